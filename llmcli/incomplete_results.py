@@ -1,11 +1,17 @@
-"""Why a result is incomplete. A task puts one of these errors into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``.
+
+``EmptyAnswer``, ``AnswerRefused`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
+|- InputError
+|  `- AnswerRefused        65   the model, or a filter, refuses to answer
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
+   |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
-   `- PartsMissing              (of the input, in a summary)
+   |- PartsMissing              (of the input, in a summary)
+   `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llmcli.errors import LlmError, PartialError
+from llmcli.errors import InputError, LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
@@ -24,12 +30,26 @@ class EmptyAnswer(LlmError):
         self.limit = limit
 
 
+class AnswerRefused(InputError):
+    """The model, or a filter of the server ``subject``, refuses to answer; ``detail`` is the reason that it gives."""
+
+
 class AnswerTruncated(PartialError, type_name="AnswerCut"):
     """A limit that the user did not set cut an answer; ``limit`` as in ``Finished``."""
 
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
+
+
+class CostLimitReached(PartialError):
+    """A request was not sent: it could have cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
+
+    def __init__(self, *, limit: str, needed: str, left: str) -> None:
+        super().__init__()
+        self.limit = limit
+        self.needed = needed
+        self.left = left
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
@@ -64,3 +84,11 @@ class PartsMissing(PartialError):
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
+
+
+class ValuesNotRestored(PartialError):
+    """Of the private values that were replaced before sending, those of ``placeholders`` could not be put back."""
+
+    def __init__(self, subject: str, placeholders: tuple[str, ...]) -> None:
+        super().__init__(subject)
+        self.placeholders = placeholders

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,7 +61,29 @@ class FakeServer:
 
     def chats(self) -> list[dict]:
         """Return the bodies of the received chat completions."""
-        return [asked.body for asked in self.asked if asked.path.endswith("/chat/completions")]
+        return [asked.body for asked in self.asked if self.answers(asked.path)]
+
+    # ---- what other protocols have otherwise --------------------------------------------------------------------------
+
+    def answers(self, path: str) -> bool:
+        """Return whether answers are asked for at the path."""
+        return path.endswith("/chat/completions")
+
+    def knows_key(self, headers) -> bool:
+        """Return whether the key came, if one is wanted."""
+        return not self.key or headers.get("Authorization") == f"Bearer {self.key}"
+
+    def list_models(self) -> dict:
+        """Return the list of models."""
+        return {"object": "list", "data": self.models}
+
+    def error_body(self, message: str, *, param: str | None = None, code: str | None = None) -> dict:
+        """Return an error in the protocol's shape."""
+        return {"error": {"message": message, "type": "error", "param": param, "code": code}}
+
+    def sent_fields(self, body: dict) -> set[str]:
+        """Return the names of the fields of a body that may be refused."""
+        return set(body)
 
 
 class _Server(ThreadingHTTPServer):
@@ -94,13 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body
             )
         )
-        if fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
+        if not fake.knows_key(self.headers):
             error_answer(401, f"Incorrect API key provided: {self.headers.get('Authorization')}")(self, body)
         elif self.path in fake.paths:
             fake.paths[self.path](self, body)
-        elif self.path.endswith("/models"):
-            self.give(200, {"object": "list", "data": fake.models})
-        elif not self.path.endswith("/chat/completions"):
+        elif self.path.partition("?")[0].endswith("/models"):
+            self.give(200, fake.list_models())
+        elif not fake.answers(self.path):
             error_answer(404, "not found")(self, body)
         else:
             self.chat(body)
@@ -113,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             busy = fake.bears is not None and fake.running > fake.bears
             behaviour = fake.script.pop(0) if fake.script else fake.usual
         try:
-            unknown = sorted(fake.fields_refused & set(body))
+            unknown = sorted(fake.fields_refused & fake.sent_fields(body))
             if busy:
                 error_answer(429, "too many")(self, body)
             elif unknown:
@@ -136,13 +158,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def stream(self, events: Iterator[bytes], *, ends: bool = True) -> None:
-        """Send server-sent events as chunks; unless it ``ends`` the connection is cut after them."""
+        """Send the data of server-sent events; see ``stream_blocks``."""
+        self.stream_blocks((b"data: " + event + b"\n\n" for event in events), ends=ends)
+
+    def stream_blocks(self, blocks: Iterable[bytes], *, ends: bool = True) -> None:
+        """Send an event stream in these blocks, one chunk each; unless it ``ends`` the connection is cut after them."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for event in events:
-            data = b"data: " + event + b"\n\n"
+        for data in blocks:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
         if ends:
@@ -216,9 +241,10 @@ def complete_answer(message: dict, **more) -> Behaviour:
 def error_answer(
     status: int, message: str = "", *, param: str | None = None, code: str | None = None, **headers
 ) -> Behaviour:
-    """Answer with an error in OpenAI's shape."""
-    error = {"error": {"message": message, "type": "error", "param": param, "code": code}}
-    return lambda handler, _body: handler.give(status, error, **headers)
+    """Answer with an error in the shape of the server's protocol, which is OpenAI's."""
+    return lambda handler, _body: handler.give(
+        status, handler.fake.error_body(message, param=param, code=code), **headers
+    )
 
 
 def cut_connection(text: str = "Half an ans") -> Behaviour:

@@ -270,11 +270,11 @@ def _parse_tool_call(fields: Fields) -> ToolCall:
     identity = fields.string("id")
     if identity is None:
         raise FieldError("id", "id is not a string")
-    return parse_nested("function", fields.get("function"), lambda inner: _parse_called_function(inner, identity))  # type: ignore[no-any-return]
+    return parse_nested("function", fields.get("function"), lambda inner: parse_called_function(inner, identity))  # type: ignore[no-any-return]
 
 
-def _parse_called_function(fields: Fields, identity: str) -> ToolCall:
-    """Return a call; its arguments are a JSON string."""
+def parse_called_function(fields: Fields, identity: str) -> ToolCall:
+    """Return the call with the id ``identity``; its arguments are a JSON string. Raises ``FieldError``."""
     name = fields.string("name")
     if name is None:
         raise FieldError("name", "name is not a string")

@@ -137,10 +137,13 @@ def _parse_common_fields(bases: tuple[Request, ...], fields: Fields, box: ToolCh
 def _parse_reasoning(fields: Fields) -> bool:
     """Return whether to enable reasoning: only if the request asks for it, in OpenAI's or vLLM's terms."""
     thinking = fields.chat_template_flag("enable_thinking")
-    effort = fields.string("reasoning_effort")
+    return is_reasoning_effort(fields, "reasoning_effort", default=bool(thinking))
+
+
+def is_reasoning_effort(fields: Fields, name: str, *, default: bool = False) -> bool:
+    """Return whether the effort in the field ``name`` asks for reasoning; ``default`` without it."""
+    effort = fields.string(name)
     if effort not in {None, *_REASONING_EFFORTS, *_NO_REASONING_EFFORTS}:
-        raise FieldError(
-            "reasoning_effort",
-            f"reasoning_effort must be one of {', '.join(sorted(_REASONING_EFFORTS | _NO_REASONING_EFFORTS))}",
-        )
-    return bool(thinking) if effort is None else effort in _REASONING_EFFORTS
+        efforts = ", ".join(sorted(_REASONING_EFFORTS | _NO_REASONING_EFFORTS))
+        raise FieldError(name, f"{name} must be one of {efforts}")
+    return default if effort is None else effort in _REASONING_EFFORTS

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Protocol
 
 from llmcli.openai_api.error_body import dump_exception
@@ -262,6 +262,11 @@ def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any]:
 def dump_model(name: str, created: int) -> dict[str, Any]:
     """Return an entry of ``/v1/models``; ``created`` in seconds since the epoch."""
     return {"id": name, "object": "model", "created": created, "owned_by": "llmcli"}
+
+
+def dump_model_list(models: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return the answer of ``/v1/models`` for names and times as ``dump_model`` takes them."""
+    return {"object": "list", "data": [dump_model(*model) for model in models]}
 
 
 def dump_scores(model: str, event: Any, end: Finished) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def parse_tool_choice(fields: Fields) -> ToolChoice:
     tool_choice = ToolChoice(tools, allow_parallel=parallel is not False)
     if len(tool_choice.tool_names) != len(tools):
         raise FieldError("tools", "two tools have the same name")
-    forced = _parse_required_names(choice, tool_choice.tool_names)
+    forced = parse_required_names(choice, tool_choice.tool_names)
     return ToolChoice() if forced is None else ToolChoice(tools, forced, tool_choice.allow_parallel)
 
 
@@ -117,7 +117,7 @@ def _parse_tool(tool: Any, where: str) -> Mapping[str, Any]:
     return {"type": "function", "function": {"description": "", "parameters": {"type": "object"}, **shown}}
 
 
-def _parse_required_names(choice: Any, names: frozenset[str]) -> tuple[str, ...] | None:
+def parse_required_names(choice: Any, names: frozenset[str]) -> tuple[str, ...] | None:
     """Return the names of the tools, one of which must be called; None if no tool may be called."""
     if choice is None or isinstance(choice, str):
         mode = choice or "auto"

@@ -7,20 +7,27 @@ import json
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from llmcli.anthropic_api.anthropic_error_body import MESSAGES_PATH, speaks_anthropic
+from llmcli.anthropic_api.model_info import dump_model_info, dump_model_page
 from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.openai_api.http_errors import error_response, exception_response
-from llmcli.openai_api.responses import dump_model
+from llmcli.openai_api.responses import dump_model, dump_model_list
 from llmcli.serve import openapi
 from llmcli.serve.connection_pool import ConnectionLost
+from llmcli.serve.protocol_errors import RESPONSES_PATH, adapt_error, encode_stream_error
 from llmcli.serve.worker_router import ModelProvider, WorkerRouter
 
-FORWARDED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/score", "/v1/count")
+FORWARDED_PATHS = (
+    "/v1/chat/completions", "/v1/completions", RESPONSES_PATH, MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens",
+    "/v1/embeddings", "/v1/score", "/v1/count",
+)  # fmt: skip
 
 
 class Gateway:
@@ -39,18 +46,20 @@ class Gateway:
             exception_handlers={HTTPException: _http_exception_response},
         )
 
-    async def list_models(self, _request: Request) -> Response:
+    async def list_models(self, request: Request) -> Response:
         """``GET /v1/models``."""
-        listed = await self._router.list_models()
-        return JSONResponse({"object": "list", "data": [dump_model(model.name, model.created) for model in listed]})
+        listed = [(model.name, model.created) for model in await self._router.list_models()]
+        return JSONResponse(dump_model_page(listed) if _is_anthropic(request.scope) else dump_model_list(listed))
 
     async def get_model(self, request: Request) -> Response:
         """``GET /v1/models/NAME``."""
         name = request.path_params["name"]
         for model in await self._router.list_models():
             if model.name == name:
-                return JSONResponse(dump_model(model.name, model.created))
-        return error_response(404, f"there is no model {name!r} here", param="model", code="model_not_found")
+                dump = dump_model_info if _is_anthropic(request.scope) else dump_model
+                return JSONResponse(dump(model.name, model.created))
+        missing = error_response(404, f"there is no model {name!r} here", param="model", code="model_not_found")
+        return adapt_error(missing, request.scope)
 
     def reap_workers(self) -> None:
         """Reap the child processes of workers that have ended."""
@@ -95,33 +104,32 @@ class _ForwardEndpoint:
                 body = json.dumps({**fields, "model": launcher.config.name}).encode()
             connection, status, headers = await router.send_request(launcher, self._path, body)
         except ValueError as problem:
-            await error_response(400, f"the body is not JSON: {str(problem).partition(';')[0]}")(scope, receive, send)
+            refusal = error_response(400, f"the body is not JSON: {str(problem).partition(';')[0]}")
+            await adapt_error(refusal, scope)(scope, receive, send)
             return
         except LlmError as problem:
             response = exception_response(problem)
             if isinstance(problem, TemporaryFailure):
                 response.headers["retry-after"] = str(max(1, round(problem.retry_after or 1)))
-            await response(scope, receive, send)
+            await adapt_error(response, scope)(scope, receive, send)
             return
         watch = router.monitor_connection(launcher, connection)
+        num_lines = 0
         try:
             kept = [(name, value) for name, value in headers if name not in {b"connection", b"transfer-encoding"}]
             await send({"type": "http.response.start", "status": status, "headers": kept})
             async for piece in connection.iter_body():
+                num_lines += piece.count(b"\n")
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except ConnectionLost:
-            await _send_stream_error(await router.find_failure_reason(launcher, watch), headers, send)
+            if any(name == b"content-type" and b"event-stream" in value for name, value in headers):
+                cause = await router.find_failure_reason(launcher, watch)
+                data = encode_stream_error(self._path, cause, num_lines)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             watch.stop()
             router.release_connection(launcher, connection)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _send_stream_error(cause: LlmError, headers: list[tuple[bytes, bytes]], send: Send) -> None:
-    """Send an error in the middle of a stream; the stream then lacks [DONE] and a finish_reason too."""
-    if any(name == b"content-type" and b"event-stream" in value for name, value in headers):
-        data = b"data: " + bytes(exception_response(cause).body) + b"\n\n"
-        await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any] | None) -> None:
@@ -151,8 +159,11 @@ async def _openapi_endpoint(_request: Request) -> Response:
     return JSONResponse(openapi.build_document())
 
 
-async def _http_exception_response(_request: Request, problem: Exception) -> Response:
+async def _http_exception_response(request: Request, problem: Exception) -> Response:
     status = getattr(problem, "status_code", 500)
-    return error_response(
-        status, {404: "no such path", 405: "this path does not support that method"}.get(status, "failed")
-    )
+    words = {404: "no such path", 405: "this path does not support that method"}.get(status, "failed")
+    return adapt_error(error_response(status, words), request.scope)
+
+
+def _is_anthropic(scope: Scope) -> bool:
+    return speaks_anthropic(scope["path"], Headers(scope=scope))

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcli.openai_api.http_errors import error_response
+from llmcli.serve.protocol_errors import adapt_error
 
 PUBLIC_PATH = "/health"
 """The path that needs no token."""
@@ -33,7 +34,7 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
-_ALLOWED_HEADERS = {"authorization", "content-type"}
+_ALLOWED_HEADERS = ("authorization", "content-type", "x-api-key", "anthropic-version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class AccessMiddleware:
             else:
                 await self._handle_post(scope, headers, receive, send)
         except _RequestDenied as refused:
-            await _send_denial(refused.response, headers, receive, send)
+            await _send_denial(adapt_error(refused.response, scope), headers, receive, send)
 
     def _authorize(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
         """Return the response to a CORS preflight request, None for other requests. Raises ``_RequestDenied``."""
@@ -111,14 +112,18 @@ class AccessMiddleware:
             return Response(
                 status_code=204, headers={**methods, "Access-Control-Allow-Headers": ", ".join(_ALLOWED_HEADERS)}
             )
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        matches = hmac.compare_digest(given.strip().encode(), self._token) and kind.lower() == "bearer"
-        if not matches and scope["path"] != PUBLIC_PATH:
-            words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
+        if not self._has_token(headers) and scope["path"] != PUBLIC_PATH:
+            words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN, or as x-api-key: TOKEN"
             raise _RequestDenied(
                 error_response(401, words, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
             )
         return None
+
+    def _has_token(self, headers: Headers) -> bool:
+        """Return whether the token came, as OpenAI's clients send it or as Anthropic's do."""
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        given = [bearer.strip() if kind.lower() == "bearer" else "", headers.get("x-api-key", "")]
+        return any([hmac.compare_digest(token.encode(), self._token) for token in given])  # noqa: C419 (in constant time)
 
     def _is_origin_allowed(self, origin: str) -> bool:
         try:
@@ -193,7 +198,7 @@ class AccessMiddleware:
         except Exception as problem:  # noqa: BLE001 (a bug becomes a 500, and a line for who runs the server)
             self._write_error(f"internal error: {type(problem).__name__}: {problem}")
             if not started:
-                await error_response(500, "internal error")(scope, receive, send)
+                await adapt_error(error_response(500, "internal error"), scope)(scope, receive, send)
 
 
 def normalize_origin(text: str) -> str:

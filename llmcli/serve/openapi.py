@@ -1,7 +1,7 @@
 """The OpenAPI document that describes the server's protocol, field by field.
 
-It is written by hand, close to ``openai_api/fields.py`` and ``openai_api/requests.py``, which read the fields; tests
-compare the two. Source of the format: the OpenAPI Specification 3.1.
+It is written by hand, close to the modules of ``openai_api/`` and ``anthropic_api/`` that read the fields; tests compare
+the two. Source of the format: the OpenAPI Specification 3.1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli import __version__
-from llmcli.openai_api import fields, tool_calls
+from llmcli.anthropic_api.anthropic_error_body import MESSAGES_PATH, speaks_anthropic
+from llmcli.openai_api import fields, responses_request, tool_calls
 
 _JsonObject = dict[str, Any]
 _STRING: _JsonObject = {"type": "string"}
@@ -50,13 +51,7 @@ _TOOLS: _JsonObject = {
     "tool_choice": {"oneOf": [{"enum": ["none", "auto", "required"]}, {"type": "object"}]},
     "parallel_tool_calls": _BOOLEAN,
 }
-_GENERATION: _JsonObject = {
-    "max_tokens": _integer(1, fields.MAX_INT32),
-    "max_completion_tokens": _integer(1, fields.MAX_INT32),
-    "n": _integer(1, fields.MAX_CHOICES),
-    "stop": _strings(fields.MAX_STOP_STRINGS),
-    "stream": _BOOLEAN,
-    "stream_options": {"type": "object", "properties": {"include_usage": _BOOLEAN}},
+_SAMPLING: _JsonObject = {
     "temperature": _number(0, 2),
     "top_p": _number(0, 1, above=True),
     "top_k": _integer(1, fields.MAX_INT32),
@@ -65,9 +60,19 @@ _GENERATION: _JsonObject = {
     "frequency_penalty": _number(-2, 2),
     "presence_penalty": _number(-2, 2),
     "seed": _integer(0, 2**32 - 1),
+}
+_GENERATION: _JsonObject = {
+    **_SAMPLING,
+    "max_tokens": _integer(1, fields.MAX_INT32),
+    "max_completion_tokens": _integer(1, fields.MAX_INT32),
+    "n": _integer(1, fields.MAX_CHOICES),
+    "stop": _strings(fields.MAX_STOP_STRINGS),
+    "stream": _BOOLEAN,
+    "stream_options": {"type": "object", "properties": {"include_usage": _BOOLEAN}},
     "response_format": {"type": "object", "properties": {"type": {"enum": ["text", "json_object", "json_schema"]}}},
     "ignore_eos": _BOOLEAN,
 }
+_EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh"]
 _CHAT: _JsonObject = {
     **_MODEL,
     **_MESSAGES,
@@ -75,7 +80,7 @@ _CHAT: _JsonObject = {
     **_TOOLS,
     "logprobs": _BOOLEAN,
     "top_logprobs": _integer(0, fields.MAX_TOP_LOGPROBS),
-    "reasoning_effort": {"enum": ["none", "minimal", "low", "medium", "high", "xhigh"]},
+    "reasoning_effort": {"enum": _EFFORTS},
     "chat_template_kwargs": {
         "type": "object",
         "properties": {"enable_thinking": _BOOLEAN},
@@ -90,6 +95,54 @@ _COMPLETION: _JsonObject = {
     "echo": {"const": False},
     "best_of": _integer(1, fields.MAX_CHOICES),
 }
+_RESPONSES: _JsonObject = {
+    **_MODEL,
+    **_SAMPLING,
+    **_TOOLS,
+    "input": {"oneOf": [_STRING, {"type": "array", "items": {"type": "object"}, "minItems": 1}]},
+    "instructions": _STRING,
+    "max_output_tokens": _integer(1, fields.MAX_INT32),
+    "text": {"type": "object", "properties": {"format": {"type": "object"}, "verbosity": {"const": "medium"}}},
+    "reasoning": {"type": "object", "properties": {"effort": {"enum": _EFFORTS}, "summary": {"const": "auto"}}},
+    "stream": _BOOLEAN,
+    "stream_options": {"type": "object", "properties": {"include_obfuscation": {"const": False}}},
+    "include": _strings(responses_request.MAX_INCLUDED),
+    "truncation": {"const": "disabled"},
+    "background": {"const": False},
+    "previous_response_id": {"type": "null"},
+    "conversation": {"type": "null"},
+    "metadata": {"type": "object"},
+    "ignore_eos": _BOOLEAN,
+}
+_BLOCKS: _JsonObject = {"oneOf": [_STRING, {"type": "array", "items": {"type": "object"}}]}
+_MESSAGE_PROMPT: _JsonObject = {
+    **_MODEL,
+    "messages": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "required": ["role", "content"],
+            "properties": {"role": {"enum": ["user", "assistant", "system"]}, "content": _BLOCKS},
+        },
+    },
+    "system": _BLOCKS,
+    "tools": {"type": "array", "items": {"type": "object"}, "maxItems": tool_calls.MAX_TOOLS},
+    "tool_choice": {"type": "object", "properties": {"type": {"enum": ["auto", "any", "tool", "none"]}}},
+    "thinking": {"type": "object", "properties": {"type": {"enum": ["enabled", "adaptive", "disabled"]}}},
+    "output_config": {"type": "object", "properties": {"format": {"type": "object"}}},
+    "cache_control": {"type": "object"},
+}
+_MESSAGE: _JsonObject = {
+    **_MESSAGE_PROMPT,
+    **_SAMPLING,
+    "max_tokens": _integer(1, fields.MAX_INT32),
+    "stop_sequences": {"type": "array", "items": _STRING, "maxItems": fields.MAX_STOP_STRINGS},
+    "stream": _BOOLEAN,
+    "metadata": {"type": "object", "properties": {"user_id": _STRING}},
+    "service_tier": {"enum": ["auto", "standard_only"]},
+    "ignore_eos": _BOOLEAN,
+}
 _TOKENS: _JsonObject = {"type": "array", "items": {"type": "integer"}}
 _EMBEDDINGS: _JsonObject = {
     **_MODEL,
@@ -103,6 +156,9 @@ _COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _STRING}
 POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
     "/v1/chat/completions": ("Answer a conversation, as server-sent events if stream is true.", _CHAT, ["messages"]),
     "/v1/completions": ("Continue texts without a chat template.", _COMPLETION, ["prompt"]),
+    "/v1/responses": ("Answer a conversation over OpenAI's Responses API; nothing is stored.", _RESPONSES, ["input"]),
+    MESSAGES_PATH: ("Answer a conversation over Anthropic's Messages API.", _MESSAGE, ["max_tokens", "messages"]),
+    f"{MESSAGES_PATH}/count_tokens": ("Count the tokens of a conversation.", _MESSAGE_PROMPT, ["messages"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),
     "/v1/score": ("Return each candidate's log-probability as the next turn.", _SCORE, ["messages", "candidates"]),
     "/v1/count": ("Count the tokens of a conversation or a prompt.", _COUNT, []),
@@ -123,11 +179,13 @@ _ERROR_DESCRIPTIONS = {
     "429": "Too many requests are running; Retry-After says when to retry.",
     "503": "The server is shutting down, or no worker is available.",
 }
+_OVERLOADED = {"503": "529"}
+"""The status that Anthropic's protocol has instead."""
 
 
 def build_document() -> _JsonObject:
     """Return the document."""
-    paths: _JsonObject = {path: {"get": _build_operation(says)} for path, says in _GET_PATHS.items()}
+    paths: _JsonObject = {path: {"get": _build_operation(path, says)} for path, says in _GET_PATHS.items()}
     paths["/v1/models/{name}"]["get"]["parameters"] = [
         {"name": "name", "in": "path", "required": True, "schema": _STRING}
     ]
@@ -135,23 +193,38 @@ def build_document() -> _JsonObject:
     for path, (says, properties, required) in POST_PATHS.items():
         schema = {"type": "object", "properties": properties, "required": required}
         body = {"required": True, "content": {"application/json": {"schema": schema}}}
-        paths[path] = {"post": {**_build_operation(says), "requestBody": body}}
+        paths[path] = {"post": {**_build_operation(path, says), "requestBody": body}}
     error = {"type": "object", "properties": {"message": _STRING, "type": _STRING, "param": _STRING, "code": _STRING}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "llm serve", "version": __version__},
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Error": {"type": "object", "properties": {"error": error}}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+            "schemas": {
+                "Error": {"type": "object", "properties": {"error": error}},
+                "AnthropicError": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"const": "error"},
+                        "error": {"type": "object", "properties": {"type": _STRING, "message": _STRING}},
+                    },
+                },
+            },
         },
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"api_key": []}],
     }
 
 
-def _build_operation(says: str) -> _JsonObject:
-    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+def _build_operation(path: str, says: str) -> _JsonObject:
+    anthropic = speaks_anthropic(path, {})
+    name = "AnthropicError" if anthropic else "Error"
+    problem = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     responses: _JsonObject = {
-        status: {"description": words, "content": problem} for status, words in _ERROR_DESCRIPTIONS.items()
+        (_OVERLOADED.get(status, status) if anthropic else status): {"description": words, "content": problem}
+        for status, words in _ERROR_DESCRIPTIONS.items()
     }
     return {"summary": says, "responses": {"200": {"description": "The answer."}, **responses}}

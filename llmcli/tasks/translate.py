@@ -69,7 +69,7 @@ class _TranslationDocumentJob:
         yield from self._write_output()
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
-        """Handle an event of one of its requests."""
+        """Handle an event of one of its requests. Raises its failure, and ``AnswerRefused`` if all were refused."""
         state = self._states[int(event.id.split(".")[1])]
         segment_job = state.job
         if segment_job is None:
@@ -77,8 +77,14 @@ class _TranslationDocumentJob:
         was = segment_job.done
         yield from segment_job.handle_event(event)
         if segment_job.done and not was:
+            if segment_job.refusal is not None and self._are_all_refused():
+                raise segment_job.refusal
             self._store_translation(state, segment_job)
             yield from self._write_output()
+
+    def _are_all_refused(self) -> bool:
+        """Whether the model has refused each segment that it was to translate."""
+        return all(state.job is None or state.job.refusal is not None for state in self._states)
 
     def _parse(self) -> None:
         """Find the segments, and detect the source language if it is not given."""

@@ -91,6 +91,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "models": ["models", "list"],
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
+        "backends": ["backends", "list"],
+        "keys": ["keys", "list"],
         "config": ["config", "show"],
         "sessions": ["sessions", "list"],
         "worker": ["worker", "list"],

@@ -14,7 +14,9 @@ from .page_examples import BLOCKS
 
 NOTES = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "text")
 GUIDE = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "markdown")
-SERVERS = next(block.body for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml")
+SERVERS = "backends:\n" + "".join(
+    block.body.removeprefix("backends:\n") for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml"
+)
 MESSAGES = """\
 msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
@@ -65,6 +67,7 @@ TEXTS = {
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "topics.txt": "rain\nsnow\n",
     "settings.yaml": "ctx: 4096\n",
+    "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "person.yaml": PERSON,
     "memory.tmx": MEMORY,

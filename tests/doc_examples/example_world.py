@@ -19,6 +19,7 @@ import platformdirs
 import yaml
 from fake_hub import FakeHub
 from fake_server import FakeServer, certificate, last_message, stream_answer
+from hosted_servers import AnthropicServer, GeminiServer
 
 from llmcli.models import catalogue
 
@@ -55,6 +56,7 @@ _PREPARATIONS = {
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),
     "docs/chat.md": Preparation(block=_RESTORE),
+    "docs/reference/keys.md": Preparation(line="llm keys set openai < secret"),
     "docs/reference/sessions.md": Preparation(line=_RESTORE),
     "docs/reference/models.md": Preparation(block=f"test -e {_PULLED} || llm models pull qwen3-1.7b"),
     "docs/reference/serve.md": Preparation(page="llm models pull qwen3-4b"),
@@ -89,9 +91,13 @@ class Surroundings:
         self.hub = FakeHub()
         self._fill_hub()
         self.plain = FakeServer()
-        self.hosted = FakeServer(certificate(directory, "DNS:api.openai.com"))
-        for server in (self.plain, self.hosted):
-            server.usual = stream_answer(lambda body: answer_text(last_message(body)))
+        hosts = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
+        tls = certificate(directory, ",".join(f"DNS:{host}" for host in hosts))
+        self.hosted = dict(zip(hosts, (FakeServer(tls), AnthropicServer(tls), GeminiServer(tls)), strict=True))
+        for server in (self.plain, self.hosted["api.openai.com"]):
+            server.usual = stream_answer(_answer_chat)
+        for server in list(self.hosted.values())[1:]:
+            server.usual = server.say(lambda body, server=server: answer_text(server.last_message(body)))
         self.worlds: dict[str, PageWorld] = {}
         self._make_template()
 
@@ -142,7 +148,7 @@ class Surroundings:
         """End all that runs."""
         for world in self.worlds.values():
             world.close()
-        for server in (self.hub, self.plain, self.hosted):
+        for server in (self.hub, self.plain, *self.hosted.values()):
             server.close()
 
 
@@ -167,7 +173,8 @@ class PageWorld:
     def _environ(self, shared: Surroundings) -> dict[str, str]:
         port = _free_port()
         names = ("localhost:8000", "localhost:11434", "gpu.lab:8000")
-        addresses = dict.fromkeys(names, shared.plain.port) | {"api.openai.com:443": shared.hosted.port}
+        addresses = dict.fromkeys(names, shared.plain.port)
+        addresses |= {f"{host}:443": server.port for host, server in shared.hosted.items()}
         (self.home / ".curlrc").write_text(f"connect-to = 127.0.0.1:8033:127.0.0.1:{port}\nsilent\nfail\nshow-error\n")
         tiny = self.page in TINY_MODEL
         limit = {"LLMCLI_MAX_TOKENS": "24"} if tiny else {}  # random weights do not end by themselves
@@ -182,6 +189,8 @@ class PageWorld:
             "NO_PROXY": "127.0.0.1",
             "SSL_CERT_FILE": str(shared.directory / "cert.pem"),
             "OPENAI_API_KEY": "sk-none",
+            "ANTHROPIC_API_KEY": "sk-none",
+            "GEMINI_API_KEY": "none",
             "EDITOR": "nano",
             "PAGER": "cat",
             "PROFILE": str(self.home / "profile.ps1"),
@@ -262,6 +271,12 @@ class PageWorld:
         if self.page in TINY_MODEL:
             self.run("llm worker stop")
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _answer_chat(body: dict) -> str:
+    """Return the answer of a server that enforces the schema by which ``llm backends test`` tries it out."""
+    tried = '"hello"' in json.dumps(body.get("response_format", {}))
+    return '{"word": "hello"}' if tried else answer_text(last_message(body))
 
 
 def _free_port() -> int:

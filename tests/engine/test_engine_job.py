@@ -443,7 +443,20 @@ def test_a_stop_string_ends_an_answer_before_it(engines):
         stop = full[start : start + 3]
         outcome = answer(engine, req("a", sampling=wild(2), max_tokens=60, stop=(stop, "never in it")))["a"]
         assert outcome.text == full[: full.index(stop)]
-        assert outcome.reason is FinishReason.STOP
+        assert outcome.reason is FinishReason.STOP and outcome.finished.stop_string == stop
+
+
+def test_reasoning_tokens_are_counted(tiny):
+    """All of an answer that ends inside its reasoning; none of an answer without reasoning."""
+    with engine_of(tiny("chatml")) as engine:
+        engine.info()
+        template = engine._setup.template
+        opening = "{% if enable_thinking %}<think>{% endif %}"
+        template.source, template.reasoning_tags = "{{ messages[0].content }}" + opening, ("<think>", "</think>")
+        for reasoning, expected in ((False, 0), (True, 8)):
+            fields = {"sampling": wild(2), "max_tokens": 8, "ignore_eos": True, "reasoning": reasoning}
+            outcome = answer(engine, req("a", **fields))["a"]
+            assert bool(outcome.reasoning) is reasoning and outcome.finished.reasoning_tokens == expected
 
 
 def test_an_empty_prompt_is_a_usage_error(tiny):

@@ -212,6 +212,9 @@ def test_a_servers_pause_is_respected(ask, server):
         (error_answer(418), 76, "HTTP status 418", 1),
         (error_answer(204), 76, "HTTP status 204", 1),
         (error_answer(429, "pay first", code="insufficient_quota"), 69, "pay first", 1),
+        (error_answer(400, "flagged", code="content_filter"), 65, "flagged", 1),
+        (stream_answer("", reason="content_filter"), 65, "its content filter stopped the answer", 1),
+        (stream_answer("I cannot help.", field="refusal"), 65, "refuses to answer: I cannot help.", 1),
     ],
 )
 def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # noqa: PLR0917 (a table)

@@ -66,6 +66,12 @@ def test_an_allowed_origin_may_send_requests():
     served, origin = client(origins=frozenset({"http://app.example"})), {"Origin": "http://app.example"}
     asked = served.options("/v1/models", headers={**origin, "Access-Control-Request-Method": "GET"})
     assert asked.status_code == 204 and asked.headers["access-control-allow-origin"] == "http://app.example"
+    assert asked.headers["access-control-allow-headers"].split(", ") == [
+        "authorization",
+        "content-type",
+        "x-api-key",
+        "anthropic-version",
+    ]
     assert served.get("/v1/models", headers=origin).status_code == 401
     answer = served.get("/v1/models", headers={**origin, **TOKEN})
     assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == "http://app.example"
@@ -96,6 +102,35 @@ def test_without_the_token_requests_are_refused(given):
     assert answer.status_code == 401 and answer.json()["error"]["code"] == "invalid_api_key"
     assert answer.headers["www-authenticate"] == "Bearer"
     assert client().get("/health", headers=headers).status_code == 200
+
+
+def test_the_token_may_come_as_an_api_key():
+    """As Anthropic's clients send it, also beside another Authorization."""
+    served = client()
+    assert served.get("/v1/models", headers={"X-Api-Key": "secret"}).status_code == 200
+    assert served.get("/v1/models", headers={"X-Api-Key": "secret", "Authorization": "Bearer x"}).status_code == 200
+    for wrong in ("", "secret2", "Bearer secret", "s\u00e9"):
+        assert served.get("/v1/models", headers={"X-Api-Key": wrong.encode("latin-1")}).status_code == 401
+
+
+def test_refusals_are_in_the_protocol_of_the_path():
+    """With the status and the type that Anthropic's clients know, and when to ask again."""
+    served = client(max_requests=1, max_body_bytes=100)
+    large = served.post("/v1/messages", headers=TOKEN, content=b"x" * 101)
+    served.middleware.num_running = 1
+    busy = served.post("/v1/messages", headers=TOKEN, content=b"{}")
+    served.middleware.num_running = 0
+    bug = served.post("/v1/messages", headers=TOKEN, content=b"bug")
+    served.middleware.closing = True
+    ending = served.post("/v1/messages", headers=TOKEN, content=b"{}")
+    found = [(answer.status_code, answer.json()["error"]["type"]) for answer in (large, busy, bug, ending)]
+    assert found == [
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (529, "overloaded_error"),
+    ]
+    assert busy.headers["retry-after"] == "1" and ending.headers["retry-after"] == "5"
 
 
 @pytest.mark.parametrize("chunked", [False, True])

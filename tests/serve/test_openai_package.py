@@ -128,6 +128,53 @@ def test_tools(client, name, choice):
     assert again.choices[0].finish_reason in {"stop", "length", "tool_calls"}
 
 
+def test_responses(client, name):
+    """Whole, streamed and gathered by the package: the same text and usage."""
+    asked = {"model": name, "input": "hello", "max_output_tokens": 8, "temperature": 0}
+    whole = client.responses.create(**asked)
+    events = list(client.responses.create(**asked, stream=True))
+    assert whole.output_text == "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    assert events[-1].response.usage.output_tokens == whole.usage.output_tokens <= 8
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    with client.responses.stream(**asked | {"max_output_tokens": 900}) as stream:
+        finished = {event.type for event in stream} & {"response.completed", "response.incomplete"}
+    assert len(finished) == 1
+
+
+def test_responses_with_a_class(client, name):
+    """Parsed by the package, as a whole and from a stream."""
+    asked = {"model": name, "input": "hello", "temperature": 0, "text_format": Choice}
+    whole = client.responses.parse(**asked).output_parsed
+    assert isinstance(whole, Choice)
+    with client.responses.stream(**asked) as stream:
+        assert stream.get_final_response().output_parsed == whole
+
+
+def test_responses_with_tools(client, name):
+    """A call, and its result told back with the items as they came."""
+    said = {"role": "user", "content": "hello"}
+    tool = {"type": "function", "strict": True, **TOOL["function"]}
+    asked = {"model": name, "tools": [tool], "max_output_tokens": 64}
+    response = client.responses.create(**asked, input=[said], tool_choice="required")
+    (call,) = response.output
+    assert json.loads(call.arguments)["city"] in {"Paris", "Oslo"}
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+    again = client.responses.create(**asked, input=[said, *response.output, result])
+    assert again.status in {"completed", "incomplete"}
+    with client.responses.stream(**asked, input=[said], tool_choice="required") as stream:
+        (streamed,) = stream.get_final_response().output
+    assert json.loads(streamed.arguments)["city"] in {"Paris", "Oslo"}
+
+
+def test_what_responses_refuse(client, name):
+    """By name, in the package's own error."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model=name, input="hello", previous_response_id="resp_1")
+    assert caught.value.param == "previous_response_id"
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model="gpt-4", input="hello")
+
+
 def test_embeddings_and_completions(client, name):
     """The package requests base64 by default."""
     vectors = client.embeddings.create(model=name, input=["a", "b"]).data
@@ -183,7 +230,8 @@ def test_the_documented_examples_of_curl(served, shell, example):
     """They run unchanged, except for the address; the answers are JSON."""
     served.post("count", messages=HELLO)  # a worker runs, as docs/worker.md has it where it shows its socket
     answer = json.loads(shell(example))
-    assert answer["object"] in {"list", "chat.completion", "text_completion"}
+    kind = answer["type"] if answer.get("type") == "message" else answer["object"]
+    assert kind in {"list", "chat.completion", "text_completion", "response", "message"}
 
 
 def test_the_example_in_the_help(served, shell):

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.openai_api import embeddings, requests
+from llmcli.anthropic_api import messages_request
+from llmcli.openai_api import embeddings, requests, responses_request
 from llmcli.openai_api.fields import Fields
 from llmcli.serve import gateway, openapi
 
@@ -332,8 +333,10 @@ def test_the_openapi_document_matches_the_server(served):
     readers = {
         "/v1/chat/completions": requests.parse_chat, "/v1/completions": requests.parse_completion, "/v1/score": requests.parse_score,
         "/v1/count": requests.parse_count, "/v1/embeddings": embeddings.parse_embedding_request,
+        "/v1/responses": responses_request.parse_response_request, "/v1/messages": messages_request.read_message_fields,
+        "/v1/messages/count_tokens": messages_request.read_count_fields,
     }  # fmt: skip
-    least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x"}
+    least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x", "max_tokens": 1}
     for path, (_, described, required) in openapi.POST_PATHS.items():
         fields = Fields({name: least[name] for name in required or ["messages"]})
         known = set(fields._read_names)

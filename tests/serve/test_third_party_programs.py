@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT, TOKEN
-from .test_serve import wait_until
+from .test_serve import HELLO, wait_until
 
 pytestmark = pytest.mark.clients
 SERVE_PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")
@@ -29,19 +29,33 @@ def clients():
     return Path(directory)
 
 
-def test_openai_s_package_for_javascript(served, clients, tmp_path):
-    """Whole, streamed, collected by the package, parsed by a zod schema, tools, embeddings, error classes."""
+@pytest.fixture
+def run_client(served, clients, tmp_path):
+    """Return a function that runs a program beside this file by Node.js or Python and returns the JSON that it prints."""
     node = clients / "venv" / "bin" / "node"
     environ = {
         "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
         "NODE_PATH": str(clients / "node_modules"),
         "OPENAI_BASE_URL": f"{served.url}/v1",
         "OPENAI_API_KEY": TOKEN,
+        "ANTHROPIC_BASE_URL": served.url,
+        "ANTHROPIC_API_KEY": TOKEN,
     }
-    command = [str(node) if node.exists() else "node", str(Path(__file__).parent / "client.cjs")]
-    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    said = json.loads(done.stdout)
+    interpreters = {".cjs": str(node) if node.exists() else "node", ".py": str(clients / "venv" / "bin" / "python")}
+
+    def run(name):
+        command = [interpreters[Path(name).suffix], str(Path(__file__).parent / name)]
+        done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_openai_s_package_for_javascript(served, run_client):
+    """Whole, streamed, collected by the package, parsed by a zod schema, tools, embeddings, error classes."""
+    said = run_client("client.cjs")
     assert said["whole"] == said["streamed"] == said["gathered"] and 0 < said["tokens"] <= 8
     assert said["parsed"]["a"] in {"x", "y"}
     assert said["call"]["name"] == "weather" and said["call"]["arguments"]["city"] in {"Paris", "Oslo"}
@@ -50,6 +64,55 @@ def test_openai_s_package_for_javascript(served, clients, tmp_path):
     assert said["refusals"] == ["NotFoundError", "BadRequestError", "AuthenticationError"]
     assert said["pieces"] >= 3
     wait_until(lambda: served.worker()["active"] == 0)  # an aborted request no longer runs
+
+
+def test_responses_by_openai_s_package_for_javascript(served, run_client):
+    """Whole, streamed, collected by the package, parsed by a zod schema, tools and results, error classes."""
+    said = run_client("responses_client.cjs")
+    assert said["whole"] == said["streamed"] == said["gathered"] and said["last"] and 0 < said["tokens"] <= 8
+    assert said["parsed"]["a"] in {"x", "y"}
+    assert said["call"]["name"] == "weather" and said["call"]["arguments"]["city"] in {"Paris", "Oslo"}
+    assert said["call"]["again"] == "response"
+    assert said["refusals"] == ["NotFoundError", "BadRequestError", "BadRequestError"]
+    assert said["pieces"] == 7
+    wait_until(lambda: served.worker()["active"] == 0)
+
+
+@pytest.mark.parametrize("program", ["anthropic_client.cjs", "anthropic_client.py"])
+def test_anthropic_s_packages(served, run_client, program):
+    """Whole, streamed, collected by the package, tools and results, count_tokens, error classes, a broken connection."""
+    said = run_client(program)
+    assert said["whole"] == said["streamed"] and 0 < said["usage"][1] <= 8
+    assert said["counted"] == said["usage"][0] == served.post("count", messages=HELLO)[1]["tokens"]
+    assert said["tool"]["stop_reason"] == "tool_use" and said["tool"]["again"] == "message"
+    assert all(given["city"] in {"Paris", "Oslo"} for given in said["tool"]["inputs"])
+    assert said["pieces"] == 5
+    if program.endswith(".cjs"):
+        assert said["gathered"] == said["whole"]
+        assert said["refusals"] == ["NotFoundError", "BadRequestError", "AuthenticationError"]
+    else:
+        assert said["gathered"][0] == "assistant" and said["gathered"][2] <= 8
+        assert {*said["together"], said["last"]} == {said["last"]} and isinstance(said["parsed"], bool)
+        bad = ["BadRequestError", "invalid_request_error"]
+        assert said["refusals"] == [
+            ["NotFoundError", "not_found_error"],
+            *[bad] * 3,
+            ["AuthenticationError", "authentication_error"],
+        ]
+    wait_until(lambda: served.worker()["active"] == 0)  # an aborted request no longer runs
+
+
+def test_the_documented_example_of_anthropic_s_package(served, clients, tmp_path):
+    """As it stands, at the address of this server and with the name of a model that is here."""
+    (example,) = re.findall(r"^```python\n(from anthropic .*?)```", SERVE_PAGE, re.MULTILINE | re.DOTALL)
+    example = example.replace("http://127.0.0.1:8033", served.url).replace("qwen3-1.7b", served.models()[0])
+    command = [str(clients / "venv" / "bin" / "python"), "-c", f"token = {TOKEN!r}\n{example}"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
+    served.post("count", messages=HELLO)  # a worker runs
+    before = served.worker()["requests"]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    assert served.worker()["requests"] == before + 1  # whose answer may be empty: the weights are random
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The backend for remote servers with OpenAI's protocol: vLLM, llama-server, Ollama, hosted services, ``llm serve``."""
+"""The backend for remote servers: vLLM, llama-server, Ollama, hosted services, ``llm serve``; ``protocols``: how they speak."""

@@ -7,18 +7,17 @@ label is one or two tokens; without them, answers are sampled and counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from llmcli.backends.remote import chat_request
-from llmcli.backends.remote.chat_client import CHAT_PATH, ChatClient
-from llmcli.backends.remote.chunk_parser import parse_usage
+from llmcli.backends.remote.chat_client import ChatClient
+from llmcli.backends.remote.protocols.openai_chat import parse_usage
+from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, plain_messages
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.errors import RemoteError, RequestRejected
-from llmcli.types import CandidateScores, Request, Score, Usage
+from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
 _MAX_LABEL_TOKENS = 4
 """Tokens of an answer that are considered: labels that begin alike differ in a later one."""
@@ -27,6 +26,8 @@ _TOP_LOGPROBS = 20
 _MIN_CANDIDATE_PROBABILITY = 0.05
 """Minimum probability that the first token begins a candidate; below it, the model is about to say something else."""
 _MIN_PROBABILITY = 1e-6
+_LOGPROBS_FIELDS = frozenset({"logprobs", "top_logprobs"})
+"""What the protocols call the fields without which an answer has no log-probabilities."""
 NUM_SAMPLES = 5
 _MAX_SAMPLE_TOKENS = 512  # enough for a model that thinks first
 _IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
@@ -48,7 +49,7 @@ class CandidateScorer:
         self._model = model
         self._capabilities = capabilities
         self._has_score_endpoint = ours
-        self._has_logprobs = True
+        self._has_logprobs = chat_client.protocol.offers_logprobs
 
     def score_candidates(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of the request's candidates, and the usage. Raises as ``HttpClient.open_response``."""
@@ -59,7 +60,7 @@ class CandidateScorer:
                 raise
             except RequestRejected:  # no such path: a proxy does not forward it
                 self._has_score_endpoint = False
-        if self._has_logprobs and not {"logprobs", "top_logprobs"} & self._capabilities.refused_fields:
+        if self._has_logprobs and not _LOGPROBS_FIELDS & self._capabilities.refused_fields:
             found, usage = self._score_by_logprobs(call, request)
             if found is not None:
                 return found, usage
@@ -68,10 +69,10 @@ class CandidateScorer:
     def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         fields = {
             "model": self._model,
-            "messages": chat_request.dump_messages(request),
+            "messages": plain_messages(request.messages),
             "candidates": list(request.candidates),
         }
-        answer = self._chat_client.post_json(call, "/score", self._capabilities, lambda: fields)
+        answer = self._chat_client.post_json(call, "/score", fields, model=self._model)
         try:
             given = {str(each["candidate"]): (float(each["logprob"]), int(each["tokens"])) for each in answer["scores"]}
             scores = tuple(Score(candidate, *given[candidate]) for candidate in request.candidates)
@@ -89,23 +90,20 @@ class CandidateScorer:
             logprobs=_TOP_LOGPROBS,
         )
 
-        def make() -> Mapping[str, Any]:
-            return {
-                **chat_request.build_chat_body(plain, self._model, self._capabilities),
-                "stream": None,
-                "stream_options": None,
-            }
+        def make() -> ProtocolRequest:
+            protocol = self._chat_client.protocol
+            return protocol.build_request(plain, self._model, self._capabilities.refused_fields, stream=False)
 
-        answer = self._chat_client.post_json(call, CHAT_PATH, self._capabilities, make)
-        positions = parse_alternatives(answer)
+        events, finished = self._chat_client.collect_events(call, plain, self._capabilities, self._model, make)
+        positions = collect_alternatives(events)
         if not positions:
             self._has_logprobs = False
-            return None, parse_usage(answer)
+            return None, finished.usage
         masses = candidate_probabilities(request.candidates, positions)
         if sum(masses.values()) < _MIN_CANDIDATE_PROBABILITY:
-            return None, parse_usage(answer)
+            return None, finished.usage
         scores = tuple(Score(name, math.log(max(mass, _MIN_PROBABILITY)), 1) for name, mass in masses.items())
-        return CandidateScores(request.id, scores, "logprobs"), parse_usage(answer)
+        return CandidateScores(request.id, scores, "logprobs"), finished.usage
 
     # ---- by samples -----------------------------------------------------------------------------------------------
 
@@ -117,12 +115,7 @@ class CandidateScorer:
                 request.sampling, temperature=1.0, seed=None if seed is None else (seed + number) % 2**32
             )
             sample = replace(request, sampling=sampling, max_tokens=_MAX_SAMPLE_TOKENS, logprobs=None)
-            text, finished = self._chat_client.complete_text(
-                call,
-                sample,
-                self._capabilities,
-                lambda sample=sample: chat_request.build_chat_body(sample, self._model, self._capabilities),  # type: ignore[misc]
-            )
+            text, finished = self._chat_client.complete_text(call, sample, self._capabilities, self._model)
             usage += finished.usage
             meant = match_candidate(text, request.candidates)
             if meant is not None:
@@ -135,23 +128,16 @@ class CandidateScorer:
         return CandidateScores(request.id, scores, "samples"), usage
 
 
-def parse_alternatives(answer: Mapping[str, Any]) -> list[TokenAlternatives]:
-    """Return the positions of an answer with top tokens; [] if there are none, or they are malformed."""
-    try:
-        content = answer["choices"][0]["logprobs"]["content"]
-        return [
-            TokenAlternatives(
-                str(position["token"]),
-                tuple(
-                    (str(other["token"]), math.exp(min(0.0, float(other["logprob"]))))
-                    for other in position["top_logprobs"]
-                ),
-            )
-            for position in content
-            if position["top_logprobs"]
-        ]
-    except (KeyError, IndexError, TypeError, ValueError):
-        return []
+def collect_alternatives(events: Iterable[Event]) -> list[TokenAlternatives]:
+    """Return the positions of an answer that have top tokens; [] where there are none."""
+    return [
+        TokenAlternatives(
+            event.token.decode("utf-8", "replace"),
+            tuple((token.decode("utf-8", "replace"), math.exp(min(0.0, logprob))) for token, logprob in event.top),
+        )
+        for event in events
+        if isinstance(event, TokenLogprobs) and event.top
+    ]
 
 
 def candidate_probabilities(candidates: Sequence[str], positions: Sequence[TokenAlternatives]) -> dict[str, float]:

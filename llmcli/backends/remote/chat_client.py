@@ -1,4 +1,4 @@
-"""Chat completions on a server: temporary failures are retried, and fields that the server refuses are left out."""
+"""Requests to a server: temporary failures are retried, and fields that the server refuses are left out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from llmcli.backends.remote import chat_request
-from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser
-from llmcli.backends.remote.server_capabilities import OPTIONAL_FIELDS, ServerCapabilities
+from llmcli.backends.remote.protocols.answer_parser import AnswerParser
+from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, find_refused_field
+from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
@@ -19,7 +19,8 @@ from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.types import Event, Finished, Request, TextDelta
 
-CHAT_PATH = "/chat/completions"
+_MAX_FIELDS_LEFT_OUT = 32
+"""Fields that one request may lose; no protocol has so many that are optional."""
 _MAX_CHUNK_BYTES = 4096
 """Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
 _EXTRA_CHUNKS = 1024
@@ -31,10 +32,11 @@ T = TypeVar("T")
 
 
 class ChatClient:
-    """Sends requests for one model to one server. Safe to use from several threads."""
+    """Sends requests for one model to one server, in its protocol. Safe to use from several threads."""
 
-    def __init__(self, client: HttpClient, key: ApiKey, retry_policy: RetryPolicy) -> None:
+    def __init__(self, client: HttpClient, key: ApiKey, retry_policy: RetryPolicy, protocol: WireProtocol) -> None:
         self.http_client = client
+        self.protocol = protocol
         self.server = client.server
         self.limiter = ConcurrencyLimiter(self.server.concurrency, retry_policy.max_pause_s)
         self._retrier = Retrier(self.limiter, retry_policy)
@@ -44,17 +46,22 @@ class ChatClient:
         self,
         call: CancelToken,
         capabilities: ServerCapabilities,
-        make: Callable[[], Mapping[str, Any]],
-        send: Callable[[dict[str, Any]], T],
+        make: Callable[[], ProtocolRequest],
+        send: Callable[[ProtocolRequest], T],
     ) -> T:
-        """Call ``send`` with the supported fields of ``make``; retry without a field that the server refuses."""
-        for _ in range(len(OPTIONAL_FIELDS) + 1):
-            fields = chat_request.keep_supported_fields(make(), capabilities)
+        """Call ``send`` with the request that ``make`` returns, and again without a field that the server refuses.
+
+        ``make`` leaves out the refused fields of ``capabilities``.
+        """
+        for _ in range(_MAX_FIELDS_LEFT_OUT):
+            made = make()
             try:
-                return self._retrier.run(call, lambda fields=fields: send(fields))  # type: ignore[misc]
+                return self._retrier.run(call, lambda made=made: send(made))  # type: ignore[misc]
             except BadRequest as refused:
-                if call.delivered or chat_request.learn_refused_field(refused, fields, capabilities) is None:
+                field = None if call.delivered else find_refused_field(refused, made.optional)
+                if field is None:
                     raise
+                capabilities.add_refused_field(field.name)
         raise AssertionError("each round leaves out one field more")
 
     # ---- asking ---------------------------------------------------------------------------------------------------
@@ -63,20 +70,16 @@ class ChatClient:
         """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
         return self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
 
-    def post_json(
-        self, call: CancelToken, path: str, capabilities: ServerCapabilities, make: Callable[[], Mapping[str, Any]]
-    ) -> Any:
+    def post_json(self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
-        return self.with_supported_fields(
-            call, capabilities, make, lambda fields: self.http_client.request_json(call, "POST", path, fields)
-        )
+        return self._retrier.run(call, lambda: self.http_client.request_json(call, "POST", path, body, model=model))
 
     def stream_events(
         self,
         call: CancelToken,
         request: Request,
         capabilities: ServerCapabilities,
-        make: Callable[[], Mapping[str, Any]],
+        model: str,
         put: Callable[[Event], None],
     ) -> Finished:
         """Pass the pieces of an answer to ``put`` as they arrive and return its end.
@@ -85,44 +88,66 @@ class ChatClient:
         was passed on.
         """
         return self.with_supported_fields(
-            call, capabilities, make, lambda fields: self._send_once(call, request, fields, put)
+            call,
+            capabilities,
+            lambda: self.protocol.build_request(request, model, capabilities.refused_fields),
+            lambda made: self._send_once(call, request, made, put),
         )
+
+    def collect_events(
+        self,
+        call: CancelToken,
+        request: Request,
+        capabilities: ServerCapabilities,
+        model: str,
+        make: Callable[[], ProtocolRequest] | None = None,
+    ) -> tuple[list[Event], Finished]:
+        """Return the events of a whole answer and its end; it can be retried at any time, as nothing is delivered before.
+
+        ``make`` returns what is sent, if it is not the request alone.
+        """
+        events: list[Event] = []
+
+        def send(made: ProtocolRequest) -> Finished:
+            events.clear()
+            return self._send_once(call, request, made, events.append, quiet=True)
+
+        def build() -> ProtocolRequest:
+            return self.protocol.build_request(request, model, capabilities.refused_fields)
+
+        finished = self.with_supported_fields(call, capabilities, make or build, send)
+        return events, finished
 
     def complete_text(
         self,
         call: CancelToken,
         request: Request,
         capabilities: ServerCapabilities,
-        make: Callable[[], Mapping[str, Any]],
+        model: str,
+        make: Callable[[], ProtocolRequest] | None = None,
     ) -> tuple[str, Finished]:
-        """Return a whole answer and its end; it can be retried at any time, since nothing is delivered before."""
-        events: list[Event] = []
-
-        def send(fields: dict[str, Any]) -> Finished:
-            events.clear()
-            return self._send_once(call, request, fields, events.append, quiet=True)
-
-        finished = self.with_supported_fields(call, capabilities, make, send)
+        """Return the text of a whole answer and its end; see ``collect_events``."""
+        events, finished = self.collect_events(call, request, capabilities, model, make)
         return "".join(event.text for event in events if isinstance(event, TextDelta)), finished
 
     def _send_once(
         self,
         call: CancelToken,
         request: Request,
-        fields: Mapping[str, Any],
+        made: ProtocolRequest,
         put: Callable[[Event], None],
         *,
         quiet: bool = False,
     ) -> Finished:
         """Send a request once; ``quiet``: pieces passed to ``put`` do not count as delivered."""
-        reader = ChunkParser(request, self.server, self._key)
+        reader = self.protocol.make_parser(request, self.server, self._key)
 
         def hand_on(event: Event) -> None:
             call.delivered = call.delivered or not quiet
             put(event)
 
         try:
-            self._receive_events(call, request, fields, reader, hand_on)
+            self._receive_events(call, request, made, reader, hand_on)
         except TemporaryFailure as error:
             if not reader.num_characters:
                 raise
@@ -132,18 +157,20 @@ class ChatClient:
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)
+        if call.cost is not None:
+            call.cost.settle(finished.usage)
         return finished
 
     def _receive_events(
         self,
         call: CancelToken,
         request: Request,
-        fields: Mapping[str, Any],
-        reader: ChunkParser,
+        made: ProtocolRequest,
+        reader: AnswerParser,
         hand_on: Callable[[Event], None],
     ) -> None:
         """Send a request and pass on the pieces of its answer."""
-        with self.http_client.open_response(call, "POST", CHAT_PATH, fields) as answer:
+        with self.http_client.open_response(call, "POST", made.path, made.body, model=made.model) as answer:
             if answer.content_type == "text/event-stream":
                 self._read_stream(
                     call, answer, reader, (request.max_tokens or _UNLIMITED_ANSWER_TOKENS) + _EXTRA_CHUNKS, hand_on
@@ -158,7 +185,7 @@ class ChatClient:
                 raise RemoteError(self.server.label, detail=f"it sent {kind} instead of an answer")
 
     def _read_stream(
-        self, call: CancelToken, answer: HttpResponse, reader: ChunkParser, chunks: int, put: Callable[[Event], None]
+        self, call: CancelToken, answer: HttpResponse, reader: AnswerParser, chunks: int, put: Callable[[Event], None]
     ) -> None:
         stream, size, heard = EventStream(), 0, time.monotonic()
         for block in answer.iter_blocks():
@@ -168,12 +195,13 @@ class ChatClient:
                 raise RemoteError(self.server.label, detail=f"its answer does not end ({size:,} bytes so far)")
             try:
                 for data in stream.feed(block):
-                    if data.strip() == DONE_DATA:
-                        answer.drain_end()
-                        return
                     for event in reader.parse_data(data):
                         heard = time.monotonic()
                         put(event)
+                    if reader.is_done:
+                        if not reader.stopped_early:
+                            answer.drain_end()
+                        return
             except EventTooLong as error:
                 raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
             except UnicodeDecodeError as error:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmcli.backend_config import ServerConfig
-from llmcli.backends.remote import chat_request, structured_output
+from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.model_discovery import OWNER_LLMCLI, OWNER_OLLAMA, ServerModel, query_model
+from llmcli.backends.remote.model_discovery import OWNER_LLMCLI, OWNER_OLLAMA, query_model
+from llmcli.backends.remote.protocols.protocol_registry import find_protocol
+from llmcli.backends.remote.protocols.wire_protocol import ServerModel, plain_messages
 from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
@@ -25,8 +28,6 @@ from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
-DEFAULT_CONTEXT_TOKENS = 8192
-"""Context in tokens assumed for a server that does not report it."""
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 
 class RemoteBackend:
-    """A backend (see ``backends.base``) on a server that speaks OpenAI's protocol."""
+    """A backend (see ``backends.base``) on a server, in the protocol of its ``type``."""
 
     def __init__(
         self,
@@ -48,16 +49,24 @@ class RemoteBackend:
         context: int | None = None,
         proxy: Proxy | None = None,
         cache: Path | None = None,
+        budget: CostBudget | None = None,
     ) -> None:
-        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``."""
+        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
+
+        ``budget`` counts and limits what requests cost; None where their price is not known.
+        """
         self.server = server
         self.max_concurrency = server.concurrency
         self._interrupt = interrupt
         self._requested_model = model or server.model
         self._context = context or server.context
         self._cache = cache
-        self._client = HttpClient(server, key, proxy)
-        self._chat_client = ChatClient(self._client, key, DEFAULT_RETRY_POLICY)
+        self.budget = budget
+        self._protocol = find_protocol(server.type)
+        self._client = HttpClient(
+            server, key, proxy, headers=self._protocol.headers(key), parse_error=self._protocol.parse_error
+        )
+        self._chat_client = ChatClient(self._client, key, DEFAULT_RETRY_POLICY, self._protocol)
         self._lock = threading.Lock()
         self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
@@ -73,7 +82,7 @@ class RemoteBackend:
         if self._requested_model and self._context:
             return BackendInfo(self._requested_model, f"{self.server.base_url}#{self._requested_model}", self._context)
         model = self._model or self._run_interruptible(self._find_model)
-        usual = OLLAMA_CONTEXT_TOKENS if model.owner == OWNER_OLLAMA else DEFAULT_CONTEXT_TOKENS
+        usual = OLLAMA_CONTEXT_TOKENS if model.owner == OWNER_OLLAMA else self._protocol.default_context
         context = self._context or model.context or usual
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
 
@@ -99,11 +108,42 @@ class RemoteBackend:
             said.append(f"{self.server.label} was too busy; llm now sends {limiter.limit} requests at once")
         if refused:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {', '.join(sorted(refused))}")
-        return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
+        cost = None if self.budget is None else self.budget.spent
+        return BackendStats(width=limiter.peak_running or None, choices=tuple(said), cost=cost)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    # ---- for probes -----------------------------------------------------------------------------------------------
+
+    @property
+    def schema_field(self) -> str | None:
+        """The field by which the server enforces a schema, None if it refuses all of them."""
+        refused = self._capabilities.refused_fields if self._capabilities else frozenset()
+        return self._protocol.schema_field(refused)
+
+    @property
+    def offers_logprobs(self) -> bool:
+        """Whether answers may come with the log-probabilities of their tokens."""
+        return self._protocol.offers_logprobs
+
+    def describe_model(self) -> ServerModel:
+        """Return what the server reports about its model. Raises as ``info``."""
+        return self._model or self._run_interruptible(self._find_model)
+
+    def send_with_fields(self, request: Request, fields: Mapping[str, Any]) -> Any:
+        """Return the JSON object that answers ``request`` with further fields in its body.
+
+        Raises as ``HttpClient.open_response``.
+        """
+
+        def send(call: CancelToken) -> Any:
+            name, capabilities = self._model_and_capabilities(call)
+            made = self._protocol.build_request(request, name, capabilities.refused_fields, stream=False)
+            return self._chat_client.post_json(call, made.path, {**made.body, **fields}, model=name)
+
+        return self._run_interruptible(send)
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
@@ -114,9 +154,7 @@ class RemoteBackend:
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``."""
         name, capabilities = self._model_and_capabilities(call)
-        return self._chat_client.stream_events(
-            call, request, capabilities, lambda: chat_request.build_chat_body(request, name, capabilities), put
-        )
+        return self._chat_client.stream_events(call, request, capabilities, name, put)
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
@@ -143,14 +181,14 @@ class RemoteBackend:
 
     def _load_capabilities(self, name: str) -> ServerCapabilities:
         if self._capabilities is None:
-            self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache)
+            self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache, protocol=self.server.type)
         return self._capabilities
 
     def _find_model(self, call: CancelToken) -> ServerModel:
         """Ask the server once which models it has. Raises as ``info``."""
         with self._lock:
             if self._model is None:
-                self._model = query_model(self._chat_client, call, self._requested_model)
+                self._model = query_model(self._chat_client, self._protocol, call, self._requested_model)
             return self._model
 
     # ---- counting -------------------------------------------------------------------------------------------------
@@ -162,9 +200,9 @@ class RemoteBackend:
             return estimate_tokens(request)
 
         def ask(call: CancelToken) -> int:
-            name, capabilities = self._model_and_capabilities(call)
-            fields = {"model": name, "messages": chat_request.dump_messages(request)}
-            tokens = self._chat_client.post_json(call, "/count", capabilities, lambda: fields).get("tokens")
+            name = self._requested_model or self._find_model(call).name
+            fields = {"model": name, "messages": plain_messages(request.messages)}
+            tokens = self._chat_client.post_json(call, "/count", fields, model=name).get("tokens")
             return tokens if isinstance(tokens, int) else estimate_tokens(request)
 
         return self._run_interruptible(ask)

@@ -1,6 +1,6 @@
 """Which fields a server refuses. They are kept in the cache for the next command.
 
-Servers of OpenAI's protocol differ in the fields they support. A field that improves an answer, but is not essential,
+Servers of one protocol differ in the fields they support. A field that improves an answer, but is not essential,
 is left out once the server refused it.
 """
 
@@ -18,45 +18,24 @@ from llmcli.files import private_files
 _MAX_AGE_S = 7 * 86_400
 """Seconds after which a server may support more fields."""
 
-OPTIONAL_FIELDS = frozenset(
-    {
-        "chat_template_kwargs",
-        "frequency_penalty",
-        "logprobs",
-        "max_tokens",
-        "min_p",
-        "presence_penalty",
-        "repeat_penalty",
-        "response_format",
-        "seed",
-        "stream_options",
-        "temperature",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-    }
-)
-"""Fields that may be left out; max_tokens is tried under another name first, response_format goes into the prompt."""
-
 
 class ServerCapabilities:
     """The capabilities of ``model`` at ``base_url``; stored below ``cache``, None to store nothing."""
 
-    def __init__(self, base_url: str, model: str, cache: Path | None) -> None:
-        name = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:32]
+    def __init__(self, base_url: str, model: str, cache: Path | None, *, protocol: str = "openai") -> None:
+        key = f"{base_url}\n{model}" if protocol == "openai" else f"{protocol}\n{base_url}\n{model}"
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
         self._path = None if cache is None else cache / "servers" / f"{name}.json"
         self._lock = threading.Lock()
         self.refused_fields = self._load_refused()
         """Fields that the server refuses."""
 
-    def add_refused_field(self, field: str) -> bool:
-        """Leave ``field`` out from now on; return False if it was left out already."""
+    def add_refused_field(self, field: str) -> None:
+        """Leave ``field`` out from now on."""
         with self._lock:
-            if field in self.refused_fields:
-                return False
-            self.refused_fields = self.refused_fields | {field}
-            self._save_refused()
-            return True
+            if field not in self.refused_fields:
+                self.refused_fields = self.refused_fields | {field}
+                self._save_refused()
 
     def _load_refused(self) -> frozenset[str]:
         if self._path is None:
@@ -64,7 +43,7 @@ class ServerCapabilities:
         try:
             kept = json.loads(self._path.read_bytes())
             fresh = 0 <= time.time() - kept["time"] < _MAX_AGE_S
-            return frozenset(kept["refused"]) & (OPTIONAL_FIELDS | {"max_completion_tokens"}) if fresh else frozenset()
+            return frozenset(str(name) for name in kept["refused"]) if fresh else frozenset()
         except (OSError, ValueError, KeyError, TypeError):  # an unreadable file is built again
             return frozenset()
 

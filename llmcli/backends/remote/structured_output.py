@@ -1,4 +1,4 @@
-"""Answers that are JSON of a schema, or one of some labels: by ``response_format`` if supported, else by prompt.
+"""Answers that are JSON of a schema, or one of some labels: by the protocol's field if supported, else by prompt.
 
 Servers that do not know the field may also ignore it. So every answer is checked, a wrong one is sent back with its
 errors, and nothing is passed on before it is valid. Labels are requested as JSON too, since all such servers support
@@ -11,12 +11,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import Any
 
-from llmcli.backends.remote import chat_request
 from llmcli.backends.remote.chat_client import ChatClient
+from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
 from llmcli.backends.remote.schema_validation import SchemaValidator
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
@@ -26,7 +25,6 @@ from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
 _MAX_REPAIRS = 2
 _MAX_SHOWN_ERRORS = 5
 _CODE_FENCE = re.compile(r"\s*```[a-zA-Z]*\n(.*)\n```\s*", re.DOTALL)
-_RESPONSE_FORMAT_FIELD = "response_format"
 _LABEL_KEY = "label"
 _LABEL_JSON_TOKENS = 16
 """Tokens that the JSON around a label takes."""
@@ -50,8 +48,11 @@ def generate_json(
     turns, usage = request.messages, Usage()
     for _ in range(_MAX_REPAIRS + 1):
         asked = replace(request, messages=turns)
-        build_body = partial(_build_body, asked, schema, model, capabilities)
-        text, finished = chat_client.complete_text(call, asked, capabilities, build_body)
+
+        def make(asked: Request = asked) -> ProtocolRequest:
+            return _build_request(chat_client.protocol, asked, schema, model, capabilities.refused_fields)
+
+        text, finished = chat_client.complete_text(call, asked, capabilities, model, make)
         usage += finished.usage
         finished = replace(finished, usage=usage)
         fenced = _CODE_FENCE.fullmatch(text)
@@ -63,8 +64,10 @@ def generate_json(
         if not wrong or finished.reason is FinishReason.LENGTH:
             return text, finished
         if wrong.startswith(_NOT_JSON):
-            # it does not refuse the field, but ignores it: from now on the prompt asks for JSON
-            capabilities.add_refused_field(_RESPONSE_FORMAT_FIELD)
+            # it does not refuse the field, but ignores it: from now on another one, or the prompt, asks for JSON
+            ignored = chat_client.protocol.schema_field(capabilities.refused_fields)
+            if ignored is not None:
+                capabilities.add_refused_field(ignored)
         repair = f"That is not JSON of the schema: {wrong}. Answer again, with the corrected JSON and nothing else."
         turns = (*turns, Message(Role.ASSISTANT, text or "{}"), Message(Role.USER, repair))
     raise RemoteError(chat_client.server.label, detail=f"its answer does not match the schema: {wrong}")
@@ -92,20 +95,19 @@ def _parse_label(text: str, wrong: str, labels: Sequence[str], *, whole: bool) -
     return (meant[0], "") if meant else (text, wrong)
 
 
-def _build_body(
-    request: Request, schema: Mapping[str, Any], model: str, capabilities: ServerCapabilities
-) -> Mapping[str, Any]:
-    """Return the body that asks for the schema; in the prompt if the server refuses the field."""
-    if _RESPONSE_FORMAT_FIELD not in capabilities.refused_fields:
-        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-        return {**chat_request.build_chat_body(request, model, capabilities), _RESPONSE_FORMAT_FIELD: wanted}
+def _build_request(
+    protocol: WireProtocol, request: Request, schema: Mapping[str, Any], model: str, refused: frozenset[str]
+) -> ProtocolRequest:
+    """Return the request that asks for the schema; in the prompt if the server refuses the fields for it."""
+    if protocol.schema_field(refused) is not None:
+        return protocol.build_request(request, model, refused, schema=schema)
     told = f"Answer with JSON that matches this JSON schema, and with nothing else:\n{json.dumps(schema, ensure_ascii=False)}"
     first, *rest = request.messages
     if first.role is Role.SYSTEM:
         turns = (Message(Role.SYSTEM, f"{first.content}\n\n{told}"), *rest)
     else:
         turns = (Message(Role.SYSTEM, told), first, *rest)
-    return chat_request.build_chat_body(replace(request, messages=turns), model, capabilities)
+    return protocol.build_request(replace(request, messages=turns), model, refused)
 
 
 def _describe_errors(text: str, validator: SchemaValidator) -> str:

@@ -264,7 +264,7 @@ class ThreadPolicy:
         elif self._doubtful_steps:
             why = "steps took much longer than before, so fewer are tried"
         elif self._candidates != self._default_candidates:
-            why = f"other processes keep {self._busy_cores:.1f} of {self.most} cores busy"
+            why = f"other processes keep {min(self._busy_cores, self.most):.1f} of {self.most} cores busy"
         else:
             why = "one for each core that this process may use and other processes leave free"
         return f"threads: {chosen} ({why})"

@@ -36,6 +36,7 @@ class GenerationSequence(Sequence):
         available, requested = context_limit - len(tokens), request.max_tokens
         self._limit_name = "max_tokens" if requested is not None and requested <= available else "context"
         self._max_tokens = available if requested is None else min(requested, available)
+        self._num_reasoning_tokens = 0
         self._drafter = PromptLookupDrafter()
 
     @property
@@ -71,7 +72,8 @@ class GenerationSequence(Sequence):
         if self.request.logprobs is not None:
             self._emit_logprobs(context, output, token, self.request.logprobs)
         self._emit_text(*self._output_processor.feed(self._tokenizer.token_to_piece(token)))
-        if self._output_processor.stopped or (self._sampler.is_complete and not self.request.ignore_eos):
+        stopped = self._output_processor.stop_string is not None
+        if stopped or (self._sampler.is_complete and not self.request.ignore_eos):
             self._finish_output(FinishReason.STOP)
         elif self.num_generated_tokens >= self._max_tokens:
             self._finish_output(FinishReason.LENGTH, self._limit_name)
@@ -85,6 +87,7 @@ class GenerationSequence(Sequence):
 
     def _emit_text(self, reasoning: str, answer: str) -> None:
         if reasoning:
+            self._num_reasoning_tokens = self.num_generated_tokens
             self.sink.emit(ReasoningDelta(self.request.id, reasoning))
         if answer:
             self.sink.emit(TextDelta(self.request.id, answer))
@@ -97,6 +100,12 @@ class GenerationSequence(Sequence):
         if not self.ended and reason is not FinishReason.STOP:
             self._emit_text(*self._output_processor.flush())  # text that was held back belongs to the answer
         super().finish(reason, error, limit)
+
+    def describe_end(self) -> dict[str, Any]:
+        return {
+            "stop_string": self._output_processor.stop_string,
+            "reasoning_tokens": self._num_reasoning_tokens,
+        }
 
     def release(self) -> None:
         self._sampler.close()

@@ -139,7 +139,11 @@ class Sequence(ABC):
         usage = Usage(self.prompt_length, self.num_cached_tokens, self.num_generated_tokens)
         timings = Timings(first, now - self.submitted_at, rate)
         self.release()
-        self.sink.emit(Finished(self.request.id, reason, usage, timings, error, limit))
+        self.sink.emit(Finished(self.request.id, reason, usage, timings, error, limit, **self.describe_end()))
+
+    def describe_end(self) -> dict[str, Any]:
+        """Return further fields of ``Finished``."""
+        return {}
 
     def reset(self) -> None:
         """Start again from the first token, since its state in memory was lost. The answer so far stays."""

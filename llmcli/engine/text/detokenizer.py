@@ -32,11 +32,12 @@ class StopStringMatcher:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._pending_text = ""
-        self.stopped = False
+        self.matched: str | None = None
+        """The stop string that was found."""
 
     def feed(self, text: str) -> str:
-        """Return the text that is safe to show; at a complete stop string set ``stopped`` and drop what follows."""
-        if self.stopped:
+        """Return the text that is safe to show; at a complete stop string set ``matched`` and drop what follows."""
+        if self.matched is not None:
             return ""
         if not self._stops:
             return text
@@ -44,9 +45,10 @@ class StopStringMatcher:
         # the string that is complete first, so that the answer does not depend on token boundaries; then the longest
         found = [(index + len(stop), index) for stop in self._stops if (index := text.find(stop)) >= 0]
         if found:
-            self.stopped = True
+            end, start = min(found)
+            self.matched = text[start:end]
             self._pending_text = ""
-            return text[: min(found)[1]]
+            return text[:start]
         keep = partial_match_length(text, self._stops)
         self._pending_text = text[len(text) - keep :]
         return text[: len(text) - keep]
@@ -54,7 +56,7 @@ class StopStringMatcher:
     def flush(self) -> str:
         """Return the text that was held back: the answer ended, so it was no stop string."""
         text, self._pending_text = self._pending_text, ""
-        return "" if self.stopped else text
+        return "" if self.matched is not None else text
 
 
 class OutputProcessor:
@@ -68,9 +70,9 @@ class OutputProcessor:
         self._lstrip = lstrip
 
     @property
-    def stopped(self) -> bool:
-        """Whether a stop string was complete."""
-        return self._stop_matcher.stopped
+    def stop_string(self) -> str | None:
+        """The stop string that ended the answer."""
+        return self._stop_matcher.matched
 
     def feed(self, data: bytes) -> tuple[str, str]:
         """Process the bytes of one token; return (reasoning, answer)."""

@@ -1,4 +1,4 @@
-"""The worker's application: OpenAI's endpoints, the streams of our own commands, status and stop."""
+"""The worker's application: OpenAI's and Anthropic's endpoints, the streams of our own commands, status and stop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from llmcli import __version__
 from llmcli.engine.llama import hardware
 from llmcli.openai_api.http_errors import error_response
 from llmcli.worker.protocol import STREAM_PATH
-from llmcli.worker.server.endpoints import OpenAIEndpoints
 from llmcli.worker.server.engine_pool import EnginePool
+from llmcli.worker.server.http_api.messages_endpoints import MessagesEndpoints
+from llmcli.worker.server.http_api.openai_endpoints import OpenAIEndpoints
 from llmcli.worker.server.metrics import WorkerMetrics
 from llmcli.worker.server.stream import StreamEndpoint
 from llmcli.worker.worker_config import WorkerConfig
@@ -37,12 +38,16 @@ class WorkerApp:
         self.stream_endpoint = StreamEndpoint(engines, self.metrics, pool)
         names = tuple(dict.fromkeys(name for name in (config.name, config.model_id) if name))
         endpoints = OpenAIEndpoints(engines, self.metrics, pool, names)
+        messages = MessagesEndpoints(engines, self.metrics, pool, names)
         self.app = Starlette(
             routes=[
                 Route("/health", self.health),
                 Route("/v1/models", endpoints.list_models),
                 Route("/v1/chat/completions", endpoints.create_chat_completion, methods=["POST"]),
                 Route("/v1/completions", endpoints.create_completion, methods=["POST"]),
+                Route("/v1/responses", endpoints.create_response, methods=["POST"]),
+                Route("/v1/messages", messages.create_message, methods=["POST"]),
+                Route("/v1/messages/count_tokens", messages.count_message_tokens, methods=["POST"]),
                 Route("/v1/embeddings", endpoints.create_embeddings, methods=["POST"]),
                 Route("/v1/score", endpoints.score_candidates, methods=["POST"]),
                 Route("/v1/count", endpoints.count_tokens, methods=["POST"]),

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from llmcli.backends.remote.model_discovery import ServerModel, query_model
+from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, UsageError
 
@@ -22,7 +23,7 @@ def query(paths, requested=None):
         return answer
 
     client = types.SimpleNamespace(server=types.SimpleNamespace(label="s"), get_json=get_json)
-    return query_model(client, CancelToken(), requested)
+    return query_model(client, OpenAIChat(), CancelToken(), requested)
 
 
 def models(*entries):

@@ -24,7 +24,7 @@ def stream(pieces, *, stops=(), tags=None, inside=False, lstrip=False):
     answers = OutputProcessor(stops, tags, inside=inside, lstrip=lstrip)
     reasoning, shown = "", []
     for piece in pieces:
-        if answers.stopped:
+        if answers.stop_string is not None:
             break
         thought, answer = answers.feed(piece)
         reasoning += thought
@@ -81,7 +81,7 @@ def test_the_answer_ends_before_the_first_stop_string_however_it_is_cut(text, st
     """The text before the first complete stop string is delivered completely, and nothing after it."""
     matcher = StopStringMatcher(stops)
     shown = "".join(matcher.feed(piece) for piece in cut(text, at)) + matcher.flush()
-    assert (shown, matcher.stopped) == expected_before_stop(text, stops)
+    assert (shown, matcher.matched is not None) == expected_before_stop(text, stops)
 
 
 @for_all(alphabet, stop_strings)
@@ -91,7 +91,7 @@ def test_a_partial_stop_string_is_never_shown(text, stops):
     shown, seen = "", ""
     for character in text:
         shown += matcher.feed(character)
-        if matcher.stopped:
+        if matcher.matched is not None:
             break
         seen += character
         beginnings = (length for stop in stops for length in range(1, len(stop)) if seen.endswith(stop[:length]))
@@ -107,6 +107,15 @@ def test_the_earliest_of_several_stop_strings_wins():
 def test_a_stop_string_inside_another_wins_in_every_cut(pieces):
     """The stop string that is complete first ends the answer, even if a longer one began before it."""
     assert stream(pieces, stops=("abc", "b"))[1] == "a"
+
+
+def test_the_stop_string_that_ended_an_answer_is_known():
+    """Which of several it was; none where the answer ended otherwise."""
+    for text, found in ((b"one END two", "END"), (b"one STO", None)):
+        answers = OutputProcessor(("STOP", "END"), None, inside=False, lstrip=False)
+        answers.feed(text)
+        answers.flush()
+        assert answers.stop_string == found
 
 
 def test_a_partial_stop_string_is_delivered_when_the_answer_ends():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
@@ -25,11 +25,34 @@ from llmcli.errors import (
     UnavailableError,
     UntrustedServer,
 )
+from llmcli.incomplete_results import AnswerRefused
 
 _RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
-_CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size)|too long|maximum.{0,30}tokens", re.IGNORECASE)
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-_UNKNOWN_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
+_CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size|limit)|too long|maximum.{0,30}tokens", re.IGNORECASE)
+_UNKNOWN_MODEL = re.compile(r"\bmodels?\b", re.IGNORECASE)
+_REFUSAL_CODE = re.compile(r"content_filter|invalid_prompt|policy(?:_violation)?$")
+"""Codes of requests that a filter refuses because of what they say."""
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
+_KEY_CODES = frozenset(
+    {"authentication_error", "permission_error", "API_KEY_INVALID", "UNAUTHENTICATED", "PERMISSION_DENIED"}
+)
+_BUSY_CODES = frozenset(
+    {"overloaded_error", "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+)
+"""Codes in a stream of what has the status 429, 503 or 529 otherwise."""
+
+
+class ErrorFields(NamedTuple):
+    """What a server says in the body of an error: its words, a code, the field, and the seconds to wait."""
+
+    message: str = ""
+    code: str = ""
+    param: str = ""
+    retry_after: float | None = None
+
+
+ErrorParser = Callable[[Any], ErrorFields]
+"""From the parsed body of an error to what it says."""
 
 
 class BadRequest(RequestRejected):
@@ -40,36 +63,44 @@ class BadRequest(RequestRejected):
         self.param = param
 
 
-def parse_error_body(body: bytes) -> tuple[str, str, str]:
-    """Return message, code and field of an error in OpenAI's format, or in another known one."""
-    try:
-        loaded: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return "", "", ""
-    if isinstance(loaded, list):  # Google's
-        loaded = loaded[0] if loaded else {}
-    return parse_error_fields(loaded)
-
-
-def parse_error_fields(loaded: Any) -> tuple[str, str, str]:
-    """Return message, code and field of a parsed error."""
+def parse_error_fields(loaded: Any) -> ErrorFields:
+    """Return what an error in OpenAI's format, or in another common one, says."""
     given = loaded.get("error", loaded) if isinstance(loaded, Mapping) else {}
     if isinstance(given, str):
-        return given, "", ""
+        return ErrorFields(given)
     if not isinstance(given, Mapping):
-        return "", "", ""
+        return ErrorFields()
     message = given.get("message") or given.get("detail") or given.get("error") or ""
     if not isinstance(message, str):
         message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of errors
     code = given.get("code") or given.get("type") or ""
-    return message, str(code), str(given.get("param") or "")
+    return ErrorFields(message, str(code), str(given.get("param") or ""))
+
+
+def _load_error_body(body: bytes) -> Any:
+    try:
+        loaded = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(loaded, list):  # Google's
+        return loaded[0] if loaded else None
+    return loaded
 
 
 def map_error_status(  # noqa: PLR0911 (one for each status)
-    server: ServerConfig, key: ApiKey, model: str, status: int, *, headers: Mapping[str, str], body: bytes
+    server: ServerConfig,
+    key: ApiKey,
+    model: str,
+    status: int,
+    *,
+    headers: Mapping[str, str],
+    body: bytes,
+    parse: ErrorParser = parse_error_fields,
 ) -> LlmError:
     """Return the error for a status other than success; ``headers`` with lower-case names."""
-    message, code, param = parse_error_body(body)
+    message, code, param, pause = parse(_load_error_body(body))
+    told = _parse_retry_after(headers)
+    retry_after = pause if told is None else told
     said = shorten_message(key.redact(message)) or f"HTTP status {status}"
     label = server.label
     if status < 300:  # noqa: PLR2004
@@ -77,41 +108,48 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if 300 <= status < 400:  # noqa: PLR2004
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
         return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
+    by_code = _map_code(server, key, code, said)
+    if by_code is not None:
+        return by_code
     if status in (401, 403):
-        return Unauthorized(label, key=key.origin, detail=said)
+        return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if status == 404:  # noqa: PLR2004
         if message and model and _UNKNOWN_MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)
         return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
-    if status == 429 and code in _QUOTA_CODES:  # noqa: PLR2004
-        return UnavailableError(label, detail=said)
     if status in (429, 503, 529):
-        return RateLimited(label, retry_after=_parse_retry_after(headers), detail=said)
+        return RateLimited(label, retry_after=retry_after, detail=said)
     if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004
-        return TemporaryFailure(label, retry_after=_parse_retry_after(headers), detail=said)
+        return TemporaryFailure(label, retry_after=retry_after, detail=said)
     if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004
         return ContextOverflow(label, detail=said)
     return BadRequest(label, param=param, detail=said)
 
 
-def map_stream_error(server: ServerConfig, key: ApiKey, error: Any) -> LlmError:
+def _map_code(server: ServerConfig, key: ApiKey, code: str, said: str) -> LlmError | None:
+    """Return the error for a code that means the same with any status, and in a stream."""
+    if _REFUSAL_CODE.search(code):
+        return AnswerRefused(server.label, detail=said)
+    if code in _KEY_CODES:
+        return Unauthorized(server.label, key=key.origin, detail=said, backend=server.name)
+    if code in _QUOTA_CODES:
+        return UnavailableError(server.label, detail=said)
+    return None
+
+
+def map_stream_error(server: ServerConfig, key: ApiKey, error: ErrorFields) -> LlmError:
     """Return the error that a server put into a stream."""
-    message, code, _ = parse_error_fields({"error": error})
-    said = shorten_message(key.redact(message)) or "its answer broke off"
-    if code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):
-        return ContextOverflow(server.label, detail=said)
-    return (
-        RequestRejected(server.label, detail=said) if "invalid" in code else TemporaryFailure(server.label, detail=said)
-    )
-
-
-def find_named_field(refused: BadRequest, sent: Collection[str]) -> str | None:
-    """Return the sent field that the server reports as not accepted, None if it names none."""
-    first = re.split(r"[.\[]", refused.param)[0]
-    if first in sent:
-        return first
-    found = [name for name in sent if re.search(rf"\b{re.escape(name)}\b", refused.detail)]
-    return max(found, key=len, default=None)
+    said, label = shorten_message(key.redact(error.message)) or error.code or "its answer broke off", server.label
+    by_code = _map_code(server, key, error.code, said)
+    if by_code is not None:
+        return by_code
+    if error.code in _BUSY_CODES:
+        return RateLimited(label, retry_after=error.retry_after, detail=said)
+    if error.code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(error.message):
+        return ContextOverflow(label, detail=said)
+    if "invalid" in error.code.lower():
+        return RequestRejected(label, detail=said)
+    return TemporaryFailure(label, detail=said)
 
 
 def _parse_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -22,7 +22,8 @@ from llmcli import __version__
 from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
-from llmcli.backends.remote.transport.error_mapping import map_error_status
+from llmcli.backends.remote.transport.cost_budget import CostAttempt
+from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
@@ -76,9 +77,20 @@ class HttpResponse:
 class HttpClient:
     """Sends requests to ``server`` with its key. Safe to use from several threads."""
 
-    def __init__(self, server: ServerConfig, key: ApiKey, proxy: Proxy | None) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        key: ApiKey,
+        proxy: Proxy | None,
+        *,
+        headers: Mapping[str, str],
+        parse_error: ErrorParser = parse_error_fields,
+    ) -> None:
+        """``headers`` go with each request, the key's among them; ``parse_error`` reads the body of an error."""
         self.server = server
         self._key = key
+        self._protocol_headers = dict(headers)
+        self._parse_error = parse_error
         self._proxy = proxy
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
@@ -93,9 +105,11 @@ class HttpClient:
         for connection in idle:
             connection.close()
 
-    def request_json(self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False) -> Any:
+    def request_json(
+        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
+    ) -> Any:
         """Return the JSON object that the server answers with. Raises as ``open``."""
-        with self.open_response(call, method, path, body, root=root) as answer:
+        with self.open_response(call, method, path, body, root=root, model=model) as answer:
             return self.parse_json(answer, answer.read_all())
 
     def parse_json(self, answer: HttpResponse, body: bytes) -> Any:
@@ -116,17 +130,18 @@ class HttpClient:
 
     @contextmanager
     def open_response(
-        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False
+        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
     ) -> Iterator[HttpResponse]:
         """Request ``path`` below the server's address, or with ``root`` below its host; yield a successful response.
+
+        ``model`` is the one that the request needs.
 
         Raises ``TemporaryFailure`` for failures that may pass, ``RemoteError``, what ``map_error_status`` returns,
         ``Cancelled`` and ``DeadlineExceeded``.
         """
         base = self.server.origin if root else self.server.base_url
-        model = str(body.get("model", "")) if isinstance(body, Mapping) else ""
         data = None if body is None else json.dumps(body).encode()
-        with self._translate_errors(call):
+        with self._translate_errors(call), self._reserve_cost(call, body, data) as attempt:
             connection, response = self._send_request(call, method, base + path, data)
             try:
                 if response.status == _PROXY_AUTH_REQUIRED and self._proxy:
@@ -134,7 +149,16 @@ class HttpClient:
                 if response.status != _OK:
                     headers = {name.lower(): value for name, value in response.getheaders()}
                     said = response.read(_MAX_ERROR_BYTES)
-                    raise map_error_status(self.server, self._key, model, response.status, headers=headers, body=said)
+                    raise map_error_status(
+                        self.server,
+                        self._key,
+                        model,
+                        response.status,
+                        headers=headers,
+                        body=said,
+                        parse=self._parse_error,
+                    )
+                attempt.charged = True
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
                     raise RemoteError(
@@ -145,6 +169,15 @@ class HttpClient:
             finally:
                 call.attach_socket(None)
                 self._release_connection(connection, response)
+
+    @contextmanager
+    def _reserve_cost(self, call: CancelToken, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
+        """Reserve what a body may cost, where prices are known; questions without a body are free."""
+        if call.cost is None or data is None:
+            yield CostAttempt(0.0)
+            return
+        with call.cost.attempt(body, len(data), call.check) as attempt:
+            yield attempt
 
     def _send_request(
         self, call: CancelToken, method: str, url: str, data: bytes | None
@@ -249,7 +282,7 @@ class HttpClient:
             "User-Agent": f"llmcli/{__version__}",
             "Accept": "text/event-stream, application/json",
             "Accept-Encoding": "identity",
-            **self._key.headers(),
+            **self._protocol_headers,
         }
         if data is not None:
             headers["Content-Type"] = "application/json"

@@ -56,7 +56,7 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
     ] = 16,
 ) -> int:
-    """Serve your models to other programs over OpenAI's protocol.
+    """Serve your models to other programs over OpenAI's or Anthropic's protocol.
 
     Clients must send the token, which is printed unless you give one.
     """

@@ -53,14 +53,17 @@ def translate(
         typer.Option(
             "--to",
             metavar="LANG",
-            help="Code or name: fr, pt-BR, French; repeatable.",
+            help="The target language: fr, pt-BR, French; repeatable.",
             autocompletion=completers.languages,
         ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="LANG", help="The language of the document.", autocompletion=completers.languages
+            "--from",
+            metavar="LANG",
+            help="The language of the document (default: detected).",
+            autocompletion=completers.languages,
         ),
     ] = None,
     format_name: Annotated[
@@ -83,12 +86,12 @@ def translate(
     update: Annotated[
         str | None,
         typer.Option(
-            "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep its edits."
+            "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep people's edits."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that -o DIR or a pattern names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files in -o DIR or of a pattern.")] = False,
     memory: Annotated[
-        str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: your own).")
+        str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
     ] = None,
     no_memory: Annotated[bool, typer.Option("--no-tm", help="Do not read or write a translation memory.")] = False,
     review: Annotated[bool, typer.Option("--review", help="Correct doubtful segments in a second pass.")] = False,
@@ -113,8 +116,8 @@ def translate(
     """Translate documents into another language.
 
     Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; everything but the words stays unchanged,
-    byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). Write several
-    documents or languages to -o DIR, which mirrors the inputs, or to a pattern of {dir}, {name}, {lang} and {ext}.
+    byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). For several
+    documents or languages, -o is a DIR that mirrors the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
     """
     from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
+from llmcli.incomplete_results import AnswerRefused
 from llmcli.tasks.execution.document_jobs import CancelRequest
 from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
@@ -39,6 +40,7 @@ from llmcli.types import Event, Finished, FinishReason, Request
 
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer is incomplete"
+UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ class SegmentJob:
         self.attempts = 0
         self.is_truncated = self.is_truncated_by_user = False
         """Whether it was given up because an answer was cut, and whether the user's own limit cut it."""
+        self.refusal: AnswerRefused | None = None
+        """The refusal for which it was given up."""
         self._translator = translator
         self._name = name
         self._source = source
@@ -155,6 +159,9 @@ class SegmentJob:
         )
 
     def _evaluate_answer(self, piece: _SegmentPiece, finished: Finished) -> Iterator[Request | CancelRequest]:
+        if isinstance(finished.error, AnswerRefused):
+            yield from self._give_up_refused(piece, finished.error)
+            return
         if not piece.is_cancelled:
             raise_request_error(finished)
         answer = clean_answer(piece.text, piece.response.text)
@@ -207,6 +214,8 @@ class SegmentJob:
             return [self._user_limit_message(finished) or TRUNCATED_MESSAGE]
         if not answer:
             return [EMPTY_ANSWER_MESSAGE]
+        if finished.unrestored:
+            return [UNRESTORED_MESSAGE]
         width = self.segment.max_width
         if width is not None:
             answer = wrap_to_width(answer, width, piece.text.count("\n") + 1)
@@ -224,10 +233,23 @@ class SegmentJob:
         )
 
     def _abandon(self) -> Iterator[Request | CancelRequest]:
+        yield from self._cancel_running()
+        yield from self._review_or_complete(None)
+
+    def _give_up_refused(self, piece: _SegmentPiece, refusal: AnswerRefused) -> Iterator[CancelRequest]:
+        """Complete without a translation, or without the review that was refused."""
+        if piece is self._correction:
+            self._complete(self._accepted_translation)
+            return
+        self.refusal = refusal
+        self.problems.append(f"{refusal.subject} refuses to answer: {refusal.detail}")
+        yield from self._cancel_running()
+        self._complete(None)
+
+    def _cancel_running(self) -> Iterator[CancelRequest]:
         for request_id in self._running:
             yield CancelRequest(request_id)
         self._running.clear()
-        yield from self._review_or_complete(None)
 
     # ---- the end --------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ def test_search_on_a_terminal_is_a_group_a_repository(models, large, terminal):
 
 def test_search_says_what_fits_a_gpu(models, large, machine_of, terminal):
     """Completely, or split; a model that is only on a GPU has no estimate of its speed."""
-    machine_of(150 * MB, (200 * MB,))
+    machine_of(165 * MB, (200 * MB,))
     small, big = rows(models("search", "tiny", "--json"))
     assert (small["on_gpu"], small["tokens_per_second"]) == (True, None)
     assert (big["on_gpu"], big["fits"]) == (False, True) and big["tokens_per_second"] > 3
@@ -258,11 +258,12 @@ def test_recommend_without_a_result(models, argv, code):
     assert run.code == code and run.out == "" and run.err.startswith("llm: ")
 
 
-def test_recommend_knows_what_is_here(models, monkeypatch, tiny):
+def test_recommend_knows_what_is_here(models, machine_of, monkeypatch, tiny):
     """It says so instead of how to fetch it."""
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.model_library import ModelLibrary
 
+    machine_of(300 * MB)
     here = ModelFile("smollm2-135m", tiny("llama"), 1, catalogue="smollm2-135m", parts=(tiny("llama"),))
     monkeypatch.setattr(ModelLibrary, "list", lambda _: [here])
     (row,) = rows(models("recommend", "--json"))

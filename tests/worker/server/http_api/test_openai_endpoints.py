@@ -5,31 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from starlette.testclient import TestClient
 
 from llmcli.types import EngineOptions, Message, Request, Role
-from llmcli.worker.server import endpoints
-from llmcli.worker.server.engine_pool import EnginePool
-from llmcli.worker.server.worker_app import WorkerApp
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.server.http_api import engine_endpoints
 
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture(scope="module")
-def served(tiny):
-    """Return a client of a worker's application, and its engines."""
-    path = tiny("chatml")
-    engines = EnginePool(path, "tiny", "abc", None)
-    worker = WorkerApp(WorkerConfig(str(path), "tiny", "abc", None, 60.0, "log"), engines, lambda: True)
-    with TestClient(worker.app) as client:
-        yield client, engines, worker
-    engines.close()
-
-
-@pytest.fixture
-def client(served):
-    return served[0]
 
 
 def chat(client, **fields):
@@ -75,7 +55,7 @@ def test_a_stream_equals_the_whole_answer(client):
 
 def test_several_answers(client, monkeypatch):
     """Each has its own seed; the prompt counts once. In an exact engine, whatever shares a batch."""
-    monkeypatch.setattr(endpoints, "EngineOptions", lambda: EngineOptions(deterministic=True))
+    monkeypatch.setattr(engine_endpoints, "EngineOptions", lambda: EngineOptions(deterministic=True))
     body = chat(client, n=3, temperature=2, seed=5).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
     texts = [choice["message"]["content"] for choice in body["choices"]]
@@ -212,7 +192,7 @@ def test_an_unknown_path_gets_an_openai_error(client, method, path, status):
 
 def test_a_body_without_end_is_refused(client, monkeypatch):
     """Before all of it has arrived."""
-    monkeypatch.setattr(endpoints, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(engine_endpoints, "MAX_BODY_BYTES", 1000)
     answer = client.post("/v1/chat/completions", content=(b"x" * 100 for _ in range(1000)))
     assert answer.status_code == 413 and "1000 bytes" in answer.json()["error"]["message"]
 

@@ -1,0 +1,43 @@
+"""Errors in the format of Anthropic's protocol: a status and a JSON object. Source: the Claude API reference, "Errors"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmcli.openai_api.error_body import dump_exception
+
+MESSAGES_PATH = "/v1/messages"
+VERSION_HEADER = "anthropic-version"
+"""The header with which Anthropic's clients name the version of their protocol; every version is accepted."""
+_OVERLOADED_STATUS = 529
+_TYPE_BY_STATUS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    _OVERLOADED_STATUS: "overloaded_error",
+}
+_UNAVAILABLE_STATUS = 503
+_INTERNAL_ERROR_STATUS = 500
+
+
+def speaks_anthropic(path: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a request is one of Anthropic's protocol, by its path or by the header of its clients."""
+    return path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/") or VERSION_HEADER in headers
+
+
+def convert_error(status: int, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body for an error in OpenAI's format; its message names the field that is wrong."""
+    status = _OVERLOADED_STATUS if status == _UNAVAILABLE_STATUS else status
+    kind = _TYPE_BY_STATUS.get(status)
+    if kind is None:
+        kind = "invalid_request_error" if status < _INTERNAL_ERROR_STATUS else "api_error"
+    return status, {"type": "error", "error": {"type": kind, "message": body["error"]["message"]}}
+
+
+def dump_error_event(problem: Exception) -> dict[str, Any]:
+    """Return the event that ends a stream because of an error."""
+    return convert_error(*dump_exception(problem))[1]

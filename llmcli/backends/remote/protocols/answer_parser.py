@@ -1,0 +1,176 @@
+"""From the parts of an answer to events: what all protocols share."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from llmcli.backend_config import ServerConfig
+from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
+from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.incomplete_results import AnswerRefused
+from llmcli.text_stream import ReasoningParser, partial_match_length
+from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage
+
+DONE_DATA = "[DONE]"
+"""The data of the last event, of servers that send it."""
+
+
+class AnswerParser(ABC):
+    """Parses the parts of one answer; ``finish`` yields how the answer ended.
+
+    ``tags`` enclose reasoning in the text. ``stops`` are stop strings that the server does not look for.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        server: ServerConfig,
+        key: ApiKey,
+        *,
+        tags: tuple[str, str] | None = None,
+        stops: tuple[str, ...] = (),
+    ) -> None:
+        self._request = request
+        self._server = server
+        self._key = key
+        self._reasoning_parser = ReasoningParser(tags, inside=False)
+        self._stops = stops
+        self._held_text = ""
+        self._started = time.monotonic()
+        self._first_at: float | None = None
+        self._last_at = self._started
+        self._num_pieces = 0
+        self._finish_reason: FinishReason | None = None
+        self._limit: str | None = None
+        self._refusal: str | None = None
+        self._breakage: str | None = None
+        self._usage = Usage()
+        self.num_characters = 0
+        """Characters received, of the answer and of the reasoning."""
+        self.is_done = False
+        """Whether the answer is complete."""
+        self.stopped_early = False
+        """Whether it is complete though the server goes on, since a stop string came."""
+
+    # ---- for the client -------------------------------------------------------------------------------------------
+
+    def parse_data(self, data: str) -> Iterator[Event]:
+        """Yield the events in the data of one event. Raises ``RemoteError``, and the error that it reports."""
+        if data.strip() == DONE_DATA:
+            self.is_done = True
+            return
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            self._fail(f"a part of its answer is not JSON: {describe_json_error(error)}", error)
+        if not isinstance(chunk, dict):
+            self._fail("a part of its answer is not a JSON object")
+        yield from self.parse_chunk(chunk)
+
+    @abstractmethod
+    def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of a part of a streamed answer."""
+
+    @abstractmethod
+    def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
+
+    def finish(self) -> Iterator[Event]:
+        """Yield the text held back and the end of the answer.
+
+        Raises ``TemporaryFailure`` for one that broke off, and ``AnswerRefused``.
+        """
+        if self._refusal is not None:
+            reason = shorten_message(self._key.redact(self._refusal))
+            raise AnswerRefused(self._server.label, detail=reason)
+        if self._breakage is not None:
+            raise TemporaryFailure(self._server.label, detail=f"its answer broke off: {self._breakage}")
+        if self._finish_reason is None:
+            detail = (
+                f"its answer broke off after {self.num_characters:,} characters"
+                if self.num_characters
+                else "it sent no answer"
+            )
+            raise TemporaryFailure(self._server.label, detail=detail)
+        yield from self._pieces(*self._reasoning_parser.feed("", last=True), last=True)
+        cut = self._finish_reason is FinishReason.LENGTH
+        limit = (self._limit or self._reached_limit()) if cut else None
+        yield Finished(self._request.id, self._finish_reason, self._usage, self.measured_timings(), limit=limit)
+
+    def measured_timings(self) -> Timings:
+        """Return the times so far; where the server does not count tokens, pieces count instead."""
+        total = time.monotonic() - self._started
+        first = None if self._first_at is None else self._first_at - self._started
+        tokens = self._usage.completion_tokens or self._num_pieces
+        decode = 0.0 if self._first_at is None else self._last_at - self._first_at
+        rate = (tokens - 1) / decode if tokens > 1 and decode > 0 else None
+        return Timings(first, total, rate)
+
+    # ---- for the protocols ----------------------------------------------------------------------------------------
+
+    def _answer_events(self, text: Any) -> Iterator[Event]:
+        """Yield the events of a piece of the answer."""
+        if isinstance(text, str) and text:
+            yield from self._pieces(*self._reasoning_parser.feed(text))
+
+    def _reasoning_events(self, text: Any) -> Iterator[Event]:
+        """Yield the events of a piece of reasoning."""
+        if isinstance(text, str):
+            yield from self._pieces(text, "")
+
+    def _end(self, reason: FinishReason, *, limit: str | None = None) -> None:
+        """Record how the answer ended; ``limit`` as in ``Finished`` where the protocol says which."""
+        if self._finish_reason is None:
+            self._finish_reason, self._limit = reason, limit
+
+    def _refuse(self, reason: str) -> None:
+        """Record that the model, or a filter, refuses to answer, and why."""
+        self._refusal = self._refusal or reason
+
+    def _add_refusal_text(self, text: Any) -> None:
+        """Add a piece of the words in which the model refuses."""
+        if isinstance(text, str) and text:
+            self._refusal = (self._refusal or "") + text
+
+    def _break_off(self, reason: str) -> None:
+        """Record that the server gave up the answer, and why."""
+        self._breakage = reason
+
+    def _fail(self, detail: str, cause: Exception | None = None) -> NoReturn:
+        raise RemoteError(self._server.label, detail=detail) from cause
+
+    # ---- internals ------------------------------------------------------------------------------------------------
+
+    def _pieces(self, reasoning: str, answer: str, *, last: bool = False) -> Iterator[Event]:
+        for text, kind in ((reasoning, ReasoningDelta), (self._cut_at_stop(answer, last=last), TextDelta)):
+            if text:
+                self._last_at = time.monotonic()
+                self._first_at = self._first_at or self._last_at
+                self._num_pieces += 1
+                self.num_characters += len(text)
+                yield kind(self._request.id, text)
+
+    def _cut_at_stop(self, text: str, *, last: bool) -> str:
+        """Return the text before a stop string; what may be the beginning of one is held back."""
+        if not self._stops:
+            return text
+        if self.is_done and not last:
+            return ""
+        text, self._held_text = self._held_text + text, ""
+        start = min((at for at in map(text.find, self._stops) if at >= 0), default=-1)
+        if start >= 0:
+            self._end(FinishReason.STOP)
+            self.is_done = self.stopped_early = True
+            return text[:start]
+        keep = 0 if last else partial_match_length(text, self._stops)
+        self._held_text = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def _reached_limit(self) -> str:
+        wanted, used = self._request.max_tokens, self._usage.completion_tokens
+        return "max_tokens" if wanted is not None and (not used or used >= wanted) else "context"

@@ -1,0 +1,226 @@
+"""OpenAI's chat completions, which most servers speak.
+
+Source: the OpenAI API reference, "Create chat completion"; ``top_k``, ``min_p``, ``repeat_penalty`` and
+``chat_template_kwargs`` as llama-server, vLLM and SGLang have them. Defaults are left to the server, which knows its
+model; the temperature is always sent, since prompt files choose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmcli.backend_config import ServerConfig
+from llmcli.backends.remote.protocols.answer_parser import AnswerParser
+from llmcli.backends.remote.protocols.wire_protocol import (
+    DEFAULT_CONTEXT_TOKENS,
+    OptionalField,
+    ProtocolRequest,
+    ServerModel,
+    parse_count,
+    plain_messages,
+)
+from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
+from llmcli.types import Event, FinishReason, Request, Sampling, TokenLogprobs, Usage
+
+CHAT_PATH = "/chat/completions"
+MAX_TEMPERATURE = 2.0
+"""The highest temperature of OpenAI's protocols."""
+_THINK_TAGS = ("<think>", "</think>")
+_MAX_TOKENS_FIELD, _NEW_MAX_TOKENS_FIELD = "max_tokens", "max_completion_tokens"
+_SCHEMA_FIELD = "response_format"
+_RENAMED_FIELD_HINT = "max_completion_tokens|unsupported|not supported|unknown|unrecognized|extra"
+"""What an error says about a limit under a name that the server does not know, and not about one that is too large."""
+_OPTIONAL_FIELDS = frozenset(
+    {
+        "chat_template_kwargs",
+        "frequency_penalty",
+        "logprobs",
+        _MAX_TOKENS_FIELD,
+        _NEW_MAX_TOKENS_FIELD,
+        "min_p",
+        "presence_penalty",
+        "repeat_penalty",
+        _SCHEMA_FIELD,
+        "seed",
+        "stream_options",
+        "temperature",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+    }
+)
+"""Fields that improve an answer; without response_format the schema goes into the prompt."""
+_CONTEXT_FIELDS = (
+    "max_model_len",
+    "context_length",
+    "context_window",
+    "loaded_context_length",
+    "max_context_length",
+    "n_ctx",
+)
+_MIN_CONTEXT_TOKENS = 64
+
+
+class OpenAIChat:
+    """Chat completions; see ``WireProtocol``."""
+
+    default_context = DEFAULT_CONTEXT_TOKENS
+    models_path = "/models"
+    offers_logprobs = True
+
+    def headers(self, key: ApiKey) -> dict[str, str]:
+        """Return the key as a bearer token."""
+        return bearer_header(key)
+
+    def build_request(
+        self,
+        request: Request,
+        model: str,
+        refused: frozenset[str],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stream: bool = True,
+    ) -> ProtocolRequest:
+        """Return the body of a chat completion, with the fields that the server supports."""
+        fields: dict[str, Any] = {
+            "model": model,
+            "messages": plain_messages(request.messages),
+            "stream": stream or None,
+            "stream_options": {"include_usage": True} if stream else None,
+            _MAX_TOKENS_FIELD: request.max_tokens,
+            "stop": list(request.stop) or None,
+            **_dump_sampling(request.sampling),
+            "chat_template_kwargs": {"enable_thinking": request.reasoning},
+            "ignore_eos": request.ignore_eos or None,
+        }
+        if request.logprobs is not None:
+            fields |= {"logprobs": True, "top_logprobs": request.logprobs}
+        if schema is not None:
+            fields[_SCHEMA_FIELD] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        if _MAX_TOKENS_FIELD in refused:
+            fields[_NEW_MAX_TOKENS_FIELD] = request.max_tokens
+        body = {name: value for name, value in fields.items() if value is not None and name not in refused}
+        return ProtocolRequest(model, CHAT_PATH, body, _optional_fields(body))
+
+    def schema_field(self, refused: frozenset[str]) -> str | None:
+        """Return response_format, unless it is refused."""
+        return None if _SCHEMA_FIELD in refused else _SCHEMA_FIELD
+
+    def make_parser(self, request: Request, server: ServerConfig, key: ApiKey) -> AnswerParser:
+        """Return a parser of chunks."""
+        return ChunkParser(request, server, key, tags=_THINK_TAGS)
+
+    def parse_error(self, loaded: Any) -> ErrorFields:
+        """Return what an error says."""
+        return parse_error_fields(loaded)
+
+    def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
+        """Return the models, with their context under any of its known names."""
+        entries = listed.get("data")
+        return [
+            ServerModel(str(entry["id"]), str(entry.get("owned_by", "")), parse_context(entry))
+            for entry in entries or ()
+            if isinstance(entry, Mapping) and "id" in entry
+        ]
+
+
+def bearer_header(key: ApiKey) -> dict[str, str]:
+    """Return the header that carries a key of OpenAI's protocols."""
+    return {"Authorization": f"Bearer {key.secret}"} if key.secret else {}
+
+
+def parse_context(entry: Mapping[str, Any]) -> int | None:
+    """Return the context of an entry of a list of models, under any of the known field names."""
+    for name in _CONTEXT_FIELDS:
+        value = entry.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= _MIN_CONTEXT_TOKENS:
+            return value
+    return None
+
+
+def parse_usage(answer: Mapping[str, Any]) -> Usage:
+    """Return the token counts of an answer; 0 if it has none."""
+    given = answer.get("usage")
+    usage = given if isinstance(given, Mapping) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
+    counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
+    return Usage(*map(parse_count, counts))
+
+
+def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
+    usual = Sampling()
+    names = ("top_k", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty", "seed")
+    changed = {name: getattr(sampling, name) for name in names if getattr(sampling, name) != getattr(usual, name)}
+    return {"temperature": sampling.temperature, **changed}
+
+
+def _optional_fields(body: Mapping[str, Any]) -> tuple[OptionalField, ...]:
+    """Return what may be left out of a body; a value that is too large says nothing about its field."""
+    limits = {_MAX_TOKENS_FIELD, _NEW_MAX_TOKENS_FIELD}
+    return tuple(
+        OptionalField(name, hint=_RENAMED_FIELD_HINT if name in limits else "")
+        for name in body
+        if name in _OPTIONAL_FIELDS and not (name == "temperature" and body[name] > MAX_TEMPERATURE)
+    )
+
+
+class ChunkParser(AnswerParser):
+    """Parses the chunks of a chat completion."""
+
+    def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
+        if not (isinstance(answer.get("choices"), list) and answer["choices"]) and not answer.get("error"):
+            self._fail("its answer is empty")
+        yield from self.parse_chunk(answer)
+
+    def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield the events of a chunk, or of a whole answer."""
+        if chunk.get("error"):
+            raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
+        if isinstance(chunk.get("usage"), Mapping):
+            self._usage = parse_usage(chunk)
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, Mapping) or choice.get("index", 0) != 0:
+                continue
+            delta = choice.get("delta") or choice.get("message")
+            yield from self._parse_delta(delta if isinstance(delta, Mapping) else {})
+            if self._request.logprobs is not None:
+                yield from parse_logprobs(self._request.id, choice.get("logprobs"))
+            self._parse_finish_reason(choice.get("finish_reason"))
+
+    def _parse_delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._reasoning_events(delta.get("reasoning_content") or delta.get("reasoning"))
+        yield from self._answer_events(delta.get("content"))
+        self._add_refusal_text(delta.get("refusal"))
+
+    def _parse_finish_reason(self, reason: Any) -> None:
+        if not isinstance(reason, str) or not reason:
+            return
+        if reason == "content_filter":
+            self._refuse("its content filter stopped the answer")
+        elif reason in {"error", "abort", "network_error"}:
+            self._break_off(reason)
+        else:
+            self._end(FinishReason.LENGTH if reason in {"length", "max_tokens"} else FinishReason.STOP)
+
+
+def parse_logprobs(request_id: str, given: Any) -> Iterator[TokenLogprobs]:
+    """Yield the log-probabilities of the tokens of a piece of an answer; what is malformed counts as absent."""
+    content = given.get("content") if isinstance(given, Mapping) else given
+    for token in content if isinstance(content, list) else ():
+        try:
+            top = tuple(
+                (_parse_token_bytes(other), float(other["logprob"])) for other in token.get("top_logprobs") or ()
+            )
+            yield TokenLogprobs(request_id, _parse_token_bytes(token), float(token["logprob"]), top)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return
+
+
+def _parse_token_bytes(token: Mapping[str, Any]) -> bytes:
+    given = token.get("bytes")
+    return bytes(given) if isinstance(given, list) else str(token.get("token", "")).encode("utf-8", "replace")

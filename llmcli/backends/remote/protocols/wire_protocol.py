@@ -1,0 +1,137 @@
+"""What differs between the protocols of servers: requests, answers, errors and lists of models.
+
+Connections, keys, consent, retries, concurrency and limits are the same for all of them, so they are not here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from llmcli.backend_config import ServerConfig
+from llmcli.backends.remote.protocols.answer_parser import AnswerParser
+from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.backends.remote.transport.error_mapping import BadRequest, ErrorFields
+from llmcli.types import Message, Request, Role
+
+DEFAULT_CONTEXT_TOKENS = 8192
+"""Tokens of context assumed for a server that does not report them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalField:
+    """A part of a body that is left out once the server refused it; ``name`` is what is remembered of it.
+
+    ``words`` is a pattern of the errors about it, "" for its name. An error must match ``hint`` too: a value that is too
+    large says nothing about the field.
+    """
+
+    name: str
+    words: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolRequest:
+    """A request as it is sent: the path below the base URL, the body, and what of the body may be left out."""
+
+    model: str
+    path: str
+    body: Mapping[str, Any]
+    optional: tuple[OptionalField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerModel:
+    """What the server reports about the model: its name, its owner (which server it is), and the context in tokens."""
+
+    name: str
+    owner: str = ""
+    context: int | None = None
+
+
+class WireProtocol(Protocol):
+    """The protocol of a server."""
+
+    default_context: int
+    """Tokens of context where the server does not report them."""
+    models_path: str
+    """The path of the list of models."""
+    offers_logprobs: bool
+    """Whether answers may come with the log-probabilities of their tokens."""
+
+    def headers(self, key: ApiKey) -> dict[str, str]:
+        """Return the headers of each request: the key, where there is one, and the version of the protocol."""
+        ...
+
+    def build_request(
+        self,
+        request: Request,
+        model: str,
+        refused: frozenset[str],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        stream: bool = True,
+    ) -> ProtocolRequest:
+        """Return the request, without the fields that are ``refused``; the answer is JSON of ``schema``, if given."""
+        ...
+
+    def schema_field(self, refused: frozenset[str]) -> str | None:
+        """Return the name of the field that carries a schema, None where the server refuses all of them."""
+        ...
+
+    def make_parser(self, request: Request, server: ServerConfig, key: ApiKey) -> AnswerParser:
+        """Return the parser of one answer."""
+        ...
+
+    def parse_error(self, loaded: Any) -> ErrorFields:
+        """Return what the parsed body of an error says."""
+        ...
+
+    def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
+        """Return the models of a list."""
+        ...
+
+
+def find_refused_field(refused: BadRequest, optional: Iterable[OptionalField]) -> OptionalField | None:
+    """Return which of the optional fields the server does not accept, as far as it says so."""
+    first = re.split(r"[.\[]", refused.param)[0]
+    named = [
+        field
+        for field in optional
+        if field.name == first
+        or (first and field.words and re.search(field.words, refused.param))
+        or re.search(field.words or rf"\b{re.escape(field.name)}\b", refused.detail)
+    ]
+    found = max(named, key=lambda field: (field.name == first, len(field.name)), default=None)
+    return found if found is not None and re.search(found.hint, refused.detail, re.IGNORECASE) else None
+
+
+def clean_text(text: str) -> str:
+    """Return ``text`` as UTF-8 can carry it: characters that are no text become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def plain_messages(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """Return messages as role and content."""
+    return [{"role": message.role.value, "content": clean_text(message.content)} for message in messages]
+
+
+def split_system(messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
+    """Return the system messages, and the turns between user and assistant, of which there is one at least."""
+    told = [message for message in messages if message.role is Role.SYSTEM]
+    turns = [
+        replace(message, role=Role.USER) if message.role is Role.TOOL else message
+        for message in messages
+        if message.role is not Role.SYSTEM
+    ]
+    if not turns:
+        return [], [replace(message, role=Role.USER) for message in told]
+    return [clean_text(message.content) for message in told], turns
+
+
+def parse_count(value: Any) -> int:
+    """Return a number of tokens that a server reports; 0 for what is no such number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0

@@ -1,0 +1,156 @@
+"""Parsing of bodies of ``POST /v1/responses`` into ``Request``s, strictly (``fields``).
+
+Source: the OpenAI API reference, "Create a model response". ``top_k``, ``min_p``, ``repeat_penalty``, the penalties,
+``seed`` and ``ignore_eos`` are extensions, as in chat completions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmcli.openai_api.fields import MAX_INT32, FieldError, Fields, check_nesting, parse_nested
+from llmcli.openai_api.function_tools import Tool, parse_function_tools
+from llmcli.openai_api.input_items import parse_input
+from llmcli.openai_api.requests import ParsedRequest, is_reasoning_effort
+from llmcli.openai_api.tool_calls import ToolChoice, parse_required_names
+from llmcli.types import Message, Priority, Request, Role
+
+_INCLUDABLE = frozenset({"reasoning.encrypted_content"})
+"""What may be included. It has no effect, since reasoning is in the response as text."""
+
+MAX_INCLUDED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedResponseRequest(ParsedRequest):
+    """A parsed request with the fields that its response repeats."""
+
+    repeated_fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_response_request(fields: Fields) -> ParsedResponseRequest:
+    """Return the request. Raises ``FieldError``."""
+    _refuse_stored_state(fields)
+    tool_choice, schema = _parse_tools(fields), _parse_text_config(fields)
+    if schema is not None and tool_choice.tools:
+        raise FieldError("text.format", "text.format and tools go together only if tool_choice is none")
+    instructions, messages = fields.string("instructions"), parse_input(fields.get("input"))
+    if instructions:
+        messages = (Message(Role.SYSTEM, instructions), *messages)
+    base = Request(
+        "0",
+        messages,
+        sampling=fields.sampling(),
+        max_tokens=fields.integer("max_output_tokens", 1, MAX_INT32),
+        schema=schema if schema is not None else tool_choice.call_schema(),
+        priority=Priority.INTERACTIVE,
+        reasoning=_parse_reasoning(fields),
+        tools=tool_choice.tools,
+        ignore_eos=fields.boolean("ignore_eos"),
+    )
+    stream, _ = fields.stream_options()
+    repeated = _repeated_fields(fields, base)
+    return ParsedResponseRequest(
+        (base,), fields.string("model"), stream=stream, tool_choice=tool_choice, repeated_fields=repeated
+    )
+
+
+def _refuse_stored_state(fields: Fields) -> None:
+    """Refuse fields that need stored responses."""
+    for name in ("previous_response_id", "conversation"):
+        if fields.get(name) is not None:
+            words = f"{name} is not supported: this server stores nothing; send the earlier items in input"
+            raise FieldError(name, words)
+    if fields.boolean("background"):
+        raise FieldError("background", "background is not supported: this server stores nothing")
+    if fields.string("truncation") not in {None, "disabled"}:
+        raise FieldError("truncation", "truncation must be disabled")
+    for number, name in enumerate(fields.strings("include", MAX_INCLUDED)):
+        if name not in _INCLUDABLE:
+            raise FieldError(f"include[{number}]", f"include[{number}]: {name!r} is not supported")
+
+
+def _parse_tools(fields: Fields) -> ToolChoice:
+    tools = parse_function_tools(fields, "function", "parameters", lambda _: None)
+    choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
+    if not isinstance(parallel, bool | None):
+        raise FieldError("parallel_tool_calls", "parallel_tool_calls is not true or false")
+    if isinstance(choice, dict):
+        choice = parse_nested("tool_choice", choice, _parse_named_choice)
+    required = parse_required_names(choice, ToolChoice(tools).tool_names)
+    return ToolChoice() if required is None else ToolChoice(tools, required, parallel is not False)
+
+
+def _parse_named_choice(fields: Fields) -> dict[str, Any]:
+    """Return the choice of a function as chat completions have it."""
+    return {"type": fields.string("type"), "function": {"name": fields.string("name")}}
+
+
+def _parse_text_config(fields: Fields) -> Mapping[str, Any] | None:
+    """Return the JSON schema that ``text.format`` asks for; None for plain text."""
+    config = fields.mapping("text")
+
+    def read(inner: Fields) -> Mapping[str, Any] | None:
+        if inner.string("verbosity") not in {None, "medium"}:
+            raise FieldError("verbosity", "verbosity must be medium")
+        given = inner.mapping("format")
+        return None if given is None else parse_nested("format", given, _parse_format)
+
+    return None if config is None else parse_nested("text", config, read)
+
+
+def _parse_format(fields: Fields) -> Mapping[str, Any] | None:
+    kind = fields.string("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind != "json_schema":
+        raise FieldError("type", "type must be text, json_object or json_schema")
+    for name in ("name", "description"):
+        fields.string(name)
+    fields.boolean("strict")  # it always is
+    schema = fields.mapping("schema")
+    if schema is None:
+        raise FieldError("schema", "schema is not an object")
+    check_nesting(schema, "schema")
+    return schema
+
+
+def _parse_reasoning(fields: Fields) -> bool:
+    """Return whether a thinking model is to think: only if the request gives an effort."""
+    given = fields.mapping("reasoning")
+
+    def read(inner: Fields) -> bool:
+        if inner.string("summary") not in {None, "auto"}:
+            raise FieldError("summary", "summary must be auto: reasoning is never summarized")
+        return is_reasoning_effort(inner, "effort")
+
+    return given is not None and bool(parse_nested("reasoning", given, read))
+
+
+def _repeated_fields(fields: Fields, base: Request) -> dict[str, Any]:
+    """Return the fields of the request that its response repeats, with the values that are used."""
+    choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
+    metadata = fields.mapping("metadata") or {}
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise FieldError(f"metadata.{name}", f"metadata.{name} is not a string")
+    return {
+        "instructions": fields.get("instructions"),
+        "max_output_tokens": base.max_tokens,
+        "metadata": metadata,
+        "parallel_tool_calls": parallel is not False,
+        "reasoning": {"effort": (fields.get("reasoning") or {}).get("effort"), "summary": None},
+        "temperature": base.sampling.temperature,
+        "text": {"format": (fields.get("text") or {}).get("format") or {"type": "text"}},
+        "tool_choice": "auto" if choice is None else choice,
+        "tools": [_dump_tool(tool) for tool in fields.get("tools") or ()],
+        "top_p": base.sampling.top_p,
+    }
+
+
+def _dump_tool(given: Tool) -> dict[str, Any]:
+    return {"description": None, "strict": True, "parameters": {}, **given, "type": "function"}

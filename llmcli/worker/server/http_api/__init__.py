@@ -1,0 +1,1 @@
+"""The endpoints of the protocols that a worker speaks."""
