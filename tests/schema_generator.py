@@ -50,13 +50,25 @@ MAX_DEPTH = 3
 def schemas(count: int, seed: int) -> list[dict]:
     """Return so many schemas, the same in every run."""
     draw = random.Random(seed)
-    roots = (_object, _object, _object, _array, _union, _recursive, _recursive, _discriminated, _extended, _referring)
+    roots = (
+        _object,
+        _object,
+        _object,
+        _array,
+        _union,
+        _recursive,
+        _recursive,
+        _discriminated,
+        _extended,
+        _referring,
+        _demanding,
+    )
     return [roots[number % len(roots)](draw, 0) for number in range(count)]
 
 
 def _any(draw: random.Random, depth: int) -> dict:
     leaves = (_text, _text, _pattern, _integer, _number, _enum, _constant, _boolean, _format, _nullable)
-    inner = (_object, _array, _tuple, _union, _map, _extended, _discriminated)
+    inner = (_object, _array, _tuple, _union, _map, _extended, _discriminated, _demanding)
     return draw.choice(leaves if depth >= MAX_DEPTH or draw.random() < 0.6 else inner)(draw, depth + 1)
 
 
@@ -163,6 +175,12 @@ def _extended(draw: random.Random, depth: int) -> dict:
     one, other = draw.sample(NAMES, 2)
     base = {"type": "object", "properties": {one: _any(draw, depth + 1)}, "required": [one]}
     return {"allOf": [base, {"properties": {other: _any(draw, depth + 1)}}]}
+
+
+def _demanding(draw: random.Random, depth: int) -> dict:
+    names = draw.sample(NAMES, 2)
+    demands = [{"required": [name]} for name in names]
+    return {"type": "object", "properties": {name: _any(draw, depth + 1) for name in names}, "anyOf": demands}
 
 
 def _recursive(draw: random.Random, depth: int) -> dict:

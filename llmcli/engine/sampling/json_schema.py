@@ -76,13 +76,14 @@ class _SchemaReader:
         if "allOf" in fields and (merged := self._merge_all_of(fields)) is not None:
             return self.read(merged, closed=closed, level=level, depth=depth + 1)
         combined = [name for name in ("$ref", *COMBINATIONS) if name in fields]
-        read = self._read_own(fields, closed=closed and not combined, level=level, depth=depth + 1)
+        only_own = all(name != "$ref" and not any(map(_describes_parts, fields[name])) for name in combined)
+        read = self._read_own(fields, closed=closed and only_own, level=level, depth=depth + 1)
         # objects that are intersected with others must allow the properties of these
         closed = closed and len(combined) == 1 and combined != ["allOf"]
         closed = closed and not set(fields) - {*combined, "type", "enum", "const"}
         for name in combined:
             part = self._read_combination(fields[name], name, closed=closed, level=level, depth=depth + 1)
-            read = False if read is False or part is False else {**read, **part}
+            read = False if read is False or part is False else _intersect(read, part)
         return read
 
     def _count_part(self, level: int, depth: int) -> None:
@@ -158,12 +159,13 @@ class _SchemaReader:
         for kind, reader in (("array", self._read_array), ("object", self._read_object)):
             if kind in kinds:
                 part = reader(fields, closed=closed, level=level, depth=depth)
-                if part is False and kinds == {kind}:
-                    return False
                 if part is False:
-                    read["type"] = sorted(kinds - {kind})
+                    kinds -= {kind}
+                    read["type"] = sorted(kinds)
                 else:
                     read.update(part)
+        if not kinds and "type" in read:
+            return False
         if "string" in kinds:
             names = ("minLength", "maxLength", "pattern", "format")
             read["maxLength"] = self._max_text_characters(fields)
@@ -208,6 +210,9 @@ class _SchemaReader:
         required = list(dict.fromkeys(fields.get("required", ())))
         properties = {name: read_part(part) for name, part in fields.get("properties", {}).items()}
         patterns = {name: read_part(part) for name, part in fields.get("patternProperties", {}).items()}
+        more = fields.get("additionalProperties", True)
+        if closed and not patterns:
+            properties.update({name: read_part(more) for name in required if name not in properties})
         if len(properties) - len(required) > MAX_OPTIONAL_PROPERTIES:
             raise schema_error(f"an object has more than {MAX_OPTIONAL_PROPERTIES} properties that are not required")
         if any(properties.get(name) is False for name in required):
@@ -219,10 +224,9 @@ class _SchemaReader:
         }
         if patterns:
             read["patternProperties"] = patterns
-        more = fields.get("additionalProperties", True)
-        if more is False or (more is True and closed and (properties or patterns) and set(required) <= set(properties)):
+        if more is False or (more is True and closed and (properties or patterns)):
             read["additionalProperties"] = False
-        elif closed and not (properties or patterns or required):  # a map: the length of its keys can be bounded too
+        elif closed and not (properties or patterns):  # a map: the length of its keys can be bounded too
             read["patternProperties"] = {_ANY_KEY: read_part(more)}
             read["additionalProperties"] = False
         else:
@@ -244,6 +248,19 @@ class _SchemaReader:
                     "additionalProperties": False} if depth else {}),
             }  # fmt: skip
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _describes_parts(part: Any) -> bool:
+    """Tell whether a schema may say something about the properties or items of a value."""
+    inner = {"properties", "patternProperties", "additionalProperties", "items", "prefixItems", "$ref", *COMBINATIONS}
+    return not isinstance(part, Mapping) or bool(inner & set(part))
+
+
+def _intersect(read: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what fits both; keywords of one must not replace those of the other."""
+    if not set(read) & set(part):
+        return {**read, **part}
+    return {**read, "allOf": [*read.get("allOf", []), part]}
 
 
 def _read_property_counts(fields: Mapping[str, Any], required: list[str]) -> dict[str, Any]:

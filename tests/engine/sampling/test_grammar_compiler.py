@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -42,7 +44,7 @@ def allows(matcher):
 
 
 def test_a_request_without_any_is_free(matcher):
-    """No matcher, no import of llguidance."""
+    """It has no matcher."""
     assert matcher() is None
 
 
@@ -209,3 +211,10 @@ def test_a_matcher_that_is_full_is_replaced(matcher):
     found._matcher = Full()
     with pytest.raises(BadGrammar, match="too many expressions"):
         found.accept(letters[0])
+
+
+def test_llguidance_is_imported_by_constrained_requests_only():
+    """Its import takes 50 ms of a command that needs the engine."""
+    code = "import sys, llmcli.engine.engine, llmcli.backends.local; print('llguidance' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

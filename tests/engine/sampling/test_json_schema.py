@@ -134,11 +134,28 @@ def test_bounds_follow_from_max_tokens():
 def test_an_object_has_no_properties_but_its_own():
     """Unless the schema says which: a small model would add some without end."""
     assert prepare_schema({"properties": {"a": {"type": "null"}}})["additionalProperties"] is False
+    demanding = {
+        "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+        "required": ["c"],
+    }
+    prepared = prepare_schema(demanding)
+    assert allows(prepared, {"b": None, "c": 5}) and prepared["additionalProperties"] is False
+    assert not allows(prepared, {"c": 5}) and not allows(prepared, {"a": None}) and refusal(demanding) == ""
     extended = {
         "allOf": [{"properties": {"a": {"type": "null"}}}, {"properties": {"b": {"type": "null"}}, "required": ["b"]}]
     }
     assert allows(prepare_schema(extended), {"a": None, "b": None})
     assert not allows(prepare_schema(extended), {"b": None, "c": None})
+
+
+def test_combinations_beside_each_other_all_hold():
+    """None takes the place of another."""
+    one, other = [{"const": 1}, {"const": 2}], [{"const": 2}, {"const": 3}]
+    for beside in ({"oneOf": other}, {"allOf": [{"anyOf": other}]}, {"$ref": "#/$defs/a"}):
+        schema = {"anyOf": one, **beside, "$defs": {"a": {"enum": [2, 4]}}}
+        assert [value for value in range(5) if allows(prepare_schema(schema), value)] == [2]
+        assert refusal(schema) == ""
 
 
 def test_what_allows_nothing_is_left_out():
