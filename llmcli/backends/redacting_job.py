@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from llmcli.backends.base import Job
+from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
 from llmcli.redaction.restoration import Restorer, StopFilter
@@ -72,7 +73,12 @@ class RedactingJob:
         opened = _open_request(request, sent)
         with self._lock:
             self._open[request.id] = opened
-        self._job.submit(sent.request)
+        try:
+            self._job.submit(sent.request)
+        except BaseException:  # it will have no events
+            with self._lock:
+                del self._open[request.id]
+            raise
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
@@ -139,8 +145,7 @@ class RedactingJob:
                 opened.pieces.append(tail)
         opened.usage += finished.usage
         unrestored = _unrestored(opened, finished)
-        if unrestored and opened.pieces is not None and opened.attempt == 1:
-            self._ask_again(opened)
+        if unrestored and opened.pieces is not None and opened.attempt == 1 and self._ask_again(opened):
             return
         with self._lock:
             del self._open[request.id]
@@ -165,8 +170,8 @@ class RedactingJob:
             unrestored=tuple(unrestored),
         )
 
-    def _ask_again(self, opened: _OpenRequest) -> None:
-        """Send a request a second time."""
+    def _ask_again(self, opened: _OpenRequest) -> bool:
+        """Send a request a second time, unless it could cost too much; return whether it was sent."""
         request = opened.sent.request
         sampling = replace(
             request.sampling,
@@ -179,7 +184,11 @@ class RedactingJob:
         with self._lock:
             self._open[opened.original.id] = again
             self._outer_ids[sent.request.id] = opened.original.id
-        self._job.submit(sent.request)
+        try:
+            self._job.submit(sent.request)
+        except CostLimitReached:
+            return False
+        return True
 
     def _close_when_done(self) -> None:
         """Close the input of the inner job once no request can be repeated."""

@@ -74,14 +74,16 @@ class Flags:
     key_env: Annotated[
         str | None,
         typer.Option(
-            "--key-env", metavar="VARIABLE", help="Environment variable of the server's key (default: LLMCLI_API_KEY)."
+            "--key-env",
+            metavar="VARIABLE",
+            help="Environment variable with the server's key (--base-url: LLMCLI_API_KEY).",
         ),
         GivesSetting(),
         ChoosesModel(),
     ] = None
     max_cost: Annotated[
         float | None,
-        typer.Option("--max-cost", metavar="AMOUNT", help="End before a hosted model costs more than this (exit 3)."),
+        typer.Option("--max-cost", metavar="AMOUNT", help="Stop before the command costs more than this (exit 3)."),
         GivesSetting(),
     ] = None
     output: Annotated[

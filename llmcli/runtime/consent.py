@@ -72,8 +72,8 @@ def _unknown_server(name: str, origin: str, known: list[str]) -> UsageError | Co
     if preset is not None:
         advice = f"Try: llm backends add {name} --base-url {preset.example}"
         if by_option:
-            return UsageError(f"{prefix}{name} needs the address of your own", detail=advice)
-        return ConfigError("backend", origin=origin, detail=f"{name} needs the address of your own. {advice}")
+            return UsageError(f"{prefix}{name} needs an address", detail=advice)
+        return ConfigError("backend", origin=origin, detail=f"{name} needs an address. {advice}")
     names = [*known, *(preset for preset in preset_names() if preset not in known)]
     if by_option:
         said = f"Choose one of {', '.join(names)}, or add a server: llm backends add {name} --base-url URL"

@@ -93,6 +93,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "prompts": ["prompts", "list"],
         "backends": ["backends", "list"],
         "keys": ["keys", "list"],
+        "redact": ["redact", str(text)],
         "config": ["config", "show"],
         "sessions": ["sessions", "list"],
         "worker": ["worker", "list"],

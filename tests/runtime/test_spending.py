@@ -94,12 +94,13 @@ def test_a_job_ends_before_it_costs_more(llm, server, tmp_path, concurrency):
     assert "stopped before --max-cost 0.0200 EUR" in run.err and '"code": 3' in run.err
 
 
-def test_an_endless_input_ends(process, there):
-    """No line is read for ever after the limit was reached."""
-    running = process("sentiment", *there, "--max-cost", "0.0001", stdin=-1)
+@pytest.mark.parametrize("redact", [[], ["--redact"]])
+def test_an_endless_input_ends(process, there, redact):
+    """No line is read for ever after the limit was reached, also where private values are replaced."""
+    running = process("sentiment", *there, "--max-cost", "0.0001", *redact, stdin=-1)
     try:
         for _ in range(600):
-            running.stdin.write(b"a line\n")
+            running.stdin.write(b"a line of me@example.org\n")
         running.stdin.flush()
     except BrokenPipeError:
         pass

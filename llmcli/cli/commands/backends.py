@@ -85,13 +85,15 @@ def add(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="The well-known server that it is (default: NAME).",
+            help="Take type and address of this well-known server (default: NAME).",
             autocompletion=completers.backend_presets,
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", metavar="MODEL", help="The model without -m.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="MODEL", help="Its model, unless -m names another.")
+    ] = None,
     key_env: Annotated[
-        str | None, typer.Option("--key-env", metavar="VARIABLE", help="Environment variable of its key.")
+        str | None, typer.Option("--key-env", metavar="VARIABLE", help="Environment variable with its key.")
     ] = None,
     key_file: Annotated[str | None, typer.Option("--key-file", metavar="FILE", help="File of its key.")] = None,
     context: Annotated[
@@ -113,7 +115,7 @@ def add(
     currency: Annotated[
         str | None, typer.Option("--currency", metavar="CODE", help="Currency of the prices (default: USD).")
     ] = None,
-    consent: Annotated[bool, typer.Option("--consent", help="Agree that it gets text, for scripts too.")] = False,
+    consent: Annotated[bool, typer.Option("--consent", help="Consent to sending it data.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the backend of this name.")] = False,
 ) -> int:
     """Add a remote server to the configuration file; its comments and all other lines stay as they are."""
@@ -150,7 +152,7 @@ def _complete_fields(name: str, preset: str | None, given: dict[str, Any]) -> di
         raise UsageError(f"there is no preset {preset}", detail=f"There are: {', '.join(preset_names())}")
     if known is not None and not known.base_url and "base_url" not in given:
         raise UsageError(
-            f"{known.name} needs the address of your own",
+            f"{known.name} needs an address",
             detail=f"Try: llm backends add {name} --base-url {known.example}",
         )
     if known is None and "base_url" not in given:
