@@ -4,7 +4,7 @@
     |- UsageError               2   arguments that make no sense together
     |  `- BadVariables              (of a prompt)
     |- PartialError             3   something was delivered and something failed: ``incomplete_results.py``
-    |- InputError              65   the input is bad
+    |- InputError              65   the input is bad; BadGrammar of ``grammars.py``: 2
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
     |  |- IsADirectory

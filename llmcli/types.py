@@ -96,8 +96,8 @@ class Request:
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn to be
     scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to
-    JSON of the schema, to the language of a GBNF grammar, to one of these texts. ``max_tokens`` None: until the context
-    is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning
+    JSON of the schema, to the language of a Lark grammar (``grammars.py``), to one of these texts. ``max_tokens`` None: until the
+    context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning
     where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements).
     ``public_prefix``: the messages before the last one come from a prompt file and are not private, so their evaluated
     state may be kept on disk. ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import platformdirs
 import pytest
+from schema_generator import schemas
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.interrupt import Interrupt
-from llmcli.types import Finished, Message, Request, Role, Sampling, TextDelta
+from llmcli.types import Finished, FinishReason, Message, Request, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent
@@ -218,3 +220,17 @@ def test_default_mode_shares_a_long_prefix(backend):
     requests = [request(str(i), f"{story}What happened on day {i}?", max_tokens=4) for i in range(16)]
     ends = [event for event in run_requests(backend(), requests) if isinstance(event, Finished)]
     assert sum(end.usage.cached_tokens > 100 for end in ends) == 15
+
+
+def test_a_thousand_schemas_are_followed_to_the_end(backend):
+    """Nested, recursive, unions, patterns, ranges: each answer is valid, and ends by itself."""
+    asked = {str(number): schema for number, schema in enumerate(schemas(1000, 1))}
+    requests = [
+        request(name, "Write one example as JSON.", schema=schema, sampling=Sampling(seed=int(name)), max_tokens=1000)
+        for name, schema in asked.items()
+    ]
+    events = list(run_requests(backend(ctx=2048), requests))
+    reasons = {event.id: event.reason for event in events if isinstance(event, Finished)}
+    assert {name: asked[name] for name, reason in reasons.items() if reason is not FinishReason.STOP} == {}
+    for name, text in texts(events).items():
+        jsonschema.validate(json.loads(text), asked[name], jsonschema.Draft202012Validator)

@@ -15,6 +15,7 @@ from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
@@ -96,5 +97,7 @@ def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions
     if options.deterministic:
         batch_invariance.check_batch_invariance(model, config)
     hints = PrefixHints(template) if uses_prefix_cache(options, model_id) else None
-    builder = SequenceBuilder(model, template, tokenizer, context_limit, hints)
+    vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
+    compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
+    builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
     return EngineSetup(model, model_id, options, template, tokenizer, planner, context_limit, config, builder)

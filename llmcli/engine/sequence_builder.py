@@ -6,8 +6,8 @@ import re
 
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.llama.model import Model
+from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sampling.sampler import Sampler
-from llmcli.engine.sampling.schema_grammar import grammar_for_request
 from llmcli.engine.sequences.generation_sequence import GenerationSequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.sequences.sequence import EventSink, Sequence
@@ -35,19 +35,22 @@ class SequenceBuilder:
         template: ChatTemplate,
         tokenizer: Tokenizer,
         context_limit: int,
+        *,
         prefix_hints: PrefixHints | None,
+        grammar_compiler: GrammarCompiler,
     ) -> None:
         self._model = model
         self._template = template
         self._tokenizer = tokenizer
         self._context_limit = context_limit
         self._prefix_hints = prefix_hints
+        self._grammar_compiler = grammar_compiler
 
     def build(self, request: Request, sink: EventSink, token_lists: list[list[int]], *, inside: bool) -> Sequence:
         """Return the sequence of a request whose events go to ``sink``.
 
         ``token_lists`` and ``inside``: as ``ChatTemplate.tokenize_request`` returned them. Raises ``UsageError``,
-        ``ContextOverflow`` or ``InputError``.
+        ``ContextOverflow`` or ``BadGrammar``.
         """
         tokens, *candidates = token_lists
         if request.candidates:
@@ -87,16 +90,18 @@ class SequenceBuilder:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._context_limit:
             raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
+        matcher = self._grammar_compiler.compile(request)
         raw = request.prompt is not None  # then the output is returned unchanged, with its white space and its tags
+        tagged = not raw and matcher is None  # a grammar begins with the answer, and may allow the tags as text
         return GenerationSequence(
             request,
             tokens,
             sink,
-            sampler=Sampler(self._model, request.sampling, grammar_for_request(request)),
+            sampler=Sampler(self._model, request.sampling, matcher),
             stream=OutputProcessor(
                 request.stop,
-                None if raw else self._template.reasoning_tags,
-                inside=inside,
+                self._template.reasoning_tags if tagged else None,
+                inside=inside and tagged,
                 lstrip=self._tokenizer.adds_space_prefix and not raw,
             ),
             tokenizer=self._tokenizer,

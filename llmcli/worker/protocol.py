@@ -232,10 +232,17 @@ def dump_error(error: Exception) -> dict[str, Any]:
     return {"class": type(error).__name__, **vars(error)}
 
 
+def _load_grammar_error() -> type[LlmError]:
+    from llmcli.grammars import BadGrammar  # here, as it is rare and every start would import it
+
+    return BadGrammar
+
+
 def load_error(fields: Mapping[str, Any]) -> LlmError:
     """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
-    kind = getattr(errors, str(attributes.pop("class", "")), None)
+    name = str(attributes.pop("class", ""))
+    kind = _load_grammar_error() if name == "BadGrammar" else getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, LlmError)):
         kind = errors.InternalError
     error = kind.__new__(kind)

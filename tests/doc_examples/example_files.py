@@ -35,6 +35,21 @@ MEMORY = """\
 <body><tu><tuv xml:lang="en"><seg>Good morning.</seg></tuv><tuv xml:lang="de"><seg>Guten Morgen.</seg></tuv></tu></body>
 </tmx>
 """
+PERSON = """\
+description: Name, year of birth and field of a person, as JSON
+user: "Who is this about? {{ text }}"
+variables:
+  text: {default: "", description: notes}
+options: {temperature: 0}
+output:
+  schema:
+    type: object
+    properties:
+      name: {type: string, maxLength: 40}
+      born: {type: integer, minimum: 1000, maximum: 2100}
+      field: {enum: [science, art, politics]}
+    required: [name, born, field]
+"""
 TEXTS = {
     "notes.txt": NOTES,
     "report.txt": NOTES,
@@ -54,6 +69,7 @@ TEXTS = {
     "settings.yaml": "ctx: 4096\n",
     "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
+    "person.yaml": PERSON,
     "memory.tmx": MEMORY,
     "old/first.tmx": MEMORY,
 }

@@ -52,6 +52,7 @@ _CONFIGURE = "mkdir -p ~/.config/llmcli && cp servers.yaml ~/.config/llmcli/conf
 _RESTORE = "rm -f ~/.local/share/llmcli/sessions.db*; cp ~/chats.db ~/.local/share/llmcli/sessions.db"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _PREPARATIONS = {
+    "docs/prompts.md": Preparation(page="mkdir -p ~/.config/llmcli/prompts/generate"),
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),
     "docs/chat.md": Preparation(block=_RESTORE),

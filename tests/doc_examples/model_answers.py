@@ -22,6 +22,7 @@ ANSWERS = {
         "The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaired after the storm. Bicycles "
         "that are already in the workshop will arrive one day later than planned."
     ),
+    "Who is this about?": '{ "name": "Ada Lovelace", "born": 1791, "field": "science" }',
     "Write a poem in English about rain.": (
         "In twilight's hallow tapestry, where shadows play,\nA moment's rain, a moment's rain,\n"
         "A fleeting sight, a fleeting sight,\nA moment's rain, a moment's"

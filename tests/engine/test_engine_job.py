@@ -359,7 +359,7 @@ def test_a_schema_may_contain_any_characters(engines, value):
 
 def test_an_answer_follows_a_grammar(engines):
     """A grammar allows exactly its sentences."""
-    grammar = 'root ::= ("one" | "two") " " [0-9] [0-9]'
+    grammar = 'start: ("one" | "two") " " /[0-9]{2}/'
     requests = [req(f"g{i}", grammar=grammar, sampling=wild(i, 3.0), max_tokens=40) for i in range(8)]
     for outcome in answer(engines("chatml"), *requests).values():
         word, digits = outcome.text.split(" ")
@@ -380,10 +380,11 @@ def test_an_answer_is_one_of_the_labels(engines):
     [
         {"grammar": ""},
         {"grammar": "  \n"},
-        {"grammar": "root ::= ("},
-        {"grammar": 'start ::= "a"'},
-        {"grammar": "root ::= other"},
-        {"grammar": 'root ::= root "a"'},
+        {"grammar": "start: ("},
+        {"grammar": 'root: "a"'},
+        {"grammar": "start: other"},
+        {"grammar": 'start: start "a"'},
+        {"grammar": 'start: "a" <|im_end|>'},
         {"schema": {"type": "no such type"}},
         {"schema": {"$ref": "#/nowhere"}},
     ],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from engine.tools import ListSink, req
+from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sequence_builder import SequenceBuilder, check_session
 from llmcli.engine.sequences.generation_sequence import GenerationSequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import ContextOverflow, InputError, UsageError
+from llmcli.errors import ContextOverflow, UsageError
+from llmcli.grammars import BadGrammar
 
 LIMIT = 20
 
@@ -37,7 +39,10 @@ def build(models):
     def make(request, *token_lists, name="llama", hints=None):
         tokenizer = Tokenizer(models(name))
         template = ChatTemplate(models(name).chat_template(), tokenizer)
-        builder = SequenceBuilder(models(name), template, tokenizer, LIMIT, hints)
+        compiler = GrammarCompiler(models(name), tokenizer, None, "")
+        builder = SequenceBuilder(
+            models(name), template, tokenizer, LIMIT, prefix_hints=hints, grammar_compiler=compiler
+        )
         sequence = builder.build(request, ListSink(), list(token_lists), inside=False)
         sequence.release()
         return sequence
@@ -72,8 +77,8 @@ def test_impossible_requests_are_refused(build):
     assert (caught.value.tokens, caught.value.context) == (LIMIT, LIMIT)
     with pytest.raises(ContextOverflow):
         build(req("s", candidates=("x",)), [5], [5, *range(3, 3 + LIMIT)])
-    with pytest.raises(InputError):
-        build(req("g", grammar="root ::= ("), [5, 6])
+    with pytest.raises(BadGrammar):
+        build(req("g", grammar="start: ("), [5, 6])
 
 
 @pytest.mark.parametrize(("name", "turn"), [("llama", 0), ("gemma3", 5), ("mamba", 5)])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcli import errors
+from llmcli.grammars import BadGrammar
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -105,6 +106,7 @@ ERRORS = [
     errors.BadModelFile("x", detail="y"),
     errors.MissingError("x", kind="model", suggestions=["a", "b"]),
     errors.Unsupported("x"),
+    BadGrammar("schema", detail="x"),
 ]
 
 

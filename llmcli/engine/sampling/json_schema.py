@@ -1,335 +1,273 @@
-"""JSON schemas for the converter to grammars: keywords that a grammar cannot enforce are refused by name.
+"""JSON schemas prepared for llguidance: bounded, and without keywords that it cannot enforce.
 
-The converter of llama.cpp's binding ignores unknown keywords, so it only gets those that it enforces. ``format`` is an
-annotation, as in the standard; it is enforced for dates, times and UUIDs. Source: JSON Schema 2020-12, "Core" and
-"Validation".
+What a schema leaves open gets a bound, so that a small model cannot write characters, digits or items without end, nor
+values inside each other. Annotations are dropped; ``format`` is one unless llguidance enforces it. Source: JSON Schema 2020-12, "Core" and "Validation".
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from llmcli.engine.sampling import number_ranges
-from llmcli.errors import InputError
+from llmcli.engine.sampling.disjoint_schemas import are_disjoint
+from llmcli.engine.sampling.number_bounds import bound_numbers
+from llmcli.engine.sampling.schema_keywords import (
+    COMBINATIONS,
+    TYPE_BY_KEYWORD,
+    check_keywords,
+    largest_repetition,
+    schema_error,
+)
+from llmcli.engine.sampling.schema_references import ReferenceTable, check_height
 
-MAX_SUBSCHEMAS, MAX_ENUM_VALUES, MAX_OPTIONAL_PROPERTIES, MAX_REPETITIONS = 2000, 5000, 100, 1000
-"""Limits: schemas in a schema, values of all enums, optional properties of an object, and lengths. At each of the first
-three, the conversion takes about a tenth of a second."""
-GRAMMAR_KEY = "gbnf"
-"""The key of a grammar in place of a schema."""
-_ANNOTATIONS = frozenset({
-    "title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "format",
-    "contentEncoding", "contentMediaType", "contentSchema", "discriminator", "$schema", "$id", "$anchor", "$comment",
-    "$defs", "definitions",
-})  # fmt: skip
-_NUMBER_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_KEYWORDS_BY_TYPE = {
-    "string": ("minLength", "maxLength", "pattern"),
-    "number": (*_NUMBER_BOUNDS, "multipleOf"),
-    "array": (
-        "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains",
-        "unevaluatedItems", "additionalItems",
-    ),
-    "object": (
-        "properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties",
-        "maxProperties", "dependentRequired", "dependentSchemas", "dependencies", "unevaluatedProperties",
-    ),
-}  # fmt: skip
-_TYPE_BY_KEYWORD = {keyword: kind for kind, keywords in _KEYWORDS_BY_TYPE.items() for keyword in keywords}
-_PYTHON_TYPES: dict[str, Any] = {
-    "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "number": (int, float),
-    "integer": int,
-}  # fmt: skip
-_ANY_VALUE = {"type": "value"}  # the converter's name for it
+MAX_SUBSCHEMAS, MAX_ENUM_VALUES, MAX_OPTIONAL_PROPERTIES = 2000, 5000, 100
+"""Schemas in a schema, values of all enums, optional properties of an object."""
+_MAX_ONE_OF = 200
+"""Choices of ``oneOf``, which are compared in pairs."""
+_MAX_DEPTH = 100
+"""Levels of schemas inside each other."""
+_MAX_TEXT_CHARACTERS, _MIN_TEXT_CHARACTERS = 8192, 256
+_ANY_KEY = r"^(.|\n){0,64}$"
+_MAX_ITEMS, _MIN_ITEMS = 256, 16
+_DEFAULT_TOKENS = 8192
+"""Tokens of an answer without a limit."""
+_FREE_VALUE_DEPTH = 4
+"""Levels of arrays and objects in a value that the schema does not describe."""
 
 
-def prepare_schema(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an equivalent or stricter schema that the converter enforces, and the definitions of its references.
+def prepare_schema(schema: Mapping[str, Any], max_tokens: int | None = None) -> dict[str, Any]:
+    """Return an equivalent or stricter schema that llguidance enforces. Raises ``BadGrammar``.
 
-    Raises ``InputError``.
+    ``max_tokens`` of the answer (None: 8192) give the bounds where the schema has none: of texts a character for each
+    token, 256 to 8192, with a pattern 256; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of a binary tree with
+    nodes of 32 tokens, 4 to 16.
     """
-    reader = _SchemaReader(schema)
-    root = reader.read_schema(schema)
-    return {"type": "object"} if root == _ANY_VALUE else root, reader.definitions
-
-
-def _schema_error(words: str) -> InputError:
-    return InputError("schema", detail=words)
+    reader = _SchemaReader(schema, max_tokens)
+    root = reader.read(schema if check_keywords(schema) else {"type": "object"}, closed=True, level=0, depth=0)
+    if root is False:
+        raise schema_error("it allows no value")
+    check_height(root, reader.definitions)
+    return {**root, "$defs": reader.definitions} if reader.definitions else root
 
 
 class _SchemaReader:
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
-        self._definition_names: dict[str, str] = {}
-        self._part_count = 0
-        self._value_count = 0
+    """Reads one schema. ``closed``: objects allow no properties but their own; not where schemas are intersected."""
+
+    def __init__(self, root: Mapping[str, Any], max_tokens: int | None) -> None:
+        tokens = _DEFAULT_TOKENS if max_tokens is None else max_tokens
+        self._references = ReferenceTable(root, tokens)
+        self._part_count = self._value_count = 0
+        self._max_characters = int(min(_MAX_TEXT_CHARACTERS, max(_MIN_TEXT_CHARACTERS, tokens)))
+        self._max_items = int(min(_MAX_ITEMS, max(_MIN_ITEMS, tokens / 16)))
+        self._names: dict[tuple[str, bool, int], Any] = {}
         self.definitions: dict[str, Any] = {}
 
-    def read_schema(self, given: Any) -> dict[str, Any]:
-        """Return one schema, prepared."""
-        self._part_count += 1
-        if self._part_count > MAX_SUBSCHEMAS:
-            raise _schema_error(f"it has more than {MAX_SUBSCHEMAS} parts")
-        if given is True:
-            return dict(_ANY_VALUE)
-        if not isinstance(given, Mapping):
-            raise _schema_error("a part of it allows no value" if given is False else "a part of it is not a schema")
-        fields = _drop_annotations(given)
-        if "$ref" in fields:
-            return {"$ref": self._read_reference(_require_alone(fields, "$ref"))}
-        if "allOf" in fields:
-            return self.read_schema(self._merge_all_of(fields))
-        for name in ("anyOf", "oneOf"):
-            if name in fields:
-                return self._read_choice(fields, name)
-        return self._read_typed(given, fields)
-
-    def _read_typed(self, given: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-        kind = fields.pop("type", None)
-        if "const" in fields or "enum" in fields:
-            return self._read_constant(fields, kind)
-        if isinstance(kind, list):
-            return self.read_schema({"anyOf": [{**given, "type": each} for each in kind]})
-        kinds = {_TYPE_BY_KEYWORD[name] for name in fields if name in _TYPE_BY_KEYWORD}
-        if kind is None:
-            if len(kinds) > 1:
-                raise _schema_error(f"a part with {', '.join(fields)} has no type")
-            kind = next(iter(kinds), None)
-        elif not isinstance(kind, str) or kind not in _PYTHON_TYPES:
-            raise _schema_error(f"unknown type {kind!r}")
-        about = "number" if kind == "integer" else kind
-        fields = {name: value for name, value in fields.items() if _TYPE_BY_KEYWORD.get(name, about) == about}
-        if kind is None:
-            _require_only(fields, ())
-            return dict(_ANY_VALUE)
-        read = {
-            "string": self._read_string,
-            "number": self._read_number,
-            "array": self._read_array,
-            "object": self._read_object,
-        }
-        if about not in read:
-            _require_only(fields, ())
-            return {"type": kind}
-        if about == "number":
-            return self._read_number(fields, kind)
-        found = read[about](fields)
-        note = given.get("format")
-        return {**found, "format": note} if found == {"type": "string"} and isinstance(note, str) else dict(found)
-
-    def _read_constant(self, fields: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-        name = "const" if "const" in fields else "enum"
-        values = [fields["const"]] if name == "const" else _require_alone(fields, name)
-        _require_alone(fields, name)
-        kinds = [kind] if isinstance(kind, str) else kind
-        if not isinstance(values, list) or not isinstance(kinds, list | None):
-            raise _schema_error(f"{name} or type is not a list")
-        kept = [value for value in values if kinds is None or any(_is_of_type(value, each) for each in kinds)]
-        self._value_count += len(kept)
-        if not kept:
-            raise _schema_error(f"{name} allows no value")
-        if self._value_count > MAX_ENUM_VALUES:
-            raise _schema_error(f"it has more than {MAX_ENUM_VALUES} values of enum")
-        texts = [json.dumps(value, ensure_ascii=False) for value in kept]
-        return {GRAMMAR_KEY: f"({number_ranges.choice_grammar(texts)}) space"}
-
-    @staticmethod
-    def _read_string(fields: dict[str, Any]) -> dict[str, Any]:
-        _require_only(fields, ("pattern",) if "pattern" in fields else ("minLength", "maxLength"))
-        _check_counts(fields, "minLength", "maxLength")
-        return {"type": "string", **fields}
-
-    @staticmethod
-    def _read_number(fields: dict[str, Any], kind: str = "number") -> dict[str, Any]:
-        if kind == "integer" and fields.get("multipleOf") == 1:
-            del fields["multipleOf"]
-        _require_only(fields, _NUMBER_BOUNDS)
+    def read(self, given: Any, *, closed: bool, level: int, depth: int) -> Any:
+        """Return a schema, prepared; False where it allows no value. ``level``: of recursion."""
+        self._count_part(level, depth)
+        fields = check_keywords(given) if isinstance(given, Mapping) else {}
+        if given is False:
+            return False
+        if given is not True and not isinstance(given, Mapping):
+            raise schema_error("a part of it is not a schema")
         if not fields:
-            return {"type": kind}
-        for name, value in fields.items():
-            if not _is_of_type(value, "number") or not math.isfinite(value):
-                raise _schema_error(f"{name} is not a number")
-        low, above = _tighter_bound(fields.get("minimum"), fields.get("exclusiveMinimum"), 1)
-        high, below = _tighter_bound(fields.get("maximum"), fields.get("exclusiveMaximum"), -1)
-        try:
-            if kind == "integer":
-                low = math.floor(low) + 1 if low is not None and above else low
-                high = math.ceil(high) - 1 if high is not None and below else high
-                grammar = number_ranges.integer_range_grammar(low, high)
-            else:
-                grammar = number_ranges.number_range_grammar(low, high, above=above, below=below)
-        except ValueError as problem:
-            raise _schema_error(f"{' and '.join(fields)}: {problem}") from problem
-        return {GRAMMAR_KEY: f"{grammar} space"}
+            return self._free_value(_FREE_VALUE_DEPTH) if closed else {}
+        if "allOf" in fields and (merged := self._merge_all_of(fields)) is not None:
+            return self.read(merged, closed=closed, level=level, depth=depth + 1)
+        combined = [name for name in ("$ref", *COMBINATIONS) if name in fields]
+        only_own = all(name != "$ref" and not any(map(_describes_parts, fields[name])) for name in combined)
+        read = self._read_own(fields, closed=closed and only_own, level=level, depth=depth + 1)
+        # objects that are intersected with others must allow the properties of these
+        closed = closed and len(combined) == 1 and combined != ["allOf"]
+        closed = closed and not set(fields) - {*combined, "type", "enum", "const"}
+        for name in combined:
+            part = self._read_combination(fields[name], name, closed=closed, level=level, depth=depth + 1)
+            read = False if read is False or part is False else _intersect(read, part)
+        return read
 
-    def _read_array(self, fields: dict[str, Any]) -> dict[str, Any]:
-        if fields.get("uniqueItems") is False:
-            del fields["uniqueItems"]
-        first = fields.pop("prefixItems", None)
-        if first is None and isinstance(fields.get("items"), list):
-            first = fields.pop("items")
-        if first is not None and fields.get("items") is False:
-            del fields["items"]
-        _require_only(fields, ("minItems", "maxItems") if first is not None else ("minItems", "maxItems", "items"))
-        _check_counts(fields, "minItems", "maxItems")
-        if first is None:
-            if not fields:
-                return {"type": "array"}
-            return {**fields, "type": "array", "items": self.read_schema(fields.get("items", True))}
-        if not isinstance(first, list) or not first:
-            raise _schema_error("prefixItems is not a list of schemas")
-        if not fields.get("minItems", 0) <= len(first) <= fields.get("maxItems", len(first)):
-            raise _schema_error(f"minItems or maxItems is not the number of prefixItems, {len(first)}")
-        return {"type": "array", "prefixItems": [self.read_schema(item) for item in first]}
+    def _count_part(self, level: int, depth: int) -> None:
+        self._part_count += not level
+        if depth > _MAX_DEPTH:
+            raise schema_error(f"it is nested more than {_MAX_DEPTH} deep")
+        if self._part_count > MAX_SUBSCHEMAS:
+            raise schema_error(f"it has more than {MAX_SUBSCHEMAS} parts")
 
-    def _read_object(self, fields: dict[str, Any]) -> dict[str, Any]:
-        _require_only(fields, ("properties", "required", "additionalProperties"))
-        properties, required = fields.get("properties", {}), fields.get("required", [])
-        more = fields.get("additionalProperties", True)
-        if not isinstance(properties, Mapping):
-            raise _schema_error("properties is not an object")
-        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-            raise _schema_error("required is not a list of names")
-        for name in required:
-            if name not in properties:
-                raise _schema_error(f"required names {name}, which is not among the properties")
-        if len(properties) - len(set(required)) > MAX_OPTIONAL_PROPERTIES:
-            raise _schema_error(f"an object has more than {MAX_OPTIONAL_PROPERTIES} properties that are not required")
-        if more is True and not properties:
-            return {"type": "object"}
-        read = {"type": "object", "properties": {name: self.read_schema(each) for name, each in properties.items()}}
-        extra = {} if isinstance(more, bool) else {"additionalProperties": self.read_schema(more)}
-        return {**read, "required": required, "additionalProperties": False, **extra}
+    # ---- references and combinations ----------------------------------------------------------------------------------
 
-    def _read_choice(self, fields: dict[str, Any], name: str) -> dict[str, Any]:
-        kind = {"type": fields.pop("type")} if "type" in fields else {}
-        parts = _require_subschemas(_require_alone(fields, name), name)
-        if kind:
-            parts = [{**kind, **part} if "$ref" not in part else part for part in parts]
-        if name == "oneOf" and not all(
-            _are_disjoint(*pair) for pair in combinations(map(self._resolve_references, parts), 2)
-        ):
-            raise _schema_error("the choices of oneOf may overlap; use anyOf instead")
-        return {"anyOf": [self.read_schema(part) for part in parts]}
+    def _read_combination(self, given: Any, name: str, *, closed: bool, level: int, depth: int) -> Any:
+        if name == "$ref":
+            return self._read_reference(given, closed=closed, level=level, depth=depth)
+        parts = [self.read(part, closed=closed, level=level, depth=depth) for part in given]
+        if name == "allOf":
+            return False if False in parts else {"allOf": parts}
+        if name == "oneOf":
+            if len(given) > _MAX_ONE_OF:
+                raise schema_error(f"oneOf has more than {_MAX_ONE_OF} choices; use anyOf instead")
+            targets = [self._references.resolve_aliases(part) for part in given]
+            if not all(are_disjoint(*pair) for pair in combinations(targets, 2)):
+                raise schema_error("the choices of oneOf may overlap; use anyOf instead")
+        parts = [part for part in parts if part is not False]
+        return {"anyOf": parts} if parts else False
 
-    def _merge_all_of(self, fields: dict[str, Any]) -> Mapping[str, Any]:
-        """Return ``allOf`` merged with the fields beside it, if all of them are about properties."""
-        parts = _require_subschemas(fields.pop("allOf"), "allOf")
-        kind = fields.pop("type", None)
-        parts = [*([fields] if fields else []), *parts]
-        if len(parts) == 1:
-            return parts[0] if kind is None or "$ref" in parts[0] else {"type": kind, **parts[0]}
+    def _merge_all_of(self, fields: Mapping[str, Any]) -> Any:
+        """Return one schema for ``allOf`` and the fields beside it where these are about properties only, else None."""
+        beside = {name: value for name, value in fields.items() if name != "allOf"}
+        if not beside and len(fields["allOf"]) == 1:
+            return fields["allOf"][0]
         properties: dict[str, Any] = {}
         required: list[str] = []
-        for part in [_drop_annotations(self._resolve_references(part)) for part in parts]:
-            if part.pop("type", "object") != "object" or set(part) - {"properties", "required"}:
-                raise _schema_error("allOf with anything but properties and required cannot be enforced")
-            for name, schema in part.get("properties", {}).items():
-                if properties.setdefault(name, schema) != schema:
-                    raise _schema_error(f"allOf contradicts itself about {name}")
-            required += part.get("required", [])
+        for part in (beside, *map(self._references.resolve_aliases, fields["allOf"])):
+            read = check_keywords(part) if isinstance(part, Mapping) else {"not": part}
+            if read.pop("type", "object") != "object" or set(read) - {"properties", "required"}:
+                return None
+            for name, schema in read.get("properties", {}).items():
+                properties[name] = {"allOf": [properties[name], schema]} if name in properties else schema
+            required += read.get("required", [])
         return {"type": "object", "properties": properties, "required": required}
 
-    def _read_reference(self, reference: Any) -> str:
-        """Return a reference to a renamed definition: the converter names definitions by the last word of a path."""
-        target = self._resolve_pointer(reference)
-        if reference not in self._definition_names:
-            self._definition_names[reference] = name = f"definition-of-schema-{len(self._definition_names)}"
-            self.definitions[name] = self.read_schema(target)
-        return self._definition_names[reference]
+    def _read_reference(self, reference: Any, *, closed: bool, level: int, depth: int) -> Any:
+        """Return a reference to a definition of our own: those that lead back to themselves are unrolled."""
+        target = self._references.resolve(reference)
+        if self._references.is_recursive(reference):
+            level += 1
+            if level > self._references.max_level:
+                return False
+        key = (reference, closed, level)
+        if key not in self._names:
+            self._names[key] = {"$ref": f"#/$defs/{len(self._names)}"}
+            name = str(len(self._names) - 1)
+            read = self.read(target, closed=closed, level=level, depth=depth)
+            if read is False:
+                self._names[key] = False
+            else:
+                self.definitions[name] = read
+        found = self._names[key]
+        return dict(found) if found else False
 
-    def _resolve_pointer(self, reference: Any) -> Any:
-        found: Any = self._root
-        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            raise _schema_error(f"$ref {reference!r} points outside of the schema")
-        for step in reference[2:].split("/") if reference != "#" else ():
-            name = step.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, Mapping) or name not in found:
-                raise _schema_error(f"$ref {reference} points to nothing")
-            found = found[name]
-        return found
+    # ---- values --------------------------------------------------------------------------------------------------------
 
-    def _resolve_references(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
-        for _ in range(MAX_SUBSCHEMAS):
-            if "$ref" not in part:
-                return part
-            target = self._resolve_pointer(_require_alone(_drop_annotations(part), "$ref"))
-            if not isinstance(target, Mapping):
-                break
-            part = target
-        raise _schema_error("its references point only to each other")
+    def _read_own(self, fields: dict[str, Any], *, closed: bool, level: int, depth: int) -> Any:
+        """Return the keywords that are about the value itself."""
+        if "enum" in fields or "const" in fields:
+            return self._read_constant(fields)
+        given = fields.get("type", sorted({TYPE_BY_KEYWORD[name] for name in fields if name in TYPE_BY_KEYWORD}))
+        kinds = {given} if isinstance(given, str) else set(given)
+        read: dict[str, Any] = {"type": sorted(kinds)} if kinds else {}
+        if kinds & {"number", "integer"}:
+            read.update(bound_numbers(fields, integers="number" not in kinds))
+        for kind, reader in (("array", self._read_array), ("object", self._read_object)):
+            if kind in kinds:
+                part = reader(fields, closed=closed, level=level, depth=depth)
+                if part is False:
+                    kinds -= {kind}
+                    read["type"] = sorted(kinds)
+                else:
+                    read.update(part)
+        if not kinds and "type" in read:
+            return False
+        if "string" in kinds:
+            names = ("minLength", "maxLength", "pattern", "format")
+            read["maxLength"] = self._max_text_characters(fields)
+            read.update({name: fields[name] for name in names if name in fields})
+        return read
+
+    def _read_constant(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        self._value_count += len(fields.get("enum", [None]))
+        if self._value_count > MAX_ENUM_VALUES:
+            raise schema_error(f"it has more than {MAX_ENUM_VALUES} values of enum")
+        read = {name: value for name, value in fields.items() if name not in {"$ref", *COMBINATIONS}}
+        for name in read:
+            if TYPE_BY_KEYWORD.get(name) in {"array", "object"}:
+                raise schema_error(f"{name} beside enum or const cannot be enforced")
+        return read
+
+    def _max_text_characters(self, fields: Mapping[str, Any]) -> int:
+        least: int = max(fields.get("minLength", 0), largest_repetition(fields.get("pattern", "")))
+        # what has a pattern is short; and its digits may take a token each
+        return max(_MIN_TEXT_CHARACTERS if "pattern" in fields else self._max_characters, 2 * least)
+
+    def _read_array(self, fields: Mapping[str, Any], *, closed: bool, level: int, depth: int) -> Any:
+        least = fields.get("minItems", 0)
+        read = {"minItems": least, "maxItems": fields.get("maxItems", max(self._max_items, 2 * least))}
+        first, items = fields.get("prefixItems"), fields.get("items", "prefixItems" not in fields)
+        if isinstance(items, list):
+            first, items = items, fields.get("additionalItems", False)
+        if first is not None:
+            read["prefixItems"] = [self.read(item, closed=closed, level=level, depth=depth) for item in first]
+            if False in read["prefixItems"]:
+                possible = read["prefixItems"].index(False)
+                read["prefixItems"], items = read["prefixItems"][:possible], False
+        read["items"] = self.read(items, closed=closed, level=level, depth=depth)
+        if read["items"] is False:
+            read["maxItems"] = min(read["maxItems"], len(read.get("prefixItems", ())))
+        return read if read["minItems"] <= read["maxItems"] else False
+
+    def _read_object(self, fields: Mapping[str, Any], *, closed: bool, level: int, depth: int) -> Any:
+        def read_part(part: Any) -> Any:
+            return self.read(part, closed=closed, level=level, depth=depth)
+
+        required = list(dict.fromkeys(fields.get("required", ())))
+        properties = {name: read_part(part) for name, part in fields.get("properties", {}).items()}
+        patterns = {name: read_part(part) for name, part in fields.get("patternProperties", {}).items()}
+        more = fields.get("additionalProperties", True)
+        if closed and not patterns:
+            properties.update({name: read_part(more) for name in required if name not in properties})
+        if len(properties) - len(required) > MAX_OPTIONAL_PROPERTIES:
+            raise schema_error(f"an object has more than {MAX_OPTIONAL_PROPERTIES} properties that are not required")
+        if any(properties.get(name) is False for name in required):
+            return False
+        read: dict[str, Any] = {
+            "required": required,
+            "properties": properties,
+            **_read_property_counts(fields, required),
+        }
+        if patterns:
+            read["patternProperties"] = patterns
+        if more is False or (more is True and closed and (properties or patterns)):
+            read["additionalProperties"] = False
+        elif closed and not (properties or patterns):  # a map: the length of its keys can be bounded too
+            read["patternProperties"] = {_ANY_KEY: read_part(more)}
+            read["additionalProperties"] = False
+        else:
+            read["additionalProperties"] = read_part(more)
+        if closed and set(properties) <= set(required):  # elsewhere llguidance cannot count them
+            read.setdefault("maxProperties", len(required) + self._max_items)
+        return read
+
+    def _free_value(self, depth: int) -> dict[str, Any]:
+        """Return a reference to a schema of any value, of at most ``depth`` levels."""
+        name = f"any-{depth}"
+        if name not in self.definitions:
+            kinds = ["boolean", "null", "number", "string", *(["array", "object"] if depth else [])]
+            inner = self._free_value(depth - 1) if depth else False
+            self.definitions[name] = {
+                "type": kinds, "maxLength": self._max_characters, **bound_numbers({}, integers=False),
+                **({"items": inner, "maxItems": self._max_items, "maxProperties": self._max_items,
+                    "patternProperties": {_ANY_KEY: inner},
+                    "additionalProperties": False} if depth else {}),
+            }  # fmt: skip
+        return {"$ref": f"#/$defs/{name}"}
 
 
-def _drop_annotations(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in _ANNOTATIONS and not name.startswith("x-")}
+def _describes_parts(part: Any) -> bool:
+    """Tell whether a schema may say something about the properties or items of a value."""
+    inner = {"properties", "patternProperties", "additionalProperties", "items", "prefixItems", "$ref", *COMBINATIONS}
+    return not isinstance(part, Mapping) or bool(inner & set(part))
 
 
-def _require_alone(fields: Mapping[str, Any], name: str) -> Any:
-    """Return a field that can be enforced only without others."""
-    for other in fields:
-        if other != name:
-            raise _schema_error(f"{other} beside {name} cannot be enforced")
-    return fields[name]
+def _intersect(read: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what fits both; keywords of one must not replace those of the other."""
+    if not set(read) & set(part):
+        return {**read, **part}
+    return {**read, "allOf": [*read.get("allOf", []), part]}
 
 
-def _require_only(fields: Mapping[str, Any], kept: Sequence[str]) -> None:
-    for name in fields:
-        if name not in kept:
-            raise _schema_error(f"{name} cannot be enforced")
-
-
-def _require_subschemas(given: Any, name: str) -> list[Mapping[str, Any]]:
-    if not isinstance(given, list) or not given or not all(isinstance(part, Mapping) for part in given):
-        raise _schema_error(f"{name} is not a list of schemas")
-    return given
-
-
-def _check_counts(fields: Mapping[str, Any], least: str, most: str) -> None:
-    for name in (least, most):
-        count = fields.get(name, 0)
-        if not _is_of_type(count, "integer") or not 0 <= count <= MAX_REPETITIONS:
-            raise _schema_error(f"{name} is not a whole number from 0 to {MAX_REPETITIONS}")
-    if most in fields and fields.get(least, 0) > fields[most]:
-        raise _schema_error(f"{least} is more than {most}")
-
-
-def _tighter_bound(inclusive: float | None, exclusive: float | None, sign: int) -> tuple[float | None, bool]:
-    """Return the tighter bound, and whether it is exclusive; ``sign`` -1: of upper bounds."""
-    if exclusive is None or inclusive is None:
-        return (inclusive, False) if exclusive is None else (exclusive, True)
-    return (exclusive, True) if sign * exclusive >= sign * inclusive else (inclusive, False)
-
-
-def _is_of_type(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool):
-        return bool(kind == "boolean")
-    return isinstance(value, _PYTHON_TYPES.get(kind, ()) if isinstance(kind, str) else ())
-
-
-def _are_disjoint(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether no value matches both, as far as simple checks show."""
-    kinds = [part.get("type") for part in (one, other)]
-    if all(isinstance(kind, str) for kind in kinds) and kinds[0] != kinds[1] and set(kinds) != {"integer", "number"}:
-        return True
-    if _have_no_common_value(one, other):
-        return True
-    both = [part.get("properties") for part in (one, other)]
-    if not all(isinstance(properties, Mapping) for properties in both):
-        return False
-    needed = set(one.get("required", ())) & set(other.get("required", ()))
-    return any(_have_no_common_value(both[0].get(name), both[1].get(name)) for name in needed)  # type: ignore[union-attr]
-
-
-def _have_no_common_value(one: Any, other: Any) -> bool:
-    sets = [set(values) for part in (one, other) if (values := list(_enumerated_values(part)))]
-    return len(sets) == 2 and not sets[0] & sets[1]  # noqa: PLR2004
-
-
-def _enumerated_values(part: Any) -> Iterator[str]:
-    if isinstance(part, Mapping):
-        values = [part["const"]] if "const" in part else part.get("enum")
-        yield from map(json.dumps, values if isinstance(values, list) else ())
+def _read_property_counts(fields: Mapping[str, Any], required: list[str]) -> dict[str, Any]:
+    """Return the bounds of the number of properties. llguidance may repeat a name, so that two of them may be one."""
+    counts = {name: fields[name] for name in ("minProperties", "maxProperties") if name in fields}
+    if counts.get("minProperties", 0) <= len(required):
+        counts.pop("minProperties", None)
+    if counts.get("minProperties", 0) > 1:
+        raise schema_error("minProperties cannot be enforced, except up to 1 or to the number of required names")
+    return counts

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import secrets
 from typing import Any
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.model import Model
-from llmcli.engine.sampling.gbnf import make_grammar_sampler
+from llmcli.engine.sampling.grammar_matcher import GrammarMatcher
 from llmcli.errors import InternalError
 from llmcli.types import Sampling
 
@@ -23,11 +22,10 @@ _MAX_SEED = 2**32 - 2
 class Sampler:
     """A chain of llama.cpp's samplers with its own random numbers. Free with ``close``."""
 
-    def __init__(self, model: Model, sampling: Sampling, grammar: str | None = None) -> None:
-        """``grammar``: GBNF with a rule ``root``. Raises ``InputError`` when llama.cpp does not accept it."""
+    def __init__(self, model: Model, sampling: Sampling, matcher: GrammarMatcher | None = None) -> None:
+        """``matcher``: of the grammar that the tokens must follow."""
         self._lib = lib = bindings.lib()
-        self._model = model
-        self._grammar_sampler = make_grammar_sampler(model.vocab, grammar) if grammar is not None else None
+        self._matcher = matcher
         seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
         self.seed = min(seed, _MAX_SEED)
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
@@ -50,35 +48,45 @@ class Sampler:
             add(chain, lib.llama_sampler_init_greedy())
 
     def sample(self, context: Any, index: int) -> int:
-        """Sample a token from the logits of batch position ``index`` and accept it."""
+        """Sample a token from the logits of batch position ``index`` and accept it.
+
+        Raises ``BadGrammar`` for a grammar that takes too long to follow.
+        """
+        if self._matcher is not None and self._matcher.is_complete:  # an answer that must go on, in measurements
+            return self._sample_allowed(self._matcher, context, index)
         token: int = self._lib.llama_sampler_sample(self._chain, context, index)
-        if self._grammar_sampler is None:
-            return token
         # The grammar allows almost every sampled token, so one candidate is checked instead of the vocabulary.
-        if not self._is_allowed(token):
-            token = self._sample_allowed(context, index)
-        self._lib.llama_sampler_accept(self._grammar_sampler, token)
+        if self._matcher is None or self._matcher.accept(token):
+            return token
+        token = self._sample_allowed(self._matcher, context, index)
+        if not self._matcher.accept(token):
+            raise InternalError("sampling", detail="the grammar allows a token and refuses it")
         return token
 
-    def _is_allowed(self, token: int) -> bool:
-        one = (self._lib.llama_token_data * 1)(self._lib.llama_token_data(token, 1.0, 0.0))
-        array = self._lib.llama_token_data_array(one, 1, -1, False)
-        self._lib.llama_sampler_apply(self._grammar_sampler, ctypes.byref(array))
-        return math.isfinite(one[0].logit)
+    @property
+    def is_complete(self) -> bool:
+        """The grammar allows nothing but the end."""
+        return self._matcher is not None and self._matcher.is_complete
 
-    def _sample_allowed(self, context: Any, index: int) -> int:
+    def allowed_prefix(self, tokens: list[int]) -> list[int]:
+        """Return as many of ``tokens`` as the grammar allows next."""
+        return tokens if self._matcher is None or not tokens else self._matcher.allowed_prefix(tokens)
+
+    def _sample_allowed(self, matcher: GrammarMatcher, context: Any, index: int) -> int:
         import numpy as np
 
         lib = self._lib
-        size = self._model.vocab_size
-        data = (lib.llama_token_data * size)()
+        allowed = matcher.allowed_tokens()
+        if not len(allowed):
+            raise InternalError("sampling", detail="the grammar allows no token")
+        data = (lib.llama_token_data * len(allowed))()
         view = np.ctypeslib.as_array(data)
-        view["id"] = np.arange(size)
-        view["logit"] = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (size,))
-        array = lib.llama_token_data_array(data, size, -1, False)
-        lib.llama_sampler_apply(self._grammar_sampler, ctypes.byref(array))
+        view["id"] = allowed
+        logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (int(allowed[-1]) + 1,))
+        view["logit"] = logits[allowed]
+        array = lib.llama_token_data_array(data, len(allowed), -1, False)
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
-        if not 0 <= array.selected < array.size or not math.isfinite(array.data[array.selected].logit):
+        if not 0 <= array.selected < array.size:
             raise InternalError("sampling", detail="the grammar allows no token")
         token = int(array.data[array.selected].id)
         lib.llama_sampler_accept(self._chain, token)  # the penalties count it (and the rejected one before it)
@@ -89,6 +97,3 @@ class Sampler:
         if self._chain:
             self._lib.llama_sampler_free(self._chain)
             self._chain = None
-        if self._grammar_sampler:
-            self._lib.llama_sampler_free(self._grammar_sampler)
-            self._grammar_sampler = None

@@ -11,6 +11,7 @@ from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.sequences.speculative import PromptLookupDrafter
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.grammars import BadGrammar
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 
@@ -43,7 +44,7 @@ class GenerationSequence(Sequence):
         return self._max_tokens - self.num_generated_tokens
 
     def propose_draft(self, cost: float) -> None:
-        self.draft_tokens = self._drafter.draft(self.tokens, self.tokens_left - 1, cost)
+        self.draft_tokens = self._sampler.allowed_prefix(self._drafter.draft(self.tokens, self.tokens_left - 1, cost))
 
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Sample a token at each output, as long as the following draft token is the one sampled."""
@@ -53,8 +54,12 @@ class GenerationSequence(Sequence):
         return []
 
     def _sample_token(self, context: Any, output: int) -> int:
-        """Sample one token of the answer from the logits at a batch index, and return it."""
-        token = self._sampler.sample(context, output)
+        """Sample one token of the answer from the logits at a batch index; returns it, or -1 where it ended before."""
+        try:
+            token = self._sampler.sample(context, output)
+        except BadGrammar as error:  # of its grammar: other sequences go on
+            self.finish(FinishReason.ERROR, error)
+            return -1
         self.last_token_at = time.monotonic()
         if self.first_token_at is None:
             self.first_token_at = self.last_token_at
@@ -67,7 +72,8 @@ class GenerationSequence(Sequence):
         if self.request.logprobs is not None:
             self._emit_logprobs(context, output, token, self.request.logprobs)
         self._emit_text(*self._output_processor.feed(self._tokenizer.token_to_piece(token)))
-        if self._output_processor.stop_string is not None:
+        stopped = self._output_processor.stop_string is not None
+        if stopped or (self._sampler.is_complete and not self.request.ignore_eos):
             self._finish_output(FinishReason.STOP)
         elif self.num_generated_tokens >= self._max_tokens:
             self._finish_output(FinishReason.LENGTH, self._limit_name)

@@ -98,5 +98,5 @@ def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
 
 def test_a_grammar_is_unsupported(backend):
     """Servers that do not know it would ignore it."""
-    (ended,) = run_requests(backend, [request(grammar='root ::= "x"')])
+    (ended,) = run_requests(backend, [request(grammar='start: "x"')])
     assert isinstance(ended.error, Unsupported)

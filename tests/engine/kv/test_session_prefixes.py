@@ -12,7 +12,7 @@ from llmcli.types import EngineOptions, Message, Role
 MODEL_ID = "5e" * 32
 ONE, OTHER = "0123456789abcdef" * 2, "f" * 32
 FIRST = "hello is it in the world of yes and no and what is it to you"
-SAYS = 'root ::= "yes it is in the world"'
+SAYS = 'start: "yes it is in the world"'
 each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
@@ -99,7 +99,7 @@ def test_one_file_for_each_conversation(ask, tmp_path):
 def test_an_unsaved_conversation_leaves_no_file(ask, tmp_path):
     """A conversation without a session leaves no file."""
     ask("chatml", turn(FIRST, session=None))
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 @each_model
@@ -119,7 +119,7 @@ def test_a_conversation_that_is_quick_to_evaluate_is_not_stored(ask, tmp_path, m
     """If the disk is slower than the model, nothing is written."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
     ask("chatml", turn(FIRST))
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"llmstate", None], ids=["empty", "head", "one byte"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import Probe, numbers
+from engine.tools import Probe, numbers, req
 
+from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.types import Sampling
 
 
@@ -18,7 +20,8 @@ def draw(bench, models):
     handle = scheduler.kv_cache.context.handle
 
     def tokens(sampling, count=30, grammar=None):
-        sampler = Sampler(models("chatml"), sampling, grammar)
+        compiler = GrammarCompiler(models("chatml"), Tokenizer(models("chatml")), None, "")
+        sampler = Sampler(models("chatml"), sampling, compiler.compile(req("a", grammar=grammar)))
         try:
             return [sampler.sample(handle, -1) for _ in range(count)]
         finally:
@@ -45,12 +48,12 @@ def test_a_repetition_penalty_makes_repetition_rarer(draw):
 
 def test_penalties_count_the_tokens_that_a_grammar_chose(draw):
     """Tokens sampled with a grammar count for the penalties too."""
-    tokens = draw(Sampling(temperature=0, presence_penalty=1000.0), count=6, grammar="root ::= [a-z]{40}")
+    tokens = draw(Sampling(temperature=0, presence_penalty=1000.0), count=6, grammar="start: /[a-z]{40}/")
     assert len(set(tokens)) == 6
 
 
 def test_a_closed_sampler_may_be_closed_again(models):
     """Freeing twice is harmless."""
-    sampler = Sampler(models("chatml"), Sampling(), 'root ::= "a"')
+    sampler = Sampler(models("chatml"), Sampling())
     sampler.close()
     sampler.close()

@@ -215,7 +215,7 @@ def run_noting(engine, request, monkeypatch):
         {"max_tokens": 1},
         {"max_tokens": 2},
         {"max_tokens": 40, "sampling": Sampling(temperature=0, repeat_penalty=1.3)},
-        {"max_tokens": 30, "grammar": 'root ::= ("yes it is in the world " | "no ")+'},
+        {"max_tokens": 30, "grammar": 'start: ("yes it is in the world " | "no ")+'},
     ],
     ids=["limit", "one", "two", "penalties", "grammar"],
 )
