@@ -99,7 +99,7 @@ def _parser_message(error: typer.TyperException) -> str:
     if low is not None and ranged:
         option, _, value = before.partition(": ")
         kind = "a whole number" if isinstance(low, int) else "a number"
-        bounds = f"from {low:g} on" if high is None else f"from {low} to {high}"
+        bounds = f"of at least {low:g}" if high is None else f"from {low} to {high}"
         message = f"{option}: expected {kind} {bounds}, not {value}"
     return message[:1].lower() + message[1:].rstrip(".")
 

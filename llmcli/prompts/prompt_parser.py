@@ -180,9 +180,7 @@ class _PromptBuilder:
         if value is None and not required:
             return ""
         if not isinstance(value, str) or not (value.strip() or not required):
-            self.add_problem(
-                path, f"{_format_path(path)} must be a text" + ("" if value is not None else ", and is missing")
-            )
+            self.add_problem(path, f"{_format_path(path)} {'is missing' if value is None else 'must be a text'}")
             return ""
         return value
 

@@ -201,11 +201,11 @@ def test_a_usage_error_points_to_the_help_that_answers_it(llm, argv, advice):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--ctx=foo", "'--ctx': expected a whole number from 64 on, not 'foo'"),
-        ("--ctx=3", "'--ctx': expected a whole number from 64 on, not 3"),
+        ("--ctx=foo", "'--ctx': expected a whole number of at least 64, not 'foo'"),
+        ("--ctx=3", "'--ctx': expected a whole number of at least 64, not 3"),
         ("--seed=-1", "'--seed': expected a whole number from 0 to 4294967295, not -1"),
-        ("--temperature=-1", "'--temperature': expected a number from 0 on, not -1.0"),
-        ("--temperature=nan", "'--temperature': expected a number from 0 on, not nan"),
+        ("--temperature=-1", "'--temperature': expected a number of at least 0, not -1.0"),
+        ("--temperature=nan", "'--temperature': expected a number of at least 0, not nan"),
     ],
 )
 def test_a_number_out_of_range_has_a_plain_message(llm, option, words):

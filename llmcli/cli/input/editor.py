@@ -27,7 +27,9 @@ def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
                     f"{variable} is not a command: {error}", detail=f"Try: export {variable}=vi"
                 ) from error
     if not terminal:
-        raise UsageError("no editor, and no terminal for vi", detail="Set VISUAL or EDITOR to the editor's command.")
+        raise UsageError(
+            "no editor is set, and vi needs a terminal", detail="Set VISUAL or EDITOR to the editor's command."
+        )
     return [_DEFAULT_EDITOR]
 
 

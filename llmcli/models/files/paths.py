@@ -38,10 +38,10 @@ def translate_read_errors(path: Path) -> Iterator[None]:
 
 
 def unreadable_error(path: Path, error: OSError) -> MissingError:
-    """Return the error for a model's file that does not exist (kind "model") or cannot be read (kind "place")."""
+    """Return the error for a model's file that does not exist (kind "model file") or cannot be read (kind "place")."""
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     return MissingError(
-        str(error.filename or path), kind="model" if missing else "place", detail=error.strerror or str(error)
+        str(error.filename or path), kind="model file" if missing else "place", detail=error.strerror or str(error)
     )
 
 

@@ -65,7 +65,7 @@ def get_foreign_model(name: str, models: list[ForeignModel], program: str) -> Fo
     for model in models:
         if name in {model.name, model.name.removesuffix(f":{_DEFAULT_TAG}"), model.path.name}:
             if model.missing_file is not None:
-                raise MissingError(model.name, kind=f"whole {kind}", detail=f"{model.missing_file} is missing")
+                raise MissingError(model.name, kind=f"complete {kind}", detail=f"{model.missing_file} is missing")
             return model
     raise MissingError(name, kind=kind, suggestions=difflib.get_close_matches(name, [each.name for each in models]))
 

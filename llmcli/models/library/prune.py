@@ -54,7 +54,7 @@ def find_prune_candidates(cache: HubCache, own: Path, scratch_directory: Path, r
             for path in cache.shared_blobs.list_blobs()
             if path not in needed and _seconds_since_write(path) > _HOUR_S
         ]
-    found += [_file_candidate(path, "file without a name") for path in stored]
+    found += [_file_candidate(path, "unreferenced file") for path in stored]
     found += [_directory_candidate(path, "unfinished import") for path in unfinished_imports(own)]
     beside = re.compile(re.escape(f".{registry.name}.") + r"\d+")
     written = [
@@ -92,7 +92,7 @@ def _find_in_repository(cache: HubCache, directory: Path, needed: set[Path]) -> 
     if partials <= abandoned and all(_seconds_since_write(path) > _HOUR_S for path in entries if path not in abandoned):
         for path in entries:
             if _BLOB_NAME.fullmatch(path.name) and path not in needed and not _has_other_links(path):
-                yield _file_candidate(path, "file without a name")
+                yield _file_candidate(path, "unreferenced file")
     for link, link_path in sorted(iter_links(directory / "snapshots")):
         if not os.path.lexists(link_path):
             yield PruneCandidate(link, 0, "name without a file")

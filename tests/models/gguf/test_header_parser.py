@@ -208,10 +208,10 @@ def test_broken(what):
 
 
 def test_a_missing_file(tmp_path):
-    """A missing file is a missing model."""
+    """A missing file is an error that names the kind."""
     with pytest.raises(MissingError) as caught:
         read_header(tmp_path / "no.gguf")
-    assert caught.value.kind == "model"
+    assert caught.value.kind == "model file"
 
 
 def test_directory(tmp_path):

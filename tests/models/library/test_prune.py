@@ -126,7 +126,7 @@ def test_a_file_without_a_name(cache, find):
     put(cache, b"needed")
     write(cache.blob_path(REPO, HASH))
     write(cache.blob_path(REPO, "1" * 40))
-    assert find() == [(HASH, "file without a name"), ("1" * 40, "file without a name")]
+    assert find() == [(HASH, "unreferenced file"), ("1" * 40, "unreferenced file")]
 
 
 @pytest.mark.parametrize("fresh", ["itself", "another"])
@@ -144,7 +144,7 @@ def test_a_part_of_a_download_under_way(cache, find, alive, dead):
     left = write(partial_of(cache, dead, "2" * 64))
     assert find() == [(left.name, "unfinished download")]
     fetching.unlink()
-    assert find() == [(left.name, "unfinished download"), (HASH, "file without a name")]
+    assert find() == [(left.name, "unfinished download"), (HASH, "unreferenced file")]
 
 
 def test_a_file_that_another_repository_needs(cache, find):
@@ -155,7 +155,7 @@ def test_a_file_that_another_repository_needs(cache, find):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(blob, link.parent))
         os.utime(link, (1, 1), follow_symlinks=False)
-    assert find() == [("2" * 64, "file without a name")]
+    assert find() == [("2" * 64, "unreferenced file")]
 
 
 def test_a_file_of_the_shared_store(cache, find, tmp_path):

@@ -80,7 +80,7 @@ def _check_cores(ctx: CommandContext) -> Finding:
     if wanted == "auto":
         chosen = ThreadPolicy(cores.max_threads, load=_MeasuredLoad(others))
         chosen.sample_load()
-        threads, why = chosen.pick(1), "as many as can run at once now"
+        threads, why = chosen.pick(1), "chosen for the current load"
     else:
         threads, why = wanted, f"set by {origin}"
     quota = "no CPU quota" if cores.quota is None else f"a quota of {cores.quota:g} CPUs"
@@ -150,7 +150,7 @@ def _check_worker(ctx: CommandContext) -> Finding:
             f"Try: llm worker stop {' '.join(silent)}",
             data,
         )
-    return Finding(FindingState.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
+    return Finding(FindingState.OK, f"{named or 'no worker is running'}; sockets in {directory}", data=data)
 
 
 def _check_configuration(ctx: CommandContext) -> Finding:
@@ -248,7 +248,9 @@ def _check_path(ctx: CommandContext) -> Finding:
     data = {"llm": [{"path": str(each.path), "llmcli": each.llmcli, "ours": each.same_installation} for each in found]}
     if not found:
         where = Path(sys.executable).parent
-        return Finding(FindingState.WARNING, "no llm on PATH", f"Add {where} to PATH, or run: python -m llmcli", data)
+        return Finding(
+            FindingState.WARNING, "llm is not on PATH", f"Add {where} to PATH, or run: python -m llmcli", data
+        )
     first = found[0]
     if first.same_installation:
         others = [str(each.path) for each in found[1:] if not each.same_installation]
@@ -271,7 +273,7 @@ def _check_terminal(ctx: CommandContext) -> Finding:
         if name in environment.environ
     }
     columns = environment.columns(environment.stdout)
-    words = [f"{', '.join(terminals) or 'nothing'} on a terminal", f"{columns} columns"]
+    words = [f"{', '.join(terminals) or 'no standard stream'} on a terminal", f"{columns} columns"]
     words += [f"{name}={value}" for name, value in told.items()]
     return Finding(FindingState.OK, ", ".join(words), data={"terminals": terminals, "columns": columns, **told})
 

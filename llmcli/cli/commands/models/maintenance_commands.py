@@ -171,7 +171,7 @@ def prune(
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> int:
-    """Remove what is no longer needed: unfinished downloads, files without a name, and records of missing models.
+    """Remove what is no longer needed: unfinished downloads, unreferenced files, and records of missing models.
 
     Files that a running process writes stay. Partial files of other programs are removed after a day without changes,
     cache files without a snapshot after an hour.

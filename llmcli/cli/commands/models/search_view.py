@@ -122,7 +122,7 @@ def _recommendation_columns(pick: Recommendation, task: str, languages: Sequence
     """Return the columns of a recommendation for programs; sizes in bytes."""
     why = ["here already"] if here else []
     why += [pick.entry.about]
-    why += [f"its makers list {', '.join(languages)}"] if languages else []
+    why += [f"supports {', '.join(languages)}"] if languages else []
     why += [] if pick.is_fluent else ["slow here"]
     return {
         "name": pick.entry.name,

@@ -89,7 +89,7 @@ def translate(
             "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep people's edits."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files in -o DIR or of a pattern.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files (-o DIR or pattern).")] = False,
     memory: Annotated[
         str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
     ] = None,

@@ -31,14 +31,15 @@ _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "model": "Try: llm models list",
+        "model file": "Check the path, or try: llm models list",
         "model folder": "If the models are elsewhere: llm models import FILE.gguf (for Ollama, set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
         "place": f"Check its permissions: ls -ld {shlex.quote(_blocking_path(error.subject, os.R_OK))}",
         "file": "List the files of the repository on the Hub, or search: llm models search WORDS",
         **{f"model of {each}": f"Try: llm models import --from {each}" for each in ("ollama", "lmstudio")},
-        "whole model of ollama": "Download it again there: ollama pull MODEL",
-        "whole model of lmstudio": "Download it again in that program.",
+        "complete model of ollama": "Download it again there: ollama pull MODEL",
+        "complete model of lmstudio": "Download it again in that program.",
         "prompt": "Try: llm prompts list",
         "backend": "Try: llm backends list",
         "stored key": "Try: llm keys list",
@@ -56,6 +57,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
     whats = {
         "input": "cannot read",
         "file of a variable": "cannot read",
+        "model file": "cannot read",
         "configuration": "cannot read",
         "key file": "cannot read the key file",
         "token file": "no token in",

@@ -331,7 +331,7 @@ def test_workers_are_listed(doctor):
     assert "off (LLMCLI_WORKER)" in doctor()[1]["worker"]["text"]
     directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
     found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
-    assert found["state"] == "ok" and "none runs" in found["text"] and str(directory) in found["text"]
+    assert found["state"] == "ok" and "no worker is running" in found["text"] and str(directory) in found["text"]
     directory.chmod(0o755)
     found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
     assert found["state"] == "warning" and str(directory) in found["text"]

@@ -316,7 +316,7 @@ def test_verify_of_what_is_not_here_has_its_code(models, name, code):
 
 @pytest.fixture
 def waste(models, here):
-    """Leave a file without a name in the cache; return it."""
+    """Leave an unreferenced file in the cache; return it."""
     blob = cached(models, here).with_name("0" * 64)
     blob.write_bytes(b"12345")
     for path in blob.parent.iterdir():
@@ -327,7 +327,7 @@ def waste(models, here):
 def test_prune_reports_what_it_frees(models, here, waste):
     """With --yes there is no question; the model stays."""
     run = models("prune", "--yes", "-v")
-    assert cells(run) == [[str(waste), "5", "file without a name"]]
+    assert cells(run) == [[str(waste), "5", "unreferenced file"]]
     assert "Freed 5 bytes in 1 file" in run.err and not waste.exists()
     assert models("verify", here).code == 0
     assert models("prune", "--yes").out == ""
@@ -336,7 +336,7 @@ def test_prune_reports_what_it_frees(models, here, waste):
 def test_prune_can_be_tried(models, waste):
     """--dry-run removes nothing and asks nothing."""
     run = models("prune", "--dry-run", "--json", "-v")
-    assert rows(run) == [{"path": str(waste), "size": 5, "what": "file without a name"}]
+    assert rows(run) == [{"path": str(waste), "size": 5, "what": "unreferenced file"}]
     assert "Would free 5 bytes" in run.err and waste.exists()
 
 
@@ -361,7 +361,7 @@ def test_prune_asks_on_a_terminal(process, terminal, waste, typed, code):
     os.write(screen.master, typed)
     assert running.wait(20) == code
     left = screen.close()
-    assert "file without a name" in left and "Remove 1 file (5 bytes)?" in left
+    assert "unreferenced file" in left and "Remove 1 file (5 bytes)?" in left
     assert waste.exists() == bool(code) and ("Freed 5 bytes in 1 file." in left) == (not code)
 
 
