@@ -123,7 +123,7 @@ def test_generate_labels_and_json(there, seed):
 def test_an_address_alone_has_no_token(served, there):
     """77, and how to give a token; a wrong one is not shown."""
     out, err = there("ask", "hello", "--no-stdin", "--base-url", f"{served.url}/v1", code=77)
-    assert out == "" and "requires a key" in err and "key_file" in err and TOKEN not in err
+    assert out == "" and "requires a key" in err and "LLMCLI_API_KEY" in err and TOKEN not in err
 
 
 def test_a_missing_model(there):
