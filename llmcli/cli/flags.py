@@ -139,7 +139,7 @@ class Flags:
         typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
         GivesSetting(),
     ] = None
-    stats: Annotated[bool, typer.Option("--stats", help="Tokens, speed, threads, memory and energy on stderr.")] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Print tokens, speed, memory and energy on stderr.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")
