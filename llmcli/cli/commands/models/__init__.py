@@ -148,7 +148,7 @@ def rm(
 
 @command(*GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json")
 def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
-    """Measure which KV cache settings are fastest for a model on this machine, in seconds.
+    """Measure, within seconds, which KV cache settings are fastest for a model on this machine.
 
     The first job with a model starts this in the background, unless the setting tune is off.
     """
