@@ -34,6 +34,11 @@ class AppPaths:
         return self.data / "sessions.db"
 
     @property
+    def keys(self) -> Path:
+        """The directory of stored API keys, one file for each backend."""
+        return self.config / "keys"
+
+    @property
     def prefix_cache(self) -> Path:
         """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
         return self.cache / "prefixes"

@@ -1,23 +1,28 @@
 """Remote servers as described in the configuration: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
 
-A description contains no secret, only where the key is stored, so it can be shown.
+The name of a preset implies its type and its address. A description contains no secret, only where the key is stored,
+so it can be shown.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmcli.configuration.backend_presets import find_preset
+from llmcli.configuration.pricing import Price, parse_price
 from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
 """The backend name that means this machine."""
 BACKEND_TYPES = ("openai", "openai-responses", "anthropic", "gemini")
 """The protocols that a server may speak."""
+_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
@@ -30,7 +35,8 @@ class ServerConfig:
     its address. ``model`` None selects its only model. The key is in the environment variable ``key_env`` or in the file
     ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an answer
     fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data; ``plain_http``: the
-    key may be sent unencrypted.
+    key may be sent unencrypted; ``price``: of all models except those in ``model_prices``, None if unknown.
+    ``redact``: "on", "off" or "names", None for the setting of that name.
     """
 
     base_url: str
@@ -44,6 +50,13 @@ class ServerConfig:
     consent: bool = False
     plain_http: bool = False
     type: str = "openai"
+    price: Price | None = None
+    model_prices: Mapping[str, Price] = field(default_factory=dict)
+    redact: str | None = None
+
+    def price_of(self, model: str | None) -> Price | None:
+        """Return what the tokens of ``model`` cost, None where the configuration does not say."""
+        return self.model_prices.get(model or "", self.price)
 
     @property
     def origin(self) -> str:
@@ -57,6 +70,11 @@ class ServerConfig:
         return f"{self.name} ({self.origin})" if self.name else self.origin
 
     @property
+    def host(self) -> str:
+        """The name or address of its machine, in lower case."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
     def is_encrypted(self) -> bool:
         """Whether the connection is encrypted."""
         return urlsplit(self.base_url).scheme == "https"
@@ -64,7 +82,7 @@ class ServerConfig:
     @property
     def is_loopback(self) -> bool:
         """Whether the server runs on this machine, so that no data leaves it."""
-        host = urlsplit(self.base_url).hostname or ""
+        host = self.host
         if host == "localhost" or host.endswith(".localhost"):
             return True
         try:
@@ -112,6 +130,13 @@ def _parse_switch(value: Any) -> bool:
     return value
 
 
+def _parse_redact(value: Any) -> str:
+    word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
+    if word not in {"on", "off", "names"}:
+        raise ValueError("expected on, off or names")
+    return str(word)
+
+
 def _integer_parser(low: int, high: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -133,6 +158,25 @@ def _parse_type(value: Any) -> str:
     return str(value)
 
 
+def _parse_models(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping such as {MODEL: {price: {input: 3.0, output: 15.0}}}")  # noqa: TRY004
+    for model, fields in value.items():
+        if not isinstance(fields, Mapping) or set(fields) != {"price"}:
+            raise ValueError(f"{model}: expected a mapping with price")
+        _parse_price_fields(fields["price"], f"{model}.price: ")
+    return dict(value)
+
+
+def _parse_price_fields(value: Any, where: str = "") -> dict[str, Any]:
+    """Return ``value``, which describes a price, as it is. Raises ``ValueError``."""
+    try:
+        parse_price(value)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+    return dict(value)
+
+
 _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "type": _parse_type,
     "base_url": parse_base_url,
@@ -144,6 +188,9 @@ _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "context": _integer_parser(64, 2**24),
     "consent": _parse_switch,
     "plain_http": _parse_switch,
+    "redact": _parse_redact,
+    "price": _parse_price_fields,
+    "models": _parse_models,
 }
 
 
@@ -151,28 +198,33 @@ def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
     """Check the server descriptions of the configuration and return them. Raises ``ValueError``."""
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004
-    return {_parse_name(name): _parse_fields(name, fields) for name, fields in value.items()}
+    return {parse_backend_name(name): parse_backend_fields(name, fields) for name, fields in value.items()}
 
 
-def _parse_name(name: Any) -> str:
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+def parse_backend_name(name: Any) -> str:
+    """Return the name of a server, which may also name a file. Raises ``ValueError``."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"expected names of letters, digits, - and _ (one is {name})")
     if name == LOCAL_BACKEND:
         raise ValueError(f"expected a name other than {LOCAL_BACKEND}, which means this machine")
     return name
 
 
-def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
+def parse_backend_fields(name: str, fields: Any) -> dict[str, Any]:
+    """Return the description of the server ``name``, checked, and completed by its preset. Raises ``ValueError``."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{name}: expected a mapping with type and base_url")  # noqa: TRY004
-    parsed = {}
-    for field, value in fields.items():
-        if field not in _FIELD_PARSERS:
-            raise ValueError(f"{name}: expected {', '.join(_FIELD_PARSERS)} (one key is {field})")
+    preset = find_preset(name)
+    parsed = (
+        {} if preset is None else {"type": preset.type, **({"base_url": preset.base_url} if preset.base_url else {})}
+    )
+    for field_name, value in fields.items():
+        if field_name not in _FIELD_PARSERS:
+            raise ValueError(f"{name}: expected {', '.join(_FIELD_PARSERS)} (one key is {field_name})")
         try:
-            parsed[field] = _FIELD_PARSERS[field](value)
+            parsed[field_name] = _FIELD_PARSERS[field_name](value)
         except ValueError as error:
-            raise ValueError(f"{name}.{field}: {error}") from None
+            raise ValueError(f"{name}.{field_name}: {error}") from None
     for needed in ("type", "base_url"):
         if needed not in parsed:
             raise ValueError(f"{name}: expected the key {needed}")
@@ -183,4 +235,17 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
     """Return the server for a description from ``parse_backends``."""
-    return ServerConfig(name=name, **described)
+    fields = dict(described)
+    price, models = fields.pop("price", None), fields.pop("models", {})
+    return ServerConfig(
+        **fields,
+        name=name,
+        price=None if price is None else parse_price(price),
+        model_prices={model: parse_price(each["price"]) for model, each in models.items()},
+    )
+
+
+def preset_server(name: str) -> ServerConfig | None:
+    """Return the well-known server ``name`` as it is without any configuration, None where there is none."""
+    preset = find_preset(name)
+    return None if preset is None or not preset.base_url else ServerConfig(preset.base_url, name, type=preset.type)

@@ -330,11 +330,11 @@ class UnsafeDirectory(AccessDenied):
 
 
 class Unauthorized(AccessDenied, type_name="KeyRefused"):
-    """The server ``subject`` does not accept the key that came from ``key`` ("" if none was sent)."""
+    """The server ``backend`` does not accept the key that came from ``key``; "": none was sent, and it has no name."""
 
-    def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
+    def __init__(self, subject: str, *, key: str = "", detail: str = "", backend: str = "") -> None:
         super().__init__(subject, detail=detail)
-        self.key = key
+        self.key, self.backend = key, backend
 
 
 class UnsafeKey(AccessDenied):

@@ -1,6 +1,6 @@
 """Why a result is incomplete. A task puts one of these errors into its ``Result``.
 
-``EmptyAnswer`` and ``AnswerRefused`` end an item.
+``EmptyAnswer``, ``AnswerRefused`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
@@ -8,8 +8,10 @@ LlmError
 |  `- AnswerRefused        65   the model, or a filter, refuses to answer
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
+   |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
-   `- PartsMissing              (of the input, in a summary)
+   |- PartsMissing              (of the input, in a summary)
+   `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
 from __future__ import annotations
@@ -38,6 +40,16 @@ class AnswerTruncated(PartialError, type_name="AnswerCut"):
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
+
+
+class CostLimitReached(PartialError):
+    """A request was not sent: it could have cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
+
+    def __init__(self, *, limit: str, needed: str, left: str) -> None:
+        super().__init__()
+        self.limit = limit
+        self.needed = needed
+        self.left = left
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
@@ -72,3 +84,11 @@ class PartsMissing(PartialError):
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
+
+
+class ValuesNotRestored(PartialError):
+    """Of the private values that were replaced before sending, those of ``placeholders`` could not be put back."""
+
+    def __init__(self, subject: str, placeholders: tuple[str, ...]) -> None:
+        super().__init__(subject)
+        self.placeholders = placeholders

@@ -11,6 +11,7 @@ import difflib
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def _parse_seconds(value: Any) -> float:
     return number
 
 
+def _parse_money(value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (any bill is lower)
+        raise ValueError("expected a positive amount, below 1e9")
+    return number
+
+
 def _choice_parser(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
@@ -110,16 +121,20 @@ def _parse_aliases(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def _parse_backends(value: Any) -> dict[str, dict[str, Any]]:
-    from llmcli import backend_config  # imported only where it is needed
+def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
+    """Parse with a function of ``module``, which is imported only if there is something to parse."""
 
-    return backend_config.parse_backends(value)
+    def parse(value: Any) -> Any:
+        return getattr(import_module(f"llmcli.{module}"), function)(value)
+
+    return parse
 
 
-def _parse_base_url(value: Any) -> str:
-    from llmcli import backend_config
-
-    return backend_config.parse_base_url(value)
+_parse_backends = _deferred_parser("backend_config", "parse_backends")
+_parse_base_url = _deferred_parser("backend_config", "parse_base_url")
+_parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
+    _deferred_parser("redaction.own_patterns", f"parse_{what}") for what in ("kinds", "patterns", "words", "hosts")
+)
 
 
 SETTING_SPECS = (
@@ -135,6 +150,21 @@ SETTING_SPECS = (
         "backends", _parse_backends, {}, "remote servers: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
     ),
     SettingSpec("base_url", _parse_base_url, None, "the address of a remote server (as --base-url)"),
+    SettingSpec("key_env", _parse_text, None, "the environment variable with the key of base_url (as --key-env)"),
+    SettingSpec("max_cost", _parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
+    SettingSpec(
+        "redact",
+        _choice_parser("auto", "on", "off", "names"),
+        "auto",
+        "replace private values before sending; auto: for other machines that are not trusted; names: people's names too",
+    ),
+    SettingSpec("redact.kinds", _parse_kinds, ("key", "iban", "card", "email", "phone"), "what is private; also: ip"),
+    SettingSpec("redact.patterns", _parse_patterns, {}, r"your own regular expressions: {customer: 'CU-\d{6}'}"),
+    SettingSpec("redact.words", _parse_words, {}, "your own words: a list, or {project: [Falcon], client: FILE}"),
+    SettingSpec(
+        "redact.model", _parse_text, None, "the model on this machine that finds names; default: as without -m"
+    ),
+    SettingSpec("trusted_hosts", _parse_hosts, (), "hosts that get private values: [gpu.lab, '*.example.org']"),
     SettingSpec(
         "ctx",
         _integer_parser(64, 2**24, "auto"),
@@ -192,7 +222,7 @@ SETTING_SPECS = (
     SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}
-_MAPPING_SETTINGS = frozenset({"aliases", "backends"})
+_MAPPING_SETTINGS = frozenset({"aliases", "backends", "redact.patterns", "redact.words"})
 """Settings whose values are mappings; others with keys under their name may nest."""
 _OTHER_VARIABLES = frozenset(
     {
@@ -202,6 +232,7 @@ _OTHER_VARIABLES = frozenset(
         "LLMCLI_RUNTIME_DIR",
         "LLMCLI_PYTHON",
         "LLMCLI_SERVE_TOKEN",
+        "LLMCLI_API_KEY",
     }
 )
 

@@ -47,10 +47,7 @@ class Message:
 
 @frozen
 class Turn:
-    """One message of a conversation at ``time`` (seconds of the epoch, 0: unknown).
-
-    ``interrupted`` marks an answer that was stopped before its end.
-    """
+    """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early."""
 
     role: Role
     content: str
@@ -108,7 +105,7 @@ class Request:
     log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``.
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
-    events.
+    events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     """
 
     id: str
@@ -131,6 +128,7 @@ class Request:
     session: str | None = None
     gathered: bool = False
     progress: bool = False
+    carries: str = ""
 
 
 @frozen
@@ -215,7 +213,7 @@ class Finished:
 
     ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``stop_string`` is the stop
     string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
-    The engine sets both; remote servers do not report them.
+    The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
     """
 
     id: str
@@ -226,6 +224,7 @@ class Finished:
     limit: str | None = None
     stop_string: str | None = None
     reasoning_tokens: int = 0
+    unrestored: tuple[str, ...] = ()
 
 
 class Phase(StrEnum):
@@ -315,7 +314,8 @@ class BackendStats:
 
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
-    used, including other processes. ``choices``: a sentence on each choice and its reason.
+    used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
+    a hosted model reported, in the currency of its price.
     """
 
     decode_threads: int | None = None
@@ -324,9 +324,7 @@ class BackendStats:
     peak_memory: int | None = None
     joules: float | None = None
     choices: tuple[str, ...] = ()
-
-
-# ---- what tasks yield ---------------------------------------------------------------------------------------------
+    cost: float | None = None
 
 
 @frozen

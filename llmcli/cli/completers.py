@@ -167,12 +167,50 @@ def settings() -> Suggestions:
 @_empty_on_error
 def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names that ``--backend`` takes, explained by their addresses."""
+    return [("local", "this machine"), *_remote_servers(ctx)]
+
+
+@_empty_on_error
+def remote_backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Names of remote servers, explained by their addresses."""
+    return _remote_servers(ctx)
+
+
+@_empty_on_error
+def configured_backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Names of the servers of the configuration, explained by their addresses."""
+    return _configured_servers(ctx).items()
+
+
+def _remote_servers(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    from llmcli.configuration.backend_presets import BACKEND_PRESETS
+
+    known = {preset.name: preset.base_url or preset.example for preset in BACKEND_PRESETS}
+    configured = _configured_servers(ctx)
+    return [*configured.items(), *((name, url) for name, url in known.items() if name not in configured)]
+
+
+def _configured_servers(ctx: typer.Context) -> dict[str, str]:
     from llmcli.app_paths import find_paths
     from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     described = resolve_settings({}, environ, find_paths(environ).config_file)["backends"]
-    return [("local", "this machine"), *((name, fields["base_url"]) for name, fields in described.items())]
+    return {name: fields["base_url"] for name, fields in described.items()}
+
+
+def backend_types() -> Suggestions:
+    """Protocols of servers."""
+    from llmcli.backend_config import BACKEND_TYPES
+
+    return list(BACKEND_TYPES)
+
+
+def backend_presets() -> Suggestions:
+    """Names of well-known servers."""
+    from llmcli.configuration.backend_presets import BACKEND_PRESETS
+
+    return [(preset.name, preset.base_url or preset.example) for preset in BACKEND_PRESETS]
 
 
 def kv_types() -> Suggestions:

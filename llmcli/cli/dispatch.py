@@ -45,6 +45,7 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
 
     from llmcli.cli import command_registry
 
+    words = _join_redact_names(words)
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
@@ -63,6 +64,17 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
     except SystemExit as error:  # how Typer ends a completion
         return error.code if isinstance(error.code, int) else 0
     return code if isinstance(code, int) else 0
+
+
+def _join_redact_names(words: list[str]) -> list[str]:
+    """Return the words with ``--redact names`` as the one option that it is; the parser knows no optional values."""
+    options = words.index("--") if "--" in words else len(words)
+    for index in range(options):
+        if words[index] == "--redact=names":
+            return [*words[:index], "--redact-names", *words[index + 1 :]]
+        if words[index : index + 2] == ["--redact", "names"] and index + 1 < options:
+            return [*words[:index], "--redact-names", *words[index + 2 :]]
+    return words
 
 
 @contextlib.contextmanager

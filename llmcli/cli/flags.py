@@ -71,6 +71,21 @@ class Flags:
         GivesSetting(),
         ChoosesModel(),
     ] = None
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--key-env",
+            metavar="VARIABLE",
+            help="Environment variable with the server's key (--base-url: LLMCLI_API_KEY).",
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", metavar="AMOUNT", help="Stop before the command costs more than this (exit 3)."),
+        GivesSetting(),
+    ] = None
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write to this file instead of standard output."),
@@ -126,6 +141,19 @@ class Flags:
         bool | None, typer.Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
     ] = None
     yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
+    no_redact: Annotated[
+        bool, typer.Option("--no-redact", help="Send private values as they are."), GivesSetting("redact", value="off")
+    ] = False
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Replace private values before text is sent to a server."),
+        GivesSetting(value="on"),
+    ] = False
+    redact_names: Annotated[
+        bool,
+        typer.Option("--redact-names", help="Replace names of people too, found by a local model (--redact names)."),
+        GivesSetting("redact", value="names"),
+    ] = False
     no_worker: Annotated[
         bool,
         typer.Option("--no-worker", help="Run the model in the command's own process."),
@@ -139,7 +167,9 @@ class Flags:
         typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
         GivesSetting(),
     ] = None
-    stats: Annotated[bool, typer.Option("--stats", help="Print tokens, speed, memory and energy on stderr.")] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Print tokens, speed, memory, energy and cost on stderr.")] = (
+        False
+    )
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")
@@ -188,7 +218,10 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
         for mark in option.marks:
             if isinstance(mark, GivesSetting):
                 value = value if mark.value is None else mark.value if value else None
-                given[mark.name or option.name] = (max(option.words, key=len), value)
+                if (
+                    value is not None or (mark.name or option.name) not in given
+                ):  # several switches may give one setting
+                    given[mark.name or option.name] = (max(option.words, key=len), value)
     return given
 
 

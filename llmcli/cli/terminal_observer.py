@@ -53,6 +53,11 @@ class TerminalObserver:
         """Show on the status line what the block waits for."""
         return self._console.status_line.waiting(phase, label)
 
+    def server_used(self, server: ServerConfig) -> None:
+        """Name the server, on a terminal."""
+        if self._console.shows_notes:
+            self._console.write_explanation(f"text is sent to {server.label}")
+
     def worker_unavailable(self, error: LlmError) -> None:
         """Explain why the model runs in this process, with ``-v``."""
         from llmcli.cli.console import error_messages

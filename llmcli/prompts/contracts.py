@@ -92,6 +92,7 @@ _CONTRACTS: dict[str, Contract] = {
         required=("text",),
     ),
     "sentiment": Contract({"text": "the record"}, required=("text",)),
+    "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(is_prefix=True),
 }
 

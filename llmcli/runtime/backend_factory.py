@@ -13,6 +13,7 @@ from llmcli.types import EngineOptions, Phase, Progress
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.backends.remote.transport.cost_budget import CostBudget
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
 _GREETING_TIMEOUT_S = 10.0
@@ -74,10 +75,12 @@ def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelF
     return backend
 
 
-def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_name: str | None) -> Backend:
+def build_remote(
+    config: RunConfig, server: ServerConfig, origin: str, model_name: str | None, budget: CostBudget | None = None
+) -> Backend:
     """Return the backend on a server that has the user's consent; ``origin`` says where it was chosen.
 
-    Sends nothing. Raises as ``find_key``.
+    ``budget`` limits what its requests cost. Sends nothing. Raises as ``find_key``.
     """
     from llmcli.backends.remote.remote_backend import RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
@@ -88,12 +91,13 @@ def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_nam
     config.observer.explain(f"server {server.base_url} ({origin})")
     return RemoteBackend(
         server,
-        find_key(server, config.environ),
+        find_key(server, config.environ, config.paths.keys),
         config.interrupt,
         model=model_name,
         context=None if context_tokens == "auto" else context_tokens,
         proxy=find_proxy(server, config.environ),
         cache=config.paths.cache,
+        budget=budget,
     )
 
 

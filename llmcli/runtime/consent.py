@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli import backend_config
 from llmcli.backend_config import LOCAL_BACKEND, ServerConfig
+from llmcli.configuration.backend_presets import find_preset, preset_names
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
 
@@ -37,22 +39,47 @@ def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
             raise UsageError("--backend and --base-url name two servers", detail="Leave out one of them.")
         raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name}); set only one of them")
     if url is not None and _origin_rank(by_url) < _origin_rank(by_name):
-        return ServerConfig(url), by_url
+        return ServerConfig(url, key_env=settings["key_env"]), by_url
     if name == LOCAL_BACKEND:
         return None, by_name
-    described = settings["backends"]
-    if name not in described:
-        import difflib
+    return named_server(settings, name, by_name), by_name
 
-        near = tuple(difflib.get_close_matches(name, [LOCAL_BACKEND, *described], n=3, cutoff=0.6))
-        if by_name.startswith("--"):
-            known = ", ".join([LOCAL_BACKEND, *described])
-            raise UsageError(
-                f"--backend: no server is called {name}",
-                detail=f"Choose one of {known}, or add a server: llm config edit",
-            )
-        raise ConfigError("backend", origin=by_name, detail=f"backends has no server called {name}", suggestions=near)
-    return backend_config.make_server_config(name, described[name]), by_name
+
+def named_server(settings: Settings, name: str, origin: str) -> ServerConfig:
+    """Return the server called ``name``, of the configuration or a well-known one; ``origin`` says where it was named.
+
+    ``--key-env`` overrides the place of its key. Raises ``UsageError`` and ``ConfigError`` for a name that nothing has,
+    and for a well-known server that has no address yet.
+    """
+    described = settings["backends"]
+    if name in described:
+        server: ServerConfig | None = backend_config.make_server_config(name, described[name])
+    else:
+        server = backend_config.preset_server(name)
+    if server is None:
+        raise _unknown_server(name, origin, [LOCAL_BACKEND, *described])
+    if settings.origin("key_env").startswith("--"):
+        return replace(server, key_env=settings["key_env"], key_file=None)
+    return server
+
+
+def _unknown_server(name: str, origin: str, known: list[str]) -> UsageError | ConfigError:
+    import difflib
+
+    by_option = not origin or origin.startswith("--")
+    prefix = f"{origin}: " if origin else ""
+    preset = find_preset(name)
+    if preset is not None:
+        advice = f"Try: llm backends add {name} --base-url {preset.example}"
+        if by_option:
+            return UsageError(f"{prefix}{name} needs an address", detail=advice)
+        return ConfigError("backend", origin=origin, detail=f"{name} needs an address. {advice}")
+    names = [*known, *(preset for preset in preset_names() if preset not in known)]
+    if by_option:
+        said = f"Choose one of {', '.join(names)}, or add a server: llm backends add {name} --base-url URL"
+        return UsageError(f"{prefix}no server is called {name}", detail=said)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return ConfigError("backend", origin=origin, detail=f"backends has no server called {name}", suggestions=near)
 
 
 def _origin_rank(origin: str) -> int:

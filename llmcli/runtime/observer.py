@@ -51,6 +51,10 @@ class RunObserver(Protocol):
         """Return a context manager for a block that waits for something."""
         ...
 
+    def server_used(self, server: ServerConfig) -> None:
+        """Take which server on another machine will get text; nothing was sent yet."""
+        ...
+
     def worker_unavailable(self, error: LlmError) -> None:
         """Receive the reason why the model runs in this process rather than in a worker."""
         ...
@@ -91,6 +95,9 @@ class SilentObserver:
     def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:  # noqa: ARG002 (the protocol's)
         """Return a context manager that does nothing."""
         return nullcontext()
+
+    def server_used(self, server: ServerConfig) -> None:
+        """Drop it."""
 
     def worker_unavailable(self, error: LlmError) -> None:
         """Ignore it."""

@@ -14,7 +14,9 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import resolve_settings
 
 if TYPE_CHECKING:
+    from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
@@ -62,6 +64,7 @@ class Runtime:
         self._given_context: int | None = given.get("ctx", ("", None))[1]
         self._consents = consents
         self._backend: Backend | None = None
+        self._server: ServerConfig | None = None
         self.responder_name = ""
         """The display name of the model or server that answers; "" until it is known."""
 
@@ -99,11 +102,14 @@ class Runtime:
         return model
 
     def _find_verified_model(self) -> ModelFile:
+        return self._find_verified(self.model_name)
+
+    def _find_verified(self, name: str | None) -> ModelFile:
         from llmcli.types import Phase
 
         try:
-            with self.observer.waiting(Phase.CHECKING, self.model_name or self.models.default_model()[0]):
-                return self.models.ensure_verified(self.model_name, self.interrupt)
+            with self.observer.waiting(Phase.CHECKING, name or self.models.default_model()[0]):
+                return self.models.ensure_verified(name, self.interrupt)
         except DamagedModel as damaged:
             if not self.settings["pull"]:
                 raise
@@ -148,16 +154,52 @@ class Runtime:
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
-        from llmcli.runtime import backend_factory, consent  # imported only if a server is used
+        from llmcli.runtime import backend_factory, consent, spending  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
+        budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
-        self.responder_name = server.label
-        return backend_factory.build_remote(self.config, server, origin, self.model_name)
+        self.responder_name, self._server = server.label, server
+        backend = backend_factory.build_remote(self.config, server, origin, self.model_name, budget)
+        if not server.is_loopback:
+            self.observer.server_used(server)
+        return self._without_private_values(backend, server)
+
+    def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
+        """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""
+        from llmcli.runtime.redaction import redaction_policy
+
+        mode, origin = redaction_policy.choose_mode(self.settings, server)
+        self.observer.explain(f"private values are {'sent as they are' if mode == 'off' else 'replaced'} ({origin})")
+        if mode == "off":
+            return backend
+        name_backend = self.build_name_backend() if mode == "names" else None
+        return redaction_policy.build_redacting_backend(self.settings, self.prompts, backend, name_backend)
+
+    def build_name_backend(self, name: str | None = None) -> Backend:
+        """Return the backend of a model on this machine that finds names of people, which the caller closes.
+
+        ``name`` None: the model of the settings. Raises as ``backend``.
+        """
+        from llmcli.runtime import backend_factory
+        from llmcli.runtime.redaction import redaction_policy
+
+        name = name or redaction_policy.name_model(self.settings, self.models)
+        return backend_factory.build_local(self.config, self.models, self._find_verified(name))
+
+    def price_of(self, model: str) -> Price | None:
+        """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""
+        return None if self._server is None else self._server.price_of(model)
+
+    @property
+    def currency(self) -> str:
+        """The currency of what a hosted model costs, "" where its price is not known."""
+        price = self.price_of(self.model_name or (self._server.model if self._server else "") or "")
+        return "" if price is None else price.currency
 
     def backend_stats(self) -> BackendStats:
         """Return the statistics of the backend so far; empty if it was not built."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
+from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
@@ -26,6 +26,7 @@ from llmcli.tasks.execution.response_buffer import (
     is_truncated,
     raise_request_error,
     require_finished,
+    unrestored_warnings,
 )
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summary_parts import StageText, SummaryPart, line_range
@@ -107,6 +108,7 @@ class _SummaryJob:
         self._plan = plan
         self._tally = UsageTally()
         self._warnings: list[str] = []
+        self._unrestored: list[str] = []
         self._missing_parts: list[MissingPart] = []
         self._document = document.text
         self._source = StageText(document.text)
@@ -139,6 +141,7 @@ class _SummaryJob:
             return
         del self._running[event.id]
         self._tally.add(event)
+        self._unrestored += event.unrestored
         raise_request_error(event)
         # text that was shown stays, and the user's limit applies
         final = self._is_last_stage and event.reason is FinishReason.LENGTH
@@ -249,12 +252,14 @@ class _SummaryJob:
             finish_reason=FinishReason.LENGTH if limited else finished.reason,
             usage=self._tally.usage,
             timings=self._tally.timings,
-            warnings=tuple(self._warnings),
-            cut=cut or bool(missing),
+            warnings=(*self._warnings, *unrestored_warnings(self._unrestored)),
+            cut=cut or bool(missing or self._unrestored),
             incomplete=PartsMissing(self.name, missing)
             if missing
             else AnswerTruncated(limit=finished.limit)
             if cut
+            else ValuesNotRestored(self.name, tuple(self._unrestored))
+            if self._unrestored
             else None,
         )
 

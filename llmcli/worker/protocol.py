@@ -66,6 +66,7 @@ def decode_message(text: bytes) -> dict[str, Any]:
 def dump_request(request: Request) -> dict[str, Any]:
     """Return a request as JSON: defaults are left out, the deadline is in seconds from now."""
     fields = _non_default_fields(request)
+    fields.pop("carries", None)  # it matters on the way to other machines only
     fields["messages"] = [_dump_message(message) for message in request.messages]
     if "sampling" in fields:
         fields["sampling"] = _non_default_fields(request.sampling)

@@ -52,6 +52,7 @@ TEXTS = {
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "topics.txt": "rain\nsnow\n",
     "settings.yaml": "ctx: 4096\n",
+    "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "memory.tmx": MEMORY,
     "old/first.tmx": MEMORY,

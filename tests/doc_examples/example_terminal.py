@@ -34,12 +34,14 @@ def converse(words: list[str], directory: Path, environ: dict[str, str], columns
     child.ptyproc.delayafterclose = 0
     seen, said = [], 0
     while True:
-        found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", PROMPT])
+        found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", r"\(not shown\): ", PROMPT])
         seen.append(child.before + (child.after if found else ""))
         if not found:
             break
         if found == 1:
             child.send("y\r")
+        elif found == 2:
+            child.send("sk-none\r")
         else:
             said += 1
             child.send("Hello.\r" if said % 2 else "/exit\r")

@@ -26,6 +26,7 @@ EXIT_CODES = {
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
     ("docs/remote-servers.md", "ask --base-url http://gpu.lab:8000/v1"): 77,
+    ("docs/remote-servers.md", "ask --backend priced --max-cost 0.0001 --max-tokens 500 Hello?"): 3,
     ("docs/scripting.md", "ask --json -m nosuch hi"): 66,
     ("docs/translation.md", "translate --to de notes.txt"): 3,
 }

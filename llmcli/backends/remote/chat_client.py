@@ -157,6 +157,8 @@ class ChatClient:
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)
+        if call.cost is not None:
+            call.cost.settle(finished.usage)
         return finished
 
     def _receive_events(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import structured_output
@@ -20,6 +20,7 @@ from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
@@ -48,14 +49,19 @@ class RemoteBackend:
         context: int | None = None,
         proxy: Proxy | None = None,
         cache: Path | None = None,
+        budget: CostBudget | None = None,
     ) -> None:
-        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``."""
+        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
+
+        ``budget`` counts and limits what requests cost; None where their price is not known.
+        """
         self.server = server
         self.max_concurrency = server.concurrency
         self._interrupt = interrupt
         self._requested_model = model or server.model
         self._context = context or server.context
         self._cache = cache
+        self.budget = budget
         self._protocol = find_protocol(server.type)
         self._client = HttpClient(
             server, key, proxy, headers=self._protocol.headers(key), parse_error=self._protocol.parse_error
@@ -102,11 +108,42 @@ class RemoteBackend:
             said.append(f"{self.server.label} was too busy; llm now sends {limiter.limit} requests at once")
         if refused:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {', '.join(sorted(refused))}")
-        return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
+        cost = None if self.budget is None else self.budget.spent
+        return BackendStats(width=limiter.peak_running or None, choices=tuple(said), cost=cost)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    # ---- for probes -----------------------------------------------------------------------------------------------
+
+    @property
+    def schema_field(self) -> str | None:
+        """The field by which the server enforces a schema, None if it refuses all of them."""
+        refused = self._capabilities.refused_fields if self._capabilities else frozenset()
+        return self._protocol.schema_field(refused)
+
+    @property
+    def offers_logprobs(self) -> bool:
+        """Whether answers may come with the log-probabilities of their tokens."""
+        return self._protocol.offers_logprobs
+
+    def describe_model(self) -> ServerModel:
+        """Return what the server reports about its model. Raises as ``info``."""
+        return self._model or self._run_interruptible(self._find_model)
+
+    def send_with_fields(self, request: Request, fields: Mapping[str, Any]) -> Any:
+        """Return the JSON object that answers ``request`` with further fields in its body.
+
+        Raises as ``HttpClient.open_response``.
+        """
+
+        def send(call: CancelToken) -> Any:
+            name, capabilities = self._model_and_capabilities(call)
+            made = self._protocol.build_request(request, name, capabilities.refused_fields, stream=False)
+            return self._chat_client.post_json(call, made.path, {**made.body, **fields}, model=name)
+
+        return self._run_interruptible(send)
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
+from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.errors import Unsupported
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
@@ -39,6 +40,7 @@ class RemoteHost(JobHost, Protocol):
 
     server: ServerConfig
     max_concurrency: int
+    budget: CostBudget | None
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end."""
@@ -65,6 +67,12 @@ class RemoteJob(BaseJob[Event]):
         self._running: dict[str, CancelToken] = {}
         self._num_threads = 0
         self._num_submitted = 0
+
+    def submit(self, request: Request) -> None:
+        """Add a request. Raises ``CostLimitReached`` if an earlier one was refused, so that an endless job ends."""
+        if self._backend.budget is not None and self._num_submitted:
+            self._backend.budget.check()
+        super().submit(request)
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
@@ -108,8 +116,11 @@ class RemoteJob(BaseJob[Event]):
                     self._num_threads -= 1
                     return
                 _, _, request = heapq.heappop(self._pending)
-                call = self._running[request.id] = CancelToken(request.deadline)
+                cost = self._backend.budget.open() if self._backend.budget is not None else None
+                call = self._running[request.id] = CancelToken(request.deadline, cost)
             finished = self._run_to_end(request, call)
+            if cost is not None:
+                cost.close(finished.usage)
             with self._lock:
                 del self._running[request.id]
             self._enqueue(finished, None)
@@ -129,6 +140,8 @@ class RemoteJob(BaseJob[Event]):
         backend = self._backend
         if request.grammar is not None:
             raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
+        if backend.budget is not None:
+            request = backend.budget.limit_answer(request)
         if request.candidates:
             started = time.monotonic()
             scores, usage = backend.score(call, request)

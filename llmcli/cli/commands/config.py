@@ -68,8 +68,12 @@ def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
-        shown = {name: each["base_url"] if isinstance(each, dict) else each for name, each in value.items()}
+        shown = {
+            name: each["base_url"] if isinstance(each, dict) else _format_value(each) for name, each in value.items()
+        }
         return ", ".join(f"{name}: {text}" for name, text in shown.items()) or "-"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)
 
 
@@ -107,6 +111,8 @@ def _create_config(file: Path) -> None:
 def _example_value(default: object) -> str:
     if isinstance(default, dict):
         return "{}"
+    if isinstance(default, tuple):
+        return f"[{', '.join(map(str, default))}]"
     return "" if default is None else _format_value(default)
 
 

@@ -21,6 +21,7 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.configuration.pricing import Price
     from llmcli.runtime.runtime import Runtime
 
 
@@ -52,8 +53,8 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract."""
+def result_as_object(result: Result, *, named: bool, price: Price | None = None) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known."""
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
@@ -65,6 +66,7 @@ def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
         "finish_reason": str(result.finish_reason),
         "usage": asdict(result.usage),
         "timings": asdict(result.timings),
+        **({} if price is None else price.as_fields(result.usage)),
         "warnings": list(result.warnings),
     }
 
@@ -174,7 +176,9 @@ class ResultRenderer:
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
         if self._ctx.console.as_json:
-            self._write_line(json_text.dumps(result_as_object(end, named=self._options.has_several_inputs)))
+            price = self._ctx.runtime.price_of(end.model)
+            named = self._options.has_several_inputs
+            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price)))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
@@ -253,6 +257,7 @@ def render_events(
             delivery = ResultRenderer(ctx, sink, reporter, options)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
+            cost_before = (runtime.backend_stats().cost or 0.0) if ctx.flags.stats else 0.0
             events = make_events()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
@@ -262,18 +267,23 @@ def render_events(
         pass
     finally:
         reporter.close()
-    _report_work(ctx, reporter, delivery.totals)
+    _report_work(ctx, reporter, delivery.totals, cost_before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
     return delivery.exit_code
 
 
-def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals) -> None:
-    """Report the backend's statistics (``-v``) and the job's cost (``--stats``): an object with ``--json``."""
+def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cost_before: float) -> None:
+    """Report the backend's choices (``-v``) and the job's statistics (``--stats``): an object with ``--json``.
+
+    ``cost_before``: of earlier jobs on the same backend.
+    """
     if ctx.console.verbose:
         ctx.console.explain_once(ctx.runtime.backend_stats().choices)
     if ctx.flags.stats and totals.count:
-        cost = collect_stats(totals, ctx.runtime.backend_stats())
-        reporter.write_stats(cost.to_json() if ctx.console.as_json else cost.format_line())
+        work = ctx.runtime.backend_stats()
+        cost = None if work.cost is None else round(work.cost - cost_before, 9)
+        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency)
+        reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 
 def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -> ByteSink:

@@ -12,7 +12,7 @@ from llmcli.types import BackendStats, Result, Timings, Usage
 
 @frozen
 class CommandStats:
-    """The cost of a command; None if unknown.
+    """The statistics of a command; None if unknown.
 
     For one result, the times are its own. For several, ``first_token_s`` is the shortest, ``total_s`` the wall-clock
     seconds of the job, and ``tokens_per_second`` all tokens divided by these. The rest are the fields of
@@ -30,10 +30,13 @@ class CommandStats:
     width: int | None
     peak_memory_bytes: int | None
     joules: float | None
+    cost: float | None = None
+    currency: str = ""
 
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
         from llmcli.cli.console.messages.message_text import format_bytes
+        from llmcli.configuration.pricing import format_amount
 
         parts = [
             f"{self.prompt_tokens} tokens in ({self.cached_tokens} reused), {self.completion_tokens} out",
@@ -44,6 +47,7 @@ class CommandStats:
             "" if self.width is None else f"width {self.width}",
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
+            "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
         ]
         return "llm: " + ", ".join(part for part in parts if part)
 
@@ -55,7 +59,10 @@ class CommandStats:
 
     def to_json(self) -> str:
         """Return the same as one line of JSON, an object called "stats"."""
-        return json.dumps({"stats": asdict(self)})
+        known = asdict(self)
+        if self.cost is None:
+            del known["cost"], known["currency"]
+        return json.dumps({"stats": known})
 
 
 def _format_number(number: float) -> str:
@@ -96,8 +103,10 @@ class JobTotals:
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 
 
-def collect_stats(totals: JobTotals, work: BackendStats) -> CommandStats:
-    """Return the cost of a job with one result or more."""
+def collect_stats(
+    totals: JobTotals, work: BackendStats, *, cost: float | None = None, currency: str = ""
+) -> CommandStats:
+    """Return the statistics of a job with one result or more; ``cost`` in ``currency`` if its price is known."""
     timings = totals.timings()
     return CommandStats(
         **asdict(totals.usage),
@@ -107,4 +116,6 @@ def collect_stats(totals: JobTotals, work: BackendStats) -> CommandStats:
         width=work.width,
         peak_memory_bytes=work.peak_memory,
         joules=work.joules,
+        cost=cost,
+        currency=currency,
     )

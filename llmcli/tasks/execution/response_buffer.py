@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
@@ -46,6 +47,11 @@ def raise_request_error(finished: Finished) -> None:
     error = request_error(finished)
     if error is not None:
         raise error
+
+
+def unrestored_warnings(placeholders: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings about private values that could not be put back into an answer."""
+    return (f"private values were not put back: {', '.join(placeholders)}",) if placeholders else ()
 
 
 def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:

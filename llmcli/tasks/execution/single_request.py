@@ -15,6 +15,7 @@ from llmcli.tasks.execution.response_buffer import (
     is_truncated,
     request_error,
     require_finished,
+    unrestored_warnings,
 )
 from llmcli.tasks.execution.step_progress import progress_of_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
@@ -66,7 +67,7 @@ def run_single_request(
     if error is not None:
         yield ItemFailed(item, name, error)
         return
-    cut = is_truncated(finished, options)
+    cut, unrestored = is_truncated(finished, options), finished.unrestored
     yield Result(
         item,
         name,
@@ -77,8 +78,9 @@ def run_single_request(
         finish_reason=finished.reason,
         usage=tally.usage,
         timings=tally.timings,
-        cut=cut,
-        incomplete=_truncated_answer(finished) if cut else None,
+        warnings=unrestored_warnings(unrestored),
+        cut=cut or bool(unrestored),
+        incomplete=_truncated_answer(finished) if cut else _unrestored_values(name, unrestored) if unrestored else None,
     )
 
 
@@ -93,6 +95,12 @@ def _truncated_answer(finished: Finished) -> LlmError:
     from llmcli.incomplete_results import AnswerTruncated
 
     return AnswerTruncated(limit=finished.limit)
+
+
+def _unrestored_values(name: str, placeholders: tuple[str, ...]) -> LlmError:
+    from llmcli.incomplete_results import ValuesNotRestored
+
+    return ValuesNotRestored(name, placeholders)
 
 
 def _stream_response(

@@ -105,7 +105,7 @@ class Translator:
             max_tokens=self.options.max_tokens or limit * attempt,
         )
         temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
-        return replace(request, sampling=replace(request.sampling, temperature=temperature))
+        return replace(request, sampling=replace(request.sampling, temperature=temperature), carries=text)
 
     def make_review_request(
         self,
@@ -131,9 +131,9 @@ class Translator:
             "problems": "; ".join(problems),
         }
         messages = self.review_prompt.render(values)
-        return make_request(
-            request_id, messages, self.review_prompt, self.options, max_tokens=self.options.max_tokens or limit
-        )
+        longest = self.options.max_tokens or limit
+        request = make_request(request_id, messages, self.review_prompt, self.options, max_tokens=longest)
+        return replace(request, carries=text)
 
     def context_budget(self, subject: str) -> ContextBudget:
         """Return how much text fits one request; ``subject`` names the document in errors."""

@@ -6,6 +6,10 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmcli.backends.remote.transport.cost_budget import RequestCost
 
 
 class Cancelled(Exception):
@@ -17,10 +21,14 @@ class DeadlineExceeded(Exception):
 
 
 class CancelToken:
-    """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on."""
+    """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
 
-    def __init__(self, deadline: float | None = None) -> None:
+    ``cost`` is that of the request, None where its price is not known.
+    """
+
+    def __init__(self, deadline: float | None = None, cost: RequestCost | None = None) -> None:
         self.deadline = deadline
+        self.cost = cost
         self.delivered = False
         self._cancelled = threading.Event()
         self._lock = threading.Lock()

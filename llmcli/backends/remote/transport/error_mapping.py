@@ -108,11 +108,11 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if 300 <= status < 400:  # noqa: PLR2004
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
         return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
-    by_code = _map_code(label, key, code, said)
+    by_code = _map_code(server, key, code, said)
     if by_code is not None:
         return by_code
     if status in (401, 403):
-        return Unauthorized(label, key=key.origin, detail=said)
+        return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if status == 404:  # noqa: PLR2004
         if message and model and _UNKNOWN_MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)
@@ -126,21 +126,21 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     return BadRequest(label, param=param, detail=said)
 
 
-def _map_code(label: str, key: ApiKey, code: str, said: str) -> LlmError | None:
+def _map_code(server: ServerConfig, key: ApiKey, code: str, said: str) -> LlmError | None:
     """Return the error for a code that means the same with any status, and in a stream."""
     if _REFUSAL_CODE.search(code):
-        return AnswerRefused(label, detail=said)
+        return AnswerRefused(server.label, detail=said)
     if code in _KEY_CODES:
-        return Unauthorized(label, key=key.origin, detail=said)
+        return Unauthorized(server.label, key=key.origin, detail=said, backend=server.name)
     if code in _QUOTA_CODES:
-        return UnavailableError(label, detail=said)
+        return UnavailableError(server.label, detail=said)
     return None
 
 
 def map_stream_error(server: ServerConfig, key: ApiKey, error: ErrorFields) -> LlmError:
     """Return the error that a server put into a stream."""
     said, label = shorten_message(key.redact(error.message)) or error.code or "its answer broke off", server.label
-    by_code = _map_code(label, key, error.code, said)
+    by_code = _map_code(server, key, error.code, said)
     if by_code is not None:
         return by_code
     if error.code in _BUSY_CODES:

@@ -22,6 +22,7 @@ from llmcli import __version__
 from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
+from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
@@ -140,7 +141,7 @@ class HttpClient:
         """
         base = self.server.origin if root else self.server.base_url
         data = None if body is None else json.dumps(body).encode()
-        with self._translate_errors(call):
+        with self._translate_errors(call), self._reserve_cost(call, body, data) as attempt:
             connection, response = self._send_request(call, method, base + path, data)
             try:
                 if response.status == _PROXY_AUTH_REQUIRED and self._proxy:
@@ -157,6 +158,7 @@ class HttpClient:
                         body=said,
                         parse=self._parse_error,
                     )
+                attempt.charged = True
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
                     raise RemoteError(
@@ -167,6 +169,15 @@ class HttpClient:
             finally:
                 call.attach_socket(None)
                 self._release_connection(connection, response)
+
+    @contextmanager
+    def _reserve_cost(self, call: CancelToken, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
+        """Reserve what a body may cost, where prices are known; questions without a body are free."""
+        if call.cost is None or data is None:
+            yield CostAttempt(0.0)
+            return
+        with call.cost.attempt(body, len(data), call.check) as attempt:
+            yield attempt
 
     def _send_request(
         self, call: CancelToken, method: str, url: str, data: bytes | None

@@ -71,7 +71,11 @@ def check_backends(ctx: CommandContext) -> Finding:
         )
         key = "no key"
         try:
-            key = f"key of {origin}" if (origin := find_key(server, ctx.runtime.environ).origin) else key
+            key = (
+                f"key of {origin}"
+                if (origin := find_key(server, ctx.runtime.environ, ctx.runtime.paths.keys).origin)
+                else key
+            )
         except LlmError as error:
             problems.append(error_messages.describe(error))
             key = problems[-1][0]
@@ -151,7 +155,7 @@ def _query_server(ctx: CommandContext, server: ServerConfig) -> None:
     from llmcli.backends.remote.transport.proxies import find_proxy
 
     environ = ctx.runtime.environ
-    key, proxy = find_key(server, environ), find_proxy(server, environ)
+    key, proxy = find_key(server, environ, ctx.runtime.paths.keys), find_proxy(server, environ)
     backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.runtime.interrupt, proxy=proxy)
     try:
         backend.info()

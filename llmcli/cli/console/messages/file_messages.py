@@ -40,6 +40,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "whole model of ollama": "Download it again there: ollama pull MODEL",
         "whole model of lmstudio": "Download it again in that program.",
         "prompt": "Try: llm prompts list",
+        "backend": "Try: llm backends list",
+        "stored key": "Try: llm keys list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
         "token file": "Create one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
@@ -60,6 +62,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "place": "cannot read",
         "last session": "no saved chat for",
         "line": "no saved chat mentions",
+        "backend": "the configuration has no backend",
+        "stored key": "no key is stored for",
         "match": "no repository with GGUF files matches",
         "remote model": "the server has no model",
     }

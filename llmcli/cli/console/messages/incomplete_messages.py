@@ -60,6 +60,14 @@ def _format_rest(parts: Sequence[i.MissingPart]) -> str:
     return f" and {len(parts) - _MAX_NAMED_PARTS} more" if len(parts) > _MAX_NAMED_PARTS else ""
 
 
+def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
+    codes = ", ".join(error.placeholders[:_MAX_NAMED_PARTS])
+    rest = len(error.placeholders) - _MAX_NAMED_PARTS
+    values = "a private value" if len(error.placeholders) == 1 else "private values"
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"the server changed the code of {values}: {codes}{more}", "Try again, or send the values: --no-redact"
+
+
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.EmptyAnswer: _describe_empty,
     i.AnswerRefused: lambda x: (
@@ -67,7 +75,12 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         "Change the input or the instructions, or choose another model (-m).",
     ),
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
+    i.CostLimitReached: lambda x: (
+        f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",
+        "Raise --max-cost, or allow shorter answers with --max-tokens.",
+    ),
     i.IncompleteOutput: _describe_untranslated,
     i.PartsMissing: _describe_missing_parts,
+    i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""

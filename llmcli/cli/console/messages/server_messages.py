@@ -29,7 +29,12 @@ def _describe_access_denied(error: e.AccessDenied) -> ErrorText:
 
 def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
     complaint = f"does not accept the key of {error.key}" if error.key else "requires a key"
-    advice = "Check the key and its permissions." if error.key else "Set key_env or key_file: llm config edit"
+    if error.key:
+        advice = "Check the key and its permissions."
+    elif error.backend:
+        advice = f"Try: llm keys set {error.backend} (or set key_env: llm config edit)"
+    else:
+        advice = "Set LLMCLI_API_KEY, or name the variable with --key-env."
     return append_detail(f"{subject_of(error)} {complaint}", error), advice
 
 

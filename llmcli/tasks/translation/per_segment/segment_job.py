@@ -40,6 +40,7 @@ from llmcli.types import Event, Finished, FinishReason, Request
 
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer is incomplete"
+UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
 
 
 @dataclass(slots=True)
@@ -213,6 +214,8 @@ class SegmentJob:
             return [self._user_limit_message(finished) or TRUNCATED_MESSAGE]
         if not answer:
             return [EMPTY_ANSWER_MESSAGE]
+        if finished.unrestored:
+            return [UNRESTORED_MESSAGE]
         width = self.segment.max_width
         if width is not None:
             answer = wrap_to_width(answer, width, piece.text.count("\n") + 1)

@@ -1,0 +1,221 @@
+"""A job that replaces private values in its requests and restores them in the answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from llmcli.backends.base import Job
+from llmcli.incomplete_results import CostLimitReached
+from llmcli.redaction.redactor import Redactor
+from llmcli.redaction.request_redaction import RedactedRequest, redact_request
+from llmcli.redaction.restoration import Restorer, StopFilter
+from llmcli.types import (
+    CandidateScores,
+    Event,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Request,
+    TextDelta,
+    Usage,
+)
+
+_RETRY_TEMPERATURE = 0.3
+"""Temperature of the second attempt, since greedy sampling would repeat the answer."""
+
+
+@dataclass(slots=True)
+class _OpenRequest:
+    """A running request. ``pieces``: the answer so far if it may be requested again; None if it is streamed."""
+
+    original: Request
+    sent: RedactedRequest
+    restorer: Restorer
+    reasoning: Restorer
+    stop: StopFilter
+    pieces: list[str] | None
+    attempt: int = 1
+    usage: Usage = field(default_factory=Usage)
+
+
+class RedactingJob:
+    """A job (see ``backends.base``) on ``job``.
+
+    An answer that is not streamed and has damaged placeholders is requested once more. What is damaged or missing then
+    is listed in ``Finished.unrestored``. A request whose answer must carry placeholders (``Request.carries``) is not
+    repeated here, since its task does that and tells the model why.
+    """
+
+    def __init__(self, job: Job, redactor: Redactor) -> None:
+        self._job = job
+        self._redactor = redactor
+        self._lock = threading.Lock()
+        self._open: dict[str, _OpenRequest] = {}
+        self._outer_ids: dict[str, str] = {}
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        self._job.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._job.__exit__(kind, error, trace)
+
+    def submit(self, request: Request) -> None:
+        """Add a request, without its private values."""
+        sent = redact_request(self._redactor, request)
+        opened = _open_request(request, sent)
+        with self._lock:
+            self._open[request.id] = opened
+        try:
+            self._job.submit(sent.request)
+        except BaseException:  # it will have no events
+            with self._lock:
+                del self._open[request.id]
+            raise
+
+    def cancel(self, request_id: str) -> None:
+        """End a request."""
+        with self._lock:
+            opened = self._open.get(request_id)
+        if opened is not None:
+            self._job.cancel(opened.sent.request.id)
+
+    def close_input(self) -> None:
+        """No more requests will come."""
+        with self._lock:
+            self._closed = True
+        self._close_when_done()
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._job:
+            request_id = self._outer_ids.get(event.id, event.id)
+            opened = self._open[request_id]
+            if isinstance(event, Finished):
+                yield from self._finish(opened, event)
+                self._close_when_done()
+            else:
+                yield from self._restore(opened, event)
+
+    def _restore(self, opened: _OpenRequest, event: Event) -> Iterator[Event]:
+        """Yield an event with the private values restored."""
+        request = opened.original
+        if isinstance(event, TextDelta):
+            restored = opened.restorer.feed(event.text) if opened.sent.used else event.text
+            yield from self._deliver(opened, restored)
+        elif isinstance(event, ReasoningDelta):
+            text = opened.reasoning.feed(event.text)
+            if text:
+                yield ReasoningDelta(request.id, text)
+        elif isinstance(event, CandidateScores):
+            pairs = zip(request.candidates, event.scores, strict=True)
+            scores = tuple(replace(score, candidate=candidate) for candidate, score in pairs)
+            yield CandidateScores(request.id, scores, event.method)
+        else:
+            yield replace(event, id=request.id)
+
+    def _deliver(self, opened: _OpenRequest, text: str) -> Iterator[Event]:
+        """Yield restored text up to a stop string, or keep it if the answer may be requested again."""
+        if opened.sent.stop and not opened.stop.stopped:
+            text = opened.stop.feed(text)
+            if opened.stop.stopped:
+                self._job.cancel(opened.sent.request.id)
+        elif opened.stop.stopped:
+            return
+        if opened.pieces is not None:
+            opened.pieces.append(text)
+        elif text:
+            yield TextDelta(opened.original.id, text)
+
+    def _finish(self, opened: _OpenRequest, finished: Finished) -> Iterator[Event]:
+        """Yield the rest of the answer and its end, or request it again."""
+        request, was_stopped = opened.original, opened.stop.stopped
+        rest = opened.restorer.finish(cut=finished.reason is not FinishReason.STOP)
+        delivered = list(self._deliver(opened, rest))
+        if not opened.stop.stopped:
+            tail = opened.stop.finish()
+            delivered += [TextDelta(request.id, tail)] if tail and opened.pieces is None else []
+            if opened.pieces is not None:
+                opened.pieces.append(tail)
+        opened.usage += finished.usage
+        unrestored = _unrestored(opened, finished)
+        if unrestored and opened.pieces is not None and opened.attempt == 1 and self._ask_again(opened):
+            return
+        with self._lock:
+            del self._open[request.id]
+        reasoning = opened.reasoning.finish()
+        if reasoning:
+            yield ReasoningDelta(request.id, reasoning)
+        yield from delivered
+        text = "".join(opened.pieces or ())
+        if text:
+            yield TextDelta(request.id, text)
+        reason = finished.reason
+        if opened.stop.stopped and (was_stopped or reason is FinishReason.LENGTH) and reason is not FinishReason.ERROR:
+            reason = FinishReason.STOP
+        limit = finished.limit if reason is FinishReason.LENGTH else None
+        yield replace(
+            finished,
+            id=request.id,
+            reason=reason,
+            usage=opened.usage,
+            limit=limit,
+            stop_string=opened.stop.stop_string or finished.stop_string,
+            unrestored=tuple(unrestored),
+        )
+
+    def _ask_again(self, opened: _OpenRequest) -> bool:
+        """Send a request a second time, unless it could cost too much; return whether it was sent."""
+        request = opened.sent.request
+        sampling = replace(
+            request.sampling,
+            temperature=request.sampling.temperature or _RETRY_TEMPERATURE,
+            seed=None if request.sampling.seed is None else (request.sampling.seed + 1) % 2**32,
+        )
+        sent = replace(opened.sent, request=replace(request, id=f"{request.id}.repeat", sampling=sampling))
+        again = _open_request(opened.original, sent)
+        again.attempt, again.usage = opened.attempt + 1, opened.usage
+        with self._lock:
+            self._open[opened.original.id] = again
+            self._outer_ids[sent.request.id] = opened.original.id
+        try:
+            self._job.submit(sent.request)
+        except CostLimitReached:
+            return False
+        return True
+
+    def _close_when_done(self) -> None:
+        """Close the input of the inner job once no request can be repeated."""
+        with self._lock:
+            waiting = any(opened.pieces is not None and opened.attempt == 1 for opened in self._open.values())
+            done = self._closed and not waiting
+        if done:
+            self._job.close_input()
+
+
+def _open_request(request: Request, sent: RedactedRequest) -> _OpenRequest:
+    is_structured = request.schema is not None or bool(request.labels)
+    may_repeat = bool(sent.used) and not request.carries and (request.gathered or is_structured)
+    return _OpenRequest(
+        request,
+        sent,
+        Restorer(sent.used, in_json=request.schema is not None),
+        Restorer(sent.used),
+        StopFilter(sent.stop),
+        [] if may_repeat else None,
+    )
+
+
+def _unrestored(opened: _OpenRequest, finished: Finished) -> Sequence[str]:
+    """Return the damaged placeholders, and those that the answer must carry but lacks."""
+    if finished.reason is not FinishReason.STOP:
+        return opened.restorer.damaged
+    missing = opened.sent.carried - opened.restorer.restored
+    lost = [opened.sent.used.by_number[number].text for number in missing]
+    return list(dict.fromkeys([*opened.restorer.damaged, *lost]))

@@ -1,0 +1,165 @@
+"""What a server can do, found out by sending it one word in each way that llm uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmcli.backends.base import run_requests
+from llmcli.backends.remote.remote_backend import RemoteBackend
+from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
+from llmcli.types import (
+    Event,
+    Finished,
+    FinishReason,
+    Message,
+    ReasoningDelta,
+    Request,
+    Role,
+    Sampling,
+    TextDelta,
+    TokenLogprobs,
+)
+
+_WORD = "Hello"
+_MAX_TOKENS = 64
+_MIN_SPLIT_TOKENS = 4
+"""Tokens of an answer that a streaming server sends in more than one piece."""
+_TOOL_NAME = "report_word"
+_TOOL_SCHEMA = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+_ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "enum": ["hello"]}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+_TOOL_FIELDS: dict[str, Mapping[str, Any]] = {
+    "openai": {
+        "tools": [{"type": "function", "function": {"name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}}],
+        "tool_choice": "required",
+    },
+    "openai-responses": {
+        "tools": [{"type": "function", "name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}],
+        "tool_choice": "required",
+    },
+    "anthropic": {
+        "tools": [{"name": _TOOL_NAME, "input_schema": _TOOL_SCHEMA}],
+        "tool_choice": {"type": "any"},
+    },
+    "gemini": {
+        "tools": [{"functionDeclarations": [{"name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+    },
+}
+"""The fields of a body that make a model call a tool, by protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """Whether ``check`` works, None if unknown; ``detail`` is the reason, or ``error`` is what came instead."""
+
+    check: str
+    works: bool | None
+    detail: str = ""
+    error: LlmError | None = None
+
+
+def probe_server(backend: RemoteBackend) -> Iterator[ProbeResult]:
+    """Yield what works: answers at all, streams, schemas, tools, log-probabilities, and the length of the context.
+
+    Raises the error of the first answer: without one there is nothing to find out.
+    """
+    events, finished = _ask(backend, _request())
+    model = backend.info().model
+    yield ProbeResult("answer", works=True, detail=f"the model is {model}")
+    yield _judge_stream(events, finished)
+    for check, probe in (
+        ("schema", _probe_schema),
+        ("tools", _probe_tools),
+        ("logprobs", _probe_logprobs),
+        ("context", _probe_context),
+    ):
+        try:
+            works, detail = probe(backend)
+        except (ProcessStopped, TimedOut):
+            raise
+        except LlmError as error:
+            yield ProbeResult(check, works=None, error=error)
+        else:
+            yield ProbeResult(check, works, detail)
+
+
+def _request(**changes: Any) -> Request:
+    plain = Request("probe", (Message(Role.USER, _WORD),), sampling=Sampling(temperature=0.0), max_tokens=_MAX_TOKENS)
+    return replace(plain, **changes)
+
+
+def _ask(backend: RemoteBackend, request: Request) -> tuple[list[Event], Finished]:
+    """Return the events of an answer and its end. Raises the error of a request that failed."""
+    *events, finished = run_requests(backend, [request])
+    assert isinstance(finished, Finished)
+    if finished.reason is FinishReason.TIMEOUT:
+        raise TimedOut
+    if finished.error is not None:
+        raise finished.error
+    return events, finished
+
+
+def _judge_stream(events: list[Event], finished: Finished) -> ProbeResult:
+    pieces = sum(isinstance(event, TextDelta | ReasoningDelta) for event in events)
+    if pieces > 1:
+        return ProbeResult("stream", works=True, detail=f"the answer came in {pieces} pieces")
+    if finished.usage.completion_tokens >= _MIN_SPLIT_TOKENS:
+        return ProbeResult("stream", works=False, detail="the answer came as a whole")
+    return ProbeResult("stream", works=None, detail="the answer was too short to tell")
+
+
+def _probe_schema(backend: RemoteBackend) -> tuple[bool | None, str]:
+    try:
+        _ask(backend, _request(schema=_ANSWER_SCHEMA))
+    except RequestRejected:
+        raise
+    except RemoteError:
+        return False, "its answers do not match the schema, not even when the prompt states it"
+    field = backend.schema_field
+    if field is None:
+        return False, "llm states the schema in the prompt and checks the answer"
+    return True, f"enforced by {field}"
+
+
+def _probe_tools(backend: RemoteBackend) -> tuple[bool | None, str]:
+    request = _request(messages=(Message(Role.USER, f"{_WORD}. Report this word with {_TOOL_NAME}."),))
+    try:
+        answer = backend.send_with_fields(request, _TOOL_FIELDS[backend.server.type])
+    except RequestRejected as error:
+        return False, error.detail
+    return (True, "the model called a tool") if _has_tool_call(answer) else (False, "the model called no tool")
+
+
+def _has_tool_call(answer: Any) -> bool:
+    """Return whether an answer of any protocol calls the tool; some repeat the list of tools, which is no call."""
+    if isinstance(answer, Mapping):
+        return answer.get("name") == _TOOL_NAME or any(
+            _has_tool_call(value) for key, value in answer.items() if key not in {"tools", "tool_choice"}
+        )
+    return isinstance(answer, list) and any(map(_has_tool_call, answer))
+
+
+def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:
+    instead = "labels are counted from several answers"
+    if not backend.offers_logprobs:
+        return False, f"the protocol has none; {instead}"
+    events, _ = _ask(backend, _request(logprobs=1))
+    if any(isinstance(event, TokenLogprobs) for event in events):
+        return True, "labels are scored by them"
+    return False, instead
+
+
+def _probe_context(backend: RemoteBackend) -> tuple[bool | None, str]:
+    context = backend.info().context
+    if backend.server.context is not None:
+        return True, f"{context} tokens, as configured"
+    if backend.describe_model().context is not None:
+        return True, f"{context} tokens, as the server says"
+    return None, f"the server does not say; llm assumes {context} tokens, unless you set context"

@@ -1,0 +1,257 @@
+"""What the requests of one command cost, and the most that they may cost.
+
+An amount is reserved before a request is sent: its prompt, estimated from the size of its body, and its longest answer.
+When the server has said how many tokens it used, their cost takes the place of the reservation. An answer that broke off
+counts as all that was reserved for it. A request whose reservation does not fit waits for those that run; when none
+does, the limit is reached, and no further request begins.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from llmcli.configuration.pricing import Price, format_amount
+from llmcli.errors import LlmError, Unsupported
+from llmcli.incomplete_results import CostLimitReached
+from llmcli.types import Request, Usage
+
+MAX_ANSWER_TOKENS = 4096
+"""Tokens of an answer without a limit of its own, when there is a limit of cost."""
+MIN_ANSWER_TOKENS = 64
+"""Tokens below which no shorter answer is asked for to stay within the limit."""
+_BYTES_PER_TOKEN = 3.5
+_MAX_ESCAPED_SHARE = 2
+"""Bytes of JSON for a byte of text, where it is escaped."""
+_MAX_FIELD_BYTES = 1024
+"""Bytes of a body besides its messages."""
+_POLL_S = 0.05
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+"""Names of the field that limits an answer, in the protocols of servers."""
+
+
+class CostAttempt:
+    """One attempt of a request; ``charged``: the server has begun to answer, so that it may cost something."""
+
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
+        self.charged = False
+
+
+class CostBudget:
+    """The costs of one command. Safe to use from several threads."""
+
+    def __init__(self, price: Price, limit: float | None = None) -> None:
+        """``limit`` None: costs are only counted."""
+        self.price = price
+        self.limit = limit
+        self._condition = threading.Condition()
+        self._spent = 0.0
+        self._uncertain = 0.0  # at most, of answers whose usage is not known
+        self._reserved = 0.0
+        self._num_begun = 0  # requests that were sent at least once and have not ended
+        self._num_running = 0  # requests that hold a reservation and do not wait for another
+        self._num_opened = 0
+        self._waiting: list[int] = []  # the numbers of requests that have begun and wait, the first one first
+        self._overrun = 1.0  # by how much usage exceeded what was reserved for it, at worst
+        self._reached: CostLimitReached | None = None
+
+    @property
+    def spent(self) -> float:
+        """What the tokens cost that servers have reported."""
+        return self._spent
+
+    def check(self) -> None:
+        """Raise ``CostLimitReached`` once a request was refused."""
+        if self._reached is not None:
+            raise self._reached
+
+    def open(self) -> RequestCost:
+        """Return the cost of one request, to be closed when the request has ended."""
+        with self._condition:
+            self._num_opened += 1
+            return RequestCost(self, self._num_opened)
+
+    def limit_answer(self, request: Request) -> Request:
+        """Return ``request`` with a limit of tokens: of what is left where that is short, else the usual one."""
+        if self.limit is None or request.max_tokens is not None or request.candidates:
+            return request
+        size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
+        prompt = self.price.of_tokens(_estimate_tokens(_MAX_ESCAPED_SHARE * size + _MAX_FIELD_BYTES), 0)
+        payable = self.price.tokens_for(max(0.0, self._left() / self._overrun - prompt))
+        longest = payable if MIN_ANSWER_TOKENS <= payable < MAX_ANSWER_TOKENS else MAX_ANSWER_TOKENS
+        return replace(request, max_tokens=longest)
+
+    def _left(self) -> float:
+        return (self.limit or 0.0) - self._spent - self._uncertain - self._reserved
+
+    # ---- for requests ---------------------------------------------------------------------------------------------
+
+    def begin(self, num_bytes: int, answer_tokens: int | None, check: Callable[[], None]) -> float:
+        """Reserve the first attempt of a request; see ``reserve``.
+
+        It waits until each request that has begun could be sent once more, so that what was paid for comes to its end.
+        """
+        amount = self._most(num_bytes, answer_tokens)
+        with self._condition:
+            self.check()
+            while self._exceeds(amount * (1 + self._num_begun)):
+                self._wait(amount, check, alone=self._num_begun == 0)
+            self._num_begun += 1
+            self._num_running += 1
+            self._reserved += amount
+        return amount
+
+    def reserve(
+        self, number: int, num_bytes: int, answer_tokens: int | None, check: Callable[[], None], *, holds: bool
+    ) -> float:
+        """Reserve what a body of so many bytes and its answer cost at most, and return it.
+
+        ``number``: of the request; those that were opened before go first. ``check`` raises what ends the wait;
+        ``holds``: the request has a reservation of an earlier attempt. Raises ``CostLimitReached``; ``Unsupported`` where
+        nothing limits the answer (``answer_tokens`` None).
+        """
+        amount = self._most(num_bytes, answer_tokens)
+        with self._condition:
+            self._num_running -= holds
+            bisect.insort(self._waiting, number)
+            try:
+                while self._exceeds(amount) or self._waiting[0] < number:
+                    self._wait(amount, check, alone=self._num_running == 0 and self._waiting[0] == number)
+            finally:
+                self._waiting.remove(number)
+                self._condition.notify_all()
+                self._num_running += holds
+            self._num_running += not holds
+            self._reserved += amount
+        return amount
+
+    def _most(self, num_bytes: int, answer_tokens: int | None) -> float:
+        if answer_tokens is None and self.limit is not None:
+            raise Unsupported("--max-cost", detail="the server takes no limit of tokens for an answer")
+        return self.price.of_tokens(_estimate_tokens(num_bytes), answer_tokens or 0) * self._overrun
+
+    def _exceeds(self, amount: float) -> bool:
+        return self.limit is not None and amount > self._left()
+
+    def _wait(self, amount: float, check: Callable[[], None], *, alone: bool) -> None:
+        """Wait for other requests to end; ``alone``: there are none, so the limit is reached."""
+        self.check()
+        check()
+        if alone:
+            self._reached = CostLimitReached(
+                limit=format_amount(self.limit or 0.0, self.price.currency),
+                needed=format_amount(amount, self.price.currency),
+                left=format_amount(max(0.0, self._left()), self.price.currency),
+            )
+            self._condition.notify_all()
+            raise self._reached
+        self._condition.wait(_POLL_S)
+
+    def end(self) -> None:
+        """Take the end of a request that had begun."""
+        with self._condition:
+            self._num_begun -= 1
+            self._condition.notify_all()
+
+    def release(self, amount: float, *, charged: bool, ended: bool) -> None:
+        """Give back a reservation whose usage is not known; ``charged``: it counts as spent. ``ended``: it was the last."""
+        with self._condition:
+            self._reserved -= amount
+            self._uncertain += amount if charged else 0.0
+            self._num_running -= ended
+            self._condition.notify_all()
+
+    def settle(self, amount: float, usage: Usage) -> None:
+        """Put the cost of the tokens that were used in the place of a request's reservations."""
+        cost = self.price.of_usage(usage)
+        with self._condition:
+            self._reserved -= amount
+            self._spent += cost
+            self._num_running -= 1
+            if amount > 0:
+                self._overrun = max(self._overrun, cost / amount)
+            self._condition.notify_all()
+
+
+class RequestCost:
+    """The reservations of one request, which may be sent several times. For one thread."""
+
+    def __init__(self, budget: CostBudget, number: int) -> None:
+        self._budget = budget
+        self._number = number
+        self._begun = False
+        self._pending: list[
+            float
+        ] = []  # reserved for attempts that came to their end, and whose usage is not known yet
+        self._settled = Usage()
+
+    @contextmanager
+    def attempt(self, body: Any, num_bytes: int, check: Callable[[], None]) -> Iterator[CostAttempt]:
+        """Hold a reservation for sending ``body``, of so many bytes, and reading its answer. Raises as ``reserve``."""
+        holds, limit = bool(self._pending), find_token_limit(body)
+        if self._begun:
+            amount = self._budget.reserve(self._number, num_bytes, limit, check, holds=holds)
+        else:
+            amount = self._budget.begin(num_bytes, limit, check)
+            self._begun = True
+        attempt = CostAttempt(amount)
+        try:
+            yield attempt
+        except BaseException as error:
+            # an answer with an error costs nothing; a server that fell silent may have worked all the time
+            charged = attempt.charged or not isinstance(error, LlmError)
+            self._budget.release(amount, charged=charged, ended=not holds)
+            raise
+        self._pending.append(amount)
+
+    def settle(self, usage: Usage) -> None:
+        """Take the usage of the attempts since the last call; without any it may be told to ``close``."""
+        if self._pending and usage != Usage():
+            self._budget.settle(sum(self._pending), usage)
+            self._pending.clear()
+            self._settled += usage
+
+    def close(self, total: Usage) -> None:
+        """End the request; ``total`` is the usage of all attempts that came to their end, empty where it is unknown."""
+        self.settle(_without(total, self._settled))
+        if self._pending:
+            self._budget.release(sum(self._pending), charged=True, ended=True)
+            self._pending.clear()
+        if self._begun:
+            self._budget.end()
+            self._begun = False
+
+
+def _without(total: Usage, part: Usage) -> Usage:
+    return Usage(
+        max(0, total.prompt_tokens - part.prompt_tokens),
+        max(0, total.cached_tokens - part.cached_tokens),
+        max(0, total.completion_tokens - part.completion_tokens),
+    )
+
+
+def find_token_limit(body: Any) -> int | None:
+    """Return the longest answer that a request's body asks for, in tokens; None where it has no limit.
+
+    To score candidates, our own servers generate nothing.
+    """
+    if not isinstance(body, Mapping):
+        return None
+    if "candidates" in body:
+        return 0
+    settings = body.get("generationConfig")
+    for fields in (body, settings if isinstance(settings, Mapping) else {}):
+        for name in _TOKEN_LIMITS:
+            if isinstance(fields.get(name), int):
+                return int(fields[name])
+    return None
+
+
+def _estimate_tokens(num_bytes: int) -> int:
+    """Return about how many tokens so many bytes have, rather too many than too few."""
+    return int(num_bytes / _BYTES_PER_TOKEN) + 1

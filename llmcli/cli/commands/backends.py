@@ -1,0 +1,249 @@
+"""``llm backends``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.errors import PartialError, UsageError
+
+if TYPE_CHECKING:
+    from llmcli.backends.remote.server_probe import ProbeResult
+    from llmcli.runtime.server_list import ListedServer
+
+_PROBE_OPTIONS = ("model", "base_url", "key_env", "offline", "yes", "timeout")
+_PRICE_HELP = "Price of a million tokens"
+
+
+@command(*GENERAL_OPTIONS, examples="llm backends list\nllm backends list --json | jq -r 'select(.key) | .name'")
+def show_list(ctx: CommandContext) -> int:
+    """List the remote servers: yours, and the well-known ones. Nothing is sent to them.
+
+    In a pipe, tab-separated: name, type, address, model, place of the key, consent, origin (configuration or preset).
+    """
+    from llmcli.runtime import server_list
+
+    servers = server_list.list_servers(ctx.runtime.config)
+    if ctx.console.writes_for_people:
+        ctx.console.write_table([_row_for_terminal(server) for server in servers])
+    else:
+        ctx.console.write_table([_server_row(server) for server in servers])
+    return 0
+
+
+def _server_row(server: ListedServer) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "type": server.type,
+        "base_url": server.base_url or None,
+        "model": server.model or None,
+        "key": server.key or None,
+        "consent": server.consent or None,
+        "origin": "configuration" if server.configured else "preset",
+    }
+
+
+def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
+    from llmcli.cli.console import error_messages
+    from llmcli.configuration.backend_presets import usual_key_variable
+
+    needed = usual_key_variable(server.base_url)
+    missing = f"none: llm keys set {server.name}" if needed else "-"
+    key = error_messages.describe(server.key_error)[0] if server.key_error is not None else server.key or missing
+    return {"name": server.name, "address": server.base_url or "(your own)", "model": server.model, "key": key}
+
+
+@command(
+    *GENERAL_OPTIONS,
+    examples="""
+        llm backends add openai --model gpt-4.1-mini
+        llm backends add lab --base-url http://gpu.lab:8000/v1
+        llm backends add azure --base-url https://RESOURCE.openai.azure.com/openai/v1
+        llm backends add work --preset anthropic --price-input 3 --price-output 15""",
+)
+def add(
+    ctx: CommandContext,
+    *,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name for --backend.", autocompletion=completers.backend_presets)
+    ],
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="Its address, such as https://HOST/v1.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Its protocol.", autocompletion=completers.backend_types),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="Take type and address of this well-known server (default: NAME).",
+            autocompletion=completers.backend_presets,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="MODEL", help="Its model, unless -m names another.")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option("--key-env", metavar="VARIABLE", help="Environment variable with its key.")
+    ] = None,
+    key_file: Annotated[str | None, typer.Option("--key-file", metavar="FILE", help="File of its key.")] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", metavar="N", help="Context in tokens (default: ask the server).")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", metavar="N", help="Most requests at once (default: 16).")
+    ] = None,
+    price_input: Annotated[
+        float | None, typer.Option("--price-input", metavar="AMOUNT", help=f"{_PRICE_HELP} of a prompt.")
+    ] = None,
+    price_cached: Annotated[
+        float | None,
+        typer.Option("--price-cached", metavar="AMOUNT", help=f"{_PRICE_HELP} that the server had cached."),
+    ] = None,
+    price_output: Annotated[
+        float | None, typer.Option("--price-output", metavar="AMOUNT", help=f"{_PRICE_HELP} of an answer.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", metavar="CODE", help="Currency of the prices (default: USD).")
+    ] = None,
+    consent: Annotated[bool, typer.Option("--consent", help="Consent to sending it data.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the backend of this name.")] = False,
+) -> int:
+    """Add a remote server to the configuration file; its comments and all other lines stay as they are."""
+    from llmcli.runtime import backend_editor
+
+    price = {"input": price_input, "cached_input": price_cached, "output": price_output, "currency": currency}
+    given = {
+        "type": protocol,
+        "base_url": base_url,
+        "model": model,
+        "key_env": key_env,
+        "key_file": key_file,
+        "context": context,
+        "concurrency": concurrency,
+        "price": {key: value for key, value in price.items() if value is not None} or None,
+        "consent": consent or None,
+    }
+    fields = _complete_fields(name, preset, {key: value for key, value in given.items() if value is not None})
+    file = ctx.runtime.paths.config_file
+    backend_editor.add_backend(file, name, fields, force=force)
+    if ctx.console.as_json:
+        ctx.console.write_record({"backend": name, "path": str(file), **fields})
+    ctx.console.write_note(f"added {name} to {file}; to try it: llm backends test {name}")
+    return 0
+
+
+def _complete_fields(name: str, preset: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a backend, checked, and with what its preset knows. Raises ``UsageError``."""
+    from llmcli import backend_config
+    from llmcli.configuration.backend_presets import find_preset, preset_names
+
+    known = find_preset(preset or name)
+    if preset is not None and known is None:
+        raise UsageError(f"there is no preset {preset}", detail=f"There are: {', '.join(preset_names())}")
+    if known is not None and not known.base_url and "base_url" not in given:
+        raise UsageError(
+            f"{known.name} needs an address",
+            detail=f"Try: llm backends add {name} --base-url {known.example}",
+        )
+    if known is None and "base_url" not in given:
+        raise UsageError(f"{name} needs an address", detail=f"Try: llm backends add {name} --base-url https://HOST/v1")
+    usual = {"type": "openai"} if known is None else {"type": known.type, "base_url": known.base_url}
+    fields = {**usual, **given}
+    try:
+        backend_config.parse_backend_fields(backend_config.parse_backend_name(name), fields)
+        fields["base_url"] = backend_config.parse_base_url(fields["base_url"])
+    except ValueError as error:
+        raise UsageError(str(error), detail="Try: llm backends add --help") from error
+    return fields
+
+
+@command(
+    *_PROBE_OPTIONS,
+    *GENERAL_OPTIONS,
+    examples="""
+        llm backends test openai
+        llm backends test ollama -m qwen3:4b
+        llm backends test --base-url http://localhost:8000/v1""",
+)
+def probe(
+    ctx: CommandContext,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A backend.", autocompletion=completers.remote_backends),
+    ] = None,
+) -> int:
+    """Send one word to a server and say what works: stream, schema, tools, log-probabilities, context.
+
+    In a pipe, tab-separated: check, result (yes, no, unknown), reason. Exit code 3: a check failed with an error.
+    """
+    from llmcli.backends.remote.server_probe import probe_server
+    from llmcli.runtime.probe_backend import open_probe
+
+    with open_probe(ctx.runtime, name, consents=ctx.flags.yes) as backend:
+        failed = False
+        for row in _probe_rows(probe_server(backend)):
+            failed = failed or row.pop("failed")
+            if ctx.console.writes_for_people:
+                ctx.console.write_stdout(f"{row['check']:<9} {row['works']:<8} {row['detail']}\n")
+            else:
+                ctx.console.write_table([row])
+    return PartialError.exit_code if failed else 0
+
+
+def _probe_rows(results: Iterator[ProbeResult]) -> Iterator[dict[str, Any]]:
+    from llmcli.cli.console import error_messages
+
+    words = {True: "yes", False: "no", None: "unknown"}
+    for result in results:
+        detail = result.detail if result.error is None else error_messages.describe(result.error)[0]
+        yield {
+            "check": result.check,
+            "works": words[result.works],
+            "detail": detail,
+            "failed": result.error is not None,
+        }
+
+
+@command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes work")
+def rm(
+    ctx: CommandContext,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A backend.", autocompletion=completers.configured_backends)
+    ],
+    yes: YesOption = False,
+) -> int:
+    """Remove a remote server from the configuration file; asks first, unless --yes. A stored key stays."""
+    from llmcli.cli.console import confirm
+    from llmcli.errors import MissingError
+    from llmcli.runtime import backend_editor
+    from llmcli.runtime.key_store import KeyStore
+
+    if name not in ctx.runtime.settings["backends"]:
+        raise MissingError(name, kind="backend", suggestions=tuple(ctx.runtime.settings["backends"]))
+    again = ("backends", "rm", "--yes", name)
+    what = f"Remove {name} from {ctx.runtime.paths.config_file}"
+    if not yes and not confirm.require_confirmation(ctx.console, what, again, ["LLMCLI_CONFIG_DIR"]):
+        return 1
+    backend_editor.remove_backend(ctx.runtime.paths.config_file, name)
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": name})
+    if ctx.runtime.settings["backend"] == name:
+        ctx.console.warn(f"backend is still set to {name} ({ctx.runtime.settings.origin('backend')})")
+    if name in KeyStore(ctx.runtime.paths.keys).names():
+        ctx.console.write_note(f"its key stays; to remove it: llm keys rm {name}")
+    return 0
+
+
+backends = build_group(
+    "List, add, test and remove remote servers.", {"list": show_list, "add": add, "test": probe, "rm": rm}
+)

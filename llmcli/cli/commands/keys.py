@@ -1,0 +1,90 @@
+"""``llm keys``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.errors import EmptyInput, InputError, MissingError, UsageError
+
+BackendArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A backend.", autocompletion=completers.remote_backends)
+]
+
+
+@command(*GENERAL_OPTIONS, examples="llm keys set openai\nllm keys set openai < secret")
+def set_key(ctx: CommandContext, name: BackendArgument) -> int:
+    """Store the key of a backend in a file that only you can read.
+
+    Asks on the terminal without showing what you type; in a pipe, the first line of standard input is the key.
+    """
+    from llmcli.backends.remote.transport.api_keys import is_key
+    from llmcli.cli.input import secret_prompt
+    from llmcli.runtime import server_list
+    from llmcli.runtime.key_store import KeyStore
+
+    server_list.require_known_name(ctx.runtime.settings, name)
+    secret = secret_prompt.read_secret_line(ctx.console, f"Key of {name} (not shown)")
+    if not secret:
+        raise EmptyInput("the key")
+    if not is_key(secret):
+        raise InputError("the key", detail="it contains characters that are invalid in a key")
+    path = KeyStore(ctx.runtime.paths.keys).store(name, secret)
+    if ctx.console.as_json:
+        ctx.console.write_record({"backend": name, "path": str(path)})
+    ctx.console.write_note(f"stored the key of {name} in {path}")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm keys list\nllm keys list --json | jq -r .backend")
+def show_list(ctx: CommandContext) -> int:
+    """List the backends that have a key, and where each key comes from. No key is shown.
+
+    In a pipe, tab-separated: backend, place of the key (a file, or the name of an environment variable).
+    """
+    from llmcli.runtime import server_list
+    from llmcli.runtime.key_store import KeyStore
+
+    stored = KeyStore(ctx.runtime.paths.keys)
+    places = {name: str(stored.path(name)) for name in stored.names()}  # of backends that were removed, too
+    for server in server_list.list_servers(ctx.runtime.config):
+        if server.key:
+            places[server.name] = server.key
+    rows = [{"backend": name, "key": place} for name, place in sorted(places.items())]
+    if ctx.console.writes_for_people and not rows:
+        ctx.console.write_stdout("No keys. To store one: llm keys set NAME\n")
+    ctx.console.write_table(rows)
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm keys rm openai\nllm keys rm --yes openai")
+def rm(ctx: CommandContext, name: BackendArgument, yes: YesOption = False) -> int:
+    """Remove the stored key of a backend; asks first, unless --yes."""
+    from llmcli import backend_config
+    from llmcli.cli.console import confirm
+    from llmcli.runtime.key_store import KeyStore
+
+    stored = KeyStore(ctx.runtime.paths.keys)
+    try:
+        backend_config.parse_backend_name(name)
+    except ValueError as error:
+        raise UsageError(str(error), detail="Try: llm keys list") from error
+    if name not in stored.names():
+        raise MissingError(name, kind="stored key", suggestions=stored.names())
+    again = ("keys", "rm", "--yes", name)
+    if not yes and not confirm.require_confirmation(
+        ctx.console, f"Remove the key of {name}", again, ["LLMCLI_CONFIG_DIR"]
+    ):
+        return 1
+    stored.remove(name)
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": name})
+    return 0
+
+
+keys = build_group("Store the keys of hosted models.", {"set": set_key, "list": show_list, "rm": rm})

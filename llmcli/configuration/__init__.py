@@ -1,0 +1,1 @@
+"""Values of the configuration: how they are parsed, prices, and well-known servers."""

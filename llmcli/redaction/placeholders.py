@@ -1,0 +1,111 @@
+"""Placeholders: ``PII_EMAIL_1`` stands for the first private value, an address.
+
+They consist of ASCII letters, digits and underscores, so that JSON, CSV, YAML, HTML and addresses around them stay valid
+and no escaping changes them. Numbers are not used twice, so a placeholder whose kind was translated is still known. A
+number that stands bare in JSON, TOML or CSV is replaced by another number of as many digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from llmcli.redaction.word_index import WordIndex
+
+TAG = "PII"
+_SEPARATOR = r"(?:\\?[_-]|\\?\u2010|\\?\u2011|\\?\u2013|[ \u00a0])"
+PLACEHOLDER = re.compile(
+    rf"(?i:{TAG}){_SEPARATOR}(?P<kind>[^\W\d_]{{2,20}})(?:{_SEPARATOR}(?P<number>[0-9]{{1,9}})(?![0-9]))?"
+)
+"""A placeholder, possibly with small changes."""
+LITERAL = re.compile(rf"(?i:{TAG}){_SEPARATOR}[^\W\d_]{{2,20}}{_SEPARATOR}[0-9]+")
+"""Text in a request that would be taken for a placeholder."""
+LITERAL_KIND = "text"
+_MIN_KNOWN_CHARS = 4
+"""A known value of at least this length is replaced everywhere, not only where a detector finds it."""
+MAX_KNOWN_VALUES = 50_000
+"""Most values in the table; the oldest are removed first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """``text`` is sent instead of ``value``; ``number`` is unique."""
+
+    text: str
+    value: str
+    kind: str
+    number: int
+
+
+class PlaceholderTable:
+    """The placeholders of one job or session; the same value always has the same one. Usable from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._by_value: dict[tuple[str, bool], Placeholder] = {}
+        self._num_given = 0
+        self._numbers: set[str] = set()
+        self._known = WordIndex()
+        self.counts: dict[str, int] = {}
+        """Values of each kind that were replaced."""
+
+    def find(self, value: str, *, bare_number: bool = False) -> Placeholder | None:
+        """Return the placeholder of a known value, else None."""
+        return self._by_value.get((value, bare_number))
+
+    def assign(
+        self, value: str, kind: str, *, bare_number: bool = False, context: str = "", evident: bool = False
+    ) -> Placeholder:
+        """Return the placeholder of a value. ``bare_number``: the placeholder must be a number that ``context`` does not contain.
+
+        Later texts are searched for values that are not ``evident``, since no detector may find them there.
+        """
+        with self._lock:
+            known = self._by_value.get((value, bare_number))
+            if known is not None:
+                return known
+            self._num_given += 1
+            number = self._num_given
+            text = f"{TAG}_{kind.upper()}_{number}"
+            if bare_number:
+                text = _number_text(value, number, self._numbers, context)
+                self._numbers.add(text)
+            placeholder = self._by_value[value, bare_number] = Placeholder(text, value, kind, number)
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            if len(value) >= _MIN_KNOWN_CHARS and not evident:
+                self._known.add(value, kind)
+            self._forget_oldest()
+            return placeholder
+
+    def known_values(self) -> WordIndex:
+        """Return the index of the values so far."""
+        return self._known
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while a text is searched for known values."""
+        return self._lock
+
+    def _forget_oldest(self) -> None:
+        while len(self._by_value) > MAX_KNOWN_VALUES:
+            oldest = next(iter(self._by_value))
+            del self._by_value[oldest]
+            if (oldest[0], not oldest[1]) not in self._by_value:
+                self._known.discard(oldest[0])
+
+
+def _number_text(value: str, number: int, taken: Collection[str], context: str) -> str:
+    """Return a number with as many digits as ``value`` that is neither in ``taken`` nor in ``context``.
+
+    It begins with 8, so that one of 16 digits is exact as a floating-point number too.
+    """
+    for salt in itertools.count():
+        digest = hashlib.sha256(f"{number}.{salt}".encode()).hexdigest()
+        digits = f"8{int(digest, 16)}"[: len(value)]
+        if digits not in taken and digits not in context and digits != value:
+            return digits
+    raise AssertionError

@@ -1,0 +1,86 @@
+"""Names of people in texts, found by a model on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from llmcli.backends.base import Backend, run_requests
+from llmcli.errors import InternalError
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.types import Finished, FinishReason, Request, Sampling, TextDelta
+
+PROMPT = "redact.names"
+_MAX_PIECE_CHARS = 600
+_MAX_ANSWER_TOKENS = 160
+_PIECE = re.compile(rf"[\s\S]{{1,{_MAX_PIECE_CHARS}}}(?:(?<=[.!?\n])(?=\s)|(?<=\s)|\Z)|[\s\S]{{1,{_MAX_PIECE_CHARS}}}")
+_MAX_REMEMBERED_PIECES = 10_000
+_MIN_NAME_CHARS = 2
+_WORD = re.compile(r"[^\W\d_][\w'\u2019-]*\.?")
+
+
+class LocalNameFinder:
+    """Asks ``backend`` for the names in each piece of a text; the answer for a piece is cached."""
+
+    def __init__(self, backend: Backend, prompts: PromptLibrary) -> None:
+        self._backend = backend
+        self._prompt = prompts.get(PROMPT)
+        self._known: dict[str, list[str]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """Return the names in the texts as they are written there. Raises what the backend raises."""
+        pieces = list(dict.fromkeys(piece for text in texts for piece in split_pieces(text)))
+        unknown = [piece for piece in pieces if piece not in self._known]
+        if len(self._known) + len(unknown) > _MAX_REMEMBERED_PIECES:
+            self._known.clear()
+            unknown = pieces
+        for piece, answer in zip(unknown, self._ask(unknown), strict=True):
+            self._known[piece] = parse_names(answer, piece)
+        return list(dict.fromkeys(name for piece in pieces for name in self._known[piece]))
+
+    def _ask(self, pieces: Sequence[str]) -> list[str]:
+        answers = dict.fromkeys(map(str, range(len(pieces))), "")
+        requests = [_make_request(self._prompt, str(number), piece) for number, piece in enumerate(pieces)]
+        for event in run_requests(self._backend, requests) if requests else ():
+            if isinstance(event, TextDelta):
+                answers[event.id] += event.text
+            elif isinstance(event, Finished) and event.reason in {FinishReason.ERROR, FinishReason.CANCELLED}:
+                raise event.error or InternalError("names", detail="the search for names was cancelled")
+        return list(answers.values())
+
+
+def split_pieces(text: str) -> Iterator[str]:
+    """Yield the pieces of a text that may contain names: those with a letter that is not lower case."""
+    for match in _PIECE.finditer(text):
+        piece = match.group().strip()
+        if any(character.isalpha() and not character.islower() for character in piece):
+            yield piece
+
+
+def _make_request(prompt: Prompt, request_id: str, piece: str) -> Request:
+    return Request(
+        request_id,
+        prompt.render({"text": piece}),
+        sampling=Sampling(temperature=0.0),
+        max_tokens=prompt.options.max_tokens or _MAX_ANSWER_TOKENS,
+        schema=prompt.schema,
+        gathered=True,
+        public_prefix=prompt.public_prefix,
+    )
+
+
+def parse_names(answer: str, text: str) -> list[str]:
+    """Return the names of an answer that occur in the text; the answer may be truncated."""
+    try:
+        found = json.loads(answer).get("names", [])
+    except (ValueError, AttributeError):
+        found = re.findall(r'"([^"\\]{2,60})"', answer)[1:]  # the first one is the key
+    names = [name.strip() for name in found if isinstance(name, str)]
+    return [name for name in dict.fromkeys(names) if name in text and _may_be_name(name)]
+
+
+def _may_be_name(name: str) -> bool:
+    """Return whether a text may be a name: its first word does not begin with a lower-case letter."""
+    words = _WORD.findall(name)
+    return len(name) >= _MIN_NAME_CHARS and bool(words) and not words[0][0].islower() and not name.isdigit()

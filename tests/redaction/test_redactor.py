@@ -1,0 +1,165 @@
+"""Texts with placeholders, and answers with the values put back."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import planted_values
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmcli.redaction import placeholders
+from llmcli.redaction.redactor import Redactor, UsedPlaceholders
+from llmcli.redaction.restoration import Restorer, StopFilter
+
+
+def send(text, redactor=None):
+    """Return a text as it is sent, and its placeholders."""
+    redactor, used = redactor or Redactor(), UsedPlaceholders()
+    redactor.learn([text])
+    return redactor.redact(text, used), used
+
+
+def restore(pieces, used, **how):
+    restorer = Restorer(used, **how)
+    return "".join([*map(restorer.feed, pieces), restorer.finish()]), restorer
+
+
+def test_the_same_value_has_the_same_placeholder():
+    """In one text and in later ones; another value has another one."""
+    redactor = Redactor()
+    first, _ = send("a@example.org b@example.org a@example.org", redactor)
+    assert first == "PII_EMAIL_1 PII_EMAIL_2 PII_EMAIL_1"
+    assert send("to b@example.org", redactor)[0] == "to PII_EMAIL_2"
+
+
+def test_a_known_value_is_replaced_wherever_it_stands():
+    """A password is found by what stands before it, and replaced also where that is missing."""
+    redactor = Redactor()
+    assert send("Try hunter2: password=hunter2.", redactor)[0] == "Try PII_KEY_1: password=PII_KEY_1."
+    assert send('He said "hunter2" and hunter22', redactor)[0] == 'He said "PII_KEY_1" and hunter22'
+
+
+def test_text_that_looks_like_a_placeholder_comes_back_as_it_was():
+    """It is replaced by one itself."""
+    text = "PII_EMAIL_1 is not jane@example.org, nor is pii-card-7 or PII\\_KEY\\_3"
+    sent, used = send(text)
+    assert "PII_EMAIL_1 is" not in sent and "card" not in sent
+    assert restore([sent], used)[0] == text
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"card": 4111111111111111, "cards": [5555555555554444, 4111111111111111], "n": 5},
+        {
+            "text": 'a "b" jane@example.org\n',
+            "key": "sk-ant-" + "a1" * 20,
+            "deep": [{"iban": "DE89370400440532013000"}],
+        },
+    ],
+)
+def test_json_stays_json(document):
+    """With the same types: a number is replaced by another number."""
+    text = json.dumps(document)
+    sent, used = send(text)
+    assert used and "4111111111111111" not in sent and "jane" not in sent
+    parsed = json.loads(sent)
+    assert {key: type(value) for key, value in parsed.items()} == {key: type(value) for key, value in document.items()}
+    assert restore([sent], used)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("PII_EMAIL_1", True),
+        ("pii_email_1", True),
+        ("PII\\_EMAIL\\_1", True),
+        ("PII-EMAIL-1", True),
+        ("PII_CORREO_1", True),  # the kind was translated
+        ("PII EMAIL 1", True),
+        ("PII_EMAIL_2", False),
+        ("PII_PHONE_1", False),
+        ("PII_EMAIL", False),
+    ],
+)
+def test_a_placeholder_is_known_when_it_is_nearly_right(written, meant):
+    """What names no value of this request is damaged; it stays as it is."""
+    sent, used = send("jane@example.org +49 30 1234567")
+    assert sent == "PII_EMAIL_1 PII_PHONE_2"
+    text, restorer = restore([f"<{written}>"], used)
+    assert text == ("<jane@example.org>" if meant else f"<{written}>")
+    assert restorer.damaged == ([] if meant else [written])
+
+
+def test_other_words_are_no_placeholders():
+    """PII is an abbreviation as well."""
+    _, used = send("jane@example.org")
+    said = "PII data, PII email addresses, a PII, PII 1, piiano"
+    text, restorer = restore(list(said), used)
+    assert text == said and not restorer.damaged
+
+
+def test_values_of_other_requests_are_not_put_into_an_answer():
+    """A number that another document has is damaged here."""
+    redactor = Redactor()
+    send("jane@example.org", redactor)
+    _, used = send("tom@example.org", redactor)
+    text, restorer = restore(["PII_EMAIL_1, PII_EMAIL_2"], used)
+    assert text == "PII_EMAIL_1, tom@example.org" and restorer.damaged == ["PII_EMAIL_1"]
+
+
+def test_a_cut_answer_may_end_in_a_placeholder():
+    """It is incomplete and not damaged."""
+    _, used = send("jane@example.org")
+    restorer = Restorer(used)
+    assert restorer.feed("to PII_EMAIL") + restorer.finish(cut=True) == "to PII_EMAIL" and not restorer.damaged
+
+
+def test_values_in_json_answers_are_escaped_where_they_must_be():
+    """A value that was escaped already stays as it was."""
+    sent, used = send('"password": "a\\"b1" secret: `x"y\tz1`')
+    text, _ = restore([json.dumps({"all": sent})], used, in_json=True)
+    assert json.loads(text) == {"all": '"password": "a"b1" secret: `x"y\tz1`'}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.data())
+def test_any_split_of_an_answer_restores_the_same_text(seed, data):
+    """Placeholders may be split anywhere, and stand beside anything."""
+    rng = random.Random(seed)
+    text = "".join(planted_values.plant(rng, rng.choice(list(planted_values.MAKERS))).text for _ in range(3))
+    sent, used = send(text)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=30)))
+    pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    restored, restorer = restore(pieces, used)
+    assert restored == text and not restorer.damaged
+    assert restore(list(sent), used)[0] == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("ab\n@", max_size=40), st.lists(st.text("ab\n@", min_size=1, max_size=3), min_size=1, max_size=3), st.data()
+)
+def test_an_answer_ends_at_the_first_stop_string(text, stop, data):
+    """However it is split, and nothing of a stop string is shown."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    stops = StopFilter(stop)
+    shown = "".join([*map(stops.feed, pieces), stops.finish()])
+    ends = [text.index(each) for each in stop if each in text]
+    if not ends:
+        assert shown == text and not stops.stopped
+    else:
+        assert stops.stopped and text.startswith(shown) and not any(each in shown for each in stop)
+
+
+def test_old_values_are_forgotten(monkeypatch):
+    """The table stays small; a number is never used again."""
+    monkeypatch.setattr(placeholders, "MAX_KNOWN_VALUES", 3)
+    redactor = Redactor()
+    for number in range(10):
+        send(f"mail{number}@example.org", redactor)
+    assert send("mail9@example.org mail0@example.org", redactor)[0] == "PII_EMAIL_10 PII_EMAIL_11"

@@ -1,0 +1,198 @@
+"""Prices and --max-cost: what a command says of its cost, and that it ends before it costs more."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from fake_server import error_answer, stream_answer
+from hosted_servers import SERVERS
+from remote_config import configure
+
+PRICE = {"input": 10.0, "cached_input": 1.0, "output": 100.0, "currency": "EUR"}
+"""An answer of the fake server has 7 tokens in (2 cached) and one out for each five characters."""
+
+
+@pytest.fixture
+def there(server):
+    """Configure the server with a price and return the options that choose it."""
+    configure(there={"base_url": server.url, "price": PRICE, "model": "big", "context": 4096})
+    return ("--backend", "there")
+
+
+def cost_of(answer):
+    """Return what the server's answer costs."""
+    return round((5 * 10 + 2 * 1 + -(-len(answer) // 5) * 100) / 1e6, 9)
+
+
+def test_json_says_the_cost(llm, there):
+    """A number in the currency of the price, for each result."""
+    run = llm("ask", "hello there", "--no-stdin", "--json", *there)
+    found = json.loads(run.out)
+    assert (found["cost"], found["currency"]) == (cost_of("hello there"), "EUR")
+
+
+def test_stats_say_the_cost(llm, there):
+    """As words, and with --json as fields of the object."""
+    assert llm("ask", "hi", "--no-stdin", "--stats", *there).err.rstrip().endswith("cost 0.000152 EUR")
+    stats = json.loads(llm("ask", "hi", "--no-stdin", "--stats", "--json", *there).err)["stats"]
+    assert (stats["cost"], stats["currency"]) == (cost_of("hi"), "EUR")
+
+
+def test_each_turn_of_a_chat_has_its_own_cost(llm, there):
+    """The backend counts on; the line is about one answer."""
+    said = llm("chat", "--stats", *there, stdin=b"one\ntwo\n").err.splitlines()
+    assert [line.rpartition("cost ")[2] for line in said if "cost" in line] == ["0.000152 EUR"] * 2
+
+
+def test_without_a_price_nothing_is_said(llm, server):
+    """JSON and statistics are as they were."""
+    run = llm("ask", "hi", "--no-stdin", "--json", "--stats", "--base-url", server.url)
+    assert "cost" not in json.loads(run.out) and "cost" not in json.loads(run.err)["stats"]
+    assert "cost" not in json.loads(llm("ask", "hi", "--no-stdin", "--json").out)
+
+
+def test_a_model_has_its_own_price(llm, server):
+    """By the name that -m gave."""
+    models = {"dear": {"price": {"input": 1000, "output": 1000}}}
+    configure(there={"base_url": server.url, "price": PRICE, "models": models, "context": 4096})
+    found = json.loads(llm("ask", "hi", "--no-stdin", "--json", "--backend", "there", "-m", "dear").out)
+    assert (found["cost"], found["currency"]) == (0.008, "USD")
+
+
+def test_a_usage_that_the_server_does_not_tell_is_null(llm, server, there):
+    """Not nothing."""
+    server.usual = lambda handler, _body: handler.stream(
+        iter([json.dumps({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}).encode(), b"[DONE]"])
+    )
+    assert json.loads(llm("ask", "hi", "--no-stdin", "--json", *there).out)["cost"] is None
+
+
+def labelled(run):
+    return [line for line in run.out.splitlines() if line]
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_job_ends_before_it_costs_more(llm, server, tmp_path, concurrency):
+    """What is done is delivered, 3, and a line says why; the server's bill is below the amount."""
+    fields = {"price": PRICE, "model": "big", "context": 4096, "concurrency": concurrency}
+    configure(there={"base_url": server.url, **fields})
+    server.usual = stream_answer("A short summary.", seconds=0.002)
+    files = [tmp_path / f"{number}.txt" for number in range(60)]
+    for number, file in enumerate(files):
+        file.write_text(f"text {number}\n")
+    argv = ("summarize", "--backend", "there", "--max-tokens", "20", *map(str, files))
+    whole = llm(*argv)
+    assert whole.code == 0 and len(server.chats()) == 60
+    server.asked.clear()
+    run = llm(*argv, "--max-cost", "0.02", "--json")
+    bill = len(server.chats()) * cost_of("A short summary.")
+    done = [json.loads(line) for line in run.out.splitlines()]
+    assert run.code == 3 and len(done) == len(server.chats()) and 0.01 < bill <= 0.02
+    assert round(sum(each["cost"] for each in done), 9) == round(bill, 9)
+    assert "stopped before --max-cost 0.0200 EUR" in run.err and '"code": 3' in run.err
+
+
+@pytest.mark.parametrize("redact", [[], ["--redact"]])
+def test_an_endless_input_ends(process, there, redact):
+    """No line is read for ever after the limit was reached, also where private values are replaced."""
+    running = process("sentiment", *there, "--max-cost", "0.0001", *redact, stdin=-1)
+    try:
+        for _ in range(600):
+            running.stdin.write(b"a line of me@example.org\n")
+        running.stdin.flush()
+    except BrokenPipeError:
+        pass
+    out, err = running.communicate(timeout=20)
+    assert (running.returncode, out) == (3, b"") and b"stopped before --max-cost" in err
+
+
+def test_one_request_that_costs_too_much_is_not_sent(llm, server, there):
+    """3 with nothing delivered, and the next step."""
+    run = llm("ask", "hi", "--no-stdin", "--max-tokens", "1000", "--max-cost", "0.05", *there)
+    assert (run.code, run.out, server.chats()) == (3, "", [])
+    happened, advice = run.err.splitlines()
+    assert "the next request could cost 0.10" in happened and "--max-tokens" in advice
+
+
+def test_an_answer_without_a_limit_gets_one(llm, server, there):
+    """What is left pays for it."""
+    assert llm("ask", "hi", "--no-stdin", "--max-cost", "0.05", *there).out == "hi\n"
+    assert 300 < server.chats()[-1]["max_tokens"] < 500
+    assert llm("ask", "hi", "--no-stdin", *there).code == 0 and "max_tokens" not in server.chats()[-1]
+
+
+def test_failed_requests_cost_nothing(llm, server, there):
+    """A server that was busy is asked again within the amount."""
+    server.script = [error_answer(429, Retry_After="0")] * 3
+    argv = ("ask", "hi", "--no-stdin", "--max-tokens", "100", "--max-cost", "0.015", *there)
+    assert llm(*argv).out == "hi\n" and len(server.chats()) == 4
+
+
+def test_labels_stay_within_the_amount(llm, server, there):
+    """Of samples each is reserved as it is sent."""
+    server.usual = stream_answer("positive")
+    run = llm("sentiment", "--max-cost", "0.08", "--json", *there, stdin=b"good\n" * 40)
+    rows = [json.loads(line) for line in run.out.splitlines()]
+    assert run.code == 3 and 0 < len(rows) < 40 and all(row["cost"] > 0 for row in rows)
+    assert sum(row["cost"] for row in rows) <= 0.08
+
+
+def test_a_setting_limits_every_command(llm, server, there):
+    """LLMCLI_MAX_COST as the option; on this machine nothing costs anything."""
+    env = {"LLMCLI_MAX_COST": "0.000001"}
+    assert llm("ask", "hi", "--no-stdin", *there, env=env).code == 3
+    assert llm("ask", "hi", "--no-stdin", env=env).code == 0
+    assert llm("ask", "hi", "--no-stdin", "--max-cost", "0.000001").code == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "advice"),
+    [
+        (("--backend", "free"), "backends.free: llm config edit"),
+        (
+            ("--base-url", "http://127.0.0.1:9/v1"),
+            "llm backends add NAME --base-url http://127.0.0.1:9/v1 --price-input",
+        ),
+        (("--backend", "ollama"), "llm backends add ollama --price-input"),
+    ],
+)
+def test_a_limit_needs_a_price(llm, server, argv, advice):
+    """2, and how to add one; a limit in the configuration is 78."""
+    configure(free={"base_url": server.url})
+    run = llm("ask", "hi", "--no-stdin", "--max-cost", "1", *argv)
+    assert run.code == 2 and "--max-cost needs the price" in run.err and advice in run.err
+    assert server.asked == []
+    run = llm("ask", "hi", "--no-stdin", *argv, env={"LLMCLI_MAX_COST": "1"})
+    assert run.code == 78 and advice in run.err
+
+
+def test_a_limit_without_a_price_is_refused_before_consent_is_asked_for(llm):
+    """A server elsewhere is not even named."""
+    configure(there={"base_url": "https://models.invalid/v1"})
+    assert llm("ask", "hi", "--no-stdin", "--max-cost", "1", "--backend", "there").code == 2
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_every_protocol_has_costs_and_limits(llm, protocol):
+    """The usage of each is counted, and its limit of tokens is found in what is sent."""
+    hosted = SERVERS[protocol]()
+    fields = {"type": protocol, "base_url": hosted.url, "model": "big", "context": 4096, "price": PRICE}
+    configure(there=fields)
+    argv = ("ask", "hello there", "--no-stdin", "--json", "--backend", "there", "--max-tokens", "100")
+    try:
+        assert json.loads(llm(*argv, "--max-cost", "1").out)["cost"] == cost_of("hello there")
+        sent = len(hosted.asked)
+        run = llm(*argv, "--max-cost", "0.01")
+        assert run.code == 3 and "stopped before --max-cost" in run.err and len(hosted.asked) == sent
+        assert llm(*argv[:-2], "--max-cost", "1").code == 0
+    finally:
+        hosted.close()
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "nan", "inf", "much"])
+def test_an_amount_is_positive(llm, there, amount):
+    """2 otherwise."""
+    run = llm("ask", "hi", "--no-stdin", "--max-cost", amount, *there)
+    assert run.code == 2 and re.search("max-cost", run.err)
