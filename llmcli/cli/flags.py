@@ -76,7 +76,7 @@ class Flags:
         typer.Option(
             "--key-env",
             metavar="VARIABLE",
-            help="Environment variable with the server's key (--base-url: LLMCLI_API_KEY).",
+            help="Environment variable with the server's key (default with --base-url: LLMCLI_API_KEY).",
         ),
         GivesSetting(),
         ChoosesModel(),
