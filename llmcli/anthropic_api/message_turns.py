@@ -41,7 +41,7 @@ def parse_turns(given: Any) -> tuple[Message, ...]:
         else:
             turns.append((role, blocks))
     if turns[-1][0] is Role.ASSISTANT:
-        words = "messages ends with a turn of the assistant, which cannot be continued; end it with a turn of the user"
+        words = "messages ends with an assistant message, which cannot be continued; end it with a user message"
         raise FieldError("messages", words)
     messages = tuple(message for role, blocks in turns for message in _iter_messages(role, blocks))
     _check_results(messages)

@@ -76,7 +76,7 @@ class Flags:
         typer.Option(
             "--key-env",
             metavar="VARIABLE",
-            help="Environment variable with the server's key (--base-url: LLMCLI_API_KEY).",
+            help="Environment variable with the server's key (default with --base-url: LLMCLI_API_KEY).",
         ),
         GivesSetting(),
         ChoosesModel(),
@@ -167,9 +167,9 @@ class Flags:
         typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
         GivesSetting(),
     ] = None
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Tokens, speed, threads, memory, energy and cost on stderr.")
-    ] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Print tokens, speed, memory, energy and cost on stderr.")] = (
+        False
+    )
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")

@@ -37,11 +37,13 @@ def redact(
     names: Annotated[
         bool, typer.Option("--names", help="Find names of people too, with a model on this machine.")
     ] = False,
-    show_values: Annotated[bool, typer.Option("--show-values", help="With --json: the private values too.")] = False,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="With --json, print the private values too.")
+    ] = False,
 ) -> int:
     """Show what would be replaced before text is sent to a server.
 
-    That is mail addresses, phone and card numbers, IBANs, keys, tokens, and your own patterns and words. Nothing is sent.
+    Finds mail addresses, phone and card numbers, IBANs, keys, tokens, and your own patterns and words. Nothing is sent.
     --json prints one object per value: kind, start and end (characters, from 0), line and column (from 1), placeholder.
     """
     from llmcli.documents.reading.document import Document

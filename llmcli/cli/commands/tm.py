@@ -23,7 +23,7 @@ MemoryFileOption = Annotated[
 
 @command(*GENERAL_OPTIONS, examples="llm tm show\nllm tm show --json | jq .translations")
 def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
-    """Show how many translations the memory holds for each pair of languages, and how many are made by people.
+    """Show the number of translations for each pair of languages, and how many of them people made.
 
     In a pipe, tab-separated: source language, target language, translations, made by people.
     """

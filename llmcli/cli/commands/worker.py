@@ -33,7 +33,7 @@ def show_list(ctx: CommandContext) -> int:
     """List the running workers: model, memory, work done, idle time.
 
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens per second, idle seconds, path,
-    socket. A worker that does not answer has only a pid and a socket; stop ends it too.
+    socket. For a worker that does not answer, only pid and socket are shown; llm worker stop ends it too.
     """
     from llmcli.cli.console.messages import message_text
 
@@ -70,7 +70,7 @@ def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
 
 @command(*GENERAL_OPTIONS, examples="llm worker log\nllm worker log qwen3-1.7b | tail")
 def log(ctx: CommandContext, which: WorkersArgument = None) -> int:
-    """Print the logs of workers, also of ended ones: starts, ends and crashes, but no prompts or answers."""
+    """Print the logs of running and ended workers: starts, ends and crashes, but no prompts or answers."""
     for path in _select_logs(ctx, which):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")

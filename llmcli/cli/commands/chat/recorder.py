@@ -125,7 +125,7 @@ class ChatRecorder:
             return
         if now.name == before.name:
             self._pending_warnings.append(
-                f"{now.name} was removed in the meantime; this conversation is saved again as a whole"
+                f"{now.name} was removed in the meantime; this conversation is saved again in full"
             )
         else:
             self._pending_warnings.append(

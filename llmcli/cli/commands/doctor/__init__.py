@@ -34,7 +34,7 @@ def doctor(
 ) -> int:
     """Report what this machine can run and what is wrong.
 
-    "untested" marks what a check did not try.
+    Checks that were skipped, or done only in part, are "untested".
     """
     from llmcli.cli.commands.doctor.doctor_checks import run_checks
     from llmcli.cli.commands.doctor.findings import FindingState

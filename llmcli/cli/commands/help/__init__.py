@@ -30,7 +30,7 @@ def help(  # noqa: A001 (the command's name)
         list[str] | None,
         typer.Argument(
             metavar="[TOPIC]...",
-            help="A command, a page of the documentation, or topics: the list of these pages.",
+            help='A command, a page of the documentation, or "topics" to list the pages.',
             autocompletion=completers.help_topics,
         ),
     ] = None,

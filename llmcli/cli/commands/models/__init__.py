@@ -75,10 +75,10 @@ def pull(
     name: OptionalModelArgument = None,
     force: Annotated[bool, typer.Option("--force", help="Download it even if it does not fit this machine.")] = False,
 ) -> int:
-    """Download a model and check it; a local file is used where it is.
+    """Download a model and verify it; a local file stays where it is.
 
-    Without a quantization, the best one that fits this machine with the wanted context is chosen: the one with most
-    bits per weight, up to 8. A model that does not fit is refused before anything is downloaded (71).
+    If the name has no quantization, llm chooses the one with the most bits per weight, up to 8, that fits this machine
+    with the wanted context (--ctx). A model that does not fit is refused before anything is downloaded (71).
     """
     from llmcli.cli.commands.models import maintenance
 
@@ -148,7 +148,7 @@ def rm(
 
 @command(*GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json")
 def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
-    """Measure the best KV cache settings for a model on this machine, within seconds.
+    """Measure, within seconds, which KV cache settings are fastest for a model on this machine.
 
     The first job with a model starts this in the background, unless the setting tune is off.
     """

@@ -40,7 +40,7 @@ def alias(
         str | None,
         typer.Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion=completers.models),
     ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Forget the alias.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
 ) -> int:
     """List the aliases, print the model of NAME, or make NAME an alias for MODEL.
 
@@ -148,10 +148,10 @@ def verify(
 ) -> int:
     """Hash models again and compare with the checksums of their source, or else with the earlier hashes.
 
-    This finds changed bytes even if size and time are unchanged. llm no longer runs such a model, the exit code is 76,
-    and standard error says how to repair it: llm models pull NAME.
+    This finds changed bytes even if size and time are unchanged. llm then no longer runs the model, and the exit code
+    is 76. Standard error says how to repair it: llm models pull NAME.
 
-    In a pipe, tab-separated: name, verification, SHA-256, path, command that repairs.
+    In a pipe, tab-separated: name, verification, SHA-256, path, repair command.
     """
     from llmcli.cli.commands.models import maintenance
 
@@ -173,7 +173,7 @@ def prune(
 ) -> int:
     """Remove what is no longer needed: unfinished downloads, unreferenced files, and records of missing models.
 
-    Files that a running process writes stay. Partial files of other programs are removed after a day without changes,
+    Files that a running process is writing stay. Partial files of other programs are removed after a day without changes,
     cache files without a snapshot after an hour.
 
     In a pipe, tab-separated: path, bytes freed, what it is.

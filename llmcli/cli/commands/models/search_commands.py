@@ -55,20 +55,20 @@ def search(
     ctx: CommandContext,
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Parts of the name of a repository.")],
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=50, metavar="N", help="How many repositories to look into.")
+        int, typer.Option("--limit", min=1, max=50, metavar="N", help="Show at most this many repositories.")
     ] = 10,
 ) -> int:
     """Search the Hub for GGUF models, and show what each needs and whether it fits this machine.
 
     Lists every quantization of each repository: its size, the memory it needs with the wanted context (--ctx), whether
-    that fits memory and GPU, the estimated tokens per second, and which one llm models pull would choose. One header
-    per repository, some megabytes, is read.
+    that fits memory and GPU, the estimated tokens per second, and which one llm models pull would choose. Reads
+    the header of one file of each repository, a few megabytes.
 
     In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens per second,
     taken, bits per weight, file, repository, licence, gated, downloads, updated.
 
-    The exit code is 66 if nothing was found, and 3 if a repository did not answer or gave sizes but no header. Needs
-    and fit are then empty, unless the weights alone do not fit.
+    The exit code is 66 if nothing was found, and 3 if a repository did not answer or gave sizes but no header. The
+    memory needs and the fit are then empty, unless the weights alone do not fit.
     """
     from llmcli.cli.commands.models import search_view
 
@@ -89,21 +89,21 @@ def search(
 )
 def recommend(
     ctx: CommandContext,
-    use: Annotated[ModelUse, typer.Option("--for", help="What to use it for.")] = _DEFAULT_USE,
+    use: Annotated[ModelUse, typer.Option("--for", help="What the model is for.")] = _DEFAULT_USE,
     language: Annotated[
         list[str] | None,
         typer.Option(
             "--language",
             metavar="LANG",
-            help="A language that it must know: fi, French; repeatable.",
+            help="A language that the model must know: fi, French; repeatable.",
             autocompletion=completers.languages,
         ),
     ] = None,
 ) -> int:
     """Recommend models of the catalogue for this machine, a task and languages, the best first.
 
-    Only models that fit with the wanted context (--ctx); those that answer slower than people read come last. No
-    network is used: sizes and speeds are estimates.
+    Lists only models that fit with the wanted context (--ctx); those slower than reading speed come last. Uses no
+    network: sizes and speeds are estimates.
 
     In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens per second, here,
     licence, languages, why.

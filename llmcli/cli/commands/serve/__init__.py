@@ -31,7 +31,7 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         typer.Option(
             "--host",
             metavar="H",
-            help="Address to listen on (default: 127.0.0.1). Any but loopback lets others connect.",
+            help="Address to listen on (default: 127.0.0.1). Other machines can reach any but a loopback address.",
         ),
     ] = None,
     port: Annotated[
@@ -39,7 +39,9 @@ def serve(  # noqa: PLR0917 (options, all of them named)
     ] = None,
     socket: Annotated[
         str | None,
-        typer.Option("--socket", metavar="PATH", help="Listen on a Unix socket at this path instead, for you only."),
+        typer.Option(
+            "--socket", metavar="PATH", help="Listen on a Unix socket at this path instead; only you can use it."
+        ),
     ] = None,
     token_file: Annotated[
         str | None, typer.Option("--token-file", metavar="FILE", help="The token (or LLMCLI_SERVE_TOKEN); mode 0600.")
@@ -50,10 +52,15 @@ def serve(  # noqa: PLR0917 (options, all of them named)
     ] = None,
     max_concurrency: Annotated[
         int,
-        typer.Option("--max-concurrency", min=1, max=4096, metavar="N", help="Concurrent requests; more get a 429."),
+        typer.Option(
+            "--max-concurrency", min=1, max=4096, metavar="N", help="Limit of concurrent requests; more get a 429."
+        ),
     ] = 64,
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
+        int,
+        typer.Option(
+            "--max-body", min=1, max=32, metavar="MB", help="Limit of a request's size, in MB; larger ones get a 413."
+        ),
     ] = 16,
 ) -> int:
     """Serve your models to other programs over OpenAI's or Anthropic's protocol.

@@ -96,7 +96,7 @@ def translate(
     no_memory: Annotated[bool, typer.Option("--no-tm", help="Do not read or write a translation memory.")] = False,
     review: Annotated[bool, typer.Option("--review", help="Correct doubtful segments in a second pass.")] = False,
     bilingual: Annotated[
-        BilingualLayout | None, typer.Option("--bilingual", help="Show the source with its translation.")
+        BilingualLayout | None, typer.Option("--bilingual", help="Write the source together with its translation.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate the amount of work and the time, without translating.")
@@ -115,8 +115,8 @@ def translate(
 ) -> int:
     """Translate documents into another language.
 
-    Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; everything but the words stays unchanged,
-    byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). For several
+    Reads plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; everything but the words stays the
+    same, byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). For several
     documents or languages, -o is a DIR that mirrors the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
     """
     from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
