@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -24,6 +25,15 @@ HEAVY = (
     "httpcore2",
 )
 LONG = ["ask", "Tell me everything.", "--max-tokens", "100000", "--ctx", "8192"]
+
+
+def start_long(process):
+    """Start an answer that cannot end before its reader does: it is longer than the pipe holds."""
+    child = process(*LONG)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere the answer takes some seconds
+        fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    child.stdout.read(1)
+    return child
 
 
 def finish(child, seconds=60):
@@ -95,8 +105,7 @@ def test_closed_descriptors_do_no_harm(process, tmp_path):
 
 def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
     """A closed pipe is death by SIGPIPE, as with any other tool, and silent."""
-    child = process(*LONG)
-    child.stdout.read(1)
+    child = start_long(process)
     child.stdout.close()
     err = child.stderr.read()
     child.stderr.close()
@@ -106,8 +115,7 @@ def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_an_answer_at_once(process, signum):
     """A signal while decoding is death by that signal, within half a second on an idle machine, and silent."""
-    child = process(*LONG)
-    child.stdout.read(1)
+    child = start_long(process)
     start = time.monotonic()
     child.send_signal(signum)
     _, err = child.communicate(timeout=30)
