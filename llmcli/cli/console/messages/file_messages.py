@@ -100,14 +100,14 @@ def _describe_cannot_create(error: e.CannotCreate) -> ErrorText:
 def _write_advice(error: e.OutputError) -> str:
     """Return what to do about a failed write, by the system's message; nothing if the descriptor is closed."""
 
-    def said(numbers: tuple[int, ...]) -> bool:
+    def matches(numbers: tuple[int, ...]) -> bool:
         return error.detail.startswith(tuple(map(os.strerror, numbers)))
 
     if error.detail == CLOSED_DETAIL:
         return ""
-    if said(_DISK_FULL_ERRNOS):
+    if matches(_DISK_FULL_ERRNOS):
         return "Free some space, or write elsewhere."
-    if said(_FORBIDDEN_ERRNOS) and "/" in error.subject:
+    if matches(_FORBIDDEN_ERRNOS) and "/" in error.subject:
         return f"Check its permissions: ls -ld {shlex.quote(_blocking_path(error.subject, os.W_OK))}"
     return "Write elsewhere."
 
