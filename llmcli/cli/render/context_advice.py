@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
+from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
 from llmcli.runtime.runtime import Runtime
 
 
 def advise_on_context(runtime: Runtime, error: Exception) -> str:
     """Return the next step for an error about the context, "" for any other."""
+    if isinstance(error, PartsMissing) and any(part.reason == "cut" for part in error.parts):
+        return "" if runtime.settings["ctx"] == "auto" else "Raise --ctx, or try a larger model: llm models list"
     by_context = isinstance(error, AnswerTruncated | EmptyAnswer) and error.limit == "context"
+    if by_context and runtime.is_remote:  # the limit is the server's own: --ctx does not reach it
+        return "Raise the limit with --max-tokens, or shorten the input"
     if not by_context and not (isinstance(error, ContextOverflow) and not error.detail):
         return ""
     model = None if runtime.is_remote else runtime.models.ensure_verified(runtime.model_name, runtime.interrupt)

@@ -49,9 +49,11 @@ def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | N
 
     Skipped below directories: hidden files, links to directories and to documents found anyway, files that are not
     regular, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
-    documents, and ``UsageError`` for a document named twice.
+    documents and for an empty name, and ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
+    if "" in names:
+        raise MissingError("''", kind="input")
     found: list[InputFile] = []
     files = [name for name in names if not is_directory(name)]
     shared = _common_directory(files)

@@ -648,3 +648,9 @@ def test_a_memory_that_cannot_be_used(llm, data):
     """An invalid translation memory is refused before a model is resolved."""
     run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
     assert (run.code, run.backend) == (65, None)
+
+
+def test_an_empty_name_is_a_missing_input(llm):
+    """As for the other commands."""
+    run = llm("translate", "--pseudo", "accents", "")
+    assert run.code == 66 and run.out == "" and run.err.startswith("llm: cannot read ''")
