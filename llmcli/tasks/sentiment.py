@@ -41,7 +41,7 @@ def sentiment(
     """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
 
     A Result's fields: ``line`` (from 1), ``label`` and ``probabilities`` (by label, not rounded). A blank record has
-    None for both, so that output lines match input lines. ``scoring`` is how a remote server scored
+    None for both, so that output lines match input lines, and is ``blank``. ``scoring`` is how a remote server scored
     (``CandidateScores.method``); one ``Notice`` says if it could only estimate. ``records`` may be endless.
     ``Progress`` counts "records". Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when the prompt
     file has no labels.
@@ -83,7 +83,7 @@ def _record_outcome(record: Record, answer: ResponseBuffer | None, model: str) -
     name = ", ".join(filter(None, (record.file, f"line {record.line}")))
     if answer is None:
         fields = {**where, "label": None, "probabilities": None}
-        return Result(record.index, name, None, fields, model=model, prompt=PROMPT)
+        return Result(record.index, name, None, fields, model=model, prompt=PROMPT, blank=True)
     finished = require_finished(answer)
     error = request_error(finished)
     if error is not None:

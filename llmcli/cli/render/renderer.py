@@ -85,6 +85,7 @@ class ResultRenderer:
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
         self.totals = JobTotals()
+        self._delivered = False  # a result that is not blank
         self.incomplete: list[tuple[str, Exception]] = []
         self._failure: Exception | None = None  # the first one, or the one that ended the command
 
@@ -96,7 +97,7 @@ class ResultRenderer:
         except (ProcessStopped, TimedOut, OutputError):
             raise
         except LlmError as error:
-            if not self.totals.count:
+            if not self._delivered:
                 raise
             self.abandon()
             self._record_failure(error)
@@ -169,6 +170,7 @@ class ResultRenderer:
 
     def _render_result(self, end: Result, *, streamed: bool) -> None:
         self.totals.add(end)
+        self._delivered = self._delivered or not end.blank
         if end.cut:
             from llmcli.incomplete_results import AnswerTruncated
 
@@ -204,7 +206,7 @@ class ResultRenderer:
 
     def raise_if_nothing_delivered(self) -> None:
         """Raise when everything failed."""
-        if self._failure is not None and not self.totals.count:
+        if self._failure is not None and not self._delivered:
             raise _NothingDelivered
 
     @property
@@ -212,7 +214,7 @@ class ResultRenderer:
         """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
         if isinstance(self._failure, TimedOut | ProcessStopped):
             return self._failure.exit_code
-        if self.incomplete or (self._failure is not None and self.totals.count):
+        if self.incomplete or (self._failure is not None and self._delivered):
             return PartialError.exit_code
         if self._failure is not None:
             return self._failure.exit_code if isinstance(self._failure, LlmError) else InternalError.exit_code

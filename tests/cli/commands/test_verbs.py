@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from scripted import Reply, all_messages, last_message
 
+from llmcli.errors import NotUtf8
 from llmcli.types import FinishReason
 
 KEYS = {"model", "prompt", "finish_reason", "usage", "timings", "warnings"}
@@ -124,6 +125,28 @@ def test_sentiment_writes_a_line_for_each_line(llm):
     lines = run.out.split("\n")
     assert run.code == 0 and len(lines) == 4
     assert lines[0].startswith("positive\t") and lines[1] == "" and lines[2].startswith("negative\t")
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "kept"),
+    [
+        ("bad day\n\nbad day\n", 65, True),
+        ("\nbad day\n", 65, True),
+        ("good\n\nbad day\n", 3, False),
+        ("\n\n", 0, False),
+    ],
+)
+def test_a_blank_line_is_neither_delivered_nor_failed(llm, tmp_path, lines, code, kept):
+    """If all other lines failed, nothing was delivered, so the file of -o does not change."""
+    (tmp_path / "out").write_text("before")
+    run = llm(
+        "sentiment",
+        "-o",
+        str(tmp_path / "out"),
+        stdin=lines.encode(),
+        answer=lambda r: NotUtf8("x", offset=0) if "bad" in last_message(r) else _scores(r),
+    )
+    assert (run.code, (tmp_path / "out").read_text() == "before") == (code, kept)
 
 
 def test_sentiment_in_json_has_label_and_probabilities(llm):
