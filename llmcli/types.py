@@ -361,11 +361,15 @@ class Notice:
 
 @frozen
 class ItemFailed:
-    """Item ``item`` named ``name`` could not be processed."""
+    """Item ``item`` named ``name`` could not be processed.
+
+    ``is_line``: it is one line of the input, so an output of a line for each line keeps a place for it.
+    """
 
     item: int
     name: str
     error: Exception
+    is_line: bool = False
 
 
 @frozen

@@ -87,7 +87,7 @@ def _record_outcome(record: Record, answer: ResponseBuffer | None, model: str) -
     finished = require_finished(answer)
     error = request_error(finished)
     if error is not None:
-        return ItemFailed(record.index, name, error)
+        return ItemFailed(record.index, name, error, is_line=True)
     chances = label_probabilities(answer.scores)
     label = max(chances, key=lambda candidate: chances[candidate])
     return Result(

@@ -31,7 +31,7 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
+    a line; a line that failed gets an empty one. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json.
     """
 
@@ -159,6 +159,8 @@ class ResultRenderer:
     def _render_failure(self, end: ItemFailed) -> None:
         self.abandon()
         self._record_failure(end.error)
+        if end.is_line and self._options.format_row is not None and not self._ctx.console.as_json:
+            self._write_line("")
         self._reporter.report_error(end.error, end.name)
 
     def _record_failure(self, failure: Exception) -> None:

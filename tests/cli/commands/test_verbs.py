@@ -149,6 +149,21 @@ def test_a_blank_line_is_neither_delivered_nor_failed(llm, tmp_path, lines, code
     assert (run.code, (tmp_path / "out").read_text() == "before") == (code, kept)
 
 
+def test_a_failed_line_keeps_its_place(llm, tmp_path):
+    """The labels after it stay on the lines of their inputs; a file that cannot be read has no lines, nor has --json."""
+    (tmp_path / "a.txt").write_text("good\nbroken\nbad\n")
+    argv = ("sentiment", str(tmp_path / "a.txt"), str(tmp_path / "missing.txt"))
+
+    def answer(request):
+        return NotUtf8("x", offset=0) if "broken" in last_message(request) else _scores(request)
+
+    run = llm(*argv, answer=answer)
+    assert (run.code, [line.partition("\t")[0] for line in run.out.splitlines()]) == (3, ["positive", "", "negative"])
+    assert "line 2" in run.err
+    found = [json.loads(line)["line"] for line in llm(*argv, "--json", answer=answer).out.splitlines()]
+    assert found == [1, 3]
+
+
 def test_sentiment_in_json_has_label_and_probabilities(llm):
     """--json has the task's own fields."""
     found = json.loads(llm("sentiment", "--json", stdin=b"good\n", answer=_scores).out)
