@@ -108,7 +108,7 @@ def _open_special(path: str, interrupt: Interrupt) -> int | None:
         number = _own_descriptor(path)
         if number is not None:
             return os.dup(number)
-        mode = Path(path).stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116 (a Path would drop a slash at the end)
         if stat.S_ISREG(mode):
             return None
         if stat.S_ISFIFO(mode):
@@ -155,6 +155,8 @@ def _write_and_replace(
     path: str, interrupt: Interrupt, mode: int, *, force: bool, placing: Callable[[], AbstractContextManager[object]]
 ) -> Iterator[OutputFile]:
     try:
+        if os.path.basename(path) in {"", ".", ".."}:  # noqa: PTH119 (a Path would drop a slash at the end)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         target = Path(os.path.realpath(path))
         fd, beside = _open_temporary(target, mode)
     except (OSError, ValueError) as error:

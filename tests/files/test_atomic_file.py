@@ -94,6 +94,14 @@ def test_errors_of_creation_have_a_reason(file):
         assert caught.value.detail, path
 
 
+@pytest.mark.parametrize("name", ["nodir/", "nodir/.", "out.txt/", ""])
+def test_a_name_of_a_directory_creates_no_file(file, name):
+    """As in a shell's redirection, a slash at the end asks for a directory, whether there is one or not."""
+    with pytest.raises(CannotCreate):
+        write(f"{file.parent}/{name}")
+    assert [path.name for path in file.parent.iterdir()] == ["out.txt"] and file.read_bytes() == b"old"
+
+
 def test_a_read_only_file_stays(file, monkeypatch):
     """A rename could replace a read-only file, but the user has protected it."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write whatever the mode says
