@@ -13,9 +13,12 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.console.suggestion import format_option
+from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen
 
 SEED_MAX = 2**32 - 1
+STDOUT = "-"
+"""The name of standard output on the command line."""
 
 
 def _require_finite(value: float | None) -> float | None:
@@ -23,6 +26,13 @@ def _require_finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not finite")
     return value
+
+
+def _parse_output(name: str | None) -> str | None:
+    """Return the file of -o; None for ``-``, which is standard output, as - is standard input among the inputs."""
+    if name == "":
+        raise UsageError("-o names no file (an unset variable?)", detail="Try: -o FILE, or leave -o out")
+    return None if name == STDOUT else name
 
 
 @frozen
@@ -88,7 +98,13 @@ class Flags:
     ] = None
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write to this file instead of standard output."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write to this file instead of standard output.",
+            callback=_parse_output,
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per result, one per line.")] = False
     max_tokens: Annotated[

@@ -245,6 +245,29 @@ def test_output_goes_to_a_file(llm, tmp_path):
     assert run.out == "" and (tmp_path / "out").read_text() == "done\n"
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ask", "Q", "--no-stdin"],
+        ["summarize"],
+        ["sentiment"],
+        ["generate", "poem", "--no-stdin", "--var", "topic=rain"],
+        ["translate", "--to", "fr"],
+        ["redact"],
+    ],
+)
+def test_an_output_of_a_dash_is_standard_output(llm, tmp_path, monkeypatch, argv):
+    """``-o -`` is as no -o, and an empty name is a mistake; no file is created."""
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    answer = _scores if argv[0] == "sentiment" else lambda _: "Answer."
+    plain, dash = (llm(*argv, *more, stdin=b"good\n", answer=answer) for more in ((), ("-o", "-")))
+    assert (plain.code, plain.out) == (dash.code, dash.out) and dash.code == 0 and dash.out
+    run = llm(*argv, "-o", "", stdin=b"good\n")
+    assert (run.code, run.out, run.backend) == (2, "", None) and run.err.startswith("llm: -o names no file")
+    assert not any(path.name == "-" for path in set(tmp_path.iterdir()) - before)
+
+
 def test_a_file_stays_unchanged_if_everything_failed(llm, tmp_path):
     """-o FILE is complete or unchanged."""
     (tmp_path / "out").write_text("before")
