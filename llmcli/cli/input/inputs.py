@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait, stdin_lines
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
@@ -37,7 +38,9 @@ def read_stdin_document(ctx: CommandContext) -> Document:
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
-    """Read one named input; ``-`` is standard input."""
+    """Read one named input; ``-`` is standard input. Raises ``UsageError`` if -o would overwrite it."""
+    if ctx.flags.output is not None:
+        check_distinct([("an input", name)], [("the output", ctx.flags.output)])
     return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
 
 
@@ -45,7 +48,7 @@ def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document |
     """Read the named inputs, or standard input if none is named.
 
     If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
-    Raises ``UsageError`` if there is no input.
+    Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
     if not files:
         if not reads_stdin(ctx, files):
@@ -55,6 +58,8 @@ def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document |
         raise UsageError("standard input can be read only once")
     if len(files) == 1:
         return [read_document(ctx, files[0])]
+    if ctx.flags.output is not None:
+        check_distinct([("an input", name) for name in files], [("the output", ctx.flags.output)])
     return list(_read_several(ctx, files))
 
 

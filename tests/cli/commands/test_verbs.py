@@ -268,6 +268,32 @@ def test_an_output_of_a_dash_is_standard_output(llm, tmp_path, monkeypatch, argv
     assert not any(path.name == "-" for path in set(tmp_path.iterdir()) - before)
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ask", "-f", "a.txt", "Q"],
+        ["summarize", "a.txt"],
+        ["summarize", "b.txt", "a.txt"],
+        ["sentiment", "a.txt"],
+        ["generate", "poem", "--var", "topic=@a.txt"],
+        ["translate", "--to", "fr", "a.txt"],
+        ["redact", "a.txt"],
+    ],
+)
+@pytest.mark.parametrize("output", ["a.txt", "./a.txt", "hard.txt", "soft.txt"])
+def test_an_output_may_not_be_an_input(llm, tmp_path, monkeypatch, argv, output):
+    """Under any of its names: the command is refused, and the input stays."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("source")
+    (tmp_path / "b.txt").write_text("another")
+    (tmp_path / "hard.txt").hardlink_to(tmp_path / "a.txt")
+    (tmp_path / "soft.txt").symlink_to("a.txt")
+    run = llm(*argv, "--no-stdin", "-o", output)
+    assert (run.code, run.out, run.backend) == (2, "", None)
+    assert f"{output} is both an input and the output" in run.err and "Name another file" in run.err
+    assert (tmp_path / "a.txt").read_text() == "source" == (tmp_path / "hard.txt").read_text()
+
+
 def test_a_file_stays_unchanged_if_everything_failed(llm, tmp_path):
     """-o FILE is complete or unchanged."""
     (tmp_path / "out").write_text("before")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.cli.commands.translate.path_conflicts import file_identity
+from llmcli.cli.input.path_conflicts import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
 
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")

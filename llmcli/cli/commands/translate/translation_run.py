@@ -16,10 +16,10 @@ from llmcli.cli.commands.translate.memory_file import (
     memory_path,
     report_memory_trouble,
 )
-from llmcli.cli.commands.translate.path_conflicts import check_distinct
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.input import inputs
+from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.formats.format_registry import listed_suffixes
