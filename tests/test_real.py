@@ -208,7 +208,7 @@ def test_repetition_is_drafted(backend):
     chorus = " ".join(["row, row, row your boat, gently down the stream;"] * 12)
     asked = request("a", chorus, max_tokens=120, ignore_eos=True, sampling=Sampling(temperature=0, repeat_penalty=1.0))
     (end,) = [event for event in run_requests(engine, [asked]) if isinstance(event, Finished)]
-    (told,) = [choice for choice in engine.stats().choices if choice.startswith("guesses: ")]
+    (told,) = [choice for choice in engine.stats().choices if choice.startswith("speculative decoding: ")]
     right, made = [int(word) for word in told.split() if word.isdigit()]
     assert end.usage.completion_tokens == 120
     assert made >= right > 40
