@@ -16,7 +16,8 @@ class Span:
     """A part of a segment's text that must be in the translation exactly once, unchanged.
 
     ``kind``: "code", "url", "email", "tag", "placeholder", "link" (what opens a link), "target" (what closes it, with
-    its address), "math", "reference" (a footnote mark), "entity", "break" (a significant line break), "number".
+    its address), "math", "reference" (a footnote mark), "entity", "break" (a significant line break), "number",
+    "control".
     """
 
     start: int

@@ -50,6 +50,8 @@ class MaskedText:
         wrong = [f"{self._format_masks(counts)} {what}" for counts, what in words if counts]
         if not wrong and not keeps_group_order(found, wanted, self.groups):
             wrong = [f"{self._format_masks(wanted)} must stay in this order"]
+        if not wrong and (moved := self._outer_blanks(answer) - self._outer_blanks(source)):
+            wrong = [f"{self._format_masks(moved)} must stay between words"]
         return ", ".join(wrong)
 
     def unmask(self, answer: str) -> str:
@@ -62,6 +64,13 @@ class MaskedText:
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
         )
+
+    def _outer_blanks(self, text: str) -> set[int]:
+        """Return the numbers of the marks at both ends that stand for white space, which would be removed there."""
+        masks = list(self._find_masks(text))
+        ends = [mask for mask in masks if mask.start() == 0 or mask.end() == len(text)]
+        numbers = {int(mask[1]) for mask in ends}
+        return {n for n in numbers if (original := self.originals[n - 1]) != original.strip()}
 
     def _format_masks(self, numbers: Iterable[int]) -> str:
         return " ".join(format_mask(self.sign, number) for number in sorted(set(numbers)))
