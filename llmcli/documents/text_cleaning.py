@@ -10,6 +10,8 @@ _ESCAPE_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|\\[[0-
 """Escape sequences that control a terminal (ECMA-48)."""
 _CONTROL_BLANKS = r"\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
 """White space that is protected (form feeds, separators): after ``clean_translation``, only the source's are left."""
+BLANKS = " \t\n\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""White space that is not protected: what may be removed at the end of a line."""
 _BREAKABLE_BLANKS = re.compile(rf"[^\S\u00a0\u202f{_CONTROL_BLANKS}]+")
 """White space except no-break spaces, as in French before a colon."""
 _EMPTY_LINES = re.compile(rf"[^\S\n{_CONTROL_BLANKS}]*\n[^\S{_CONTROL_BLANKS}]*")

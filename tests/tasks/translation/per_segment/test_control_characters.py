@@ -94,6 +94,12 @@ def test_form_feeds_at_line_ends_stay(prompts):
     assert run(prompts, "one\n\x0ctwo\x0c\n  three\n").text == "eno\n\x0cowt\x0c\n  eerht\n"
 
 
+def test_form_feeds_at_line_ends_of_markdown_stay(prompts):
+    """Also where lines are joined and wrapped anew, and where each line is a sentence."""
+    assert run(prompts, "- ab\x0c\n  \x0ccd\n", name="a.md").text == "- ba\x0c \x0cdc\n"
+    assert run(prompts, "\x0cab.\n\x0ccd.\x0c\n", name="a.md").text == "\x0cba.\n\x0cdc.\x0c\n"
+
+
 def test_references_to_control_characters_stay(prompts):
     """HTML has no character for most of them: their references stay as they are written."""
     assert (
