@@ -125,7 +125,7 @@ def _find_in_any_order(translation: str, wanted: Sequence[str]) -> list[tuple[in
     order = {head: sorted(set(sizes), reverse=True) for head, sizes in lengths.items()}
     found, at = [], 0
     while at < len(translation):
-        sizes = order.get(translation[at : at + 2]) or order.get(translation[at]) or ()
+        sizes = [*order.get(translation[at : at + 2], ()), *order.get(translation[at], ())]
         size = next((size for size in sizes if left.get(translation[at : at + size], 0) > 0), 0)
         if size:
             left[translation[at : at + size]] -= 1

@@ -51,7 +51,7 @@ class MaskedText:
         if not wrong and not keeps_group_order(found, wanted, self.groups):
             wrong = [f"{self._format_masks(wanted)} must stay in this order"]
         if not wrong and (moved := self._outer_blanks(answer) - self._outer_blanks(source)):
-            wrong = [f"{self._format_masks(moved)} must stay between words"]
+            wrong = [f"{self._format_masks(number for number, _ in moved)} must stay between words"]
         return ", ".join(wrong)
 
     def unmask(self, answer: str) -> str:
@@ -65,12 +65,20 @@ class MaskedText:
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
         )
 
-    def _outer_blanks(self, text: str) -> set[int]:
-        """Return the numbers of the marks at both ends that stand for white space, which would be removed there."""
-        masks = list(self._find_masks(text))
-        ends = [mask for mask in masks if mask.start() == 0 or mask.end() == len(text)]
-        numbers = {int(mask[1]) for mask in ends}
-        return {n for n in numbers if (original := self.originals[n - 1]) != original.strip()}
+    def _outer_blanks(self, text: str) -> set[tuple[int, bool]]:
+        """Return the marks at the ends of a text whose outer character is white space, which would be removed there.
+
+        (Number, whether at the beginning.)
+        """
+        found = set()
+        for mask in self._find_masks(text):
+            number = int(mask[1])
+            original = self.originals[number - 1]
+            if mask.start() == 0 and original[0].isspace():
+                found.add((number, True))
+            if mask.end() == len(text) and original[-1].isspace():
+                found.add((number, False))
+        return found
 
     def _format_masks(self, numbers: Iterable[int]) -> str:
         return " ".join(format_mask(self.sign, number) for number in sorted(set(numbers)))

@@ -83,6 +83,13 @@ def test_a_lost_control_character_is_reported(prompts, answer):
     assert "the marks are wrong" in done.warnings[0]
 
 
+@pytest.mark.parametrize("answer", ["TWO[#1]", "[#1]TWO"])
+def test_white_space_may_be_inside_of_an_end(prompts, answer):
+    """Form feeds at the outer side of a mark would be removed at the end of a text, but not at its inner side."""
+    done = run(prompts, "\x01\x0ctwo", lambda _: answer)
+    assert (done.text, done.cut) == (("\x01\x0cTWO", False) if answer[0] == "[" else ("\x01\x0ctwo", True))
+
+
 def test_invented_control_characters_are_removed(prompts):
     """What the source does not have is removed, and what it has stays."""
     done = run(prompts, "one \x1b[1mtwo", lambda _: "U\x07N\x1b[31m [#1]DE\x9bUX\x0c")
