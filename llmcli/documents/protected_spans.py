@@ -16,14 +16,24 @@ _UNITS = (
     "km/h|m/s|kbit/s|Mbit/s|Gbit/s|km|cm|mm|nm|kg|mg|ms|min|ml|mi|ft|lb|oz|[kMGT]i?B|KB|[kMG]?Hz|[km]?W|kWh|mAh|[mk]?V"
     "|px|pt|em|rem|dpi|fps|bits?|bytes|m|g|t|l|s|h|A|K|\u00b0[CF]?|%|\u2030|\u20ac|\\$|\u00a3|\u00a5"
 )
+_CONTROL_STRING = r"[^\x07\x1b\x9c\n]*+(?:\x07|\x1b\\|\x9c)"
+_CONTROL = (
+    rf"(?:\x1b(?:[\]PX^_]{_CONTROL_STRING}|\[[0-?]*+[ -/]*+[@-~]|[ -/]++[0-~]|[0-Z\\-_c])|\x9b[0-?]*+[ -/]*+[@-~]"
+    r"|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff])++"
+)
+"""Control sequences (ECMA-48), other control characters, and the line separators that are no line ends of a document.
+
+An operating system command without an end is no sequence: it would contain the rest of the text.
+"""
 _SYNTAXES: dict[str, tuple[str, str]] = {
     # syntax: (kind of the spans, pattern); if two start at the same offset, the first one here applies
+    "control": ("control", _CONTROL),
     "tag": ("tag", r"</?[A-Za-z][\w:.-]*+(?:[\s/][^<>]*+)?>"),
     "url": (
         "url",
         (
             r"(?<![A-Za-z0-9+.-])(?:(?:https?|ftps?|sftp|file|git|ssh|wss?|s3|ldaps?|irc|data|app)://|www\.|mailto:|tel:)"
-            r"[^\s<>\"`|\\^\[\]\u3000-\u303f\uff00-\uffef\u201c\u201d\u2018\u2019\u00ab\u00bb]++"
+            r"[^\s\x00-\x1f\x7f-\x9f\ufeff<>\"`|\\^\[\]\u3000-\u303f\uff00-\uffef\u201c\u201d\u2018\u2019\u00ab\u00bb]++"
         ),
     ),
     "email": ("email", r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"),
@@ -58,7 +68,10 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     "colon": ("placeholder", r"(?<![\w:]):[A-Za-z_]\w{0,99}"),
     "entity": (
         "entity",
-        r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|lrm|rlm|#0{0,5}(?:160|173)|#[xX]0{0,5}[aA][0dD]);",
+        (
+            r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|lrm|rlm|#0{0,5}(?:[12]?\d|3[01]|127|160|173|823[23])"
+            r"|#[xX]0{0,5}(?:1?[0-9a-fA-F]|7[fF]|[aA][0dD]|202[89]));"
+        ),
     ),
     "entities": ("entity", r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"),
     "emoji": ("placeholder", r"(?<![\w:]):[a-z][a-z0-9_+-]{0,50}:(?![\w:])"),
@@ -68,6 +81,7 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     ),
 }
 _FIRST_CHARACTERS = {
+    "control": r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]",
     "tag": "<",
     "url": r"(?<![A-Za-z0-9+.-])[a-z]",
     "email": r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9]",
@@ -90,7 +104,7 @@ _FIRST_CHARACTERS = {
 _STEP_CHARS = 4096
 """Number of characters that are scanned at once: a longer native call would delay signals."""
 PLAIN_TEXT_KINDS = frozenset(
-    {"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
+    {"control", "code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
 )
 """The kinds that are protected in a text of no particular format."""
 MESSAGE_KINDS = PLAIN_TEXT_KINDS - {"code"}
@@ -103,8 +117,8 @@ _CLOSERS = {")": "(", "}": "{"}
 def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     """Return the spans of these kinds in order, disjoint.
 
-    ``kinds``: "code", "tag", "url", "email", "entity" (of invisible characters), "entities" (all), "emoji", "number"
-    (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
+    ``kinds``: "control" (sequences and characters), "code", "tag", "url", "email", "entity" (of invisible characters),
+    "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
     "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %(name)s; only what is hardly a percentage), "c-format"
     (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
     the first six of these.
@@ -124,6 +138,11 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
             spans.append(span)
             at = span.end
     return [span for span in spans if span.end > span.start]
+
+
+def is_control(text: str) -> bool:
+    """Whether a protected text is a control sequence or control characters."""
+    return bool(re.match(_FIRST_CHARACTERS["control"], text))
 
 
 def code_spans(text: str) -> list[tuple[int, int]]:

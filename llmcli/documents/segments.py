@@ -16,7 +16,8 @@ class Span:
     """A part of a segment's text that must be in the translation exactly once, unchanged.
 
     ``kind``: "code", "url", "email", "tag", "placeholder", "link" (what opens a link), "target" (what closes it, with
-    its address), "math", "reference" (a footnote mark), "entity", "break" (a significant line break), "number".
+    its address), "math", "reference" (a footnote mark), "entity", "break" (a significant line break), "number",
+    "control".
     """
 
     start: int
@@ -124,7 +125,7 @@ def _find_in_any_order(translation: str, wanted: Sequence[str]) -> list[tuple[in
     order = {head: sorted(set(sizes), reverse=True) for head, sizes in lengths.items()}
     found, at = [], 0
     while at < len(translation):
-        sizes = order.get(translation[at : at + 2]) or order.get(translation[at]) or ()
+        sizes = [*order.get(translation[at : at + 2], ()), *order.get(translation[at], ())]
         size = next((size for size in sizes if left.get(translation[at : at + size], 0) > 0), 0)
         if size:
             left[translation[at : at + size]] -= 1

@@ -6,11 +6,15 @@ import re
 
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
-_ESCAPE_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
+_ESCAPE_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
 """Escape sequences that control a terminal (ECMA-48)."""
-_BREAKABLE_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")
+_CONTROL_BLANKS = r"\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
+"""White space that is protected (form feeds, separators): after ``clean_translation``, only the source's are left."""
+BLANKS = " \t\n\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""White space that is not protected: what may be removed at the end of a line."""
+_BREAKABLE_BLANKS = re.compile(rf"[^\S\u00a0\u202f{_CONTROL_BLANKS}]+")
 """White space except no-break spaces, as in French before a colon."""
-_EMPTY_LINES = re.compile(r"[^\S\n]*\n\s*")
+_EMPTY_LINES = re.compile(rf"[^\S\n{_CONTROL_BLANKS}]*\n[^\S{_CONTROL_BLANKS}]*")
 
 
 def clean_translation(text: str) -> str:
@@ -42,7 +46,7 @@ class LineNormalizer:
     """
 
     def __init__(self, source: str) -> None:
-        ends = [match.group().count("\n") for match in _EMPTY_LINES.finditer(clean_translation(source))]
+        ends = [match.group().count("\n") for match in _EMPTY_LINES.finditer(source.replace("\r\n", "\n"))]
         self._has_newlines = bool(ends)
         self._empty_lines_left = sum(count > 1 for count in ends)
 

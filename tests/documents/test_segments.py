@@ -36,3 +36,8 @@ def test_protected_texts_are_found_in_any_order():
         ("%s2", True),
     ]
     assert split_at_protected("%s %s", ["%s"]) == [("%s", True), (" %s", False)]
+    assert split_at_protected("\x1b[ \x1b[m", ["\x1b[m", "\x1b"]) == [
+        ("\x1b", True),
+        ("[ ", False),
+        ("\x1b[m", True),
+    ]

@@ -29,8 +29,8 @@ _VTT_START = re.compile(r"\ufeff?WEBVTT(?:[ \t]|\Z)")
 _SRT_TAG = re.compile(r"</?(?:[biusBIUS]|font|FONT)(?:\s[^<>\n]*+)?>|\{\\[^{}\n]*+\}")
 _VTT_TAG = re.compile(r"<(?:/?[a-zA-Z][^<>\n]*+|/|\d[\d:.]*+)>")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39);")
-_PROTECTED_KINDS = frozenset({"url", "email", "mustache", "brace", "entity"})
-_WORD = re.compile(r"(?:<[^<>]*>|\{\\[^{}]*\}|[^\s<{]++|\S)++")
+_PROTECTED_KINDS = frozenset({"control", "url", "email", "mustache", "brace", "entity"})
+_WORD = re.compile(r"(?:<[^<>]*>|\{\\[^{}]*\}|[^\s<{]++|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]|\S)++")
 _TIME = re.compile(r"(?<!\d)\d+:\d{1,2}(?::\d{1,2})?[.,]\d{1,3}")
 _UNTAGGED = str.maketrans("<{\\", "(((")
 _DIGITS = re.compile(r"\s*\d+\s*\Z")
@@ -84,7 +84,7 @@ class SubtitleFormat(DocumentFormat):
         """Return the cues that contain words."""
         del target
         cues = list(self._parse_cues(text))
-        longest = max((len(self._dialect.tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
+        longest = max((len(self._dialect.tag.sub("", row.text)) for cue in cues for row in _split_lines(text[cue.start : cue.end])),
                       default=0)  # fmt: skip
         newline = detect_newline(text)
         found = (self._cue_segment(text, cue, max(_DEFAULT_LINE_CHARS, longest), newline) for cue in cues)
@@ -156,7 +156,7 @@ class SubtitleFormat(DocumentFormat):
         return rows[index].text.startswith(("NOTE", "WEBVTT", "\ufeffWEBVTT"))
 
     def _cue_segment(self, text: str, cue: _Cue, width: int, newline: str) -> Segment | None:
-        lines = [row.text.strip() for row in _split_lines(text[cue.start : cue.end])]
+        lines = [row.text.strip(" \t") for row in _split_lines(text[cue.start : cue.end])]
         read, spans = self._decode_cue("\n".join(lines).strip())
         if not has_letters(read, spans):
             return None

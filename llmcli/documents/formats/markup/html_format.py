@@ -28,9 +28,9 @@ _TEXT_META_NAMES = frozenset(
 _BUTTON_TYPES = frozenset({"submit", "button", "reset"})
 _SEGMENT_KINDS = {"title": "heading", "li": "item", "td": "cell", "th": "cell", "dt": "item", "dd": "item"}
 _HEADING = re.compile(r"h[1-6]\Z")
-_PROTECTED_KINDS = frozenset({"url", "email", "placeholder", "entity"})
+_PROTECTED_KINDS = frozenset({"control", "url", "email", "placeholder", "entity"})
 _ENTITY = re.compile(r"&(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};)")
-_INVISIBLE_CHARACTER = re.compile(r"[\u00a0\u2002\u2003\u2009\u00ad\u200b-\u200f]\Z")
+_INVISIBLE_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u00a0\u2002\u2003\u2009\u00ad\u200b-\u200f]\Z")
 """Invisible characters: their entities stay as they are, protected."""
 
 
@@ -248,7 +248,7 @@ def _decode_text(written: str) -> tuple[str, list[Span]]:
 
 def _decode_entity(match: re.Match[str]) -> str:
     read = html.unescape(match.group())
-    return match.group() if _INVISIBLE_CHARACTER.match(read) or (read.isspace() and read != " ") else read
+    return match.group() if not read or _INVISIBLE_CHARACTER.match(read) or (read.isspace() and read != " ") else read
 
 
 def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:

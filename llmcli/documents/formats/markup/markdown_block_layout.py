@@ -9,7 +9,7 @@ from itertools import groupby
 
 from llmcli.documents.formats.markup.markdown_inline import write_inline
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
-from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.documents.text_cleaning import BLANKS, collapse_whitespace
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (Unicode noncharacters), so that no line is broken there."""
@@ -55,16 +55,16 @@ class BlockLayout:
             lines += self._wrap_block(words)
         if self.shape == "paragraph":
             lines = [escape_block_start(line, first=index == 0) for index, line in enumerate(lines)]
-        text = " ".join(line.rstrip() for line in lines) if self.prefix is None else "\n".join(lines)
+        text = " ".join(line.rstrip(BLANKS) for line in lines) if self.prefix is None else "\n".join(lines)
         text = self._escape_for_shape(text.translate(_FROM_PLACEHOLDERS))
         return text.replace("\n", self.newline + (self.prefix or "")) if "\n" in text else text
 
     def _wrap_block(self, words: str) -> list[str]:
         if self.prefix is None:
-            return [line] if (line := collapse_whitespace(words).strip()) else []
+            return [line] if (line := collapse_whitespace(words).strip(BLANKS)) else []
         if not self.width:
-            return [collapse_whitespace(line).strip() for line in words.split("\n") if line.strip()]
-        return _wrap(list(filter(None, collapse_whitespace(words).strip().split(" "))), self.width)
+            return [collapse_whitespace(line).strip(BLANKS) for line in words.split("\n") if line.strip(BLANKS)]
+        return _wrap(list(filter(None, collapse_whitespace(words).strip(BLANKS).split(" "))), self.width)
 
     def _escape_for_shape(self, text: str) -> str:
         if self.shape == "heading":

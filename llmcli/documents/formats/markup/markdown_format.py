@@ -19,7 +19,7 @@ from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.formats.markup.markdown_link_titles import find_title_segment
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
 from llmcli.documents.segments import Segment, has_letters, protected_texts
-from llmcli.documents.text_cleaning import detect_newline
+from llmcli.documents.text_cleaning import BLANKS, detect_newline
 from llmcli.errors import BadDocument
 
 if TYPE_CHECKING:
@@ -196,8 +196,10 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
     row = token.map[0] if token.map else 0
     ranges: list[tuple[int, int]] = []
     for number, content in enumerate(token.content.split("\n")):
-        line = source.line(row + number).rstrip()
-        content = content.strip()  # noqa: PLW2901
+        line = source.line(row + number).rstrip(BLANKS)
+        content = content.strip(BLANKS)  # noqa: PLW2901
+        if not line.endswith(content):
+            line = line.rstrip()  # the parser strips the last line
         if not content or not line.endswith(content):
             return
         end = source.starts[row + number] + len(line)
@@ -228,6 +230,9 @@ def _line_segments(source: _SourceLines, ranges: list[tuple[int, int]], row: int
     lines = [source.text[start:end] for start, end in ranges]
     if not lines or not lines[0] or not lines[-1]:
         return
+    ranges[0] = (ranges[0][1] - len(lines[0].lstrip()), ranges[0][1])
+    ranges[-1] = (ranges[-1][0], ranges[-1][0] + len(source.text[slice(*ranges[-1])].rstrip()))
+    lines = [source.text[start:end] for start, end in ranges]
     start, end = ranges[0][0], ranges[-1][1]
     if len(lines) == 1:
         segment = _inline_segment(source, start, end, lines[0], kind)

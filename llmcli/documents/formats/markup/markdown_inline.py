@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans, is_control
 from llmcli.documents.segments import Span, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
@@ -266,7 +266,8 @@ def _assemble(parts: list[tuple[str, str]]) -> InlineText:
             at += len(words)
             continue
         for text, kind in group:
-            spans += [Span(at, at + len(text), kind)] if kind != "title" else []
+            inner = find_spans(text, {"control"}) if kind == "title" else [Span(0, len(text), kind)]
+            spans += [Span(at + span.start, at + span.end, span.kind) for span in inner]
             read.append(text)
             at += len(text)
     return InlineText("".join(read), spans)
@@ -305,7 +306,8 @@ def _escape_parts(parts: list[tuple[str, bool]], *, heavily: bool) -> list[tuple
         if kept:
             if before and before in "`$" and text.startswith(before):
                 done.append((" ", False))
-            in_title = text.startswith("](") and text.endswith(('"', "'", "(")) and not in_title
+            if not is_control(text):  # else it may be within a title
+                in_title = text.startswith("](") and text.endswith(('"', "'", "(")) and not in_title
             done.append((text, True))
         elif in_title:
             done.append((_TITLE_SYNTAX.sub(r"\\\g<0>", collapse_whitespace(text)), False))

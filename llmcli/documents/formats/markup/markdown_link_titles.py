@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from functools import partial
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import Segment, has_letters
+from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
 _AT_THE_END = re.compile(
@@ -29,8 +30,12 @@ def find_title_segment(line: str, title: str, start: int) -> Segment | None:
     if not has_letters(text, spans):
         return None
     first, end = found.span(found.lastgroup)
-    return Segment(start + first, start + end, text, _encode, spans, "attribute")
+    return Segment(
+        start + first, start + end, text, partial(_encode, wanted=protected_texts(text, spans)), spans, "attribute"
+    )
 
 
-def _encode(translation: str) -> str:
-    return _TO_ESCAPE.sub(r"\\\g<0>", collapse_whitespace(clean_translation(translation)).strip())
+def _encode(translation: str, *, wanted: tuple[str, ...]) -> str:
+    parts = split_at_protected(translation, wanted)
+    words = "".join(part if kept else collapse_whitespace(clean_translation(part)) for part, kept in parts)
+    return _TO_ESCAPE.sub(r"\\\g<0>", words.strip())

@@ -25,6 +25,7 @@ _MAX_PATH_KEYS = 100
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
 _MAX_STDLIB_CHARS = 16 << 20
 """Number of characters that the standard library may parse: one call delays signals by a second per 100 MB."""
+_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NON_ASCII_ESCAPE = re.compile(r"(?i)\\u(?:[89a-f][0-9a-f]|0[1-9a-f]|00[8-9a-f])[0-9a-f]")
 
@@ -120,8 +121,15 @@ def _value_segments(text: str, string: _StringValue, note: str, *, icu: bool, as
         spans = icu_messages.find_message_spans(core, icu=icu, branch=branch.kind)
         if not has_letters(core, spans):
             continue
-        encode = partial(_encode, source=core, wanted=protected_texts(core, spans), icu=icu, ascii_only=ascii_only)
         region = places(first), places(first + len(core))
+        encode = partial(
+            _encode,
+            source=core,
+            wanted=protected_texts(core, spans),
+            icu=icu,
+            ascii_only=ascii_only,
+            written=text[slice(*region)],
+        )
         path = (*string.path, branch.selector) if branch.selector else string.path
         found.append(Segment(*region, core, encode, tuple(spans), "message", path, note))
     return found
@@ -149,9 +157,13 @@ def _map_offsets(text: str, string: _StringValue) -> _OffsetMap:
     return _OffsetMap(string.start, jumps)
 
 
-def _encode(translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool) -> str:
+def _encode(
+    translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool, written: str
+) -> str:
+    """Return the JSON; controls that JSON allows unescaped are escaped unless the source has them so."""
     words = icu_messages.write_message(translation.strip(), source, wanted, icu=icu)
-    return json.dumps(words, ensure_ascii=ascii_only)[1:-1]
+    done = json.dumps(words, ensure_ascii=ascii_only)[1:-1]
+    return _CONTROL.sub(lambda match: match[0] if match[0] in written else f"\\u{ord(match[0]):04x}", done)
 
 
 def _parse_strings(text: str) -> list[_StringValue]:

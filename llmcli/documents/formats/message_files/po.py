@@ -29,7 +29,7 @@ _FLAG_SYNTAXES: dict[str, set[str]] = {
     "java-format": {"brace"}, "qt-format": {"percent"}, "qt-plural-format": {"percent"}, "kde-format": {"percent"},
     "kde-kuit-format": {"percent"}, "sh-format": {"dollar"}, "boost-format": {"c-format", "percent"},
 }  # fmt: skip
-_ALWAYS_PROTECTED = frozenset({"tag", "url", "email", "entities"})
+_ALWAYS_PROTECTED = frozenset({"control", "tag", "url", "email", "entities"})
 _DOUBLED_BRACE_FLAGS = ("python-brace-format", "csharp-format", "rust-format", "c++-format")
 """Formats in which a literal brace is doubled."""
 _HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")

@@ -16,6 +16,8 @@ _FIELD = re.compile(
 _CONTINUATION = re.compile(rf"\s*(?P<string>{_STRING})\s*\Z")
 _ESCAPE = re.compile(r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})|(?P<sign>.))")
 _SIGNS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_CONTROL = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL_SIGNS = {character: sign for sign, character in _SIGNS.items()}
 
 
 @dataclass(slots=True)
@@ -134,7 +136,7 @@ def quote_string(value: str, newline: str, *, width: int = 0, room: int = 0) -> 
 
     ``room``: the width of what precedes it on its line.
     """
-    lines = value.splitlines(keepends=True) if "\n" in value else [value]
+    lines = [line for line in re.split(r"(?<=\n)", value) if line] or [value]
     written = [piece for line in lines for piece in _wrap_line(escape_string(line), width)]
     if len(written) == 1 and (not width or room + len(written[0]) <= width):
         return f'"{written[0]}"'
@@ -145,7 +147,12 @@ def escape_string(text: str) -> str:
     """Return text escaped for use between quotes."""
     for sign, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
         text = text.replace(sign, written)
-    return text
+    return _CONTROL.sub(_write_control, text)
+
+
+def _write_control(match: re.Match[str]) -> str:
+    sign = _CONTROL_SIGNS.get(match.group())
+    return f"\\{sign}" if sign else f"\\{ord(match.group()):03o}"  # three digits: a digit may follow
 
 
 def _wrap_line(line: str, width: int) -> list[str]:

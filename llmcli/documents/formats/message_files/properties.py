@@ -24,6 +24,7 @@ _LINE = re.compile(
 _ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|(?P<joint>(?:\r\n|\r|\n)[ \t\f]*)|(?P<sign>[\s\S]|\Z))")
 _BAD_UNICODE = re.compile(r"(?<!\\)(?:\\\\)*+\\u(?![0-9a-fA-F]{4})")
 _SIGNS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _ARGUMENT = re.compile(r"\{\d{1,3}\s*(?:,[^{}]*)?\}")
 _CHOICE = re.compile(r"\{\d{1,3}\s*,\s*choice\b")
 _QUOTED = re.compile(r"'[{}][^']*'")
@@ -103,6 +104,7 @@ def _value_segment(text: str, match: re.Match[str], note: str, *, ascii_only: bo
         pattern=pattern and not icu,
         icu=icu,
         ascii_only=ascii_only,
+        written=match["value"],
     )
     path = (_decode(match["key"]),)
     return Segment(start, end, core, encode, tuple(spans), "message", path, note)
@@ -142,6 +144,7 @@ def _encode(
     pattern: bool,
     icu: bool,
     ascii_only: bool,
+    written: str,
 ) -> str:
     if icu:
         words = icu_messages.write_message(translation.strip(), source, wanted, icu=True)
@@ -155,6 +158,7 @@ def _encode(
         whole = whole.replace(character, f"\\{sign}")
     if whole[:1] in {" ", "=", ":"}:
         whole = "\\" + whole
+    whole = _CONTROL.sub(lambda found: found[0] if found[0] in written else f"\\u{ord(found[0]):04x}", whole)
     return "".join(map(_escape_non_ascii, whole)) if ascii_only else whole
 
 

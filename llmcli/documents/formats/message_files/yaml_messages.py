@@ -27,6 +27,7 @@ _SAFE_IN_FLOW = re.compile(r"[^\W\d_](?:[^\s:#\[\]{},]|[ ](?=[^\s#])|:(?=[^\s,\[
 _SAFE_IN_BLOCK = re.compile(r"[^\W\d_](?:[^\s:#]|[ ](?=[^\s#])|:(?=\S)|(?<=\S)#)*\Z")
 _YAML11_WORDS = re.compile(r"(?:y|n|yes|no|on|off|true|false|null)\Z", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
@@ -190,23 +191,26 @@ def _resolver(loader: Any) -> Any:
 
 def _scalar_segment(text: str, scalar: _Scalar, *, icu: bool) -> Segment | None:
     block = scalar.style in {"|", ">"}
-    core = (_BREAKS.sub("\n", scalar.value) if block else scalar.value).strip()
+    # these line ends are lost in a block scalar that is written anew, but not in a quoted one
+    has_other_breaks = block and bool(_BREAKS.search(text, scalar.start, scalar.end))
+    core = scalar.value.strip()
     spans = tuple(icu_messages.find_message_spans(core, icu=icu))
     if not has_letters(core, spans):
         return None
     first = len(scalar.value) - len(scalar.value.lstrip())
     around = (scalar.value[:first], scalar.value[len(scalar.value.rstrip()) :])
     start, end = scalar.start, scalar.end
-    write: Callable[[str], str] = partial(_write_flow_scalar, style=scalar.style, around=around, in_flow=scalar.in_flow)
+    style = '"' if block else scalar.style
+    write: Callable[[str], str] = partial(_write_flow_scalar, style=style, around=around, in_flow=scalar.in_flow)
     if block:
         laid_out = _locate_block_scalar(text, scalar)
         if laid_out is None:
             return None
-        start, end, write = laid_out
+        start, end, write = (scalar.start, laid_out[1], write) if has_other_breaks else laid_out
     wanted = protected_texts(core, spans)
 
     def encode(translation: str) -> str:
-        return write(_UNPRINTABLE.sub("", icu_messages.write_message(translation.strip(), core, wanted, icu=icu)))
+        return write(icu_messages.write_message(translation.strip(), core, wanted, icu=icu))
 
     return Segment(start, end, core, encode, spans, "message", scalar.path)
 
@@ -219,7 +223,7 @@ def _write_flow_scalar(words: str, *, style: str, around: tuple[str, str], in_fl
         return whole
     if style != '"' and whole.isprintable() and (style == "'" or "'" not in whole):
         return "'" + whole.replace("'", "''") + "'"
-    return _BREAKS.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(whole, ensure_ascii=False))
+    return _TO_ESCAPE.sub(lambda match: f"\\u{ord(match.group()):04x}", json.dumps(whole, ensure_ascii=False))
 
 
 def _locate_block_scalar(text: str, scalar: _Scalar) -> tuple[int, int, Callable[[str], str]] | None:

@@ -116,7 +116,7 @@ def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> li
 
 def _count_syntax(text: str) -> Counter[str]:
     """Count the tags, addresses and placeholders in a text: text that other programs interpret."""
-    return Counter(text[span.start : span.end] for span in find_spans(text, PLAIN_TEXT_KINDS - {"code"}))
+    return Counter(text[span.start : span.end] for span in find_spans(text, PLAIN_TEXT_KINDS - {"code", "control"}))
 
 
 def _is_copy(text: str, answer: str, expected: AnswerRequirements) -> bool:
@@ -145,7 +145,7 @@ def _required_numbers(text: str) -> Counter[str]:
 def find_lost_content(segment: Segment, translation: str) -> list[str]:
     """Return what an external translation lacks: protected texts as often as in the segment, and emphasis."""
     wanted = Counter(segment.text[span.start : span.end] for span in segment.protected if span.kind != "number")
-    missing = [text for text, count in wanted.items() if translation.count(text) < count]
+    missing = [text for text, count in wanted.items() if translation.strip().count(text) < count]
     emphasis = stored_emphasis_problem(segment, translation) if segment.emphasis and not missing else ""
     return [*missing, emphasis] if emphasis else missing
 

@@ -50,6 +50,8 @@ class MaskedText:
         wrong = [f"{self._format_masks(counts)} {what}" for counts, what in words if counts]
         if not wrong and not keeps_group_order(found, wanted, self.groups):
             wrong = [f"{self._format_masks(wanted)} must stay in this order"]
+        if not wrong and (moved := self._outer_blanks(answer) - self._outer_blanks(source)):
+            wrong = [f"{self._format_masks(number for number, _ in moved)} must stay between words"]
         return ", ".join(wrong)
 
     def unmask(self, answer: str) -> str:
@@ -62,6 +64,21 @@ class MaskedText:
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
         )
+
+    def _outer_blanks(self, text: str) -> set[tuple[int, bool]]:
+        """Return the marks at the ends of a text whose outer character is white space, which would be removed there.
+
+        (Number, whether at the beginning.)
+        """
+        found = set()
+        for mask in self._find_masks(text):
+            number = int(mask[1])
+            original = self.originals[number - 1]
+            if mask.start() == 0 and original[0].isspace():
+                found.add((number, True))
+            if mask.end() == len(text) and original[-1].isspace():
+                found.add((number, False))
+        return found
 
     def _format_masks(self, numbers: Iterable[int]) -> str:
         return " ".join(format_mask(self.sign, number) for number in sorted(set(numbers)))
