@@ -137,11 +137,14 @@ def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
     from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import create_input
     from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.keys import Keys
     from prompt_toolkit.output.vt100 import Vt100_Output
 
     keys = KeyBindings()
     keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
     keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
+    # the mouse is off, so this is other input, such as a pasted colour, on which prompt_toolkit's own binding fails
+    keys.add(Keys.Vt100MouseEvent)(lambda _: None)
     shown = ctx.console.environment.stdout if ctx.console.stdout_is_terminal else ctx.console.environment.stderr
     return PromptSession(
         multiline=True,
