@@ -64,6 +64,13 @@ def test_a_pipe_is_saved_only_when_asked(llm, file):
     assert not file.exists()
 
 
+@pytest.mark.parametrize(("lines", "out", "code"), [(b"ok\nbad \377\n", "ok\n", 3), (b"bad \377\nok\n", "", 65)])
+def test_a_pipe_that_turns_bad_is_partial(llm, lines, out, code):
+    """The exit code tells whether something was answered before the line that is no text."""
+    run = llm("chat", stdin=lines)
+    assert (run.code, run.out) == (code, out) and "standard input is not UTF-8" in run.err
+
+
 def test_a_named_session_goes_on(llm, store):
     """The first command starts it, the second continues it and sends the earlier messages."""
     first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
