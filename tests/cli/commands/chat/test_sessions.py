@@ -539,6 +539,7 @@ def test_rm(llm, work, store):
     mine = stray(work.id)
     prompts = mine.with_name(f"{'a' * 16}-12-{'0' * 32}.state")  # of a prompt file
     prompts.touch()
+    assert "llm sessions rm --yes work --json" in llm("sessions", "rm", "work", "--json").err
     run = llm("sessions", "rm", "work")
     assert run.code == 2 and "llm sessions rm --yes work" in run.err
     assert llm("sessions", "rm", "--yes", "work", "nothing").code == 66 and mine.exists()
