@@ -8,8 +8,8 @@ from functools import cache
 
 @cache
 def control_character_pattern() -> re.Pattern[str]:
-    """Return the pattern of one such character: DEL, C1, line separators, bidirectional controls.
+    """Return the pattern of one such character: DEL, C1, line separators, bidirectional controls, tags.
 
-    C0 controls are excluded, since formats handle them. All are in the Basic Multilingual Plane.
+    C0 controls are excluded, since formats handle them.
     """
-    return re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+    return re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\U000e0000-\U000e007f]")

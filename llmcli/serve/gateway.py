@@ -29,6 +29,9 @@ FORWARDED_PATHS = (
     "/v1/embeddings", "/v1/score", "/v1/count",
 )  # fmt: skip
 
+_OWN_HEADERS = frozenset({b"connection", b"transfer-encoding", b"date"})
+"""Headers of a worker's answer that this server writes itself."""
+
 
 class Gateway:
     """What the endpoints share. ``options``: the engine options for the workers (``protocol.dump_options``)."""
@@ -116,7 +119,7 @@ class _ForwardEndpoint:
         watch = router.monitor_connection(launcher, connection)
         num_lines = 0
         try:
-            kept = [(name, value) for name, value in headers if name not in {b"connection", b"transfer-encoding"}]
+            kept = [(name, value) for name, value in headers if name not in _OWN_HEADERS]
             await send({"type": "http.response.start", "status": status, "headers": kept})
             async for piece in connection.iter_body():
                 num_lines += piece.count(b"\n")

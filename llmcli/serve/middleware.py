@@ -2,7 +2,7 @@
 
 A web page may send requests to loopback, under its own origin or, by DNS rebinding, under its own host name: both are
 refused before the token is checked. Source of the headers: the Fetch standard, "CORS protocol"; RFC 9110 for the status
-codes; RFC 6750 for the token.
+codes; RFC 9112, section 6.1, for the length of a body; RFC 6750 for the token.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ class AccessMiddleware:
 
     def _authorize(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
         """Return the response to a CORS preflight request, None for other requests. Raises ``_RequestDenied``."""
+        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy may see another end of the body
+            words = "a request has either Content-Length or Transfer-Encoding"
+            raise _RequestDenied(error_response(400, words, code="ambiguous_length"))
         if not self._is_host_allowed(headers.get("host", "")):
             raise _RequestDenied(error_response(403, "this server does not accept that host name", code="host_refused"))
         if not allowed:

@@ -132,6 +132,18 @@ def test_chat_has_commands(person):
     assert ended(child) == 0
 
 
+@pytest.mark.parametrize("sequence", ["\x1b[31m", "\x1b[1;31m", "\x1b[<9;9M", "\x1b[<99;1;1M", "\x1b[M~~~"])
+def test_chat_ignores_sequences_that_look_like_the_mouse(person, sequence):
+    """They arrive where a terminal pastes a text unmarked; the rest of the line is kept."""
+    child = person("chat")
+    child.expect(PROMPT)
+    child.sendline(f"/non{sequence}sense")
+    child.expect("/nonsense is not a command")
+    child.expect(PROMPT)
+    child.sendline("/exit")
+    assert ended(child) == 0
+
+
 def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
     """Ctrl-C ends an answer; the conversation continues, and Ctrl-C at the prompt does not end it either."""
     child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})

@@ -217,6 +217,27 @@ def test_bad_bodies(served, body):
     connection.close()
 
 
+def test_a_body_with_two_lengths_is_refused(served):
+    """RFC 9112, section 6.1: a proxy in front may take another end of it, and the rest for a request."""
+    lengths = "Content-Length: 5\r\nTransfer-Encoding: chunked"
+    head = f"POST /v1/count HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{lengths}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(f"{head}0\r\n\r\n{head}".encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1 and b"ambiguous_length" in answer
+
+
+def test_an_answer_has_each_header_once(served):
+    """Those of the worker's connection are not those of the client's."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    fields = json.dumps({"messages": HELLO, "max_tokens": 2})
+    connection.request("POST", "/v1/chat/completions", fields, {"Authorization": f"Bearer {TOKEN}"})
+    answer = connection.getresponse()
+    names = [name.lower() for name, _ in answer.getheaders()]
+    assert answer.status == 200 and len(names) == len(set(names)) and "date" in names
+    connection.close()
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
     """Announced or not; the server grows by no more than a few bodies of the maximum size."""

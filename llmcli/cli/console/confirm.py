@@ -41,7 +41,8 @@ def require_confirmation(console: Console, what: str, otherwise: Sequence[str], 
     those of the environment that choose its object.
     """
     if not can_ask(console):
-        again = suggestion.format_command(*otherwise, environ=console.environment.environ, variables=variables)
+        words = [*otherwise, *suggestion.format_option("--json", console.as_json)]
+        again = suggestion.format_command(*words, environ=console.environment.environ, variables=variables)
         raise UsageError("confirmation needs a terminal", detail=f"Try: {again}")
     return ask_yes_no(console, f"llm: {what}?", enter=False)
 

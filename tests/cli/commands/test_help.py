@@ -139,10 +139,34 @@ def test_a_pager_that_is_not_there_is_a_warning(llm, terminal):
     assert run.code == 0 and "the pager no-such-pager cannot be started" in text and "Usage: llm sentiment" in text
 
 
-def test_a_pager_that_is_no_command_is_usage(llm, terminal):
-    """A quote that is not closed."""
-    run, text, _ = on_screen(llm, terminal, env={"PAGER": "less '"})
-    assert run.code == 2 and "PAGER is not a command" in text
+@pytest.mark.parametrize("topic", ["exit-codes", "translation"])
+@pytest.mark.parametrize(
+    ("pager", "why"),
+    [
+        ("false", "failed before it had read the text"),
+        ("exit 3; cat", "failed before it had read the text"),
+        ("no-such-pager | cat >&2; exit 1", None),
+        ('"x', "is no command"),
+        ("less '", "is no command"),
+    ],
+)
+def test_a_pager_that_fails_is_a_warning(llm, terminal, pager, why, topic):
+    """The text is shown anyway, whether it fits into a pipe or not."""
+    run, text, _ = on_screen(llm, terminal, topic, env={"PAGER": pager, "LLMCLI_MARKDOWN": "off"})
+    assert run.code == 0 and help_topics.find_topic(topic).read().split()[-1] in text.split()[-1]
+    assert f"the pager {pager} {why or 'failed'}" in text
+
+
+def test_a_pager_that_read_everything_is_not_repeated(llm, terminal):
+    """Its exit code may mean something else, as that of grep does."""
+    run, text, _ = on_screen(llm, terminal, "translation", env={"PAGER": "grep no-such-word"})
+    assert (run.code, text) == (0, "")
+
+
+def test_the_pager_may_be_a_pipeline(llm, terminal):
+    """As for git and man, a shell runs what has its characters."""
+    _, text, _ = on_screen(llm, terminal, env={"PAGER": 'X=Paged; sed "s/^Usage/$X/" | head -n 1'})
+    assert text.startswith("Paged: llm [OPTIONS] COMMAND") and "\n" not in text
 
 
 @pytest.mark.skipif(shutil.which("less") is None, reason="needs less")

@@ -442,6 +442,7 @@ def test_a_variable_is_read_from_a_file(llm, tmp_path):
         ("@.", 65, "is a directory"),
         ("@binary", 65, "is not text"),
         ("@latin", 65, "is not UTF-8 (byte 1)"),
+        ("@latin", 65, "iconv -f LATIN1 -t UTF-8 latin\n"),
     ],
 )
 def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, said):
@@ -451,6 +452,14 @@ def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, sa
     with contextlib.chdir(tmp_path):
         run = llm("generate", "email", "--var", f"topic={value}")
     assert run.code == code and said in run.err and run.backend is None
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"), [(b"a\xe9", "LATIN1"), ("é".encode("utf-16"), "UTF-16")], ids=["latin", "utf-16"]
+)
+def test_the_conversion_of_standard_input_is_a_pipe(llm, data, encoding):
+    """Without a file, iconv would wait for what is typed."""
+    assert f"... | iconv -f {encoding} -t UTF-8 | llm ..." in llm("summarize", stdin=data).err
 
 
 def test_standard_input_is_read_for_one_variable_only(llm):

@@ -15,11 +15,11 @@ from llmcli.store.session_store import SessionStore, new_session
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 from llmcli.types import Role, Turn
 
-ACTIVE = "\x1b]0;evil\x07\x7f\x84\x85\x9b31m\x9d0;evil\x9c\u061c\u200e\u2028\u2029\u202a\u202e\u2066\u2069"
+ACTIVE = "\x1b]0;evil\x07\x7f\x84\x85\x9b31m\x9d0;evil\x9c\u061c\u200e\u2028\u2029\u202a\u202e\u2066\u2069\U000e0041\U000e007f"
 EVIL = f"a{ACTIVE}é中\u200d𐐷z"
 XML = EVIL.translate(dict.fromkeys((0x1B, 0x07), " "))  # XML has no representation for these, so they are spaces in TMX
 # a terminal's \r\n is not one
-DANGEROUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+DANGEROUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 
 
 @pytest.fixture

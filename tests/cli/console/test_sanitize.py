@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from llmcli.cli.console.sanitize import Sanitizer, single_line, strip_controls
 
-ALPHABET = st.text(alphabet=st.sampled_from("ab\n\t\x1b[]P;?0m1Hz\x07\x9b\x9d\x9c\\\x7f\r\x00\u202e\u2066\u200dé😀/ "))
+ALPHABET = st.text(
+    alphabet=st.sampled_from("ab\n\t\x1b[]P;?0m1Hz\x07\x9b\x9d\x9c\\\x7f\r\x00\u202e\u2066\U000e0041\u200dé😀/ ")
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,8 @@ ALPHABET = st.text(alphabet=st.sampled_from("ab\n\t\x1b[]P;?0m1Hz\x07\x9b\x9d\x9
         ("a\x9d0;title\x9cb", "ab"),
         ("a\x08\x07\x00\x7f\rb", "ab"),
         ("a\u202eb\u2066c", "abc"),
+        ("a\U000e0001b\U000e0041\U000e007fc", "abc"),
+        ("\u0e01\u200b\u0e02 \u0645\u200c\u06cc 👩\u200d💻", "\u0e01\u200b\u0e02 \u0645\u200c\u06cc 👩\u200d💻"),
         ("tab\tand\nnewline", "tab\tand\nnewline"),
         ("👩\u200d👧 na\u00efve", "👩\u200d👧 na\u00efve"),
         ("a\x1b]0;never ended\nb", "a\nb"),

@@ -14,7 +14,7 @@ from llmcli.cli.console import suggestion
 from llmcli.cli.flags import model_options
 from llmcli.cli.input.stdin_lines import stdin_lines
 from llmcli.cli.render.renderer import render_events
-from llmcli.errors import Interrupted, LlmError, PartialError, UsageError
+from llmcli.errors import InputError, Interrupted, LlmError, MissingError, PartialError, UsageError
 from llmcli.tasks.chat import Conversation
 
 if TYPE_CHECKING:
@@ -33,7 +33,17 @@ class ChatLoop:
 
     def run_piped(self) -> int:
         """Answer each line of standard input; returns 0, 3 or the first failure's code."""
-        codes = [self._render_answer(record.text) for record in stdin_lines(self._ctx.console) if record.text.strip()]
+        codes: list[int] = []
+        try:
+            for record in stdin_lines(self._ctx.console):
+                if not record.text.strip():
+                    continue
+                codes.append(self._render_answer(record.text))
+        except (InputError, MissingError) as error:  # the lines before the bad one are answered
+            if all(codes):
+                raise
+            codes.append(error.exit_code)
+            self._ctx.console.write_error(error)
         failed = [code for code in codes if code]
         code = PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
         return code or self._recorder.exit_code
@@ -137,11 +147,14 @@ def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
     from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import create_input
     from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.keys import Keys
     from prompt_toolkit.output.vt100 import Vt100_Output
 
     keys = KeyBindings()
     keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
     keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
+    # the mouse is off, so this is other input, such as a pasted colour, on which prompt_toolkit's own binding fails
+    keys.add(Keys.Vt100MouseEvent)(lambda _: None)
     shown = ctx.console.environment.stdout if ctx.console.stdout_is_terminal else ctx.console.environment.stderr
     return PromptSession(
         multiline=True,

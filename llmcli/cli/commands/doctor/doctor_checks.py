@@ -285,11 +285,14 @@ def _check_directories(ctx: CommandContext) -> Finding:
         "cache": ctx.runtime.paths.cache,
     }
     data = {name: str(path) for name, path in paths.items()}
-    for path in paths.values():
-        existing = _nearest_existing(path)
-        if not _is_writable(existing):
-            advice = "Make it writable, or choose another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
-            return Finding(FindingState.WARNING, f"{existing} cannot be written", advice, data)
+    nearest = dict.fromkeys(_nearest_existing(path) for path in paths.values())
+    refused = [str(each) for each in nearest if not _is_writable(each)]
+    if refused:
+        text = f"{refused[0]} cannot be written"
+        if refused[1:]:
+            text = f"these cannot be written: {', '.join(refused)}"
+        advice = "Make it writable, or choose another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
+        return Finding(FindingState.WARNING, text, advice.replace("it", "them", 1) if refused[1:] else advice, data)
     text = ", ".join(dict.fromkeys(data.values()))
     return Finding(FindingState.OK, text, data=data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,18 @@ def check_pattern(output: str) -> None:
         )
 
 
-def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | None = None) -> list[InputFile]:
+def expand_inputs(
+    names: Sequence[str],
+    suffixes: Iterable[str],
+    output: str | None = None,
+    on_outside_link: Callable[[str], None] = lambda _: None,
+) -> list[InputFile]:
     """Return the documents of ``names``: files, and for directories the files below with one of ``suffixes``.
 
     Skipped below directories: hidden files, links to directories and to documents found anyway, files that are not
-    regular, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
-    documents and for an empty name, and ``UsageError`` for a document named twice.
+    regular, the directory ``output``, which holds translations, and links to what is not in ``names``, since a tree of
+    another person could name any file with them: ``on_outside_link`` gets each of these. Raises ``MissingError`` for a
+    directory without documents and for an empty name, and ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
     if "" in names:
@@ -65,7 +71,14 @@ def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | N
                 )
             )
             continue
-        below = [path for path in _walk_documents(Path(name), output) if path.name.endswith(endings)]
+        below = []
+        for path in _walk_documents(Path(name), output):
+            if not path.name.endswith(endings):
+                continue
+            if path.is_symlink() and not _is_below(path, names):
+                on_outside_link(str(path))
+            else:
+                below.append(path)
         if not below:
             raise MissingError(name, kind="input", detail="it contains no document with a known file extension")
         found += [InputFile(str(path), path.relative_to(name), found_in_directory=True) for path in below]
@@ -162,6 +175,12 @@ def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
         for path in (here / name for name in sorted(files) if not name.startswith(".")):
             if path.is_file():  # a named pipe would block, and a device has no end
                 yield path
+
+
+def _is_below(link: Path, names: Iterable[str]) -> bool:
+    """Return whether the target of a link is one of ``names`` or in one of these directories."""
+    target = Path(os.path.realpath(link))
+    return any(target.is_relative_to(os.path.realpath(name)) for name in names if name != "-")
 
 
 def _is_output_directory(path: Path, output: str | None) -> bool:

@@ -78,7 +78,9 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     targets = [parse_language(name) for name in options.target_languages]
     if options.output is not None:
         output_paths.check_pattern(options.output)
-    items = output_paths.expand_inputs(options.files, suffixes, options.output)
+    items = output_paths.expand_inputs(
+        options.files, suffixes, options.output, lambda link: _report_outside_link(ctx, link)
+    )
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
         return _plan_single(ctx, items, targets[0], options)
     if not options.writes_files:
@@ -86,6 +88,11 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
         pairs = [PlannedTranslation(document, to) for to in targets for document in read]
         return TranslationPlan(pairs, has_derived_names=True)
     return _plan_several(ctx, items, targets, options)
+
+
+def _report_outside_link(ctx: CommandContext, link: str) -> None:
+    if not ctx.console.quiet:
+        ctx.console.write_notice(f"{link} is skipped: it is a link out of the directory; to translate it, name it")
 
 
 def _plan_single(

@@ -126,12 +126,19 @@ def _blocking_path(path: str, wanted: int) -> str:
     return str(last.parent if wanted == os.W_OK and os.access(last, wanted) and not last.is_dir() else last)
 
 
+def _advise_conversion(error: e.NotUtf8) -> str:
+    """Return a command that converts the text and works as it is shown; not for an argument, which is no file."""
+    command = f"iconv -f {error.detail if error.detail.startswith('UTF-') else 'LATIN1'} -t UTF-8"
+    if error.subject == "-":
+        return f"Convert it first, for example: ... | {command} | llm ..."
+    if os.path.lexists(error.subject):
+        return f"Convert it first, for example: {command} {shlex.quote(error.subject)}"
+    return "Convert it first."
+
+
 FILE_DESCRIPTIONS: Descriptions = {
     e.BinaryInput: lambda x: (append_detail(f"{subject_of(x)} is not text", x), "Convert it to text first."),
-    e.NotUtf8: lambda x: (
-        append_detail(f"{subject_of(x)} is not UTF-8 (byte {x.offset})", x),
-        f"Convert it first, for example: iconv -f {x.detail if x.detail.startswith('UTF-') else 'LATIN1'} -t UTF-8",
-    ),
+    e.NotUtf8: lambda x: (append_detail(f"{subject_of(x)} is not UTF-8 (byte {x.offset})", x), _advise_conversion(x)),
     e.IsADirectory: lambda x: (f"{subject_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{subject_of(x) or 'the input'} is empty", ""),
     e.BadDocument: lambda x: (

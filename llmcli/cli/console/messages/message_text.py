@@ -38,7 +38,7 @@ def subject_of(error: e.LlmError) -> str:
 
 def suggest_names(names: tuple[str, ...]) -> str:
     """Return a question about similar names; "" if there are none."""
-    return f"Did you mean {', '.join(names)}?" if names else ""
+    return f"Did you mean {', '.join(dict.fromkeys(names))}?" if names else ""
 
 
 def append_detail(text: str, error: e.LlmError) -> str:

@@ -64,6 +64,13 @@ def test_a_pipe_is_saved_only_when_asked(llm, file):
     assert not file.exists()
 
 
+@pytest.mark.parametrize(("lines", "out", "code"), [(b"ok\nbad \377\n", "ok\n", 3), (b"bad \377\nok\n", "", 65)])
+def test_a_pipe_that_turns_bad_is_partial(llm, lines, out, code):
+    """The exit code tells whether something was answered before the line that is no text."""
+    run = llm("chat", stdin=lines)
+    assert (run.code, run.out) == (code, out) and "standard input is not UTF-8" in run.err
+
+
 def test_a_named_session_goes_on(llm, store):
     """The first command starts it, the second continues it and sends the earlier messages."""
     first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
@@ -532,6 +539,7 @@ def test_rm(llm, work, store):
     mine = stray(work.id)
     prompts = mine.with_name(f"{'a' * 16}-12-{'0' * 32}.state")  # of a prompt file
     prompts.touch()
+    assert "llm sessions rm --yes work --json" in llm("sessions", "rm", "work", "--json").err
     run = llm("sessions", "rm", "work")
     assert run.code == 2 and "llm sessions rm --yes work" in run.err
     assert llm("sessions", "rm", "--yes", "work", "nothing").code == 66 and mine.exists()

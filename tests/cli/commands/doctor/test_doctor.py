@@ -186,6 +186,15 @@ def test_a_directory_that_cannot_be_written_is_a_warning(doctor, tmp_path):
     assert found["directories"]["state"] == "warning"
 
 
+def test_every_directory_that_cannot_be_written_is_named(doctor, tmp_path):
+    """One correction is enough."""
+    files = {variable: tmp_path / variable for variable in ("LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR")}
+    for file in files.values():
+        file.write_text("")
+    _, found = doctor(**{variable: str(file / "below") for variable, file in files.items()})
+    assert all(str(file) in found["directories"]["text"] for file in files.values())
+
+
 def test_secrets_are_not_shown(llm):
     """Of a token, or a password in an address, only its presence is shown."""
     env = {"HF_TOKEN": "hf_0pensesame", "HF_ENDPOINT": "https://me:hunter2@example.org/hub"}

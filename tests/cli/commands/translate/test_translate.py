@@ -146,14 +146,32 @@ def test_braces_in_names(llm, data):
 
 
 def test_links_in_a_directory(llm, data):
-    """A link to another listed document is skipped, any other is a document; a name that is typed twice is refused."""
+    """A link to another listed document is skipped; a name that is typed twice is refused."""
     write("docs/b.md", "hello\n")
-    write("elsewhere.md", "there\n")
-    for name, target in (("a.md", "b.md"), ("c.md", "../elsewhere.md"), ("d.md", "../elsewhere.md")):
+    write("docs/.hidden/e.md", "there\n")
+    for name, target in (("a.md", "b.md"), ("c.md", ".hidden/e.md"), ("d.md", ".hidden/e.md")):
         Path("docs", name).symlink_to(target)
-    assert llm("translate", "--pseudo", "identity", "docs", "-o", "out").code == 0
+    run = llm("translate", "--pseudo", "identity", "docs", "-o", "out")
+    assert (run.code, run.err) == (0, "")
     assert sorted(path.name for path in Path("out").iterdir()) == ["b.md", "c.md"]
     assert llm("translate", "--pseudo", "identity", "docs", "docs/b.md", "-o", "new").code == 2
+
+
+@pytest.mark.parametrize("more", [(), ("elsewhere.md",), ("other",), ("docs/c.md",)])
+def test_links_out_of_a_directory(llm, data, more):
+    """They are skipped with a notice, as grep -r and rsync skip links, unless their target is named too."""
+    write("docs/b.md", "hello\n")
+    write("elsewhere.md", "there\n")
+    write("other/f.md", "there\n")
+    Path("docs/c.md").symlink_to("../elsewhere.md")
+    Path("docs/d.md").symlink_to("../other/f.md")
+    run = llm("translate", "--pseudo", "identity", "docs", *more, "-o", "out")
+    told = [line.split()[1] for line in run.err.splitlines() if "is skipped: it is a link out of the directory" in line]
+    wanted = {("elsewhere.md",): ["docs/d.md"], ("other",): ["docs/c.md"], ("docs/c.md",): ["docs/d.md"]}
+    assert (run.code, told) == (0, wanted.get(more, ["docs/c.md", "docs/d.md"]))
+    named = {"elsewhere.md": "elsewhere.md", "other": "f.md", "docs/c.md": "c.md"}
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(["b.md", *(named[name] for name in more)])
+    assert llm("translate", "--pseudo", "identity", "docs", "-o", "out2", "-q").err == ""
 
 
 def test_an_output_in_its_input(llm, data):
