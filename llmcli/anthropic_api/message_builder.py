@@ -54,9 +54,9 @@ class MessageBuilder:
         if isinstance(event, ReasoningDelta):
             yield from self._add_piece("thinking", event.text)
         elif isinstance(event, TextDelta):
-            yield from self._add_said(self._choice.add_text(event.text))
+            yield from self._add_pieces(self._choice.add_text(event.text))
         elif isinstance(event, Finished):
-            yield from self._add_said(self._choice.add_text("", last=True))
+            yield from self._add_pieces(self._choice.add_text("", last=True))
             yield from self._close_block()
             self._finished, self._usage = event, event.usage
             yield {"type": "message_delta", "delta": self._dump_stop(), "usage": self._dump_usage()}
@@ -76,7 +76,7 @@ class MessageBuilder:
             "usage": self._dump_usage(),
         }
 
-    def _add_said(self, pieces: list[str | ToolCall]) -> Iterator[dict[str, Any]]:
+    def _add_pieces(self, pieces: list[str | ToolCall]) -> Iterator[dict[str, Any]]:
         for piece in pieces:
             if isinstance(piece, ToolCall):
                 yield from self._add_tool_use(piece)

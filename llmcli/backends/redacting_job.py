@@ -75,7 +75,7 @@ class RedactingJob:
             self._open[request.id] = opened
         try:
             self._job.submit(sent.request)
-        except BaseException:  # it will have no events
+        except BaseException:  # no event will remove it; the error goes on to the caller
             with self._lock:
                 del self._open[request.id]
             raise

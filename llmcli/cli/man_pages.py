@@ -159,7 +159,7 @@ def _exit_status(command: command_registry.Command) -> Iterator[str]:
 
 
 def _variables(params: dict[str, Any]) -> Iterator[str]:
-    """Yield the section about the variables that stand for options, if any of ``params`` is such a one."""
+    """Yield the section about environment variables, if one of ``params`` has such a variable."""
     given = [(option.name, mark) for option in shared_options() for mark in option.marks if option.name in params]
     entries = [(params[name], mark.name or name, mark.value) for name, mark in given if isinstance(mark, GivesSetting)]
     if entries:

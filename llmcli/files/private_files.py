@@ -102,7 +102,7 @@ def exists(path: Path) -> bool:
 
 
 def file_mode_in(directory: Path) -> int:
-    """Return the mode for a file that whoever can read ``directory`` may read, and only its user may write.
+    """Return the mode of a file that only the owner may write; the readers of ``directory`` may read it.
 
     Raises ``OSError``.
     """

@@ -60,9 +60,9 @@ class ResponseBuilder:
         if isinstance(event, ReasoningDelta):
             yield from self._add_piece("reasoning", event.text)
         elif isinstance(event, TextDelta):
-            yield from self._add_said(self._choice.add_text(event.text))
+            yield from self._add_pieces(self._choice.add_text(event.text))
         elif isinstance(event, Finished):
-            yield from self._add_said(self._choice.add_text("", last=True))
+            yield from self._add_pieces(self._choice.add_text("", last=True))
             self._finished = event
             self._status = "completed" if event.reason is FinishReason.STOP else "incomplete"
             yield from self._close_item(self._status)
@@ -91,7 +91,7 @@ class ResponseBuilder:
             **self._repeated,
         }
 
-    def _add_said(self, pieces: list[str | ToolCall]) -> Iterator[dict[str, Any]]:
+    def _add_pieces(self, pieces: list[str | ToolCall]) -> Iterator[dict[str, Any]]:
         for piece in pieces:
             if isinstance(piece, ToolCall):
                 yield from self._add_call(piece)

@@ -21,7 +21,7 @@ _KIND = re.compile(r"[a-z][a-z]{1,19}")
 _HOST = re.compile(r"(?:\*\.)?[\w.-]+|\[?[0-9a-fA-F:.]+\]?")
 
 
-class _WayCounter:
+class _MatchPathCounter:
     """Counts the ways in which a pattern can match: a sequence multiplies them, an alternative adds them."""
 
     def __init__(self, pattern: str) -> None:
@@ -100,7 +100,7 @@ def parse_pattern(pattern: Any) -> str:
     except (re.error, OverflowError) as error:
         raise ValueError(f"expected a regular expression ({error})") from None
     try:
-        _WayCounter(pattern).count()
+        _MatchPathCounter(pattern).count()
     except ValueError as error:
         raise ValueError(f"expected a bounded regular expression: {error}") from None
     if compiled.match("") is not None:

@@ -104,7 +104,7 @@ class StopFilter:
             place, self.stop_string = min(places)
             self.stopped, self._held = True, ""
             return text[:place]
-        held = max((_begun_length(text, stop) for stop in self._stop), default=0)
+        held = max((_partial_stop_length(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -114,7 +114,7 @@ class StopFilter:
         return text
 
 
-def _begun_length(text: str, stop: str) -> int:
+def _partial_stop_length(text: str, stop: str) -> int:
     """Return the length of the longest suffix of ``text`` that is a prefix of ``stop``."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

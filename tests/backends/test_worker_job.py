@@ -133,7 +133,7 @@ def test_the_worker_waits_while_the_consumer_is_behind(monkeypatch):
 @pytest.mark.parametrize("priority", list(Priority))
 @pytest.mark.parametrize("heard", [True, False])
 def test_queued_requests_go_to_the_next_worker(priority, heard):
-    """As after SIGTERM: that is no crash, whoever started the worker, and whether it had sent anything yet."""
+    """As after SIGTERM: this is not a crash, with and without a response before it."""
     with make() as job:
         job.submit(request(priority=priority))
         job.close_input()

@@ -153,7 +153,7 @@ def _connect(connecting: Future[httpcore2.NetworkStream], host: str, port: int, 
 
 
 def _close_late(connecting: Future[httpcore2.NetworkStream]) -> None:
-    """Close a connection that nobody waits for any more."""
+    """Close a connection that was established after its request was cancelled."""
     if connecting.exception() is None:
         connecting.result().close()
 

@@ -97,7 +97,7 @@ def test_stop_strings_are_looked_for_here(served):
 
 
 def test_a_server_that_goes_on_after_a_stop_string_is_left(served):
-    """At once, so that it does not generate what nobody reads."""
+    """The client disconnects at once, so that the server stops generating."""
     server, ask = served
 
     def go_on(handler, _body):
