@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def pytest_xdist_auto_num_workers(config):
     """
     whole = config.args == config.getini("testpaths") and not config.option.keyword
     return None if whole and config.option.markexpr.startswith("not real") else 0
+
+
+def pytest_configure():
+    """Keep compiled modules: else each worker and each process of a test compiles all that it imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_collection_finish():

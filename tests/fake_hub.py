@@ -19,8 +19,9 @@ from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
 REPO = "maker/tiny-GGUF"
 QUICK_RETRIES = DownloadRetryPolicy(
-    connect_timeout_s=2, response_timeout_s=2, read_timeout_s=2, max_tries=3, backoff_s=0.001, max_wait_s=1
-)  # for tests
+    connect_timeout_s=30, response_timeout_s=30, read_timeout_s=30, max_tries=3, backoff_s=0.001, max_wait_s=1
+)
+"""Retries hardly wait; the time-outs are longer than any pause of a machine under load."""
 PORTAL_PAGE = b"<html><body>Please log in to the network</body></html>"
 
 
@@ -31,8 +32,8 @@ class Fault:
     ``status`` with ``headers`` instead of the response; ``drop``: the connection ends after this many bytes of the
     file; ``stall``: no bytes come after this many; ``flip``: one bit is wrong; ``portal``: a page instead ("html", or
     "raw" for one with the file's type and length); ``shorter``: a truncated file with this many bytes less than
-    announced; ``longer``: more bytes than announced come, in chunks; ``silent``: no response at all; ``slow``: seconds
-    between blocks of 64 kB.
+    announced; ``longer``: more bytes than announced come, in chunks; ``silent``: no response at all; ``hang_up``: the
+    connection ends without one; ``slow``: seconds between blocks of 64 kB.
     """
 
     status: int = 0
@@ -44,6 +45,7 @@ class Fault:
     shorter: int = 0
     longer: int = 0
     silent: bool = False
+    hang_up: bool = False
     slow: float = 0
     bad_range: bool = False
 
@@ -192,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the error that prevents the response, if there is one."""
         if fault.silent:
             self.hub.over.wait()
+        elif fault.hang_up:
+            self.close_connection = True
         elif fault.status:
             self.answer(fault.status, **fault.headers)
         elif fault.portal:

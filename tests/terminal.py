@@ -50,5 +50,6 @@ class Terminal:
 def ended(child):
     """Wait for the end and return the exit code, negative for a signal."""
     child.expect(pexpect.EOF)
+    child.wait()
     child.close()
     return child.exitstatus if child.signalstatus is None else -child.signalstatus

@@ -213,9 +213,9 @@ def nested(levels):
 )  # fmt: skip
 def test_what_would_overflow_the_stack_or_take_for_ever_is_refused_at_once(schema):
     """Llguidance recurses through references, and makes a state for each remainder."""
-    started = time.monotonic()
+    started = time.process_time()
     assert refusal(schema)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_recursion_is_cut_where_a_schema_is_large():

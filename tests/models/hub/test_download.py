@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -24,7 +25,7 @@ from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy
-from llmcli.models.hub.stalls import TransferStalled
+from llmcli.models.hub.stalls import StallDetector, TransferStalled
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)
@@ -167,11 +168,22 @@ def test_a_stalled_connection_is_resumed(world):
     assert world.blob.read_bytes() == CONTENT
 
 
+@dataclasses.dataclass(frozen=True)
+class SlowTransfers(DownloadRetryPolicy):
+    """The retry policy under which each look at the clock finds that ``step_s`` seconds have passed."""
+
+    step_s: float = 0.0
+
+    def make_stall_detector(self, subject):
+        clock = itertools.count(0.0, self.step_s).__next__
+        return StallDetector(subject, min_bytes_per_s=self.min_bytes_per_s, clock=clock)
+
+
 def test_a_very_slow_server_is_a_stall(world):
     """A server that is too slow for too long ends the download with 75; the next one continues after the bytes."""
-    world.hub.always = Fault(slow=0.02)
-    error = world.fails(TransferStalled, retry_policy=DownloadRetryPolicy(min_bytes_per_s=1e12, stall_window_s=0.1))
-    assert error.exit_code == 75 and error.detail.endswith("bytes a second for 0 seconds")
+    world.hub.always = Fault(slow=0.001)  # in blocks
+    error = world.fails(TransferStalled, retry_policy=SlowTransfers(step_s=25.0, min_bytes_per_s=1e6))
+    assert error.exit_code == 75 and error.detail.endswith("bytes a second for 60 seconds")
     kept = world.partials()[0].stat().st_size
     world.hub.always = Fault()
     world.hub.asked.clear()
@@ -296,8 +308,8 @@ def test_a_moved_branch_changes_nothing(world):
 
 def test_a_slow_server_is_waited_for(world):
     """A slow server that makes progress is waited for, however long it takes."""
-    world.hub.always = Fault(slow=0.02)
-    world.download(retry_policy=DownloadRetryPolicy(read_timeout_s=0.3, max_tries=1))
+    world.hub.always = Fault(slow=0.001)  # in blocks
+    world.download(retry_policy=SlowTransfers(step_s=10.0, max_tries=1))
     assert world.blob.read_bytes() == CONTENT
     assert len(world.ranges()) == 1
 

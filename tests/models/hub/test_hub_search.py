@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
-from fake_hub import QUICK_RETRIES, Fault
+from fake_hub import Fault
 
 from llmcli.errors import MissingError, Offline, TemporaryFailure
+from llmcli.models.hub.hub_client import HubUnreachable
 from llmcli.models.hub.hub_search import FoundRepository
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.types import ItemFailed, Notice, Progress
@@ -117,11 +116,10 @@ def test_a_file_that_cannot_be_loaded_is_skipped(search, stocked):
     assert isinstance(notice, Notice) and found.info.repo == "a/tiny-GGUF"
 
 
-def test_an_unreachable_hub_ends_the_search(make_library, stocked, interrupt):
+def test_an_unreachable_hub_ends_the_search(library, stocked, interrupt):
     """The other repositories would not answer either."""
-    stocked.listing_faults = [Fault(), Fault(), Fault(silent=True)]
-    library = make_library(retry_policy=dataclasses.replace(QUICK_RETRIES, response_timeout_s=0.3))
-    with pytest.raises(TemporaryFailure):
+    stocked.listing_faults = [Fault(), Fault(), Fault(hang_up=True)]
+    with pytest.raises(HubUnreachable):
         list(library.search("tiny", 10, POLICY, interrupt))
     assert stocked.headers_asked() == []
 

@@ -17,8 +17,10 @@ from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, Dead
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 
-MAX_LATENCY_S = 0.5
-"""Most seconds between the cancellation and the end of the request; a busy machine needs more than an idle one."""
+MAX_LATENCY_S = 5.0
+"""Most seconds between the cancellation and the end of the request, on a machine under any load; without cancellation
+the request waits for ``TIMEOUT_S``."""
+TIMEOUT_S = 60.0
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
@@ -70,7 +72,7 @@ def black_hole() -> Iterator[int]:
 
 def request(url: str, call: CancelToken, proxy: Proxy | None = None) -> BaseException | None:
     """Send a request and read its answer; return how it failed."""
-    client = HttpClient(ServerConfig(url, timeout=60), ApiKey(), proxy, headers={})
+    client = HttpClient(ServerConfig(url, timeout=TIMEOUT_S), ApiKey(), proxy, headers={})
     try:
         with client.open_response(call, "POST", "/chat/completions", {}) as answer:
             for _ in answer.iter_blocks():
@@ -92,7 +94,7 @@ def cancel_when(waiting: Callable[[], object], url: str, proxy: Proxy | None = N
     assert thread.is_alive()
     started = time.monotonic()
     call.cancel()
-    thread.join(15)
+    thread.join(TIMEOUT_S)
     assert isinstance(ended[0], Cancelled), ended
     return time.monotonic() - started
 
@@ -109,7 +111,7 @@ def test_while_the_name_is_resolved(monkeypatch):
 
     def resolve(*_args: object) -> list:
         resolving.set()
-        over.wait(10)
+        over.wait(TIMEOUT_S)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -129,7 +131,7 @@ def test_while_the_server_is_silent(scheme, reply):
     server = SilentServer(reply)
     try:
         assert cancel_when(server.is_silent.wait, f"{scheme}://127.0.0.1:{server.port}/v1") < MAX_LATENCY_S
-        assert server.saw_end.wait(2)
+        assert server.saw_end.wait(MAX_LATENCY_S)
     finally:
         server.close()
 
@@ -141,7 +143,7 @@ def test_while_the_proxy_is_silent(reply):
     try:
         proxy = Proxy("127.0.0.1", server.port, "HTTPS_PROXY")
         assert cancel_when(server.is_silent.wait, "https://models.invalid/v1", proxy) < MAX_LATENCY_S
-        assert server.saw_end.wait(2)
+        assert server.saw_end.wait(MAX_LATENCY_S)
     finally:
         server.close()
 
@@ -153,7 +155,7 @@ def test_the_deadline_ends_it_too(scheme):
     try:
         started = time.monotonic()
         failure = request(f"{scheme}://127.0.0.1:{server.port}/v1", CancelToken(started + 0.2))
-        assert isinstance(failure, DeadlineExceeded) and 0.1 < time.monotonic() - started < 0.2 + MAX_LATENCY_S
+        assert isinstance(failure, DeadlineExceeded) and 0.1 < time.monotonic() - started < MAX_LATENCY_S
     finally:
         server.close()
 
