@@ -49,9 +49,7 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
-    command = typer.main.get_command(
-        command_registry.build_app(command_registry.first_word(typed), alone=alone, completing=completing)
-    )
+    command = command_registry.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
     try:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from llmcli import __version__
 from llmcli.cli import command_registry, reference, roff
 from llmcli.cli.commands.help import help_topics
@@ -48,7 +46,7 @@ def _head(name: str, purpose: str) -> Iterator[str]:
 
 
 def _main_page() -> Iterator[str]:
-    parser: Any = typer.main.get_command(command_registry.build_app(""))
+    parser = command_registry.build_parser("")
     yield from _head("llm", parser.help)
     yield from [roff.section("SYNOPSIS"), f"{roff.bold('llm')} [{roff.italic('OPTIONS')}]"]
     yield from [f"{roff.italic('COMMAND')} [{roff.italic('ARGUMENTS')}]..."]

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from llmcli.cli import command_registry
 from llmcli.cli.options import ALL_OPTIONS, GENERAL_OPTIONS
 
@@ -40,8 +38,7 @@ def _join(lines: Iterable[str]) -> str:
 
 def load_parser(name: str) -> Any:
     """Return the parser of one command, as Typer made it."""
-    parser: Any = typer.main.get_command(command_registry.build_app(name))
-    return parser.commands[name]
+    return command_registry.build_parser(name).commands[name]
 
 
 def _index_page() -> Iterator[str]:

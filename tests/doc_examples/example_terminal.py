@@ -54,9 +54,14 @@ def render_screen(seen: str, columns: int) -> str:
     screen = pyte.HistoryScreen(columns, _ROWS, history=10_000, ratio=1.0)
     stream = pyte.Stream(screen)
     stream.feed(seen.replace("\t", _TAB))
-    past = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
-    text = "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip()
+    rows = [*screen.history.top, *(screen.buffer[row] for row in range(_ROWS))]
+    text = "\n".join(_text_of(row) for row in rows).rstrip()
     return text.replace(_TAB, "\t") + "\n" if text else ""
+
+
+def _text_of(row: dict[int, pyte.screens.Char]) -> str:
+    """Return the text of a row, which has an entry for each column that was written, without spaces at its end."""
+    return "".join(row[column].data for column in range(max(row, default=-1) + 1)).rstrip()
 
 
 def normalize(text: str) -> str:

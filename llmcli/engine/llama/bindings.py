@@ -115,6 +115,7 @@ def lib() -> Any:
         return _load_library()
 
 
+@functools.cache
 def version() -> str:
     """Return the version of the binding, "not installed" if it is missing."""
     from importlib import metadata

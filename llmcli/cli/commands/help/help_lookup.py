@@ -8,8 +8,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import typer
-
 from llmcli.cli import command_registry
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.help import help_topics
@@ -24,7 +22,7 @@ def find_help(ctx: CommandContext, words: Sequence[str]) -> str:
     topic = help_topics.find_topic("-".join(words).lower())
     if topic is not None:
         return _show_page(ctx, topic.read())
-    program: Any = typer.main.get_command(command_registry.build_app(words[0] if words else ""))
+    program = command_registry.build_parser(words[0] if words else "")
     parser = program
     for depth, word in enumerate(words):
         commands = getattr(parser, "commands", {})
