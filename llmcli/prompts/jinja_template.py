@@ -97,6 +97,7 @@ def _compile_template(source: str) -> jinja2.Template:
     return _environment().compile_untrusted(source, seconds=_TIMEOUT_S, size=_MAX_EXTRA_CHARS)
 
 
+@functools.lru_cache(maxsize=256)
 def _undeclared_names(source: str) -> frozenset[str]:
     import jinja2
     from jinja2 import meta

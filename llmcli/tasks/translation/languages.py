@@ -7,6 +7,7 @@ distinguish them. Users may add a region or script to any known language ("es-MX
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -220,6 +221,7 @@ def _make_variant(code: str, name: str, script: str | None, region: str | None) 
     return Language("-".join([code, *marks]), f"{name} ({', '.join(marks)})")
 
 
+@functools.lru_cache(maxsize=1024)
 def _fold_name(text: str) -> str:
     """Return ``text`` without case, accents and outer white space."""
     plain = unicodedata.normalize("NFKD", text.strip().casefold())

@@ -49,7 +49,10 @@ class RawServer:
         for _ in range(self._requests_per_connection):
             read = b""
             while b"\r\n\r\n{}" not in read:
-                read += connected.recv(1 << 16)
+                data = connected.recv(1 << 16)
+                if not data:  # the client is gone
+                    return
+                read += data
             for block in itertools.chain(self._blocks, self._endless):
                 connected.sendall(block)
                 self.num_sent += len(block)
