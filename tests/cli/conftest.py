@@ -86,7 +86,7 @@ def person(tiny, tmp_path):
             timeout=20,
             dimensions=(24, 80),
         )
-        child.delaybeforesend, child.ptyproc.delayafterclose = None, 0
+        child.ptyproc.delayafterclose = 0
         children.append(child)
         return child
 

@@ -196,7 +196,7 @@ def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
     """After several responses that stall the download ends, and the bytes are kept."""
     world.hub.always = Fault(stall=100_000)
     error = world.fails(
-        TransferStalled, retry_policy=DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=4)
+        TransferStalled, retry_policy=DownloadRetryPolicy(read_timeout_s=0.25, backoff_s=0.001, max_read_timeouts=4)
     )
     assert error.detail == "the server stopped sending 4 times"
     assert world.partials()[0].read_bytes() == CONTENT[:400_000]
@@ -205,10 +205,10 @@ def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
 
 def test_enough_progress_forgives_stalls(world):
     """A server that stops sometimes, but makes enough progress in between, completes."""
-    world.hub.always = Fault(stall=100_000)
+    world.hub.always = Fault(stall=300_000)
     world.download(
         retry_policy=DownloadRetryPolicy(
-            read_timeout_s=0.05, backoff_s=0.001, max_tries=2, max_read_timeouts=3, timeout_reset_bytes=200_000
+            read_timeout_s=0.25, backoff_s=0.001, max_tries=2, max_read_timeouts=3, timeout_reset_bytes=600_000
         )
     )
     assert world.blob.read_bytes() == CONTENT
@@ -527,7 +527,7 @@ def test_foreign_partials(world):
 def test_one_download(world):
     """Concurrent downloads of the same file make one download."""
     world.hub.storage_faults = [Fault(stall=600_000)]
-    retry_policy = DownloadRetryPolicy(read_timeout_s=1, backoff_s=0.001)
+    retry_policy = DownloadRetryPolicy(read_timeout_s=0.5, backoff_s=0.001)
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(world.download, retry_policy=retry_policy) for _ in range(4)]:
             done.result()

@@ -133,7 +133,7 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     """A server that repeatedly sends a little and stops is 75, and the next pull resumes."""
     monkeypatch.setattr(
         "llmcli.models.hub.hub_client.DownloadRetryPolicy",
-        lambda: DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=3),
+        lambda: DownloadRetryPolicy(read_timeout_s=0.25, backoff_s=0.001, max_read_timeouts=3),
     )
     hub.always = Fault(stall=5_000)
     run = pull()

@@ -112,8 +112,12 @@ def test_counts_are_those_of_usage(client):
 
 
 def test_the_end_of_the_context_is_a_reason_of_its_own(client):
-    """Not that of max_tokens, which allowed more."""
-    assert create(client, max_tokens=100_000, ignore_eos=True).json()["stop_reason"] == "model_context_window_exceeded"
+    """Not that of max_tokens, which allowed more. The prompt leaves room for few tokens."""
+    messages = [{"role": "user", "content": "hello " * 1000}]
+    thousand = client.post("/v1/messages/count_tokens", json={"messages": messages}).json()["input_tokens"]
+    messages[0]["content"] = "hello " * (3900 * 1000 // thousand)
+    answer = create(client, max_tokens=100_000, ignore_eos=True, messages=messages).json()
+    assert answer["stop_reason"] == "model_context_window_exceeded", answer["usage"]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
