@@ -200,7 +200,8 @@ def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
     )
     assert error.detail == "the server stopped sending 4 times"
     assert world.partials()[0].read_bytes() == CONTENT[:400_000]
-    assert len(world.ranges()) == 4
+    # a request that a busy machine answers too late is sent again
+    assert set(world.ranges()) == {None, "bytes=100000-", "bytes=200000-", "bytes=300000-"}
 
 
 def test_enough_progress_forgives_stalls(world):
