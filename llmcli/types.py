@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
+from llmcli.tool_calling import ToolCall, ToolCallEvent
 
 
 class Role(StrEnum):
@@ -21,15 +22,6 @@ class Role(StrEnum):
     USER = "user"
     ASSISTANT = "assistant"
     TOOL = "tool"
-
-
-@frozen
-class ToolCall:
-    """A model's request to call a tool with ``arguments``; ``id`` identifies it in the result."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @frozen
@@ -266,7 +258,7 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestProgress | Finished
+Event = TextDelta | ReasoningDelta | ToolCallEvent | CandidateScores | TokenLogprobs | RequestProgress | Finished
 
 
 @frozen

@@ -18,6 +18,7 @@ from typing import Any
 
 from llmcli import errors
 from llmcli.errors import LlmError
+from llmcli.tool_calling import ToolCall
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -38,7 +39,6 @@ from llmcli.types import (
     TextDelta,
     Timings,
     TokenLogprobs,
-    ToolCall,
     Usage,
 )
 

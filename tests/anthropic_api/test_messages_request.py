@@ -6,7 +6,8 @@ import pytest
 
 from llmcli.anthropic_api.messages_request import parse_count_request, parse_message_request
 from llmcli.openai_api.fields import FieldError
-from llmcli.types import Message, Priority, Role, ToolCall
+from llmcli.tool_calling import ToolCall
+from llmcli.types import Message, Priority, Role
 
 HELLO = [{"role": "user", "content": "hello"}]
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}

@@ -9,7 +9,8 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.redacting_backend import RedactingBackend
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import NOTE, redact_request
-from llmcli.types import CandidateScores, Finished, FinishReason, Message, Request, Role, TextDelta, ToolCall
+from llmcli.tool_calling import ToolCall
+from llmcli.types import CandidateScores, Finished, FinishReason, Message, Request, Role, TextDelta
 
 MAIL, CARD = "jane@example.org", "4111 1111 1111 1111"
 
