@@ -18,7 +18,7 @@ from typing import Any
 
 from llmcli import errors
 from llmcli.errors import LlmError
-from llmcli.tool_calling import ToolCall
+from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -92,7 +92,11 @@ def _dump_message(message: Message) -> list[Any]:
     plain: list[Any] = [message.role.value, message.content]
     if not (message.tool_calls or message.tool_call_id):
         return plain
-    return [*plain, [[call.id, call.name, call.arguments] for call in message.tool_calls], message.tool_call_id]
+    return [*plain, [_dump_call(call) for call in message.tool_calls], message.tool_call_id]
+
+
+def _dump_call(call: ToolCall) -> list[Any]:
+    return [call.id, call.name, call.arguments, *([call.signature] if call.signature else [])]
 
 
 def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: str = "") -> Message:
@@ -159,6 +163,10 @@ def _load_logprobs(value: Sequence[Any]) -> TokenLogprobs:
     return TokenLogprobs(name, token.encode("latin-1"), logprob, tuple((t.encode("latin-1"), lp) for t, lp in top))
 
 
+def _dump_tool_call(event: ToolCallEvent) -> list[Any]:
+    return [event.id, *_dump_call(event.call)]
+
+
 def _dump_progress(event: RequestProgress) -> list[Any]:
     return [event.id, event.phase.value, event.done, event.total, event.ahead]
 
@@ -191,6 +199,7 @@ _EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any]
     ("reasoning", ReasoningDelta, _dump_text, lambda value: ReasoningDelta(*value)),
     ("scores", CandidateScores, _dump_scores, _load_scores),
     ("logprobs", TokenLogprobs, _dump_logprobs, _load_logprobs),
+    ("tool_call", ToolCallEvent, _dump_tool_call, lambda value: ToolCallEvent(value[0], ToolCall(*value[1:]))),
     ("progress", RequestProgress, _dump_progress, _load_progress),
     ("finished", Finished, _dump_finished, _load_finished),
 )
