@@ -12,6 +12,7 @@ from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
+from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -35,7 +36,7 @@ class Reply:
     """The answer to a request.
 
     ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
-    comes, then nothing more until the request is cancelled or its deadline passes.
+    comes, then nothing more until the request is cancelled or its deadline passes. ``calls`` of tools come after the text.
     """
 
     text: str = ""
@@ -43,6 +44,7 @@ class Reply:
     error: Exception | None = None
     reason: FinishReason = FinishReason.STOP
     stalls: bool = False
+    calls: tuple[ToolCall, ...] = ()
 
 
 ScriptedAnswer = str | Reply | Exception | Mapping[str, float]
@@ -219,6 +221,8 @@ class ScriptedJob:
             done += 1
             if request.progress:
                 yield RequestProgress(request.id, Phase.WRITING, done)
+        for call in reply.calls:
+            yield ToolCallEvent(request.id, call)
         while reply.stalls:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason

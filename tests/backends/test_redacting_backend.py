@@ -148,29 +148,10 @@ def test_an_answer_that_failed_is_not_asked_for_again(reason):
     assert finished.unrestored == ("PII_EMAIL_7",)
 
 
-def calling(*answers):
-    """Return a backend whose jobs call a tool with each of these arguments in turn."""
-    left = iter(answers)
-    backend, scripted = redacting("".format)
-    scripted.answer = lambda _: ""
-    opens = scripted.open
-
-    def open_job():
-        job = opens()
-        events = job.__class__.__iter__
-
-        class Calling(job.__class__):
-            def __iter__(self):
-                for event in events(self):
-                    if isinstance(event, Finished):
-                        yield ToolCallEvent(event.id, ToolCall("1", "pay", next(left), "sig"))
-                    yield event
-
-        job.__class__ = Calling
-        return job
-
-    scripted.open = open_job
-    return backend, scripted
+def calling(*arguments):
+    """Return a backend whose answers call a tool with each of these arguments in turn."""
+    left = iter(arguments)
+    return redacting(lambda _: Reply(calls=(ToolCall("1", "pay", next(left), "sig"),)))
 
 
 def test_values_are_restored_in_calls_of_tools():
@@ -224,7 +205,7 @@ def test_what_stays_damaged_is_reported():
     backend, scripted = redacting(lambda _: "to PII_EMAIL_7")
     text, finished = run(backend, user(MAIL, gathered=True))
     assert text == "to PII_EMAIL_7" and finished.unrestored == ("PII_EMAIL_7",) and len(scripted.requests) == 2
-    backend, scripted = redacting(lambda _: "to PII_EMAIL_7", obeys_limits=False)
+    backend, scripted = redacting(lambda _: "to PII_EMAIL_7")
     request = user(MAIL, carries=MAIL)
     assert "PII_EMAIL_7" in run(backend, request)[1].unrestored and len(scripted.requests) == 1
 
