@@ -221,8 +221,7 @@ class ScriptedJob:
             done += 1
             if request.progress:
                 yield RequestProgress(request.id, Phase.WRITING, done)
-        for call in reply.calls:
-            yield ToolCallEvent(request.id, call)
+        yield from (ToolCallEvent(request.id, call) for call in reply.calls)
         while reply.stalls:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
