@@ -7,12 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -27,6 +26,7 @@ from llmcli.types import (
     Score,
     TextDelta,
     Timings,
+    ToolCall,
     Usage,
 )
 
@@ -36,7 +36,7 @@ class Reply:
     """The answer to a request.
 
     ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
-    comes, then nothing more until the request is cancelled or its deadline passes. ``calls`` of tools come after the text.
+    comes, then nothing more until the request is cancelled or its deadline passes. ``calls``: calls of tools.
     """
 
     text: str = ""
@@ -221,12 +221,12 @@ class ScriptedJob:
             done += 1
             if request.progress:
                 yield RequestProgress(request.id, Phase.WRITING, done)
-        yield from (ToolCallEvent(request.id, call) for call in reply.calls)
         while reply.stalls:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
         which = "max_tokens" if reason is FinishReason.LENGTH else None
-        yield self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+        finished = self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+        yield replace(finished, tool_calls=reply.calls)
 
     def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
         """Yield the progress of a request until its prompt is evaluated, if it asks for that."""

@@ -13,7 +13,6 @@ from typing import Any
 from llmcli.anthropic_api.anthropic_error_body import dump_error_event
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.responses import ChoiceBuilder
-from llmcli.tool_calling import ToolCall
 from llmcli.types import (
     Event,
     Finished,
@@ -22,6 +21,7 @@ from llmcli.types import (
     ReasoningDelta,
     RequestProgress,
     TextDelta,
+    ToolCall,
     Usage,
 )
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting, parse_nested
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Role
+from llmcli.types import Message, Role, ToolCall
 
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 _ERROR_PREFIX = "Error: "

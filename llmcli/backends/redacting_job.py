@@ -14,7 +14,6 @@ from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
 from llmcli.redaction.restoration import Restorer, StopFilter
-from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     CandidateScores,
     Event,
@@ -24,6 +23,7 @@ from llmcli.types import (
     Request,
     TextDelta,
     TokenLogprobs,
+    ToolCall,
     Usage,
 )
 
@@ -122,8 +122,6 @@ class RedactingJob:
             pairs = zip(request.candidates, event.scores, strict=True)
             scores = tuple(replace(score, candidate=candidate) for candidate, score in pairs)
             yield CandidateScores(request.id, scores, event.method)
-        elif isinstance(event, ToolCallEvent):
-            yield from self._deliver(opened, ToolCallEvent(request.id, _restore_call(opened.calls, event.call)))
         elif isinstance(event, TokenLogprobs):
             yield from self._deliver(opened, replace(event, id=request.id))
         else:
@@ -155,6 +153,7 @@ class RedactingJob:
         delivered = list(self._deliver(opened, self._until_stop(opened, rest)))
         if not opened.stop.stopped:
             delivered += self._deliver(opened, opened.stop.finish())
+        calls = tuple(_restore_call(opened.calls, call) for call in finished.tool_calls)
         opened.usage += finished.usage
         unrestored = _unrestored(opened, finished)
         ended = finished.reason in {FinishReason.STOP, FinishReason.LENGTH} or opened.stop.stopped
@@ -179,6 +178,7 @@ class RedactingJob:
             limit=limit,
             stop_string=opened.stop.stop_string or finished.stop_string,
             unrestored=tuple(unrestored),
+            tool_calls=calls,
         )
 
     def _ask_again(self, opened: _OpenRequest) -> bool:

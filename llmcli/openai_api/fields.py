@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Role, Sampling
+from llmcli.types import Message, Role, Sampling, ToolCall
 
 OPTIONS_HEADER = "llm-options"
 """The header in which our own server passes engine options (``protocol.dump_options``, as JSON)."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.openai_api.fields import FieldError, Fields, parse_called_function, parse_nested
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Role
+from llmcli.types import Message, Role, ToolCall
 
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM, "developer": Role.SYSTEM}
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text"})

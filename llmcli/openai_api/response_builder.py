@@ -15,8 +15,7 @@ from llmcli.openai_api.error_body import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.responses import ChoiceBuilder
 from llmcli.openai_api.responses_request import ParsedResponseRequest
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, TextDelta
+from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall
 
 _NOT_OFFERED = {
     "background": False,

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from llmcli.openai_api.error_body import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolCallParser
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Event, Finished, ReasoningDelta, TextDelta, TokenLogprobs, Usage
+from llmcli.types import Event, Finished, ReasoningDelta, TextDelta, TokenLogprobs, ToolCall, Usage
 
 _MIN_LOGPROB = -9999.0  # JSON has no infinity
 

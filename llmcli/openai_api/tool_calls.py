@@ -17,7 +17,7 @@ from typing import Any
 
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting
 from llmcli.text_stream import partial_match_length
-from llmcli.tool_calling import ToolCall
+from llmcli.types import ToolCall
 
 MAX_TOOLS = 128
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

@@ -18,7 +18,6 @@ from typing import Any
 
 from llmcli import errors
 from llmcli.errors import LlmError
-from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -39,6 +38,7 @@ from llmcli.types import (
     TextDelta,
     Timings,
     TokenLogprobs,
+    ToolCall,
     Usage,
 )
 
@@ -163,10 +163,6 @@ def _load_logprobs(value: Sequence[Any]) -> TokenLogprobs:
     return TokenLogprobs(name, token.encode("latin-1"), logprob, tuple((t.encode("latin-1"), lp) for t, lp in top))
 
 
-def _dump_tool_call(event: ToolCallEvent) -> list[Any]:
-    return [event.id, *_dump_call(event.call)]
-
-
 def _dump_progress(event: RequestProgress) -> list[Any]:
     return [event.id, event.phase.value, event.done, event.total, event.ahead]
 
@@ -180,6 +176,8 @@ def _dump_finished(event: Finished) -> dict[str, Any]:
     for name in ("usage", "timings"):
         if name in fields:
             fields[name] = dataclasses.asdict(fields[name])
+    if event.tool_calls:
+        fields["tool_calls"] = [_dump_call(call) for call in event.tool_calls]
     if event.error is not None:
         fields["error"] = dump_error(event.error)
     return fields
@@ -189,6 +187,7 @@ def _load_finished(fields: Mapping[str, Any]) -> Finished:
     given = dict(fields, reason=FinishReason(fields["reason"]))
     given["usage"] = Usage(**fields.get("usage", {}))
     given["timings"] = Timings(**fields.get("timings", {}))
+    given["tool_calls"] = tuple(ToolCall(*call) for call in fields.get("tool_calls", ()))
     if fields.get("error") is not None:
         given["error"] = load_error(fields["error"])
     return Finished(**given)
@@ -199,7 +198,6 @@ _EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any]
     ("reasoning", ReasoningDelta, _dump_text, lambda value: ReasoningDelta(*value)),
     ("scores", CandidateScores, _dump_scores, _load_scores),
     ("logprobs", TokenLogprobs, _dump_logprobs, _load_logprobs),
-    ("tool_call", ToolCallEvent, _dump_tool_call, lambda value: ToolCallEvent(value[0], ToolCall(*value[1:]))),
     ("progress", RequestProgress, _dump_progress, _load_progress),
     ("finished", Finished, _dump_finished, _load_finished),
 )

@@ -6,8 +6,7 @@ import pytest
 
 from llmcli.anthropic_api.messages_request import parse_count_request, parse_message_request
 from llmcli.openai_api.fields import FieldError
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Priority, Role
+from llmcli.types import Message, Priority, Role, ToolCall
 
 HELLO = [{"role": "user", "content": "hello"}]
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}

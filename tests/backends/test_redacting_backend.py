@@ -11,7 +11,6 @@ from llmcli.errors import TemporaryFailure
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import NOTE, redact_request
 from llmcli.redaction.restoration import Restorer
-from llmcli.tool_calling import ToolCall, ToolCallEvent
 from llmcli.types import (
     CandidateScores,
     Finished,
@@ -22,6 +21,7 @@ from llmcli.types import (
     RequestProgress,
     Role,
     TextDelta,
+    ToolCall,
 )
 
 MAIL, CARD = "jane@example.org", "4111 1111 1111 1111"
@@ -159,7 +159,7 @@ def test_values_are_restored_in_calls_of_tools():
     arguments = {"to": ["PII_EMAIL_1"], "PII_EMAIL_1": {"note": "ask PII_EMAIL_1!"}, "n": 3, "yes": True}
     backend, _ = calling(arguments)
     events = list(run_requests(backend, [user(f"pay {MAIL}")]))
-    (call,) = [event.call for event in events if isinstance(event, ToolCallEvent)]
+    (call,) = events[-1].tool_calls
     assert call == ToolCall("1", "pay", {"to": [MAIL], MAIL: {"note": f"ask {MAIL}!"}, "n": 3, "yes": True}, "sig")
     assert events[-1].unrestored == ()
 
@@ -168,7 +168,7 @@ def test_a_damaged_call_is_asked_for_again():
     """As an answer in words is; no call of the first attempt is passed on."""
     backend, scripted = calling({"to": "PII_EMAIL_9"}, {"to": "PII_EMAIL_1"})
     events = list(run_requests(backend, [user(f"pay {MAIL}")]))
-    assert [event.call.arguments for event in events if isinstance(event, ToolCallEvent)] == [{"to": MAIL}]
+    assert [call.arguments for call in events[-1].tool_calls] == [{"to": MAIL}]
     assert len(scripted.requests) == 2 and events[-1].unrestored == ()
     backend, _ = calling({"to": "PII_EMAIL_9"}, {"to": "PII_EMAIL_9"})
     assert list(run_requests(backend, [user(f"pay {MAIL}")]))[-1].unrestored == ("PII_EMAIL_9",)

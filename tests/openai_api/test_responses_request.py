@@ -6,8 +6,7 @@ import pytest
 
 from llmcli.openai_api.fields import FieldError, parse_body
 from llmcli.openai_api.responses_request import parse_response_request
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Priority, Role
+from llmcli.types import Message, Priority, Role, ToolCall
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a": 1}', "status": None}

@@ -7,8 +7,7 @@ import pytest
 from llmcli.engine.text.template_tools import to_template_message, tools_as_text
 from llmcli.openai_api.fields import FieldError, Fields
 from llmcli.openai_api.tool_calls import ToolCallParser, parse_tool_choice
-from llmcli.tool_calling import ToolCall
-from llmcli.types import Message, Role
+from llmcli.types import Message, Role, ToolCall
 
 F = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {}}}}}
 G = {"type": "function", "function": {"name": "g"}}

@@ -9,7 +9,6 @@ from typing import Any
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
-from llmcli.tool_calling import ToolCallEvent
 from llmcli.types import (
     Event,
     Finished,
@@ -117,10 +116,10 @@ def _probe_schema(backend: RemoteBackend) -> tuple[bool | None, str]:
 def _probe_tools(backend: RemoteBackend) -> tuple[bool | None, str]:
     request = _request(messages=(Message(Role.USER, f"{_WORD}. Report this word with {_TOOL_NAME}."),), tools=(_TOOL,))
     try:
-        events, _ = _ask(backend, request)
+        _, finished = _ask(backend, request)
     except RemoteError as error:
         return False, error.detail
-    called = any(isinstance(event, ToolCallEvent) for event in events)
+    called = bool(finished.tool_calls)
     return called, "the model called a tool" if called else "the model called no tool"
 
 

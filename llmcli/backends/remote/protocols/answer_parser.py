@@ -15,7 +15,6 @@ from llmcli.backends.remote.transport.server_message import describe_json_error,
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.incomplete_results import AnswerRefused
 from llmcli.text_stream import ReasoningParser, partial_match_length
-from llmcli.tool_calling import ToolCallEvent
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage
 
 DONE_DATA = "[DONE]"
@@ -84,7 +83,7 @@ class AnswerParser(ABC):
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
 
     def finish(self) -> Iterator[Event]:
-        """Yield the text held back, the calls of tools and the end of the answer.
+        """Yield the text held back, and the end of the answer with its calls of tools.
 
         Raises ``TemporaryFailure`` for one that broke off, ``AnswerRefused``, and ``RemoteError`` for an invalid call.
         """
@@ -106,9 +105,15 @@ class AnswerParser(ABC):
             calls = self._calls.finish(cut=cut)
         except InvalidToolCall as error:
             self._fail(str(error), error)
-        yield from (ToolCallEvent(self._request.id, call) for call in calls)
         limit = (self._limit or self._reached_limit()) if cut else None
-        yield Finished(self._request.id, self._finish_reason, self._usage, self.measured_timings(), limit=limit)
+        yield Finished(
+            self._request.id,
+            self._finish_reason,
+            self._usage,
+            self.measured_timings(),
+            limit=limit,
+            tool_calls=tuple(calls),
+        )
 
     def measured_timings(self) -> Timings:
         """Return the times so far; where the server does not count tokens, pieces count instead."""

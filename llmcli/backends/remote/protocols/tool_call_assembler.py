@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from llmcli.tool_calling import ToolCall
+from llmcli.types import ToolCall
 
 
 class InvalidToolCall(ValueError):

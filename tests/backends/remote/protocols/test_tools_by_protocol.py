@@ -10,8 +10,7 @@ from hosted_servers import SERVERS, rechunk, send_blocks
 
 from llmcli.backends.remote.protocols.protocol_registry import find_protocol
 from llmcli.errors import RemoteError, RequestRejected, TemporaryFailure, Unsupported
-from llmcli.tool_calling import ToolCall, ToolCallEvent
-from llmcli.types import FinishReason, Message, Request, Role
+from llmcli.types import FinishReason, Message, Request, Role, ToolCall
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": SCHEMA}}
@@ -35,10 +34,6 @@ def body_of(protocol, **fields):
     """Return the body that is sent."""
     request = Request("a", **({"messages": TURNS, "tools": (WEATHER, CLOCK)} | fields))
     return find_protocol(protocol).build_request(request, "big", frozenset()).body
-
-
-def calls_of(events):
-    return [event.call for event in events if isinstance(event, ToolCallEvent)]
 
 
 def test_tools_are_sent_as_the_protocol_has_them(protocol):
@@ -115,8 +110,8 @@ def test_calls_come_back(serve, protocol, size):
     server, ask = serve(protocol)
     calls = ("weather", '{"city": "Żywiec \\"old\\" 東京", "days": 3}'), ("clock", "{}")
     server.usual = send_blocks(rechunk(server.call_events(*calls), size))
-    text, events, finished = ask(tools=(WEATHER, CLOCK))
-    first, second = calls_of(events)
+    text, _, finished = ask(tools=(WEATHER, CLOCK))
+    first, second = finished.tool_calls
     assert (first.name, first.arguments) == ("weather", {"city": 'Żywiec "old" 東京', "days": 3})
     assert (second.name, second.arguments) == ("clock", {}) and first.id and first.id != second.id
     assert text == "" and finished.reason is FinishReason.STOP and finished.error is None
@@ -129,8 +124,8 @@ def test_a_call_of_an_unknown_tool_is_an_error(serve, protocol):
     """Such a call could not be answered."""
     server, ask = serve(protocol)
     server.usual = send_blocks(server.call_events(("shell", "{}")))
-    _, events, finished = ask(tools=(WEATHER,))
-    assert isinstance(finished.error, RemoteError) and "'shell'" in finished.error.detail and calls_of(events) == []
+    finished = ask(tools=(WEATHER,))[2]
+    assert isinstance(finished.error, RemoteError) and "'shell'" in finished.error.detail and finished.tool_calls == ()
 
 
 @pytest.mark.parametrize("arguments", ['{"city": ', "[1]", '"Rome"', '{"city": NaN}', "[" * 5000])
@@ -139,9 +134,9 @@ def test_arguments_that_are_no_object_are_an_error(serve, protocol, arguments):
     server, ask = serve(protocol)
     arguments = "[1]" if protocol == "gemini" else arguments
     server.usual = send_blocks(server.call_events(("weather", arguments)))
-    _, events, finished = ask(tools=(WEATHER,))
+    finished = ask(tools=(WEATHER,))[2]
     assert isinstance(finished.error, RemoteError) and "arguments" in finished.error.detail
-    assert calls_of(events) == []
+    assert finished.tool_calls == ()
 
 
 def test_a_cut_call_is_left_out(serve, protocol):
@@ -149,8 +144,8 @@ def test_a_cut_call_is_left_out(serve, protocol):
     server, ask = serve(protocol)
     calls = [("clock", "{}"), ("weather", '{"city": "Ro')]
     server.usual = send_blocks(server.call_events(*(calls if protocol != "gemini" else calls[:1]), end="length"))
-    _, events, finished = ask(tools=(WEATHER, CLOCK))
-    assert [call.name for call in calls_of(events)] == ["clock"] and finished.reason is FinishReason.LENGTH
+    finished = ask(tools=(WEATHER, CLOCK))[2]
+    assert [call.name for call in finished.tool_calls] == ["clock"] and finished.reason is FinishReason.LENGTH
 
 
 def test_a_call_that_breaks_off_is_requested_again(serve, protocol):
@@ -159,8 +154,8 @@ def test_a_call_that_breaks_off_is_requested_again(serve, protocol):
     blocks = server.call_events(("weather", '{"city": "Rome"}'), ("weather", '{"city": "Oslo"}'))
     server.script = [send_blocks(blocks[:1], ends=False)]
     server.usual = send_blocks(blocks)
-    _, events, finished = ask(tools=(WEATHER,))
-    assert len(calls_of(events)) == 2 and len(server.chats()) == 2 and finished.error is None
+    finished = ask(tools=(WEATHER,))[2]
+    assert len(finished.tool_calls) == 2 and len(server.chats()) == 2 and finished.error is None
     server.usual = send_blocks(blocks[:1], ends=False)
     assert isinstance(ask(tools=(WEATHER,))[2].error, TemporaryFailure)
 
@@ -177,8 +172,8 @@ def test_calls_that_were_not_asked_for_are_ignored(serve, protocol):
     """Without tools an answer is its text."""
     server, ask = serve(protocol)
     server.usual = send_blocks(server.call_events(("clock", "{}")))
-    _, events, finished = ask()
-    assert calls_of(events) == [] and finished.error is None
+    finished = ask()[2]
+    assert finished.tool_calls == () and finished.error is None
 
 
 @pytest.mark.parametrize("more", [{"schema": SCHEMA}, {"labels": ("a", "b")}, {"candidates": ("a", "b")}])
