@@ -32,7 +32,7 @@ DEFAULT_RETRY_POLICY = RetryPolicy()
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
-_MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.25, 2.0
+_MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.5, 2.0
 """The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for certain."""
 
 T = TypeVar("T")
