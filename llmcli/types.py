@@ -25,11 +25,12 @@ class Role(StrEnum):
 
 @frozen
 class ToolCall:
-    """A model's request to call a tool with ``arguments``; ``id`` identifies it in the result."""
+    """A model's request to call a tool; ``id`` identifies it in the result, ``signature`` goes back to its server."""
 
     id: str
     name: str
     arguments: Mapping[str, Any]
+    signature: str = ""
 
 
 @frozen
@@ -214,6 +215,7 @@ class Finished:
     ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``stop_string`` is the stop
     string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
     The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
+    ``tool_calls``: those that a server reports; models on this machine write them into the text (``ToolCallParser``).
     """
 
     id: str
@@ -225,6 +227,7 @@ class Finished:
     stop_string: str | None = None
     reasoning_tokens: int = 0
     unrestored: tuple[str, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Phase(StrEnum):
@@ -237,14 +240,12 @@ class Phase(StrEnum):
     STARTING = "starting"
     """A worker is being found or started."""
     LOADING = "loading"
-    """The model is being loaded."""
     WAITING = "waiting"
     """The request has made no progress yet."""
     QUEUED = "queued"
     READING = "reading"
     """The prompt is being evaluated."""
     THINKING = "thinking"
-    """The model is generating reasoning."""
     WRITING = "writing"
     STOPPING = "stopping"
     """A worker has been asked to end."""

@@ -62,6 +62,26 @@ class HostedServer(FakeServer):
         events += [{"type": "response.incomplete" if cut else "response.completed", "response": response}]
         return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
 
+    def call_events(self, *calls: tuple[str, str], end: str = "tools") -> list[bytes]:
+        """Return the events of an answer that calls tools, each a name and the text of its arguments.
+
+        ``end``: tools, or length for an answer that was cut.
+        """
+        events = [{"type": "response.created", "response": {"status": "in_progress"}}]
+        for index, (name, arguments) in enumerate(calls):
+            item = {"type": "function_call", "id": f"fc_{index}", "call_id": f"call_{index}", "name": name}
+            events.append(
+                {"type": "response.output_item.added", "output_index": index, "item": item | {"arguments": ""}}
+            )
+            kind = "response.function_call_arguments.delta"
+            events += [{"type": kind, "output_index": index, "delta": piece} for piece in split_tokens(arguments)]
+            if end == "tools":
+                kind = "response.function_call_arguments.done"
+                events.append({"type": kind, "output_index": index, "arguments": arguments})
+                done = {"type": "response.output_item.done", "output_index": index}
+                events.append(done | {"item": item | {"arguments": arguments}})
+        return [*map(_named, events), *self.events("", end="stop" if end == "tools" else end)[-1:]]
+
     def stream_error(self, message: str) -> bytes:
         """Return the event of an overload in a stream."""
         event = {"type": "error", "code": "rate_limit_exceeded", "message": message, "param": None}
@@ -76,6 +96,11 @@ class HostedServer(FakeServer):
             handler.stream_blocks(self.events(said, **how))
 
         return behave
+
+
+def _named(event: dict) -> bytes:
+    """Return the bytes of an event under its type."""
+    return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
 
 class AnthropicServer(HostedServer):
@@ -129,6 +154,17 @@ class AnthropicServer(HostedServer):
             {"type": "message_stop"},
         ]
         return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
+
+    def call_events(self, *calls: tuple[str, str], end: str = "tools") -> list[bytes]:
+        start = {"type": "message_start", "message": {"type": "message", "content": [], "usage": {"input_tokens": 7}}}
+        events = [start]
+        for index, (name, arguments) in enumerate(calls):
+            block = {"type": "tool_use", "id": f"toolu_{index}", "name": name, "input": {}}
+            pieces = ["", *split_tokens(arguments)]
+            events += self._block(index, block, [{"type": "input_json_delta", "partial_json": each} for each in pieces])
+        reason = {"stop_reason": "tool_use" if end == "tools" else "max_tokens"}
+        events += [{"type": "message_delta", "delta": reason, "usage": {"output_tokens": 5}}, {"type": "message_stop"}]
+        return [_named(event) for event in events]
 
     @staticmethod
     def _block(index: int, block: dict, deltas: list[dict]) -> list[dict]:
@@ -193,6 +229,15 @@ class GeminiServer(HostedServer):
         events += [{"candidates": [last], "usageMetadata": usage, "modelVersion": "big"}]
         return [f"data: {json.dumps(event)}\r\n\r\n".encode() for event in events]
 
+    def call_events(self, *calls: tuple[str, str], end: str = "tools") -> list[bytes]:
+        parts = [{"functionCall": {"name": name, "args": json.loads(arguments)}} for name, arguments in calls]
+        parts[0]["thoughtSignature"] = "c2lnbg=="
+        candidates = [{"index": 0, "content": {"role": "model", "parts": [part]}} for part in parts]
+        candidates[-1]["finishReason"] = "STOP" if end == "tools" else "MAX_TOKENS"
+        usage = {"promptTokenCount": PROMPT_TOKENS, "candidatesTokenCount": 5}
+        events = [{"candidates": [candidate], "usageMetadata": usage} for candidate in candidates]
+        return [f"data: {json.dumps(event, ensure_ascii=False)}\r\n\r\n".encode() for event in events]
+
     def stream_error(self, message: str) -> bytes:
         error = {"error": {"code": 503, "message": message, "status": "UNAVAILABLE"}}
         return f"data: {json.dumps(error)}\r\n\r\n".encode()
@@ -220,6 +265,21 @@ class ChatServer(HostedServer):
         }
         chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}, {"choices": [], "usage": usage}]
         return [*(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks), b"data: [DONE]\n\n"]
+
+    def call_events(self, *calls: tuple[str, str], end: str = "tools") -> list[bytes]:
+        deltas = []
+        for index, (name, arguments) in enumerate(calls):
+            first = {"index": index, "id": f"call_{index}", "type": "function"}
+            deltas.append(first | {"function": {"name": name, "arguments": ""}})
+            deltas += [{"index": index, "function": {"arguments": piece}} for piece in split_tokens(arguments)]
+        chunks = [{"choices": [{"index": 0, "delta": {"tool_calls": [delta]}}]} for delta in deltas]
+        reason = "tool_calls" if end == "tools" else "length"
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+        chunks.append({"choices": [], "usage": {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": 5}})
+        return [
+            *(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode() for chunk in chunks),
+            b"data: [DONE]\n\n",
+        ]
 
     def stream_error(self, message: str) -> bytes:
         return f"data: {json.dumps({'error': {'message': message, 'type': 'server_error'}})}\n\n".encode()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from llmcli.errors import ContextOverflow
@@ -26,6 +26,7 @@ from llmcli.types import (
     Score,
     TextDelta,
     Timings,
+    ToolCall,
     Usage,
 )
 
@@ -35,7 +36,7 @@ class Reply:
     """The answer to a request.
 
     ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
-    comes, then nothing more until the request is cancelled or its deadline passes.
+    comes, then nothing more until the request is cancelled or its deadline passes. ``calls``: calls of tools.
     """
 
     text: str = ""
@@ -43,6 +44,7 @@ class Reply:
     error: Exception | None = None
     reason: FinishReason = FinishReason.STOP
     stalls: bool = False
+    calls: tuple[ToolCall, ...] = ()
 
 
 ScriptedAnswer = str | Reply | Exception | Mapping[str, float]
@@ -223,7 +225,8 @@ class ScriptedJob:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
         which = "max_tokens" if reason is FinishReason.LENGTH else None
-        yield self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+        finished = self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+        yield replace(finished, tool_calls=reply.calls)
 
     def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
         """Yield the progress of a request until its prompt is evaluated, if it asks for that."""

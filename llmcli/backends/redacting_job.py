@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,8 @@ from llmcli.types import (
     ReasoningDelta,
     Request,
     TextDelta,
+    TokenLogprobs,
+    ToolCall,
     Usage,
 )
 
@@ -30,14 +33,15 @@ _RETRY_TEMPERATURE = 0.3
 
 @dataclass(slots=True)
 class _OpenRequest:
-    """A running request. ``pieces``: the answer so far if it may be requested again; None if it is streamed."""
+    """A running request. ``held``: its answer so far if it may be requested again; None if it is streamed."""
 
     original: Request
     sent: RedactedRequest
     restorer: Restorer
     reasoning: Restorer
+    calls: Restorer
     stop: StopFilter
-    pieces: list[str] | None
+    held: list[Event] | None
     attempt: int = 1
     usage: Usage = field(default_factory=Usage)
 
@@ -45,9 +49,10 @@ class _OpenRequest:
 class RedactingJob:
     """A job (see ``backends.base``) on ``job``.
 
-    An answer that is not streamed and has damaged placeholders is requested once more. What is damaged or missing then
-    is listed in ``Finished.unrestored``. A request whose answer must carry placeholders (``Request.carries``) is not
-    repeated here, since its task does that and tells the model why.
+    The answer to a request with placeholders is not streamed: it is delivered when it is complete, and requested once
+    more if placeholders in it are damaged. What is damaged or missing then is listed in ``Finished.unrestored``. Reasoning
+    and progress arrive as they are. A request whose answer must carry placeholders (``Request.carries``) is streamed and
+    not repeated here, since its task does that and tells the model why.
     """
 
     def __init__(self, job: Job, redactor: Redactor) -> None:
@@ -108,7 +113,7 @@ class RedactingJob:
         request = opened.original
         if isinstance(event, TextDelta):
             restored = opened.restorer.feed(event.text) if opened.sent.used else event.text
-            yield from self._deliver(opened, restored)
+            yield from self._deliver(opened, self._until_stop(opened, restored))
         elif isinstance(event, ReasoningDelta):
             text = opened.reasoning.feed(event.text)
             if text:
@@ -117,35 +122,42 @@ class RedactingJob:
             pairs = zip(request.candidates, event.scores, strict=True)
             scores = tuple(replace(score, candidate=candidate) for candidate, score in pairs)
             yield CandidateScores(request.id, scores, event.method)
+        elif isinstance(event, TokenLogprobs):
+            yield from self._deliver(opened, replace(event, id=request.id))
         else:
             yield replace(event, id=request.id)
 
-    def _deliver(self, opened: _OpenRequest, text: str) -> Iterator[Event]:
-        """Yield restored text up to a stop string, or keep it if the answer may be requested again."""
+    def _until_stop(self, opened: _OpenRequest, text: str) -> str:
+        """Return restored text up to a stop string."""
         if opened.sent.stop and not opened.stop.stopped:
             text = opened.stop.feed(text)
             if opened.stop.stopped:
                 self._job.cancel(opened.sent.request.id)
-        elif opened.stop.stopped:
+            return text
+        return "" if opened.stop.stopped else text
+
+    def _deliver(self, opened: _OpenRequest, piece: str | Event) -> Iterator[Event]:
+        """Yield a piece of the answer, or keep it if the answer may be requested again."""
+        if piece == "":
             return
-        if opened.pieces is not None:
-            opened.pieces.append(text)
-        elif text:
-            yield TextDelta(opened.original.id, text)
+        event = TextDelta(opened.original.id, piece) if isinstance(piece, str) else piece
+        if opened.held is None:
+            yield event
+        else:
+            opened.held.append(event)
 
     def _finish(self, opened: _OpenRequest, finished: Finished) -> Iterator[Event]:
         """Yield the rest of the answer and its end, or request it again."""
         request, was_stopped = opened.original, opened.stop.stopped
         rest = opened.restorer.finish(cut=finished.reason is not FinishReason.STOP)
-        delivered = list(self._deliver(opened, rest))
+        delivered = list(self._deliver(opened, self._until_stop(opened, rest)))
         if not opened.stop.stopped:
-            tail = opened.stop.finish()
-            delivered += [TextDelta(request.id, tail)] if tail and opened.pieces is None else []
-            if opened.pieces is not None:
-                opened.pieces.append(tail)
+            delivered += self._deliver(opened, opened.stop.finish())
+        calls = tuple(_restore_call(opened.calls, call) for call in finished.tool_calls)
         opened.usage += finished.usage
         unrestored = _unrestored(opened, finished)
-        if unrestored and opened.pieces is not None and opened.attempt == 1 and self._ask_again(opened):
+        ended = finished.reason in {FinishReason.STOP, FinishReason.LENGTH} or opened.stop.stopped
+        if unrestored and ended and opened.held is not None and opened.attempt == 1 and self._ask_again(opened):
             return
         with self._lock:
             del self._open[request.id]
@@ -153,9 +165,7 @@ class RedactingJob:
         if reasoning:
             yield ReasoningDelta(request.id, reasoning)
         yield from delivered
-        text = "".join(opened.pieces or ())
-        if text:
-            yield TextDelta(request.id, text)
+        yield from _join_text(opened.held or ())
         reason = finished.reason
         if opened.stop.stopped and (was_stopped or reason is FinishReason.LENGTH) and reason is not FinishReason.ERROR:
             reason = FinishReason.STOP
@@ -168,6 +178,7 @@ class RedactingJob:
             limit=limit,
             stop_string=opened.stop.stop_string or finished.stop_string,
             unrestored=tuple(unrestored),
+            tool_calls=calls,
         )
 
     def _ask_again(self, opened: _OpenRequest) -> bool:
@@ -193,29 +204,42 @@ class RedactingJob:
     def _close_when_done(self) -> None:
         """Close the input of the inner job once no request can be repeated."""
         with self._lock:
-            waiting = any(opened.pieces is not None and opened.attempt == 1 for opened in self._open.values())
+            waiting = any(opened.held is not None and opened.attempt == 1 for opened in self._open.values())
             done = self._closed and not waiting
         if done:
             self._job.close_input()
 
 
 def _open_request(request: Request, sent: RedactedRequest) -> _OpenRequest:
-    is_structured = request.schema is not None or bool(request.labels)
-    may_repeat = bool(sent.used) and not request.carries and (request.gathered or is_structured)
+    may_repeat = bool(sent.used) and not request.carries and not request.candidates
     return _OpenRequest(
         request,
         sent,
         Restorer(sent.used, in_json=request.schema is not None),
+        Restorer(sent.used),
         Restorer(sent.used),
         StopFilter(sent.stop),
         [] if may_repeat else None,
     )
 
 
+def _restore_call(restorer: Restorer, call: ToolCall) -> ToolCall:
+    return replace(call, name=restorer.restore_json(call.name), arguments=restorer.restore_json(call.arguments))
+
+
+def _join_text(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield events, adjacent pieces of text as one."""
+    for is_text, group in itertools.groupby(events, key=lambda event: isinstance(event, TextDelta)):
+        if is_text:
+            pieces = [event for event in group if isinstance(event, TextDelta)]
+            yield TextDelta(pieces[0].id, "".join(piece.text for piece in pieces))
+        else:
+            yield from group
+
+
 def _unrestored(opened: _OpenRequest, finished: Finished) -> Sequence[str]:
     """Return the damaged placeholders, and those that the answer must carry but lacks."""
-    if finished.reason is not FinishReason.STOP:
-        return opened.restorer.damaged
+    damaged = [*opened.restorer.damaged, *opened.calls.damaged]
     missing = opened.sent.carried - opened.restorer.restored
     lost = [opened.sent.used.by_number[number].text for number in missing]
-    return list(dict.fromkeys([*opened.restorer.damaged, *lost]))
+    return list(dict.fromkeys([*damaged, *(lost if finished.reason is FinishReason.STOP else ())]))

@@ -42,17 +42,21 @@ def remove_empty_lines(text: str) -> str:
 class LineNormalizer:
     """Cleans parts of a translation, one after the other, so that they have no line ends if their source has none.
 
-    Nor more empty lines than the source: extra ones become line ends.
+    Nor more empty lines than the source: extra ones become line ends. The line ends are those of the source.
     """
 
     def __init__(self, source: str) -> None:
-        ends = [match.group().count("\n") for match in _EMPTY_LINES.finditer(source.replace("\r\n", "\n"))]
+        ends = [
+            match.group().count("\n")
+            for match in _EMPTY_LINES.finditer(source.replace("\r\n", "\n").replace("\r", "\n"))
+        ]
+        self._newline = detect_newline(source)
         self._has_newlines = bool(ends)
         self._empty_lines_left = sum(count > 1 for count in ends)
 
     def __call__(self, text: str) -> str:
         """Return the next part, cleaned."""
-        return _EMPTY_LINES.sub(self._replace_line_end, clean_translation(text))
+        return _EMPTY_LINES.sub(self._replace_line_end, clean_translation(text)).replace("\n", self._newline)
 
     def _replace_line_end(self, match: re.Match[str]) -> str:
         if not self._has_newlines:

@@ -17,6 +17,8 @@ NOTE = (
 """Added to the system message, if there is one, of a request with placeholders."""
 _SYNTAX_KEYS = frozenset({"$ref", "$schema", "$id", "$anchor", "pattern", "format", "type", "contentEncoding"})
 """Keys of a JSON schema whose values are syntax, not text."""
+_VALUE_KEYS = frozenset({"const", "default", "enum", "example", "examples"})
+"""Keys of a JSON schema whose values are data, numbers included."""
 _Change = Callable[[str], str]
 
 
@@ -70,6 +72,7 @@ def _texts(request: Request) -> Iterator[str]:
     for message in request.messages:
         yield message.content
         for call in message.tool_calls:
+            yield call.name
             yield from _strings(call.arguments)
     if request.prompt is not None:
         yield request.prompt
@@ -94,14 +97,20 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _redact_message(message: Message, change: _Change) -> Message:
-    calls = tuple(replace(call, arguments=redact_json(call.arguments, change)) for call in message.tool_calls)
+    calls = tuple(
+        replace(call, name=change(call.name), arguments=redact_json(call.arguments, change))
+        for call in message.tool_calls
+    )
     return replace(message, content=change(message.content), tool_calls=calls)
 
 
 def redact_json(value: Any, change: _Change) -> Any:
-    """Apply ``change`` to all strings of a JSON value, including keys."""
+    """Apply ``change`` to all strings of a JSON value, including keys, and to numbers, which it replaces with numbers."""
     if isinstance(value, str):
         return change(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        text = change(f"[{value}]")[1:-1]  # an array, so that the number is found to stand without quotes
+        return value if text == str(value) else int(text) if text.isdigit() else text
     if isinstance(value, Mapping):
         return {change(key): redact_json(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -113,8 +122,9 @@ def _redact_schema(schema: Any, change: _Change) -> Any:
     """Apply ``change`` to all strings of a schema or a tool that are not syntax."""
     if isinstance(schema, Mapping):
         return {
-            change(key): inner if key in _SYNTAX_KEYS and isinstance(inner, str) else _redact_schema(inner, change)
+            change(key): inner if key in _SYNTAX_KEYS and isinstance(inner, str) else redact(inner, change)
             for key, inner in schema.items()
+            for redact in (redact_json if key in _VALUE_KEYS else _redact_schema,)
         }
     if isinstance(schema, list | tuple):
         return [_redact_schema(inner, change) for inner in schema]

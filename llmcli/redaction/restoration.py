@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmcli.redaction.placeholders import PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import UsedPlaceholders
@@ -49,6 +50,18 @@ class Restorer:
         self._cut = cut
         text, self._held = self._held, ""
         return self._restore(text)
+
+    def restore_json(self, value: Any) -> Any:
+        """Return a JSON value that is complete, with the values restored in its strings, keys and numbers."""
+        if isinstance(value, str):
+            return self._restore(value)
+        if isinstance(value, Mapping):
+            return {self._restore(key): self.restore_json(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.restore_json(inner) for inner in value]
+        if isinstance(value, int) and str(value) in self._used.by_digits:
+            return int(self._restore(str(value)))
+        return value
 
     def _restore(self, text: str) -> str:
         return self._pattern.sub(self._replacement, text)

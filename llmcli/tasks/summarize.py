@@ -183,10 +183,9 @@ class _SummaryJob:
         plan, stage, text = self._plan, self._stage, self._source.text
         limit = of_part = plan.options.max_tokens or plan.max_tokens(stage, plan.words)
         room = self._context_budget(limit, parts=1)
-        (size,) = room.count_tokens([text])
         pieces = [text]
-        if not room.fits_tokens(size):
-            self._check_shrinking(room, size)
+        if not room.fits(text):
+            self._check_shrinking(room)
             of_part = max(1, min(plan.max_tokens(stage, plan.part_words(2)), plan.context // 4) >> self._stalls)
             pieces = self._context_budget(of_part, parts=2).split_to_fit(text)
         placed = self._source.locate_pieces(pieces)
@@ -215,11 +214,11 @@ class _SummaryJob:
             subject=self.name,
         )
 
-    def _check_shrinking(self, room: ContextBudget, size: int) -> None:
+    def _check_shrinking(self, room: ContextBudget) -> None:
         if self._previous_chars is not None and len(self._source.text) > MAX_SHRINK_SHARE * self._previous_chars:
             self._stalls += 1
             if self._stalls > MAX_STALLS:
-                raise room.overflow_error(size)
+                raise room.overflow_error(room.count_tokens([self._source.text])[0])
 
     def _report_bad_part(self, part: SummaryPart) -> Iterator[Notice]:
         """Record a part whose last attempt is empty or cut as well."""

@@ -92,7 +92,11 @@ def _dump_message(message: Message) -> list[Any]:
     plain: list[Any] = [message.role.value, message.content]
     if not (message.tool_calls or message.tool_call_id):
         return plain
-    return [*plain, [[call.id, call.name, call.arguments] for call in message.tool_calls], message.tool_call_id]
+    return [*plain, [_dump_call(call) for call in message.tool_calls], message.tool_call_id]
+
+
+def _dump_call(call: ToolCall) -> list[Any]:
+    return [call.id, call.name, call.arguments, *([call.signature] if call.signature else [])]
 
 
 def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: str = "") -> Message:
@@ -172,6 +176,8 @@ def _dump_finished(event: Finished) -> dict[str, Any]:
     for name in ("usage", "timings"):
         if name in fields:
             fields[name] = dataclasses.asdict(fields[name])
+    if event.tool_calls:
+        fields["tool_calls"] = [_dump_call(call) for call in event.tool_calls]
     if event.error is not None:
         fields["error"] = dump_error(event.error)
     return fields
@@ -181,6 +187,7 @@ def _load_finished(fields: Mapping[str, Any]) -> Finished:
     given = dict(fields, reason=FinishReason(fields["reason"]))
     given["usage"] = Usage(**fields.get("usage", {}))
     given["timings"] = Timings(**fields.get("timings", {}))
+    given["tool_calls"] = tuple(ToolCall(*call) for call in fields.get("tool_calls", ()))
     if fields.get("error") is not None:
         given["error"] = load_error(fields["error"])
     return Finished(**given)

@@ -7,9 +7,22 @@ from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.redacting_backend import RedactingBackend
+from llmcli.errors import TemporaryFailure
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import NOTE, redact_request
-from llmcli.types import CandidateScores, Finished, FinishReason, Message, Request, Role, TextDelta, ToolCall
+from llmcli.redaction.restoration import Restorer
+from llmcli.types import (
+    CandidateScores,
+    Finished,
+    FinishReason,
+    Message,
+    ReasoningDelta,
+    Request,
+    RequestProgress,
+    Role,
+    TextDelta,
+    ToolCall,
+)
 
 MAIL, CARD = "jane@example.org", "4111 1111 1111 1111"
 
@@ -104,9 +117,9 @@ def test_a_label_and_json_come_back_as_they_were():
     assert run(backend, user(secret, schema={"type": "object"}))[0] == '{"a": "secret: `x\\"y1z`"}'
 
 
-@pytest.mark.parametrize("how", [{"gathered": True}, {"schema": {"type": "object"}}, {"labels": ("PII", "no")}])
+@pytest.mark.parametrize("how", [{}, {"gathered": True}, {"schema": {"type": "object"}}, {"labels": ("PII", "no")}])
 def test_a_damaged_answer_is_asked_for_again(how):
-    """Once, and only where nothing of it was shown; its usage is that of both."""
+    """Once; nothing of it was shown before. Its usage is that of both."""
     answers = iter(["to PII_EMAIL_7", "to PII_EMAIL_1"])
     backend, scripted = redacting(lambda _: next(answers))
     text, finished = run(backend, user(MAIL, **how))
@@ -115,13 +128,86 @@ def test_a_damaged_answer_is_asked_for_again(how):
     assert scripted.requests[1].sampling.temperature > 0
 
 
+def test_an_answer_with_placeholders_is_shown_when_they_are_checked():
+    """In one piece after its end; progress and reasoning come at once. Without placeholders an answer is streamed."""
+    backend, _ = redacting(lambda request: Reply(f"so {last_message(request)} it is", reasoning="let me see"))
+    kinds = [type(event) for event in run_requests(backend, [user(MAIL, progress=True, reasoning=True)])]
+    assert kinds.count(TextDelta) == 1 and kinds[-2:] == [TextDelta, Finished]
+    assert kinds.count(RequestProgress) > 2 and kinds.count(ReasoningDelta) > 1
+    kinds = [type(event) for event in run_requests(backend, [user("nothing private")])]
+    assert kinds.count(TextDelta) > 2
+
+
+@pytest.mark.parametrize("reason", [FinishReason.ERROR, FinishReason.TIMEOUT, FinishReason.CANCELLED])
+def test_an_answer_that_failed_is_not_asked_for_again(reason):
+    """Its text so far is delivered, and the damage reported."""
+    error = TemporaryFailure("there") if reason is FinishReason.ERROR else None
+    backend, scripted = redacting(lambda _: Reply("to PII_EMAIL_7 and", reason=reason, error=error))
+    text, finished = run(backend, user(MAIL))
+    assert text == "to PII_EMAIL_7 and" and finished.reason is reason and len(scripted.requests) == 1
+    assert finished.unrestored == ("PII_EMAIL_7",)
+
+
+def calling(*arguments):
+    """Return a backend whose answers call a tool with each of these arguments in turn."""
+    left = iter(arguments)
+    return redacting(lambda _: Reply(calls=(ToolCall("1", "pay", next(left), "sig"),)))
+
+
+def test_values_are_restored_in_calls_of_tools():
+    """In strings, keys and numbers, so that the arguments stay JSON; the signature stays."""
+    arguments = {"to": ["PII_EMAIL_1"], "PII_EMAIL_1": {"note": "ask PII_EMAIL_1!"}, "n": 3, "yes": True}
+    backend, _ = calling(arguments)
+    events = list(run_requests(backend, [user(f"pay {MAIL}")]))
+    (call,) = events[-1].tool_calls
+    assert call == ToolCall("1", "pay", {"to": [MAIL], MAIL: {"note": f"ask {MAIL}!"}, "n": 3, "yes": True}, "sig")
+    assert events[-1].unrestored == ()
+
+
+def test_a_damaged_call_is_asked_for_again():
+    """As an answer in words is; no call of the first attempt is passed on."""
+    backend, scripted = calling({"to": "PII_EMAIL_9"}, {"to": "PII_EMAIL_1"})
+    events = list(run_requests(backend, [user(f"pay {MAIL}")]))
+    assert [call.arguments for call in events[-1].tool_calls] == [{"to": MAIL}]
+    assert len(scripted.requests) == 2 and events[-1].unrestored == ()
+    backend, _ = calling({"to": "PII_EMAIL_9"}, {"to": "PII_EMAIL_9"})
+    assert list(run_requests(backend, [user(f"pay {MAIL}")]))[-1].unrestored == ("PII_EMAIL_9",)
+
+
+def test_numbers_in_calls_are_replaced_by_numbers():
+    """A card number is private with and without quotes, in arguments and in the values of a schema."""
+    card = 4111111111111111
+    call = ToolCall("1", "pay", {"card": card, "times": 2, "rate": 0.5, "ok": True})
+    messages = (Message(Role.ASSISTANT, "", (call,)), Message(Role.TOOL, f"paid {card}", tool_call_id="1"))
+    tool = {"type": "function", "function": {"name": "pay", "parameters": {"enum": [card], "maxLength": 3}}}
+    redacted = redact_request(Redactor(), Request("r", messages, tools=(tool,)))
+    assert str(card) not in repr(redacted.request)
+    sent = redacted.request.messages[0].tool_calls[0].arguments
+    assert isinstance(sent["card"], int) and (sent["times"], sent["rate"], sent["ok"]) == (2, 0.5, True)
+    (number,) = redacted.request.tools[0]["function"]["parameters"]["enum"]
+    assert isinstance(number, int) and number != card
+    restorer = Restorer(redacted.used)
+    assert restorer.restore_json(dict(sent)) == dict(call.arguments) and restorer.damaged == []
+
+
+def test_the_name_of_a_tool_is_redacted_everywhere():
+    """In the list of tools, in calls, and back."""
+    tool = {"type": "function", "function": {"name": "Falcon-status", "parameters": {}}}
+    call = Message(Role.ASSISTANT, "", (ToolCall("1", "Falcon-status", {}),))
+    redacted = redact_request(Redactor(words={"project": ["Falcon"]}), Request("r", (call,), tools=(tool,)))
+    name = redacted.request.messages[0].tool_calls[0].name
+    assert name == redacted.request.tools[0]["function"]["name"] == "PII_PROJECT_1-status"
+    assert Restorer(redacted.used).restore_json(name) == "Falcon-status"
+
+
 def test_what_stays_damaged_is_reported():
     """The last answer is delivered as it is."""
     backend, scripted = redacting(lambda _: "to PII_EMAIL_7")
     text, finished = run(backend, user(MAIL, gathered=True))
     assert text == "to PII_EMAIL_7" and finished.unrestored == ("PII_EMAIL_7",) and len(scripted.requests) == 2
     backend, scripted = redacting(lambda _: "to PII_EMAIL_7")
-    assert run(backend, user(MAIL))[1].unrestored == ("PII_EMAIL_7",) and len(scripted.requests) == 1
+    request = user(MAIL, carries=MAIL)
+    assert "PII_EMAIL_7" in run(backend, request)[1].unrestored and len(scripted.requests) == 1
 
 
 def test_values_that_an_answer_must_carry_are_missed():

@@ -34,3 +34,10 @@ def test_a_translation_has_no_more_line_ends_than_its_source():
     assert LineNormalizer("one")("a\nb") == "a b"
     normalize = LineNormalizer("one\n\ntwo\nthree")
     assert normalize("a\n\nb") + normalize("\n\nc\nd") == "a\n\nb\nc\nd"
+
+
+def test_line_ends_of_a_translation_are_those_of_its_source():
+    """CRLF in a value means something to the program that shows it."""
+    assert LineNormalizer("one\r\ntwo")("a\nb\n\nc") == "a\r\nb\r\nc"
+    assert LineNormalizer("one\r\n\r\ntwo")("a\r\n\r\nb") == "a\r\n\r\nb"
+    assert LineNormalizer("one\rtwo")("a\nb") == "a\rb" and LineNormalizer("one\ntwo")("a\r\nb") == "a\nb"

@@ -31,6 +31,7 @@ from llmcli.types import (
     TextDelta,
     Timings,
     TokenLogprobs,
+    ToolCall,
     Usage,
 )
 from llmcli.worker import protocol
@@ -91,6 +92,7 @@ def test_a_deadline_is_sent_in_seconds_from_now():
         RequestProgress("a", Phase.QUEUED, 0, 700, 3),
         RequestProgress("a", Phase.WRITING, 12),
         Finished("a", FinishReason.STOP),
+        Finished("a", FinishReason.STOP, tool_calls=(ToolCall("1", "f", {"x": [1]}), ToolCall("2", "g", {}, "sig"))),
         Finished("a", FinishReason.LENGTH, Usage(1, 2, 3), Timings(0.1, 0.2, 3.0), None, "context"),
     ],
 )

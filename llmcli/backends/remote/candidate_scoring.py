@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.protocols.openai_chat import parse_usage
-from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, plain_messages
+from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
+from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.error_mapping import BadRequest
@@ -69,7 +69,7 @@ class CandidateScorer:
     def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         fields = {
             "model": self._model,
-            "messages": plain_messages(request.messages),
+            "messages": dump_messages(request.messages),
             "candidates": list(request.candidates),
         }
         answer = self._chat_client.post_json(call, "/score", fields, model=self._model)

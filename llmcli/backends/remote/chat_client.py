@@ -70,9 +70,13 @@ class ChatClient:
         """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
         return self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
 
-    def post_json(self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str) -> Any:
+    def post_json(
+        self, call: CancelToken, path: str, body: Mapping[str, Any], *, model: str, root: bool = False
+    ) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
-        return self._retrier.run(call, lambda: self.http_client.request_json(call, "POST", path, body, model=model))
+        return self._retrier.run(
+            call, lambda: self.http_client.request_json(call, "POST", path, body, root=root, model=model)
+        )
 
     def stream_events(
         self,
@@ -193,18 +197,28 @@ class ChatClient:
             size += len(block)
             if size > chunks * _MAX_CHUNK_BYTES:
                 raise RemoteError(self.server.label, detail=f"its answer does not end ({size:,} bytes so far)")
-            try:
-                for data in stream.feed(block):
-                    for event in reader.parse_data(data):
-                        heard = time.monotonic()
-                        put(event)
-                    if reader.is_done:
-                        if not reader.stopped_early:
-                            answer.drain_end()
-                        return
-            except EventTooLong as error:
-                raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
-            except UnicodeDecodeError as error:
-                raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
+            known = reader.num_characters
+            self._parse_block(stream, block, reader, put)
+            if reader.is_done:
+                if not reader.stopped_early:
+                    answer.drain_end()
+                return
+            if reader.num_characters > known:
+                heard = time.monotonic()
             if time.monotonic() - heard > self.server.timeout:
                 raise TemporaryFailure(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")
+
+    def _parse_block(
+        self, stream: EventStream, block: bytes, reader: AnswerParser, put: Callable[[Event], None]
+    ) -> None:
+        """Pass on the events that are complete with ``block``."""
+        try:
+            for data in stream.feed(block):
+                for event in reader.parse_data(data):
+                    put(event)
+                if reader.is_done:
+                    return
+        except EventTooLong as error:
+            raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
+        except UnicodeDecodeError as error:
+            raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error

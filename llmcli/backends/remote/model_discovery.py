@@ -7,12 +7,9 @@ from dataclasses import replace
 
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.openai_chat import parse_context
-from llmcli.backends.remote.protocols.wire_protocol import ServerModel, WireProtocol
+from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLAMA_CPP, ServerModel, WireProtocol
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import LlmError, RequestRejected, TemporaryFailure, UsageError
-
-OWNER_LLMCLI, OWNER_LLAMA_CPP, OWNER_OLLAMA = "llmcli", "llamacpp", "library"
-"""The owner that these servers report for their models."""
 
 
 def query_model(client: ChatClient, protocol: WireProtocol, call: CancelToken, requested: str | None) -> ServerModel:

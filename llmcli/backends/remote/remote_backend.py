@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.model_discovery import OWNER_LLMCLI, OWNER_OLLAMA, query_model
+from llmcli.backends.remote.model_discovery import query_model
 from llmcli.backends.remote.protocols.protocol_registry import find_protocol
-from llmcli.backends.remote.protocols.wire_protocol import ServerModel, plain_messages
+from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLMCLI, OWNER_OLLAMA, ServerModel
 from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
+from llmcli.backends.remote.token_counting import TokenCounter
 from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
@@ -31,7 +32,8 @@ DEFAULT_RETRY_POLICY = RetryPolicy()
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
-_COUNT_ABOVE_CONTEXT_SHARE = 4
+_MIN_COUNTED_SHARE, _MAX_COUNTED_SHARE = 0.5, 2.0
+"""The server counts prompts whose estimate is between these shares of the context; others fit, or do not, for certain."""
 
 T = TypeVar("T")
 
@@ -70,6 +72,7 @@ class RemoteBackend:
         self._lock = threading.Lock()
         self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
+        self._token_counter = TokenCounter(self._chat_client)
         self._scorer: CandidateScorer | None = None
 
     # ---- Backend --------------------------------------------------------------------------------------------------
@@ -87,11 +90,19 @@ class RemoteBackend:
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
-        """Return the estimated prompt lengths in tokens; ``llm serve`` counts prompts that are near the context."""
-        near = self.info().context // _COUNT_ABOVE_CONTEXT_SHARE
-        return [
-            self._count_prompt(request) if (size := estimate_tokens(request)) > near else size for request in requests
-        ], False
+        """Return the prompt lengths in tokens: estimates, but near the context the server counts, if it can.
+
+        They are exact if the server counted all of them.
+        """
+        context, exact, counts = self.info().context, True, []
+        for request in requests:
+            size, counted = estimate_tokens(request), None
+            if _MIN_COUNTED_SHARE * context < size < _MAX_COUNTED_SHARE * context:
+                counted = self._count_prompt(request)
+            counts.append(size if counted is None else counted)
+            adds_schema = request.schema is not None or bool(request.labels)  # in the prompt, at some servers
+            exact = exact and counted is not None and not adds_schema
+        return counts, exact
 
     def open(self) -> RemoteJob:
         """Open a job."""
@@ -131,19 +142,6 @@ class RemoteBackend:
     def describe_model(self) -> ServerModel:
         """Return what the server reports about its model. Raises as ``info``."""
         return self._model or self._run_interruptible(self._find_model)
-
-    def send_with_fields(self, request: Request, fields: Mapping[str, Any]) -> Any:
-        """Return the JSON object that answers ``request`` with further fields in its body.
-
-        Raises as ``HttpClient.open_response``.
-        """
-
-        def send(call: CancelToken) -> Any:
-            name, capabilities = self._model_and_capabilities(call)
-            made = self._protocol.build_request(request, name, capabilities.refused_fields, stream=False)
-            return self._chat_client.post_json(call, made.path, {**made.body, **fields}, model=name)
-
-        return self._run_interruptible(send)
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
@@ -193,17 +191,12 @@ class RemoteBackend:
 
     # ---- counting -------------------------------------------------------------------------------------------------
 
-    def _count_prompt(self, request: Request) -> int:
-        """Return the tokens of a prompt, counted by the server if it is ``llm serve``."""
-        model = self._model or self._run_interruptible(self._find_model)
-        if model.owner != OWNER_LLMCLI:
-            return estimate_tokens(request)
+    def _count_prompt(self, request: Request) -> int | None:
+        """Return the tokens of a prompt as the server counts them, None if it does not."""
 
-        def ask(call: CancelToken) -> int:
-            name = self._requested_model or self._find_model(call).name
-            fields = {"model": name, "messages": plain_messages(request.messages)}
-            tokens = self._chat_client.post_json(call, "/count", fields, model=name).get("tokens")
-            return tokens if isinstance(tokens, int) else estimate_tokens(request)
+        def ask(call: CancelToken) -> int | None:
+            model = self._find_model(call)
+            return self._token_counter.count(call, request, model)
 
         return self._run_interruptible(ask)
 

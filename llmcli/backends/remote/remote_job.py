@@ -140,6 +140,8 @@ class RemoteJob(BaseJob[Event]):
         backend = self._backend
         if request.grammar is not None:
             raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
+        if request.tools and (request.candidates or request.labels or request.schema is not None):
+            raise Unsupported("tools", detail="an answer with tools cannot be constrained on a server elsewhere")
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
         if request.candidates:

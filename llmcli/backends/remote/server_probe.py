@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,31 +28,16 @@ _MIN_SPLIT_TOKENS = 4
 """Tokens of an answer that a streaming server sends in more than one piece."""
 _TOOL_NAME = "report_word"
 _TOOL_SCHEMA = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+_TOOL = {
+    "type": "function",
+    "function": {"name": _TOOL_NAME, "description": "Reports a word.", "parameters": _TOOL_SCHEMA},
+}
 _ANSWER_SCHEMA = {
     "type": "object",
     "properties": {"word": {"type": "string", "enum": ["hello"]}},
     "required": ["word"],
     "additionalProperties": False,
 }
-_TOOL_FIELDS: dict[str, Mapping[str, Any]] = {
-    "openai": {
-        "tools": [{"type": "function", "function": {"name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}}],
-        "tool_choice": "required",
-    },
-    "openai-responses": {
-        "tools": [{"type": "function", "name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}],
-        "tool_choice": "required",
-    },
-    "anthropic": {
-        "tools": [{"name": _TOOL_NAME, "input_schema": _TOOL_SCHEMA}],
-        "tool_choice": {"type": "any"},
-    },
-    "gemini": {
-        "tools": [{"functionDeclarations": [{"name": _TOOL_NAME, "parameters": _TOOL_SCHEMA}]}],
-        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
-    },
-}
-"""The fields of a body that make a model call a tool, by protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +114,13 @@ def _probe_schema(backend: RemoteBackend) -> tuple[bool | None, str]:
 
 
 def _probe_tools(backend: RemoteBackend) -> tuple[bool | None, str]:
-    request = _request(messages=(Message(Role.USER, f"{_WORD}. Report this word with {_TOOL_NAME}."),))
+    request = _request(messages=(Message(Role.USER, f"{_WORD}. Report this word with {_TOOL_NAME}."),), tools=(_TOOL,))
     try:
-        answer = backend.send_with_fields(request, _TOOL_FIELDS[backend.server.type])
-    except RequestRejected as error:
+        _, finished = _ask(backend, request)
+    except RemoteError as error:
         return False, error.detail
-    return (True, "the model called a tool") if _has_tool_call(answer) else (False, "the model called no tool")
-
-
-def _has_tool_call(answer: Any) -> bool:
-    """Return whether an answer of any protocol calls the tool; some repeat the list of tools, which is no call."""
-    if isinstance(answer, Mapping):
-        return answer.get("name") == _TOOL_NAME or any(
-            _has_tool_call(value) for key, value in answer.items() if key not in {"tools", "tool_choice"}
-        )
-    return isinstance(answer, list) and any(map(_has_tool_call, answer))
+    called = bool(finished.tool_calls)
+    return called, "the model called a tool" if called else "the model called no tool"
 
 
 def _probe_logprobs(backend: RemoteBackend) -> tuple[bool | None, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from llmcli.types import Request
 
 _ASCII_CHARS_PER_TOKEN, _TOKENS_PER_MESSAGE, _TOKENS_PER_REQUEST = 3.5, 8, 16
@@ -15,6 +17,14 @@ def estimate_tokens(request: Request) -> int:
     """
     total = float(_TOKENS_PER_REQUEST)
     for message in request.messages:
-        other = sum(not character.isascii() for character in message.content) if not message.content.isascii() else 0
-        total += (len(message.content) - other) / _ASCII_CHARS_PER_TOKEN + other + _TOKENS_PER_MESSAGE
+        total += _estimate_text(message.content) + _TOKENS_PER_MESSAGE
+        for call in message.tool_calls:
+            total += _estimate_text(json.dumps([call.name, call.arguments], ensure_ascii=False)) + _TOKENS_PER_MESSAGE
+    for tool in request.tools:
+        total += _estimate_text(json.dumps(tool, ensure_ascii=False)) + _TOKENS_PER_MESSAGE
     return int(total)
+
+
+def _estimate_text(text: str) -> float:
+    other = 0 if text.isascii() else sum(not character.isascii() for character in text)
+    return (len(text) - other) / _ASCII_CHARS_PER_TOKEN + other

@@ -31,7 +31,8 @@ def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
 
 
 def read_stdin_document(ctx: CommandContext) -> Document:
-    """Read standard input to its end."""
+    """Read standard input to its end. Raises ``UsageError`` if -o would overwrite the file that it comes from."""
+    _check_output(ctx, [STDIN])
     console = ctx.console
     data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
     return open_document(data, STDIN)
@@ -39,9 +40,14 @@ def read_stdin_document(ctx: CommandContext) -> Document:
 
 def read_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input. Raises ``UsageError`` if -o would overwrite it."""
-    if ctx.flags.output is not None:
-        check_distinct([("an input", name)], [("the output", ctx.flags.output)])
+    _check_output(ctx, [name])
     return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
+
+
+def _check_output(ctx: CommandContext, names: Sequence[str]) -> None:
+    """Raise ``UsageError`` if -o would overwrite one of the inputs."""
+    if ctx.flags.output is not None:
+        check_distinct([("an input", name) for name in names], [("the output", ctx.flags.output)])
 
 
 def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
@@ -58,8 +64,7 @@ def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document |
         raise UsageError("standard input can be read only once")
     if len(files) == 1:
         return [read_document(ctx, files[0])]
-    if ctx.flags.output is not None:
-        check_distinct([("an input", name) for name in files], [("the output", ctx.flags.output)])
+    _check_output(ctx, files)
     return list(_read_several(ctx, files))
 
 
@@ -105,6 +110,7 @@ def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Re
     Standard input alone is read as it arrives, so it may be endless. Raises as ``read_documents`` does.
     """
     if list(files) == [STDIN] or reads_stdin(ctx, files):
+        _check_output(ctx, [STDIN])
         return stdin_lines(ctx.console), []
     found = read_documents(ctx, files)
     good = [document for document in found if isinstance(document, Document)]

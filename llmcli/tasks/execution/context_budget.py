@@ -31,7 +31,7 @@ class ContextBudget:
         self._subject = subject
         (self._instruction_tokens,), exact = backend.count([make("")])
         self.context = backend.info().context
-        self._planned_tokens = self.context if exact else int(self.context * INEXACT_CONTEXT_SHARE)
+        self._planned_tokens = self._plan_tokens(exact=exact)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the token count of each text."""
@@ -44,13 +44,24 @@ class ContextBudget:
 
     def fits_tokens(self, tokens: int) -> bool:
         """Whether a text of that many tokens fits one request."""
-        return self._instruction_tokens + tokens + self._answer_tokens(tokens) <= self._planned_tokens
+        return self._fits_within(self._planned_tokens, tokens)
 
     def fits(self, text: str) -> bool:
-        """Whether a text fits one request; a text that is far too long is not counted."""
-        return len(text) <= MAX_CHARS_PER_TOKEN * self._planned_tokens and self.fits_tokens(
-            self.count_tokens([text])[0]
-        )
+        """Whether a text fits one request; a text that is far too long is not counted.
+
+        A server may count long texts exactly and estimate others, so this is more precise than ``fits_tokens``.
+        """
+        if len(text) > MAX_CHARS_PER_TOKEN * self.context:
+            return False
+        check_interrupt()
+        (count,), exact = self._backend.count([self._make_request(text)])
+        return self._fits_within(self._plan_tokens(exact=exact), max(0, count - self._instruction_tokens))
+
+    def _plan_tokens(self, *, exact: bool) -> int:
+        return self.context if exact else int(self.context * INEXACT_CONTEXT_SHARE)
+
+    def _fits_within(self, planned: int, tokens: int) -> bool:
+        return self._instruction_tokens + tokens + self._answer_tokens(tokens) <= planned
 
     def overflow_error(self, tokens: int) -> ContextOverflow:
         """Return the error for a text of that many tokens which does not fit and cannot be split."""

@@ -58,7 +58,7 @@ def test_it_scores_and_counts(there):
     assert [score.candidate for score in scores.scores] == ["yes", "no"]
     long = Request("long", (Message(Role.USER, "hello " * 3000),))
     (counted,), exact = there.count([long])
-    assert counted > 3000 and not exact
+    assert counted > 3000 and exact
 
 
 def test_it_answers_in_json(there):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from fake_server import error_answer
+from hosted_servers import SERVERS
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
@@ -25,6 +27,10 @@ def request(name="a", **fields):
     return Request(name, (Message(Role.USER, f"text {name}"),), **fields)
 
 
+def long_request(words=2000, **fields):
+    return Request("long", (Message(Role.USER, "word " * words),), **fields)
+
+
 def test_connections_are_reused(server, backend, monkeypatch):
     """Consecutive requests use one connection, also for streams."""
     made = []
@@ -41,10 +47,55 @@ def test_a_prompt_close_to_the_context_is_counted_by_our_server(server, backend)
     """All other counts are estimated, so that counting a hundred texts does not take a hundred requests."""
     server.models[0]["owned_by"] = "llmcli"
     server.paths["/v1/count"] = lambda handler, _body: handler.give(200, {"tokens": 1234})
-    long = Request("long", (Message(Role.USER, "word " * 2000),))
-    (small, large), exact = backend.count([request(), long])
+    (small, large), exact = backend.count([request(), long_request()])
     assert not exact and small < 64 and large == 1234
     assert [asked.path for asked in server.asked] == ["/v1/models", "/v1/count"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "owner", "path", "answer", "field"),
+    [
+        ("openai", "llmcli", "/v1/count", {"tokens": 1234}, "messages"),
+        ("openai", "vllm", "/tokenize", {"count": 1234, "tokens": [1], "max_model_len": 4096}, "messages"),
+        ("openai", "llamacpp", "/v1/messages/count_tokens", {"input_tokens": 1234}, "messages"),
+        ("anthropic", "", "/v1/messages/count_tokens", {"input_tokens": 1234}, "messages"),
+        ("openai-responses", "", "/v1/responses/input_tokens", {"input_tokens": 1234}, "input"),
+        ("gemini", "", "/v1beta/models/big:countTokens", {"totalTokens": 1234}, "generateContentRequest"),
+    ],
+)
+def test_servers_that_count_are_asked_near_the_context(protocol, owner, path, answer, field):
+    """Each in its own way; the count is exact. Short and far too long prompts cost no request."""
+    server = SERVERS[protocol]()
+    server.models[0]["owned_by"] = owner
+    server.paths[path] = lambda handler, _body: handler.give(200, answer)
+    backend = RemoteBackend(ServerConfig(server.url, type=protocol, model="big"), ApiKey(), Interrupt())
+    try:
+        assert backend.count([long_request()]) == ([1234], True)
+        (count,) = [asked for asked in server.asked if asked.path == path]
+        assert "word word" in json.dumps(count.body[field])
+        assert not {"stream", "max_tokens", "generationConfig", "cache_control"} & set(count.body)
+        asked = len(server.asked)
+        assert not backend.count([request(), long_request(50_000)])[1]
+        assert not backend.count([long_request(schema={"type": "object"})])[
+            1
+        ]  # a schema may become a part of the prompt
+        assert [each.path for each in server.asked[asked:]] == [path]
+    finally:
+        backend.close()
+        server.close()
+
+
+def test_a_server_that_does_not_count_is_asked_once(server):
+    """Then the estimate has to do; a server of an unknown kind is not asked at all."""
+    for owner, asked in (("vllm", 1), ("somebody", 0)):
+        server.asked.clear()
+        server.models[0]["owned_by"] = owner
+        backend = RemoteBackend(ServerConfig(server.url), ApiKey(), Interrupt())
+        for _ in range(2):
+            (tokens,), exact = backend.count([long_request()])
+            assert tokens > 2000 and not exact
+        assert len([each for each in server.asked if each.path == "/tokenize"]) == asked
+        backend.close()
 
 
 def test_the_context_of_llama_server(server, backend):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_server import complete_answer, encode_chunk, error_answer, stream_answer
-from hosted_servers import SERVERS
+from hosted_servers import SERVERS, send_blocks
 from remote_config import CANARY, configure
 
 ELSEWHERE = "http://models.invalid/v1"
@@ -292,21 +292,16 @@ def test_a_server_without_an_answer_has_its_code(llm, server, usual, code):
 
 @pytest.mark.parametrize("protocol", ["openai", "openai-responses", "anthropic", "gemini"])
 def test_every_protocol_is_tested(llm, protocol, monkeypatch):
-    """With the tools of each, as its documentation has them; a repeated list of tools is no call."""
+    """With the tools of each; a call of a tool that does not exist, and text, mean that tools do not work."""
     hosted = SERVERS[protocol]()
-    calls = {
-        "openai": {"choices": [{"message": {"tool_calls": [{"function": {"name": "report_word"}}]}}]},
-        "openai-responses": {"tools": [], "output": [{"type": "function_call", "name": "report_word"}]},
-        "anthropic": {"content": [{"type": "tool_use", "name": "report_word", "input": {}}]},
-        "gemini": {"candidates": [{"content": {"parts": [{"functionCall": {"name": "report_word"}}]}}]},
-    }
-    answers = [calls[protocol], {"tools": [{"name": "report_word"}], "output": []}]
     say = hosted.say("Hello to you, too.")
+    unknown = send_blocks(hosted.call_events(("other_tool", "{}")))
+    tool_answers = [send_blocks(hosted.call_events(("report_word", '{"word": "Hello"}'))), unknown, say]
     json_answer = hosted.say('{"word": "hello"}')
 
     def usual(handler, body):
         if "tools" in body:
-            handler.give(200, answers[0])
+            tool_answers[0](handler, body)
         elif any(word in json.dumps(body) for word in ("json_schema", "responseJsonSchema")):
             json_answer(handler, body)
         else:
@@ -322,8 +317,10 @@ def test_every_protocol_is_tested(llm, protocol, monkeypatch):
         assert run.code == 0, run.err + run.out
         assert (found["stream"], found["schema"], found["tools"]) == ("yes", "yes", "yes"), run.out
         assert found["logprobs"] == "no"
-        del answers[0]
-        assert found_by(llm("backends", "test", "there", "--json"))["tools"] == "no"
+        for reason in ("'other_tool'", "no tool"):
+            del tool_answers[0]
+            run = llm("backends", "test", "there", "--json")
+            assert found_by(run)["tools"] == "no" and reason in run.out
     finally:
         hosted.close()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import planted_values
 import pytest
-from fake_server import encode_chunk, last_message, send_events, stream_answer
+from fake_server import encode_chunk, iter_answer_events, last_message, send_events, stream_answer
+from hosted_servers import rechunk
 from remote_config import configure
 
 MAIL, CARD = "jane@example.org", "4111 1111 1111 1111"
@@ -128,6 +129,19 @@ def test_a_damaged_placeholder_is_reported(llm, server):
     assert "changed the code of a private value: PII_EMAIL_9" in run.err
     found = json.loads(llm("ask", "--json", "--redact", "--base-url", server.url, MAIL).out)
     assert found["warnings"] == ["private values were not put back: PII_EMAIL_9"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("verb", [["ask", MAIL], ["chat"], ["generate", "poem", "--var", f"topic={MAIL}"]])
+def test_a_damaged_placeholder_in_a_stream_is_asked_for_again(llm, server, verb, size):
+    """Nothing of the damaged answer is shown, however its events are split."""
+    blocks = [b"data: " + event + b"\n\n" for event in iter_answer_events("It was PII_EMAIL_9.")]
+    server.script = [lambda handler, _body: handler.stream_blocks(rechunk(blocks, size))]
+    server.usual = stream_answer("It is PII_EMAIL_1.")
+    run = llm(*verb, "--redact", "--base-url", server.url, stdin=f"{MAIL}\n".encode() if verb == ["chat"] else b"")
+    assert run.code == 0, run.err
+    assert run.out.strip() == f"It is {MAIL}." and len(server.chats()) == 2
+    assert MAIL not in sent(server)
 
 
 def test_a_translation_must_carry_the_values(llm, server):

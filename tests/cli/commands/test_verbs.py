@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -292,6 +293,48 @@ def test_an_output_may_not_be_an_input(llm, tmp_path, monkeypatch, argv, output)
     assert (run.code, run.out, run.backend) == (2, "", None)
     assert f"{output} is both an input and the output" in run.err and "Name another file" in run.err
     assert (tmp_path / "a.txt").read_text() == "source" == (tmp_path / "hard.txt").read_text()
+
+
+@pytest.fixture
+def stdin_from():
+    """Return a function that makes a file descriptor 0, as ``< FILE`` does."""
+    saved = os.dup(0)
+
+    def redirect(path):
+        with path.open("rb") as file:
+            os.dup2(file.fileno(), 0)
+
+    yield redirect
+    os.dup2(saved, 0)
+    os.close(saved)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ask"],
+        ["ask", "Why?"],
+        ["summarize"],
+        ["summarize", "-"],
+        ["summarize", "b.txt", "-"],
+        ["sentiment"],
+        ["generate", "poem", "--var", "topic=tea"],
+        ["translate", "--to", "fr"],
+        ["redact"],
+    ],
+)
+def test_an_output_may_not_be_the_file_behind_standard_input(llm, tmp_path, monkeypatch, stdin_from, argv):
+    """``-o s.txt < s.txt`` is refused; without standard input, or with another file there, it is not."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "s.txt"
+    source.write_text("source")
+    (tmp_path / "b.txt").write_text("another")
+    stdin_from(source)
+    run = llm(*argv, "-o", "./s.txt", stdin=b"source")
+    assert (run.code, run.out, run.backend) == (2, "", None)
+    assert "./s.txt is both standard input and the output" in run.err and source.read_text() == "source"
+    stdin_from(tmp_path / "b.txt")
+    assert "is both" not in llm(*argv, "-o", "./s.txt", stdin=b"source").err
 
 
 def test_a_file_stays_unchanged_if_everything_failed(llm, tmp_path):

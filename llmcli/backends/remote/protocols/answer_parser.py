@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from llmcli.backend_config import ServerConfig
+from llmcli.backends.remote.protocols.tool_call_assembler import InvalidToolCall, ToolCallAssembler
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
 from llmcli.errors import RemoteError, TemporaryFailure
@@ -50,8 +51,9 @@ class AnswerParser(ABC):
         self._refusal: str | None = None
         self._breakage: str | None = None
         self._usage = Usage()
+        self._calls = ToolCallAssembler(tool["function"]["name"] for tool in request.tools)
         self.num_characters = 0
-        """Characters received, of the answer and of the reasoning."""
+        """Characters received, of the answer, of the reasoning and of calls of tools."""
         self.is_done = False
         """Whether the answer is complete."""
         self.stopped_early = False
@@ -81,9 +83,9 @@ class AnswerParser(ABC):
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
 
     def finish(self) -> Iterator[Event]:
-        """Yield the text held back and the end of the answer.
+        """Yield the text held back, and the end of the answer with its calls of tools.
 
-        Raises ``TemporaryFailure`` for one that broke off, and ``AnswerRefused``.
+        Raises ``TemporaryFailure`` for one that broke off, ``AnswerRefused``, and ``RemoteError`` for an invalid call.
         """
         if self._refusal is not None:
             reason = shorten_message(self._key.redact(self._refusal))
@@ -99,8 +101,19 @@ class AnswerParser(ABC):
             raise TemporaryFailure(self._server.label, detail=detail)
         yield from self._pieces(*self._reasoning_parser.feed("", last=True), last=True)
         cut = self._finish_reason is FinishReason.LENGTH
+        try:
+            calls = self._calls.finish(cut=cut)
+        except InvalidToolCall as error:
+            self._fail(str(error), error)
         limit = (self._limit or self._reached_limit()) if cut else None
-        yield Finished(self._request.id, self._finish_reason, self._usage, self.measured_timings(), limit=limit)
+        yield Finished(
+            self._request.id,
+            self._finish_reason,
+            self._usage,
+            self.measured_timings(),
+            limit=limit,
+            tool_calls=tuple(calls),
+        )
 
     def measured_timings(self) -> Timings:
         """Return the times so far; where the server does not count tokens, pieces count instead."""
@@ -122,6 +135,14 @@ class AnswerParser(ABC):
         """Yield the events of a piece of reasoning."""
         if isinstance(text, str):
             yield from self._pieces(text, "")
+
+    def _add_call(self, key: object, **parts: Any) -> None:
+        """Add parts of a call of a tool; see ``ToolCallAssembler.add``."""
+        self._note_progress(self._calls.add(key, **parts))
+
+    def _set_call_arguments(self, key: object, arguments: Any) -> None:
+        """Take the complete arguments of a call; see ``ToolCallAssembler.set_arguments``."""
+        self._note_progress(self._calls.set_arguments(key, arguments))
 
     def _end(self, reason: FinishReason, *, limit: str | None = None) -> None:
         """Record how the answer ended; ``limit`` as in ``Finished`` where the protocol says which."""
@@ -149,11 +170,15 @@ class AnswerParser(ABC):
     def _pieces(self, reasoning: str, answer: str, *, last: bool = False) -> Iterator[Event]:
         for text, kind in ((reasoning, ReasoningDelta), (self._cut_at_stop(answer, last=last), TextDelta)):
             if text:
-                self._last_at = time.monotonic()
-                self._first_at = self._first_at or self._last_at
-                self._num_pieces += 1
-                self.num_characters += len(text)
+                self._note_progress(len(text))
                 yield kind(self._request.id, text)
+
+    def _note_progress(self, characters: int) -> None:
+        if characters:
+            self._last_at = time.monotonic()
+            self._first_at = self._first_at or self._last_at
+            self._num_pieces += 1
+            self.num_characters += characters
 
     def _cut_at_stop(self, text: str, *, last: bool) -> str:
         """Return the text before a stop string; what may be the beginning of one is held back."""

@@ -8,7 +8,7 @@ temperature is sent until it is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmcli.backend_config import ServerConfig
@@ -18,6 +18,8 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
     ProtocolRequest,
     ServerModel,
+    TokenCountCall,
+    clean_json,
     clean_text,
     parse_count,
     split_system,
@@ -64,8 +66,8 @@ class AnthropicMessages:
     ) -> ProtocolRequest:
         """Return the body of a message, with the fields that the server supports."""
         told, turns = split_system(request.messages)
-        said = [turn for turn in turns if turn.content.strip()]  # blank texts are refused
-        body: dict[str, Any] = {"model": model, "messages": [_dump_turn(turn) for turn in said or turns]}
+        said = [turn for turn in turns if turn.content.strip() or turn.tool_calls or turn.role is Role.TOOL]
+        body: dict[str, Any] = {"model": model, "messages": _dump_turns(said or turns)}  # blank texts are refused
         optional: list[OptionalField] = []
         system = [{"type": "text", "text": text} for text in told if text.strip()]
         if system:
@@ -78,10 +80,12 @@ class AnthropicMessages:
         stops = [stop for stop in request.stop if stop.strip()]
         if stops:
             body["stop_sequences"] = stops
+        _add_tools(body, request)
         if schema is not None:
             self._add_schema(body, optional, schema, refused)
         _add_limit(body, optional, request.max_tokens, refused)
-        _add_thinking(body, optional, refused, wanted=request.reasoning and "tool_choice" not in body)
+        can_think = "tool_choice" not in body and not (turns and turns[-1].role is Role.TOOL)
+        _add_thinking(body, optional, refused, wanted=request.reasoning and can_think)
         if body.get("thinking", {}).get("type") not in {"adaptive", "enabled"}:
             _add_sampling(body, optional, request.sampling, refused)
         return ProtocolRequest(model, "/messages", body, tuple(optional))
@@ -102,6 +106,13 @@ class AnthropicMessages:
             body["tools"] = [tool]
             body["tool_choice"] = {"type": "tool", "name": _TOOL_NAME}
             optional.append(OptionalField(field, r"\btool_choice\b|\btools\b|input_schema"))
+
+    def build_count(self, request: Request, model: ServerModel) -> TokenCountCall:
+        """Return the request of "Count tokens in a Message"."""
+        whole = self.build_request(request, model.name, frozenset({"cache_control"}), stream=False).body
+        names = ("model", "messages", "system", "tools", "tool_choice")
+        body = {name: whole[name] for name in names if name in whole}
+        return TokenCountCall("/messages/count_tokens", body, "input_tokens")
 
     def schema_field(self, refused: frozenset[str]) -> str | None:
         """Return the first of the two ways to enforce a schema that is not refused."""
@@ -181,9 +192,45 @@ def _add_sampling(
             optional.append(OptionalField(name, hint=_UNKNOWN_FIELD_HINT if too_high else ""))
 
 
-def _dump_turn(turn: Message) -> dict[str, Any]:
-    role = "assistant" if turn.role is Role.ASSISTANT else "user"
-    return {"role": role, "content": [{"type": "text", "text": clean_text(turn.content)}]}
+def _add_tools(body: dict[str, Any], request: Request) -> None:
+    """Add the tools. A conversation with calls requires them, so without tools those that were called are named."""
+    if request.tools:
+        body["tools"] = [_dump_tool(tool["function"]) for tool in request.tools]
+        return
+    called = dict.fromkeys(call.name for message in request.messages for call in message.tool_calls)
+    if called:
+        body["tools"] = [_dump_tool({"name": name}) for name in called]
+        body["tool_choice"] = {"type": "none"}
+
+
+def _dump_tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    described = {"description": function["description"]} if function.get("description") else {}
+    return {"name": function["name"], **described, "input_schema": function.get("parameters") or {"type": "object"}}
+
+
+def _dump_turns(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return turns as blocks; the results of parallel calls must be in one turn of the user."""
+    dumped: list[dict[str, Any]] = []
+    for number, turn in enumerate(turns):
+        role = "assistant" if turn.role is Role.ASSISTANT else "user"
+        if turn.role is Role.TOOL and number and turns[number - 1].role is Role.TOOL:
+            dumped[-1]["content"] += _dump_blocks(turn)
+        else:
+            dumped.append({"role": role, "content": _dump_blocks(turn)})
+    return dumped
+
+
+def _dump_blocks(turn: Message) -> list[dict[str, Any]]:
+    text = clean_text(turn.content)
+    if turn.role is Role.TOOL:
+        content = {"content": text} if text.strip() else {}
+        return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, **content}]
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() or not turn.tool_calls else []
+    blocks += (
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": clean_json(call.arguments)}
+        for call in turn.tool_calls
+    )
+    return blocks
 
 
 class MessageEventParser(AnswerParser):
@@ -197,9 +244,9 @@ class MessageEventParser(AnswerParser):
         if kind == "message_start":
             self._parse_usage(_mapping(chunk.get("message")).get("usage"))
         elif kind == "content_block_start":
-            yield from self._parse_block(_mapping(chunk.get("content_block")), whole=False)
+            yield from self._parse_block(_mapping(chunk.get("content_block")), chunk.get("index"), whole=False)
         elif kind == "content_block_delta":
-            yield from self._parse_delta(_mapping(chunk.get("delta")))
+            yield from self._parse_delta(_mapping(chunk.get("delta")), chunk.get("index"))
         elif kind == "message_delta":
             self._parse_usage(chunk.get("usage"))
             self._parse_stop(_mapping(chunk.get("delta")))
@@ -212,24 +259,35 @@ class MessageEventParser(AnswerParser):
         if not isinstance(blocks, list):
             self._fail("its answer is empty")
         self._parse_usage(answer.get("usage"))
-        for block in blocks:
-            yield from self._parse_block(_mapping(block), whole=True)
+        for number, block in enumerate(blocks):
+            yield from self._parse_block(_mapping(block), number, whole=True)
         self._parse_stop(answer)
 
-    def _parse_block(self, block: Mapping[str, Any], *, whole: bool) -> Iterator[Event]:
-        """Yield the events of a block; at its start it is empty, as a rule, and the input of a tool comes later."""
+    def _parse_block(self, block: Mapping[str, Any], index: Any, *, whole: bool) -> Iterator[Event]:
+        """Yield the events of a block; at its start it is empty, as a rule, and the input of a tool comes later.
+
+        The input of the tool that carries a schema is the answer.
+        """
         yield from self._reasoning_events(block.get("thinking"))
         yield from self._answer_events(block.get("text"))
-        if whole and block.get("type") == "tool_use":
+        if block.get("type") != "tool_use":
+            return
+        if self._request.tools:
+            self._add_call(index, call_id=block.get("id"), name=block.get("name"))
+            if whole:
+                self._set_call_arguments(index, block.get("input"))
+        elif whole:
             yield from self._answer_events(json.dumps(block.get("input"), ensure_ascii=False))
 
-    def _parse_delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+    def _parse_delta(self, delta: Mapping[str, Any], index: Any) -> Iterator[Event]:
         """Yield the events of a piece of a block; signatures of thinking and citations are not needed here."""
         kind = delta.get("type")
         if kind == "text_delta":
             yield from self._answer_events(delta.get("text"))
         elif kind == "thinking_delta":
             yield from self._reasoning_events(delta.get("thinking"))
+        elif kind == "input_json_delta" and self._request.tools:
+            self._add_call(index, arguments=delta.get("partial_json"))
         elif kind == "input_json_delta":
             yield from self._answer_events(delta.get("partial_json"))
 

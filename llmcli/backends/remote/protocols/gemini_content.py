@@ -7,9 +7,9 @@ Source: the Gemini API reference, "generateContent", "streamGenerateContent", "G
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
@@ -18,18 +18,24 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
     ProtocolRequest,
     ServerModel,
+    TokenCountCall,
+    clean_json,
     clean_text,
     parse_count,
     split_system,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
-from llmcli.types import Event, FinishReason, Request, Role, Sampling, TokenLogprobs, Usage
+from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
 _MAX_TEMPERATURE = 2.0
 _MAX_STOPS = 5
 """Stop strings that the protocol takes; others are looked for here."""
 _SCHEMA_FIELDS = ("responseJsonSchema", "responseSchema")
+_TOOL_SCHEMA_FIELD = "parametersJsonSchema"
+"""The field for the schema of a tool's arguments; a server that refuses it gets ``parameters``, with OpenAPI's keywords."""
+_NO_SIGNATURE = "skip_thought_signature_validator"
+"""The signature of a call that another model made; source: "Thought signatures", Gemini API documentation."""
 _THINKING_ALLOWANCE_TOKENS = 4096
 """What a model that thinks in any case may use for that, beyond the limit of its answer."""
 _NO_THINKING = (
@@ -48,6 +54,7 @@ _WORDS = {
     "logprobs": r"(?i)log_?prob",
     "responseJsonSchema": r"(?i)schema",
     "responseSchema": r"(?i)schema",
+    _TOOL_SCHEMA_FIELD: r"(?i)parameters_?json_?schema",
 }
 """How errors name the fields: in snake case, in camel case, or in words."""
 _THINKING_WORDS = r"(?i)thinking|thought|budget"
@@ -109,14 +116,12 @@ class GeminiContent:
         if request.max_tokens is not None:
             settings["maxOutputTokens"] = request.max_tokens
         _add_thinking(settings, optional, refused, wanted=request.reasoning)
-        contents = [
-            {
-                "role": "model" if turn.role is Role.ASSISTANT else "user",
-                "parts": [{"text": clean_text(turn.content)}],
-            }
-            for turn in turns
-        ]
-        body: dict[str, Any] = {"contents": contents, "generationConfig": settings}
+        body: dict[str, Any] = {"contents": _dump_contents(turns), "generationConfig": settings}
+        if request.tools:
+            declarations = [_dump_tool(tool["function"], refused) for tool in request.tools]
+            body["tools"] = [{"functionDeclarations": declarations}]
+            if any(_TOOL_SCHEMA_FIELD in each for each in declarations):
+                optional.append(OptionalField(_TOOL_SCHEMA_FIELD, _WORDS[_TOOL_SCHEMA_FIELD]))
         if told:
             body["systemInstruction"] = {"parts": [{"text": text} for text in told]}
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
@@ -127,6 +132,14 @@ class GeminiContent:
         if field is None:
             return {}
         return {field: dict(schema) if field == "responseJsonSchema" else openapi_schema(schema)}
+
+    def build_count(self, request: Request, model: ServerModel) -> TokenCountCall:
+        """Return the request of "countTokens"."""
+        made = self.build_request(request, model.name, frozenset(), stream=False)
+        names = ("contents", "systemInstruction", "tools")
+        body = {name: made.body[name] for name in names if name in made.body}
+        whole = {"generateContentRequest": {"model": unquote(_resource_name(model.name)), **body}}
+        return TokenCountCall(f"/{_resource_name(model.name)}:countTokens", whole, "totalTokens")
 
     def schema_field(self, refused: frozenset[str]) -> str | None:
         """Return the first field for a schema that is not refused: for JSON Schema, or for that of OpenAPI."""
@@ -155,6 +168,43 @@ class GeminiContent:
 def _resource_name(model: str) -> str:
     """Return the name of a model in a path: models/NAME, unless it names another collection."""
     return quote(model if "/" in model else f"models/{model}", safe="/")
+
+
+def _dump_tool(function: Mapping[str, Any], refused: frozenset[str]) -> dict[str, Any]:
+    """Return the declaration of a tool; a schema without properties is refused, so it is left out."""
+    schema = function.get("parameters") or {}
+    declared = {"name": function["name"], "description": function.get("description") or function["name"]}
+    if not schema.get("properties") and "$ref" not in schema:
+        return declared
+    if _TOOL_SCHEMA_FIELD in refused:
+        return declared | {"parameters": openapi_schema(schema)}
+    return declared | {_TOOL_SCHEMA_FIELD: schema}
+
+
+def _dump_contents(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return turns with their parts; the results of parallel calls must be in one turn."""
+    tool_names = {call.id: call.name for turn in turns for call in turn.tool_calls}
+    contents: list[dict[str, Any]] = []
+    for number, turn in enumerate(turns):
+        if turn.role is Role.TOOL and number and turns[number - 1].role is Role.TOOL:
+            contents[-1]["parts"] += _dump_parts(turn, tool_names)
+        else:
+            role = "model" if turn.role is Role.ASSISTANT else "user"
+            contents.append({"role": role, "parts": _dump_parts(turn, tool_names)})
+    return contents
+
+
+def _dump_parts(turn: Message, tool_names: Mapping[str, str]) -> list[dict[str, Any]]:
+    text = clean_text(turn.content)
+    if turn.role is Role.TOOL:
+        result = {"name": tool_names.get(turn.tool_call_id, turn.tool_call_id), "response": {"output": text}}
+        return [{"functionResponse": result}]
+    parts: list[dict[str, Any]] = [{"text": text}] if text or not turn.tool_calls else []
+    for number, call in enumerate(turn.tool_calls):
+        signature = call.signature or ("" if number else _NO_SIGNATURE)  # only the first of parallel calls has one
+        part = {"functionCall": {"name": call.name, "args": clean_json(call.arguments)}}
+        parts.append(part | ({"thoughtSignature": signature} if signature else {}))
+    return parts
 
 
 def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
@@ -241,9 +291,17 @@ class ContentParser(AnswerParser):
             if isinstance(part, Mapping):
                 pieces = self._reasoning_events if part.get("thought") is True else self._answer_events
                 yield from pieces(part.get("text"))
+                self._parse_call(part)
         if self._request.logprobs is not None:
             yield from _parse_logprobs(self._request.id, candidate.get("logprobsResult"))
         self._parse_finish_reason(candidate)
+
+    def _parse_call(self, part: Mapping[str, Any]) -> None:
+        """Take a call of a tool, which arrives whole."""
+        call, key = part.get("functionCall"), self._calls.num_calls
+        if isinstance(call, Mapping):
+            self._add_call(key, call_id=call.get("id"), name=call.get("name"), signature=part.get("thoughtSignature"))
+            self._set_call_arguments(key, call.get("args"))
 
     def _parse_finish_reason(self, candidate: Mapping[str, Any]) -> None:
         reason = candidate.get("finishReason")

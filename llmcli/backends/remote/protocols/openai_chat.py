@@ -7,22 +7,27 @@ model; the temperature is always sent, since prompt files choose it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import (
     DEFAULT_CONTEXT_TOKENS,
+    OWNER_LLAMA_CPP,
+    OWNER_LLMCLI,
+    OWNER_VLLM,
     OptionalField,
     ProtocolRequest,
     ServerModel,
+    TokenCountCall,
+    clean_text,
+    dump_json,
     parse_count,
-    plain_messages,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
-from llmcli.types import Event, FinishReason, Request, Sampling, TokenLogprobs, Usage
+from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
 CHAT_PATH = "/chat/completions"
 MAX_TEMPERATURE = 2.0
@@ -86,7 +91,8 @@ class OpenAIChat:
         """Return the body of a chat completion, with the fields that the server supports."""
         fields: dict[str, Any] = {
             "model": model,
-            "messages": plain_messages(request.messages),
+            "messages": dump_messages(request.messages),
+            "tools": [dict(tool) for tool in request.tools] or None,
             "stream": stream or None,
             "stream_options": {"include_usage": True} if stream else None,
             _MAX_TOKENS_FIELD: request.max_tokens,
@@ -103,6 +109,20 @@ class OpenAIChat:
             fields[_NEW_MAX_TOKENS_FIELD] = request.max_tokens
         body = {name: value for name, value in fields.items() if value is not None and name not in refused}
         return ProtocolRequest(model, CHAT_PATH, body, _optional_fields(body))
+
+    def build_count(self, request: Request, model: ServerModel) -> TokenCountCall | None:
+        """Return the request as llm serve, vLLM ("Tokenizer API") and llama-server (README, Anthropic's API) have it."""
+        tools = {"tools": [dict(tool) for tool in request.tools]} if request.tools else {}
+        body = {"model": model.name, "messages": dump_messages(request.messages), **tools}
+        if model.owner == OWNER_LLMCLI:
+            return TokenCountCall("/count", body, "tokens")
+        if model.owner == OWNER_VLLM:
+            return TokenCountCall("/tokenize", body, "count", root=True)
+        if model.owner == OWNER_LLAMA_CPP:
+            from llmcli.backends.remote.protocols.anthropic_messages import AnthropicMessages
+
+            return AnthropicMessages().build_count(request, model)
+        return None
 
     def schema_field(self, refused: frozenset[str]) -> str | None:
         """Return response_format, unless it is refused."""
@@ -124,6 +144,29 @@ class OpenAIChat:
             for entry in entries or ()
             if isinstance(entry, Mapping) and "id" in entry
         ]
+
+
+def dump_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return messages in OpenAI's format, with calls of tools and their results."""
+    return [_dump_message(message) for message in messages]
+
+
+def _dump_message(message: Message) -> dict[str, Any]:
+    content = clean_text(message.content)
+    if message.role is Role.TOOL and not message.tool_call_id:  # no call that it could answer
+        return {"role": Role.USER.value, "content": content}
+    fields: dict[str, Any] = {"role": message.role.value, "content": content}
+    if message.tool_calls:
+        fields["content"] = content or None
+        fields["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": dump_json(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    return fields | ({"tool_call_id": message.tool_call_id} if message.role is Role.TOOL else {})
 
 
 def bearer_header(key: ApiKey) -> dict[str, str]:
@@ -170,6 +213,8 @@ def _optional_fields(body: Mapping[str, Any]) -> tuple[OptionalField, ...]:
 class ChunkParser(AnswerParser):
     """Parses the chunks of a chat completion."""
 
+    _open_calls: Mapping[int | None, tuple[int, str]] = {}  # by index: the number of the call, and its id
+
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         if not (isinstance(answer.get("choices"), list) and answer["choices"]) and not answer.get("error"):
@@ -196,6 +241,26 @@ class ChunkParser(AnswerParser):
         yield from self._reasoning_events(delta.get("reasoning_content") or delta.get("reasoning"))
         yield from self._answer_events(delta.get("content"))
         self._add_refusal_text(delta.get("refusal"))
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, Mapping):
+                self._parse_call(call)
+
+    def _parse_call(self, call: Mapping[str, Any]) -> None:
+        """Take a piece of a call. Some servers number no calls, or all calls alike, so another id begins another call."""
+        function = call.get("function")
+        if not isinstance(function, Mapping):
+            return
+        index = call["index"] if isinstance(call.get("index"), int) else None
+        call_id, name, arguments = str(call.get("id") or ""), function.get("name"), function.get("arguments")
+        number, known_id = self._open_calls.get(index, (-1, ""))
+        is_unnumbered = index is None and not call_id and name
+        if number < 0 or is_unnumbered or (call_id and known_id and call_id != known_id):
+            number, known_id = self._calls.num_calls, ""
+        self._open_calls = {**self._open_calls, index: (number, known_id or call_id)}
+        self._add_call(number, call_id=call_id, name=name, arguments=arguments)
+        if isinstance(arguments, Mapping):
+            self._set_call_arguments(number, arguments)
 
     def _parse_finish_reason(self, reason: Any) -> None:
         if not isinstance(reason, str) or not reason:

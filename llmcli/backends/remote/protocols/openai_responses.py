@@ -6,7 +6,7 @@ Source: the OpenAI API reference, "Create a model response" and "Streaming event
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmcli.backend_config import ServerConfig
@@ -17,13 +17,15 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
     ProtocolRequest,
     ServerModel,
+    TokenCountCall,
+    clean_text,
+    dump_json,
     parse_count,
-    plain_messages,
     split_system,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
-from llmcli.types import Event, FinishReason, Request, Sampling, Usage
+from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, Usage
 
 _MIN_OUTPUT_TOKENS = 16
 """The smallest limit that OpenAI accepts."""
@@ -34,6 +36,7 @@ _LOGPROBS_FIELD = OptionalField("logprobs", "logprobs|include")
 _EFFORTS = ("none", "low")
 """The least effort of models that can answer without reasoning, and of those that cannot."""
 _REASONING_EVENTS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+_ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.done"})
 _END_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
@@ -59,10 +62,12 @@ class OpenAIResponses:
     ) -> ProtocolRequest:
         """Return the body of a response, with the fields that the server supports."""
         told, turns = split_system(request.messages)
-        body: dict[str, Any] = {"model": model, "input": plain_messages(turns), "store": False}
+        body: dict[str, Any] = {"model": model, "input": _dump_items(turns), "store": False}
         optional = [OptionalField("store")]
         if told:
             body["instructions"] = "\n\n".join(told)
+        if request.tools:
+            body["tools"] = [_dump_tool(tool) for tool in request.tools]
         if stream:
             body["stream"] = True
         if request.max_tokens is not None:
@@ -82,6 +87,12 @@ class OpenAIResponses:
         sent = tuple(field for field in optional if field.name not in refused)
         return ProtocolRequest(model, "/responses", body, sent)
 
+    def build_count(self, request: Request, model: ServerModel) -> TokenCountCall:
+        """Return the request of "Get input token counts"."""
+        whole = self.build_request(request, model.name, frozenset(), stream=False).body
+        body = {name: whole[name] for name in ("model", "input", "instructions", "tools") if name in whole}
+        return TokenCountCall("/responses/input_tokens", body, "input_tokens")
+
     def schema_field(self, refused: frozenset[str]) -> str | None:
         """Return text, unless it is refused."""
         return None if _SCHEMA_FIELD in refused else _SCHEMA_FIELD
@@ -97,6 +108,33 @@ class OpenAIResponses:
     def parse_models(self, listed: Mapping[str, Any]) -> list[ServerModel]:
         """Return the models, which are listed as those of chat completions are."""
         return OpenAIChat().parse_models(listed)
+
+
+def _dump_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool as the protocol has it; it is strict unless it says otherwise, which not every schema allows."""
+    return {"type": "function", "strict": False, **tool["function"]}
+
+
+def _dump_items(turns: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return turns as items: calls of tools and their results are items of their own."""
+    items: list[dict[str, Any]] = []
+    for turn in turns:
+        content = clean_text(turn.content)
+        if turn.role is Role.TOOL:
+            items.append({"type": "function_call_output", "call_id": turn.tool_call_id, "output": content})
+            continue
+        if content or not turn.tool_calls:
+            items.append({"role": turn.role.value, "content": content})
+        items += (
+            {
+                "type": "function_call",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": dump_json(call.arguments),
+            }
+            for call in turn.tool_calls
+        )
+    return items
 
 
 def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
@@ -128,17 +166,12 @@ class ResponseEventParser(AnswerParser):
         kind = chunk.get("type")
         if kind == "error" or (kind is None and chunk.get("error")):
             raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
-        if kind == "response.output_item.added":
-            item = chunk.get("item")
-            if isinstance(item, Mapping) and item.get("phase") == "commentary":
-                self._commentary |= {parse_count(chunk.get("output_index"))}
+        if kind in _ITEM_EVENTS:
+            self._parse_item_event(chunk)
+        elif kind == "response.function_call_arguments.delta":
+            self._add_call(chunk.get("output_index"), arguments=chunk.get("delta"))
         elif kind == "response.output_text.delta":
-            if parse_count(chunk.get("output_index")) in self._commentary:
-                yield from self._reasoning_events(chunk.get("delta"))
-                return
-            yield from self._answer_events(chunk.get("delta"))
-            if self._request.logprobs is not None:
-                yield from parse_logprobs(self._request.id, chunk.get("logprobs"))
+            yield from self._parse_text_delta(chunk)
         elif kind in _REASONING_EVENTS:
             yield from self._reasoning_events(chunk.get("delta"))
         elif kind == "response.refusal.delta":
@@ -148,14 +181,29 @@ class ResponseEventParser(AnswerParser):
             self._parse_end(response if isinstance(response, Mapping) else {})
             self.is_done = True
 
+    def _parse_item_event(self, chunk: Mapping[str, Any]) -> None:
+        index, item = chunk.get("output_index"), chunk.get("item")
+        if isinstance(item, Mapping) and item.get("phase") == "commentary":
+            self._commentary |= {parse_count(index)}
+        self._parse_call(index, item)
+
+    def _parse_text_delta(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        if parse_count(chunk.get("output_index")) in self._commentary:
+            yield from self._reasoning_events(chunk.get("delta"))
+            return
+        yield from self._answer_events(chunk.get("delta"))
+        if self._request.logprobs is not None:
+            yield from parse_logprobs(self._request.id, chunk.get("logprobs"))
+
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         output = answer.get("output")
         if not isinstance(output, list):
             self._fail("its answer is empty")
-        for item in output:
+        for number, item in enumerate(output):
             if isinstance(item, Mapping) and item.get("type") in {"message", "reasoning"}:
                 yield from self._parse_item(item)
+            self._parse_call(number, item)
         self._parse_end(answer)
 
     def _parse_item(self, item: Mapping[str, Any]) -> Iterator[Event]:
@@ -168,6 +216,13 @@ class ResponseEventParser(AnswerParser):
             yield from self._answer_events(part.get("text"))
             if self._request.logprobs is not None:
                 yield from parse_logprobs(self._request.id, part.get("logprobs"))
+
+    def _parse_call(self, key: Any, item: Any) -> None:
+        """Take a call of a tool; its arguments are complete at the end of the item, and empty at its beginning."""
+        if isinstance(item, Mapping) and item.get("type") == "function_call":
+            self._add_call(key, call_id=item.get("call_id"), name=item.get("name"))
+            if item.get("arguments"):
+                self._set_call_arguments(key, item["arguments"])
 
     def _parse_end(self, response: Mapping[str, Any]) -> None:
         """Take usage and reason from the response as a whole. Raises the error that it reports."""

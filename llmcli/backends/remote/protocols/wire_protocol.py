@@ -5,6 +5,7 @@ Connections, keys, consent, retries, concurrency and limits are the same for all
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,12 +45,26 @@ class ProtocolRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCountCall:
+    """A request for the length of a prompt; ``field`` of the answer holds it. ``root``: the path is below the host."""
+
+    path: str
+    body: Mapping[str, Any]
+    field: str
+    root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServerModel:
     """What the server reports about the model: its name, its owner (which server it is), and the context in tokens."""
 
     name: str
     owner: str = ""
     context: int | None = None
+
+
+OWNER_LLMCLI, OWNER_LLAMA_CPP, OWNER_OLLAMA, OWNER_VLLM = "llmcli", "llamacpp", "library", "vllm"
+"""The owner that these servers report for their models."""
 
 
 class WireProtocol(Protocol):
@@ -76,6 +91,10 @@ class WireProtocol(Protocol):
         stream: bool = True,
     ) -> ProtocolRequest:
         """Return the request, without the fields that are ``refused``; the answer is JSON of ``schema``, if given."""
+        ...
+
+    def build_count(self, request: Request, model: ServerModel) -> TokenCountCall | None:
+        """Return the request for the length of the prompt, None where the server is not known to count."""
         ...
 
     def schema_field(self, refused: frozenset[str]) -> str | None:
@@ -114,16 +133,24 @@ def clean_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def plain_messages(messages: Iterable[Message]) -> list[dict[str, str]]:
-    """Return messages as role and content."""
-    return [{"role": message.role.value, "content": clean_text(message.content)} for message in messages]
+def clean_json(value: Any) -> Any:
+    """Return a JSON value whose texts UTF-8 can carry."""
+    return json.loads(dump_json(value))
+
+
+def dump_json(value: Any) -> str:
+    """Return a value as JSON that UTF-8 can carry."""
+    return clean_text(json.dumps(value, ensure_ascii=False))
 
 
 def split_system(messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
-    """Return the system messages, and the turns between user and assistant, of which there is one at least."""
+    """Return the system messages, and the turns between user and assistant, of which there is one at least.
+
+    Results of tools keep their role; those that answer no call are turns of the user.
+    """
     told = [message for message in messages if message.role is Role.SYSTEM]
     turns = [
-        replace(message, role=Role.USER) if message.role is Role.TOOL else message
+        replace(message, role=Role.USER) if message.role is Role.TOOL and not message.tool_call_id else message
         for message in messages
         if message.role is not Role.SYSTEM
     ]

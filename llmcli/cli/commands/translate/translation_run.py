@@ -18,6 +18,7 @@ from llmcli.cli.commands.translate.memory_file import (
 )
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
+from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.render.renderer import DisplayOptions, render_events
@@ -46,6 +47,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         raise UsageError("--update already names the output; leave out -o")
     if options.update_target is not None and options.layout != TRANSLATION_ONLY:
         raise UsageError("--update and --bilingual exclude each other")
+    if options.report_file == STDOUT:
+        raise UsageError("--report needs a file", detail="For standard output: --report /dev/stdout")
     builder = JobBuilder(ctx, options)
     builder.validate()
     output = options.update_target or ctx.flags.output

@@ -470,6 +470,13 @@ def test_update_creates_a_first_translation(llm, data):
     assert Path("b.txt").read_text() == greek("hi\n")
 
 
+def test_the_report_is_no_file_called_dash(llm, tmp_path, monkeypatch):
+    """- means standard output elsewhere, so it is refused here."""
+    monkeypatch.chdir(tmp_path)
+    run = llm("translate", "--to", "fr", write("a.md", "a\n"), "-o", "b.md", "--report", "-")
+    assert run.code == 2 and "--report /dev/stdout" in run.err and not (tmp_path / "-").exists()
+
+
 def test_the_report_has_the_outcome_of_each_segment(llm, data):
     """A row for each, with status, retries and checks; exit 3 if one stayed unchanged."""
     name = write("a.md", "# Good\n\nIt is `bad` here.\n")

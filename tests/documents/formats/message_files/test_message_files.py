@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from llmcli.documents.formats.format_registry import find_format
-from llmcli.documents.formats.message_files import icu_messages, json_messages, properties, yaml_messages
+from llmcli.documents.formats.message_files import icu_messages, json_messages, po, properties, yaml_messages
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
 
@@ -280,3 +280,21 @@ def test_broken_properties_are_refused():
         properties.FORMAT.split("a=b\n\nc=\\u12\n", "de")
     assert refused.value.line == 3
     assert properties.FORMAT.check("a=\\\\u12\n") == ""
+
+
+# ---- all of them
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        (json_messages.FORMAT, '{"a": "One line\\r\\nand two"}', '{"a": "x\\r\\ny"}'),
+        (properties.FORMAT, "a=One line\\r\\nand two\n", "a=x\\r\\ny\n"),
+        (yaml_messages.FORMAT, 'a: "One line\\r\\nand two"\n', 'a: "x\\r\\ny"\n'),
+        (po.FORMAT, 'msgid "One line\\r\\nand two"\nmsgstr ""\n', '""\n"x\\r\\n"\n"y"'),
+    ],
+)
+def test_crlf_inside_a_value_survives(form, text, expected):
+    """Models answer with LF; the program that shows the value may need CRLF. A value with LF keeps that."""
+    assert expected in put(form, text, "x\ny")
+    assert expected.replace("\\r", "") in put(form, text.replace("\\r", ""), "x\r\ny")
