@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.hidden_states import HiddenStates
 
 
 class Role(StrEnum):
@@ -43,16 +46,6 @@ class Message:
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
-
-
-@frozen
-class Turn:
-    """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early."""
-
-    role: Role
-    content: str
-    interrupted: bool = False
-    time: float = 0.0
 
 
 class Priority(StrEnum):
@@ -106,6 +99,7 @@ class Request:
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
+    ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
     """
 
     id: str
@@ -129,6 +123,7 @@ class Request:
     gathered: bool = False
     progress: bool = False
     carries: str = ""
+    hidden_states: bool = False
 
 
 @frozen
@@ -266,7 +261,9 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestProgress | Finished
+Event: TypeAlias = (
+    "TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished"
+)
 
 
 @frozen

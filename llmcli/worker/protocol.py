@@ -127,13 +127,17 @@ def load_options(fields: Mapping[str, Any]) -> EngineOptions:
 
 def dump_event(event: Event) -> dict[str, Any]:
     """Return an event as JSON, under a name for its kind."""
-    kind, dump = _EVENT_DUMPERS[type(event)]
+    if (dumper := _EVENT_DUMPERS.get(type(event))) is None:
+        return {_HIDDEN_STATES: _dump_hidden_states(event)}
+    kind, dump = dumper
     return {kind: dump(event)}
 
 
 def load_event(fields: Mapping[str, Any]) -> Event:
     """Return what ``dump_event`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
     ((kind, value),) = fields.items()
+    if kind == _HIDDEN_STATES:
+        return _load_hidden_states(value)
     return _EVENT_LOADERS[kind](value)
 
 
@@ -147,6 +151,21 @@ def _dump_scores(event: CandidateScores) -> list[Any]:
 
 def _load_scores(value: Sequence[Any]) -> CandidateScores:
     return CandidateScores(value[0], tuple(Score(*score) for score in value[1]))
+
+
+def _dump_hidden_states(event: Any) -> list[str]:
+    import base64
+
+    return [event.id, *(base64.b64encode(state).decode() for state in (event.mean, event.last))]
+
+
+def _load_hidden_states(value: Sequence[str]) -> Event:
+    import base64
+
+    from llmcli.hidden_states import HiddenStates  # here, as it is rare and every start would import it
+
+    name, mean, last = value
+    return HiddenStates(name, base64.b64decode(mean, validate=True), base64.b64decode(last, validate=True))
 
 
 def _dump_logprobs(event: TokenLogprobs) -> list[Any]:
@@ -195,6 +214,7 @@ _EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any]
     ("finished", Finished, _dump_finished, _load_finished),
 )
 """The name of each event on the wire, and what turns it into JSON and back."""
+_HIDDEN_STATES = "states"
 _EVENT_DUMPERS = {event: (kind, dump) for kind, event, dump, _ in _EVENT_KINDS}
 _EVENT_LOADERS = {kind: load for kind, _, _, load in _EVENT_KINDS}
 
