@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-
-if TYPE_CHECKING:
-    from llmcli.hidden_states import HiddenStates
 
 
 class Role(StrEnum):
@@ -190,11 +187,21 @@ class CandidateScores:
 
 
 @frozen
-class TokenLogprobs:
-    """The natural-log probability of a generated token before sampling; ``top``: the most likely tokens with theirs.
+class HiddenStates:
+    """The last layer's states after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
 
-    Tokens are bytes, which need not be valid UTF-8.
+    Little-endian 32-bit floats, as many as the model is wide. With candidates, the prompt ends where the first of them
+    differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
     """
+
+    id: str
+    mean: bytes
+    last: bytes
+
+
+@frozen
+class TokenLogprobs:
+    """Natural-log probability of a token (bytes, perhaps no UTF-8) before sampling; ``top``: of the most likely ones."""
 
     id: str
     token: bytes
@@ -261,9 +268,7 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event: TypeAlias = (
-    "TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished"
-)
+Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished
 
 
 @frozen
@@ -293,8 +298,7 @@ class EngineOptions:
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not
-    count.
+    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``; callers need not count.
     """
 
     model: str

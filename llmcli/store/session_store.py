@@ -17,7 +17,7 @@ from typing import Self
 
 from llmcli.errors import MissingError
 from llmcli.store.database import Database, DatabaseSpec
-from llmcli.turn import Turn
+from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 MAX_SESSION_NAME_CHARS = 100

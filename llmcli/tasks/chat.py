@@ -11,10 +11,10 @@ from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
+from llmcli.store.turn import Turn
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.turn import Turn
 from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent
 
 PROMPT = "chat"

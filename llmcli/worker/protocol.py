@@ -9,6 +9,7 @@ dataclasses and exceptions of ``types`` and ``errors``, field by field.
 
 from __future__ import annotations
 
+import binascii
 import dataclasses
 import json
 import time
@@ -26,6 +27,7 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     Message,
     Phase,
     Priority,
@@ -127,17 +129,13 @@ def load_options(fields: Mapping[str, Any]) -> EngineOptions:
 
 def dump_event(event: Event) -> dict[str, Any]:
     """Return an event as JSON, under a name for its kind."""
-    if (dumper := _EVENT_DUMPERS.get(type(event))) is None:
-        return {_HIDDEN_STATES: _dump_hidden_states(event)}
-    kind, dump = dumper
+    kind, dump = _EVENT_DUMPERS[type(event)]
     return {kind: dump(event)}
 
 
 def load_event(fields: Mapping[str, Any]) -> Event:
     """Return what ``dump_event`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
     ((kind, value),) = fields.items()
-    if kind == _HIDDEN_STATES:
-        return _load_hidden_states(value)
     return _EVENT_LOADERS[kind](value)
 
 
@@ -153,19 +151,13 @@ def _load_scores(value: Sequence[Any]) -> CandidateScores:
     return CandidateScores(value[0], tuple(Score(*score) for score in value[1]))
 
 
-def _dump_hidden_states(event: Any) -> list[str]:
-    import base64
-
-    return [event.id, *(base64.b64encode(state).decode() for state in (event.mean, event.last))]
+def _dump_hidden_states(event: HiddenStates) -> list[str]:
+    return [event.id, *(binascii.b2a_base64(state, newline=False).decode() for state in (event.mean, event.last))]
 
 
-def _load_hidden_states(value: Sequence[str]) -> Event:
-    import base64
-
-    from llmcli.hidden_states import HiddenStates  # here, as it is rare and every start would import it
-
+def _load_hidden_states(value: Sequence[str]) -> HiddenStates:
     name, mean, last = value
-    return HiddenStates(name, base64.b64decode(mean, validate=True), base64.b64decode(last, validate=True))
+    return HiddenStates(name, binascii.a2b_base64(mean), binascii.a2b_base64(last))
 
 
 def _dump_logprobs(event: TokenLogprobs) -> list[Any]:
@@ -209,12 +201,12 @@ _EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any]
     ("text", TextDelta, _dump_text, lambda value: TextDelta(*value)),
     ("reasoning", ReasoningDelta, _dump_text, lambda value: ReasoningDelta(*value)),
     ("scores", CandidateScores, _dump_scores, _load_scores),
+    ("states", HiddenStates, _dump_hidden_states, _load_hidden_states),
     ("logprobs", TokenLogprobs, _dump_logprobs, _load_logprobs),
     ("progress", RequestProgress, _dump_progress, _load_progress),
     ("finished", Finished, _dump_finished, _load_finished),
 )
 """The name of each event on the wire, and what turns it into JSON and back."""
-_HIDDEN_STATES = "states"
 _EVENT_DUMPERS = {event: (kind, dump) for kind, event, dump, _ in _EVENT_KINDS}
 _EVENT_LOADERS = {kind: load for kind, _, _, load in _EVENT_KINDS}
 

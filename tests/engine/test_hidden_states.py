@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
 
-from engine.tools import GENERATIVE, GREEDY, SMOOTH, Bench, ListSink, answer, collect, engine_of, numbers, req
+from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, engine_of, numbers, req
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.embedding_context import EmbeddingContext
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.errors import ContextOverflow, Unsupported
-from llmcli.hidden_states import HiddenStates
-from llmcli.types import CandidateScores, FinishReason, Priority, Request
+from llmcli.types import CandidateScores, FinishReason, HiddenStates, Priority, Request
 
 TEXTS = ("hello world", "yes no", "positive negative you and the world in it is " * 6)
 MAX_ERROR = 0.02
@@ -227,7 +225,7 @@ def test_a_preempted_sequence_starts_again(bench, models, name):
 def test_states_survive_the_release_of_the_memory(bench, models):
     """An idle context is freed; its prefixes are restored with their states."""
     idle: Bench = bench("llama", gives_states=True, batch=64)
-    first, second = sequence(numbers(150, 1)), sequence(numbers(150, 1) + [7])
+    first, second = sequence(numbers(150, 1)), sequence([*numbers(150, 1), 7])
     idle.run(first)
     idle.scheduler.release_memory()
     idle.run(second)

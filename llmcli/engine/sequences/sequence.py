@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from llmcli.engine.sequences.token_states import TokenStates
-from llmcli.hidden_states import HiddenStates
 from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     Phase,
     Priority,
     Request,

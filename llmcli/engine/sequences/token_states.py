@@ -39,7 +39,7 @@ class TokenStates:
         """Return the mean of the first ``length`` rows as little-endian floats, independent of how they arrived."""
         import numpy as np
 
-        return np.concatenate(self._parts)[:length].mean(axis=0, dtype=np.float64).astype("<f4").tobytes()
+        return bytes(np.concatenate(self._parts)[:length].mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
 
     def row(self, index: int) -> bytes:
         """Return one row as little-endian floats."""

@@ -15,7 +15,7 @@ from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.store.session_store import new_session
-from llmcli.turn import Turn
+from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 TURNS = (Turn(Role.USER, "hello"), Turn(Role.ASSISTANT, "hi"))
