@@ -10,7 +10,7 @@ import pytest
 
 from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, engine_of, numbers, req
 from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.embedding_context import EmbeddingContext
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.errors import ContextOverflow, Unsupported
@@ -29,13 +29,13 @@ def states(name: str, text: str = "hello world", **fields) -> Request:
 
 
 def reference(model, tokens: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the last state from a context that computes every output of one text."""
+    """Return the mean and the last state from a context that computes the whole graph for one text at once."""
     config = ContextConfig(1024, sequences=1, batch=1024, unified=False)
-    with contextlib.closing(EmbeddingContext(model, config, lambda: False, uses_pooling=False)) as context:
+    with contextlib.closing(HiddenStateContext(model, config, lambda: False)) as context:
+        context.needs_logits = True
         context.batch.add(tokens, 0, 0, range(len(tokens)))
         assert context.evaluate(abortable=False) == 0
-        width = context.model.header.arch_integer("embedding_length")
-        rows = np.ctypeslib.as_array(context._lib.llama_get_embeddings(context.handle), (len(tokens), width))
+        rows = context.read_states()
         return rows.mean(axis=0, dtype=np.float64), rows[-1].copy()
 
 
