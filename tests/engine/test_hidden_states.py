@@ -13,7 +13,7 @@ from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
-from llmcli.errors import ContextOverflow, Unsupported
+from llmcli.errors import ContextOverflow, InternalError, Unsupported
 from llmcli.types import CandidateScores, FinishReason, HiddenStates, Priority, Request
 
 TEXTS = ("hello world", "yes no", "positive negative you and the world in it is " * 6)
@@ -257,3 +257,5 @@ def test_token_states_share_prefixes():
     assert np.frombuffer(whole.row(4), "<f4").tolist() == rows[4].tolist()
     part.append(rows[:1])
     assert len(whole) == 6
+    with pytest.raises(InternalError):  # never a mean of too few
+        whole.prefix(7)

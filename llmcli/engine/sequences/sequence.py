@@ -49,7 +49,8 @@ class Sequence(ABC):
     saved. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
     if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow.
     ``states``: the hidden states of the computed tokens, None in a context that gives none; those of the first
-    ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch. ``lost_last_step``: its last evaluation was aborted.
+    ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch.
+    ``lost_last_step``: its last evaluation was aborted.
     """
 
     tokens_left = 0

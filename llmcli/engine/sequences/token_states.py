@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmcli.errors import InternalError
+
 
 class TokenStates:
     """Rows of float32, one for each token from the first one on.
@@ -25,7 +27,7 @@ class TokenStates:
         self._length += len(rows)
 
     def prefix(self, length: int) -> TokenStates:
-        """Return the states of the first ``length`` tokens."""
+        """Return the states of the first ``length`` tokens. Raises ``InternalError`` if there are fewer."""
         part = TokenStates()
         for rows in self._parts:
             taken = rows[: length - part._length]
@@ -33,6 +35,8 @@ class TokenStates:
                 break
             part._parts.append(taken)
             part._length += len(taken)
+        if part._length < length:
+            raise InternalError("hidden states", detail=f"{length} tokens are cached, but only {part._length} states")
         return part
 
     def mean(self, length: int) -> bytes:
