@@ -142,6 +142,10 @@ class RemoteJob(BaseJob[Event]):
             raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
         if request.tools and (request.candidates or request.labels or request.schema is not None):
             raise Unsupported("tools", detail="an answer with tools cannot be constrained on a server elsewhere")
+        if request.hidden_states:
+            raise Unsupported(
+                "hidden states", detail=f"{backend.server.label} does not give them; use a model on this machine"
+            )
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
         if request.candidates:
