@@ -1,0 +1,158 @@
+"""Drafts the next tokens of a lone generation with a second model, as long as that pays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmcli.engine.drafting.draft_context import DraftContext
+from llmcli.engine.drafting.draft_policy import (
+    FIRST_DRAFT_TOKENS,
+    MAX_MODEL_DRAFT_TOKENS,
+    DraftOutcome,
+    DraftPolicy,
+)
+from llmcli.engine.llama.model import Model
+from llmcli.errors import OutOfMemory
+
+_PROBE_TOKENS = 16
+"""Tokens of text by which the time of reading is measured."""
+_PIECE_TOKENS = 64
+"""Tokens of text that are read between two checks of the time."""
+_MAX_PENDING_TOKENS = 2
+"""Tokens of text that are new to the draft model in each step: its last own one, if accepted, and that of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftModel:
+    """A loaded draft model, called ``name``; ``off_reason``: why it cannot draft for the model, "" if it can."""
+
+    name: str
+    model: Model | None
+    off_reason: str = ""
+
+
+class ModelDrafter:
+    """Drafts for one scheduler. Used by the thread that evaluates; ``draft`` ends early when ``should_abort`` says so.
+
+    Each step with one decoding sequence calls ``draft``, and after it ``record_step``. ``clock`` returns seconds.
+    """
+
+    def __init__(
+        self, draft_model: DraftModel, context: DraftContext | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """``context`` is that of the draft model, None if it cannot draft."""
+        self._draft_model = draft_model
+        self._context = context
+        self._clock = clock
+        self.policy = DraftPolicy()
+        self._probabilities: list[float] = []
+        self._draft_s: float | None = None
+        self._out_of_memory = ""
+        self.num_drafted_tokens = self.num_accepted_tokens = 0
+        """Number of draft tokens that were evaluated, and of those that the model chose."""
+
+    def draft(self, tokens: list[int], max_tokens: int) -> list[int]:
+        """Return tokens that may follow ``tokens``, at most ``max_tokens``; none if drafting does not pay now."""
+        self._draft_s = None
+        if self._context is None or self._out_of_memory or max_tokens < 1 or not self.policy.may_draft:
+            return []
+        try:
+            return self._draft(self._context, tokens, max_tokens)
+        except OutOfMemory as error:  # the model works without it
+            self._out_of_memory = error.detail or "too little memory for its context"
+            self._context.close()
+            return []
+
+    def _draft(self, context: DraftContext, tokens: list[int], max_tokens: int) -> list[int]:
+        if not self.policy.is_timed:
+            self._measure(context, tokens)
+        reserve = MAX_MODEL_DRAFT_TOKENS
+        if self.policy.off_reason or not context.set_text(tokens, self.policy.max_reading_tokens, reserve):
+            return []
+        if not self._read(context):
+            return []
+        started = self._clock()
+        drafted = self._extend(context, max_tokens)
+        self._draft_s = self._clock() - started
+        return [] if self.policy.off_reason else drafted
+
+    def _measure(self, context: DraftContext, tokens: list[int]) -> None:
+        """Measure a token and a short piece of text, so that a slow draft model is noticed before it reads the text."""
+        for most in (1, _PROBE_TOKENS):
+            context.clear()
+            if self.policy.off_reason or not context.set_text(tokens, most, MAX_MODEL_DRAFT_TOKENS):
+                return
+            started, count = self._clock(), context.num_missing_tokens
+            if not context.evaluate_missing(count):
+                return
+            seconds = self._clock() - started
+            if most == 1:
+                self.policy.record_draft_token(seconds)
+            self.policy.record_reading(count, seconds)
+        context.clear()
+
+    def _read(self, context: DraftContext) -> bool:
+        """Evaluate the text but for its last tokens; False if it was aborted or takes too long."""
+        started, count = self._clock(), 0
+        while (left := context.num_missing_tokens - _MAX_PENDING_TOKENS) > 0:
+            piece = min(left, _PIECE_TOKENS)
+            if not context.evaluate_missing(piece):
+                return False
+            count += piece
+            self.policy.check_reading(self._clock() - started)
+            if self.policy.off_reason:
+                return False
+        if count:
+            self.policy.record_reading(count, self._clock() - started)
+        return True
+
+    def _extend(self, context: DraftContext, max_tokens: int) -> list[int]:
+        """Return drafted tokens as long as each is likely enough to be worth its cost."""
+        policy, drafted, joint = self.policy, list[int](), 1.0
+        limit = min(max_tokens, MAX_MODEL_DRAFT_TOKENS if policy.is_calibrated else FIRST_DRAFT_TOKENS)
+        self._probabilities = []
+        while len(drafted) < limit and not policy.off_reason:
+            started = self._clock()
+            if not (context.append(drafted[-1]) if drafted else context.evaluate_missing(_MAX_PENDING_TOKENS)):
+                break
+            token, probability = context.likeliest_token()
+            policy.record_draft_token(self._clock() - started)
+            if context.ends_text(token):
+                break
+            joint *= policy.acceptance_probability(probability)
+            if policy.is_calibrated and not policy.is_worth_evaluating(joint):
+                break
+            drafted.append(token)
+            self._probabilities.append(probability)
+            if policy.is_calibrated and not policy.is_worth_drafting(joint):
+                break
+        return drafted
+
+    def record_step(self, seconds: float, num_drafted: int, num_accepted: int) -> None:
+        """Record the model's step after ``draft``, in which ``num_drafted`` of the drafted tokens were evaluated."""
+        self.num_drafted_tokens += num_drafted
+        self.num_accepted_tokens += num_accepted
+        if self._draft_s is None:
+            self.policy.record_plain_step(seconds)
+            return
+        outcome = DraftOutcome(tuple(self._probabilities[:num_drafted]), num_accepted, self._draft_s, seconds)
+        self._draft_s = None
+        self.policy.record_outcome(outcome)
+
+    def close(self) -> None:
+        """Free the memory; it can be used again."""
+        if self._context is not None:
+            self._context.close()
+
+    @property
+    def off_reason(self) -> str:
+        """Why no tokens are drafted; "" while they are."""
+        return self._draft_model.off_reason or self._out_of_memory or self.policy.off_reason
+
+    @property
+    def explanation(self) -> str:
+        """Return the name of the draft model and what became of its tokens."""
+        tokens = f"accepted {self.num_accepted_tokens} of {self.num_drafted_tokens} tokens"
+        return f"draft model {self._draft_model.name}: {tokens}"
