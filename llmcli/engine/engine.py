@@ -288,6 +288,8 @@ class Engine:
             return DraftModel(path.name, None, CANNOT_TAKE_BACK)
         if path.samefile(model.path):
             raise UsageError(f"{path.name} cannot draft for itself", detail="Choose a smaller model of the same family")
+        import numpy  # noqa: F401, ICN001 (it takes 70 ms to import, which the first draft would be late by)
+
         return DraftModel(path.name, self._draft_model.load(self._may_load))
 
     def _set_up(self, model: Model, draft: DraftModel | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
+from llmcli.runtime.draft_model import find_draft, wants_draft
 from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import resolve_settings
 
@@ -149,8 +150,13 @@ class Runtime:
 
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
+        draft = self.find_draft(model)
         self.responder_name = model.name
-        return backend_factory.build_local(self.config, self.models, model)
+        return backend_factory.build_local(self.config, self.models, model, draft)
+
+    def find_draft(self, model: ModelFile) -> ModelFile | None:
+        """Return the verified draft model for ``model``, None without one. Raises as ``draft_model.find_draft``."""
+        return find_draft(self.config, model, self._find_verified) if wants_draft(self.config, self.verb) else None
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
@@ -161,6 +167,8 @@ class Runtime:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
+        if wants_draft(self.config, self.verb) and self.settings.origin("draft").startswith("--"):
+            raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server

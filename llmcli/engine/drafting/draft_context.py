@@ -11,10 +11,9 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import InternalError
+from llmcli.models.footprint import MAX_DRAFT_CONTEXT_TOKENS
 
 _BATCH_TOKENS = 256
-MAX_DRAFT_CONTEXT_TOKENS = 2048
-"""Tokens of text, from its end, that a draft model sees at most: farther ones hardly change what follows."""
 
 
 class FollowingThreadPolicy(ThreadPolicy):
@@ -73,6 +72,16 @@ class DraftContext:
         """Number of tokens of the text that are not evaluated yet, at least 1 after ``set_text``."""
         return len(self._missing)
 
+    def count_missing(self, tokens: list[int]) -> int:
+        """Return how many tokens of the text ``tokens`` are not evaluated yet, at least 1."""
+        shared = self._count_shared(tokens)
+        return len(tokens) - self._start - shared if shared else len(tokens)
+
+    def _count_shared(self, tokens: list[int]) -> int:
+        """Return how many of the evaluated tokens ``tokens`` have too; the last one has to be evaluated again."""
+        following = tokens[self._start :]
+        return max(0, min(common_prefix_length(self._evaluated, following), len(following) - 1))
+
     def set_text(self, tokens: list[int], max_missing: int, reserve: int) -> bool:
         """Prepare to continue the text ``tokens``: keep what it shares with the evaluated tokens, remove the rest.
 
@@ -80,17 +89,16 @@ class DraftContext:
         last tokens of the text take the place of the whole. Returns False for tokens that the model does not have.
         Raises ``OutOfMemory``.
         """
-        following = tokens[self._start :]
-        shared = min(common_prefix_length(self._evaluated, following), len(following) - 1)  # the last has to be evaluated
-        if shared < 0 or len(following) - shared > max_missing or len(following) + reserve > self.max_tokens:
+        shared, missing = self._count_shared(tokens), self.count_missing(tokens)
+        if not shared or missing > max_missing or len(tokens) - self._start + reserve > self.max_tokens:
             # half of the context, so that this does not recur at every token
-            self._start = max(0, len(tokens) - max(1, min(max_missing, self.max_tokens // 2)))
-            following, shared = tokens[self._start :], 0
-        missing = following[shared:]
-        if max(missing) >= self._model.vocab_size:
+            missing, shared = max(1, min(missing, max_missing, self.max_tokens // 2)), 0
+            self._start = len(tokens) - missing
+        following = tokens[len(tokens) - missing :]
+        if max(following) >= self._model.vocab_size:
             return False
         self._truncate(shared)
-        self._missing = missing
+        self._missing = following
         return True
 
     def evaluate_missing(self, max_tokens: int) -> bool:

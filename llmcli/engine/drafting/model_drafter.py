@@ -16,10 +16,8 @@ from llmcli.engine.drafting.draft_policy import (
 from llmcli.engine.llama.model import Model
 from llmcli.errors import OutOfMemory
 
-_PROBE_TOKENS = 16
-"""Tokens of text by which the time of reading is measured."""
-_PIECE_TOKENS = 64
-"""Tokens of text that are read between two checks of the time."""
+_FIRST_PIECE_TOKENS, _PIECE_TOKENS = 16, 64
+"""Tokens of text that are read before the time is checked for the first time, and between later checks."""
 _MAX_PENDING_TOKENS = 2
 """Tokens of text that are new to the draft model in each step: its last own one, if accepted, and that of the model."""
 
@@ -47,7 +45,8 @@ class ModelDrafter:
         self._context = context
         self._clock = clock
         self.policy = DraftPolicy()
-        self._probabilities: list[float] = []
+        self._last_draft: list[tuple[int, float]] = []  # tokens with their probabilities in the draft model
+        self._draft_start = 0  # the position of the first one in the text
         self._draft_s: float | None = None
         self._out_of_memory = ""
         self.num_drafted_tokens = self.num_accepted_tokens = 0
@@ -56,6 +55,7 @@ class ModelDrafter:
     def draft(self, tokens: list[int], max_tokens: int) -> list[int]:
         """Return tokens that may follow ``tokens``, at most ``max_tokens``; none if drafting does not pay now."""
         self._draft_s = None
+        self._judge_last_draft(tokens)
         if self._context is None or self._out_of_memory or max_tokens < 1 or not self.policy.may_draft:
             return []
         try:
@@ -68,51 +68,69 @@ class ModelDrafter:
     def _draft(self, context: DraftContext, tokens: list[int], max_tokens: int) -> list[int]:
         if not self.policy.is_timed:
             self._measure(context, tokens)
-        reserve = MAX_MODEL_DRAFT_TOKENS
-        if self.policy.off_reason or not context.set_text(tokens, self.policy.max_reading_tokens, reserve):
-            return []
-        if not self._read(context):
+        if self.policy.off_reason or not self._read(context, tokens):
             return []
         started = self._clock()
+        self._draft_start = len(tokens)
         drafted = self._extend(context, max_tokens)
         self._draft_s = self._clock() - started
         return [] if self.policy.off_reason else drafted
 
+    def _judge_last_draft(self, tokens: list[int]) -> None:
+        """Compare the last draft, which may not have been evaluated, with the tokens that followed."""
+        for (drafted, probability), chosen in zip(self._last_draft, tokens[self._draft_start :], strict=False):
+            self.policy.acceptance.record(probability, hit=drafted == chosen)
+            if drafted != chosen:
+                break
+        self._last_draft = []
+
     def _measure(self, context: DraftContext, tokens: list[int]) -> None:
-        """Measure a token and a short piece of text, so that a slow draft model is noticed before it reads the text."""
-        for most in (1, _PROBE_TOKENS):
-            context.clear()
-            if self.policy.off_reason or not context.set_text(tokens, most, MAX_MODEL_DRAFT_TOKENS):
-                return
-            started, count = self._clock(), context.num_missing_tokens
-            if not context.evaluate_missing(count):
+        """Measure two evaluations of a token, so that a slow draft model is noticed before it reads the text."""
+        context.clear()
+        if not context.set_text(tokens, 1, MAX_MODEL_DRAFT_TOKENS):
+            return
+        for _ in range(2):
+            started = self._clock()
+            done = context.evaluate_missing(1) if context.num_missing_tokens else context.append(tokens[-1])
+            if not done:
                 return
             seconds = self._clock() - started
-            if most == 1:
-                self.policy.record_draft_token(seconds)
-            self.policy.record_reading(count, seconds)
+            self.policy.record_loss(seconds)
+            self.policy.record_draft_token(seconds)
         context.clear()
 
-    def _read(self, context: DraftContext) -> bool:
-        """Evaluate the text but for its last tokens; False if it was aborted or takes too long."""
-        started, count = self._clock(), 0
-        while (left := context.num_missing_tokens - _MAX_PENDING_TOKENS) > 0:
-            piece = min(left, _PIECE_TOKENS)
-            if not context.evaluate_missing(piece):
+    def _read(self, context: DraftContext, tokens: list[int]) -> bool:
+        """Evaluate the text, or as much of its end as pays, but for its last tokens.
+
+        Returns False if that was aborted or does not pay, and for tokens that the draft model does not have.
+        """
+        window = self.policy.reading_window(context.count_missing(tokens))
+        if not window or not context.set_text(tokens, window, MAX_MODEL_DRAFT_TOKENS):
+            return False
+        if not self._read_piece(context, _FIRST_PIECE_TOKENS):
+            return False
+        affordable = self.policy.reading_window(window)  # the piece may have taken longer than expected
+        if affordable < window and not (affordable and context.set_text(tokens, affordable, MAX_MODEL_DRAFT_TOKENS)):
+            return False
+        while context.num_missing_tokens > _MAX_PENDING_TOKENS:
+            if not self._read_piece(context, _PIECE_TOKENS):
                 return False
-            count += piece
-            self.policy.check_reading(self._clock() - started)
-            if self.policy.off_reason:
-                return False
-        if count:
-            self.policy.record_reading(count, self._clock() - started)
         return True
+
+    def _read_piece(self, context: DraftContext, most: int) -> bool:
+        """Evaluate at most that many missing tokens, but not the last ones; False if it was aborted."""
+        count = min(most, context.num_missing_tokens - _MAX_PENDING_TOKENS)
+        if count <= 0:
+            return True
+        started = self._clock()
+        done = context.evaluate_missing(count)
+        self.policy.record_reading(count, self._clock() - started)
+        return done
 
     def _extend(self, context: DraftContext, max_tokens: int) -> list[int]:
         """Return drafted tokens as long as each is likely enough to be worth its cost."""
         policy, drafted, joint = self.policy, list[int](), 1.0
         limit = min(max_tokens, MAX_MODEL_DRAFT_TOKENS if policy.is_calibrated else FIRST_DRAFT_TOKENS)
-        self._probabilities = []
         while len(drafted) < limit and not policy.off_reason:
             started = self._clock()
             if not (context.append(drafted[-1]) if drafted else context.evaluate_missing(_MAX_PENDING_TOKENS)):
@@ -121,11 +139,11 @@ class ModelDrafter:
             policy.record_draft_token(self._clock() - started)
             if context.ends_text(token):
                 break
-            joint *= policy.acceptance_probability(probability)
+            self._last_draft.append((token, probability))
+            joint *= policy.acceptance.of(probability)
             if policy.is_calibrated and not policy.is_worth_evaluating(joint):
                 break
             drafted.append(token)
-            self._probabilities.append(probability)
             if policy.is_calibrated and not policy.is_worth_drafting(joint):
                 break
         return drafted
@@ -137,7 +155,7 @@ class ModelDrafter:
         if self._draft_s is None:
             self.policy.record_plain_step(seconds)
             return
-        outcome = DraftOutcome(tuple(self._probabilities[:num_drafted]), num_accepted, self._draft_s, seconds)
+        outcome = DraftOutcome(num_drafted, num_accepted, self._draft_s, seconds)
         self._draft_s = None
         self.policy.record_outcome(outcome)
 

@@ -14,6 +14,7 @@ from llmcli.errors import UsageError
 _EXAMPLES = """
 llm serve
 llm serve --port 0 -m qwen3-4b
+llm serve -m qwen3-4b --draft qwen3-0.6b
 llm serve --socket "$XDG_RUNTIME_DIR/llm.sock" --token-file secret
 curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
@@ -23,7 +24,7 @@ _reject_empty = functools.partial(reject_empty_values, advice="Try: llm serve --
 
 
 @_reject_empty
-@command("model", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL_OPTIONS, examples=_EXAMPLES)
+@command("model", "draft", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL_OPTIONS, examples=_EXAMPLES)
 def serve(  # noqa: PLR0917 (options, all of them named)
     ctx: CommandContext,
     host: Annotated[
