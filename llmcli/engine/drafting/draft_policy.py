@@ -169,7 +169,7 @@ class DraftPolicy:
         else:
             self._plain_s.add(outcome.step_s)
         tokens, seconds = outcome.accepted + 1, outcome.draft_s + outcome.step_s
-        self._balance_s = min(self._balance_s + tokens * plain - seconds, LATER_LOSS_LIMIT_TOKENS * plain)
+        self._balance_s = min(self._balance_s + tokens * plain - seconds, 0.0)  # earlier gains permit no loss
         self._recent.append((tokens, seconds))
         self._review(plain)
 
@@ -266,6 +266,7 @@ class DraftPolicy:
         self._balance_s = 0.0
         self._recent.clear()
         self._passed = False
+        self.acceptance = AcceptanceEstimate()
 
     @property
     def _plain_text(self) -> str:
