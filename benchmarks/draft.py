@@ -125,9 +125,7 @@ def main() -> None:
                     ]
                 )
                 said.append(f"{model}, draft {draft}, {question.split()[0]}: {with_draft[-1][2]}")
-    common.print_table(
-        rows, ("model", "draft", "question", "with, tokens/s", "without", "ratio", "same text")
-    )
+    common.print_table(rows, ("model", "draft", "question", "with, tokens/s", "without", "ratio", "same text"))
     print(*said, sep="\n")
 
 

@@ -280,20 +280,25 @@ class Engine:
         return not self._closing and self._stop() is None
 
     def _load_draft_model(self, model: Model) -> DraftModel | None:
-        """Load the draft model, unless ``model`` cannot take back the tokens that it would refuse."""
+        """Load the draft model, unless ``model`` cannot take back the tokens that it would refuse.
+
+        Raises as ``SharedModel.load``, and ``UsageError`` for the model itself.
+        """
         path = self._options.draft
         if path is None or self._draft_model is None:
             return None
         if model.recurrent:
             return DraftModel(path.name, None, CANNOT_TAKE_BACK)
-        if path.samefile(model.path):
+        if path.exists() and path.samefile(model.path):
             raise UsageError(f"{path.name} cannot draft for itself", detail="Choose a smaller model of the same family")
         import numpy  # noqa: F401, ICN001 (it takes 70 ms to import, which the first draft would be late by)
 
         return DraftModel(path.name, self._draft_model.load(self._may_load))
 
     def _set_up(self, model: Model, draft: DraftModel | None) -> None:
-        self._setup = set_up_engine(model, self._name, self._model_id, self._options, self._thread_policy, draft)
+        self._setup = set_up_engine(
+            model, self._name, self._model_id, self._options, self._thread_policy, draft_model=draft
+        )
 
     def _scheduler_thread(self, priority: Priority) -> SchedulerThread:
         """Return the scheduler thread of a priority, created at its first request."""

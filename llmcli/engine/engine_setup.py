@@ -96,6 +96,7 @@ def set_up_engine(
     model_id: str,
     options: EngineOptions,
     threads: ThreadPolicy,
+    *,
     draft_model: DraftModel | None = None,
 ) -> EngineSetup:
     """Prepare ``model`` for requests; ``name`` is its name for users. Called in the thread that evaluates.

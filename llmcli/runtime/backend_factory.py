@@ -22,9 +22,7 @@ _COALESCE_S = 0.1
 """Coalescing delay in seconds for text that is not shown as it arrives."""
 
 
-def build_local(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None
-) -> Backend:
+def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None) -> Backend:
     """Return the backend for verified models: on a worker, or in this process if no worker can run.
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.

@@ -1,8 +1,8 @@
-"""Checks of what a model and this machine can do, before anything is loaded."""
+"""Checks of what a model, its draft model and this machine can do, before anything is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,11 @@ from llmcli.settings import NO_DRAFT
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
+    from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
+
+DRAFTING_VERBS = frozenset({"ask", "chat", "generate", "summarize", "translate", "serve"})
+"""Commands whose models write text; drafts are of no use for scores."""
 
 
 def check_context(model: ModelFile, settings: Settings) -> None:
@@ -28,9 +32,7 @@ def check_context(model: ModelFile, settings: Settings) -> None:
         raise ConfigError("ctx", origin=origin, detail=f"{context_tokens} {problem}")
 
 
-def check_memory(
-    model: ModelFile, settings: Settings, models: ModelLibrary, draft: ModelFile | None = None
-) -> None:
+def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary, draft: ModelFile | None = None) -> None:
     """Refuse a model that, with the configured context and its draft model, does not fit the memory of this machine.
 
     Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
@@ -91,9 +93,7 @@ def _draft_bytes(draft: ModelFile) -> int:
     return draft.size + context_bytes(header, ContextShape(tokens, 1, batch=256, flash_attention=False))
 
 
-def evict_idle_workers(
-    model: ModelFile, settings: Settings, workers: Path, draft: ModelFile | None = None
-) -> None:
+def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path, draft: ModelFile | None = None) -> None:
     """Stop idle workers until model and draft model fit the free memory and the memory limit for all workers.
 
     Raises ``TemporaryFailure`` if it does not fit that limit even then.
@@ -119,3 +119,36 @@ def evict_idle_workers(
 def _smaller_models(models: ModelLibrary, free: int) -> list[ModelFile]:
     """Return the models on this machine that fit into so many bytes, the largest first."""
     return sorted((m for m in models.list() if m.size < free), key=lambda m: m.size, reverse=True)
+
+
+def wants_draft(config: RunConfig, verb: str) -> bool:
+    """Return whether the settings name a draft model that the command uses."""
+    return config.settings["draft"] != NO_DRAFT and verb in DRAFTING_VERBS
+
+
+def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str], ModelFile]) -> ModelFile | None:
+    """Return the draft model of the settings, found and verified by ``find_verified``, to draft for ``model``.
+
+    None if the configuration, not the command line, names ``model`` itself. A file that was never loaded here is
+    tried first, in a separate process. Raises ``UsageError`` for ``--draft`` with the model itself, and what
+    ``find_verified`` and ``check_once`` raise.
+    """
+    draft, origin = find_verified(config.settings["draft"]), config.settings.origin("draft")
+    if draft.path.samefile(model.path):
+        if origin.startswith("--"):
+            raise UsageError(
+                f"{draft.name} cannot draft for itself", detail="Try: --draft with a smaller model of the same family"
+            )
+        config.observer.explain(f"no draft model: {draft.name} is the model itself ({origin})")
+        return None
+    from llmcli.engine.llama import load_check
+
+    load_check.check_once(
+        draft.path,
+        draft.sha256 or str(draft.path),
+        config.paths.cache,
+        gpu_layers=None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"],
+        stop=lambda: config.interrupt.error,
+    )
+    config.observer.explain(f"draft model {draft.name} ({origin})")
+    return draft

@@ -49,9 +49,7 @@ class DraftContext:
     it can be used again.
     """
 
-    def __init__(
-        self, model: Model, max_tokens: int, threads: ThreadPolicy, should_abort: Callable[[], bool]
-    ) -> None:
+    def __init__(self, model: Model, max_tokens: int, threads: ThreadPolicy, should_abort: Callable[[], bool]) -> None:
         self._model = model
         self.max_tokens = min(max_tokens, MAX_DRAFT_CONTEXT_TOKENS, model.context_length or max_tokens)
         self._config = ContextConfig(

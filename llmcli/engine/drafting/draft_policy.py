@@ -227,7 +227,9 @@ class DraftPolicy:
     # ---- switching ------------------------------------------------------------------------------------------------
 
     def _review(self, plain: float) -> None:
-        while len(self._recent) > 1 and sum(tokens for tokens, _ in self._recent) - self._recent[0][0] >= _REVIEW_TOKENS:
+        while (
+            len(self._recent) > 1 and sum(tokens for tokens, _ in self._recent) - self._recent[0][0] >= _REVIEW_TOKENS
+        ):
             self._recent.popleft()
         tokens = sum(each for each, _ in self._recent)
         gain = tokens * plain / max(sum(seconds for _, seconds in self._recent), 1e-9)

@@ -10,7 +10,6 @@ from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 
-
 CANNOT_TAKE_BACK = "the model's cache cannot take back wrong tokens"
 
 

@@ -49,7 +49,12 @@ def test_the_text_is_followed_through_right_and_wrong_drafts(follower, name):
     """Drafted tokens are kept where they were chosen and removed where not; another text begins afresh."""
     one = follower(name)
     text = numbers(90, 1)
-    steps = [(text, []), (numbers(95, 1), numbers(3, 7)), (numbers(101, 1), numbers(106, 1)[101:]), (numbers(104, 1), [])]
+    steps = [
+        (text, []),
+        (numbers(95, 1), numbers(3, 7)),
+        (numbers(101, 1), numbers(106, 1)[101:]),
+        (numbers(104, 1), []),
+    ]
     steps += [(numbers(40, 5), numbers(4, 3)), (numbers(45, 5), [])]
     for tokens, drafted in steps:
         found = one.follow(tokens)

@@ -48,6 +48,8 @@ def test_another_special_token(models, changed):
 def test_another_text_of_a_token(models, changed):
     """The first differing token is named."""
     word = "\u0120world".encode()
-    with model_of(changed("chatml", len(word).to_bytes(8, "little") + word, len(word).to_bytes(8, "little") + word[:-1] + b"x")) as other:
+    with model_of(
+        changed("chatml", len(word).to_bytes(8, "little") + word, len(word).to_bytes(8, "little") + word[:-1] + b"x")
+    ) as other:
         difference = vocabulary_difference(models("chatml"), other)
     assert difference.startswith("another text of token ")

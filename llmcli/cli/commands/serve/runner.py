@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
-from llmcli.runtime.draft_model import wants_draft
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
@@ -49,6 +48,8 @@ class ServedModels:
         self._ctx = ctx
         self._draft: ModelFile | None = None
         self._drafted_path: Path | None = None
+        from llmcli.runtime.preflight import wants_draft
+
         if wants_draft(ctx.runtime.config, ctx.verb):
             model = ctx.runtime.resolve_model()
             self._draft = ctx.runtime.find_draft(model)
