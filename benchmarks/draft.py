@@ -74,9 +74,9 @@ def make_deep_copy(source: str, target: Path, factor: int = 4) -> str:
     return str(target)
 
 
-def measure(model: str, draft: str | None, question: str) -> tuple[float, str, str]:
+def measure(model: str, draft: str | None, question: str, threads: int | None) -> tuple[float, str, str]:
     """Answer a question with a new engine; return tokens a second, the text, and what the engine says of the draft."""
-    options = EngineOptions(draft=None if draft is None else Path(draft))
+    options = EngineOptions(threads=threads, draft=None if draft is None else Path(draft))
     with common.open_engine(model, options) as backend:
         common.engine_seconds(backend, [common.greedy_request("warm", "Hi", 1)])
         rate, text = 0.0, ""
@@ -96,6 +96,7 @@ def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--pair", action="append", metavar="MODEL:DRAFT", help="only these types, such as 4x:file")
+    parser.add_argument("--threads", type=int, help="threads of both (default: the free cores)")
     options = parser.parse_args()
     pairs = [tuple(pair.split(":")) for pair in options.pair or ()] or PAIRS
     source, rows, said = common.model_path(options.model), [], []
@@ -108,8 +109,8 @@ def main() -> None:
             for question in QUESTIONS:
                 without, with_draft = common.interleave(
                     options.runs,
-                    lambda: measure(files[model], None, question),  # noqa: B023 (called in this iteration)
-                    lambda: measure(files[model], files[draft], question),  # noqa: B023
+                    lambda: measure(files[model], None, question, options.threads),  # noqa: B023 (called in this iteration)
+                    lambda: measure(files[model], files[draft], question, options.threads),  # noqa: B023
                 )
                 rates = [[rate for rate, _, _ in each] for each in (with_draft, without)]
                 same = all(a[1] == b[1] for a, b in zip(without, with_draft, strict=True))

@@ -16,7 +16,7 @@ from llmcli.runtime import preflight
 from llmcli.settings import resolve_settings
 from llmcli.types import BackendStats, Usage
 
-VERBS = ("ask", "generate", "summarize", "translate")
+VERBS = ("ask", "chat", "generate", "summarize", "translate")
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def draft(tiny, tried, tmp_path):
     "argv",
     [
         ("ask", "Q"),
+        ("chat", "--no-save"),
         ("generate", "poem", "--var", "topic=rain"),
         ("summarize",),
         ("translate", "--to", "de", "--no-tm"),

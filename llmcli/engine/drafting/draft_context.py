@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable
 
 from llmcli.engine.llama import bindings
@@ -14,6 +15,8 @@ from llmcli.errors import InternalError
 from llmcli.models.footprint import MAX_DRAFT_CONTEXT_TOKENS
 
 _BATCH_TOKENS = 256
+_MIN_ABORTABLE_TOKENS, _MIN_ABORTABLE_S = 16, 0.05
+"""Size of an evaluation, or seconds of the one before, from which it can be aborted."""
 
 
 class FollowingThreadPolicy(ThreadPolicy):
@@ -27,6 +30,11 @@ class FollowingThreadPolicy(ThreadPolicy):
         """Return the threads for a step."""
         del tokens
         return self._leader.last_used.get(prompt, self._leader.most)
+
+    def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
+        """Tell the leader that the cores are busy."""
+        del threads, tokens, seconds, prompt
+        self._leader.note_other_work()
 
 
 class _SingleOutputContext(Context):
@@ -64,6 +72,7 @@ class DraftContext:
         self._start = 0  # the position in the text of the first evaluated token
         self._evaluated: list[int] = []
         self._missing: list[int] = []
+        self._last_evaluation_s = 0.0
 
     @property
     def num_missing_tokens(self) -> int:
@@ -151,10 +160,16 @@ class DraftContext:
         context = self._open()
         if len(self._evaluated) + len(tokens) > self._config.cells:
             raise InternalError("draft context", detail="more tokens than it holds")
+        if self._should_abort():
+            return False
         context.batch.clear()
         context.batch.add(tokens, len(self._evaluated), 0, [len(tokens) - 1])
-        if context.evaluate(abortable=True) != 0:  # its cells suffice, so the evaluation was aborted
+        started = time.monotonic()
+        # the callback between all operations makes short evaluations slower
+        slow = len(tokens) >= _MIN_ABORTABLE_TOKENS or self._last_evaluation_s > _MIN_ABORTABLE_S
+        if context.evaluate(abortable=slow) != 0:  # its cells suffice, so the evaluation was aborted
             self._truncate(len(self._evaluated))
             return False
+        self._last_evaluation_s = time.monotonic() - started
         self._evaluated += tokens
         return True

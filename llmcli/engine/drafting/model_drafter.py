@@ -46,7 +46,7 @@ class ModelDrafter:
         self._clock = clock
         self.policy = DraftPolicy()
         self._last_draft: list[tuple[int, float]] = []  # tokens with their probabilities in the draft model
-        self._draft_start = 0  # the position of the first one in the text
+        self._drafted_text: list[int] = []  # the text after which they were drafted
         self._draft_s: float | None = None
         self._out_of_memory = ""
         self.num_drafted_tokens = self.num_accepted_tokens = 0
@@ -71,14 +71,16 @@ class ModelDrafter:
         if self.policy.off_reason or not self._read(context, tokens):
             return []
         started = self._clock()
-        self._draft_start = len(tokens)
+        self._drafted_text = list(tokens)
         drafted = self._extend(context, max_tokens)
         self._draft_s = self._clock() - started
         return [] if self.policy.off_reason else drafted
 
     def _judge_last_draft(self, tokens: list[int]) -> None:
         """Compare the last draft, which may not have been evaluated, with the tokens that followed."""
-        for (drafted, probability), chosen in zip(self._last_draft, tokens[self._draft_start :], strict=False):
+        start = len(self._drafted_text)
+        followed = tokens[start:] if tokens[:start] == self._drafted_text else []  # else it is another text
+        for (drafted, probability), chosen in zip(self._last_draft, followed, strict=False):
             self.policy.acceptance.record(probability, hit=drafted == chosen)
             if drafted != chosen:
                 break

@@ -136,6 +136,8 @@ class Scheduler:
 
     def _build_batch(self, longest_s: float) -> list[BatchEntry]:
         """Fill the batch; a draft model that works meanwhile is aborted like the evaluation."""
+        if self.speculative_decoder.model_drafter is None:
+            return self._batch_builder.build(self._running, longest_s)
         waiting = [BatchEntry(sequence, 1, []) for sequence in self._running]
         self.current_evaluation = Evaluation(waiting, self._running, can_roll_back=True)
         try:

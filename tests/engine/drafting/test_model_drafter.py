@@ -108,6 +108,15 @@ def test_tokens_are_judged_whether_they_were_evaluated_or_not(drafting):
     assert judged == [True, True, False]
 
 
+def test_another_text_does_not_judge_a_draft(drafting):
+    """The next request may have nothing to do with it."""
+    drafter, judged = drafting(), []
+    drafter.policy.acceptance.record = lambda _probability, *, hit: judged.append(hit)
+    assert drafter.draft(numbers(40, 1), 10)
+    drafter.draft(numbers(60, 2), 10)
+    assert judged == []
+
+
 def test_an_aborted_evaluation_gives_no_draft(drafting):
     """The next step has a draft again."""
     aborting = []
