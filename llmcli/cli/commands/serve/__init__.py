@@ -14,7 +14,6 @@ from llmcli.errors import UsageError
 _EXAMPLES = """
 llm serve
 llm serve --port 0 -m qwen3-4b
-llm serve -m qwen3-4b --draft qwen3-0.6b
 llm serve --socket "$XDG_RUNTIME_DIR/llm.sock" --token-file secret
 curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
