@@ -19,6 +19,8 @@ from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import frozen
 
 ENV_PREFIX = "LLMCLI_"
+NO_DRAFT = "off"
+"""The setting ``draft`` without a draft model."""
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
 """The variable that names the directory of chats, translations, imports and the registry."""
 
@@ -50,6 +52,10 @@ def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a string")
     return value
+
+
+def _parse_draft(value: Any) -> str:
+    return NO_DRAFT if value is False else _parse_text(value)  # YAML reads off as a boolean
 
 
 def _parse_switch(value: Any) -> bool:
@@ -203,6 +209,7 @@ SETTING_SPECS = (
         512,
         "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
+    SettingSpec("draft", _parse_draft, NO_DRAFT, "a small model that drafts tokens for the model (as --draft), or off"),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
         "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"

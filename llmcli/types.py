@@ -6,7 +6,7 @@ Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``Tas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -126,18 +126,16 @@ class Request:
 
 @frozen
 class Usage:
-    """Token counts under OpenAI's names. ``cached_tokens`` of the prompt were reused, not evaluated."""
+    """Token counts. ``cached_tokens`` were reused; of a draft model's ``draft_tokens`` some were accepted."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    draft_tokens: int = 0
+    accepted_draft_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
+        return Usage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 @frozen
@@ -280,7 +278,7 @@ class EngineOptions:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
     evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, once, which settings are best for the model on this machine.
+    ``tune``: measure the best settings for the model in the background, once; ``draft``: the file of a draft model.
     """
 
     ctx: int | None = None
@@ -293,6 +291,7 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    draft: Path | None = None
 
 
 @frozen
@@ -317,7 +316,7 @@ class BackendStats:
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
-    a hosted model reported, in the currency of its price.
+    a hosted model reported, in the currency of its price. ``draft_off``: why the draft model is not used, or "".
     """
 
     decode_threads: int | None = None
@@ -327,6 +326,7 @@ class BackendStats:
     joules: float | None = None
     choices: tuple[str, ...] = ()
     cost: float | None = None
+    draft_off: str = ""
 
 
 @frozen

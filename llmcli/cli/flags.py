@@ -126,6 +126,16 @@ class Flags:
     deterministic: Annotated[
         bool | None, typer.Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
     ] = None
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            "--draft",
+            metavar="MODEL",
+            help="A small model that drafts tokens, for speed; off: none.",
+            autocompletion=completers.models,
+        ),
+        GivesSetting(),
+    ] = None
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
     ctx: Annotated[
         int | None, typer.Option("--ctx", min=64, metavar="N", help="Context in tokens."), GivesSetting()

@@ -26,6 +26,8 @@ FilesArgument = Annotated[
 ]
 
 ALL_OPTIONS = tuple(option.name for option in shared_options())
+SCORING_OPTIONS = tuple(name for name in ALL_OPTIONS if name != "draft")
+"""For commands whose models write no text."""
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
 """For commands that do not run a model."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
+from llmcli.engine.drafting.model_drafter import DraftModel
 from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
 from llmcli.engine.llama import hardware
@@ -21,11 +22,12 @@ from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
+from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import is_long_request
 from llmcli.engine.tuning.energy_counters import EnergyMeter
-from llmcli.errors import ContextOverflow, InternalError, LlmError
+from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
 
@@ -53,16 +55,21 @@ class Engine:
         stop: Callable[[], Exception | None],
         *,
         shared_model: SharedModel | None = None,
+        draft_model: SharedModel | None = None,
         executor: InlineExecutor | None = None,
         on_loading: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
-        """``shared_model`` and ``executor`` are shared with other engines of this process; by default it has its own.
+        """``shared_model``, ``draft_model`` and ``executor`` are shared with other engines; by default it has its own.
 
         ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
         self._owns_model = shared_model is None
         self._shared_model = shared_model or SharedModel(path, options.gpu_layers)
+        self._owns_draft_model = draft_model is None
+        self._draft_model = draft_model
+        if options.draft is not None and draft_model is None:
+            self._draft_model = SharedModel(options.draft, options.gpu_layers)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
@@ -125,13 +132,14 @@ class Engine:
             return BackendStats()
         used = self._thread_policy.last_used
         threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
-        choices = [self._thread_policy.explanation]
+        choices, draft_off = [self._thread_policy.explanation], ""
         if threads:
             last = threads[-1].scheduler
             choices += [
                 self._setup.planner.explain(last.kv_cache.settings, memory_limited=last.kv_cache.memory_limited),
-                last.speculative_decoder.explanation,
+                *last.speculative_decoder.explanations,
             ]
+            draft_off = last.speculative_decoder.draft_model_off_reason
         else:
             choices.append(self._setup.planner.explain(self._setup.config.settings))
         return BackendStats(
@@ -141,6 +149,7 @@ class Engine:
             peak_memory=hardware.peak_memory(),
             joules=self._energy_meter.read_joules(),
             choices=tuple(filter(None, choices)),
+            draft_off=draft_off,
         )
 
     @property
@@ -166,6 +175,8 @@ class Engine:
         for thread in self._scheduler_threads.values():
             thread.close()
         self.measure_if_due()
+        if self._owns_draft_model and self._draft_model is not None:
+            self._draft_model.close()
         if self._owns_model and not left_behind:
             self._shared_model.close()
 
@@ -259,15 +270,37 @@ class Engine:
 
     def _load_model(self) -> None:
         try:
-            model = self._shared_model.load(lambda: not self._closing and self._stop() is None, self._on_loading)
-            self._executor.run(lambda: self._set_up(model))
+            model = self._shared_model.load(self._may_load, self._on_loading)
+            draft = self._load_draft_model(model)
+            self._executor.run(lambda: self._set_up(model, draft))
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
             self._load_error = error
         finally:
             self._loaded.set()
 
-    def _set_up(self, model: Model) -> None:
-        self._setup = set_up_engine(model, self._name, self._model_id, self._options, self._thread_policy)
+    def _may_load(self) -> bool:
+        return not self._closing and self._stop() is None
+
+    def _load_draft_model(self, model: Model) -> DraftModel | None:
+        """Load the draft model, unless ``model`` cannot take back the tokens that it would refuse.
+
+        Raises as ``SharedModel.load``, and ``UsageError`` for the model itself.
+        """
+        path = self._options.draft
+        if path is None or self._draft_model is None:
+            return None
+        if model.recurrent:
+            return DraftModel(path.name, None, CANNOT_TAKE_BACK)
+        if path.exists() and path.samefile(model.path):
+            raise UsageError(f"{path.name} cannot draft for itself", detail="Choose a smaller model of the same family")
+        import numpy  # noqa: F401, ICN001 (it takes 70 ms to import, which the first draft would be late by)
+
+        return DraftModel(path.name, self._draft_model.load(self._may_load))
+
+    def _set_up(self, model: Model, draft: DraftModel | None) -> None:
+        self._setup = set_up_engine(
+            model, self._name, self._model_id, self._options, self._thread_policy, draft_model=draft
+        )
 
     def _scheduler_thread(self, priority: Priority, *, gives_states: bool) -> SchedulerThread:
         """Return the scheduler thread of a priority, with or without hidden states, created at its first request."""

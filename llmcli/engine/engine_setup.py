@@ -6,6 +6,9 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from llmcli.engine.drafting import vocabulary_match
+from llmcli.engine.drafting.draft_context import DraftContext
+from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
@@ -22,7 +25,7 @@ from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.planner import Planner
-from llmcli.errors import BadModelFile, UsageError
+from llmcli.errors import BadModelFile, Unsupported, UsageError
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -45,6 +48,7 @@ class EngineSetup:
     context_limit: int
     config: ContextConfig
     sequence_builder: SequenceBuilder
+    draft_model: DraftModel | None = None
 
     def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
@@ -64,7 +68,17 @@ class EngineSetup:
             gives_states=gives_states,
         )
         index = PrefixIndex(kv_cache)
-        return Scheduler(kv_cache, index, None if gives_states else self._make_prefix_cache(kv_cache, index))
+        if gives_states:
+            return Scheduler(kv_cache, index)
+        drafter = self._make_drafter(should_abort)
+        return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index), drafter)
+
+    def _make_drafter(self, should_abort: Callable[[], bool]) -> ModelDrafter | None:
+        if self.draft_model is None:
+            return None
+        model = self.draft_model.model
+        context = None if model is None else DraftContext(model, self.context_limit, self.config.threads, should_abort)
+        return ModelDrafter(self.draft_model, context)
 
     def _make_prefix_cache(self, kv_cache: KVCacheManager, index: PrefixIndex) -> DiskPrefixCache | None:
         """Return the cache of prefixes that earlier commands evaluated."""
@@ -86,12 +100,22 @@ def uses_prefix_cache(options: EngineOptions, model_id: str) -> bool:
     return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(model_id))
 
 
-def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions, threads: ThreadPolicy) -> EngineSetup:
+def set_up_engine(
+    model: Model,
+    name: str,
+    model_id: str,
+    options: EngineOptions,
+    threads: ThreadPolicy,
+    *,
+    draft_model: DraftModel | None = None,
+) -> EngineSetup:
     """Prepare ``model`` for requests; ``name`` is its name for users. Called in the thread that evaluates.
 
     Raises ``BadModelFile`` for an embedding model, ``UsageError`` for a context larger than the model's, and what
-    ``Planner`` and ``check_batch_invariance`` raise.
+    ``check_draft_model``, ``Planner`` and ``check_batch_invariance`` raise.
     """
+    if draft_model is not None and draft_model.model is not None:
+        check_draft_model(model, draft_model.model, name, draft_model.name)
     if model.embeds_only:
         raise BadModelFile(str(model.path), detail=architecture.EMBEDDING_MODEL)
     tokenizer = Tokenizer(model)
@@ -108,4 +132,24 @@ def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
     builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
-    return EngineSetup(model, model_id, options, template, tokenizer, planner, context_limit, config, builder)
+    return EngineSetup(
+        model, model_id, options, template, tokenizer, planner, context_limit, config, builder, draft_model
+    )
+
+
+def check_draft_model(target: Model, draft: Model, target_name: str, draft_name: str) -> None:
+    """Refuse a draft model that cannot draft for ``target``; the names are those for users.
+
+    Raises ``BadModelFile`` for an embedding model, ``Unsupported`` for one with a state that cannot be truncated, and
+    ``UsageError`` for one with another vocabulary.
+    """
+    if draft.embeds_only:
+        raise BadModelFile(str(draft.path), detail=architecture.EMBEDDING_MODEL)
+    if draft.recurrent:
+        raise Unsupported("--draft", detail=f"{draft_name} cannot take back tokens, which a draft model has to")
+    difference = vocabulary_match.vocabulary_difference(target, draft)
+    if difference:
+        raise UsageError(
+            f"{draft_name} cannot draft for {target_name}: it has {difference}",
+            detail="Choose a draft model of the same family, or leave --draft out (--draft off)",
+        )

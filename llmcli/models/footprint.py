@@ -32,6 +32,8 @@ DEFAULT_CONCURRENCY = 16
 BATCH_SIZES = (512, 256, 128)
 """Tokens of one evaluation, the preferred numbers first. On two cores prompts of the starter run as fast with 128 as
 with 512, and the compute buffer, which grows with the batch, is a quarter as large."""
+MAX_DRAFT_CONTEXT_TOKENS = 2048
+"""Tokens of text, from its end, that a draft model sees at most: farther ones hardly change what follows."""
 MAX_OUTPUTS = 64
 """Logits of one evaluation, unless more sequences run."""
 EMBEDDINGS = "token_embd.weight"

@@ -22,30 +22,30 @@ _COALESCE_S = 0.1
 """Coalescing delay in seconds for text that is not shown as it arrives."""
 
 
-def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile) -> Backend:
-    """Return the backend for a verified model: on a worker, or in this process if no worker can run.
+def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None) -> Backend:
+    """Return the backend for verified models: on a worker, or in this process if no worker can run.
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.
     """
-    options = engine_options(config.settings, config.paths.cache)
+    options = engine_options(config.settings, config.paths.cache, None if draft is None else draft.path)
     with config.observer.waiting(Phase.STARTING, model.name):
-        backend = _build_worker_or_engine(config, models, model, options)
+        backend = _build_worker_or_engine(config, models, model, options, draft)
     _report_waiting(config, model.name)
     return backend
 
 
 def _build_worker_or_engine(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, draft: ModelFile | None
 ) -> Backend:
     if config.settings["worker"] == "on":
         try:
-            return _build_worker_backend(config, models, model, options)
+            return _build_worker_backend(config, models, model, options, draft)
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
     from llmcli.backends.local import open_local_backend
     from llmcli.runtime.preflight import check_memory
 
-    check_memory(model, config.settings, models)
+    check_memory(model, config.settings, models, draft)
     return open_local_backend(
         model.path,
         name=model.name,
@@ -56,11 +56,13 @@ def _build_worker_or_engine(
     )
 
 
-def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> Backend:
+def _build_worker_backend(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, draft: ModelFile | None
+) -> Backend:
     from llmcli.backends.worker_backend import WorkerBackend
     from llmcli.runtime.worker_launch import build_launcher
 
-    launcher, observer = build_launcher(config, models, model, options), config.observer
+    launcher, observer = build_launcher(config, models, model, options, draft), config.observer
     backend = WorkerBackend(
         launcher,
         replace(options, gpu_layers=None),

@@ -14,8 +14,11 @@ _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
-def engine_options(settings: Settings, cache: Path) -> EngineOptions:
-    """Return the engine options of the settings; the engine keeps its files in ``cache``."""
+def engine_options(settings: Settings, cache: Path, draft: Path | None = None) -> EngineOptions:
+    """Return the engine options of the settings; the engine keeps its files in ``cache``.
+
+    ``draft``: the file of the draft model.
+    """
 
     def number(name: str) -> int | None:
         return None if settings[name] == "auto" else settings[name]
@@ -31,4 +34,5 @@ def engine_options(settings: Settings, cache: Path) -> EngineOptions:
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
+        draft=None if draft is None else draft.absolute(),
     )

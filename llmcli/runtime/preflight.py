@@ -1,17 +1,22 @@
-"""Checks of what a model and this machine can do, before anything is loaded."""
+"""Checks of what a model, its draft model and this machine can do, before anything is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
+from llmcli.settings import NO_DRAFT
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
+    from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
+
+DRAFTING_VERBS = frozenset({"ask", "chat", "generate", "summarize", "translate", "serve"})
+"""Commands whose models write text; drafts are of no use for scores."""
 
 
 def check_context(model: ModelFile, settings: Settings) -> None:
@@ -27,8 +32,8 @@ def check_context(model: ModelFile, settings: Settings) -> None:
         raise ConfigError("ctx", origin=origin, detail=f"{context_tokens} {problem}")
 
 
-def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> None:
-    """Refuse a model that, with the configured context, does not fit the memory of this machine.
+def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary, draft: ModelFile | None = None) -> None:
+    """Refuse a model that, with the configured context and its draft model, does not fit the memory of this machine.
 
     Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
     offer one that would fit.
@@ -38,12 +43,14 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     from llmcli.runtime.hardware_fit import measure_machine
 
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
-    fit = estimate_memory(model, settings)
+    fit = estimate_memory(model, settings, draft)
     if fit.fits is False:  # GPUs have their own memory; llama.cpp is loaded only now, to ask about them
         fit = replace(fit, machine=measure_machine(settings))
     if fit.fits is not False or fit.available_bytes is None:
         return
-    if fit.max_context_tokens:
+    if draft is not None and estimate_memory(model, settings).fits:
+        fits = f"--draft {NO_DRAFT}"
+    elif fit.max_context_tokens:
         fits = f"--ctx {fit.max_context_tokens}"
     else:
         import shlex
@@ -59,8 +66,10 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     )
 
 
-def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
-    """Return what the model needs, and whether it fits the memory that is free now, without GPUs."""
+def estimate_memory(model: ModelFile, settings: Settings, draft: ModelFile | None = None) -> MemoryEstimate:
+    """Return what the model and its draft model need, and whether they fit the memory that is free now, without GPUs."""
+    from dataclasses import replace
+
     from llmcli.engine.llama import hardware
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
@@ -70,17 +79,28 @@ def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
         min(model.context or CONTEXT_STEP_TOKENS, CONTEXT_STEP_TOKENS) if settings["ctx"] == "auto" else settings["ctx"]
     )
     on_cpu = MachineResources(hardware.available_memory())
-    return estimate_memory(read_header(model.path), model.size, tokens, on_cpu, kv_type=planned_kv_type(settings))
+    fit = estimate_memory(read_header(model.path), model.size, tokens, on_cpu, kv_type=planned_kv_type(settings))
+    return fit if draft is None else replace(fit, weight_bytes=fit.weight_bytes + _draft_bytes(draft))
 
 
-def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> None:
-    """Stop idle workers until the model fits the free memory and the memory limit for all workers.
+def _draft_bytes(draft: ModelFile) -> int:
+    """Return the bytes of a draft model's weights and of its context."""
+    from llmcli.models.footprint import MAX_DRAFT_CONTEXT_TOKENS, ContextShape, context_bytes
+    from llmcli.models.gguf.header_parser import read_header
+
+    header = read_header(draft.path)
+    tokens = min(header.context_length or MAX_DRAFT_CONTEXT_TOKENS, MAX_DRAFT_CONTEXT_TOKENS)
+    return draft.size + context_bytes(header, ContextShape(tokens, 1, batch=256, flash_attention=False))
+
+
+def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path, draft: ModelFile | None = None) -> None:
+    """Stop idle workers until model and draft model fit the free memory and the memory limit for all workers.
 
     Raises ``TemporaryFailure`` if it does not fit that limit even then.
     """
     from llmcli.worker.client import worker_stop
 
-    needed = estimate_memory(model, settings).needed_bytes
+    needed = estimate_memory(model, settings, draft).needed_bytes
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
 
     if most is not None and needed > most:  # even if all other workers stop
@@ -90,7 +110,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
 
     left = worker_stop.stop_idle_workers(
-        workers, lambda running: too_much(running) or estimate_memory(model, settings).fits is False
+        workers, lambda running: too_much(running) or estimate_memory(model, settings, draft).fits is False
     )
     if too_much(left):
         raise TemporaryFailure("the worker", detail=f"the setting worker.memory is too low for {model.name}")
@@ -99,3 +119,36 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
 def _smaller_models(models: ModelLibrary, free: int) -> list[ModelFile]:
     """Return the models on this machine that fit into so many bytes, the largest first."""
     return sorted((m for m in models.list() if m.size < free), key=lambda m: m.size, reverse=True)
+
+
+def wants_draft(config: RunConfig, verb: str) -> bool:
+    """Return whether the settings name a draft model that the command uses."""
+    return config.settings["draft"] != NO_DRAFT and verb in DRAFTING_VERBS
+
+
+def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str], ModelFile]) -> ModelFile | None:
+    """Return the draft model of the settings, found and verified by ``find_verified``, to draft for ``model``.
+
+    None if the configuration, not the command line, names ``model`` itself. A file that was never loaded here is
+    tried first, in a separate process. Raises ``UsageError`` for ``--draft`` with the model itself, and what
+    ``find_verified`` and ``check_once`` raise.
+    """
+    draft, origin = find_verified(config.settings["draft"]), config.settings.origin("draft")
+    if draft.path.samefile(model.path):
+        if origin.startswith("--"):
+            raise UsageError(
+                f"{draft.name} cannot draft for itself", detail="Try: --draft with a smaller model of the same family"
+            )
+        config.observer.explain(f"no draft model: {draft.name} is the model itself ({origin})")
+        return None
+    from llmcli.engine.llama import load_check
+
+    load_check.check_once(
+        draft.path,
+        draft.sha256 or str(draft.path),
+        config.paths.cache,
+        gpu_layers=None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"],
+        stop=lambda: config.interrupt.error,
+    )
+    config.observer.explain(f"draft model {draft.name} ({origin})")
+    return draft

@@ -149,18 +149,29 @@ class Runtime:
 
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
+        draft = self.find_draft(model)
         self.responder_name = model.name
-        return backend_factory.build_local(self.config, self.models, model)
+        return backend_factory.build_local(self.config, self.models, model, draft)
+
+    def find_draft(self, model: ModelFile) -> ModelFile | None:
+        """Return the verified draft model for ``model``, None without one. Raises as ``preflight.find_draft``."""
+        from llmcli.runtime import preflight
+
+        if not preflight.wants_draft(self.config, self.verb):
+            return None
+        return preflight.find_draft(self.config, model, self._find_verified)
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
-        from llmcli.runtime import backend_factory, consent, spending  # imported only if a server is used
+        from llmcli.runtime import backend_factory, consent, preflight, spending  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
+        if preflight.wants_draft(self.config, self.verb) and self.settings.origin("draft").startswith("--"):
+            raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server

@@ -23,12 +23,14 @@ def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> N
         build_launcher(config, models, model, engine_options(config.settings, config.paths.cache)).connect().close()
 
 
-def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
-    """Return the launcher of the worker for a verified model. Raises as ``start_worker``."""
+def worker_launcher(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None
+) -> WorkerLauncher:
+    """Return the launcher of the worker for verified models. Raises as ``start_worker``."""
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache))
+    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache), draft)
 
 
 def log_directory(paths: AppPaths) -> Path:
@@ -41,8 +43,17 @@ def log_file(paths: AppPaths, name: str) -> Path:
     return log_directory(paths) / f"{name.replace('/', '_')}.log"
 
 
-def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
-    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs."""
+def build_launcher(
+    config: RunConfig,
+    models: ModelLibrary,
+    model: ModelFile,
+    options: EngineOptions,
+    draft: ModelFile | None = None,
+) -> WorkerLauncher:
+    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs.
+
+    ``draft`` will draft for it, so that a new worker needs memory for both.
+    """
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
     from llmcli.worker.worker_config import WorkerConfig
@@ -62,11 +73,12 @@ def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, op
     def before() -> None:
         from llmcli.runtime.preflight import check_memory, evict_idle_workers
 
-        evict_idle_workers(model, settings, directory)
-        check_memory(model, settings, models)
+        evict_idle_workers(model, settings, directory, draft)
+        check_memory(model, settings, models, draft)
 
     paths = runtime_dir.WorkerPaths(directory, runtime_dir.worker_key(path, options.gpu_layers, environ))
     launcher = WorkerLauncher(paths, plan, environ, before)
+    launcher.draft = None if draft is None else draft.path.absolute()
     if not launcher.paths.socket.exists():
         _probe_model(config, model, options, before)
     return launcher

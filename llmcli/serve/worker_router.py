@@ -47,7 +47,7 @@ class WorkerRouter:
 
     def __init__(self, models: ModelProvider, options: dict[str, Any]) -> None:
         self._model_provider = models
-        self._request_headers = f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps(options)}\r\n"
+        self._options = options
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="models")
         self._connections = WorkerConnectionPool()
         self._launchers: dict[str, WorkerLauncher] = {}
@@ -98,7 +98,7 @@ class WorkerRouter:
             connection = await self.connect_worker(launcher)
             watch = self.monitor_connection(launcher, connection)
             try:
-                status, headers = await connection.send_request(path, self._request_headers, body)
+                status, headers = await connection.send_request(path, self._request_headers(launcher), body)
             except ConnectionLost:
                 connection.close()
                 if not connection.reused or watch.unresponsive:
@@ -112,6 +112,10 @@ class WorkerRouter:
             finally:
                 watch.stop()
         raise TemporaryFailure("the worker", detail="it ends before it answers")
+
+    def _request_headers(self, launcher: WorkerLauncher) -> str:
+        draft = {} if launcher.draft is None else {"draft": str(launcher.draft)}
+        return f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps({**self._options, **draft})}\r\n"
 
     def monitor_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> LivenessMonitor:
         """Watch whether a worker responds; one that has never answered may still be starting."""

@@ -118,14 +118,13 @@ def _non_default_fields(instance: Any) -> dict[str, Any]:
 def dump_options(options: EngineOptions) -> dict[str, Any]:
     """Return engine options as JSON."""
     fields = _non_default_fields(options)
-    if options.cache is not None:
-        fields["cache"] = str(options.cache)
-    return fields
+    return {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
 
 
 def load_options(fields: Mapping[str, Any]) -> EngineOptions:
     """Return what ``dump_options`` was given. Raises ``TypeError``."""
-    return EngineOptions(**{**fields, "cache": Path(fields["cache"]) if fields.get("cache") else None})
+    paths = {name: Path(fields[name]) for name in ("cache", "draft") if fields.get(name)}
+    return EngineOptions(**{**fields, **paths})
 
 
 # ---- events -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.frozen_dataclass import frozen
-from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Usage
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -64,11 +64,17 @@ def result_as_object(result: Result, *, named: bool, price: Price | None = None)
         "model": result.model,
         "prompt": result.prompt,
         "finish_reason": str(result.finish_reason),
-        "usage": asdict(result.usage),
+        "usage": _usage_as_object(result.usage),
         "timings": asdict(result.timings),
         **({} if price is None else price.as_fields(result.usage)),
         "warnings": list(result.warnings),
     }
+
+
+def _usage_as_object(usage: Usage) -> dict[str, int]:
+    """Return the token counts; those of a draft model only if it drafted."""
+    counts = asdict(usage)
+    return counts if usage.draft_tokens else {name: n for name, n in counts.items() if "draft" not in name}
 
 
 class ResultRenderer:

@@ -30,6 +30,9 @@ class CommandStats:
     width: int | None
     peak_memory_bytes: int | None
     joules: float | None
+    draft_tokens: int = 0
+    accepted_draft_tokens: int = 0
+    draft_off: str = ""
     cost: float | None = None
     currency: str = ""
 
@@ -43,6 +46,7 @@ class CommandStats:
             "" if self.first_token_s is None else f"first in {_format_number(self.first_token_s)} s",
             "" if self.tokens_per_second is None else f"{_format_number(self.tokens_per_second)} tokens/s",
             f"{_format_number(self.total_s)} s total",
+            self._format_drafts(),
             self._format_threads(),
             "" if self.width is None else f"width {self.width}",
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
@@ -50,6 +54,11 @@ class CommandStats:
             "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
         ]
         return "llm: " + ", ".join(part for part in parts if part)
+
+    def _format_drafts(self) -> str:
+        said = f"{self.accepted_draft_tokens} of {self.draft_tokens} draft tokens accepted"
+        parts = [said if self.draft_tokens else "", f"draft model off ({self.draft_off})" if self.draft_off else ""]
+        return ", ".join(filter(None, parts))
 
     def _format_threads(self) -> str:
         if self.decode_threads is None:
@@ -62,6 +71,8 @@ class CommandStats:
         known = asdict(self)
         if self.cost is None:
             del known["cost"], known["currency"]
+        if not (self.draft_tokens or self.draft_off):
+            del known["draft_tokens"], known["accepted_draft_tokens"], known["draft_off"]
         return json.dumps({"stats": known})
 
 
@@ -116,6 +127,7 @@ def collect_stats(
         width=work.width,
         peak_memory_bytes=work.peak_memory,
         joules=work.joules,
+        draft_off=work.draft_off,
         cost=cost,
         currency=currency,
     )

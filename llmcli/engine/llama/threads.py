@@ -208,6 +208,10 @@ class ThreadPolicy:
         for tuner in self._tuners:
             tuner.reset()
 
+    def note_other_work(self) -> None:
+        """Note that this process computed something else, after which the cores are not at rest."""
+        self._last_step_at = time.monotonic()
+
     def pick(self, tokens: int, *, prompt: bool = False) -> int:
         """Return the threads for a step of that many tokens, either of a ``prompt`` or one of each sequence."""
         if self._is_brief(tokens):

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 
+from llmcli.engine.drafting.model_drafter import ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
@@ -34,7 +35,11 @@ class Scheduler:
     """Runs sequences on one context. Used by one thread; an evaluation polls ``should_abort``."""
 
     def __init__(
-        self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, prefix_cache: DiskPrefixCache | None = None
+        self,
+        kv_cache: KVCacheManager,
+        prefix_index: PrefixIndex,
+        prefix_cache: DiskPrefixCache | None = None,
+        model_drafter: ModelDrafter | None = None,
     ) -> None:
         self.kv_cache = kv_cache
         self._prefix_index = prefix_index
@@ -45,7 +50,7 @@ class Scheduler:
         self._num_submitted = 0
         self._last_step_s = 0.0
         self._token_budget = TokenBudget()
-        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index)
+        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index, model_drafter)
         self._batch_builder = BatchBuilder(kv_cache, self._token_budget, self.speculative_decoder)
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
@@ -89,6 +94,7 @@ class Scheduler:
         self._waiting.clear()
         self._running.clear()
         self.kv_cache.close()
+        self._close_drafter()
 
     def step(self, longest_s: float = math.inf) -> bool:
         """Evaluate one batch in about ``longest_s`` seconds at most.
@@ -112,7 +118,7 @@ class Scheduler:
         if all(sequence.sink.full for sequence in self._running):
             return False
         self._prefix_index.compact_ids(self._running)  # the moves take effect with the next evaluation
-        entries = self._batch_builder.build(self._running, longest_s)
+        entries = self._build_batch(longest_s)
         if not entries:
             return False
         started = time.monotonic()
@@ -128,6 +134,17 @@ class Scheduler:
         else:
             self._roll_back(entries)
         return True
+
+    def _build_batch(self, longest_s: float) -> list[BatchEntry]:
+        """Fill the batch; a draft model that works meanwhile is aborted like the evaluation."""
+        if self.speculative_decoder.model_drafter is None:
+            return self._batch_builder.build(self._running, longest_s)
+        waiting = [BatchEntry(sequence, 1, []) for sequence in self._running]
+        self.current_evaluation = Evaluation(waiting, self._running, can_roll_back=True)
+        try:
+            return self._batch_builder.build(self._running, longest_s)
+        finally:
+            self.current_evaluation = None
 
     def _evaluate(self, entries: list[BatchEntry], *, abortable: bool) -> int:
         """Evaluate the batch; meanwhile other threads may check which sequences it serves."""
@@ -146,6 +163,11 @@ class Scheduler:
     def release_memory(self) -> None:
         """Release the context's memory; called when nothing has run for a while."""
         self.kv_cache.release_memory()
+        self._close_drafter()
+
+    def _close_drafter(self) -> None:
+        if self.speculative_decoder.model_drafter is not None:
+            self.speculative_decoder.model_drafter.close()
 
     # ---- admission --------------------------------------------------------------------------------------------------
 
@@ -227,6 +249,7 @@ class Scheduler:
         prompts = sum(entry.num_tokens for entry in entries if not entry.sequence.is_decoding)
         if prompts > len(entries):
             self._token_budget.record(token_s)
+        self.speculative_decoder.record_step(self._last_step_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
         has_drafts = any(entry.sequence.draft_tokens for entry in entries)
         # otherwise a larger context starts from the beginning

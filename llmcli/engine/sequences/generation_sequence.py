@@ -44,16 +44,21 @@ class GenerationSequence(Sequence):
         return self._max_tokens - self.num_generated_tokens
 
     def propose_draft(self, cost: float) -> None:
-        self.draft_tokens = self._sampler.allowed_prefix(self._drafter.draft(self.tokens, self.tokens_left - 1, cost))
+        self.draft_tokens = self.allowed_draft(self._drafter.draft(self.tokens, self.tokens_left - 1, cost))
+
+    def allowed_draft(self, tokens: list[int]) -> list[int]:
+        return self._sampler.allowed_prefix(tokens)
 
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Sample a token at each output, as long as the following draft token is the one sampled."""
-        for output, drafted in zip(outputs, [*self.draft_tokens[: len(outputs) - 1], None], strict=True):
-            if self._sample_token(context, output) != drafted or self.ended:
+        drafts = self.draft_tokens[: len(outputs) - 1]
+        self.num_draft_tokens += len(drafts) * self.counts_drafts
+        for output, drafted in zip(outputs, [*drafts, None], strict=True):
+            if self._sample_token(context, output, drafted) != drafted or self.ended:
                 break
         return []
 
-    def _sample_token(self, context: Any, output: int) -> int:
+    def _sample_token(self, context: Any, output: int, drafted: int | None) -> int:
         """Sample one token of the answer from the logits at a batch index; returns it, or -1 where it ended before."""
         try:
             token = self._sampler.sample(context, output)
@@ -64,6 +69,7 @@ class GenerationSequence(Sequence):
         if self.first_token_at is None:
             self.first_token_at = self.last_token_at
         self.num_generated_tokens += 1
+        self.num_accepted_draft_tokens += self.counts_drafts and token == drafted
         if self._tokenizer.is_eog(token) and not self.request.ignore_eos:
             self._finish_output(FinishReason.STOP)
             return token

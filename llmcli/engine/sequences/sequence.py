@@ -47,7 +47,8 @@ class Sequence(ABC):
     ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated).
     ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
     saved. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
-    if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow.
+    if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow;
+    ``counts_drafts``: they are a draft model's, and count in the usage.
     ``states``: the hidden states of the computed tokens, None in a context that gives none; those of the first
     ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch.
     ``lost_last_step``: its last evaluation was aborted.
@@ -75,6 +76,8 @@ class Sequence(ABC):
         self.draft_tokens: list[int] = []
         self.states: TokenStates | None = None
         self.num_pooled_tokens = len(tokens) if request.hidden_states else 0
+        self.counts_drafts = False
+        self.num_draft_tokens = self.num_accepted_draft_tokens = 0
         self.compute_s = 0.0
         self.lost_last_step = False
         self.ended = False
@@ -125,6 +128,11 @@ class Sequence(ABC):
             self._states_emitted = True
             self.sink.emit(HiddenStates(self.request.id, self.states.mean(length), self.states.row(length - 1)))
 
+    def allowed_draft(self, tokens: list[int]) -> list[int]:
+        """Return as many of ``tokens`` as may follow; none for a sequence that does not generate."""
+        del tokens
+        return []
+
     @abstractmethod
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Process the logits at the batch indices ``outputs``; return the sequences that must run because of them."""
@@ -158,7 +166,13 @@ class Sequence(ABC):
         if self.num_generated_tokens > 1 and self.first_token_at is not None and self.last_token_at is not None:
             rate = (self.num_generated_tokens - 1) / max(self.last_token_at - self.first_token_at, 1e-9)
         first = None if self.first_token_at is None else self.first_token_at - self.submitted_at
-        usage = Usage(self.prompt_length, self.num_cached_tokens, self.num_generated_tokens)
+        usage = Usage(
+            self.prompt_length,
+            self.num_cached_tokens,
+            self.num_generated_tokens,
+            self.num_draft_tokens,
+            self.num_accepted_draft_tokens,
+        )
         timings = Timings(first, now - self.submitted_at, rate)
         self.release()
         self.sink.emit(Finished(self.request.id, reason, usage, timings, error, limit, **self.describe_end()))

@@ -53,6 +53,8 @@ class WorkerLauncher:
         self._before_start = before_start
         self.config = config
         self._environ = environ
+        self.draft: Path | None = None
+        """The file of the model that drafts for the worker's model."""
         self._child: subprocess.Popen[bytes] | None = None
         self.spawned = False
         """Whether the last connection was to a worker that this process started."""

@@ -30,6 +30,7 @@ class EnginePool:
         self._path, self._name, self._model_id = path, name, model_id
         self._gpu_layers = gpu_layers
         self._shared_model = SharedModel(path, gpu_layers)
+        self._draft_models: dict[Path, SharedModel] = {}
         self._executor = SharedExecutor()
         self._engines: dict[EngineOptions, Engine] = {}
         self._last_used_at: dict[EngineOptions, float] = {}
@@ -64,10 +65,17 @@ class EnginePool:
                     options,
                     lambda: self._stop_error,
                     shared_model=self._shared_model,
+                    draft_model=self._share_draft_model(options.draft),
                     executor=self._executor,
                 )
             self._num_users[options] = self._num_users.get(options, 0) + 1
             return engine
+
+    def _share_draft_model(self, path: Path | None) -> SharedModel | None:
+        """Return the draft model in a file, one for all engines that draft with it, until the worker ends."""
+        if path is None:
+            return None
+        return self._draft_models.setdefault(path, SharedModel(path, self._gpu_layers))
 
     def release(self, options: EngineOptions) -> None:
         """Release the engine with these options after a command."""
@@ -125,4 +133,5 @@ class EnginePool:
             for thread in self._closing_threads:
                 thread.join()
             self._embeddings.close()
-            self._shared_model.close()
+            for model in (*self._draft_models.values(), self._shared_model):
+                model.close()

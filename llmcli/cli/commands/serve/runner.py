@@ -14,7 +14,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
 
 if TYPE_CHECKING:
-    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.serve.middleware import AccessPolicy
     from llmcli.serve.worker_router import ListedModel
     from llmcli.worker.client.launcher import WorkerLauncher
@@ -38,10 +38,22 @@ class ServeOptions:
 
 
 class ServedModels:
-    """The models of this machine as a ``ModelProvider``, which follows models pulled or removed while it runs."""
+    """The models of this machine as a ``ModelProvider``, which follows models pulled or removed while it runs.
+
+    A draft model drafts for the default model only, since others may have another vocabulary.
+    """
 
     def __init__(self, ctx: CommandContext) -> None:
+        """Raises what finding and checking the models raises, if there is a draft model."""
         self._ctx = ctx
+        self._draft: ModelFile | None = None
+        self._drafted_path: Path | None = None
+        from llmcli.runtime.preflight import wants_draft
+
+        if wants_draft(ctx.runtime.config, ctx.verb):
+            model = ctx.runtime.resolve_model()
+            self._draft = ctx.runtime.find_draft(model)
+            self._drafted_path = model.path
 
     def _library(self) -> ModelLibrary:
         from llmcli.models.library.model_library import ModelLibrary
@@ -72,7 +84,8 @@ class ServedModels:
         if name is not None and is_path(name) and name not in {model.name for model in self.list_models()}:
             raise MissingError(name, kind="model")
         model = library.ensure_verified(name, self._ctx.runtime.interrupt)
-        return worker_launcher(self._ctx.runtime.config, library, model)
+        draft = self._draft if model.path == self._drafted_path else None
+        return worker_launcher(self._ctx.runtime.config, library, model, draft)
 
 
 def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
@@ -93,9 +106,10 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     )
     engine = engine_options(ctx.runtime.settings, ctx.runtime.paths.cache)
     _check_default_model(ctx)
+    models = ServedModels(ctx)
     with where as opened:
         server = ApiServer(
-            ServedModels(ctx),
+            models,
             protocol.dump_options(replace(engine, gpu_layers=None)),
             _build_access_policy(options, secret, origins, opened),
             ctx.console.write_notice,
