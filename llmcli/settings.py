@@ -130,6 +130,7 @@ def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
     return parse
 
 
+_parse_adapters = _deferred_parser("lora_adapters", "parse_adapters")
 _parse_backends = _deferred_parser("backend_config", "parse_backends")
 _parse_base_url = _deferred_parser("backend_config", "parse_base_url")
 _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
@@ -144,6 +145,9 @@ SETTING_SPECS = (
         _parse_aliases,
         {},
         "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
+    ),
+    SettingSpec(
+        "lora", _parse_adapters, (), "LoRA adapters of the model: [FILE, FILE:SCALE]; none: no adapters (as --lora)"
     ),
     SettingSpec("backend", _parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
     SettingSpec(

@@ -277,7 +277,7 @@ class EngineOptions:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
     evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, once, which settings are best for the model on this machine.
+    ``tune``: measure in the background, once, which settings are best here; ``adapters``: ``LoraAdapter``s of the model.
     """
 
     ctx: int | None = None
@@ -290,6 +290,7 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    adapters: tuple[Any, ...] = ()
 
 
 @frozen

@@ -64,6 +64,14 @@ class Flags:
         GivesSetting(),
         ChoosesModel(),
     ] = None
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora", metavar="FILE[:SCALE]", help="Apply this LoRA adapter to the model; repeatable; none: no adapter."
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
     backend: Annotated[
         str | None,
         typer.Option(

@@ -25,6 +25,7 @@ from llmcli.engine.text.chat_template import is_long_request
 from llmcli.engine.tuning.energy_counters import EnergyMeter
 from llmcli.errors import ContextOverflow, InternalError, LlmError
 from llmcli.interrupt import run_interruptible
+from llmcli.lora_adapters import adapted_model_id
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05
@@ -60,7 +61,7 @@ class Engine:
         """
         self._name, self._model_id = name, model_id
         self._owns_model = shared_model is None
-        self._shared_model = shared_model or SharedModel(path, options.gpu_layers)
+        self._shared_model = shared_model or SharedModel(path, options.gpu_layers, options.adapters)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
@@ -86,7 +87,7 @@ class Engine:
             raise _cancelled_error()
         return BackendInfo(
             model=self._name,
-            model_id=self._model_id,
+            model_id=adapted_model_id(self._model_id, self._options.adapters),
             context=self._setup.context_limit,
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,

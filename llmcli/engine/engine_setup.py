@@ -21,7 +21,8 @@ from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.planner import Planner
-from llmcli.errors import BadModelFile, UsageError
+from llmcli.errors import BadModelFile, Unsupported, UsageError
+from llmcli.lora_adapters import adapted_model_id
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -65,7 +66,7 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers)
+        identity = (adapted_model_id(self.model_id, options.adapters), self.template.source, *build, self.model.gpu_layers)
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
@@ -95,9 +96,16 @@ def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions
     config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=threads)
     config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
     if options.deterministic:
+        _check_single_adapter(options)
         batch_invariance.check_batch_invariance(model, config)
     hints = PrefixHints(template) if uses_prefix_cache(options, model_id) else None
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
     builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
     return EngineSetup(model, model_id, options, template, tokenizer, planner, context_limit, config, builder)
+
+
+def _check_single_adapter(options: EngineOptions) -> None:
+    """Raise ``Unsupported`` for several adapters: llama.cpp adds them up in an order that differs between processes."""
+    if sum(adapter.scale != 0 for adapter in options.adapters) > 1:
+        raise Unsupported("--deterministic", detail="it works with one LoRA adapter, not with several")

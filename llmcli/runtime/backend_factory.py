@@ -27,7 +27,7 @@ def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile) -> Ba
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.
     """
-    options = engine_options(config.settings, config.paths.cache)
+    options = engine_options(config.settings, config.paths.cache, model.adapters)
     with config.observer.waiting(Phase.STARTING, model.name):
         backend = _build_worker_or_engine(config, models, model, options)
     _report_waiting(config, model.name)
@@ -43,8 +43,9 @@ def _build_worker_or_engine(
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
     from llmcli.backends.local import open_local_backend
-    from llmcli.runtime.preflight import check_memory
+    from llmcli.runtime.preflight import check_adapters, check_memory
 
+    check_adapters(model, config.observer)
     check_memory(model, config.settings, models)
     return open_local_backend(
         model.path,
@@ -63,7 +64,7 @@ def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelF
     launcher, observer = build_launcher(config, models, model, options), config.observer
     backend = WorkerBackend(
         launcher,
-        replace(options, gpu_layers=None),
+        replace(options, gpu_layers=None, adapters=()),  # the worker has its own
         config.interrupt,
         pause=0.0 if observer.is_watched else _COALESCE_S,
         on_loading=(lambda share: _report_loading(config, model.name, share)) if observer.wants_progress else None,

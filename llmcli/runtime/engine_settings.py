@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
+    from llmcli.lora_adapters import LoraAdapter
     from llmcli.settings import Settings
 
 _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
-def engine_options(settings: Settings, cache: Path) -> EngineOptions:
-    """Return the engine options of the settings; the engine keeps its files in ``cache``."""
+def engine_options(settings: Settings, cache: Path, adapters: tuple[LoraAdapter, ...] = ()) -> EngineOptions:
+    """Return the engine options of the settings for a model with ``adapters``; the engine keeps its files in ``cache``."""
 
     def number(name: str) -> int | None:
         return None if settings[name] == "auto" else settings[name]
@@ -31,4 +32,5 @@ def engine_options(settings: Settings, cache: Path) -> EngineOptions:
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
+        adapters=adapters,
     )

@@ -11,6 +11,7 @@ from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
+    from llmcli.runtime.observer import RunObserver
     from llmcli.settings import Settings
 
 
@@ -25,6 +26,18 @@ def check_context(model: ModelFile, settings: Settings) -> None:
                 detail=f"Try: --ctx {model.context}, or another model with -m: llm models list",
             )
         raise ConfigError("ctx", origin=origin, detail=f"{context_tokens} {problem}")
+
+
+def check_adapters(model: ModelFile, observer: RunObserver) -> None:
+    """Check the adapters of a model against its file, and warn about those that apply only in part.
+
+    Raises as ``adapter_files.check_adapters``.
+    """
+    if model.adapters:
+        from llmcli.models.library import adapter_files
+
+        for notice in adapter_files.check_adapters(model):
+            observer.warn(notice)
 
 
 def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> None:
@@ -70,7 +83,7 @@ def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
         min(model.context or CONTEXT_STEP_TOKENS, CONTEXT_STEP_TOKENS) if settings["ctx"] == "auto" else settings["ctx"]
     )
     on_cpu = MachineResources(hardware.available_memory())
-    return estimate_memory(read_header(model.path), model.size, tokens, on_cpu, kv_type=planned_kv_type(settings))
+    return estimate_memory(read_header(model.path), model.memory_bytes, tokens, on_cpu, kv_type=planned_kv_type(settings))
 
 
 def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,10 @@ from llmcli.settings import resolve_settings
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.lora_adapters import LoraAdapter
     from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime.observer import RunObserver
@@ -67,6 +69,8 @@ class Runtime:
         self._server: ServerConfig | None = None
         self.responder_name = ""
         """The display name of the model or server that answers; "" until it is known."""
+        self.adapters: tuple[LoraAdapter, ...] = ()
+        """The adapters of the model that answers."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -93,13 +97,35 @@ class Runtime:
         return self.settings["base_url"] is not None or self.settings["backend"] != "local"
 
     def resolve_model(self) -> ModelFile:
-        """Return the resolved and verified model; it is downloaded first if the user agrees.
+        """Return the resolved and verified model with its adapters; it is downloaded first if the user agrees.
 
-        Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download raises.
+        Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download and ``find_adapters`` raise.
         """
+        from llmcli.types import Phase
+
         model = self._find_verified_model()
+        if self.settings["lora"]:
+            with self.observer.waiting(Phase.CHECKING, ", ".join(self.settings["lora"])):
+                model = self.add_adapters(model)
+        self.adapters = model.adapters
         self.observer.model_used(model, self.models)
         return model
+
+    def add_adapters(
+        self, model: ModelFile, texts: Sequence[str] | None = None, *, registry: ModelRegistry | None = None
+    ) -> ModelFile:
+        """Return ``model`` with the adapters ``texts`` (``FILE[:SCALE]``; None: those of the settings).
+
+        ``registry`` keeps the hashes of their files (None: that of ``models``). Raises as ``find_adapters``.
+        """
+        texts = self.settings["lora"] if texts is None else texts
+        if not texts:
+            return model
+        from dataclasses import replace
+
+        from llmcli.models.library.adapter_files import find_adapters
+
+        return replace(model, adapters=find_adapters(texts, registry or self.models.registry, self.interrupt))
 
     def _find_verified_model(self) -> ModelFile:
         return self._find_verified(self.model_name)
@@ -161,6 +187,12 @@ class Runtime:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
+        if self.settings["lora"]:
+            from llmcli.lora_adapters import UnsupportedAdapter
+
+            raise UnsupportedAdapter(
+                self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"
+            )
         budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> None:
     """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``check_memory``."""
     with config.observer.waiting(Phase.STARTING, model.name):
-        build_launcher(config, models, model, engine_options(config.settings, config.paths.cache)).connect().close()
+        options = engine_options(config.settings, config.paths.cache, model.adapters)
+        build_launcher(config, models, model, options).connect().close()
 
 
 def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
@@ -28,7 +29,8 @@ def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache))
+    options = engine_options(config.settings, config.paths.cache, model.adapters)
+    return build_launcher(config, models, model, options)
 
 
 def log_directory(paths: AppPaths) -> Path:
@@ -57,19 +59,32 @@ def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, op
         gpu_layers=options.gpu_layers,
         idle_timeout=settings["worker.idle_timeout"],
         log=str(log_file(config.paths, model.name)),
+        adapters=_dump_adapters(model),
     )
 
     def before() -> None:
-        from llmcli.runtime.preflight import check_memory, evict_idle_workers
+        from llmcli.runtime.preflight import check_adapters, check_memory, evict_idle_workers
 
+        check_adapters(model, config.observer)
         evict_idle_workers(model, settings, directory)
         check_memory(model, settings, models)
 
-    paths = runtime_dir.WorkerPaths(directory, runtime_dir.worker_key(path, options.gpu_layers, environ))
+    adapters_id = model.adapted_id if model.adapters else ""
+    key = runtime_dir.worker_key(path, options.gpu_layers, environ, adapters_id)
+    paths = runtime_dir.WorkerPaths(directory, key)
     launcher = WorkerLauncher(paths, plan, environ, before)
     if not launcher.paths.socket.exists():
         _probe_model(config, model, options, before)
     return launcher
+
+
+def _dump_adapters(model: ModelFile) -> str:
+    """Return the adapters of a model as text; a warm command without any imports nothing."""
+    if not model.adapters:
+        return ""
+    from llmcli.lora_adapters import dump_adapters
+
+    return dump_adapters(model.adapters)
 
 
 def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, before: Callable[[], None]) -> None:
@@ -79,9 +94,14 @@ def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, be
     """
     from llmcli.engine.llama import load_check
 
-    model_id, cache = model.sha256 or str(model.path), config.paths.cache
-    if not private_files.exists(load_check.marker_path(cache, model_id)):
+    model_id, cache = model.model_id, config.paths.cache
+    if not private_files.exists(load_check.marker_path(cache, model.adapted_id)):
         before()
         load_check.check_once(
-            model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: config.interrupt.error
+            model.path,
+            model_id,
+            cache,
+            gpu_layers=options.gpu_layers,
+            stop=lambda: config.interrupt.error,
+            adapters=model.adapters,
         )

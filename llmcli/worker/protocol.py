@@ -13,6 +13,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -232,17 +233,16 @@ def dump_error(error: Exception) -> dict[str, Any]:
     return {"class": type(error).__name__, **vars(error)}
 
 
-def _load_grammar_error() -> type[LlmError]:
-    from llmcli.grammars import BadGrammar  # here, as it is rare and every start would import it
-
-    return BadGrammar
+_RARE_ERRORS = {"BadGrammar": "llmcli.grammars", "BadAdapter": "llmcli.lora_adapters"}
+"""Errors outside ``errors``, and their modules, which no start imports."""
 
 
 def load_error(fields: Mapping[str, Any]) -> LlmError:
     """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
     name = str(attributes.pop("class", ""))
-    kind = _load_grammar_error() if name == "BadGrammar" else getattr(errors, name, None)
+    module = import_module(_RARE_ERRORS[name]) if name in _RARE_ERRORS else errors
+    kind = getattr(module, name, None)
     if not (isinstance(kind, type) and issubclass(kind, LlmError)):
         kind = errors.InternalError
     error = kind.__new__(kind)

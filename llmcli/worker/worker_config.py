@@ -23,7 +23,8 @@ INHERITED_LIMITS = (
 class WorkerConfig:
     """The configuration of a worker: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
 
-    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
+    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2;
+    ``adapters``: those of the model, as text (``lora_adapters.dump_adapters``).
     """
 
     path: str
@@ -32,3 +33,4 @@ class WorkerConfig:
     gpu_layers: int | None
     idle_timeout: float
     log: str
+    adapters: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -22,6 +22,7 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.configuration.pricing import Price
+    from llmcli.lora_adapters import LoraAdapter
     from llmcli.runtime.runtime import Runtime
 
 
@@ -53,8 +54,13 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-def result_as_object(result: Result, *, named: bool, price: Price | None = None) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known."""
+def result_as_object(
+    result: Result, *, named: bool, price: Price | None = None, adapters: Sequence[LoraAdapter] = ()
+) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known.
+
+    ``adapters``: those of the model.
+    """
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
@@ -62,6 +68,7 @@ def result_as_object(result: Result, *, named: bool, price: Price | None = None)
         **text,
         **result.fields,
         "model": result.model,
+        **({"adapters": [adapter.to_json() for adapter in adapters]} if adapters else {}),
         "prompt": result.prompt,
         "finish_reason": str(result.finish_reason),
         "usage": asdict(result.usage),
@@ -182,7 +189,8 @@ class ResultRenderer:
         if self._ctx.console.as_json:
             price = self._ctx.runtime.price_of(end.model)
             named = self._options.has_several_inputs
-            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price)))
+            adapters = self._ctx.runtime.adapters
+            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price, adapters=adapters)))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
@@ -286,7 +294,8 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
     if ctx.flags.stats and totals.count:
         work = ctx.runtime.backend_stats()
         cost = None if work.cost is None else round(work.cost - cost_before, 9)
-        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency)
+        adapters = ctx.runtime.adapters
+        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency, adapters=adapters)
         reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 

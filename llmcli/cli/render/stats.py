@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
+
+if TYPE_CHECKING:
+    from llmcli.lora_adapters import LoraAdapter
 
 
 @frozen
@@ -32,6 +37,7 @@ class CommandStats:
     joules: float | None
     cost: float | None = None
     currency: str = ""
+    adapters: tuple[LoraAdapter, ...] = ()
 
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
@@ -48,6 +54,7 @@ class CommandStats:
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
             "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
+            *(f"LoRA {os.path.basename(adapter.path)} * {adapter.scale:g}" for adapter in self.adapters),  # noqa: PTH119
         ]
         return "llm: " + ", ".join(part for part in parts if part)
 
@@ -62,6 +69,9 @@ class CommandStats:
         known = asdict(self)
         if self.cost is None:
             del known["cost"], known["currency"]
+        known["adapters"] = [adapter.to_json() for adapter in self.adapters]
+        if not self.adapters:
+            del known["adapters"]
         return json.dumps({"stats": known})
 
 
@@ -104,9 +114,17 @@ class JobTotals:
 
 
 def collect_stats(
-    totals: JobTotals, work: BackendStats, *, cost: float | None = None, currency: str = ""
+    totals: JobTotals,
+    work: BackendStats,
+    *,
+    cost: float | None = None,
+    currency: str = "",
+    adapters: tuple[LoraAdapter, ...] = (),
 ) -> CommandStats:
-    """Return the statistics of a job with one result or more; ``cost`` in ``currency`` if its price is known."""
+    """Return the statistics of a job with one result or more; ``cost`` in ``currency`` if its price is known.
+
+    ``adapters``: those of the model.
+    """
     timings = totals.timings()
     return CommandStats(
         **asdict(totals.usage),
@@ -118,4 +136,5 @@ def collect_stats(
         joules=work.joules,
         cost=cost,
         currency=currency,
+        adapters=adapters,
     )

@@ -32,16 +32,20 @@ class MemoryBudget:
     once and with which buffers; a single sequence that the model's context allows is never refused because of it.
     """
 
-    def __init__(self, header: Header, *, offloaded: bool = False) -> None:
-        """``offloaded``: layers are on a GPU, whose free memory llama.cpp itself determines."""
+    def __init__(self, header: Header, *, offloaded: bool = False, adapter_bytes: int = 0) -> None:
+        """``offloaded``: layers are on a GPU, whose free memory llama.cpp itself determines.
+
+        ``adapter_bytes`` of adapters are in memory beside the weights.
+        """
         self._header = header
+        self._weight_bytes = header.size + adapter_bytes
         self._offloaded = offloaded
         self._allocated: dict[ContextOwner, int] = {}
         self._lock = threading.Lock()
         self._duplicated_bytes = (
             0 if offloaded else duplicated_bytes(header, list_repacked_types(), released=mapped_weights.CAN_RELEASE)
         )
-        self._limit_bytes = context_budget_bytes(header, header.size, self._duplicated_bytes)
+        self._limit_bytes = context_budget_bytes(header, self._weight_bytes, self._duplicated_bytes)
         self._small_context_bytes = small_context_bytes(header)
 
     def allocate(self, owner: ContextOwner, size: int) -> None:
@@ -79,7 +83,7 @@ class MemoryBudget:
         See ``footprint.max_sequence_context``.
         """
         free = None if self._offloaded else hardware.available_memory()
-        return max_sequence_context(self._header, self._header.size, self._duplicated_bytes, kv_type, free)
+        return max_sequence_context(self._header, self._weight_bytes, self._duplicated_bytes, kv_type, free)
 
 
 def list_repacked_types() -> frozenset[str]:

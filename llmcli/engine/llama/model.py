@@ -6,14 +6,16 @@ import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmcli.engine.llama import architecture, bindings, hardware
+from llmcli.engine.llama.lora import LoadedAdapters
 from llmcli.engine.llama.mapped_weights import RepackedPages
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
+from llmcli.lora_adapters import LoraAdapter, adapter_bytes
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 
@@ -37,14 +39,15 @@ class Model:
         path: Path,
         *,
         gpu_layers: int | None = None,
+        adapters: Sequence[LoraAdapter] = (),
         keep_going: Callable[[], bool],
         on_progress: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
         """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is polled.
 
-        ``on_progress`` is called as often, with the loaded fraction (0 to 1).
+        ``adapters`` apply to every context. ``on_progress`` is called as often, with the loaded fraction (0 to 1).
 
-        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own message, and
+        Raises ``BadModelFile``, ``BadAdapter``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own message, and
         ``InternalError`` with the detail "cancelled" when ``keep_going`` returns False.
         """
         self.path = path
@@ -56,7 +59,9 @@ class Model:
         lib = bindings.lib()
         self._lib = lib
         self.gpu_layers = 0 if not hardware.list_gpus() else count_offload_layers(self.header, gpu_layers)
-        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0)
+        self.budget = MemoryBudget(
+            self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters)
+        )
         """The memory that all contexts of this model together may take."""
         recurrent_file = _has_recurrent_layers(self.header)
         params = lib.llama_model_default_params()
@@ -92,6 +97,11 @@ class Model:
         if lib.llama_model_has_encoder(self.handle) or not lib.llama_model_has_decoder(self.handle):
             self.close()  # evaluating its decoder alone would fail an assertion
             raise BadModelFile(str(path), detail=architecture.ENCODER_DECODER_MODEL)
+        try:
+            self.adapters = LoadedAdapters(self.handle, adapters)
+        except BaseException:
+            self.close()
+            raise
 
     def _load_error(self, keep_going: bool) -> Exception:
         cause = bindings.log.error_summary()
@@ -135,9 +145,10 @@ class Model:
 class SharedModel:
     """A model that several engines of one process may share: the first that needs it loads it, ``close`` frees it."""
 
-    def __init__(self, path: Path, gpu_layers: int | None) -> None:
+    def __init__(self, path: Path, gpu_layers: int | None, adapters: Sequence[LoraAdapter] = ()) -> None:
         self._path = path
         self._gpu_layers = gpu_layers
+        self.adapters = tuple(adapters)
         self._lock = threading.Lock()
         self._model: Model | None = None
         self.loaded_fraction = 0.0
@@ -159,7 +170,13 @@ class SharedModel:
             if self._model is None:
                 if not keep_going():
                     raise InternalError(str(self._path), detail="cancelled")
-                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=proceed)
+                self._model = Model(
+                    self._path,
+                    gpu_layers=self._gpu_layers,
+                    adapters=self.adapters,
+                    keep_going=keep_going,
+                    on_progress=proceed,
+                )
             return self._model
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import SharedExecutor
 from llmcli.engine.llama.model import SharedModel
 from llmcli.errors import TemporaryFailure
+from llmcli.lora_adapters import LoraAdapter
 from llmcli.types import EngineOptions
 from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
 
@@ -24,12 +25,19 @@ _MAX_ENGINES = 4
 
 
 class EnginePool:
-    """Engines for the model at ``path``, which a thread begins to load at once."""
+    """Engines for the model at ``path`` with ``adapters``, which a thread begins to load at once."""
 
-    def __init__(self, path: Path, name: str, model_id: str, gpu_layers: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        model_id: str,
+        gpu_layers: int | None,
+        adapters: tuple[LoraAdapter, ...] = (),
+    ) -> None:
         self._path, self._name, self._model_id = path, name, model_id
-        self._gpu_layers = gpu_layers
-        self._shared_model = SharedModel(path, gpu_layers)
+        self._gpu_layers, self._adapters = gpu_layers, adapters
+        self._shared_model = SharedModel(path, gpu_layers, adapters)
         self._executor = SharedExecutor()
         self._engines: dict[EngineOptions, Engine] = {}
         self._last_used_at: dict[EngineOptions, float] = {}
@@ -49,7 +57,7 @@ class EnginePool:
 
     def acquire(self, options: EngineOptions) -> Engine:
         """Return the engine with these options, which counts as used until ``release``."""
-        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        options = self._complete(options)
         with self._lock:
             engine = self._engines.get(options)
             if engine is not None and engine.load_failed:  # memory may be free now
@@ -71,10 +79,14 @@ class EnginePool:
 
     def release(self, options: EngineOptions) -> None:
         """Release the engine with these options after a command."""
-        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        options = self._complete(options)
         with self._lock:
             self._num_users[options] -= 1
             self._last_used_at[options] = time.monotonic()
+
+    def _complete(self, options: EngineOptions) -> EngineOptions:
+        """Return the options of a client with those that belong to the model."""
+        return dataclasses.replace(options, gpu_layers=self._gpu_layers, adapters=self._adapters)
 
     @contextmanager
     def hold_engine(self, options: EngineOptions) -> Iterator[Engine]:

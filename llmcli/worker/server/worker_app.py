@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from llmcli import __version__
 from llmcli.engine.llama import hardware
+from llmcli.lora_adapters import load_adapters
 from llmcli.openai_api.http_errors import error_response
 from llmcli.worker.protocol import STREAM_PATH
 from llmcli.worker.server.engine_pool import EnginePool
@@ -71,6 +72,7 @@ class WorkerApp:
                 "pid": os.getpid(),
                 "model": config.name,
                 "path": config.path,
+                "adapters": [adapter.to_json() for adapter in load_adapters(config.adapters)],
                 "memory": hardware.resident_memory(),
                 "started": metrics.started_at,
                 "requests": metrics.num_finished,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from llmcli.engine.llama import bindings
 from llmcli.http_server.descriptor_limit import raise_descriptor_limit
+from llmcli.lora_adapters import load_adapters
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 
@@ -41,8 +42,10 @@ def main(descriptor: str, config_json: str) -> None:
             resource.setrlimit(limit, (max(soft, hard), hard))
     raise_descriptor_limit()
     config = WorkerConfig(**json.loads(config_json))
-    write_log(f"starts: {config.name}, {config.path}")
-    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
+    adapters = load_adapters(config.adapters)
+    with_adapters = "".join(f", adapter {adapter.path} * {adapter.scale:g}" for adapter in adapters)
+    write_log(f"starts: {config.name}, {config.path}{with_adapters}")
+    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers, adapters)
     # the model is being loaded while this is imported
     from llmcli.worker.server.worker_server import WorkerServer
 

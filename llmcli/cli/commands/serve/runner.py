@@ -14,7 +14,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
 
 if TYPE_CHECKING:
-    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.serve.middleware import AccessPolicy
     from llmcli.serve.worker_router import ListedModel
     from llmcli.worker.client.launcher import WorkerLauncher
@@ -63,6 +63,8 @@ class ServedModels:
     def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of a model's worker; a path named by a client is not accepted.
 
+        The adapters of the settings belong to the default model.
+
         Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
         from llmcli.models.files.paths import is_path
@@ -72,7 +74,15 @@ class ServedModels:
         if name is not None and is_path(name) and name not in {model.name for model in self.list_models()}:
             raise MissingError(name, kind="model")
         model = library.ensure_verified(name, self._ctx.runtime.interrupt)
+        if self._ctx.runtime.settings["lora"] and _is_default(model, library):
+            model = self._ctx.runtime.add_adapters(model, registry=library.registry)
         return worker_launcher(self._ctx.runtime.config, library, model)
+
+
+def _is_default(model: ModelFile, library: ModelLibrary) -> bool:
+    with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
+        return library.find().path == model.path
+    return False
 
 
 def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
@@ -109,9 +119,11 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
 
 
 def _check_default_model(ctx: CommandContext) -> None:
-    """Report a problem with the configured model at start-up, before the first request for it."""
+    """Report a problem with the configured model or its adapters at start-up, before the first request for it."""
+    from llmcli.runtime.preflight import check_adapters
+
     try:
-        ctx.runtime.models.find()
+        check_adapters(ctx.runtime.add_adapters(ctx.runtime.models.find()), ctx.runtime.observer)
     except ModelNotDownloaded:  # the starter model may be missing: requests may name others
         if ctx.runtime.settings["model"]:
             raise

@@ -11,6 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
+from llmcli.lora_adapters import BadAdapter, UnsupportedAdapter
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
@@ -67,7 +68,21 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
+def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
+    if error.mismatch:
+        base = f" ({error.base_model})" if error.base_model else ""
+        text = append_detail(f"the LoRA adapter {subject_of(error)} does not fit the model", error)
+        return text, f"Choose the model that it was made for{base} with -m, or leave the adapter out: --lora none"
+    text = append_detail(f"{subject_of(error)} is not a usable LoRA adapter", error)
+    return text, "Convert an adapter of another format with convert_lora_to_gguf.py of llama.cpp, or: --lora none"
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
+    BadAdapter: _describe_bad_adapter,
+    UnsupportedAdapter: lambda x: (
+        append_detail(f"cannot use {subject_of(x)} here", x),
+        "Leave it out; adapters of the configuration: --lora none",
+    ),
     e.ModelNotDownloaded: _describe_model_not_downloaded,
     e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
     e.BadModelFile: lambda x: (

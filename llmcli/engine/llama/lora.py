@@ -1,0 +1,53 @@
+"""LoRA adapters in llama.cpp: loaded with a model, and set on each of its contexts.
+
+llama.cpp multiplies an activation with a matrix of the model as without adapters, whatever the type and layout of that
+matrix, and adds the products with the adapter's two small matrices, which it keeps as they are in the file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from llmcli.engine.llama import bindings
+from llmcli.errors import InternalError, OutOfMemory
+from llmcli.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
+
+
+class LoadedAdapters:
+    """The ``adapters`` of a loaded model, before any context of it exists: llama.cpp sizes the graph of a context by them.
+
+    They are freed with the model.
+    """
+
+    def __init__(self, model: Any, adapters: Sequence[LoraAdapter]) -> None:
+        """Load the files for the native ``model``. Raises ``BadAdapter`` with llama.cpp's message, and ``OutOfMemory``."""
+        lib = bindings.lib()
+        self.adapters = tuple(adapters)
+        self._handles = (ctypes.c_void_p * len(self.adapters))()
+        self._scales = (ctypes.c_float * len(self.adapters))(*[adapter.scale for adapter in self.adapters])
+        for number, adapter in enumerate(self.adapters):
+            bindings.log.clear()
+            handle = lib.llama_adapter_lora_init(model, os.fsencode(adapter.path))
+            if not handle:
+                cause = bindings.log.error_summary()
+                if "alloc" in cause:
+                    raise OutOfMemory(adapter.path, needed=adapter.size, detail=cause)
+                raise BadAdapter(adapter.path, detail=cause or "llama.cpp cannot load it")
+            self._handles[number] = ctypes.cast(handle, ctypes.c_void_p).value
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of memory that they take."""
+        return adapter_bytes(self.adapters)
+
+    def apply(self, context: Any) -> None:
+        """Set them, with their scales, on a new native context."""
+        if not self.adapters:
+            return
+        lib = bindings.lib()
+        handles = ctypes.cast(self._handles, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
+        if lib.llama_set_adapters_lora(context, handles, len(self.adapters), self._scales):
+            raise InternalError("llama_set_adapters_lora", detail=bindings.log.error_summary())
