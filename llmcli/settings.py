@@ -130,7 +130,7 @@ def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
     return parse
 
 
-_parse_adapters = _deferred_parser("lora_adapters", "parse_adapters")
+_parse_adapters = _deferred_parser("configuration.lora_adapters", "parse_adapters")
 _parse_backends = _deferred_parser("backend_config", "parse_backends")
 _parse_base_url = _deferred_parser("backend_config", "parse_base_url")
 _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (

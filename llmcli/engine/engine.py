@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
 from llmcli.engine.llama import hardware
@@ -25,7 +26,6 @@ from llmcli.engine.text.chat_template import is_long_request
 from llmcli.engine.tuning.energy_counters import EnergyMeter
 from llmcli.errors import ContextOverflow, InternalError, LlmError
 from llmcli.interrupt import run_interruptible
-from llmcli.lora_adapters import adapted_model_id
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
@@ -22,7 +23,6 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, Unsupported, UsageError
-from llmcli.lora_adapters import adapted_model_id
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -66,7 +66,12 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (adapted_model_id(self.model_id, options.adapters), self.template.source, *build, self.model.gpu_layers)
+        identity = (
+            adapted_model_id(self.model_id, options.adapters),
+            self.template.source,
+            *build,
+            self.model.gpu_layers,
+        )
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))

@@ -10,11 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR
 from llmcli.errors import LlmError
-from llmcli.lora_adapters import LoraAdapter, load_adapters
 from llmcli.types import EngineOptions, Finished, Message, Request, Role, Sampling
 
 
@@ -35,7 +35,7 @@ def _write_stderr(text: str) -> None:
     os.write(2, text.encode())
 
 
-def _main(path: str, layers: str, timeout_s: str, adapters: str) -> None:
+def _main(path: str, layers: str, timeout_s: str, adapters: str = "") -> None:
     """Test the file and end the process: with 0, or ``EXIT_KNOWN_ERROR`` for an error that the engine will meet too."""
     import resource
 

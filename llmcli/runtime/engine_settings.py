@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
-    from llmcli.lora_adapters import LoraAdapter
+    from llmcli.configuration.lora_adapters import LoraAdapter
     from llmcli.settings import Settings
 
 _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}

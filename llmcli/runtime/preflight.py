@@ -83,7 +83,9 @@ def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
         min(model.context or CONTEXT_STEP_TOKENS, CONTEXT_STEP_TOKENS) if settings["ctx"] == "auto" else settings["ctx"]
     )
     on_cpu = MachineResources(hardware.available_memory())
-    return estimate_memory(read_header(model.path), model.memory_bytes, tokens, on_cpu, kv_type=planned_kv_type(settings))
+    return estimate_memory(
+        read_header(model.path), model.memory_bytes, tokens, on_cpu, kv_type=planned_kv_type(settings)
+    )
 
 
 def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> None:

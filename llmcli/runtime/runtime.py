@@ -16,7 +16,7 @@ from llmcli.settings import resolve_settings
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
-    from llmcli.lora_adapters import LoraAdapter
+    from llmcli.configuration.lora_adapters import LoraAdapter
     from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.library.registry import ModelRegistry
@@ -188,7 +188,7 @@ class Runtime:
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
         if self.settings["lora"]:
-            from llmcli.lora_adapters import UnsupportedAdapter
+            from llmcli.configuration.lora_adapters import UnsupportedAdapter
 
             raise UnsupportedAdapter(
                 self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"

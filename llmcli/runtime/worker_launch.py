@@ -82,7 +82,7 @@ def _dump_adapters(model: ModelFile) -> str:
     """Return the adapters of a model as text; a warm command without any imports nothing."""
     if not model.adapters:
         return ""
-    from llmcli.lora_adapters import dump_adapters
+    from llmcli.configuration.lora_adapters import dump_adapters
 
     return dump_adapters(model.adapters)
 

@@ -233,7 +233,7 @@ def dump_error(error: Exception) -> dict[str, Any]:
     return {"class": type(error).__name__, **vars(error)}
 
 
-_RARE_ERRORS = {"BadGrammar": "llmcli.grammars", "BadAdapter": "llmcli.lora_adapters"}
+_RARE_ERRORS = {"BadGrammar": "llmcli.grammars", "BadAdapter": "llmcli.configuration.lora_adapters"}
 """Errors outside ``errors``, and their modules, which no start imports."""
 
 

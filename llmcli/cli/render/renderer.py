@@ -21,8 +21,8 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.configuration.lora_adapters import LoraAdapter
     from llmcli.configuration.pricing import Price
-    from llmcli.lora_adapters import LoraAdapter
     from llmcli.runtime.runtime import Runtime
 
 

@@ -12,7 +12,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 if TYPE_CHECKING:
-    from llmcli.lora_adapters import LoraAdapter
+    from llmcli.configuration.lora_adapters import LoraAdapter
 
 
 @frozen

@@ -11,9 +11,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
 from llmcli.engine.llama import bindings
 from llmcli.errors import InternalError, OutOfMemory
-from llmcli.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
 
 
 class LoadedAdapters:

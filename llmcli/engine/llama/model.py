@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmcli.configuration.lora_adapters import LoraAdapter, adapter_bytes
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.lora import LoadedAdapters
 from llmcli.engine.llama.mapped_weights import RepackedPages
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
-from llmcli.lora_adapters import LoraAdapter, adapter_bytes
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 
@@ -59,9 +59,7 @@ class Model:
         lib = bindings.lib()
         self._lib = lib
         self.gpu_layers = 0 if not hardware.list_gpus() else count_offload_layers(self.header, gpu_layers)
-        self.budget = MemoryBudget(
-            self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters)
-        )
+        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters))
         """The memory that all contexts of this model together may take."""
         recurrent_file = _has_recurrent_layers(self.header)
         params = lib.llama_model_default_params()

@@ -12,7 +12,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.paths import announced_sha256
 
 if TYPE_CHECKING:
-    from llmcli.lora_adapters import LoraAdapter
+    from llmcli.configuration.lora_adapters import LoraAdapter
 
 
 @frozen
@@ -53,7 +53,7 @@ class ModelFile:
         """What identifies its weights with its adapters."""
         if not self.adapters:
             return self.model_id
-        from llmcli.lora_adapters import adapted_model_id
+        from llmcli.configuration.lora_adapters import adapted_model_id
 
         return adapted_model_id(self.model_id, self.adapters)
 

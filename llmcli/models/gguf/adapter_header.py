@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import BadModelFile, MissingError
-from llmcli.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_checks import UNSUPPORTED_WEIGHT_TYPES
 from llmcli.models.gguf.header_parser import read_header
@@ -42,7 +42,9 @@ def read_adapter_header(path: Path) -> Header:
         what = f"general.type is {kind!r}" if kind is not None else "it has no general.type"
         raise BadAdapter(subject, detail=f"{what}, expected 'adapter'")
     if header.metadata.get("adapter.type") != "lora":
-        raise UnsupportedAdapter(subject, detail=f"its adapter.type is {header.metadata.get('adapter.type')!r}, not 'lora'")
+        raise UnsupportedAdapter(
+            subject, detail=f"its adapter.type is {header.metadata.get('adapter.type')!r}, not 'lora'"
+        )
     if any(key.startswith("adapter.alora.") for key in header.metadata):
         raise UnsupportedAdapter(subject, detail="it is an activated LoRA, which applies only after certain tokens")
     alpha = header.metadata.get("adapter.lora.alpha", 0.0)
@@ -63,7 +65,9 @@ def check_adapter(adapter: Header, model: Header, weights: Iterable[TensorInfo],
         raise BadAdapter(subject, detail=detail, mismatch=mismatch, base_model=base_model)
 
     if adapter.architecture != model.architecture:
-        refuse(f"it is for {adapter.architecture or 'no architecture'}, the model is {model.architecture}", mismatch=True)
+        refuse(
+            f"it is for {adapter.architecture or 'no architecture'}, the model is {model.architecture}", mismatch=True
+        )
     by_name = {tensor.name: tensor for tensor in weights}
     pairs, ignored = _pair_matrices(adapter, refuse)
     if not pairs:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import LoraAdapter, split_scale
 from llmcli.errors import MissingError
 from llmcli.interrupt import Interrupt
-from llmcli.lora_adapters import LoraAdapter, split_scale
 from llmcli.models.files.file_bytes import hash_file
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.registry import FileRecord, ModelRegistry
@@ -63,5 +63,7 @@ def check_adapters(model: ModelFile) -> tuple[str, ...]:
     for adapter in model.adapters:
         ignored = check_adapter(read_adapter_header(Path(adapter.path)), headers[0], tensors, adapter.path)
         if ignored:
-            notices.append(f"{adapter.path} also changes {len(ignored)} norms, which llama.cpp ignores: {ignored[0]}, ...")
+            notices.append(
+                f"{adapter.path} also changes {len(ignored)} norms, which llama.cpp ignores: {ignored[0]}, ..."
+            )
     return tuple(notices)

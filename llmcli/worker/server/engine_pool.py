@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import SharedExecutor
 from llmcli.engine.llama.model import SharedModel
 from llmcli.errors import TemporaryFailure
-from llmcli.lora_adapters import LoraAdapter
 from llmcli.types import EngineOptions
 from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
 

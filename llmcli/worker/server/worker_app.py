@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from llmcli import __version__
+from llmcli.configuration.lora_adapters import load_adapters
 from llmcli.engine.llama import hardware
-from llmcli.lora_adapters import load_adapters
 from llmcli.openai_api.http_errors import error_response
 from llmcli.worker.protocol import STREAM_PATH
 from llmcli.worker.server.engine_pool import EnginePool

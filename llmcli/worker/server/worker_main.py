@@ -12,9 +12,9 @@ import socket
 import time
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import load_adapters
 from llmcli.engine.llama import bindings
 from llmcli.http_server.descriptor_limit import raise_descriptor_limit
-from llmcli.lora_adapters import load_adapters
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 

@@ -14,6 +14,7 @@ import tiny_models
 from engine.tools import answer, engine_of, req
 from tiny_adapters import ALPHA, RANK, TARGETS, random_pairs, write_adapter
 
+from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
@@ -21,7 +22,6 @@ from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.engine.llama.model import Model
 from llmcli.errors import Unsupported
-from llmcli.lora_adapters import BadAdapter, LoraAdapter
 from llmcli.models.gguf.header_parser import read_header
 
 PROMPT = [5, 9, 40, 77, 12, 300, 8, 21]
@@ -185,9 +185,9 @@ def test_memory_includes_the_adapters(tiny):
 def test_deterministic_answers_exist_with_one_adapter_or_are_refused(tiny, tmp_path):
     """Never a silent difference: the self-test includes the adapter, and several are refused."""
     first, second = (adapter(write_adapter(tmp_path / f"{n}.gguf", tiny("chatml"), seed=n)) for n in (1, 2))
-    with engine_of(tiny("chatml"), adapters=(first, second), deterministic=True) as engine:
-        with pytest.raises(Unsupported, match="deterministic"):
-            engine.info()
+    several = engine_of(tiny("chatml"), adapters=(first, second), deterministic=True)
+    with several as engine, pytest.raises(Unsupported, match="deterministic"):
+        engine.info()
     off = dataclasses.replace(second, scale=0.0)
     with engine_of(tiny("chatml"), adapters=(first, off), deterministic=True) as engine:
         try:

@@ -11,7 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
-from llmcli.lora_adapters import BadAdapter, UnsupportedAdapter
+from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
