@@ -15,6 +15,7 @@ from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import build_id
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
@@ -22,6 +23,7 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, UsageError
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -65,7 +67,8 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers)
+        weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
+        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers, *weights)
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))

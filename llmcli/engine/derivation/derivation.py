@@ -17,7 +17,7 @@ from typing import IO
 from llmcli import child_processes
 from llmcli.derivation_errors import DerivationRefused, SourceChanged
 from llmcli.engine.derivation import quantize_child, weight_types
-from llmcli.engine.llama import hardware
+from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, OutOfMemory, OutputError, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header import Header
@@ -43,7 +43,7 @@ class DerivationSource:
 
     def key(self, weights: str) -> DerivedKey:
         """Return the key of the copy in a type on this machine."""
-        return DerivedKey(self.sha256, weights, weight_types.build_id())
+        return weights_file.derived_key(self.sha256, weights)
 
     def fingerprint(self) -> tuple[int, ...]:
         """Return what changes when the file is replaced or written. Raises ``OSError``."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 
-from llmcli.engine.llama import bindings, hardware
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 
-ORIGINAL = "original"
 FILE_TYPES = {"bf16": 32, "q8_0": 7, "f16": 1}
 """``llama_ftype`` of llama.h by the name of a type."""
-_RECIPE = "1"
-"""Changes when copies of the same type are made differently."""
 _ALIGNMENT = 32
 """Bytes: the quantizer aligns tensors so (``GGUF_DEFAULT_ALIGNMENT``)."""
 _KEPT_NAMES = (
@@ -29,14 +25,6 @@ _KEPT_NAMES = (
     "attn_rel_b.weight",
 )
 """Parts of the names of matrices that the quantizer leaves as they are."""
-
-
-def build_id() -> str:
-    """Return what the copies made here depend on: the recipe, the version of the binding, and the processor.
-
-    The processor does not change a copy, but it decides whether the copy pays, and a cache may be shared by machines.
-    """
-    return f"{_RECIPE} {bindings.version()} {hardware.processor_name()}"
 
 
 def refusal_reason(header: Header, weights: str) -> str:

@@ -1,0 +1,116 @@
+"""Making and finding copies of models in other types for a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmcli.derivation_errors import DerivationRefused, DerivedWeightsMissing
+from llmcli.errors import BadModelFile, ConfigError, OutOfMemory, UsageError
+from llmcli.files import private_files
+from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights, open_store
+from llmcli.types import Phase, Progress
+
+if TYPE_CHECKING:
+    from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.models.files.model_file import ModelFile
+    from llmcli.models.library.derived_copy import DerivedCopy
+    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.runtime.run_config import RunConfig
+
+
+LOAD_FAILURES = (OutOfMemory, DerivedWeightsMissing)
+"""Errors after which the original weights can still answer."""
+
+
+def derivation_source(model: ModelFile) -> DerivationSource:
+    """Return a verified model as the source of copies. Raises ``DerivationRefused`` for one of unknown content."""
+    from llmcli.engine.derivation.derivation import DerivationSource
+
+    if model.sha256 is None:
+        raise DerivationRefused(model.name, detail="its file was not verified")
+    if len(model.parts) > 1:
+        raise DerivationRefused(model.name, detail=f"it is split into {len(model.parts)} files")
+    return DerivationSource(model.path, model.name, model.sha256)
+
+
+def prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str) -> ChosenWeights:
+    """Return the copy of a model in a type, made first if need be; the original if it is of this type already.
+
+    Disk and memory are checked before. Raises as ``derive_copy`` does, and ``OutOfMemory``.
+    """
+    from llmcli.engine.derivation import derivation, weight_types
+    from llmcli.models.gguf.header_parser import load_checked_header
+    from llmcli.runtime.preflight import check_memory
+
+    header = load_checked_header(model.path)
+    if weight_types.is_stored_as(header, weights):
+        config.observer.explain(f"the weights of {model.name} are {weights} already")
+        return ORIGINAL_CHOICE
+    source, store = derivation_source(model), open_store(config.settings, config.paths)
+    copy = store.find(source.key(weights), config.interrupt)
+    if copy is None:
+        _require_limit(config, weights)
+        size = weight_types.derived_bytes(header, weights)
+        check_memory(replace(model, name=f"{model.name} in {weights}", size=size), config.settings, models)
+
+        label = f"{model.name} in {weights}"
+
+        def report(done: int, total: int) -> None:
+            config.observer.report_progress(Progress(100 * done // total, 100, "percent", label, Phase.DERIVING))
+
+        with config.observer.waiting(Phase.DERIVING, label):
+            copy = derivation.derive_copy(source, weights, store, config.interrupt, on_progress=report)
+    _check_loadable(config, model, copy)
+    return ChosenWeights(weights, copy, automatic=False)
+
+
+def find_fitting(config: RunConfig, model: ModelFile, weights: str) -> ChosenWeights:
+    """Return the copy of a model in a type if it exists and fits the free memory, else the original."""
+    from llmcli.runtime.preflight import estimate_memory
+
+    try:
+        copy = open_store(config.settings, config.paths).find(derivation_source(model).key(weights), config.interrupt)
+        if copy is None:
+            return ORIGINAL_CHOICE
+        chosen = ChosenWeights(weights, copy)
+        if estimate_memory(chosen.loaded_file(model), config.settings).fits is False:
+            config.observer.explain(f"original weights: those in {weights} do not fit the free memory")
+            return ORIGINAL_CHOICE
+        _check_loadable(config, model, copy)
+    except (DerivationRefused, BadModelFile, OutOfMemory) as error:
+        config.observer.explain(f"original weights: those in {weights} cannot be used: {error.detail or error.subject}")
+        return ORIGINAL_CHOICE
+    return chosen
+
+
+def _require_limit(config: RunConfig, weights: str) -> None:
+    """Raise an error if the settings allow no copies."""
+    settings = config.settings
+    if settings["derived_weights"]:
+        return
+    origin = settings.origin("weights")
+    if origin.startswith("--"):
+        raise UsageError(
+            f"{origin} {weights} needs a copy of the model, but derived_weights is 0 ({settings.origin('derived_weights')})",
+            detail="Allow copies: llm config set derived_weights 4096",
+        )
+    raise ConfigError("weights", origin=origin, detail=f"{weights} needs a copy of the model, but derived_weights is 0")
+
+
+def _check_loadable(config: RunConfig, model: ModelFile, copy: DerivedCopy) -> None:
+    """Load a copy that was never loaded in a child process first; one that cannot be loaded is removed.
+
+    Raises ``DerivationRefused``, and as ``check_once``.
+    """
+    from llmcli.engine.llama import load_check
+
+    cache = config.paths.cache
+    if private_files.exists(load_check.marker_path(cache, copy.sha256)):
+        return
+    layers = None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"]
+    try:
+        load_check.check_once(copy.path, copy.sha256, cache, gpu_layers=layers, stop=lambda: config.interrupt.error)
+    except BadModelFile as error:
+        open_store(config.settings, config.paths).remove_damaged(copy)
+        raise DerivationRefused(f"{model.name} in {copy.key.weights}", detail=error.detail) from error
