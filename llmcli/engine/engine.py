@@ -126,7 +126,7 @@ class Engine:
             return BackendStats()
         used = self._thread_policy.last_used
         threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
-        choices = [self._thread_policy.explanation]
+        choices = [f"weights: {self._options.weights}", self._thread_policy.explanation]
         if threads:
             last = threads[-1].scheduler
             choices += [

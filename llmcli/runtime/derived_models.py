@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from llmcli.derivation_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.errors import BadModelFile, ConfigError, OutOfMemory, UsageError
 from llmcli.files import private_files
-from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights, open_store
+from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.models.files.model_file import ModelFile
+    from llmcli.models.gguf.header import Header
     from llmcli.models.library.derived_copy import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
@@ -39,49 +41,62 @@ def prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile, 
 
     Disk and memory are checked before. Raises as ``derive_copy`` does, and ``OutOfMemory``.
     """
-    from llmcli.engine.derivation import derivation, weight_types
+    from llmcli.engine.derivation import weight_types
     from llmcli.models.gguf.header_parser import load_checked_header
-    from llmcli.runtime.preflight import check_memory
 
     header = load_checked_header(model.path)
     if weight_types.is_stored_as(header, weights):
         config.observer.explain(f"the weights of {model.name} are {weights} already")
         return ORIGINAL_CHOICE
-    source, store = derivation_source(model), open_store(config.settings, config.paths)
-    copy = store.find(source.key(weights), config.interrupt)
-    if copy is None:
-        _require_limit(config, weights)
-        size = weight_types.derived_bytes(header, weights)
-        check_memory(replace(model, name=f"{model.name} in {weights}", size=size), config.settings, models)
-
-        label = f"{model.name} in {weights}"
-
-        def report(done: int, total: int) -> None:
-            config.observer.report_progress(Progress(100 * done // total, 100, "percent", label, Phase.DERIVING))
-
-        with config.observer.waiting(Phase.DERIVING, label):
-            copy = derivation.derive_copy(source, weights, store, config.interrupt, on_progress=report)
-    _check_loadable(config, model, copy)
+    source, store = derivation_source(model), models.derived_weights
+    copy = store.find(source.key(weights), config.interrupt) or _make_copy(config, models, model, header, weights)
+    _check_loadable(config, models, model, copy)
     return ChosenWeights(weights, copy, automatic=False)
 
 
-def find_fitting(config: RunConfig, model: ModelFile, weights: str) -> ChosenWeights:
-    """Return the copy of a model in a type if it exists and fits the free memory, else the original."""
-    from llmcli.runtime.preflight import estimate_memory
+def _make_copy(config: RunConfig, models: ModelLibrary, model: ModelFile, header: Header, weights: str) -> DerivedCopy:
+    """Make the copy, with progress, if the memory suffices to use it."""
+    from llmcli.engine.derivation import derivation, weight_types
+    from llmcli.runtime.preflight import check_memory
 
+    _require_limit(config, weights)
+    label = f"{model.name} in {weights}"
+    planned = replace(model, name=label, size=weight_types.derived_bytes(header, weights))
     try:
-        copy = open_store(config.settings, config.paths).find(derivation_source(model).key(weights), config.interrupt)
-        if copy is None:
+        check_memory(planned, config.settings, models)
+    except OutOfMemory as error:
+        error.fits = f"--weights {ORIGINAL_WEIGHTS}"
+        raise
+
+    def report(done: int, total: int) -> None:
+        config.observer.report_progress(Progress(100 * done // total, 100, "percent", label, Phase.DERIVING))
+
+    with config.observer.waiting(Phase.DERIVING, label):
+        return derivation.derive_copy(
+            derivation_source(model), weights, models.derived_weights, config.interrupt, on_progress=report
+        )
+
+
+def find_usable(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str) -> ChosenWeights:
+    """Return the copy of a model in a type, else the original if there is none, or none that can be used.
+
+    Whether it fits the free memory is found out when it is loaded: a worker may have it in memory already.
+    """
+    try:
+        copy = models.derived_weights.find(derivation_source(model).key(weights), config.interrupt)
+        if copy is None or _exceeds_worker_memory(copy, config):
             return ORIGINAL_CHOICE
-        chosen = ChosenWeights(weights, copy)
-        if estimate_memory(chosen.loaded_file(model), config.settings).fits is False:
-            config.observer.explain(f"original weights: those in {weights} do not fit the free memory")
-            return ORIGINAL_CHOICE
-        _check_loadable(config, model, copy)
+        _check_loadable(config, models, model, copy)
     except (DerivationRefused, BadModelFile, OutOfMemory) as error:
         config.observer.explain(f"original weights: those in {weights} cannot be used: {error.detail or error.subject}")
         return ORIGINAL_CHOICE
-    return chosen
+    return ChosenWeights(weights, copy)
+
+
+def _exceeds_worker_memory(copy: DerivedCopy, config: RunConfig) -> bool:
+    """Return whether the limit for all workers is smaller than a copy."""
+    limit = config.settings["worker.memory"]
+    return limit != "auto" and copy.size > limit << 20
 
 
 def _require_limit(config: RunConfig, weights: str) -> None:
@@ -98,7 +113,7 @@ def _require_limit(config: RunConfig, weights: str) -> None:
     raise ConfigError("weights", origin=origin, detail=f"{weights} needs a copy of the model, but derived_weights is 0")
 
 
-def _check_loadable(config: RunConfig, model: ModelFile, copy: DerivedCopy) -> None:
+def _check_loadable(config: RunConfig, models: ModelLibrary, model: ModelFile, copy: DerivedCopy) -> None:
     """Load a copy that was never loaded in a child process first; one that cannot be loaded is removed.
 
     Raises ``DerivationRefused``, and as ``check_once``.
@@ -112,5 +127,5 @@ def _check_loadable(config: RunConfig, model: ModelFile, copy: DerivedCopy) -> N
     try:
         load_check.check_once(copy.path, copy.sha256, cache, gpu_layers=layers, stop=lambda: config.interrupt.error)
     except BadModelFile as error:
-        open_store(config.settings, config.paths).remove_damaged(copy)
+        models.derived_weights.remove_damaged(copy)
         raise DerivationRefused(f"{model.name} in {copy.key.weights}", detail=error.detail) from error

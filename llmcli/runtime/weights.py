@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from llmcli.app_paths import AppPaths
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.derived_copy import DerivedCopy
-    from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
@@ -55,7 +54,7 @@ def choose_weights(model: ModelFile, verb: str, settings: Settings, paths: AppPa
 def resolve_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str = "") -> ChosenWeights:
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
-    For "auto", a copy that is missing or does not fit the free memory is not used. Raises ``UsageError`` if
+    For "auto", a copy that is missing or cannot be loaded is not used. Raises ``UsageError`` if
     ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit type ``OutOfMemory`` and what
     ``derive_copy`` raises.
     """
@@ -76,13 +75,6 @@ def resolve_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, v
     chosen = choose_weights(model, verb, settings, config.paths)
     if chosen == ORIGINAL_WEIGHTS:
         return ORIGINAL_CHOICE
-    from llmcli.runtime.derived_models import find_fitting
+    from llmcli.runtime.derived_models import find_usable
 
-    return find_fitting(config, model, chosen)
-
-
-def open_store(settings: Settings, paths: AppPaths) -> DerivedWeightsStore:
-    """Return the store of derived weights with the limit of the settings."""
-    from llmcli.models.library.derived_weights import DerivedWeightsStore
-
-    return DerivedWeightsStore(paths.derived_weights.absolute(), settings["derived_weights"] << 20)
+    return find_usable(config, models, model, chosen)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO
 
 from llmcli import child_processes
-from llmcli.derivation_errors import DerivationRefused, SourceChanged
+from llmcli.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 from llmcli.engine.derivation import quantize_child, weight_types
 from llmcli.engine.llama import hardware, weights_file
-from llmcli.errors import InternalError, OutOfMemory, OutputError, Unsupported
+from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.file_bytes import file_size
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
@@ -63,7 +64,7 @@ def derive_copy(
     """Return the copy of a model in a type, made first unless ``store`` has it; one process at a time makes it.
 
     ``background``: the child has the lowest priority. ``on_progress`` gets the bytes written and expected. Raises
-    ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``, ``Unsupported``,
+    ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``, ``DerivedWeightsMissing``, ``Unsupported``,
     ``OutOfMemory``, ``InternalError`` with llama.cpp's reason, ``BadModelFile`` and ``MissingError``, and as
     ``interrupt.check``, at once. No half copy stays behind.
     """
@@ -75,10 +76,20 @@ def derive_copy(
     expected = weight_types.derived_bytes(header, weights)
     with store.claim(key, interrupt.check) as temporary:
         if temporary is None:  # another process made it meanwhile
-            return store.find(key, interrupt) or _raise_vanished(source)
+            found = store.find(key, interrupt)
+            if found is None:
+                raise DerivedWeightsMissing(source.name, weights=weights)
+            return found
         store.make_room(_describe_copy(source, weights), expected)
         before = source.fingerprint()
-        _run_child(source, temporary, weights, expected, interrupt, on_progress, background=background)
+
+        def report() -> None:
+            interrupt.check()
+            on_progress(min(file_size(temporary), expected), expected)
+
+        code, reason = _run_child(source, temporary, weights, background=background, on_poll=report)
+        if code:
+            raise _child_error(code, reason, source, temporary, expected)
         try:
             unchanged = source.fingerprint() == before
         except OSError:
@@ -86,10 +97,6 @@ def derive_copy(
         if not unchanged:
             raise SourceChanged(source.name)
         return store.add(key, source.name, temporary, interrupt)
-
-
-def _raise_vanished(source: DerivationSource) -> DerivedCopy:
-    raise SourceChanged(source.name, detail="another process removed the copy")
 
 
 def _describe_copy(source: DerivationSource, weights: str) -> str:
@@ -105,15 +112,12 @@ def _checked_source(source: DerivationSource, weights: str) -> Header:
 
 
 def _run_child(
-    source: DerivationSource,
-    temporary: Path,
-    weights: str,
-    expected: int,
-    interrupt: Interrupt,
-    on_progress: Callable[[int, int], None],
-    *,
-    background: bool,
-) -> None:
+    source: DerivationSource, temporary: Path, weights: str, *, background: bool, on_poll: Callable[[], None]
+) -> tuple[int, str]:
+    """Write the copy in a child process; return its exit code, as in ``Popen.returncode``, and its last message.
+
+    What ``on_poll`` raises ends the child at once.
+    """
     threads = 1 if background else hardware.detect_cores().max_threads
     arguments = (str(source.path.absolute()), str(temporary.absolute()), weights, str(threads))
     with tempfile.TemporaryFile() as messages:
@@ -129,21 +133,12 @@ def _run_child(
         with child:
             try:
                 while child.poll() is None:
-                    interrupt.check()
-                    on_progress(min(_written_bytes(temporary), expected), expected)
+                    on_poll()
                     with suppress(subprocess.TimeoutExpired):
                         child.wait(_POLL_S)
             finally:
                 child.kill()
-        if child.returncode:
-            _raise_child_error(child.returncode, _last_line(messages), source, temporary, expected)
-
-
-def _written_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return child.returncode, _last_line(messages)
 
 
 def _last_line(messages: IO[bytes]) -> str:
@@ -153,20 +148,20 @@ def _last_line(messages: IO[bytes]) -> str:
     return lines[-1] if lines else ""
 
 
-def _raise_child_error(code: int, reason: str, source: DerivationSource, temporary: Path, expected: int) -> None:
-    """Raise the error of a child that ended with ``code``, as in ``Popen.returncode``."""
+def _child_error(code: int, reason: str, source: DerivationSource, temporary: Path, expected: int) -> LlmError:
+    """Return the error of a child that ended with ``code``."""
     subject = f"copying {source.name}"
     if code == -signal.SIGKILL:
-        raise OutOfMemory(subject, needed=expected, detail="the system killed the process that made the copy")
+        return OutOfMemory(subject, needed=expected, detail="the system killed the process that made the copy")
     if code == -signal.SIGILL:
-        raise Unsupported("llama.cpp", detail="llama-cpp-python was built for another processor")
+        return Unsupported("llama.cpp", detail="llama-cpp-python was built for another processor")
     if code == quantize_child.EXIT_UNSUPPORTED:
-        raise Unsupported("llama.cpp", detail=reason)
+        return Unsupported("llama.cpp", detail=reason)
     if code == quantize_child.EXIT_QUANTIZE_FAILED and _is_full(temporary):
-        raise OutputError(str(temporary.parent), detail=os.strerror(errno.ENOSPC))
+        return OutputError(str(temporary.parent), detail=os.strerror(errno.ENOSPC))
     if code < 0:
         reason = reason or signal.strsignal(-code) or f"signal {-code}"
-    raise InternalError(subject, detail=reason or f"it exited with code {code}")
+    return InternalError(subject, detail=reason or f"it exited with code {code}")
 
 
 def _is_full(path: Path) -> bool:

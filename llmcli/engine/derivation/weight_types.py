@@ -11,6 +11,8 @@ FILE_TYPES = {"bf16": 32, "q8_0": 7, "f16": 1}
 """``llama_ftype`` of llama.h by the name of a type."""
 _ALIGNMENT = 32
 """Bytes: the quantizer aligns tensors so (``GGUF_DEFAULT_ALIGNMENT``)."""
+_HEADER_GROWTH_BYTES = 1024
+"""More than the keys that the quantizer adds to the header."""
 _KEPT_NAMES = (
     "_norm.weight",
     "ffn_gate_inp.weight",
@@ -43,17 +45,19 @@ def is_stored_as(header: Header, weights: str) -> bool:
 
 def derived_bytes(header: Header, weights: str) -> int:
     """Return the bytes of a copy of the model in a type; for rare architectures it is an estimate."""
-    return header.data_offset + sum(
-        -(-_tensor_bytes(tensor, weights) // _ALIGNMENT) * _ALIGNMENT for tensor in header.tensors
+    return (
+        _HEADER_GROWTH_BYTES
+        + header.data_offset
+        + sum(-(-_tensor_bytes(tensor, weights) // _ALIGNMENT) * _ALIGNMENT for tensor in header.tensors)
     )
 
 
 def _tensor_bytes(tensor: TensorInfo, weights: str) -> int:
     if not _is_converted(tensor):
         return tensor.nbytes
-    name, block, block_bytes = next(each for each in TENSOR_TYPES.values() if each[0] == weights.upper())
+    block, block_bytes = next(sizes for name, *sizes in TENSOR_TYPES.values() if name == weights.upper())
     if tensor.shape[0] % block:  # the quantizer then falls back to F16
-        name, block, block_bytes = "F16", 1, 2
+        block, block_bytes = 1, 2
     return math.prod(tensor.shape) // block * block_bytes
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class HeldCopy:
         if lock is not None:
             os.close(lock)
 
-    def __enter__(self) -> HeldCopy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,32 +10,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from llmcli.derivation_errors import NoRoomForWeights
 from llmcli.errors import BadModelFile, OutputError
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
-from llmcli.models.files.file_bytes import hash_file
+from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey, HeldCopy
+from llmcli.types import Progress
 
 _STEM = re.compile(r"[0-9a-f]{32}-[a-z0-9_]+-[0-9a-f]{16}")
 _WEIGHTS_SUFFIX, _RECORD_SUFFIX, _TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gguf", ".json", ".tmp", ".lock"
 _POLL_S = 0.05
 """Seconds between attempts to lock a copy that another process makes."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnneededFile:
-    """A file of the store that can be removed; ``size`` in bytes; ``description`` for the user."""
-
-    path: Path
-    size: int
-    description: str
 
 
 class DerivedWeightsStore:
@@ -198,18 +190,38 @@ class DerivedWeightsStore:
                 removed.append(copy.path)
         return removed
 
-    def find_unneeded(self, known_sources: Collection[str]) -> list[UnneededFile]:
-        """Return copies of models that are not among ``known_sources``, and leftovers of processes that have ended."""
+    def find_unneeded(self, known_sources: Collection[str | None]) -> list[tuple[Path, int, str]]:
+        """Return what can be removed, each as a file, its bytes, and what it is.
+
+        That is copies of models that are not among ``known_sources``, and leftovers of processes that have ended.
+        """
         complete = {copy.key.stem: copy for copy in self.list()}
         found = []
         for path, size in self._files():
             copy = complete.get(path.stem)
-            if path.suffix == _WEIGHTS_SUFFIX and copy is not None:
-                if copy.key.source not in known_sources:
-                    found.append(UnneededFile(path, size, f"derived weights of {copy.model}, which is not here"))
-            elif (copy is None or copy.key.source not in known_sources) and self._is_abandoned(path.stem):
-                found.append(UnneededFile(path, size, "unfinished derived weights" if copy is None else "its record"))
+            if copy is None:
+                if self._is_abandoned(path.stem):
+                    found.append((path, size, "unfinished derived weights"))
+            elif copy.key.source not in known_sources and path.suffix in {_WEIGHTS_SUFFIX, _RECORD_SUFFIX}:
+                found.append((path, size, f"derived weights of {copy.model}, a missing model"))
         return found
+
+    def verify(self, copy: DerivedCopy, interrupt: Interrupt) -> Generator[Progress, None, bool]:
+        """Hash a copy again and return whether it is as recorded; a damaged one is removed. Yields the bytes read.
+
+        Raises what ``interrupt.check`` raises.
+        """
+        steps = hash_steps(copy.path, interrupt)
+        try:
+            while True:
+                yield Progress(next(steps), copy.size, "bytes", f"{copy.model} in {copy.key.weights}")
+        except StopIteration as end:
+            intact = bool(end.value == copy.sha256)
+        except (OSError, BadModelFile):
+            intact = False
+        if not intact:
+            self.remove_damaged(copy)
+        return intact
 
     def remove_damaged(self, copy: DerivedCopy) -> None:
         """Remove a copy that was found damaged."""

@@ -24,13 +24,14 @@ from llmcli.worker.server.loaded_weights import LoadedWeights, free_until_fits
 
 _MAX_ENGINES = 4
 """Engines, each with a context of its own, before the least recently used one is closed."""
+_DEFAULTS = EngineOptions()
 
 
 class EnginePool:
     """Engines for the model at ``path``; a thread begins to load the weights of ``preload`` at once."""
 
     def __init__(
-        self, path: Path, name: str, model_id: str, gpu_layers: int | None, *, preload: EngineOptions = EngineOptions()
+        self, path: Path, name: str, model_id: str, gpu_layers: int | None, *, preload: EngineOptions = _DEFAULTS
     ) -> None:
         self._path, self._name, self._model_id = path, name, model_id
         self._gpu_layers = gpu_layers
@@ -100,7 +101,7 @@ class EnginePool:
         self,
         inputs: Sequence[str | Sequence[int]],
         gone: Callable[[], bool],
-        options: EngineOptions = EngineOptions(),
+        options: EngineOptions = _DEFAULTS,
     ) -> Future[EmbeddingVectors]:
         """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``.
 
