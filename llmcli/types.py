@@ -76,8 +76,7 @@ class FinishReason(StrEnum):
 class Sampling:
     """How the next token is sampled. ``temperature`` 0 is greedy; None disables a filter.
 
-    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1 is none);
-    0 <= seed < 2**32 (None: a fresh one for each request).
+    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1: none); 0 <= seed < 2**32.
     """
 
     temperature: float = 0.7
@@ -237,7 +236,6 @@ class Phase(StrEnum):
     STARTING = "starting"
     """A worker is being found or started."""
     LOADING = "loading"
-    """The model is being loaded."""
     WAITING = "waiting"
     """The request has made no progress yet."""
     QUEUED = "queued"
@@ -247,7 +245,7 @@ class Phase(StrEnum):
     """The model is generating reasoning."""
     WRITING = "writing"
     STOPPING = "stopping"
-    """A worker has been asked to end."""
+    DERIVING = "deriving"
 
 
 @frozen
@@ -277,7 +275,8 @@ class EngineOptions:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
     evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, once, which settings are best here; ``adapters``: ``LoraAdapter``s of the model.
+    ``tune``: measure in the background, once, which settings are best. ``weights``: "original", or the type of the copy
+    in ``cache`` that is used instead; ``adapters``: ``LoraAdapter``s that change them.
     """
 
     ctx: int | None = None
@@ -290,15 +289,15 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    weights: str = "original"
     adapters: tuple[Any, ...] = ()
 
 
 @frozen
 class BackendInfo:
-    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
+    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not
-    count.
+    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count.
     """
 
     model: str
@@ -316,7 +315,7 @@ class BackendStats:
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
-    a hosted model reported, in the currency of its price.
+    a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``.
     """
 
     decode_threads: int | None = None
@@ -326,6 +325,7 @@ class BackendStats:
     joules: float | None = None
     choices: tuple[str, ...] = ()
     cost: float | None = None
+    weights: str | None = None
 
 
 @frozen

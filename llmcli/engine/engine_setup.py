@@ -16,6 +16,7 @@ from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import build_id
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
@@ -23,6 +24,7 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, Unsupported, UsageError
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -66,12 +68,9 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (
-            adapted_model_id(self.model_id, options.adapters),
-            self.template.source,
-            *build,
-            self.model.gpu_layers,
-        )
+        weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
+        model_id = adapted_model_id(self.model_id, options.adapters)
+        identity = (model_id, self.template.source, *build, self.model.gpu_layers, *weights)
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
@@ -15,8 +16,13 @@ _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
-def engine_options(settings: Settings, cache: Path, adapters: tuple[LoraAdapter, ...] = ()) -> EngineOptions:
-    """Return the engine options of the settings for a model with ``adapters``; the engine keeps its files in ``cache``."""
+def engine_options(
+    settings: Settings, cache: Path, weights: str = ORIGINAL_WEIGHTS, adapters: tuple[LoraAdapter, ...] = ()
+) -> EngineOptions:
+    """Return the engine options of the settings, for weights that are chosen already and a model with ``adapters``.
+
+    The engine keeps its files in ``cache``.
+    """
 
     def number(name: str) -> int | None:
         return None if settings[name] == "auto" else settings[name]
@@ -32,5 +38,6 @@ def engine_options(settings: Settings, cache: Path, adapters: tuple[LoraAdapter,
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
+        weights=weights,
         adapters=adapters,
     )

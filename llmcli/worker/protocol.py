@@ -13,7 +13,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +232,22 @@ def dump_error(error: Exception) -> dict[str, Any]:
     return {"class": type(error).__name__, **vars(error)}
 
 
-_RARE_ERRORS = {"BadGrammar": "llmcli.grammars", "BadAdapter": "llmcli.configuration.lora_adapters"}
-"""Errors outside ``errors``, and their modules, which no start imports."""
+def _load_rare_error(name: str) -> type[LlmError] | None:
+    """Return a class of other modules, which every start would import otherwise."""
+    from llmcli.configuration import lora_adapters
+    from llmcli.grammars import BadGrammar
+    from llmcli.weights import derivation_errors
+
+    if name == "BadGrammar":
+        return BadGrammar
+    return getattr(derivation_errors, name, None) or getattr(lora_adapters, name, None)
 
 
 def load_error(fields: Mapping[str, Any]) -> LlmError:
     """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
     name = str(attributes.pop("class", ""))
-    module = import_module(_RARE_ERRORS[name]) if name in _RARE_ERRORS else errors
-    kind = getattr(module, name, None)
+    kind = getattr(errors, name, None) or _load_rare_error(name)
     if not (isinstance(kind, type) and issubclass(kind, LlmError)):
         kind = errors.InternalError
     error = kind.__new__(kind)

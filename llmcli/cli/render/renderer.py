@@ -55,11 +55,16 @@ ONE_ANSWER = DisplayOptions()
 
 
 def result_as_object(
-    result: Result, *, named: bool, price: Price | None = None, adapters: Sequence[LoraAdapter] = ()
+    result: Result,
+    *,
+    named: bool,
+    price: Price | None = None,
+    weights: str | None = None,
+    adapters: Sequence[LoraAdapter] = (),
 ) -> dict[str, Any]:
     """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known.
 
-    ``adapters``: those of the model.
+    ``weights``: those that answered, None for those of a server; ``adapters``: those of the model.
     """
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
@@ -68,6 +73,7 @@ def result_as_object(
         **text,
         **result.fields,
         "model": result.model,
+        **({} if weights is None else {"weights": weights}),
         **({"adapters": [adapter.to_json() for adapter in adapters]} if adapters else {}),
         "prompt": result.prompt,
         "finish_reason": str(result.finish_reason),
@@ -189,8 +195,9 @@ class ResultRenderer:
         if self._ctx.console.as_json:
             price = self._ctx.runtime.price_of(end.model)
             named = self._options.has_several_inputs
-            adapters = self._ctx.runtime.adapters
-            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price, adapters=adapters)))
+            runtime = self._ctx.runtime
+            shown = result_as_object(end, named=named, price=price, weights=runtime.weights, adapters=runtime.adapters)
+            self._write_line(json_text.dumps(shown))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)

@@ -12,6 +12,7 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
 )
 from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
+from llmcli.weights import derivation_errors as d
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
@@ -77,6 +78,11 @@ def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
     return text, "Convert an adapter of another format with convert_lora_to_gguf.py of llama.cpp, or: --lora none"
 
 
+def _mebibytes(error: d.NoRoomForWeights) -> int:
+    """Return a limit in MiB that is large enough."""
+    return -(-((error.limit or 0) + error.needed) >> 20)
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
     BadAdapter: _describe_bad_adapter,
     UnsupportedAdapter: lambda x: (
@@ -100,6 +106,20 @@ MODEL_DESCRIPTIONS: Descriptions = {
         f"Try: {x.repair or _pull_command(x.subject)}" + (f" ({x.note})" if x.note else ""),
     ),
     e.ContextOverflow: _describe_overflow,
+    d.NoRoomForWeights: lambda x: (
+        f"no room for {subject_of(x)}: {format_bytes(x.needed)} needed, {format_bytes(x.available)} "
+        + ("free" if x.limit is None else "left of the setting derived_weights"),
+        "Try: --weights original"
+        + (
+            ", or make room on the disk" if x.limit is None else f", or: llm config set derived_weights {_mebibytes(x)}"
+        ),
+    ),
+    d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
+    d.SourceChanged: lambda x: (
+        append_detail(f"the file of {subject_of(x)} changed while it was being copied", x),
+        "Try again.",
+    ),
+    d.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",
         "Try again; for details: llm worker log",
