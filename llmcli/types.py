@@ -277,7 +277,8 @@ class EngineOptions:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
     evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, once, which settings are best for the model on this machine.
+    ``tune``: measure in the background, when it pays, which weights and settings are best for the model on this
+    machine; ``derived_bytes``: the most bytes of its weights in other types, 0 for none.
     """
 
     ctx: int | None = None
@@ -290,6 +291,7 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    derived_bytes: int = 0
 
 
 @frozen
