@@ -21,6 +21,9 @@ from llmcli.frozen_dataclass import frozen
 ENV_PREFIX = "LLMCLI_"
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
 """The variable that names the directory of chats, translations, imports and the registry."""
+ORIGINAL_WEIGHTS, AUTO_WEIGHTS = "original", "auto"
+DERIVED_TYPES = ("bf16", "q8_0", "f16")
+"""Types in which llm may store a model again."""
 
 
 @frozen
@@ -202,6 +205,18 @@ SETTING_SPECS = (
         _integer_parser(0, 2**24),
         512,
         "disk space in MiB for evaluated prompt prefixes; 0: keep none",
+    ),
+    SettingSpec(
+        "weights",
+        _choice_parser(AUTO_WEIGHTS, ORIGINAL_WEIGHTS, *DERIVED_TYPES),
+        AUTO_WEIGHTS,
+        "type of the model's weights; auto: a copy in another type where that was measured to pay",
+    ),
+    SettingSpec(
+        "derived_weights",
+        _integer_parser(0, 2**24),
+        4096,
+        "disk space in MiB for copies of models in other types; 0: make none",
     ),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(

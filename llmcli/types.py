@@ -76,8 +76,7 @@ class FinishReason(StrEnum):
 class Sampling:
     """How the next token is sampled. ``temperature`` 0 is greedy; None disables a filter.
 
-    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1 is none);
-    0 <= seed < 2**32 (None: a fresh one for each request).
+    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1: none); 0 <= seed < 2**32.
     """
 
     temperature: float = 0.7
@@ -247,7 +246,7 @@ class Phase(StrEnum):
     """The model is generating reasoning."""
     WRITING = "writing"
     STOPPING = "stopping"
-    """A worker has been asked to end."""
+    DERIVING = "deriving"
 
 
 @frozen
@@ -276,9 +275,8 @@ class EngineOptions:
     ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, when it pays, which weights and settings are best for the model on this
-    machine; ``derived_bytes``: the most bytes of its weights in other types, 0 for none.
+    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the background
+    when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the type of the copy used.
     """
 
     ctx: int | None = None
@@ -292,14 +290,14 @@ class EngineOptions:
     prefix_bytes: int = 0
     tune: bool = False
     derived_bytes: int = 0
+    weights: str = "original"
 
 
 @frozen
 class BackendInfo:
-    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
+    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not
-    count.
+    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count.
     """
 
     model: str
@@ -317,7 +315,7 @@ class BackendStats:
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
-    a hosted model reported, in the currency of its price.
+    a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``.
     """
 
     decode_threads: int | None = None
@@ -327,6 +325,7 @@ class BackendStats:
     joules: float | None = None
     choices: tuple[str, ...] = ()
     cost: float | None = None
+    weights: str | None = None
 
 
 @frozen

@@ -150,6 +150,16 @@ class Flags:
         ),
         GivesSetting(),
     ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="TYPE",
+            help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
+            autocompletion=completers.weights,
+        ),
+        GivesSetting(),
+    ] = None
     pull: Annotated[
         bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
     ] = None

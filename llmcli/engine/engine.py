@@ -18,6 +18,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.sequence_builder import check_session
 from llmcli.engine.sequences.sequence import EventSink, Sequence
@@ -39,7 +40,7 @@ class Engine:
     """One model in this process. ``stop`` returns the reason why all work has to end, None if there is none.
 
     The constructor returns at once; the first call that needs the model raises an error of loading: ``BadModelFile``,
-    ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
+    ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``, ``DerivedWeightsMissing``.
     """
 
     def __init__(
@@ -54,13 +55,15 @@ class Engine:
         executor: InlineExecutor | None = None,
         on_loading: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
-        """``shared_model`` and ``executor`` are shared with other engines of this process; by default it has its own.
+        """``path``: the file of the model, also where ``options`` choose a copy of it in another type.
 
+        ``shared_model`` and ``executor`` are shared with other engines of this process; by default it has its own.
         ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
         self._owns_model = shared_model is None
-        self._shared_model = shared_model or SharedModel(path, options.gpu_layers)
+        source = WeightsSource.from_options(path, name, model_id, options)
+        self._shared_model = shared_model or SharedModel(source, options.gpu_layers)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
@@ -123,7 +126,7 @@ class Engine:
             return BackendStats()
         used = self._thread_policy.last_used
         threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
-        choices = [self._thread_policy.explanation]
+        choices = [f"weights: {self._options.weights}", self._thread_policy.explanation]
         if threads:
             last = threads[-1].scheduler
             choices += [
@@ -139,6 +142,7 @@ class Engine:
             peak_memory=hardware.peak_memory(),
             joules=self._energy_meter.read_joules(),
             choices=tuple(filter(None, choices)),
+            weights=self._options.weights,
         )
 
     @property

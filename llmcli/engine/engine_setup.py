@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 
+from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
@@ -16,6 +17,7 @@ from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import build_id
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
@@ -24,6 +26,7 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, UsageError
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -69,7 +72,8 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers)
+        weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
+        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers, *weights)
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
@@ -112,7 +116,7 @@ def _background_tuning(model: Model, name: str, model_id: str, options: EngineOp
     """Return what measures the model in the background, None if that is off or nothing could be chosen or stored."""
     if not options.tune or options.deterministic or model.gpu_layers or options.cache is None:
         return None
-    if not _SHA256.fullmatch(model_id):
+    if options.weights != ORIGINAL_WEIGHTS or not _SHA256.fullmatch(model_id):
         return None
     cache = options.cache.absolute()
     return BackgroundTuning(
@@ -121,7 +125,7 @@ def _background_tuning(model: Model, name: str, model_id: str, options: EngineOp
             name=name,
             sha256=model_id,
             cache=str(cache),
-            copies=str(cache / "weights"),
+            copies=str(cache / DERIVED_DIRECTORY),
             limit_bytes=options.derived_bytes,
             threads=options.threads,
             parent=os.getpid(),

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-ORIGINAL = "original"
-"""The weights as they are in the model's file."""
+from llmcli.settings import ORIGINAL_WEIGHTS
+
 PROMPT_ROWS, BATCH_ROWS, WIDE_ROWS = 512, 16, 32
 """Tokens of a prompt, and sequences of a batch and of a wide batch, in the measurements."""
 MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO = 0.005, 1.5
@@ -110,18 +110,18 @@ class WeightsTable:
     def from_json(cls, data: Any) -> Self:
         """Read the output of ``to_json``. Raises as ``WeightsMeasurement.from_json``."""
         types = {str(name): WeightsMeasurement.from_json(each) for name, each in data.items()}
-        types[ORIGINAL]  # must be there
+        types[ORIGINAL_WEIGHTS]  # must be there
         return cls(types)
 
     @property
     def faithful(self) -> tuple[str, ...]:
         """The types that diverge from exact evaluation little enough to be used, the original among them."""
-        own = self.types[ORIGINAL].divergence
+        own = self.types[ORIGINAL_WEIGHTS].divergence
         limit = max(MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO * (own or 0.0))
         return tuple(
             name
             for name, each in self.types.items()
-            if name == ORIGINAL or (own is not None and each.divergence is not None and each.divergence <= limit)
+            if name == ORIGINAL_WEIGHTS or (own is not None and each.divergence is not None and each.divergence <= limit)
         )
 
     def choose(self, job: JobSize, available: Collection[str], loaded: Collection[str] = ()) -> str:
@@ -134,8 +134,8 @@ class WeightsTable:
             each = self.types[name]
             return job.seconds(each.times) + (0.0 if name in loaded else each.load_s)
 
-        best = min((name for name in self.faithful if name in available or name == ORIGINAL), key=seconds)
-        return best if seconds(best) <= MIN_GAIN * seconds(ORIGINAL) else ORIGINAL
+        best = min((name for name in self.faithful if name in available or name == ORIGINAL_WEIGHTS), key=seconds)
+        return best if seconds(best) <= MIN_GAIN * seconds(ORIGINAL_WEIGHTS) else ORIGINAL_WEIGHTS
 
     def choices(self) -> dict[str, str]:
         """Return the best type for each kind of work in ``REPRESENTATIVE_JOBS``, once it is loaded."""

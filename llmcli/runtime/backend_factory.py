@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
+from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import EngineOptions, Phase, Progress
 
 if TYPE_CHECKING:
@@ -22,30 +23,32 @@ _COALESCE_S = 0.1
 """Coalescing delay in seconds for text that is not shown as it arrives."""
 
 
-def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile) -> Backend:
+def build_local(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, weights: ChosenWeights = ORIGINAL_CHOICE
+) -> Backend:
     """Return the backend for a verified model: on a worker, or in this process if no worker can run.
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.
     """
-    options = engine_options(config.settings, config.paths.cache)
+    options = engine_options(config.settings, config.paths.cache, weights.weights)
     with config.observer.waiting(Phase.STARTING, model.name):
-        backend = _build_worker_or_engine(config, models, model, options)
+        backend = _build_worker_or_engine(config, models, model, options, weights)
     _report_waiting(config, model.name)
     return backend
 
 
 def _build_worker_or_engine(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, weights: ChosenWeights
 ) -> Backend:
     if config.settings["worker"] == "on":
         try:
-            return _build_worker_backend(config, models, model, options)
+            return _build_worker_backend(config, models, model, options, weights)
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
     from llmcli.backends.local import open_local_backend
     from llmcli.runtime.preflight import check_memory
 
-    check_memory(model, config.settings, models)
+    check_memory(weights.loaded_file(model), config.settings, models)
     return open_local_backend(
         model.path,
         name=model.name,
@@ -56,11 +59,13 @@ def _build_worker_or_engine(
     )
 
 
-def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> Backend:
+def _build_worker_backend(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, weights: ChosenWeights
+) -> Backend:
     from llmcli.backends.worker_backend import WorkerBackend
     from llmcli.runtime.worker_launch import build_launcher
 
-    launcher, observer = build_launcher(config, models, model, options), config.observer
+    launcher, observer = build_launcher(config, models, model, options, weights), config.observer
     backend = WorkerBackend(
         launcher,
         replace(options, gpu_layers=None),

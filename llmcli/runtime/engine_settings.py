@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
@@ -14,8 +15,11 @@ _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
-def engine_options(settings: Settings, cache: Path) -> EngineOptions:
-    """Return the engine options of the settings; the engine keeps its files in ``cache``."""
+def engine_options(settings: Settings, cache: Path, weights: str = ORIGINAL_WEIGHTS) -> EngineOptions:
+    """Return the engine options of the settings, for weights that are chosen already.
+
+    The engine keeps its files in ``cache``.
+    """
 
     def number(name: str) -> int | None:
         return None if settings[name] == "auto" else settings[name]
@@ -31,4 +35,6 @@ def engine_options(settings: Settings, cache: Path) -> EngineOptions:
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
+        derived_bytes=settings["derived_weights"] << 20,
+        weights=weights,
     )

@@ -11,7 +11,8 @@ from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import resolve_settings
+from llmcli.runtime.weights import resolve_weights
+from llmcli.settings import ORIGINAL_WEIGHTS, resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime.observer import RunObserver
+    from llmcli.runtime.weights import ChosenWeights
     from llmcli.types import BackendStats
 
 
@@ -67,6 +69,10 @@ class Runtime:
         self._server: ServerConfig | None = None
         self.responder_name = ""
         """The display name of the model or server that answers; "" until it is known."""
+        self.weights: str | None = None
+        """The weights that answer: "original" or a type; None for a server, and until it is known."""
+        self.input_characters: int | None = 0
+        """Characters of the input read so far; None if it is read while it arrives."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -150,7 +156,32 @@ class Runtime:
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
         self.responder_name = model.name
-        return backend_factory.build_local(self.config, self.models, model)
+        chosen = resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
+        self.weights = chosen.weights
+        if chosen.weights == ORIGINAL_WEIGHTS:
+            return backend_factory.build_local(self.config, self.models, model)
+        return self._build_derived(model, chosen)
+
+    def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
+        """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
+        from llmcli.runtime import backend_factory
+        from llmcli.runtime.derived_models import LOAD_FAILURES
+
+        backend = None
+        try:
+            backend = backend_factory.build_local(self.config, self.models, model, chosen)
+            if chosen.automatic:
+                backend.info()  # waits until it is loaded
+        except LOAD_FAILURES as error:
+            if backend is not None:
+                backend.close()
+            if not chosen.automatic:
+                raise
+            self.observer.explain(f"original weights: those in {chosen.weights} cannot be loaded: {error.subject}")
+            self.weights = ORIGINAL_WEIGHTS
+            return backend_factory.build_local(self.config, self.models, model)
+        self.observer.explain(f"{chosen.weights} weights of {model.name}, file {chosen.loaded_file(model).path}")
+        return backend
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""

@@ -12,6 +12,7 @@ from llmcli.errors import OutputError, Unsupported
 if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
     from llmcli.interrupt import Interrupt
+    from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
     from llmcli.models.weights_times import WeightsMeasurement
     from llmcli.settings import Settings
@@ -40,11 +41,12 @@ def tune_model(
     model: ModelFile,
     settings: Settings,
     cache: Path,
+    store: DerivedWeightsStore,
     interrupt: Interrupt,
     on_plan: Callable[[TuningPlan], None],
     on_progress: Callable[[int, int], None],
 ) -> TuningResult:
-    """Measure a verified model, store the results in ``cache``, and return them.
+    """Measure a verified model, store the results in ``cache`` and copies in ``store``, and return them.
 
     ``on_plan`` is told before it begins; ``on_progress`` gets the number of finished steps and their total. Raises
     ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
@@ -59,7 +61,6 @@ def tune_model(
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
-    store = derived_store(settings, cache)
     plan = make_plan(model.path, store)
     if not (plan.types or plan.kernels):
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
@@ -79,12 +80,6 @@ def tune_model(
         for name, each in profile.weights.types.items()
     )
     return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache))
-
-
-def derived_store(settings: Settings, cache: Path) -> DerivedWeightsStore:
-    from llmcli.models.library.derived_weights import DerivedWeightsStore
-
-    return DerivedWeightsStore(cache / "weights", 4 << 30)
 
 
 def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmcli.files import private_files
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
+from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.types import EngineOptions, Phase
 
 if TYPE_CHECKING:
@@ -18,17 +19,22 @@ if TYPE_CHECKING:
 
 
 def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> None:
-    """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``check_memory``."""
+    """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``worker_launcher``."""
     with config.observer.waiting(Phase.STARTING, model.name):
-        build_launcher(config, models, model, engine_options(config.settings, config.paths.cache)).connect().close()
+        worker_launcher(config, models, model).connect().close()
 
 
 def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
-    """Return the launcher of the worker for a verified model. Raises as ``start_worker``."""
+    """Return the launcher of the worker for a verified model; its ``config.weights`` are those that answer.
+
+    Raises as ``check_memory``, ``check_context`` and ``resolve_weights``.
+    """
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache))
+    weights = resolve_weights(config, models, model, "serve")
+    options = engine_options(config.settings, config.paths.cache, weights.weights)
+    return build_launcher(config, models, model, options, weights)
 
 
 def log_directory(paths: AppPaths) -> Path:
@@ -41,8 +47,17 @@ def log_file(paths: AppPaths, name: str) -> Path:
     return log_directory(paths) / f"{name.replace('/', '_')}.log"
 
 
-def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
-    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs."""
+def build_launcher(
+    config: RunConfig,
+    models: ModelLibrary,
+    model: ModelFile,
+    options: EngineOptions,
+    weights: ChosenWeights = ORIGINAL_CHOICE,
+) -> WorkerLauncher:
+    """Return the launcher of the worker for a model, which loads ``weights`` first.
+
+    See ``_probe_model`` if none runs.
+    """
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
     from llmcli.worker.worker_config import WorkerConfig
@@ -57,18 +72,21 @@ def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, op
         gpu_layers=options.gpu_layers,
         idle_timeout=settings["worker.idle_timeout"],
         log=str(log_file(config.paths, model.name)),
+        weights=options.weights,
+        cache=None if options.cache is None else str(options.cache),
     )
+    loaded = weights.loaded_file(model)
 
     def before() -> None:
         from llmcli.runtime.preflight import check_memory, evict_idle_workers
 
-        evict_idle_workers(model, settings, directory)
-        check_memory(model, settings, models)
+        evict_idle_workers(loaded, settings, directory)
+        check_memory(loaded, settings, models)
 
     paths = runtime_dir.WorkerPaths(directory, runtime_dir.worker_key(path, options.gpu_layers, environ))
     launcher = WorkerLauncher(paths, plan, environ, before)
     if not launcher.paths.socket.exists():
-        _probe_model(config, model, options, before)
+        _probe_model(config, loaded, options, before)
     return launcher
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
-from llmcli.models.weights_times import ORIGINAL, StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.models.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.settings import ORIGINAL_WEIGHTS
 
-FREE_WEIGHTS = WeightsTable({ORIGINAL: WeightsMeasurement(1, StepTimes(0.0, 0.0, 0.0, 0.0), 0.0)})
+FREE_WEIGHTS = WeightsTable({ORIGINAL_WEIGHTS: WeightsMeasurement(1, StepTimes(0.0, 0.0, 0.0, 0.0), 0.0)})
 """Weights that take no time, so that only attention counts."""
 
 

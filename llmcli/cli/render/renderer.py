@@ -53,8 +53,13 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-def result_as_object(result: Result, *, named: bool, price: Price | None = None) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known."""
+def result_as_object(
+    result: Result, *, named: bool, price: Price | None = None, weights: str | None = None
+) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known.
+
+    ``weights``: those that answered, None for those of a server.
+    """
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
@@ -62,6 +67,7 @@ def result_as_object(result: Result, *, named: bool, price: Price | None = None)
         **text,
         **result.fields,
         "model": result.model,
+        **({} if weights is None else {"weights": weights}),
         "prompt": result.prompt,
         "finish_reason": str(result.finish_reason),
         "usage": asdict(result.usage),
@@ -182,7 +188,9 @@ class ResultRenderer:
         if self._ctx.console.as_json:
             price = self._ctx.runtime.price_of(end.model)
             named = self._options.has_several_inputs
-            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price)))
+            self._write_line(
+                json_text.dumps(result_as_object(end, named=named, price=price, weights=self._ctx.runtime.weights))
+            )
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)

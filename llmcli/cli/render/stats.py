@@ -32,6 +32,7 @@ class CommandStats:
     joules: float | None
     cost: float | None = None
     currency: str = ""
+    weights: str | None = None
 
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
@@ -44,6 +45,7 @@ class CommandStats:
             "" if self.tokens_per_second is None else f"{_format_number(self.tokens_per_second)} tokens/s",
             f"{_format_number(self.total_s)} s total",
             self._format_threads(),
+            "" if self.weights is None else f"{self.weights} weights",
             "" if self.width is None else f"width {self.width}",
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
@@ -62,6 +64,8 @@ class CommandStats:
         known = asdict(self)
         if self.cost is None:
             del known["cost"], known["currency"]
+        if self.weights is None:
+            del known["weights"]
         return json.dumps({"stats": known})
 
 
@@ -118,4 +122,5 @@ def collect_stats(
         joules=work.joules,
         cost=cost,
         currency=currency,
+        weights=work.weights,
     )

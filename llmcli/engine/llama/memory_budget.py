@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from pathlib import Path
 from typing import Protocol
 
 from llmcli.engine.llama import bindings, hardware, mapped_weights
@@ -15,6 +16,7 @@ from llmcli.models.footprint import (
     small_context_bytes,
 )
 from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import load_checked_header
 
 
 class ContextOwner(Protocol):
@@ -80,6 +82,16 @@ class MemoryBudget:
         """
         free = None if self._offloaded else hardware.available_memory()
         return max_sequence_context(self._header, self._header.size, self._duplicated_bytes, kv_type, free)
+
+
+def min_load_bytes(path: Path) -> int:
+    """Return the bytes that the weights in a file take in a process that runs, with a context for one short answer.
+
+    Raises as ``load_checked_header``.
+    """
+    header = load_checked_header(path)
+    duplicated = duplicated_bytes(header, list_repacked_types(), released=mapped_weights.CAN_RELEASE)
+    return header.size + duplicated + small_context_bytes(header)
 
 
 def list_repacked_types() -> frozenset[str]:

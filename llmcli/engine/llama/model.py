@@ -13,6 +13,7 @@ from typing import Any
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.mapped_weights import RepackedPages
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
+from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
@@ -135,18 +136,28 @@ class Model:
 class SharedModel:
     """A model that several engines of one process may share: the first that needs it loads it, ``close`` frees it."""
 
-    def __init__(self, path: Path, gpu_layers: int | None) -> None:
-        self._path = path
+    def __init__(
+        self, source: WeightsSource, gpu_layers: int | None, before_load: Callable[[Path], None] = lambda _path: None
+    ) -> None:
+        """``before_load`` is called with the file before it is loaded; what it raises is raised by ``load``."""
+        self._source = source
         self._gpu_layers = gpu_layers
+        self._before_load = before_load
+        self._weights: OpenWeights | None = None
         self._lock = threading.Lock()
         self._model: Model | None = None
         self.loaded_fraction = 0.0
         """The loaded fraction, 0 to 1, as reported by llama.cpp, whichever engine loads it."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
     def load(
         self, keep_going: Callable[[], bool], on_progress: Callable[[float], None] = lambda _fraction: None
     ) -> Model:
-        """Return the model; every call raises as ``Model`` until it can be loaded.
+        """Return the model; every call raises as ``Model``, and as ``WeightsSource.open``, until it can be loaded.
 
         ``on_progress``: see ``Model``; not called if another thread loads it.
         """
@@ -158,9 +169,20 @@ class SharedModel:
         with self._lock:
             if self._model is None:
                 if not keep_going():
-                    raise InternalError(str(self._path), detail="cancelled")
-                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=proceed)
+                    raise InternalError(str(self._source.path), detail="cancelled")
+                self._model = self._load(keep_going, proceed)
             return self._model
+
+    def _load(self, keep_going: Callable[[], bool], on_progress: Callable[[float], None]) -> Model:
+        weights = self._source.open()
+        try:
+            self._before_load(weights.path)
+            model = Model(weights.path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=on_progress)
+        except BaseException:
+            weights.close()
+            raise
+        self._weights = weights
+        return model
 
     def close(self) -> None:
         """Free the model, which no engine uses any more."""
@@ -168,6 +190,9 @@ class SharedModel:
             if self._model is not None:
                 self._model.close()
             self._model = None
+            if self._weights is not None:
+                self._weights.close()
+            self._weights = None
 
 
 def _has_recurrent_layers(header: Header) -> bool:

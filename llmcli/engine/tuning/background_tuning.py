@@ -230,10 +230,8 @@ def _measure(task: TuningTask, watch: IdleWatch) -> None:
         task.num_threads,
         watch,
         background=True,
+        on_copying=lambda copying: watch.restart(_QUIET_CORES + _COPYING_CORES * copying),
     )
-    watch.restart(_QUIET_CORES + _COPYING_CORES)
-    tuner.make_copies()
-    watch.restart(_QUIET_CORES)
     save_profile(tuner.run(), task.result_path, task.num_threads)
 
 

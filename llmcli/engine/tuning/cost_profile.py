@@ -21,7 +21,6 @@ from llmcli.files import private_files
 from llmcli.models.gguf.header import Header
 from llmcli.models.weights_times import (
     BATCH_ROWS,
-    ORIGINAL,
     StepTimes,
     WeightsMeasurement,
     WeightsTable,
@@ -30,6 +29,7 @@ from llmcli.models.weights_times import (
     parse_positive,
     read_profile_json,
 )
+from llmcli.settings import ORIGINAL_WEIGHTS
 
 _LESS_PRECISE_GAIN = 0.95
 """A cache less precise than f16 must reduce the time of a job to this fraction."""
@@ -111,6 +111,7 @@ class CostProfile:
             "kernels": kernels,
             "copy": self.copy,
             "weights": self.weights.to_json(),
+            "choices": self.weights.choices(),  # for commands that read nothing else
             "complete": self.complete,
         }
 
@@ -124,14 +125,14 @@ class CostProfile:
         return cls(kernels, parse_positive(data["copy"]), weights, measured=True, complete=bool(data["complete"]))
 
     def estimate_seconds(
-        self, shape: JobShape, settings: CacheSettings, window: int = 0, weights: str = ORIGINAL
+        self, shape: JobShape, settings: CacheSettings, window: int = 0, weights: str = ORIGINAL_WEIGHTS
     ) -> float:
         """Estimate the seconds of a job with a type of weights.
 
         ``window``: tokens that most layers attend to, 0 for all; flash attention skips the cells before it.
         """
         costs = self.kernels[settings.flash_attention, settings.kv_type]
-        times = self.weights.types.get(weights, self.weights.types[ORIGINAL]).times
+        times = self.weights.types.get(weights, self.weights.types[ORIGINAL_WEIGHTS]).times
         count, width = len(shape.prompts), max(1, min(shape.width, len(shape.prompts)))
         outputs = sum(shape.outputs)
         prompt = sum(shape.prompts) / count - shape.shared  # of one sequence alone
@@ -156,7 +157,7 @@ class CostProfile:
         return total
 
     def weighted_seconds(
-        self, shape: JobShape, settings: CacheSettings, window: int = 0, weights: str = ORIGINAL
+        self, shape: JobShape, settings: CacheSettings, window: int = 0, weights: str = ORIGINAL_WEIGHTS
     ) -> float:
         """Return ``estimate_seconds`` with handicaps for less precise or separate caches, to compare settings."""
         gain = 1.0 if settings.kv_type == "f16" else _LESS_PRECISE_GAIN
@@ -220,5 +221,5 @@ def assumed_profile(header: Header) -> CostProfile:
     return CostProfile(
         {kernel: costs.scaled(units) for kernel, costs in _ASSUMED_COSTS.items()},
         _ASSUMED_COPY_S * units,
-        WeightsTable({ORIGINAL: WeightsMeasurement(header.size, times, 0.0)}),
+        WeightsTable({ORIGINAL_WEIGHTS: WeightsMeasurement(header.size, times, 0.0)}),
     )

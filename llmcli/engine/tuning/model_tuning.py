@@ -6,13 +6,13 @@ disturbance does not affect only one of them. Copies that no kind of work needs 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from llmcli.derivation_errors import DerivedWeightsMissing
 from llmcli.engine.derivation import weight_types
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import bindings, hardware
@@ -22,12 +22,13 @@ from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
-from llmcli.errors import BadModelFile, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.weights_times import ORIGINAL, StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.models.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.settings import ORIGINAL_WEIGHTS
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
 """Models with fewer parameters are measured in about 20 seconds; larger ones once, and after an announcement."""
@@ -85,37 +86,50 @@ def candidate_types(system_info: str) -> tuple[str, ...]:
 def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     """Return what can be measured of the model at ``path`` within the limits of disk and memory.
 
-    Raises ``Unsupported`` if nothing can be chosen, ``BadModelFile`` and ``MissingError``.
+    Raises ``BadModelFile`` and ``MissingError``.
     """
     header = read_header(path)
-    available = hardware.available_memory() or math.inf
-    types, skipped = [], {}
+    skipped: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     for name in candidate_types(bindings.system_info()) if store.limit_bytes else ():
         size = weight_types.derived_bytes(header, name)
-        reason = weight_types.refusal_reason(header, name)
-        if not reason and size > store.limit_bytes:
-            reason = "its size exceeds the setting derived_weights"
-        if not reason and size + _REFERENCE_BYTES > _FREE_MEMORY_SHARE * available:
-            reason = "too little memory is free"
+        reason = weight_types.refusal_reason(header, name) or _size_reason(size, sum(sizes.values()) + size, store)
         if reason:
             skipped[name] = reason
         else:
-            types.append(name)
+            sizes[name] = size
+    exact = weight_types.derived_bytes(header, _EXACT_TYPES[0]) if sizes else 0
+    reason = _size_reason(exact, exact, store)
+    if reason:  # without exact evaluation no type can be admitted
+        skipped |= dict.fromkeys(sizes, reason)
+        sizes, exact = {}, 0
     head_size = 0 if header.recurrent else attention_head_size(header)
-    kernels = supported_kernels(head_size) if head_size else ()
-    sizes = [weight_types.derived_bytes(header, name) for name in {*types, *_EXACT_TYPES[:1]}] if types else []
     return TuningPlan(
-        types=tuple(types),
-        kernels=kernels,
+        types=tuple(sizes),
+        kernels=supported_kernels(head_size) if head_size else (),
         parameters=header.n_params,
-        disk=sum(sizes),
-        memory=max([header.size, *sizes]) + _REFERENCE_BYTES,
+        disk=max(exact, sum(sizes.values())),
+        memory=max(header.size, exact, *sizes.values()) + _REFERENCE_BYTES,
         skipped=skipped,
     )
 
 
+def _size_reason(size: int, total: int, store: DerivedWeightsStore) -> str:
+    """Return why a copy of that many bytes, and of that many in ``total`` with others, cannot be made; "" if it can."""
+    if total > store.limit_bytes:
+        return "its size exceeds the setting derived_weights"
+    available = hardware.available_memory()
+    if available is not None and size + _REFERENCE_BYTES > _FREE_MEMORY_SHARE * available:
+        return "too little memory is free"
+    return ""
+
+
 class ModelTuner:
-    """Carries out a plan. ``on_progress`` gets the number of finished steps and their total."""
+    """Carries out a plan.
+
+    ``on_progress`` gets the number of finished steps and their total. ``on_copying`` is called with True before a child
+    process makes a copy, and with False when it has ended.
+    """
 
     def __init__(
         self,
@@ -127,21 +141,14 @@ class ModelTuner:
         *,
         background: bool = False,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        on_copying: Callable[[bool], None] = lambda _copying: None,
     ) -> None:
         self._source, self._plan, self._store = source, plan, store
         self._threads, self._interrupt, self._background = threads, interrupt, background
-        self._on_progress = on_progress
+        self._on_progress, self._on_copying = on_progress, on_copying
         self._done = 0
-        self._paths = {ORIGINAL: source.path}
-        names = (ORIGINAL, *plan.types)
-        self._total = (3 * len(plan.types) + 1 if plan.types else 0) + plan.rounds * len(names) + len(plan.kernels)
-
-    def make_copies(self) -> None:
-        """Make the copies in other types, unless they are there. Raises as ``derive_copy``."""
-        for name in self._plan.types:
-            self._paths[name] = self._derive(name)
-        if self._plan.types:
-            self._make_exact_copy()
+        num_types = len(plan.types)
+        self._total = plan.rounds * (1 + num_types) + len(plan.kernels) + (2 * num_types + 3 if num_types else 0)
 
     def run(self) -> CostProfile:
         """Measure everything and return the profile; the copies that its choices need remain.
@@ -151,25 +158,42 @@ class ModelTuner:
         return run_in_thread(self._run)
 
     def _run(self) -> CostProfile:
-        if len(self._paths) <= len(self._plan.types):
-            self.make_copies()
-        divergences = self._measure_divergences() if self._plan.types else {}
-        table = self._time_weights(divergences)
-        fastest = min(table.types, key=lambda name: table.types[name].times.prompt)
-        kernels, copy = self._time_kernels(self._paths[fastest], table.types[fastest].times)
-        profile = CostProfile(kernels, copy, table, measured=True, complete=bool(self._store.limit_bytes))
-        self._remove_unneeded(set(table.choices().values()))
-        return profile
+        paths, divergences = {ORIGINAL_WEIGHTS: self._source.path}, {}
+        with ExitStack() as held:
+            if self._plan.types:
+                meter = self._exact_meter()
+                for name in self._plan.types:
+                    paths[name] = held.enter_context(self._copy(name))
+                divergences = {} if meter is None else self._measure_divergences(meter, paths)
+                del meter  # it is large
+            table = self._time_weights(paths, divergences)
+            fastest = min(table.types, key=lambda name: table.types[name].times.prompt)
+            kernels, copy = self._time_kernels(paths[fastest], table.types[fastest].times)
+        self._remove_copies(needed=set(table.choices().values()))
+        for derived in self._copies():
+            if derived.key.weights in divergences:
+                self._store.record_divergence(derived, divergences[derived.key.weights])
+        return CostProfile(kernels, copy, table, measured=True, complete=bool(self._store.limit_bytes))
 
-    def _derive(self, name: str) -> Path:
-        copy = derive_copy(self._source, name, self._store, self._interrupt, background=self._background)
-        self._count_step()
-        return copy.path
+    @contextmanager
+    def _copy(self, name: str) -> Iterator[Path]:
+        """Make the copy in a type, unless it is there, and use it in the block."""
+        self._on_copying(True)
+        try:
+            copy = derive_copy(self._source, name, self._store, self._interrupt, background=self._background)
+        finally:
+            self._on_copying(False)
+        held = self._store.hold(copy.key, self._interrupt)
+        if held is None:
+            raise DerivedWeightsMissing(self._source.name, weights=name)
+        with held:
+            self._count_step()
+            yield held.copy.path
 
-    def _time_weights(self, divergences: dict[str, float]) -> WeightsTable:
+    def _time_weights(self, paths: dict[str, Path], divergences: dict[str, float]) -> WeightsTable:
         found: dict[str, WeightsMeasurement] = {}
         for _ in range(self._plan.rounds):
-            for name, path in self._paths.items():
+            for name, path in paths.items():
                 started = time.perf_counter()
                 with self._load(path) as model:
                     load_s = time.perf_counter() - started
@@ -195,40 +219,37 @@ class ModelTuner:
                     self._count_step()
         return costs, min(copies, default=0.0)
 
-    def _measure_divergences(self) -> dict[str, float]:
-        """Return the divergence of each type from exact evaluation; empty if that overflows or cannot be made."""
-        meter = self._exact_meter()
-        if meter is None:
-            return {}
-        found = {}
-        for name, path in self._paths.items():
-            with self._load(path) as model:
-                try:
-                    found[name] = meter.measure(model)
-                except NotFinite:  # such weights are never used
-                    if name == ORIGINAL:
-                        return {}
-            self._count_step()
-        return found
-
-    def _make_exact_copy(self, name: str = _EXACT_TYPES[0]) -> Path:
-        """Return the file with the weights dequantized to a type."""
-        stored_so = weight_types.is_stored_as(read_header(self._source.path), name)
-        return self._source.path if stored_so else self._paths.get(name) or self._derive(name)
-
     def _exact_meter(self) -> DivergenceMeter | None:
+        """Return what measures divergences, None if exact evaluation overflows; its copy of the weights is removed."""
+        header = read_header(self._source.path)
         for name in _EXACT_TYPES:
-            with self._load(self._make_exact_copy(name)) as model:
+            stored_so = weight_types.is_stored_as(header, name)
+            with nullcontext(self._source.path) if stored_so else self._copy(name) as path, self._load(path) as model:
                 try:
                     return DivergenceMeter(model, self._threads, self._interrupt)
                 except NotFinite:
                     continue
+                finally:
+                    self._count_step()
+                    self._remove_copies(needed=set(self._plan.types))
         return None
 
-    def _remove_unneeded(self, needed: set[str]) -> None:
-        for copy in self._store.list():
-            if copy.key.source == self._source.sha256 and copy.key.weights not in needed:
+    def _measure_divergences(self, meter: DivergenceMeter, paths: dict[str, Path]) -> dict[str, float]:
+        """Return the divergence of each type from exact evaluation; types that overflow are left out."""
+        found = {}
+        for name, path in paths.items():
+            with self._load(path) as model, suppress(NotFinite):
+                found[name] = meter.measure(model)
+            self._count_step()
+        return found
+
+    def _remove_copies(self, *, needed: set[str]) -> None:
+        for copy in self._copies():
+            if copy.key.weights not in needed:
                 self._store.remove_damaged(copy)
+
+    def _copies(self) -> list[DerivedCopy]:
+        return [copy for copy in self._store.list() if copy.key.source == self._source.sha256]
 
     @contextmanager
     def _load(self, path: Path) -> Iterator[Model]:

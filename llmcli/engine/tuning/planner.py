@@ -20,7 +20,7 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.errors import UsageError
 from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context, max_over_layers
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import ORIGINAL, profile_path
+from llmcli.models.weights_times import profile_path
 from llmcli.types import EngineOptions
 
 EXPECTED_ANSWER_TOKENS = 512
@@ -69,15 +69,15 @@ class Planner:
     """Chooses among the settings that options and model allow by their cost here (a measured or assumed profile)."""
 
     def __init__(
-        self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = "", weights: str = ORIGINAL
+        self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = ""
     ) -> None:
-        """``model_id``: the SHA-256 of the original file, without which no measurement is used; ``weights``: their type.
+        """``model_id``: the SHA-256 of the original file, without which no measurement is used.
 
         Raises ``UsageError`` if the options exclude each other.
         """
         self._options = options
         self._threads = threads
-        self._weights = weights
+        self._weights = options.weights
         self._head_size = attention_head_size(model.header)
         self._fixed = model.recurrent or model.gpu_layers > 0 or options.deterministic or not self._head_size
         self._sliding_window = model.sliding_window

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from llmcli.engine.llama import bindings
 from llmcli.http_server.descriptor_limit import raise_descriptor_limit
+from llmcli.types import EngineOptions
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 
@@ -42,7 +43,8 @@ def main(descriptor: str, config_json: str) -> None:
     raise_descriptor_limit()
     config = WorkerConfig(**json.loads(config_json))
     write_log(f"starts: {config.name}, {config.path}")
-    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
+    first = EngineOptions(weights=config.weights, cache=Path(config.cache) if config.cache else None)
+    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers, preload=first)
     # the model is being loaded while this is imported
     from llmcli.worker.server.worker_server import WorkerServer
 

@@ -32,7 +32,7 @@ def show_list(ctx: CommandContext) -> int:
     """List the models on this machine, and those that you can download by name.
 
     In a pipe, tab-separated: name, bytes, quantization, context, licence, last used (UTC), verification, source, here,
-    default, path.
+    default, path, copies in other types (TYPE:BYTES).
     """
     from llmcli.cli.commands.models import model_rows
     from llmcli.cli.console import sanitize, table
@@ -44,7 +44,8 @@ def show_list(ctx: CommandContext) -> int:
     known = {model.catalogue for model in models}
     ladder = [entry for entry in library.catalogue_entries() if entry.name not in known]
     if not ctx.console.writes_for_people:
-        ctx.console.write_table(rows + [model_rows.catalogue_row(entry, default=default) for entry in ladder])
+        rows += [model_rows.catalogue_row(entry, default=default) for entry in ladder]
+        ctx.console.write_table(rows if ctx.console.as_json else list(map(model_rows.derived_as_text, rows)))
         return 0
     mine = [
         model_rows.local_model_for_terminal(row) | ({"source": row["source"]} if ctx.console.verbose else {})
@@ -117,7 +118,8 @@ def rm(
 ) -> int:
     """Remove a model from this machine; a file that you pulled by its path is not deleted.
 
-    Files that another model needs stay. Aliases and defaults that name the model are removed.
+    Files that another model needs stay. Aliases and defaults that name the model are removed, and so are its copies in
+    other types (derived weights).
     """
     from llmcli.cli.commands.models import maintenance, model_rows
     from llmcli.cli.console import confirm

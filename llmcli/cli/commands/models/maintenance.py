@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,40 @@ def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
             code = code or error.exit_code
             row = _failed_row(model, error)
             ctx.console.write_error(error, name=model.name)
-        if ctx.console.writes_for_people:
-            compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
-            ctx.console.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
-        elif ctx.console.as_json:
-            ctx.console.write_table([row])
-        else:
-            ctx.console.write_table([{key: value for key, value in row.items() if key != "ok"}])
+        _show_verification(ctx, model, row)
+        for row in _verify_copies(ctx, model):
+            code = code if row["ok"] else code or DamagedModel.exit_code
+            _show_verification(ctx, model, row)
     return code
+
+
+def _verify_copies(ctx: CommandContext, model: ModelFile) -> Iterator[dict[str, Any]]:
+    """Hash a model's copies in other types again; a damaged one is removed."""
+    store = ctx.runtime.models.derived_weights
+    for copy in store.list():
+        if copy.key.source != model.sha256:
+            continue
+        reporter, steps = Reporter(ctx.console), store.verify(copy, ctx.runtime.interrupt)
+        try:
+            while True:
+                reporter.show_progress(next(steps))
+        except StopIteration as end:
+            intact = bool(end.value)
+        finally:
+            reporter.close()
+        described = replace(model, name=f"{model.name} ({copy.key.weights})", path=copy.path, sha256=copy.sha256)
+        yield _verification_row(described, "unchanged" if intact else "damaged, removed", ok=intact, repair=None)
+
+
+def _show_verification(ctx: CommandContext, model: ModelFile, row: dict[str, Any]) -> None:
+    """Show the outcome for a model, or for a copy of it."""
+    if ctx.console.writes_for_people:
+        compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
+        ctx.console.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
+    elif ctx.console.as_json:
+        ctx.console.write_table([row])
+    else:
+        ctx.console.write_table([{key: value for key, value in row.items() if key != "ok"}])
 
 
 def _verified_row(model: ModelFile) -> dict[str, Any]:

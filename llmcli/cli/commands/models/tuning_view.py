@@ -26,6 +26,7 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
             model,
             runtime.settings,
             runtime.paths.cache,
+            runtime.models.derived_weights,
             runtime.interrupt,
             lambda plan: _announce(ctx, plan),
             lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmcli import derivation_errors as d
 from llmcli import errors as e
 from llmcli.cli.console import suggestion
 from llmcli.cli.console.messages.message_text import (
@@ -67,6 +68,11 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
+def _mebibytes(error: d.NoRoomForWeights) -> int:
+    """Return a limit in MiB that is large enough."""
+    return -(-((error.limit or 0) + error.needed) >> 20)
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
     e.ModelNotDownloaded: _describe_model_not_downloaded,
     e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
@@ -85,6 +91,20 @@ MODEL_DESCRIPTIONS: Descriptions = {
         f"Try: {x.repair or _pull_command(x.subject)}" + (f" ({x.note})" if x.note else ""),
     ),
     e.ContextOverflow: _describe_overflow,
+    d.NoRoomForWeights: lambda x: (
+        f"no room for {subject_of(x)}: {format_bytes(x.needed)} needed, {format_bytes(x.available)} "
+        + ("free" if x.limit is None else "left of the setting derived_weights"),
+        "Try: --weights original"
+        + (
+            ", or make room on the disk" if x.limit is None else f", or: llm config set derived_weights {_mebibytes(x)}"
+        ),
+    ),
+    d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
+    d.SourceChanged: lambda x: (
+        append_detail(f"the file of {subject_of(x)} changed while it was being copied", x),
+        "Try again.",
+    ),
+    d.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",
         "Try again; for details: llm worker log",
