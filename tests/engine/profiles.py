@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmcli.engine.tuning import divergence, microbenchmark, model_tuning
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.models.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -24,3 +25,12 @@ def weights_table(divergences=None, **times):
 def attention_profile(kernels: dict[tuple[bool, str], AttentionCosts], copy: float = 0.0) -> CostProfile:
     """Return a measured profile in which only attention takes time."""
     return CostProfile(kernels, copy, FREE_WEIGHTS, measured=True)
+
+
+def shorten_measurements(monkeypatch) -> None:
+    """Measure very little, so that a tiny model takes a fraction of a second."""
+    for name, value in {"PROMPT_ROWS": 32, "_DEEP_ROWS": 16, "_OWN": 8, "_SHALLOW": 4}.items():
+        assert hasattr(microbenchmark, name)
+        monkeypatch.setattr(microbenchmark, name, value)
+    monkeypatch.setattr(divergence, "_CHUNK_TOKENS", 64)
+    monkeypatch.setattr(model_tuning, "_ROUNDS", 1)

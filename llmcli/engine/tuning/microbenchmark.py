@@ -1,6 +1,6 @@
 """Times a loaded model: prompts, single tokens and batches, in every attention kernel of llama.cpp.
 
-Filling a cache by evaluation would take most of the time, so one prompt is evaluated and its state copied to the other
+Filling a cache by evaluation would take most of the time, so one prompt is evaluated and copied to the other
 sequences. Minima count, since other processes only add time.
 """
 
@@ -169,7 +169,9 @@ def time_attention(
         each.step(*((row, 0, 1) for row in rows))
         each.clear()
         alone = each.decode(*((row, 0) for row in rows))
-        each.fill(state, BATCH_ROWS)
+        each.clear()
+        each.step((0, 0, _OWN))
+        each.share(-1, BATCH_ROWS)  # separate buffers are copied as a whole, at the next step
         own = each.decode(*((row, _OWN) for row in rows))
         length = _OWN + _TRIES
         copied = min(each.time_copy(1, 0, (2, length)) for _ in range(_TRIES))
