@@ -274,9 +274,8 @@ class EngineOptions:
     ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure in the background, once, which settings are best. ``weights``: "original", or the type of the copy
-    in ``cache`` that is used instead; ``adapters``: ``LoraAdapter``s that change them.
+    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the background
+    when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the copy's type; ``adapters``.
     """
 
     ctx: int | None = None
@@ -289,6 +288,7 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    derived_bytes: int = 0
     weights: str = "original"
     adapters: tuple[Any, ...] = ()
 

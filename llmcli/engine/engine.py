@@ -154,7 +154,7 @@ class Engine:
     def close(self) -> None:
         """End the threads and free the model. Open jobs get an error.
 
-        After the first work with a model's geometry, the best settings for it are measured in the background.
+        After enough work, the best weights and settings for the model are measured in the background.
         """
         with self._condition:
             self._closing = True
@@ -173,12 +173,10 @@ class Engine:
             self._shared_model.close()
 
     def measure_if_due(self) -> None:
-        """Measure the best settings in a separate process, if the model has worked and none are known yet."""
-        if not self._options.tune or not self._loaded.is_set() or self._load_error is not None:
-            return
-        has_worked = any(thread.scheduler.max_batch_sequences for thread in list(self._scheduler_threads.values()))
-        if has_worked and self._setup.planner.needs_measurement:
-            self._setup.planner.start_measurement()
+        """Measure the model in a separate process, if the work so far shows that it pays and nothing is known yet."""
+        if self._loaded.is_set() and self._load_error is None and self._setup.tuning is not None:
+            threads = list(self._scheduler_threads.values())
+            self._setup.tuning.start_if_due(sum(thread.scheduler.kv_cache.evaluated_tokens for thread in threads))
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 
+from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
@@ -22,6 +24,7 @@ from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, Unsupported, UsageError
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -35,7 +38,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
-    ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise.
+    ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
+    ``tuning``: measures the model when that pays, None if it is off or impossible.
     """
 
     model: Model
@@ -47,6 +51,7 @@ class EngineSetup:
     context_limit: int
     config: ContextConfig
     sequence_builder: SequenceBuilder
+    tuning: BackgroundTuning | None
 
     def make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``."""
@@ -95,7 +100,7 @@ def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions
     template = ChatTemplate(model.chat_template(), tokenizer)
     if options.ctx is not None and model.context_length and options.ctx > model.context_length:
         raise UsageError(f"--ctx {options.ctx} is larger than the context of {name}, {model.context_length}")
-    planner = Planner(model, options, threads.most)
+    planner = Planner(model, options, threads.most, model_id)
     context_limit = options.ctx or model.budget.max_context_tokens(planner.smallest_type)
     config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=threads)
     config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
@@ -106,7 +111,29 @@ def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
     builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
-    return EngineSetup(model, model_id, options, template, tokenizer, planner, context_limit, config, builder)
+    return EngineSetup(model, model_id, options, template, tokenizer, planner, context_limit, config, builder,
+                       _background_tuning(model, name, model_id, options))  # fmt: skip
+
+
+def _background_tuning(model: Model, name: str, model_id: str, options: EngineOptions) -> BackgroundTuning | None:
+    """Return what measures the model in the background, None if that is off or nothing could be chosen or stored."""
+    if not options.tune or options.deterministic or model.gpu_layers or options.cache is None:
+        return None
+    if options.weights != ORIGINAL_WEIGHTS or not _SHA256.fullmatch(model_id):
+        return None
+    cache = options.cache.absolute()
+    return BackgroundTuning(
+        TuningTask(
+            path=str(model.path.absolute()),
+            name=name,
+            sha256=model_id,
+            cache=str(cache),
+            copies=str(cache / DERIVED_DIRECTORY),
+            limit_bytes=options.derived_bytes,
+            threads=options.threads,
+            parent=os.getpid(),
+        )
+    )
 
 
 def _check_single_adapter(options: EngineOptions) -> None:

@@ -38,6 +38,7 @@ def engine_options(
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
+        derived_bytes=settings["derived_weights"] << 20,
         weights=weights,
         adapters=adapters,
     )

@@ -75,6 +75,8 @@ class Runtime:
         """The adapters of the model that answers."""
         self.weights: str | None = None
         """The weights that answer: "original" or a type; None for a server, and until it is known."""
+        self.input_characters: int | None = 0
+        """Characters of the input read so far; None if it is read while it arrives."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -180,7 +182,7 @@ class Runtime:
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
         self.responder_name = model.name
-        chosen = resolve_weights(self.config, self.models, model, self.verb)
+        chosen = resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
         self.weights = chosen.weights
         if chosen.weights == ORIGINAL_WEIGHTS:
             return backend_factory.build_local(self.config, self.models, model)

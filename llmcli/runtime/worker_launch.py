@@ -86,8 +86,7 @@ def build_launcher(
         evict_idle_workers(loaded, settings, directory)
         check_memory(loaded, settings, models)
 
-    adapters_id = model.adapted_id if model.adapters else ""
-    key = runtime_dir.worker_key(path, options.gpu_layers, environ, adapters_id)
+    key = runtime_dir.worker_key(path, options.gpu_layers, environ, model.adapters_id)
     paths = runtime_dir.WorkerPaths(directory, key)
     launcher = WorkerLauncher(paths, plan, environ, before)
     if not launcher.paths.socket.exists():

@@ -14,6 +14,7 @@ from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.openai_api.fields import OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.worker.client.launcher import WorkerLauncher
 
 _POOL_THREADS = 8
@@ -48,7 +49,7 @@ class WorkerRouter:
     def __init__(self, models: ModelProvider, options: dict[str, Any]) -> None:
         self._model_provider = models
         self._options = options
-        self._weights: dict[str, str] = {}  # of each worker, as they were chosen for the last request
+        self._weights: dict[str, str] = {}  # of each worker, as they were chosen at its first request
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="models")
         self._connections = WorkerConnectionPool()
         self._launchers: dict[str, WorkerLauncher] = {}
@@ -66,7 +67,9 @@ class WorkerRouter:
     async def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of the worker for a model: one for each worker. Raises ``LlmError``."""
         found: WorkerLauncher = await self._run_in_pool(self._model_provider.launcher_for, name)
-        self._weights[found.paths.key] = found.config.weights
+        if found.config.weights == ORIGINAL_WEIGHTS:  # also after a copy was removed
+            self._weights[found.paths.key] = ORIGINAL_WEIGHTS
+        self._weights.setdefault(found.paths.key, found.config.weights)
         return self._launchers.setdefault(found.paths.key, found)
 
     async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:

@@ -34,14 +34,23 @@ def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end."""
     console = ctx.console
     data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
-    return open_document(data, STDIN)
+    return _count_characters(ctx, open_document(data, STDIN))
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input. Raises ``UsageError`` if -o would overwrite it."""
     if ctx.flags.output is not None:
         check_distinct([("an input", name)], [("the output", ctx.flags.output)])
-    return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
+    if name == STDIN:
+        return read_stdin_document(ctx)
+    return _count_characters(ctx, read_file(name, ctx.runtime.interrupt))
+
+
+def _count_characters(ctx: CommandContext, document: Document) -> Document:
+    """Count the text of a document as input of the job, whose size decides which weights answer."""
+    if ctx.runtime.input_characters is not None:
+        ctx.runtime.input_characters += len(document.text)
+    return document
 
 
 def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
@@ -91,7 +100,10 @@ def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str])
             raise EmptyInput("the question")
         if piped is not None and piped.text.strip():
             found.append(piped)
-        return decode_argument(prompt), found
+        question = decode_argument(prompt)
+        if ctx.runtime.input_characters is not None:
+            ctx.runtime.input_characters += len(question)
+        return question, found
     if piped is None or (files and not piped.text.strip()):
         raise UsageError("no question: give one as an argument, or pipe one in")
     if not piped.text.strip():
@@ -105,6 +117,7 @@ def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Re
     Standard input alone is read as it arrives, so it may be endless. Raises as ``read_documents`` does.
     """
     if list(files) == [STDIN] or reads_stdin(ctx, files):
+        ctx.runtime.input_characters = None
         return stdin_lines(ctx.console), []
     found = read_documents(ctx, files)
     good = [document for document in found if isinstance(document, Document)]

@@ -58,6 +58,11 @@ class ModelFile:
         return adapted_model_id(self.model_id, self.adapters)
 
     @property
+    def adapters_id(self) -> str:
+        """What identifies its adapters, "" if it has none."""
+        return self.adapted_id if self.adapters else ""
+
+    @property
     def memory_bytes(self) -> int:
         """The bytes that its weights and adapters take in memory."""
         return self.size + sum(adapter.size for adapter in self.adapters)

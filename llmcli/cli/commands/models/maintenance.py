@@ -20,7 +20,6 @@ from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate
 from llmcli.runtime import hardware_fit
 from llmcli.settings import DATA_DIR_VARIABLE
-from llmcli.types import Progress
 
 LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 """The variables that name the directories of models."""
@@ -155,22 +154,6 @@ def report_local_model(ctx: CommandContext, model: ModelFile) -> None:
     else:
         ctx.console.write_note(f"{model.name} is here: {model.path}")
     base_model_notice.explain_base_model(ctx.console, ctx.runtime.models, model)
-
-
-def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
-    """Measure the best settings for a model, with a progress bar on a terminal. Raises as ``runtime.tune.tune_model``."""
-    from llmcli.runtime import tune
-
-    reporter = Reporter(ctx.console)
-
-    def show_progress(done: int, total: int) -> None:
-        ctx.runtime.interrupt.check()
-        reporter.show_progress(Progress(done, total, "settings"))
-
-    try:
-        return tune.tune_model(model, ctx.runtime.settings, ctx.runtime.paths.cache, show_progress)
-    finally:
-        reporter.close()
 
 
 def list_foreign_models(ctx: CommandContext, program: str) -> int:
