@@ -11,9 +11,9 @@ import gguf
 import numpy as np
 import pytest
 import tiny_models
+from engine.tools import answer, engine_of, req
 from tiny_adapters import ALPHA, RANK, TARGETS, random_pairs, write_adapter
 
-from engine.tools import answer, engine_of, req
 from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import bindings
