@@ -221,3 +221,10 @@ def weights() -> Suggestions:
 def kv_types() -> Suggestions:
     """Types of the KV cache."""
     return ["auto", "f16", "q8_0", "bf16"]
+
+
+def quantization_types() -> list[str]:
+    """Types of weights that ``llm models quantize`` makes."""
+    from llmcli.models.gguf.tensor_types import QUANTIZATIONS
+
+    return list(QUANTIZATIONS)

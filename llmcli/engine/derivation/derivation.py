@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import IO
 
 from llmcli import child_processes
 from llmcli.engine.derivation import quantize_child, weight_types
+from llmcli.engine.derivation.quantize_child import QuantizerMode
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
 from llmcli.interrupt import Interrupt
@@ -88,7 +89,7 @@ def derive_copy(
 
         code, reason = _run_child(source, temporary, weights, background=background, on_poll=report)
         if code:
-            raise _child_error(code, reason, source, temporary, expected)
+            raise quantizer_error(code, reason, f"copying {source.name}", temporary.parent, expected)
         try:
             unchanged = source.fingerprint() == before
         except OSError:
@@ -113,20 +114,38 @@ def _checked_source(source: DerivationSource, weights: str) -> Header:
 def _run_child(
     source: DerivationSource, temporary: Path, weights: str, *, background: bool, on_poll: Callable[[], None]
 ) -> tuple[int, str]:
-    """Write the copy in a child process; return its exit code, as in ``Popen.returncode``, and its last message.
+    """Write the copy as ``run_quantizer`` does, in one type: mixtures are meant for small files."""
+    target, mode = str(temporary.absolute()), QuantizerMode.PURE
+    return run_quantizer(source.path, target, weights, mode, background=background, on_poll=on_poll)
 
-    What ``on_poll`` raises ends the child at once.
+
+def run_quantizer(
+    source: Path,
+    target: str,
+    weights: str,
+    mode: QuantizerMode,
+    *,
+    on_poll: Callable[[], None],
+    background: bool = False,
+    pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:
+    """Write the model ``source`` in a type of ``QUANTIZATIONS`` to the path ``target``, in a child process.
+
+    Return its exit code, as in ``Popen.returncode``, and its last message. What ``on_poll`` raises ends the child at
+    once. ``background``: it has the lowest priority.
     """
     threads = 1 if background else hardware.detect_cores().max_threads
-    arguments = (str(source.path.absolute()), str(temporary.absolute()), weights, str(threads))
+    priority = "background" if background else "normal"
+    arguments = (str(source.absolute()), target, weights, str(threads), priority, mode)
     with tempfile.TemporaryFile() as messages:
         child = subprocess.Popen(  # noqa: S603 (our own module)
-            child_processes.module_command(_CHILD_MODULE, *arguments, "background" if background else "normal"),
+            child_processes.module_command(_CHILD_MODULE, *arguments),
             stdin=subprocess.PIPE,  # its end tells the child that this process has ended
             stdout=subprocess.DEVNULL,
             stderr=messages,
             cwd="/",
             env=child_processes.child_env(os.environ),
+            pass_fds=pass_fds,
             start_new_session=True,
         )
         with child:
@@ -147,26 +166,25 @@ def _last_line(messages: IO[bytes]) -> str:
     return lines[-1] if lines else ""
 
 
-def _child_error(code: int, reason: str, source: DerivationSource, temporary: Path, expected: int) -> LlmError:
-    """Return the error of a child that ended with ``code``."""
-    subject = f"copying {source.name}"
+def quantizer_error(code: int, reason: str, subject: str, directory: Path, expected: int) -> LlmError:
+    """Return the error of a child that ended with ``code``; it wrote ``expected`` bytes into ``directory``."""
     if code == -signal.SIGKILL:
         return OutOfMemory(subject, needed=expected, detail="the system killed the process that made the copy")
     if code == -signal.SIGILL:
         return Unsupported("llama.cpp", detail="llama-cpp-python was built for another processor")
     if code == quantize_child.EXIT_UNSUPPORTED:
         return Unsupported("llama.cpp", detail=reason)
-    if code == quantize_child.EXIT_QUANTIZE_FAILED and _is_full(temporary):
-        return OutputError(str(temporary.parent), detail=os.strerror(errno.ENOSPC))
+    if code == quantize_child.EXIT_QUANTIZE_FAILED and _is_full(directory):
+        return OutputError(str(directory), detail=os.strerror(errno.ENOSPC))
     if code < 0:
         reason = reason or signal.strsignal(-code) or f"signal {-code}"
     return InternalError(subject, detail=reason or f"it exited with code {code}")
 
 
-def _is_full(path: Path) -> bool:
-    """Return whether the disk of a file has no space left; llama.cpp does not say so."""
+def _is_full(directory: Path) -> bool:
+    """Return whether the disk of a directory has no space left; llama.cpp does not say so."""
     try:
-        status = os.statvfs(path.parent)
+        status = os.statvfs(directory)
     except OSError:
         return False
     return status.f_bavail * status.f_frsize < _SMALL_REST_BYTES

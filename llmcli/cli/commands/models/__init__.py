@@ -9,6 +9,7 @@ import typer
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
+from llmcli.cli.commands.models.quantize_command import quantize
 from llmcli.cli.commands.models.search_commands import recommend, search
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
@@ -180,6 +181,7 @@ models = build_group(
             "prune": prune,
             "import": import_,
             "tune": tune,
+            "quantize": quantize,
         }.items()
     },
 )
