@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
+from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter
 from llmcli.engine.llama import bindings
 from llmcli.errors import InternalError, OutOfMemory
 
@@ -25,10 +25,10 @@ class LoadedAdapters:
     def __init__(self, model: Any, adapters: Sequence[LoraAdapter]) -> None:
         """Load the files for the native ``model``. Raises ``BadAdapter`` with llama.cpp's message, and ``OutOfMemory``."""
         lib = bindings.lib()
-        self.adapters = tuple(adapters)
-        self._handles = (ctypes.c_void_p * len(self.adapters))()
-        self._scales = (ctypes.c_float * len(self.adapters))(*[adapter.scale for adapter in self.adapters])
-        for number, adapter in enumerate(self.adapters):
+        self._count = len(adapters)
+        self._handles = (ctypes.c_void_p * self._count)()
+        self._scales = (ctypes.c_float * self._count)(*[adapter.scale for adapter in adapters])
+        for number, adapter in enumerate(adapters):
             bindings.log.clear()
             handle = lib.llama_adapter_lora_init(model, os.fsencode(adapter.path))
             if not handle:
@@ -38,16 +38,11 @@ class LoadedAdapters:
                 raise BadAdapter(adapter.path, detail=cause or "llama.cpp cannot load it")
             self._handles[number] = ctypes.cast(handle, ctypes.c_void_p).value
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of memory that they take."""
-        return adapter_bytes(self.adapters)
-
     def apply(self, context: Any) -> None:
         """Set them, with their scales, on a new native context."""
-        if not self.adapters:
+        if not self._count:
             return
         lib = bindings.lib()
         handles = ctypes.cast(self._handles, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
-        if lib.llama_set_adapters_lora(context, handles, len(self.adapters), self._scales):
+        if lib.llama_set_adapters_lora(context, handles, self._count, self._scales):
             raise InternalError("llama_set_adapters_lora", detail=bindings.log.error_summary())
