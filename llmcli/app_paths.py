@@ -8,7 +8,6 @@ from pathlib import Path
 
 from llmcli.frozen_dataclass import frozen
 
-
 DERIVED_DIRECTORY = "derived"
 """Where the cache has copies of models in other types (``models.library.derived_weights``)."""
 

@@ -15,7 +15,7 @@ LEAVES = {
     "files",
     "child_processes",
     "control_characters",
-    "derivation_errors",
+    "weights",
     "errors",
     "frozen_dataclass",
     "grammars",

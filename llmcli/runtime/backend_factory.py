@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights
+from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import EngineOptions, Phase, Progress
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime.observer import RunObserver
-    from llmcli.runtime.weights import ChosenWeights
+    from llmcli.runtime.weights.chosen_weights import ChosenWeights
     from llmcli.types import BackendStats
 
 
@@ -165,7 +165,7 @@ class Runtime:
     def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
         """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
         from llmcli.runtime import backend_factory
-        from llmcli.runtime.derived_models import LOAD_FAILURES
+        from llmcli.runtime.weights.derived_models import LOAD_FAILURES
 
         backend = None
         try:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from llmcli.models.weights_times import WeightsMeasurement
     from llmcli.settings import Settings
 
+_BUSY_CORES = 0.5
+"""Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredWeights:
@@ -30,11 +33,15 @@ class MeasuredWeights:
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
-    """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task."""
+    """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
+
+    ``disturbed``: other processes used the processor meanwhile, so the times are too long.
+    """
 
     weights: tuple[MeasuredWeights, ...]
     skipped: dict[str, str]
     settings: dict[str, str]
+    disturbed: bool
 
 
 def tune_model(
@@ -54,6 +61,7 @@ def tune_model(
     """
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
     from llmcli.models.weights_times import profile_path
@@ -65,8 +73,10 @@ def tune_model(
     if not (plan.types or plan.kernels):
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     on_plan(plan)
+    load = SystemLoad()
     source = DerivationSource(model.path, model.name, model.sha256 or "")
     profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+    disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
     path = profile_path(cache, source.sha256, options.threads)
     try:
         save_profile(profile, path, threads)
@@ -79,7 +89,7 @@ def tune_model(
         )
         for name, each in profile.weights.types.items()
     )
-    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache))
+    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)
 
 
 def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:

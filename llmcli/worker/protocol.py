@@ -234,8 +234,8 @@ def dump_error(error: Exception) -> dict[str, Any]:
 
 def _load_rare_error(name: str) -> type[LlmError] | None:
     """Return a class of other modules, which every start would import otherwise."""
-    from llmcli import derivation_errors
     from llmcli.grammars import BadGrammar
+    from llmcli.weights import derivation_errors
 
     return BadGrammar if name == "BadGrammar" else getattr(derivation_errors, name, None)
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 from llmcli import child_processes
-from llmcli.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 from llmcli.engine.derivation import quantize_child, weight_types
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
@@ -25,6 +23,7 @@ from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 
 _CHILD_MODULE = "llmcli.engine.derivation.quantize_child"
 _POLL_S = 0.05

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.derivation_errors import DerivedWeightsMissing
 from llmcli.engine.llama import bindings, hardware
 from llmcli.models.library.derived_copy import DerivedKey, HeldCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
 
 _RECIPE = "1"
 """Changes when copies of the same type are made differently."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from llmcli.derivation_errors import DerivedWeightsMissing
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.engine.derivation import weight_types
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import bindings, hardware

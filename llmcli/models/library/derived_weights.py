@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.derivation_errors import NoRoomForWeights
 from llmcli.errors import BadModelFile, OutputError
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
@@ -23,6 +22,7 @@ from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey, HeldCopy
 from llmcli.types import Progress
+from llmcli.weights.derivation_errors import NoRoomForWeights
 
 _STEM = re.compile(r"[0-9a-f]{32}-[a-z0-9_]+-[0-9a-f]{16}")
 _WEIGHTS_SUFFIX, _RECORD_SUFFIX, _TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gguf", ".json", ".tmp", ".lock"
@@ -87,7 +87,7 @@ class DerivedWeightsStore:
         self._remove_files(key.stem)
         return None
 
-    def list(self) -> list[DerivedCopy]:
+    def list_copies(self) -> list[DerivedCopy]:
         """Return all complete copies, without checking their content."""
         found = (self._read_record(stem) for stem in sorted(self._stems(_WEIGHTS_SUFFIX)))
         return [copy for copy in found if copy is not None]
@@ -142,7 +142,7 @@ class DerivedWeightsStore:
             copy = DerivedCopy(key, path, model, sha256, status.st_size, status.st_mtime_ns)
             self._write_record(copy)
             _synchronize(self.directory)
-        for other in self.list():  # those of earlier builds are never used again
+        for other in self.list_copies():  # those of earlier builds are never used again
             if other.key.source == key.source and other.key.weights == key.weights and other.key != key:
                 self._remove_unused(other.key.stem)
         return copy
@@ -160,7 +160,7 @@ class DerivedWeightsStore:
         """
         if needed > self.limit_bytes:
             raise NoRoomForWeights(subject, needed=needed, available=self.limit_bytes, limit=self.limit_bytes)
-        oldest = sorted(self.list(), key=lambda copy: copy.last_used)
+        oldest = sorted(self.list_copies(), key=lambda copy: copy.last_used)
         removable = sum(copy.size for copy in oldest)
         if self._free_bytes() + removable < needed:
             raise NoRoomForWeights(subject, needed=needed, available=self._free_bytes())
@@ -182,7 +182,7 @@ class DerivedWeightsStore:
         Raises ``OutputError``.
         """
         removed = []
-        for copy in self.list():
+        for copy in self.list_copies():
             if copy.key.source == source:
                 with translate_write_errors(copy.path):
                     self._path(copy.key.stem, _RECORD_SUFFIX).unlink(missing_ok=True)
@@ -195,7 +195,7 @@ class DerivedWeightsStore:
 
         That is copies of models that are not among ``known_sources``, and leftovers of processes that have ended.
         """
-        complete = {copy.key.stem: copy for copy in self.list()}
+        complete = {copy.key.stem: copy for copy in self.list_copies()}
         found = []
         for path, size in self._files():
             copy = complete.get(path.stem)

@@ -47,7 +47,7 @@ def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
 def _verify_copies(ctx: CommandContext, model: ModelFile) -> Iterator[dict[str, Any]]:
     """Hash a model's copies in other types again; a damaged one is removed."""
     store = ctx.runtime.models.derived_weights
-    for copy in store.list():
+    for copy in store.list_copies():
         if copy.key.source != model.sha256:
             continue
         reporter, steps = Reporter(ctx.console), store.verify(copy, ctx.runtime.interrupt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llmcli import derivation_errors as d
 from llmcli import errors as e
 from llmcli.cli.console import suggestion
 from llmcli.cli.console.messages.message_text import (
@@ -12,6 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
+from llmcli.weights import derivation_errors as d
 
 
 def _pull_command(name: str, context: int | None = None) -> str:

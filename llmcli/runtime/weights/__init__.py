@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 
 if TYPE_CHECKING:
     from llmcli.models.files.model_file import ModelFile
-    from llmcli.models.library.derived_copy import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
 
@@ -19,31 +18,6 @@ if TYPE_CHECKING:
 _QUESTION_VERBS = ("ask", "chat")
 _QUESTION_CHARACTERS = 1000
 """The longest question that counts as a short answer, with its documents."""
-
-
-@frozen
-class ChosenWeights:
-    """The weights that a run uses: "original", or the type of ``copy``.
-
-    ``automatic``: llm chose them, so it may go back to the original where they cannot be loaded.
-    """
-
-    weights: str = ORIGINAL_WEIGHTS
-    copy: DerivedCopy | None = None
-    automatic: bool = True
-
-    def loaded_file(self, model: ModelFile) -> ModelFile:
-        """Return the model as its weights will be loaded: path, size and hash are those of the copy."""
-        if self.copy is None:
-            return model
-        from dataclasses import replace
-
-        return replace(
-            model, path=self.copy.path, size=self.copy.size, sha256=self.copy.sha256, parts=(self.copy.path,)
-        )
-
-
-ORIGINAL_CHOICE = ChosenWeights()
 
 
 def choose_weights(
@@ -65,7 +39,7 @@ def choose_weights(
     if not path.exists():
         return ORIGINAL_WEIGHTS
     from llmcli.models.weights_times import load_weights_table
-    from llmcli.runtime.job_estimate import estimate_job
+    from llmcli.runtime.weights.job_estimate import estimate_job
 
     table = load_weights_table(path)
     if table is None:
@@ -105,12 +79,12 @@ def resolve_weights(
             )
         return ORIGINAL_CHOICE
     if wanted != AUTO_WEIGHTS:
-        from llmcli.runtime.derived_models import prepare_explicit
+        from llmcli.runtime.weights.derived_models import prepare_explicit
 
         return prepare_explicit(config, models, model, wanted)
     chosen = choose_weights(config, models, model, verb, characters)
     if chosen == ORIGINAL_WEIGHTS:
         return ORIGINAL_CHOICE
-    from llmcli.runtime.derived_models import find_usable
+    from llmcli.runtime.weights.derived_models import find_usable
 
     return find_usable(config, models, model, chosen)

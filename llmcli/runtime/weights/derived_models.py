@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmcli.derivation_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.errors import BadModelFile, ConfigError, OutOfMemory, UsageError
 from llmcli.files import private_files
-from llmcli.runtime.weights import ORIGINAL_CHOICE, ChosenWeights
+from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
+from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing
 
 if TYPE_CHECKING:
     from llmcli.engine.derivation.derivation import DerivationSource
@@ -96,7 +96,7 @@ def find_usable(config: RunConfig, models: ModelLibrary, model: ModelFile, weigh
 def _exceeds_worker_memory(copy: DerivedCopy, config: RunConfig) -> bool:
     """Return whether the limit for all workers is smaller than a copy."""
     limit = config.settings["worker.memory"]
-    return limit != "auto" and copy.size > limit << 20
+    return limit != "auto" and copy.size > int(limit) << 20
 
 
 def _require_limit(config: RunConfig, weights: str) -> None:
