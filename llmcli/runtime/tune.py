@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
-    from llmcli.models.weights_times import WeightsMeasurement
+    from llmcli.weights.weights_times import WeightsMeasurement
     from llmcli.settings import Settings
 
 _BUSY_CORES = 0.5
@@ -64,7 +64,7 @@ def tune_model(
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
-    from llmcli.models.weights_times import profile_path
+    from llmcli.weights.weights_times import profile_path
     from llmcli.runtime.engine_settings import engine_options
 
     options = engine_options(settings, cache)

@@ -19,7 +19,7 @@ from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.files import private_files
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import (
+from llmcli.weights.weights_times import (
     BATCH_ROWS,
     StepTimes,
     WeightsMeasurement,

@@ -27,7 +27,7 @@ from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 from llmcli.settings import ORIGINAL_WEIGHTS
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
@@ -249,7 +249,7 @@ class ModelTuner:
                 self._store.remove_damaged(copy)
 
     def _copies(self) -> list[DerivedCopy]:
-        return [copy for copy in self._store.list() if copy.key.source == self._source.sha256]
+        return [copy for copy in self._store.list_copies() if copy.key.source == self._source.sha256]
 
     @contextmanager
     def _load(self, path: Path) -> Iterator[Model]:

@@ -38,7 +38,7 @@ def choose_weights(
         return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
-    from llmcli.models.weights_times import load_weights_table
+    from llmcli.weights.weights_times import load_weights_table
     from llmcli.runtime.weights.job_estimate import estimate_job
 
     table = load_weights_table(path)
@@ -46,7 +46,7 @@ def choose_weights(
         return ORIGINAL_WEIGHTS
     most = config.settings["max_tokens"]
     job = estimate_job(verb, characters, None if most == "auto" else most)
-    available = [copy.key.weights for copy in models.derived_weights.list() if copy.key.source == sha256]
+    available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
     return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
 
 

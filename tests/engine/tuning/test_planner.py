@@ -24,7 +24,7 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import profile_path
+from llmcli.weights.weights_times import profile_path
 from llmcli.types import EngineOptions, Finished
 
 ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}
