@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
@@ -28,6 +27,8 @@ def choose_weights(
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
     here. For a question, only one small file is read, and nothing is imported.
     """
+    import json
+
     threads, sha256 = config.settings["threads"], model.sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
     if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
