@@ -153,7 +153,9 @@ def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
     from llmcli.backends.local import open_local_backend
     from llmcli.interrupt import Interrupt
 
-    backend = open_local_backend(Path(model), name="m", model_id=model_id(model), options=options, interrupt=Interrupt())
+    backend = open_local_backend(
+        Path(model), name="m", model_id=model_id(model), options=options, interrupt=Interrupt()
+    )
     try:
         backend.info()
         yield backend

@@ -84,9 +84,7 @@ def tune_model(
         raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
     choices, faithful = profile.weights.choices(), profile.weights.faithful
     weights = tuple(
-        MeasuredWeights(
-            name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name)
-        )
+        MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
         for name, each in profile.weights.types.items()
     )
     return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)

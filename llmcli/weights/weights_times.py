@@ -121,7 +121,8 @@ class WeightsTable:
         return tuple(
             name
             for name, each in self.types.items()
-            if name == ORIGINAL_WEIGHTS or (own is not None and each.divergence is not None and each.divergence <= limit)
+            if name == ORIGINAL_WEIGHTS
+            or (own is not None and each.divergence is not None and each.divergence <= limit)
         )
 
     def choose(self, job: JobSize, available: Collection[str], loaded: Collection[str] = ()) -> str:

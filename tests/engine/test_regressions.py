@@ -265,9 +265,7 @@ def test_tune_without_a_writable_cache_does_not_crash(tiny, tmp_path):
     import sys
 
     (tmp_path / "file").write_text("")
-    code = (
-        "from llmcli.cli.main import run; import sys; sys.argv[1:] = ['models', 'tune', sys.argv[1]]; run()"
-    )
+    code = "from llmcli.cli.main import run; import sys; sys.argv[1:] = ['models', 'tune', sys.argv[1]]; run()"
     environ = {**os.environ, "LLMCLI_CACHE_DIR": str(tmp_path / "file")}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tiny("chatml"))], env=environ, check=False, capture_output=True, text=True

@@ -62,7 +62,9 @@ def measured():
     return store
 
 
-@pytest.mark.parametrize(("verb", "characters"), [("ask", 20), ("summarize", 50_000), ("sentiment", None), ("serve", 0)])
+@pytest.mark.parametrize(
+    ("verb", "characters"), [("ask", 20), ("summarize", 50_000), ("sentiment", None), ("serve", 0)]
+)
 def test_without_a_measurement_the_original_answers(choose, verb, characters):
     """Nothing is believed about a machine."""
     assert choose(verb, characters) == "original"
@@ -118,7 +120,9 @@ def test_a_measurement_counts_for_its_number_of_threads(choose, measured):
     assert choose("summarize", 50_000, threads=2) == "bf16"
 
 
-@pytest.mark.parametrize("content", [b"", b"[", b"{}", b'{"format": 99}', b'{"choices": {"short answers": "../x"}}', b"[[1]]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"{}", b'{"format": 99}', b'{"choices": {"short answers": "../x"}}', b"[[1]]"]
+)
 @pytest.mark.parametrize(("verb", "characters"), [("ask", 20), ("summarize", 50_000)])
 def test_a_damaged_profile_is_ignored(choose, measured, verb, characters, content):
     """The original answers, and nothing fails."""

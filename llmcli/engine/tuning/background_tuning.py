@@ -103,7 +103,9 @@ class BackgroundTuning:
             return
         self._next_tokens = max(_MIN_TOKENS, evaluated_tokens + evaluated_tokens // 4)
         try:
-            plan = make_plan(Path(self._task.path), DerivedWeightsStore(Path(self._task.copies), self._task.limit_bytes))
+            plan = make_plan(
+                Path(self._task.path), DerivedWeightsStore(Path(self._task.copies), self._task.limit_bytes)
+            )
         except LlmError:  # the file was removed meanwhile
             return
         if pays(plan, evaluated_tokens):

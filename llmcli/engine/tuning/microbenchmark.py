@@ -129,9 +129,7 @@ def time_steps(model: Model, threads: int, interrupt: Interrupt) -> StepTimes:
         one.share(-1, WIDE_ROWS)
         single = one.decode((0, _SHALLOW), tries=_SINGLE_TRIES)
         batch = one.decode(*((row, _SHALLOW) for row in range(1, BATCH_ROWS + 1)))
-        wide = one.decode(
-            *((row, _SHALLOW + (_TRIES if row <= BATCH_ROWS else 0)) for row in range(1, WIDE_ROWS + 1))
-        )
+        wide = one.decode(*((row, _SHALLOW + (_TRIES if row <= BATCH_ROWS else 0)) for row in range(1, WIDE_ROWS + 1)))
     return StepTimes(prompt=prompt, single=single, batch=batch, wide=wide)
 
 

@@ -205,9 +205,7 @@ class ModelTuner:
                 self._count_step()
         return WeightsTable(found)
 
-    def _time_kernels(
-        self, path: Path, base: StepTimes
-    ) -> tuple[dict[tuple[bool, str], AttentionCosts], float]:
+    def _time_kernels(self, path: Path, base: StepTimes) -> tuple[dict[tuple[bool, str], AttentionCosts], float]:
         costs, copies = {}, []
         if self._plan.kernels:
             with self._load(path) as model:

@@ -68,9 +68,7 @@ class UnloadedModel:
 class Planner:
     """Chooses among the settings that options and model allow by their cost here (a measured or assumed profile)."""
 
-    def __init__(
-        self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = ""
-    ) -> None:
+    def __init__(self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = "") -> None:
         """``model_id``: the SHA-256 of the original file, without which no measurement is used.
 
         Raises ``UsageError`` if the options exclude each other.
@@ -189,14 +187,10 @@ class Planner:
             return replace(shape, width=max(1, widths[settings]))
 
         def estimated_s(settings: CacheSettings) -> float:
-            return self.profile.estimate_seconds(
-                shape_with(settings), settings, self._sliding_window, self._weights
-            )
+            return self.profile.estimate_seconds(shape_with(settings), settings, self._sliding_window, self._weights)
 
         def weighted_s(settings: CacheSettings) -> float:
-            return self.profile.weighted_seconds(
-                shape_with(settings), settings, self._sliding_window, self._weights
-            )
+            return self.profile.weighted_seconds(shape_with(settings), settings, self._sliding_window, self._weights)
 
         best = min(allowed, key=weighted_s)
         if current is not None and current in allowed:
@@ -225,7 +219,9 @@ class Planner:
 
 def attention_head_size(header: Header) -> int:
     """Return the elements of a head of attention; 0 without attention, or if keys and values differ in size."""
-    heads, kv_heads = (max_over_layers(n) for n in (header.arch_integer_per_layer("attention.head_count"), header.kv_heads))
+    heads, kv_heads = (
+        max_over_layers(n) for n in (header.arch_integer_per_layer("attention.head_count"), header.kv_heads)
+    )
     number = header.arch_integer
     default = (number("embedding_length") or 0) // heads if heads else 0
     size = number("attention.key_length") or default

@@ -19,9 +19,7 @@ _QUESTION_CHARACTERS = 1000
 """The longest question that counts as a short answer, with its documents."""
 
 
-def choose_weights(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str, characters: int | None
-) -> str:
+def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str, characters: int | None) -> str:
     """Return the type that ``auto`` means for a command: "original" unless a measurement has shown that another pays.
 
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made

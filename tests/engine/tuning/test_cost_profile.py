@@ -138,12 +138,8 @@ def test_copying_counts_against_separate_buffers():
     for shape in (JOBS["alike"], dataclasses.replace(JOBS["different"], copies=16)):
         free, dear = profile(1), dataclasses.replace(profile(1), copy=1.0)
         assert dear.estimate_seconds(shape, apart) > free.estimate_seconds(shape, apart)
-        assert dear.estimate_seconds(shape, CacheSettings()) == free.estimate_seconds(
-            shape, CacheSettings()
-        )
-    assert dear.estimate_seconds(JOBS["different"], apart) == free.estimate_seconds(
-        JOBS["different"], apart
-    )
+        assert dear.estimate_seconds(shape, CacheSettings()) == free.estimate_seconds(shape, CacheSettings())
+    assert dear.estimate_seconds(JOBS["different"], apart) == free.estimate_seconds(JOBS["different"], apart)
 
 
 # ---- estimates -------------------------------------------------------------------------------------------------------
@@ -179,9 +175,7 @@ def test_more_to_do_never_costs_less(here, shape, index, more):
         before = here.estimate_seconds(shape, settings)
         assert before >= 0
         for changed in ({"prompts": longer(shape.prompts)}, {"outputs": longer(shape.outputs)}):
-            assert here.estimate_seconds(dataclasses.replace(shape, **changed), settings) >= before * (
-                1 - 1e-9
-            )
+            assert here.estimate_seconds(dataclasses.replace(shape, **changed), settings) >= before * (1 - 1e-9)
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------

@@ -66,7 +66,9 @@ def kept(store):
     return {copy.key.weights for copy in store.list_copies()}
 
 
-@pytest.mark.parametrize(("features", "types"), [(EPYC, ("bf16", "q8_0")), (HASWELL, ("f16", "q8_0")), ("", ("f16", "q8_0"))])
+@pytest.mark.parametrize(
+    ("features", "types"), [(EPYC, ("bf16", "q8_0")), (HASWELL, ("f16", "q8_0")), ("", ("f16", "q8_0"))]
+)
 def test_candidates_are_what_the_processor_computes_fast(features, types):
     """BF16 only with instructions for it."""
     assert candidate_types(features) == types
@@ -128,6 +130,7 @@ def test_bf16_is_exact_where_f16_overflows(source, store, monkeypatch):
 
 def test_without_exact_evaluation_nothing_is_admitted(source, store, times, monkeypatch):
     """If both overflow there is no measure of divergence, so the original answers."""
+
     def overflow(*_):
         raise NotFinite
 
@@ -199,4 +202,3 @@ def test_a_large_model_is_measured_once(source, store):
     assert plan.is_small and plan.rounds == model_tuning._ROUNDS
     large = model_tuning.TuningPlan(plan.types, plan.kernels, 10**9, 0, 0, {})
     assert not large.is_small and large.rounds == 1 and large.seconds > 60
-

@@ -36,7 +36,9 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
     row = _row_for_terminal if console.writes_for_people else _row
     console.write_table([row(each) for each in result.weights])
     if result.disturbed:
-        console.write_note("other processes used the processor; for exact times, measure again when the machine is idle")
+        console.write_note(
+            "other processes used the processor; for exact times, measure again when the machine is idle"
+        )
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
     for task, settings in result.settings.items():

@@ -142,7 +142,9 @@ def test_what_tune_measured_is_used(models, tiny, llm, bf16_is_fastest):
     path = tiny("chatml")
 
     def choice(sha256):
-        engine = Engine(path, "tiny", sha256, EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]), threads=1), lambda: None)
+        engine = Engine(
+            path, "tiny", sha256, EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]), threads=1), lambda: None
+        )
         engine.info()
         try:
             return " ".join(engine.stats().choices)
