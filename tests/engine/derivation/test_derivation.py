@@ -188,7 +188,9 @@ def test_a_background_derivation_gives_the_same_copy(store, source, tmp_path):
     assert derive_copy(source(), "bf16", other, Interrupt()).sha256 == slow.sha256
 
 
-@pytest.mark.parametrize("stop", [lambda given: given.set(signal.SIGINT), lambda given: setattr(given, "deadline", 0.0)])
+@pytest.mark.parametrize(
+    "stop", [lambda given: given.set(signal.SIGINT), lambda given: setattr(given, "deadline", 0.0)]
+)
 def test_an_interrupt_kills_the_child_at_once(store, source, slow_child, stop):
     """A signal and a deadline; the copy is discarded."""
     interrupt = Interrupt()
@@ -245,7 +247,12 @@ def test_a_killed_child_is_named(store, source, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "message", "kind", "detail"),
     [
-        (quantize_child.EXIT_QUANTIZE_FAILED, "failed to quantize: reason", InternalError, "failed to quantize: reason"),
+        (
+            quantize_child.EXIT_QUANTIZE_FAILED,
+            "failed to quantize: reason",
+            InternalError,
+            "failed to quantize: reason",
+        ),
         (-signal.SIGABRT, "GGML_ASSERT(x) failed", InternalError, "GGML_ASSERT(x) failed"),
         (-signal.SIGSEGV, "", InternalError, "Segmentation fault"),
         (3, "", InternalError, "it exited with code 3"),

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from terminal import ROOT
 
-from llmcli.errors import Interrupted, OutputError
+from llmcli.errors import CannotCreate, Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.library import derived_weights
 from llmcli.models.library.derived_copy import DerivedKey
@@ -94,7 +94,7 @@ def test_a_directory_that_others_may_enter_is_not_used(store):
     put(store)
     store.directory.chmod(0o755)
     assert store.find(KEY) is None and store.list_copies() == [] and store.total_bytes == 0
-    with pytest.raises(OutputError), store.claim(key(1)):
+    with pytest.raises(CannotCreate), store.claim(key(1)):
         pass
 
 
@@ -234,10 +234,10 @@ def test_a_disk_that_is_too_small_is_refused_without_evicting(store, monkeypatch
     assert copy.path.exists()
 
 
-def test_a_directory_that_cannot_be_created_is_an_output_error(tmp_path):
+def test_a_directory_that_cannot_be_created_is_named(tmp_path):
     """The path names the obstacle."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError), DerivedWeightsStore(tmp_path / "file" / "derived", 10).claim(KEY):
+    with pytest.raises(CannotCreate), DerivedWeightsStore(tmp_path / "file" / "derived", 10).claim(KEY):
         pass
 
 

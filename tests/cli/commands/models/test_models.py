@@ -20,7 +20,7 @@ from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE
 from llmcli.types import EngineOptions
 
 KEYS = ["name", "size", "quantization", "context", "licence", "last_used", "verification", "source", "here", "default"]
-KEYS += ["path"]
+KEYS += ["path", "derived"]
 
 
 @pytest.fixture
