@@ -129,9 +129,14 @@ def test_a_copy_without_a_valid_record_is_absent(store, record):
 
 def test_an_error_while_a_copy_is_written_leaves_nothing(store):
     """The claim removes its temporary file and its lock."""
-    with pytest.raises(ValueError, match="broken"), store.claim(KEY) as temporary:
-        temporary.write_bytes(b"half")
-        raise ValueError("broken")
+
+    def fail():
+        with store.claim(KEY) as temporary:
+            temporary.write_bytes(b"half")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert files(store) == []
 
 
@@ -139,9 +144,10 @@ def test_an_interrupt_while_a_copy_is_hashed_leaves_nothing(store):
     """Nor does it leave a copy without a record."""
     stopped = Interrupt()
     stopped.set(2)
-    with pytest.raises(Interrupted), store.claim(KEY) as temporary:
+    with store.claim(KEY) as temporary:
         temporary.write_bytes(b"weights")
-        store.add(KEY, "tiny", temporary, stopped)
+        with pytest.raises(Interrupted):
+            store.add(KEY, "tiny", temporary, stopped)
     assert files(store) == [] and store.find(KEY) is None
 
 
