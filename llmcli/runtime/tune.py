@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
-    from llmcli.weights.weights_times import WeightsMeasurement
     from llmcli.settings import Settings
+    from llmcli.weights.weights_times import WeightsMeasurement
 
 _BUSY_CORES = 0.5
 """Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
@@ -49,6 +49,7 @@ def tune_model(
     settings: Settings,
     cache: Path,
     store: DerivedWeightsStore,
+    *,
     interrupt: Interrupt,
     on_plan: Callable[[TuningPlan], None],
     on_progress: Callable[[int, int], None],
@@ -64,8 +65,8 @@ def tune_model(
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
-    from llmcli.weights.weights_times import profile_path
     from llmcli.runtime.engine_settings import engine_options
+    from llmcli.weights.weights_times import profile_path
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads

@@ -36,7 +36,7 @@ def script_model() -> None:
         def wait_for_response(self, timeout):
             return True
 
-    def launcher(_config, _models, model, _options):
+    def launcher(_config, _models, model, *_):
         return SimpleNamespace(spawned=False, pid=1, name=model.name)
 
     def connect(launcher, _options, interrupt, **_how):

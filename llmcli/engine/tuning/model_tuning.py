@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.engine.derivation import weight_types
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import bindings, hardware
@@ -23,12 +22,12 @@ from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
 from llmcli.interrupt import Interrupt
-from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 from llmcli.settings import ORIGINAL_WEIGHTS
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
+from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
 """Models with fewer parameters are measured in about 20 seconds; larger ones once, and after an announcement."""

@@ -37,8 +37,8 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
         return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
-    from llmcli.weights.weights_times import load_weights_table
     from llmcli.runtime.weights.job_estimate import estimate_job
+    from llmcli.weights.weights_times import load_weights_table
 
     table = load_weights_table(path)
     if table is None:

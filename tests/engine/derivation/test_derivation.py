@@ -41,6 +41,11 @@ from llmcli.models.library.derived_weights import DerivedWeightsStore
 source = DerivationSource(Path(sys.argv[1]), "tiny", sys.argv[2])
 print(derive_copy(source, "bf16", DerivedWeightsStore(Path(sys.argv[3]), 1 << 30), Interrupt()).path, flush=True)
 """
+DERIVE_SLOWLY = f"""
+import sys
+from llmcli import child_processes
+child_processes.module_command = lambda _, *given: [sys.executable, sys.argv[4], *given]
+{DERIVE}"""
 SLOW_CHILD = """
 import sys, threading, time
 from llmcli.engine.derivation import quantize_child
@@ -73,12 +78,13 @@ def source(tiny, tmp_path):
 
 @pytest.fixture
 def slow_child(monkeypatch, tmp_path):
-    """Let the child write a few bytes and then wait."""
+    """Let the child write a few bytes and then wait; return its script."""
     script = tmp_path / "child.py"
     script.write_text(SLOW_CHILD)
     monkeypatch.setattr(
         derivation.child_processes, "module_command", lambda _, *given: [sys.executable, str(script), *given]
     )
+    return script
 
 
 def child_that(code, message=""):
@@ -221,12 +227,12 @@ def test_a_killed_parent_leaves_no_half_copy(store, source, slow_child, monkeypa
     """What it left is removed by the next derivation, which makes the copy."""
     model = source()
     process = subprocess.Popen(
-        [sys.executable, "-c", DERIVE, str(model.path), model.sha256, str(store.directory)],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-c", DERIVE_SLOWLY, str(model.path), model.sha256, str(store.directory), str(slow_child)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     with process:
-        while not any(store.directory.glob("*.tmp")):
+        while not any(file.stat().st_size for file in store.directory.glob("*.tmp")):
+            assert process.poll() is None
             time.sleep(0.001)
         process.kill()
     assert store.find(model.key("bf16")) is None
@@ -245,24 +251,20 @@ def test_a_killed_child_is_named(store, source, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "kind", "detail"),
+    ("ended", "error"),
     [
-        (
-            quantize_child.EXIT_QUANTIZE_FAILED,
-            "failed to quantize: reason",
-            InternalError,
-            "failed to quantize: reason",
-        ),
-        (-signal.SIGABRT, "GGML_ASSERT(x) failed", InternalError, "GGML_ASSERT(x) failed"),
-        (-signal.SIGSEGV, "", InternalError, "Segmentation fault"),
-        (3, "", InternalError, "it exited with code 3"),
-        (-signal.SIGILL, "", Unsupported, "built for another processor"),
-        (quantize_child.EXIT_UNSUPPORTED, "not installed", Unsupported, "not installed"),
+        ((quantize_child.EXIT_QUANTIZE_FAILED, "failed: reason"), (InternalError, "failed: reason")),
+        ((-signal.SIGABRT, "GGML_ASSERT(x) failed"), (InternalError, "GGML_ASSERT(x) failed")),
+        ((-signal.SIGSEGV, ""), (InternalError, "Segmentation fault")),
+        ((3, ""), (InternalError, "it exited with code 3")),
+        ((-signal.SIGILL, ""), (Unsupported, "built for another processor")),
+        ((quantize_child.EXIT_UNSUPPORTED, "not installed"), (Unsupported, "not installed")),
     ],
 )
-def test_the_error_of_the_child_is_named(store, source, monkeypatch, code, message, kind, detail):
+def test_the_error_of_the_child_is_named(store, source, monkeypatch, ended, error):
     """With llama.cpp's own words, where it has some."""
-    monkeypatch.setattr(derivation, "_run_child", child_that(code, message))
+    kind, detail = error
+    monkeypatch.setattr(derivation, "_run_child", child_that(*ended))
     with pytest.raises(kind) as caught:
         derive_copy(source(), "bf16", store, Interrupt())
     assert detail in caught.value.detail and files(store) == []

@@ -13,7 +13,7 @@ from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.kv import disk_prefix_cache
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.types import EngineOptions
+from llmcli.types import EngineOptions, Message, Role
 from llmcli.weights.derivation_errors import DerivedWeightsMissing, NoRoomForWeights
 
 SESSION = "ab" * 16
@@ -88,14 +88,27 @@ def test_a_loaded_copy_is_not_evicted(start, derive, tmp_path):
     assert not copy.path.exists()
 
 
-@pytest.mark.parametrize("fields", [{"public_prefix": True}, {"session": SESSION}])
-def test_states_of_other_weights_are_never_reused(start, derive, fields):
-    """Prefixes and conversations on disk: each form of the weights finds its own ones only."""
+def test_prefixes_of_other_weights_are_never_reused(start, derive):
+    """Each form of the weights finds only what it evaluated itself, however it alternates with others."""
     for weights in ("bf16", "f16"):
         derive(weights)
+    messages = (Message(Role.SYSTEM, "you are in the world of yes and no and it is hello"), Message(Role.USER, "is it"))
     cached = []
-    for weights in ("original", "bf16", "f16", "bf16", "original"):
+    for weights in ("original", "bf16", "f16", "bf16", "original", "f16"):
         with start(weights=weights) as engine:
-            done = answer(engine, req("a", "hello world " * 30, **fields))["a"]
+            done = answer(engine, req("a", messages=messages, public_prefix=True))["a"]
             cached.append(done.cached > 0)
-    assert cached == [False, False, False, True, True]
+    assert cached == [False, False, False, True, True, True]
+
+
+def test_a_conversation_continues_only_with_its_weights(start, derive):
+    """The next answer with other weights evaluates all of it, and its own state replaces the earlier one."""
+    derive("bf16")
+    first = Message(Role.USER, "you are in the world of yes and no and it is hello to you")
+    longer = (first, Message(Role.ASSISTANT, "yes"), Message(Role.USER, "what"))
+    longest = (*longer, Message(Role.ASSISTANT, "no"), Message(Role.USER, "is it"))
+    cached = []
+    for weights, messages in (("original", (first,)), ("original", longer), ("bf16", longer), ("bf16", longest)):
+        with start(weights=weights) as engine:
+            cached.append(answer(engine, req("a", messages=messages, session=SESSION))["a"].cached > 0)
+    assert cached == [False, True, False, True]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from terminal import ROOT
 
-from llmcli.errors import Interrupted, OutputError
+from llmcli.errors import CannotCreate, Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.library import derived_weights
 from llmcli.models.library.derived_copy import DerivedKey
@@ -94,7 +94,7 @@ def test_a_directory_that_others_may_enter_is_not_used(store):
     put(store)
     store.directory.chmod(0o755)
     assert store.find(KEY) is None and store.list_copies() == [] and store.total_bytes == 0
-    with pytest.raises(OutputError), store.claim(key(1)):
+    with pytest.raises(CannotCreate), store.claim(key(1)):
         pass
 
 
@@ -129,9 +129,14 @@ def test_a_copy_without_a_valid_record_is_absent(store, record):
 
 def test_an_error_while_a_copy_is_written_leaves_nothing(store):
     """The claim removes its temporary file and its lock."""
-    with pytest.raises(ValueError, match="broken"), store.claim(KEY) as temporary:
-        temporary.write_bytes(b"half")
-        raise ValueError("broken")
+
+    def fail():
+        with store.claim(KEY) as temporary:
+            temporary.write_bytes(b"half")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert files(store) == []
 
 
@@ -139,9 +144,10 @@ def test_an_interrupt_while_a_copy_is_hashed_leaves_nothing(store):
     """Nor does it leave a copy without a record."""
     stopped = Interrupt()
     stopped.set(2)
-    with pytest.raises(Interrupted), store.claim(KEY) as temporary:
+    with store.claim(KEY) as temporary:
         temporary.write_bytes(b"weights")
-        store.add(KEY, "tiny", temporary, stopped)
+        with pytest.raises(Interrupted):
+            store.add(KEY, "tiny", temporary, stopped)
     assert files(store) == [] and store.find(KEY) is None
 
 
@@ -234,10 +240,10 @@ def test_a_disk_that_is_too_small_is_refused_without_evicting(store, monkeypatch
     assert copy.path.exists()
 
 
-def test_a_directory_that_cannot_be_created_is_an_output_error(tmp_path):
+def test_a_directory_that_cannot_be_created_is_named(tmp_path):
     """The path names the obstacle."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError), DerivedWeightsStore(tmp_path / "file" / "derived", 10).claim(KEY):
+    with pytest.raises(CannotCreate), DerivedWeightsStore(tmp_path / "file" / "derived", 10).claim(KEY):
         pass
 
 

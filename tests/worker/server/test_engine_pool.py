@@ -141,8 +141,8 @@ def pool(tiny):
     """Return a function that makes a pool whose model has the hash of the copies."""
     made = []
 
-    def engines(preload=EngineOptions()):
-        made.append(EnginePool(tiny("chatml"), "tiny", "ab" * 32, None, preload=preload))
+    def engines(**given):
+        made.append(EnginePool(tiny("chatml"), "tiny", "ab" * 32, None, **given))
         return made[-1]
 
     yield engines
@@ -182,9 +182,7 @@ def test_unused_weights_make_room_for_others(pool, derived, monkeypatch):
     for options in (EngineOptions(), first):
         with engines.hold_engine(options) as engine:
             engine.info()
-    monkeypatch.setattr(
-        hardware, "available_memory", lambda: 1 << 40 if "original" not in loaded(engines) else 0
-    )
+    monkeypatch.setattr(hardware, "available_memory", lambda: 1 << 40 if "original" not in loaded(engines) else 0)
     with engines.hold_engine(second) as engine:
         assert engine.info().model == "tiny"
         assert loaded(engines) == {"bf16", "f16"}

@@ -27,9 +27,9 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
             runtime.settings,
             runtime.paths.cache,
             runtime.models.derived_weights,
-            runtime.interrupt,
-            lambda plan: _announce(ctx, plan),
-            lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
+            interrupt=runtime.interrupt,
+            on_plan=lambda plan: _announce(ctx, plan),
+            on_progress=lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
         )
     finally:
         reporter.close()

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fake_hub import REPO, Fault
 
-from llmcli.engine.engine import Engine
-from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import memory_bandwidth
-from llmcli.types import EngineOptions
 
 KEYS = ["name", "size", "quantization", "context", "licence", "last_used", "verification", "source", "here", "default"]
-KEYS += ["path"]
+KEYS += ["path", "derived"]
 
 
 @pytest.fixture

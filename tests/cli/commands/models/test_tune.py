@@ -15,8 +15,8 @@ from fake_hub import REPO
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
-from llmcli.weights.weights_times import StepTimes
 from llmcli.types import EngineOptions
+from llmcli.weights.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
 
