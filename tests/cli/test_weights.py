@@ -107,7 +107,7 @@ def test_a_disk_that_is_too_small_is_73(answer, monkeypatch):
     """Both figures are named."""
     monkeypatch.setattr(derived_models, "_require_limit", lambda *_: None)
     run = answer("ask", "hi", "--weights", "bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
-    assert run.code == 73 and "needed, 0 bytes left" in run.err and "llm config set derived_weights 1" in run.err
+    assert run.code == 73 and "needed, 0 bytes left" in run.err and "set derived_weights to 1 " in run.err
 
 
 def test_a_cache_that_cannot_be_written_is_refused(answer, llm):

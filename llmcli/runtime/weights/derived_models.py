@@ -112,7 +112,7 @@ def _require_limit(config: RunConfig, weights: str) -> None:
     if origin.startswith("--"):
         raise UsageError(
             f"{origin} {weights} needs a copy of the model, but derived_weights is 0 ({settings.origin('derived_weights')})",
-            detail="Allow copies: llm config set derived_weights 4096",
+            detail="Allow copies: set derived_weights to 4096 (llm config edit)",
         )
     raise ConfigError("weights", origin=origin, detail=f"{weights} needs a copy of the model, but derived_weights is 0")
 
