@@ -202,7 +202,7 @@ SETTING_SPECS = (
         "KV cache: one buffer for all sequences, or one for each",
     ),
     SettingSpec(
-        "tune", _choice_parser("auto", "off"), "auto", "auto: find the fastest settings once per kind of model"
+        "tune", _choice_parser("auto", "off"), "auto", "auto: measure a model in the background when that pays"
     ),
     SettingSpec(
         "prefix_cache",

@@ -54,7 +54,6 @@ NARROW = {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",
         "llmcli.models.footprint",
-        "llmcli.models.weights_times",
         "llmcli.models.files.file_bytes",
         "llmcli.models.gguf.tensor_types",
         "llmcli.models.library.derived_copy",

@@ -127,7 +127,7 @@ class Engine:
             return BackendStats()
         used = self._thread_policy.last_used
         threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
-        choices = [f"weights: {self._options.weights}", self._thread_policy.explanation]
+        choices = [self._thread_policy.explanation]
         if threads:
             last = threads[-1].scheduler
             choices += [
@@ -142,7 +142,7 @@ class Engine:
             width=max((thread.scheduler.max_batch_sequences for thread in threads), default=0) or None,
             peak_memory=hardware.peak_memory(),
             joules=self._energy_meter.read_joules(),
-            choices=tuple(filter(None, choices)),
+            choices=tuple(filter(None, [*choices, f"weights: {self._options.weights}"])),
             weights=self._options.weights,
         )
 

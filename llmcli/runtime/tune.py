@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
-    from llmcli.models.weights_times import WeightsMeasurement
     from llmcli.settings import Settings
+    from llmcli.weights.weights_times import WeightsMeasurement
+
+_BUSY_CORES = 0.5
+"""Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,15 @@ class MeasuredWeights:
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
-    """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task."""
+    """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
+
+    ``disturbed``: other processes used the processor meanwhile, so the times are too long.
+    """
 
     weights: tuple[MeasuredWeights, ...]
     skipped: dict[str, str]
     settings: dict[str, str]
+    disturbed: bool
 
 
 def tune_model(
@@ -42,6 +49,7 @@ def tune_model(
     settings: Settings,
     cache: Path,
     store: DerivedWeightsStore,
+    *,
     interrupt: Interrupt,
     on_plan: Callable[[TuningPlan], None],
     on_progress: Callable[[int, int], None],
@@ -54,10 +62,11 @@ def tune_model(
     """
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
-    from llmcli.models.weights_times import profile_path
     from llmcli.runtime.engine_settings import engine_options
+    from llmcli.weights.weights_times import profile_path
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
@@ -65,8 +74,10 @@ def tune_model(
     if not (plan.types or plan.kernels):
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     on_plan(plan)
+    load = SystemLoad()
     source = DerivationSource(model.path, model.name, model.sha256 or "")
     profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+    disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
     path = profile_path(cache, source.sha256, options.threads)
     try:
         save_profile(profile, path, threads)
@@ -77,7 +88,7 @@ def tune_model(
         MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
         for name, each in profile.weights.types.items()
     )
-    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache))
+    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)
 
 
 def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:

@@ -150,13 +150,14 @@ def run_quantizer(
         )
         with child:
             try:
-                while child.poll() is None:
+                code = None
+                while code is None:
                     on_poll()
                     with suppress(subprocess.TimeoutExpired):
-                        child.wait(_POLL_S)
+                        code = child.wait(_POLL_S)
             finally:
                 child.kill()
-        return child.returncode, _last_line(messages)
+        return code, _last_line(messages)
 
 
 def _last_line(messages: IO[bytes]) -> str:

@@ -33,7 +33,7 @@ from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.weights_times import profile_path
+from llmcli.weights.weights_times import profile_path
 
 _PATIENCE_S = 60.0
 """Seconds that the process waits altogether for an idle machine."""

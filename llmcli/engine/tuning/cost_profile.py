@@ -19,7 +19,8 @@ from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.files import private_files
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import (
+from llmcli.settings import ORIGINAL_WEIGHTS
+from llmcli.weights.weights_times import (
     BATCH_ROWS,
     StepTimes,
     WeightsMeasurement,
@@ -29,7 +30,6 @@ from llmcli.models.weights_times import (
     parse_positive,
     read_profile_json,
 )
-from llmcli.settings import ORIGINAL_WEIGHTS
 
 _LESS_PRECISE_GAIN = 0.95
 """A cache less precise than f16 must reduce the time of a job to this fraction."""

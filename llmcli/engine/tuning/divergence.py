@@ -105,4 +105,5 @@ class DivergenceMeter:
         if not np.isfinite(values).all():
             raise NotFinite
         shifted = values - values.max(axis=1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        result: LogProbs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return result

@@ -25,9 +25,9 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights.derivation_errors import DerivedWeightsMissing
+from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
 """Models with fewer parameters are measured in about 20 seconds; larger ones once, and after an announcement."""

@@ -20,8 +20,8 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.errors import UsageError
 from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context, max_over_layers
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import profile_path
 from llmcli.types import EngineOptions
+from llmcli.weights.weights_times import profile_path
 
 EXPECTED_ANSWER_TOKENS = 512
 """Tokens of an answer without its own limit."""

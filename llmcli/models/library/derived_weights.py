@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.errors import BadModelFile, OutputError
+from llmcli.errors import BadModelFile, CannotCreate
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import hash_file, hash_steps
@@ -104,15 +104,15 @@ class DerivedWeightsStore:
         """Hold the right to make a copy; yields the path of an empty private file to write, for ``add``.
 
         While another process makes it, waits and calls ``check``; yields None if that process has made it. The file is
-        removed at the end unless it was added. Leftovers of killed processes are removed. Raises ``OutputError`` if
-        the directory cannot be written or has no locks, and what ``check`` raises.
+        removed at the end unless it was added. Leftovers of killed processes are removed. Raises ``CannotCreate``
+        if the directory cannot be written or has no locks, and what ``check`` raises.
         """
         lock, temporary = self._path(key.stem, _LOCK_SUFFIX), self._path(key.stem, _TEMPORARY_SUFFIX)
         with ExitStack() as stack:
-            with translate_write_errors(self.directory):
+            with _translate_create_errors(self.directory):
                 private_files.make_directory(self.directory)
                 if not self._is_private():
-                    raise OutputError(str(self.directory), detail="not a directory that you own with mode 0700")
+                    raise CannotCreate(str(self.directory), detail="not a directory that you own with mode 0700")
                 stack.enter_context(
                     file_lock.hold_lock(lock, timeout_s=None, poll_s=_POLL_S, check=check, removable=True)
                 )
@@ -121,7 +121,7 @@ class DerivedWeightsStore:
                 yield None
                 return
             self._remove_abandoned()
-            with translate_write_errors(temporary):
+            with _translate_create_errors(temporary):
                 temporary.unlink(missing_ok=True)
                 stack.callback(_unlink, temporary)
                 os.close(private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW))
@@ -322,6 +322,15 @@ class DerivedWeightsStore:
                 if unfinished and self._is_abandoned(stem):
                     for each in (suffix, _LOCK_SUFFIX):
                         _unlink(self._path(stem, each))
+
+
+@contextmanager
+def _translate_create_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into ``CannotCreate``."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotCreate(str(error.filename or path), detail=error.strerror or str(error)) from error
 
 
 def _synchronize(path: Path) -> None:

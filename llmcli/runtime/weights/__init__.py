@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
@@ -26,6 +25,8 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
     here. For a question, only one small file is read, and nothing is imported.
     """
+    import json
+
     threads, sha256 = config.settings["threads"], model.sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
     if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
@@ -36,8 +37,8 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
         return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
-    from llmcli.models.weights_times import load_weights_table
-    from llmcli.runtime.job_estimate import estimate_job
+    from llmcli.runtime.weights.job_estimate import estimate_job
+    from llmcli.weights.weights_times import load_weights_table
 
     table = load_weights_table(path)
     if table is None:

@@ -15,7 +15,6 @@ from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMi
 if TYPE_CHECKING:
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.models.files.model_file import ModelFile
-    from llmcli.models.gguf.header import Header
     from llmcli.models.library.derived_copy import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
@@ -41,40 +40,45 @@ def prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile, 
 
     Disk and memory are checked before. Raises as ``derive_copy`` does, and ``OutOfMemory``.
     """
-    from llmcli.engine.derivation import weight_types
-    from llmcli.models.gguf.header_parser import load_checked_header
+    source = derivation_source(model)
+    copy = models.derived_weights.find(source.key(weights), config.interrupt)
+    if copy is None:
+        from llmcli.engine.derivation import weight_types
+        from llmcli.models.gguf.header_parser import load_checked_header
 
-    header = load_checked_header(model.path)
-    if weight_types.is_stored_as(header, weights):
-        config.observer.explain(f"the weights of {model.name} are {weights} already")
-        return ORIGINAL_CHOICE
-    source, store = derivation_source(model), models.derived_weights
-    copy = store.find(source.key(weights), config.interrupt) or _make_copy(config, models, model, header, weights)
+        header = load_checked_header(model.path)
+        if weight_types.is_stored_as(header, weights):
+            config.observer.explain(f"the weights of {model.name} are {weights} already")
+            return ORIGINAL_CHOICE
+        _require_limit(config, weights)
+        _check_planned_memory(config, models, model, weights, weight_types.derived_bytes(header, weights))
+        copy = _make_copy(config, models, source, weights)
     _check_loadable(config, models, model, copy)
     return ChosenWeights(weights, copy, automatic=False)
 
 
-def _make_copy(config: RunConfig, models: ModelLibrary, model: ModelFile, header: Header, weights: str) -> DerivedCopy:
-    """Make the copy, with progress, if the memory suffices to use it."""
-    from llmcli.engine.derivation import derivation, weight_types
+def _check_planned_memory(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str, size: int) -> None:
+    """Raise ``OutOfMemory`` if a copy of ``size`` bytes could not be loaded."""
     from llmcli.runtime.preflight import check_memory
 
-    _require_limit(config, weights)
-    label = f"{model.name} in {weights}"
-    planned = replace(model, name=label, size=weight_types.derived_bytes(header, weights))
     try:
-        check_memory(planned, config.settings, models)
+        check_memory(replace(model, name=f"{model.name} in {weights}", size=size), config.settings, models)
     except OutOfMemory as error:
         error.fits = f"--weights {ORIGINAL_WEIGHTS}"
         raise
+
+
+def _make_copy(config: RunConfig, models: ModelLibrary, source: DerivationSource, weights: str) -> DerivedCopy:
+    """Make a copy, with progress."""
+    from llmcli.engine.derivation import derivation
+
+    label = f"{source.name} in {weights}"
 
     def report(done: int, total: int) -> None:
         config.observer.report_progress(Progress(100 * done // total, 100, "percent", label, Phase.DERIVING))
 
     with config.observer.waiting(Phase.DERIVING, label):
-        return derivation.derive_copy(
-            derivation_source(model), weights, models.derived_weights, config.interrupt, on_progress=report
-        )
+        return derivation.derive_copy(source, weights, models.derived_weights, config.interrupt, on_progress=report)
 
 
 def find_usable(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str) -> ChosenWeights:
@@ -108,7 +112,7 @@ def _require_limit(config: RunConfig, weights: str) -> None:
     if origin.startswith("--"):
         raise UsageError(
             f"{origin} {weights} needs a copy of the model, but derived_weights is 0 ({settings.origin('derived_weights')})",
-            detail="Allow copies: llm config set derived_weights 4096",
+            detail="Allow copies: set derived_weights to 4096 (llm config edit)",
         )
     raise ConfigError("weights", origin=origin, detail=f"{weights} needs a copy of the model, but derived_weights is 0")
 

@@ -18,7 +18,7 @@ from llmcli.engine.tuning.model_tuning import ModelTuner, candidate_types, make_
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.weights_times import StepTimes
+from llmcli.weights.weights_times import StepTimes
 
 EPYC = "CPU : SSE3 = 1 | F16C = 1 | AVX512 = 1 | AVX512_VNNI = 1 | AVX512_BF16 = 1 | REPACK = 1 | "
 HASWELL = "CPU : SSE3 = 1 | F16C = 1 | AVX2 = 1 | REPACK = 1 | "
@@ -63,7 +63,7 @@ def tune(source, store, **options):
 
 
 def kept(store):
-    return {copy.key.weights for copy in store.list()}
+    return {copy.key.weights for copy in store.list_copies()}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_only_copies_that_some_work_needs_remain(source, store, times):
     times["bf16"] = StepTimes(0.5, 1.0, 1.0, 1.0)
     profile = tune(source, store)
     assert kept(store) == {"bf16"}
-    assert store.list()[0].divergence == profile.weights.types["bf16"].divergence is not None
+    assert store.list_copies()[0].divergence == profile.weights.types["bf16"].divergence is not None
     times["bf16"] = times["original"]
     tune(source, store)
     assert not kept(store)

@@ -23,8 +23,8 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
-from llmcli.models.weights_times import profile_path
 from llmcli.types import EngineOptions, Finished
+from llmcli.weights.weights_times import profile_path
 
 ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}
 SHA256 = "5" * 64

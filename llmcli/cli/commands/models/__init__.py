@@ -48,8 +48,10 @@ def show_list(ctx: CommandContext) -> int:
         rows += [model_rows.catalogue_row(entry, default=default) for entry in ladder]
         ctx.console.write_table(rows if ctx.console.as_json else list(map(model_rows.derived_as_text, rows)))
         return 0
+    copies = any(row["derived"] for row in rows)
     mine = [
-        model_rows.local_model_for_terminal(row) | ({"source": row["source"]} if ctx.console.verbose else {})
+        model_rows.local_model_for_terminal(row, with_derived=copies)
+        | ({"source": row["source"]} if ctx.console.verbose else {})
         for row in rows
     ]
     mine_text = table.render_table(mine, as_json=False, terminal=True, columns=ctx.console.columns)

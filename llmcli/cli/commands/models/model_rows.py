@@ -93,8 +93,8 @@ def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
     }
 
 
-def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a model on this machine for a terminal."""
+def local_model_for_terminal(row: dict[str, Any], *, with_derived: bool) -> dict[str, Any]:
+    """Return the columns of a model on this machine for a terminal; ``with_derived``: with its copies."""
     return {
         "name": row["name"],
         "size": message_text.format_bytes(row["size"]),
@@ -103,7 +103,7 @@ def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
         "licence": row["licence"],
         "used": (row["last_used"] or "never")[:10],
         "check": row["verification"],
-        "derived": _format_detail("derived", row["derived"]),
+        **({"derived": _format_detail("derived", row["derived"])} if with_derived else {}),
     }
 
 

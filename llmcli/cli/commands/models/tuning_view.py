@@ -27,14 +27,18 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
             runtime.settings,
             runtime.paths.cache,
             runtime.models.derived_weights,
-            runtime.interrupt,
-            lambda plan: _announce(ctx, plan),
-            lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
+            interrupt=runtime.interrupt,
+            on_plan=lambda plan: _announce(ctx, plan),
+            on_progress=lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
         )
     finally:
         reporter.close()
     row = _row_for_terminal if console.writes_for_people else _row
     console.write_table([row(each) for each in result.weights])
+    if result.disturbed:
+        console.write_note(
+            "other processes used the processor; for exact times, measure again when the machine is idle"
+        )
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
     for task, settings in result.settings.items():
@@ -45,9 +49,9 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
 def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
     """Say what a large model takes before it begins."""
     if not plan.is_small:
-        minutes = max(1, round(plan.seconds / 60))
+        minutes = round(plan.seconds / 60)
         ctx.console.write_note(
-            f"this takes about {minutes} minutes, up to {format_bytes(plan.disk)} of disk and "
+            f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, up to {format_bytes(plan.disk)} of disk and "
             f"{format_bytes(plan.memory)} of memory; Ctrl-C ends it"
         )
 

@@ -111,7 +111,9 @@ MODEL_DESCRIPTIONS: Descriptions = {
         + ("free" if x.limit is None else "left of the setting derived_weights"),
         "Try: --weights original"
         + (
-            ", or make room on the disk" if x.limit is None else f", or: llm config set derived_weights {_mebibytes(x)}"
+            ", or make room on the disk"
+            if x.limit is None
+            else f", or set derived_weights to {_mebibytes(x)} (llm config edit)"
         ),
     ),
     d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),

@@ -6,6 +6,7 @@ that takes time.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -41,7 +42,7 @@ class StepTimes:
             (WIDE_ROWS, WIDE_ROWS * self.wide),
             (PROMPT_ROWS, PROMPT_ROWS * self.prompt),
         )
-        for (low, low_s), (high, high_s) in zip(points, points[1:], strict=False):
+        for (low, low_s), (high, high_s) in itertools.pairwise(points):
             if rows <= high:
                 return low_s + (high_s - low_s) * (max(1, rows) - low) / (high - low)
         return rows * self.prompt

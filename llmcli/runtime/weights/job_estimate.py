@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.models.weights_times import BATCH_ROWS, REPRESENTATIVE_JOBS, JobSize
+from llmcli.weights.weights_times import BATCH_ROWS, REPRESENTATIVE_JOBS, JobSize
 
 _CHARACTERS_PER_TOKEN = 4
 _UNKNOWN_CHARACTERS = 4000

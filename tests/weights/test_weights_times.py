@@ -8,7 +8,7 @@ import json
 import pytest
 from engine.profiles import weights_table
 
-from llmcli.models.weights_times import (
+from llmcli.weights.weights_times import (
     REPRESENTATIVE_JOBS,
     JobSize,
     StepTimes,
