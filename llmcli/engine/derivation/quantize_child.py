@@ -90,7 +90,8 @@ def _write_stderr(text: str) -> None:
 def _main(*arguments: str) -> None:
     import resource
 
-    source, target, weights, threads, priority, mode = arguments
+    source, target, weights, threads, priority, *modes = arguments
+    mode = modes[0] if modes else QuantizerMode.PURE
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if priority == "background":
