@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "timeout",
     examples="""
       llm models quantize qwen3-1.7b --type q4_k_m
-      llm models quantize ./mine-f16.gguf --type q8_0 -o mine.gguf
+      llm models quantize ./mine.gguf --type q8_0 -o mine-q8.gguf
       llm models quantize qwen3-1.7b --type bf16 --json | jq .divergence
     """,
 )
