@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import importlib.metadata
 import json
@@ -152,7 +153,9 @@ def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
     from llmcli.backends.local import open_local_backend
     from llmcli.interrupt import Interrupt
 
-    backend = open_local_backend(Path(model), name="m", model_id=model, options=options, interrupt=Interrupt())
+    backend = open_local_backend(
+        Path(model), name="m", model_id=model_id(model), options=options, interrupt=Interrupt()
+    )
     try:
         backend.info()
         yield backend
@@ -161,15 +164,27 @@ def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
 
 
 def tune(model: str, cache: Path) -> None:
-    """Measure what ``llm models tune`` measures, and store it in ``cache``."""
-    from llmcli.engine.llama import hardware
-    from llmcli.engine.tuning import standin
-    from llmcli.engine.tuning.cost_profile import AttentionGeometry
-    from llmcli.models.gguf.header_parser import read_header
+    """Measure the settings of the KV cache that ``llm models tune`` measures, and store the times in ``cache``.
 
-    geometry, threads = AttentionGeometry.from_header(read_header(Path(model))), hardware.detect_cores().max_threads
-    if geometry is not None:
-        standin.save_profile(standin.measure(geometry, threads), standin.profile_path(cache, geometry, threads))
+    The engines of ``open_engine`` find them there.
+    """
+    from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.engine.llama import hardware
+    from llmcli.engine.tuning.cost_profile import save_profile
+    from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
+    from llmcli.interrupt import Interrupt
+    from llmcli.models.library.derived_weights import DerivedWeightsStore
+    from llmcli.weights.weights_times import profile_path
+
+    store, threads = DerivedWeightsStore(cache / "derived", 0), hardware.detect_cores().max_threads
+    source = DerivationSource(Path(model), "m", model_id(model))
+    profile = ModelTuner(source, make_plan(source.path, store), store, threads, Interrupt()).run()
+    save_profile(profile, profile_path(cache, source.sha256, None), threads)
+
+
+def model_id(model: str) -> str:
+    """Return an identity for the file of a model that is not hashed: as an engine expects it, of 64 digits."""
+    return hashlib.sha256(model.encode()).hexdigest()
 
 
 def greedy_request(name: str, text: str, tokens: int) -> Request:

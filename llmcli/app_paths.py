@@ -8,6 +8,9 @@ from pathlib import Path
 
 from llmcli.frozen_dataclass import frozen
 
+DERIVED_DIRECTORY = "derived"
+"""Where the cache has copies of models in other types (``models.library.derived_weights``)."""
+
 
 @frozen
 class AppPaths:
@@ -42,6 +45,11 @@ class AppPaths:
     def prefix_cache(self) -> Path:
         """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
         return self.cache / "prefixes"
+
+    @property
+    def derived_weights(self) -> Path:
+        """The copies of models in other types."""
+        return self.cache / DERIVED_DIRECTORY
 
     @property
     def prompts(self) -> Path:

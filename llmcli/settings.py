@@ -23,6 +23,9 @@ NO_DRAFT = "off"
 """The setting ``draft`` without a draft model."""
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
 """The variable that names the directory of chats, translations, imports and the registry."""
+ORIGINAL_WEIGHTS, AUTO_WEIGHTS = "original", "auto"
+DERIVED_TYPES = ("bf16", "q8_0", "f16")
+"""Types in which llm may store a model again."""
 
 
 @frozen
@@ -136,6 +139,7 @@ def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
     return parse
 
 
+_parse_adapters = _deferred_parser("configuration.lora_adapters", "parse_adapters")
 _parse_backends = _deferred_parser("backend_config", "parse_backends")
 _parse_base_url = _deferred_parser("backend_config", "parse_base_url")
 _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
@@ -150,6 +154,9 @@ SETTING_SPECS = (
         _parse_aliases,
         {},
         "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
+    ),
+    SettingSpec(
+        "lora", _parse_adapters, (), "LoRA adapters of the model: [FILE, FILE:SCALE]; none: no adapters (as --lora)"
     ),
     SettingSpec("backend", _parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
     SettingSpec(
@@ -201,7 +208,7 @@ SETTING_SPECS = (
         "KV cache: one buffer for all sequences, or one for each",
     ),
     SettingSpec(
-        "tune", _choice_parser("auto", "off"), "auto", "auto: find the fastest settings once per kind of model"
+        "tune", _choice_parser("auto", "off"), "auto", "auto: measure a model in the background when that pays"
     ),
     SettingSpec(
         "prefix_cache",
@@ -210,6 +217,18 @@ SETTING_SPECS = (
         "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
     SettingSpec("draft", _parse_draft, NO_DRAFT, "a small model that drafts tokens for the model (as --draft), or off"),
+    SettingSpec(
+        "weights",
+        _choice_parser(AUTO_WEIGHTS, ORIGINAL_WEIGHTS, *DERIVED_TYPES),
+        AUTO_WEIGHTS,
+        "type of the model's weights; auto: a copy in another type where that was measured to pay",
+    ),
+    SettingSpec(
+        "derived_weights",
+        _integer_parser(0, 2**24),
+        4096,
+        "disk space in MiB for copies of models in other types; 0: make none",
+    ),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
         "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"

@@ -67,8 +67,7 @@ class FinishReason(StrEnum):
 class Sampling:
     """How the next token is sampled. ``temperature`` 0 is greedy; None disables a filter.
 
-    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1 is none);
-    0 <= seed < 2**32 (None: a fresh one for each request).
+    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1: none); 0 <= seed < 2**32.
     """
 
     temperature: float = 0.7
@@ -248,7 +247,7 @@ class Phase(StrEnum):
     THINKING = "thinking"
     WRITING = "writing"
     STOPPING = "stopping"
-    """A worker has been asked to end."""
+    DERIVING = "deriving"
 
 
 @frozen
@@ -277,8 +276,9 @@ class EngineOptions:
     ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
     "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
-    ``tune``: measure the best settings for the model in the background, once; ``draft``: the file of a draft model.
+    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the background
+    when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the copy's type; ``adapters``;
+    ``draft``: the file of a draft model.
     """
 
     ctx: int | None = None
@@ -291,14 +291,17 @@ class EngineOptions:
     cache: Path | None = None
     prefix_bytes: int = 0
     tune: bool = False
+    derived_bytes: int = 0
+    weights: str = "original"
+    adapters: tuple[Any, ...] = ()
     draft: Path | None = None
 
 
 @frozen
 class BackendInfo:
-    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
+    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``; callers need not count.
+    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count.
     """
 
     model: str
@@ -316,7 +319,8 @@ class BackendStats:
     ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
-    a hosted model reported, in the currency of its price. ``draft_off``: why the draft model is not used, or "".
+    a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``. ``draft_off``: why the
+    draft model is not used, or "".
     """
 
     decode_threads: int | None = None
@@ -327,6 +331,7 @@ class BackendStats:
     choices: tuple[str, ...] = ()
     cost: float | None = None
     draft_off: str = ""
+    weights: str | None = None
 
 
 @frozen

@@ -15,6 +15,7 @@ LEAVES = {
     "files",
     "child_processes",
     "control_characters",
+    "weights",
     "errors",
     "frozen_dataclass",
     "grammars",
@@ -53,6 +54,10 @@ NARROW = {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",
         "llmcli.models.footprint",
+        "llmcli.models.files.file_bytes",
+        "llmcli.models.gguf.tensor_types",
+        "llmcli.models.library.derived_copy",
+        "llmcli.models.library.derived_weights",
     },
 }
 COMMAND_FILES = [

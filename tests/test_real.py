@@ -259,3 +259,30 @@ def test_a_thousand_schemas_are_followed_to_the_end(backend):
     assert {name: asked[name] for name, reason in reasons.items() if reason is not FinishReason.STOP} == {}
     for name, text in texts(events).items():
         jsonschema.validate(json.loads(text), asked[name], jsonschema.Draft202012Validator)
+
+
+def test_q4_0_made_from_q4_1_is_not_faithful(starter, tmp_path):
+    """Another model: its divergence is far above the limit, those of BF16 and Q8_0 are not."""
+    from llmcli.engine.derivation import quantize_child
+    from llmcli.engine.llama.model import Model
+    from llmcli.engine.tuning.divergence import DivergenceMeter
+    from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+
+    paths = {"original": Path(starter)}
+    quantize_child.FILE_TYPES["q4_0"] = 2  # LLAMA_FTYPE_MOSTLY_Q4_0 of llama.h
+    try:
+        for name in ("f16", "bf16", "q8_0", "q4_0"):
+            paths[name] = tmp_path / f"{name}.gguf"
+            assert quantize_child.quantize(str(starter), str(paths[name]), name, 2) == ""
+    finally:
+        del quantize_child.FILE_TYPES["q4_0"]
+    exact = Model(paths.pop("f16"), gpu_layers=0, keep_going=lambda: True)
+    meter = DivergenceMeter(exact, 2, Interrupt())
+    exact.close()
+    found = {}
+    for name, path in paths.items():
+        model = Model(path, gpu_layers=0, keep_going=lambda: True)
+        found[name] = WeightsMeasurement(1, StepTimes(1.0, 1.0, 1.0, 1.0), 0.0, meter.measure(model))
+        model.close()
+    assert WeightsTable(found).faithful == ("original", "bf16", "q8_0"), found
+    assert found["q4_0"].divergence > 0.05 > found["original"].divergence > found["bf16"].divergence

@@ -34,6 +34,11 @@ def open_local_backend(
 
     if options.cache is not None:
         load_check.check_once(
-            path, model_id, options.cache, gpu_layers=options.gpu_layers, stop=lambda: interrupt.error
+            path,
+            model_id,
+            options.cache,
+            gpu_layers=options.gpu_layers,
+            stop=lambda: interrupt.error,
+            adapters=options.adapters,
         )
     return Engine(path, name, model_id, options, lambda: interrupt.error, on_loading=on_loading)

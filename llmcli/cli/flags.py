@@ -64,6 +64,14 @@ class Flags:
         GivesSetting(),
         ChoosesModel(),
     ] = None
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora", metavar="FILE[:SCALE]", help="Apply this LoRA adapter to the model; repeatable; none: no adapter."
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
     backend: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +165,16 @@ class Flags:
             metavar="TYPE",
             help="Type of the KV cache: auto, f16, q8_0, bf16.",
             autocompletion=completers.kv_types,
+        ),
+        GivesSetting(),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="TYPE",
+            help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
+            autocompletion=completers.weights,
         ),
         GivesSetting(),
     ] = None

@@ -69,7 +69,12 @@ class TerminalObserver:
         """Name the model that answers, with ``-v``; on a terminal, also explain a base model at its first use."""
         named, origin = models.default_model()
         called = "" if named == model.name else f", called {named}"
-        self._console.explain_once([f"model {model.name}{called} ({origin}), file {model.path}"])
+        self._console.explain_once(
+            [
+                f"model {model.name}{called} ({origin}), file {model.path}",
+                *(f"LoRA adapter {each.path}, scale {each.scale:g}, SHA-256 {each.sha256}" for each in model.adapters),
+            ]
+        )
         if self._console.stderr_is_terminal:
             from llmcli.cli.render import base_model_notice
 

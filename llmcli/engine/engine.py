@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.drafting.model_drafter import DraftModel
 from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
@@ -21,6 +22,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session
@@ -43,7 +45,7 @@ class Engine:
     """One model in this process. ``stop`` returns the reason why all work has to end, None if there is none.
 
     The constructor returns at once; the first call that needs the model raises an error of loading: ``BadModelFile``,
-    ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
+    ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``, ``DerivedWeightsMissing``.
     """
 
     def __init__(
@@ -59,17 +61,19 @@ class Engine:
         executor: InlineExecutor | None = None,
         on_loading: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
-        """``shared_model``, ``draft_model`` and ``executor`` are shared with other engines; by default it has its own.
+        """``path``: the file of the model, also where ``options`` choose a copy of it in another type.
 
+        ``shared_model``, ``draft_model`` and ``executor`` are shared with other engines; by default it has its own.
         ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
         self._owns_model = shared_model is None
-        self._shared_model = shared_model or SharedModel(path, options.gpu_layers)
+        source = WeightsSource.from_options(path, name, model_id, options)
+        self._shared_model = shared_model or SharedModel(source, options.gpu_layers, options.adapters)
         self._owns_draft_model = draft_model is None
         self._draft_model = draft_model
         if options.draft is not None and draft_model is None:
-            self._draft_model = SharedModel(options.draft, options.gpu_layers)
+            self._draft_model = SharedModel(WeightsSource(options.draft), options.gpu_layers)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
@@ -95,7 +99,7 @@ class Engine:
             raise _cancelled_error()
         return BackendInfo(
             model=self._name,
-            model_id=self._model_id,
+            model_id=adapted_model_id(self._model_id, self._options.adapters),
             context=self._setup.context_limit,
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
@@ -148,7 +152,8 @@ class Engine:
             width=max((thread.scheduler.max_batch_sequences for thread in threads), default=0) or None,
             peak_memory=hardware.peak_memory(),
             joules=self._energy_meter.read_joules(),
-            choices=tuple(filter(None, choices)),
+            choices=tuple(filter(None, [*choices, f"weights: {self._options.weights}"])),
+            weights=self._options.weights,
             draft_off=draft_off,
         )
 
@@ -160,7 +165,7 @@ class Engine:
     def close(self) -> None:
         """End the threads and free the model. Open jobs get an error.
 
-        After the first work with a model's geometry, the best settings for it are measured in the background.
+        After enough work, the best weights and settings for the model are measured in the background.
         """
         with self._condition:
             self._closing = True
@@ -181,12 +186,10 @@ class Engine:
             self._shared_model.close()
 
     def measure_if_due(self) -> None:
-        """Measure the best settings in a separate process, if the model has worked and none are known yet."""
-        if not self._options.tune or not self._loaded.is_set() or self._load_error is not None:
-            return
-        has_worked = any(thread.scheduler.max_batch_sequences for thread in list(self._scheduler_threads.values()))
-        if has_worked and self._setup.planner.needs_measurement:
-            self._setup.planner.start_measurement()
+        """Measure the model in a separate process, if the work so far shows that it pays and nothing is known yet."""
+        if self._loaded.is_set() and self._load_error is None and self._setup.tuning is not None:
+            threads = list(self._scheduler_threads.values())
+            self._setup.tuning.start_if_due(sum(thread.scheduler.kv_cache.evaluated_tokens for thread in threads))
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 
+from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.drafting import vocabulary_match
 from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
@@ -19,13 +22,16 @@ from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.hidden_state_context import state_batch_tokens
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import build_id
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, Unsupported, UsageError
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 _BATCH_TOKENS = 512
@@ -36,7 +42,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
-    ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise.
+    ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
+    ``tuning``: measures the model when that pays, None if it is off or impossible.
     """
 
     model: Model
@@ -48,6 +55,7 @@ class EngineSetup:
     context_limit: int
     config: ContextConfig
     sequence_builder: SequenceBuilder
+    tuning: BackgroundTuning | None
     draft_model: DraftModel | None = None
 
     def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
@@ -87,7 +95,9 @@ class EngineSetup:
             return None
         directory = options.cache / "prefixes"
         build = (bindings.version(), bindings.system_info())
-        identity = (self.model_id, self.template.source, *build, self.model.gpu_layers)
+        weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
+        model_id = adapted_model_id(self.model_id, options.adapters)
+        identity = (model_id, self.template.source, *build, self.model.gpu_layers, *weights)
 
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
@@ -122,18 +132,29 @@ def set_up_engine(
     template = ChatTemplate(model.chat_template(), tokenizer)
     if options.ctx is not None and model.context_length and options.ctx > model.context_length:
         raise UsageError(f"--ctx {options.ctx} is larger than the context of {name}, {model.context_length}")
-    planner = Planner(model, options, threads.most)
+    planner = Planner(model, options, threads.most, model_id)
     context_limit = options.ctx or model.budget.max_context_tokens(planner.smallest_type)
     config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=threads)
     config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
     if options.deterministic:
+        _check_single_adapter(options)
         batch_invariance.check_batch_invariance(model, config)
     hints = PrefixHints(template) if uses_prefix_cache(options, model_id) else None
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
     builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
     return EngineSetup(
-        model, model_id, options, template, tokenizer, planner, context_limit, config, builder, draft_model
+        model=model,
+        model_id=model_id,
+        options=options,
+        template=template,
+        tokenizer=tokenizer,
+        planner=planner,
+        context_limit=context_limit,
+        config=config,
+        sequence_builder=builder,
+        tuning=_background_tuning(model, name, model_id, options),
+        draft_model=draft_model,
     )
 
 
@@ -153,3 +174,30 @@ def check_draft_model(target: Model, draft: Model, target_name: str, draft_name:
             f"{draft_name} cannot draft for {target_name}: it has {difference}",
             detail="Choose a draft model of the same family, or leave --draft out (--draft off)",
         )
+
+
+def _background_tuning(model: Model, name: str, model_id: str, options: EngineOptions) -> BackgroundTuning | None:
+    """Return what measures the model in the background, None if that is off or nothing could be chosen or stored."""
+    if not options.tune or options.deterministic or model.gpu_layers or options.cache is None:
+        return None
+    if options.weights != ORIGINAL_WEIGHTS or not _SHA256.fullmatch(model_id):
+        return None
+    cache = options.cache.absolute()
+    return BackgroundTuning(
+        TuningTask(
+            path=str(model.path.absolute()),
+            name=name,
+            sha256=model_id,
+            cache=str(cache),
+            copies=str(cache / DERIVED_DIRECTORY),
+            limit_bytes=options.derived_bytes,
+            threads=options.threads,
+            parent=os.getpid(),
+        )
+    )
+
+
+def _check_single_adapter(options: EngineOptions) -> None:
+    """Raise ``Unsupported`` for several adapters: llama.cpp adds them up in an order that differs between processes."""
+    if sum(adapter.scale != 0 for adapter in options.adapters) > 1:
+        raise Unsupported("--deterministic", detail="it works with one LoRA adapter, not with several")

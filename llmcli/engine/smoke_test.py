@@ -1,6 +1,6 @@
 """Loads a model file as the engine does, and generates two tokens.
 
-As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT``) it is the child of ``load_check``.
+As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT ADAPTERS``) it is the child of ``load_check``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR
@@ -17,9 +18,10 @@ from llmcli.errors import LlmError
 from llmcli.types import EngineOptions, Finished, Message, Request, Role, Sampling
 
 
-def smoke_test(path: Path, gpu_layers: int | None) -> None:
+def smoke_test(path: Path, gpu_layers: int | None, adapters: tuple[LoraAdapter, ...] = ()) -> None:
     """Load the model at ``path`` in this process and generate two tokens. Raises what the engine raises."""
-    engine = Engine(path, path.name, "probe", EngineOptions(gpu_layers=gpu_layers), lambda: None)
+    options = EngineOptions(gpu_layers=gpu_layers, adapters=adapters)
+    engine = Engine(path, path.name, "probe", options, lambda: None)
     with engine.open() as job:
         hello = (Message(Role.USER, "hello"),)
         job.submit(Request("probe", hello, max_tokens=2, sampling=Sampling(temperature=0), ignore_eos=True))
@@ -33,7 +35,7 @@ def _write_stderr(text: str) -> None:
     os.write(2, text.encode())
 
 
-def _main(path: str, layers: str, timeout_s: str) -> None:
+def _main(path: str, layers: str, timeout_s: str, adapters: str = "") -> None:
     """Test the file and end the process: with 0, or ``EXIT_KNOWN_ERROR`` for an error that the engine will meet too."""
     import resource
 
@@ -41,7 +43,7 @@ def _main(path: str, layers: str, timeout_s: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     bindings.on_abort = lambda message: _write_stderr(message + "\n")
     try:
-        smoke_test(Path(path), None if layers == AUTO_LAYERS else int(layers))
+        smoke_test(Path(path), None if layers == AUTO_LAYERS else int(layers), load_adapters(adapters))
     except (LlmError, MemoryError):
         os._exit(EXIT_KNOWN_ERROR)
     os._exit(0)  # without freeing the model

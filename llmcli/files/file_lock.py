@@ -18,18 +18,37 @@ class LocksUnsupported(OSError):
     """The file could be opened, but its file system has no locks."""
 
 
-def acquire_lock(path: Path, *, mode: int = FILE_MODE, wait: bool = False, removable: bool = False) -> int | None:
+def acquire_lock(
+    path: Path, *, mode: int = FILE_MODE, wait: bool = False, removable: bool = False, create: bool = True
+) -> int | None:
     """Return a descriptor that holds the lock file at ``path``, None while another process holds it.
 
     ``mode``: permissions of a new lock file. ``wait``: block until the lock is free. ``removable``: the holder may
-    remove the file, so a lock on a removed file does not count. Raises ``OSError``; ``LocksUnsupported`` after the file
-    was opened.
+    remove the file, so a lock on a removed file does not count. ``create``: create a missing file. Raises ``OSError``;
+    ``LocksUnsupported`` after the file was opened.
     """
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    flags = os.O_RDWR | (os.O_CREAT if create else 0)
+    return _lock_file(path, flags, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), mode, removable=removable)
+
+
+def acquire_shared_lock(path: Path) -> int | None:
+    """Return a descriptor that holds an existing file together with others; None while a process holds it alone.
+
+    Raises as ``acquire_lock``. None also if the file was removed meanwhile.
+    """
+    import fcntl
+
+    return _lock_file(path, os.O_RDONLY, fcntl.LOCK_SH | fcntl.LOCK_NB, removable=True)
+
+
+def _lock_file(path: Path, flags: int, operation: int, mode: int = FILE_MODE, *, removable: bool) -> int | None:
+    import fcntl
+
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, operation)
         if not removable or path.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
     except (BlockingIOError, FileNotFoundError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
+from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import EngineOptions, Phase, Progress
 
 if TYPE_CHECKING:
@@ -22,30 +23,33 @@ _COALESCE_S = 0.1
 """Coalescing delay in seconds for text that is not shown as it arrives."""
 
 
-def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None) -> Backend:
-    """Return the backend for verified models: on a worker, or in this process if no worker can run.
+def build_local(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, weights: ChosenWeights = ORIGINAL_CHOICE
+) -> Backend:
+    """Return the backend for a verified model: on a worker, or in this process if no worker can run.
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.
     """
-    options = engine_options(config.settings, config.paths.cache, None if draft is None else draft.path)
+    options = engine_options(config.settings, config.paths.cache, model, weights.weights)
     with config.observer.waiting(Phase.STARTING, model.name):
-        backend = _build_worker_or_engine(config, models, model, options, draft)
+        backend = _build_worker_or_engine(config, models, model, options, weights)
     _report_waiting(config, model.name)
     return backend
 
 
 def _build_worker_or_engine(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, draft: ModelFile | None
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, weights: ChosenWeights
 ) -> Backend:
     if config.settings["worker"] == "on":
         try:
-            return _build_worker_backend(config, models, model, options, draft)
+            return _build_worker_backend(config, models, model, options, weights)
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
     from llmcli.backends.local import open_local_backend
-    from llmcli.runtime.preflight import check_memory
+    from llmcli.runtime.preflight import check_adapters, check_memory
 
-    check_memory(model, config.settings, models, draft)
+    check_adapters(model, config.observer)
+    check_memory(weights.loaded_file(model), config.settings, models)
     return open_local_backend(
         model.path,
         name=model.name,
@@ -57,15 +61,15 @@ def _build_worker_or_engine(
 
 
 def _build_worker_backend(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, draft: ModelFile | None
+    config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions, weights: ChosenWeights
 ) -> Backend:
     from llmcli.backends.worker_backend import WorkerBackend
     from llmcli.runtime.worker_launch import build_launcher
 
-    launcher, observer = build_launcher(config, models, model, options, draft), config.observer
+    launcher, observer = build_launcher(config, models, model, options, weights), config.observer
     backend = WorkerBackend(
         launcher,
-        replace(options, gpu_layers=None),
+        replace(options, gpu_layers=None, adapters=()),  # the worker has its own
         config.interrupt,
         pause=0.0 if observer.is_watched else _COALESCE_S,
         on_loading=(lambda share: _report_loading(config, model.name, share)) if observer.wants_progress else None,

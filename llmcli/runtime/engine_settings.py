@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
+    from llmcli.models.files.model_file import ModelFile
     from llmcli.settings import Settings
 
 _FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
 _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
-def engine_options(settings: Settings, cache: Path, draft: Path | None = None) -> EngineOptions:
-    """Return the engine options of the settings; the engine keeps its files in ``cache``.
+def engine_options(
+    settings: Settings, cache: Path, model: ModelFile | None = None, weights: str = ORIGINAL_WEIGHTS
+) -> EngineOptions:
+    """Return the engine options of the settings, for ``model`` with its adapters and draft model, if it is known.
 
-    ``draft``: the file of the draft model.
+    ``weights``: the type that was chosen for it. The engine keeps its files in ``cache``.
     """
 
     def number(name: str) -> int | None:
@@ -34,5 +38,8 @@ def engine_options(settings: Settings, cache: Path, draft: Path | None = None) -
         cache=cache.absolute(),
         prefix_bytes=settings["prefix_cache"] << 20,
         tune=settings["tune"] == "auto",
-        draft=None if draft is None else draft.absolute(),
+        derived_bytes=settings["derived_weights"] << 20,
+        weights=weights,
+        adapters=() if model is None else model.adapters,
+        draft=None if model is None else model.draft_path,
     )

@@ -45,10 +45,13 @@ def measure_machine(settings: Settings) -> MachineResources:
     )
 
 
-def build_fit_policy(settings: Settings, cache: Path, *, force: bool = False, shown: bool = False) -> FitPolicy:
+def build_fit_policy(
+    settings: Settings, cache: Path, *, force: bool = False, shown: bool = False, model_id: str = ""
+) -> FitPolicy:
     """Return the limits for a model to download; ``force`` removes them.
 
-    Memory bandwidth is measured only if the speed is ``shown``, and kept in ``cache``.
+    Memory bandwidth is measured only if the speed is ``shown``, and kept in ``cache``. ``model_id``: as for
+    ``kv_settings_chooser``.
     """
     from llmcli.models.memory_estimate import FitPolicy
 
@@ -68,12 +71,17 @@ def build_fit_policy(settings: Settings, cache: Path, *, force: bool = False, sh
         planned_kv_type(settings),
         force,
         unsupported_reason,
-        kv_settings_chooser(settings, cache),
+        kv_settings_chooser(settings, cache, model_id),
     )
 
 
-def kv_settings_chooser(settings: Settings, cache: Path) -> Callable[[Header, TaskWorkload, int], KVSettings]:
-    """Return a function that tells which settings of the KV cache the engine would choose for a job."""
+def kv_settings_chooser(
+    settings: Settings, cache: Path, model_id: str = ""
+) -> Callable[[Header, TaskWorkload, int], KVSettings]:
+    """Return a function that tells which settings of the KV cache the engine would choose for a job.
+
+    ``model_id``: the SHA-256 of the model, "" for any model, which was not measured.
+    """
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.planner import Planner, UnloadedModel
     from llmcli.runtime.engine_settings import engine_options
@@ -82,7 +90,7 @@ def kv_settings_chooser(settings: Settings, cache: Path) -> Callable[[Header, Ta
     threads = options.threads or hardware.detect_cores().max_threads
 
     def choose(header: Header, workload: TaskWorkload, room: int) -> KVSettings:
-        return Planner(UnloadedModel(header), options, threads).choose_for(workload, header, room)
+        return Planner(UnloadedModel(header), options, threads, model_id).choose_for(workload, header, room)
 
     return choose
 
@@ -94,7 +102,8 @@ def peak_bytes_by_task(settings: Settings, cache: Path, model: ModelFile) -> dic
     """
     from llmcli.models.gguf.header_parser import read_header
 
-    return dict(build_fit_policy(settings, cache).estimate(read_header(model.path), model.size).peak_bytes_by_task)
+    policy = build_fit_policy(settings, cache, model_id=model.sha256 or "")
+    return dict(policy.estimate(read_header(model.path), model.size).peak_bytes_by_task)
 
 
 def unsupported_reason(header: Header) -> str:

@@ -12,6 +12,7 @@ from llmcli.settings import NO_DRAFT
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
+    from llmcli.runtime.observer import RunObserver
     from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
 
@@ -32,7 +33,19 @@ def check_context(model: ModelFile, settings: Settings) -> None:
         raise ConfigError("ctx", origin=origin, detail=f"{context_tokens} {problem}")
 
 
-def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary, draft: ModelFile | None = None) -> None:
+def check_adapters(model: ModelFile, observer: RunObserver) -> None:
+    """Check the adapters of a model against its file, and warn about those that apply only in part.
+
+    Raises as ``adapter_files.check_adapters``.
+    """
+    if model.adapters:
+        from llmcli.models.library import adapter_files
+
+        for notice in adapter_files.check_adapters(model):
+            observer.warn(notice)
+
+
+def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> None:
     """Refuse a model that, with the configured context and its draft model, does not fit the memory of this machine.
 
     Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
@@ -43,12 +56,12 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary, dra
     from llmcli.runtime.hardware_fit import measure_machine
 
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
-    fit = estimate_memory(model, settings, draft)
+    fit = estimate_memory(model, settings)
     if fit.fits is False:  # GPUs have their own memory; llama.cpp is loaded only now, to ask about them
         fit = replace(fit, machine=measure_machine(settings))
     if fit.fits is not False or fit.available_bytes is None:
         return
-    if draft is not None and estimate_memory(model, settings).fits:
+    if model.draft is not None and estimate_memory(replace(model, draft=None), settings).fits:
         fits = f"--draft {NO_DRAFT}"
     elif fit.max_context_tokens:
         fits = f"--ctx {fit.max_context_tokens}"
@@ -66,7 +79,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary, dra
     )
 
 
-def estimate_memory(model: ModelFile, settings: Settings, draft: ModelFile | None = None) -> MemoryEstimate:
+def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
     """Return what the model and its draft model need, and whether they fit the memory that is free now, without GPUs."""
     from dataclasses import replace
 
@@ -79,8 +92,9 @@ def estimate_memory(model: ModelFile, settings: Settings, draft: ModelFile | Non
         min(model.context or CONTEXT_STEP_TOKENS, CONTEXT_STEP_TOKENS) if settings["ctx"] == "auto" else settings["ctx"]
     )
     on_cpu = MachineResources(hardware.available_memory())
-    fit = estimate_memory(read_header(model.path), model.size, tokens, on_cpu, kv_type=planned_kv_type(settings))
-    return fit if draft is None else replace(fit, weight_bytes=fit.weight_bytes + _draft_bytes(draft))
+    header, kv_type = read_header(model.path), planned_kv_type(settings)
+    fit = estimate_memory(header, model.memory_bytes, tokens, on_cpu, kv_type=kv_type)
+    return fit if model.draft is None else replace(fit, weight_bytes=fit.weight_bytes + _draft_bytes(model.draft))
 
 
 def _draft_bytes(draft: ModelFile) -> int:
@@ -93,14 +107,14 @@ def _draft_bytes(draft: ModelFile) -> int:
     return draft.size + context_bytes(header, ContextShape(tokens, 1, batch=256, flash_attention=False))
 
 
-def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path, draft: ModelFile | None = None) -> None:
-    """Stop idle workers until model and draft model fit the free memory and the memory limit for all workers.
+def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> None:
+    """Stop idle workers until the model and its draft model fit the free memory and the memory limit for all workers.
 
     Raises ``TemporaryFailure`` if it does not fit that limit even then.
     """
     from llmcli.worker.client import worker_stop
 
-    needed = estimate_memory(model, settings, draft).needed_bytes
+    needed = estimate_memory(model, settings).needed_bytes
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
 
     if most is not None and needed > most:  # even if all other workers stop
@@ -110,7 +124,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path, draf
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
 
     left = worker_stop.stop_idle_workers(
-        workers, lambda running: too_much(running) or estimate_memory(model, settings, draft).fits is False
+        workers, lambda running: too_much(running) or estimate_memory(model, settings).fits is False
     )
     if too_much(left):
         raise TemporaryFailure("the worker", detail=f"the setting worker.memory is too low for {model.name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,20 @@ from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import resolve_settings
+from llmcli.runtime.weights import resolve_weights
+from llmcli.settings import ORIGINAL_WEIGHTS, resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.configuration.lora_adapters import LoraAdapter
     from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
     from llmcli.runtime.observer import RunObserver
+    from llmcli.runtime.weights.chosen_weights import ChosenWeights
     from llmcli.types import BackendStats
 
 
@@ -67,6 +71,12 @@ class Runtime:
         self._server: ServerConfig | None = None
         self.responder_name = ""
         """The display name of the model or server that answers; "" until it is known."""
+        self.adapters: tuple[LoraAdapter, ...] = ()
+        """The adapters of the model that answers."""
+        self.weights: str | None = None
+        """The weights that answer: "original" or a type; None for a server, and until it is known."""
+        self.input_characters: int | None = 0
+        """Characters of the input read so far; None if it is read while it arrives."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -93,13 +103,35 @@ class Runtime:
         return self.settings["base_url"] is not None or self.settings["backend"] != "local"
 
     def resolve_model(self) -> ModelFile:
-        """Return the resolved and verified model; it is downloaded first if the user agrees.
+        """Return the resolved and verified model with its adapters; it is downloaded first if the user agrees.
 
-        Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download raises.
+        Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download and ``find_adapters`` raise.
         """
+        from llmcli.types import Phase
+
         model = self._find_verified_model()
+        if self.settings["lora"]:
+            with self.observer.waiting(Phase.CHECKING, ", ".join(self.settings["lora"])):
+                model = self.add_adapters(model)
+        self.adapters = model.adapters
         self.observer.model_used(model, self.models)
         return model
+
+    def add_adapters(
+        self, model: ModelFile, texts: Sequence[str] | None = None, *, registry: ModelRegistry | None = None
+    ) -> ModelFile:
+        """Return ``model`` with the adapters ``texts`` (``FILE[:SCALE]``; None: those of the settings).
+
+        ``registry`` keeps the hashes of their files (None: that of ``models``). Raises as ``find_adapters``.
+        """
+        texts = self.settings["lora"] if texts is None else texts
+        if not texts:
+            return model
+        from dataclasses import replace
+
+        from llmcli.models.library.adapter_files import find_adapters
+
+        return replace(model, adapters=find_adapters(texts, registry or self.models.registry, self.interrupt))
 
     def _find_verified_model(self) -> ModelFile:
         return self._find_verified(self.model_name)
@@ -149,17 +181,44 @@ class Runtime:
 
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
-        draft = self.find_draft(model)
+        model = self.add_draft(model)
         self.responder_name = model.name
-        return backend_factory.build_local(self.config, self.models, model, draft)
+        chosen = resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
+        self.weights = chosen.weights
+        if chosen.weights == ORIGINAL_WEIGHTS:
+            return backend_factory.build_local(self.config, self.models, model)
+        return self._build_derived(model, chosen)
 
-    def find_draft(self, model: ModelFile) -> ModelFile | None:
-        """Return the verified draft model for ``model``, None without one. Raises as ``preflight.find_draft``."""
+    def add_draft(self, model: ModelFile) -> ModelFile:
+        """Return ``model`` with the verified draft model of the settings, if there is one. Raises as ``find_draft``."""
+        from dataclasses import replace
+
         from llmcli.runtime import preflight
 
         if not preflight.wants_draft(self.config, self.verb):
-            return None
-        return preflight.find_draft(self.config, model, self._find_verified)
+            return model
+        return replace(model, draft=preflight.find_draft(self.config, model, self._find_verified))
+
+    def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
+        """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
+        from llmcli.runtime import backend_factory
+        from llmcli.runtime.weights.derived_models import LOAD_FAILURES
+
+        backend = None
+        try:
+            backend = backend_factory.build_local(self.config, self.models, model, chosen)
+            if chosen.automatic:
+                backend.info()  # waits until it is loaded
+        except LOAD_FAILURES as error:
+            if backend is not None:
+                backend.close()
+            if not chosen.automatic:
+                raise
+            self.observer.explain(f"original weights: those in {chosen.weights} cannot be loaded: {error.subject}")
+            self.weights = ORIGINAL_WEIGHTS
+            return backend_factory.build_local(self.config, self.models, model)
+        self.observer.explain(f"{chosen.weights} weights of {model.name}, file {chosen.loaded_file(model).path}")
+        return backend
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
@@ -172,6 +231,12 @@ class Runtime:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
         if preflight.wants_draft(self.config, self.verb) and self.settings.origin("draft").startswith("--"):
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
+        if self.settings["lora"]:
+            from llmcli.configuration.lora_adapters import UnsupportedAdapter
+
+            raise UnsupportedAdapter(
+                self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"
+            )
         budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server

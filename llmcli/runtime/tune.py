@@ -1,57 +1,102 @@
-"""Measuring the settings of the KV cache for ``llm models tune``."""
+"""Measuring a model's weights and cache settings for ``llm models tune``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
 
 if TYPE_CHECKING:
+    from llmcli.engine.tuning.model_tuning import TuningPlan
+    from llmcli.interrupt import Interrupt
+    from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
     from llmcli.settings import Settings
+    from llmcli.weights.weights_times import WeightsMeasurement
 
-_TUNED_JOBS = {
-    "one short answer": ((64,), 0, (64,)),
-    "one long answer": ((300,), 0, (1024,)),
-    "one long prompt": ((4096,), 0, (128,)),
-    "16 that begin alike": ((300,) * 16, 280, (128,) * 16),
-    "16 different": ((300,) * 16, 0, (128,) * 16),
-}
-"""Name of a job: lengths of its prompts, tokens that they share, tokens of each answer."""
+_BUSY_CORES = 0.5
+"""Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredWeights:
+    """One type of weights: its measurement, whether it is faithful enough to be used, and the work it is best for."""
+
+    name: str
+    measurement: WeightsMeasurement
+    faithful: bool
+    chosen_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TuningResult:
+    """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
+
+    ``disturbed``: other processes used the processor meanwhile, so the times are too long.
+    """
+
+    weights: tuple[MeasuredWeights, ...]
+    skipped: dict[str, str]
+    settings: dict[str, str]
+    disturbed: bool
 
 
 def tune_model(
-    model: ModelFile, settings: Settings, cache: Path, on_progress: Callable[[int, int], None]
-) -> dict[str, str]:
-    """Measure, store the results, and return the settings that follow for several kinds of jobs.
+    model: ModelFile,
+    settings: Settings,
+    cache: Path,
+    store: DerivedWeightsStore,
+    *,
+    interrupt: Interrupt,
+    on_plan: Callable[[TuningPlan], None],
+    on_progress: Callable[[int, int], None],
+) -> TuningResult:
+    """Measure a verified model, store the results in ``cache`` and copies in ``store``, and return them.
 
-    ``on_progress`` gets the number of measured settings and their total; an error that it raises ends the measurement.
-    The results are stored in ``cache``. Raises ``Unsupported`` for models without a choice of settings, and what
-    creating a context raises.
+    ``on_plan`` is told before it begins; ``on_progress`` gets the number of finished steps and their total. Raises
+    ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
+    context raise, and what ``interrupt.check`` raises, at once.
     """
+    from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.llama import hardware
-    from llmcli.engine.llama.context import CacheSettings
-    from llmcli.engine.tuning import standin
-    from llmcli.engine.tuning.cost_profile import AttentionGeometry, JobShape
-    from llmcli.models.gguf.header_parser import read_header
+    from llmcli.engine.llama.threads import SystemLoad
+    from llmcli.engine.tuning.cost_profile import save_profile
+    from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
+    from llmcli.runtime.engine_settings import engine_options
+    from llmcli.weights.weights_times import profile_path
 
-    header = read_header(model.path)
-    geometry = None if header.recurrent else AttentionGeometry.from_header(header)
-    if geometry is None:
-        raise Unsupported(model.name, detail="its memory allows no choice of settings")
-    wanted = settings["threads"]
-    threads = hardware.detect_cores().max_threads if wanted == "auto" else wanted
-    path = standin.profile_path(cache, geometry, threads)
+    options = engine_options(settings, cache)
+    threads = options.threads or hardware.detect_cores().max_threads
+    plan = make_plan(model.path, store)
+    if not (plan.types or plan.kernels):
+        raise Unsupported(model.name, detail="it has no choice of weights or settings here")
+    on_plan(plan)
+    load = SystemLoad()
+    source = DerivationSource(model.path, model.name, model.sha256 or "")
+    profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+    disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
+    path = profile_path(cache, source.sha256, options.threads)
     try:
-        profile = standin.measure(geometry, threads, on_progress)
-        standin.save_profile(profile, path)
-    except OSError as error:  # of a directory for temporary files, too
+        save_profile(profile, path, threads)
+    except OSError as error:
         raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
-    allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in profile.kernels]
-    width, window = len(_TUNED_JOBS["16 different"][0]), header.arch_integer("attention.sliding_window") or 0
-    return {
-        name: str(profile.choose(JobShape(prompts, shared, outputs, width), allowed, geometry, window))
-        for name, (prompts, shared, outputs) in _TUNED_JOBS.items()
-    }
+    choices, faithful = profile.weights.choices(), profile.weights.faithful
+    weights = tuple(
+        MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
+        for name, each in profile.weights.types.items()
+    )
+    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)
+
+
+def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:
+    """Return the settings of the KV cache that the engine will choose, by task."""
+    from llmcli.models.footprint import WORKLOADS
+    from llmcli.models.gguf.header_parser import read_header
+    from llmcli.runtime.hardware_fit import kv_settings_chooser, measure_machine
+
+    choose = kv_settings_chooser(settings, cache, model.sha256 or "")
+    header, memory = read_header(model.path), measure_machine(settings).free_bytes
+    return {task: str(choose(header, work, memory or 1 << 62)) for task, work in WORKLOADS.items()}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from llmcli.files import private_files
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
+from llmcli.runtime.weights import resolve_weights
+from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import EngineOptions, Phase
 
 if TYPE_CHECKING:
@@ -18,19 +20,22 @@ if TYPE_CHECKING:
 
 
 def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> None:
-    """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``check_memory``."""
+    """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``worker_launcher``."""
     with config.observer.waiting(Phase.STARTING, model.name):
-        build_launcher(config, models, model, engine_options(config.settings, config.paths.cache)).connect().close()
+        worker_launcher(config, models, model).connect().close()
 
 
-def worker_launcher(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, draft: ModelFile | None = None
-) -> WorkerLauncher:
-    """Return the launcher of the worker for verified models. Raises as ``start_worker``."""
+def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
+    """Return the launcher of the worker for a verified model; its ``config.weights`` are those that answer.
+
+    Raises as ``check_memory``, ``check_context`` and ``resolve_weights``.
+    """
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache), draft)
+    weights = resolve_weights(config, models, model, "serve")
+    options = engine_options(config.settings, config.paths.cache, model, weights.weights)
+    return build_launcher(config, models, model, options, weights)
 
 
 def log_directory(paths: AppPaths) -> Path:
@@ -48,11 +53,11 @@ def build_launcher(
     models: ModelLibrary,
     model: ModelFile,
     options: EngineOptions,
-    draft: ModelFile | None = None,
+    weights: ChosenWeights = ORIGINAL_CHOICE,
 ) -> WorkerLauncher:
-    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs.
+    """Return the launcher of the worker for a model, which loads ``weights`` first.
 
-    ``draft`` will draft for it, so that a new worker needs memory for both.
+    See ``_probe_model`` if none runs.
     """
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
@@ -68,20 +73,35 @@ def build_launcher(
         gpu_layers=options.gpu_layers,
         idle_timeout=settings["worker.idle_timeout"],
         log=str(log_file(config.paths, model.name)),
+        weights=options.weights,
+        cache=None if options.cache is None else str(options.cache),
+        adapters=_dump_adapters(model),
     )
+    loaded = weights.loaded_file(model)
 
     def before() -> None:
-        from llmcli.runtime.preflight import check_memory, evict_idle_workers
+        from llmcli.runtime.preflight import check_adapters, check_memory, evict_idle_workers
 
-        evict_idle_workers(model, settings, directory, draft)
-        check_memory(model, settings, models, draft)
+        check_adapters(model, config.observer)
+        evict_idle_workers(loaded, settings, directory)
+        check_memory(loaded, settings, models)
 
-    paths = runtime_dir.WorkerPaths(directory, runtime_dir.worker_key(path, options.gpu_layers, environ))
+    key = runtime_dir.worker_key(path, options.gpu_layers, environ, model.adapters_id)
+    paths = runtime_dir.WorkerPaths(directory, key)
     launcher = WorkerLauncher(paths, plan, environ, before)
-    launcher.draft = None if draft is None else draft.path.absolute()
+    launcher.draft = model.draft_path
     if not launcher.paths.socket.exists():
-        _probe_model(config, model, options, before)
+        _probe_model(config, loaded, options, before)
     return launcher
+
+
+def _dump_adapters(model: ModelFile) -> str:
+    """Return the adapters of a model as text; a warm command without any imports nothing."""
+    if not model.adapters:
+        return ""
+    from llmcli.configuration.lora_adapters import dump_adapters
+
+    return dump_adapters(model.adapters)
 
 
 def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, before: Callable[[], None]) -> None:
@@ -91,9 +111,14 @@ def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, be
     """
     from llmcli.engine.llama import load_check
 
-    model_id, cache = model.sha256 or str(model.path), config.paths.cache
-    if not private_files.exists(load_check.marker_path(cache, model_id)):
+    model_id, cache = model.model_id, config.paths.cache
+    if not private_files.exists(load_check.marker_path(cache, model.adapted_id)):
         before()
         load_check.check_once(
-            model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: config.interrupt.error
+            model.path,
+            model_id,
+            cache,
+            gpu_layers=options.gpu_layers,
+            stop=lambda: config.interrupt.error,
+            adapters=model.adapters,
         )

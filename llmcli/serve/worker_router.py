@@ -14,6 +14,7 @@ from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.openai_api.fields import OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.worker.client.launcher import WorkerLauncher
 
 _POOL_THREADS = 8
@@ -48,6 +49,7 @@ class WorkerRouter:
     def __init__(self, models: ModelProvider, options: dict[str, Any]) -> None:
         self._model_provider = models
         self._options = options
+        self._weights: dict[str, str] = {}  # of each worker, as they were chosen at its first request
         self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="models")
         self._connections = WorkerConnectionPool()
         self._launchers: dict[str, WorkerLauncher] = {}
@@ -65,6 +67,9 @@ class WorkerRouter:
     async def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of the worker for a model: one for each worker. Raises ``LlmError``."""
         found: WorkerLauncher = await self._run_in_pool(self._model_provider.launcher_for, name)
+        if found.config.weights == ORIGINAL_WEIGHTS:  # also after a copy was removed
+            self._weights[found.paths.key] = ORIGINAL_WEIGHTS
+        self._weights.setdefault(found.paths.key, found.config.weights)
         return self._launchers.setdefault(found.paths.key, found)
 
     async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:
@@ -114,8 +119,10 @@ class WorkerRouter:
         raise TemporaryFailure("the worker", detail="it ends before it answers")
 
     def _request_headers(self, launcher: WorkerLauncher) -> str:
-        draft = {} if launcher.draft is None else {"draft": str(launcher.draft)}
-        return f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps({**self._options, **draft})}\r\n"
+        options = {**self._options, "weights": self._weights.get(launcher.paths.key, launcher.config.weights)}
+        if launcher.draft is not None:
+            options["draft"] = str(launcher.draft)
+        return f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps(options)}\r\n"
 
     def monitor_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> LivenessMonitor:
         """Watch whether a worker responds; one that has never answered may still be starting."""

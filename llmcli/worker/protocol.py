@@ -250,17 +250,22 @@ def dump_error(error: Exception) -> dict[str, Any]:
     return {"class": type(error).__name__, **vars(error)}
 
 
-def _load_grammar_error() -> type[LlmError]:
-    from llmcli.grammars import BadGrammar  # here, as it is rare and every start would import it
+def _load_rare_error(name: str) -> type[LlmError] | None:
+    """Return a class of other modules, which every start would import otherwise."""
+    from llmcli.configuration import lora_adapters
+    from llmcli.grammars import BadGrammar
+    from llmcli.weights import derivation_errors
 
-    return BadGrammar
+    if name == "BadGrammar":
+        return BadGrammar
+    return getattr(derivation_errors, name, None) or getattr(lora_adapters, name, None)
 
 
 def load_error(fields: Mapping[str, Any]) -> LlmError:
     """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
     name = str(attributes.pop("class", ""))
-    kind = _load_grammar_error() if name == "BadGrammar" else getattr(errors, name, None)
+    kind = getattr(errors, name, None) or _load_rare_error(name)
     if not (isinstance(kind, type) and issubclass(kind, LlmError)):
         kind = errors.InternalError
     error = kind.__new__(kind)

@@ -1,8 +1,8 @@
 """Where workers are found: a directory that only this user can enter, with a socket and a lock for each key.
 
 A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
-time, so that a file that was replaced has another key), the layers on the GPU, and the versions of llmcli and of the
-binding. So a client that connects to a socket has found a matching worker.
+time, so that a file that was replaced has another key), its adapters (by hash and scale), the layers on the GPU, and
+the versions of llmcli and of the binding. So a client that connects to a socket has found a matching worker.
 """
 
 from __future__ import annotations
@@ -79,8 +79,11 @@ def _check_private_dir(path: Path) -> None:
         raise UnsafeDirectory(str(path), detail="not a directory that you own with mode 0700")
 
 
-def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
-    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a missing file."""
+def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str], adapters: str = "") -> str:
+    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a missing file.
+
+    ``adapters`` identifies those of the model, "" if it has none.
+    """
     status = model.stat()
     steering = {name: value for name, value in environ.items() if name.startswith(RUNTIME_ENV_PREFIXES)}
     fixed = (
@@ -92,6 +95,7 @@ def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) 
         llmcli.__version__,
         sys.prefix,
         _install_times(),
+        adapters,
     )
     text = json.dumps(fixed).encode()
     return (

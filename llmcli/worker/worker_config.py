@@ -24,6 +24,8 @@ class WorkerConfig:
     """The configuration of a worker: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
 
     ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
+    ``weights`` and ``cache``: those of the command that starts it, as in ``EngineOptions``, which it loads first.
+    ``adapters``: those of the model, as text (``lora_adapters.dump_adapters``).
     """
 
     path: str
@@ -32,3 +34,6 @@ class WorkerConfig:
     gpu_layers: int | None
     idle_timeout: float
     log: str
+    weights: str = "original"
+    cache: str | None = None
+    adapters: str = ""

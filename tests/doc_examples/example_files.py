@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from split_models import split
+from tiny_adapters import write_adapter
 
 from .page_examples import BLOCKS
 
@@ -100,6 +101,8 @@ def write_models(home: Path, directory: Path, model: bytes) -> None:
     (home / "Downloads").mkdir()
     for file in (directory / "mine.gguf", home / "Downloads" / "mine.gguf"):
         file.write_bytes(model)
+    for name in ("formal.gguf", "legal.gguf"):
+        write_adapter(directory / name, directory / "mine.gguf")
     for name, part in split(model, "big-Q4_K_M").items():
         (directory / name).write_bytes(part)
     digest = hashlib.sha256(model).hexdigest()

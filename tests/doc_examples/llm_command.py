@@ -36,7 +36,7 @@ def script_model() -> None:
         def wait_for_response(self, timeout):
             return True
 
-    def launcher(_config, _models, model, _options, _draft=None):
+    def launcher(_config, _models, model, *_):
         return SimpleNamespace(spawned=False, pid=1, name=model.name)
 
     def connect(launcher, _options, interrupt, **_how):
@@ -48,12 +48,12 @@ def script_model() -> None:
 
 def fix_machine() -> None:
     """Let the machine have 8 GB for a model, and a usual bandwidth; what is measured in it is measured once."""
-    from llmcli.engine.tuning import memory_bandwidth, standin
+    from llmcli.engine.tuning import memory_bandwidth, model_tuning
     from llmcli.models.memory_estimate import MachineResources
     from llmcli.runtime import hardware_fit
 
     hardware_fit.measure_machine = lambda _settings: MachineResources(8 << 30, ())
-    standin._ROUNDS = 1
+    model_tuning._ROUNDS = 1
     memory_bandwidth.load_or_measure_bandwidth = lambda _cache: 1.4e10
 
 

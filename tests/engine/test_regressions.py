@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import struct
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.profiles import FREE_WEIGHTS
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
@@ -18,8 +18,8 @@ from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.tuning import standin
-from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry
+from llmcli.engine.tuning import background_tuning
+from llmcli.engine.tuning.cost_profile import CostProfile, load_profile, save_profile
 from llmcli.engine.tuning.planner import Planner
 from llmcli.files import private_files
 from llmcli.prompts.prompt_parser import parse_prompt
@@ -134,16 +134,6 @@ def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
     assert end.reason is FinishReason.STOP and scheduler.kv_cache.settings == CacheSettings(kv_type="q8_0")
 
 
-# ---- some models cannot be measured ----
-
-
-def test_heads_without_whole_blocks_can_be_measured(monkeypatch):
-    """Kernels that llama.cpp refuses are left out, the rest is measured."""
-    for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
-        monkeypatch.setattr(standin, name, value)
-    assert standin.measure(AttentionGeometry(4, 2, 80, 2), 1).measured
-
-
 # ---- private tokens on disk ---- With a tokenizer that falls back on bytes, a message that begins with a character of
 # U+F000-FFFF has the same first token as one that begins with a private-use character.
 
@@ -192,8 +182,10 @@ def test_stats_may_be_read_before_the_model_is_loaded(tiny):
 def test_closing_twice_measures_once(tiny, tmp_path, monkeypatch):
     """A second close() does not start a second measurement."""
     started = []
-    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
-    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+    monkeypatch.setattr(background_tuning, "start_process", started.append)
+    monkeypatch.setattr(background_tuning, "_MIN_TOKENS", 1)
+    monkeypatch.setattr(background_tuning, "pays", lambda *_: True)
+    with engine_of(tiny("chatml"), model_id="5" * 64, threads=1, tune=True, cache=tmp_path) as engine:
         answer(engine, req("a", max_tokens=2))
         engine.close()
     assert len(started) == 1
@@ -203,15 +195,17 @@ def test_closing_twice_measures_once(tiny, tmp_path, monkeypatch):
 def test_a_profile_with_impossible_costs_is_ignored(tmp_path, change):
     """Infinite, NaN and negative costs, and an integer of 400 digits: none of them is used."""
     path = tmp_path / "p.json"
-    data = ASSUMED_PROFILE.to_json() | {"copy": change}
-    path.write_text(json.dumps(data))
-    assert standin.load_profile(path) is None
+    save_profile(CostProfile({}, 0.0, FREE_WEIGHTS), path, 1)
+    data = json.loads(path.read_text())
+    assert load_profile(path, 1) is not None
+    path.write_text(json.dumps(data | {"copy": change}))
+    assert load_profile(path, 1) is None
 
 
 def test_a_deeply_nested_profile_is_ignored(tmp_path):
     """JSON that is nested too deeply is ignored without an error."""
     (tmp_path / "p.json").write_text("[" * 100_000)
-    assert standin.load_profile(tmp_path / "p.json") is None
+    assert load_profile(tmp_path / "p.json", 1) is None
 
 
 def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
@@ -222,7 +216,7 @@ def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatc
 
     monkeypatch.setattr(private_files, "write_file", full)
     with pytest.raises(OSError, match="space"):
-        standin.save_profile(dataclasses.replace(ASSUMED_PROFILE, measured=True), tmp_path / "tuning" / "p.json")
+        save_profile(CostProfile({}, 0.0, FREE_WEIGHTS), tmp_path / "tuning" / "p.json", 1)
     assert not list((tmp_path / "tuning").iterdir())
 
 
@@ -270,10 +264,7 @@ def test_tune_without_a_writable_cache_does_not_crash(tiny, tmp_path):
     import sys
 
     (tmp_path / "file").write_text("")
-    code = (
-        "from llmcli.engine.tuning import cost_profile, standin; from llmcli.cli.main import run; import sys;"
-        "standin.measure = lambda *_: cost_profile.ASSUMED_PROFILE; sys.argv[1:] = ['models', 'tune', sys.argv[1]]; run()"
-    )
+    code = "from llmcli.cli.main import run; import sys; sys.argv[1:] = ['models', 'tune', sys.argv[1]]; run()"
     environ = {**os.environ, "LLMCLI_CACHE_DIR": str(tmp_path / "file")}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tiny("chatml"))], env=environ, check=False, capture_output=True, text=True

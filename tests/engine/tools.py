@@ -135,8 +135,8 @@ def texts(outcomes: dict[str, Outcome]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
-    engine = Engine(path, "tiny", "tiny-id", EngineOptions(**options), stop)
+def engine_of(path: Path, stop=lambda: None, model_id="tiny-id", **options) -> Iterator[Engine]:
+    engine = Engine(path, "tiny", model_id, EngineOptions(**options), stop)
     try:
         yield engine
     finally:

@@ -35,6 +35,7 @@ from llmcli.types import (
     ToolCall,
     Usage,
 )
+from llmcli.weights import derivation_errors
 from llmcli.worker import protocol
 
 texts = st.text(st.characters(), max_size=20)  # also lone surrogates: stdin may contain anything
@@ -111,6 +112,8 @@ ERRORS = [
     errors.BadModelFile("x", detail="y"),
     errors.MissingError("x", kind="model", suggestions=["a", "b"]),
     errors.Unsupported("x"),
+    derivation_errors.NoRoomForWeights("x", needed=5, available=4, limit=3),
+    derivation_errors.DerivedWeightsMissing("x", weights="bf16"),
     BadGrammar("schema", detail="x"),
 ]
 
@@ -136,7 +139,7 @@ def test_an_error_of_an_unknown_class_is_an_internal_one():
 
 def test_options_info_and_work(tmp_path):
     """The rest."""
-    options = EngineOptions(ctx=5, kv_type="q8_0", deterministic=True, cache=tmp_path, prefix_bytes=7, tune=True)
+    options = EngineOptions(ctx=5, kv_type="q8_0", deterministic=True, cache=tmp_path, prefix_bytes=7, weights="bf16")
     assert protocol.load_options(over_the_wire(protocol.dump_options(options))) == options
     assert protocol.load_options({}) == EngineOptions()
     info = BackendInfo("m", "id", 8, scores=True, reasoning=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("pid", "model", "memory", "uptime", "requests", "active", "tokens_per_second", "idle_seconds", "path", "socket"),
+    "adapters",
 )
 _NOT_ANSWERING = "(does not answer)"
 WorkersArgument = Annotated[
@@ -33,11 +34,13 @@ def show_list(ctx: CommandContext) -> int:
     """List the running workers: model, memory, work done, idle time.
 
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens per second, idle seconds, path,
-    socket. For a worker that does not answer, only pid and socket are shown; llm worker stop ends it too.
+    socket, LoRA adapters. For a worker that does not answer, only pid and socket are shown; llm worker stop ends it too.
     """
     from llmcli.cli.console.messages import message_text
 
     rows = [_worker_row(status) for status in _list_statuses(ctx)]
+    if not ctx.console.as_json:
+        rows = [row | {"adapters": _format_adapters(row)} for row in rows]
     if ctx.console.writes_for_people:
         rows = [_worker_row_for_terminal(row, message_text.format_bytes) for row in rows]
         if not rows:
@@ -59,11 +62,12 @@ def stop(
 
 @command(*GENERAL_OPTIONS, examples="llm worker restart\nllm worker restart qwen3-1.7b")
 def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
-    """Stop workers and start them again, with the current settings and version."""
+    """Stop workers and start them again, with the current settings and version, and with the same LoRA adapters."""
     from llmcli.runtime import worker_launch
 
-    for name in dict.fromkeys(_stop_workers(ctx, which)):
+    for name, *adapters in dict.fromkeys(_stop_workers(ctx, which)):
         model = ctx.runtime.models.ensure_verified(name, ctx.runtime.interrupt)
+        model = ctx.runtime.add_adapters(model, adapters)
         worker_launch.start_worker(ctx.runtime.config, ctx.runtime.models, model)
     return 0
 
@@ -130,8 +134,11 @@ def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[s
     return chosen if which else running
 
 
-def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bool = False) -> list[str]:
-    """Stop workers and report it; returns the names of their models. Raises ``TemporaryFailure`` if one keeps running."""
+def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bool = False) -> list[tuple[str, ...]]:
+    """Stop workers and report it; returns the name of each one's model and its adapters, as ``FILE:SCALE``.
+
+    Raises ``TemporaryFailure`` if one keeps running.
+    """
     from llmcli.worker import runtime_dir
     from llmcli.worker.client import worker_stop
 
@@ -143,7 +150,8 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
                 _worker_paths(directory, status), only_idle=only_idle, check=ctx.runtime.interrupt.check
             )
         if stopped:
-            ended += [status["model"]] if "model" in status else []
+            adapters = [f"{each['path']}:{each['scale']!r}" for each in status.get("adapters", ())]
+            ended += [(status["model"], *adapters)] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
             raise TemporaryFailure(f"the worker {status['pid']}", detail="it keeps running")
@@ -176,13 +184,18 @@ def _worker_row(status: dict[str, Any]) -> dict[str, Any]:
         "idle_seconds": round(status["idle_seconds"], 1),
         "path": status["path"],
         "socket": status["socket"],
+        "adapters": status.get("adapters", []),  # a worker of an earlier version has none
     }
+
+
+def _format_adapters(row: dict[str, Any]) -> str:
+    return ", ".join(f"{each['path']}:{each['scale']:g}" for each in row["adapters"] or ())
 
 
 def _worker_row_for_terminal(row: dict[str, Any], size: Any) -> dict[str, Any]:
     return {
         "pid": row["pid"],
-        "model": row["model"],
+        "model": row["model"] + (f" + {row['adapters']}" if row["adapters"] else ""),
         "memory": size(row["memory"]) if row["memory"] is not None else "",
         "uptime": _format_uptime(row["uptime"]) if row["uptime"] is not None else "",
         "requests": row["requests"],

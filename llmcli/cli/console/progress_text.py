@@ -29,7 +29,9 @@ _PHASE_TEXT = {
     Phase.WORKING: "working",
     Phase.STARTING: "starting a worker for {label}",
     Phase.WAITING: "waiting for {label}",
+    Phase.DERIVING: "storing {label}",
 }
+_PERCENT_PHASES = {Phase.LOADING, Phase.DERIVING}
 _TOKEN_PHASES = {Phase.READING, Phase.THINKING, Phase.WRITING}
 
 
@@ -165,7 +167,7 @@ def _format_step(step: Progress, room: int, *, short: bool) -> str:
         requests = "request" if step.done == 1 else "requests"
         return f"queued, {step.done:,} {requests} ahead" if step.done else "queued, next in line"
     text = _PHASE_TEXT.get(step.phase, "{phase} {label}") if step.phase is not None else ""
-    loaded = f": {step.done}%" if step.phase is Phase.LOADING and step.done else ""
+    loaded = f": {step.done}%" if step.phase in _PERCENT_PHASES and step.done else ""
     return text.format(phase=step.phase, label=label).rstrip() + loaded
 
 
@@ -191,7 +193,7 @@ def _format_bar(job: Progress | None, step: Progress | None, room: int) -> str:
     """Return a bar followed by a blank, "" if there is no room for one or nothing to show."""
     of = step if step is not None and step.total else job
     columns = next((size for size in _BAR_COLUMNS if size <= room), 0)
-    if of is None or not of.total or not columns or (of.phase is Phase.LOADING and not of.done):
+    if of is None or not of.total or not columns or (of.phase in _PERCENT_PHASES and not of.done):
         return ""
     done = min(columns, columns * of.done // of.total)
     return "━" * done + "─" * (columns - done) + " "

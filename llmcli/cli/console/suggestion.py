@@ -14,5 +14,7 @@ def format_command(*words: str, environ: Mapping[str, str] | None = None, variab
 
 
 def format_option(name: str, value: object) -> list[str]:
-    """Return the words of an option as given; none if it was not."""
+    """Return the words of an option as given, repeated for a list; none if it was not given."""
+    if isinstance(value, list):
+        return [word for each in value for word in (name, str(each))]
     return [] if value is None or value is False else [name] if value is True else [name, str(value)]

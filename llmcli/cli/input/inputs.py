@@ -35,13 +35,22 @@ def read_stdin_document(ctx: CommandContext) -> Document:
     _check_output(ctx, [STDIN])
     console = ctx.console
     data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
-    return open_document(data, STDIN)
+    return _count_characters(ctx, open_document(data, STDIN))
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input. Raises ``UsageError`` if -o would overwrite it."""
     _check_output(ctx, [name])
-    return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
+    if name == STDIN:
+        return read_stdin_document(ctx)
+    return _count_characters(ctx, read_file(name, ctx.runtime.interrupt))
+
+
+def _count_characters(ctx: CommandContext, document: Document) -> Document:
+    """Count the text of a document as input of the job, whose size decides which weights answer."""
+    if ctx.runtime.input_characters is not None:
+        ctx.runtime.input_characters += len(document.text)
+    return document
 
 
 def _check_output(ctx: CommandContext, names: Sequence[str]) -> None:
@@ -96,7 +105,10 @@ def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str])
             raise EmptyInput("the question")
         if piped is not None and piped.text.strip():
             found.append(piped)
-        return decode_argument(prompt), found
+        question = decode_argument(prompt)
+        if ctx.runtime.input_characters is not None:
+            ctx.runtime.input_characters += len(question)
+        return question, found
     if piped is None or (files and not piped.text.strip()):
         raise UsageError("no question: give one as an argument, or pipe one in")
     if not piped.text.strip():
@@ -111,6 +123,7 @@ def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Re
     """
     if list(files) == [STDIN] or reads_stdin(ctx, files):
         _check_output(ctx, [STDIN])
+        ctx.runtime.input_characters = None
         return stdin_lines(ctx.console), []
     found = read_documents(ctx, files)
     good = [document for document in found if isinstance(document, Document)]

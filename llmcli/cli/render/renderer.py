@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +21,7 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent,
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.configuration.lora_adapters import LoraAdapter
     from llmcli.configuration.pricing import Price
     from llmcli.runtime.runtime import Runtime
 
@@ -53,8 +54,18 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-def result_as_object(result: Result, *, named: bool, price: Price | None = None) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known."""
+def result_as_object(
+    result: Result,
+    *,
+    named: bool,
+    price: Price | None = None,
+    weights: str | None = None,
+    adapters: Sequence[LoraAdapter] = (),
+) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known.
+
+    ``weights``: those that answered, None for those of a server; ``adapters``: those of the model.
+    """
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
@@ -62,6 +73,8 @@ def result_as_object(result: Result, *, named: bool, price: Price | None = None)
         **text,
         **result.fields,
         "model": result.model,
+        **({} if weights is None else {"weights": weights}),
+        **({"adapters": [adapter.to_json() for adapter in adapters]} if adapters else {}),
         "prompt": result.prompt,
         "finish_reason": str(result.finish_reason),
         "usage": _usage_as_object(result.usage),
@@ -188,7 +201,9 @@ class ResultRenderer:
         if self._ctx.console.as_json:
             price = self._ctx.runtime.price_of(end.model)
             named = self._options.has_several_inputs
-            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price)))
+            runtime = self._ctx.runtime
+            shown = result_as_object(end, named=named, price=price, weights=runtime.weights, adapters=runtime.adapters)
+            self._write_line(json_text.dumps(shown))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
@@ -292,7 +307,8 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
     if ctx.flags.stats and totals.count:
         work = ctx.runtime.backend_stats()
         cost = None if work.cost is None else round(work.cost - cost_before, 9)
-        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency)
+        adapters = ctx.runtime.adapters
+        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency, adapters=adapters)
         reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
+
+if TYPE_CHECKING:
+    from llmcli.configuration.lora_adapters import LoraAdapter
 
 
 @frozen
@@ -35,6 +40,8 @@ class CommandStats:
     draft_off: str = ""
     cost: float | None = None
     currency: str = ""
+    weights: str | None = None
+    adapters: tuple[LoraAdapter, ...] = ()
 
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
@@ -48,10 +55,12 @@ class CommandStats:
             f"{_format_number(self.total_s)} s total",
             self._format_drafts(),
             self._format_threads(),
+            "" if self.weights is None else f"{self.weights} weights",
             "" if self.width is None else f"width {self.width}",
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
             "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
+            *(f"LoRA {os.path.basename(adapter.path)} * {adapter.scale:g}" for adapter in self.adapters),  # noqa: PTH119
         ]
         return "llm: " + ", ".join(part for part in parts if part)
 
@@ -73,6 +82,11 @@ class CommandStats:
             del known["cost"], known["currency"]
         if not (self.draft_tokens or self.draft_off):
             del known["draft_tokens"], known["accepted_draft_tokens"], known["draft_off"]
+        if self.weights is None:
+            del known["weights"]
+        known["adapters"] = [adapter.to_json() for adapter in self.adapters]
+        if not self.adapters:
+            del known["adapters"]
         return json.dumps({"stats": known})
 
 
@@ -115,9 +129,17 @@ class JobTotals:
 
 
 def collect_stats(
-    totals: JobTotals, work: BackendStats, *, cost: float | None = None, currency: str = ""
+    totals: JobTotals,
+    work: BackendStats,
+    *,
+    cost: float | None = None,
+    currency: str = "",
+    adapters: tuple[LoraAdapter, ...] = (),
 ) -> CommandStats:
-    """Return the statistics of a job with one result or more; ``cost`` in ``currency`` if its price is known."""
+    """Return the statistics of a job with one result or more; ``cost`` in ``currency`` if its price is known.
+
+    ``adapters``: those of the model.
+    """
     timings = totals.timings()
     return CommandStats(
         **asdict(totals.usage),
@@ -130,4 +152,6 @@ def collect_stats(
         draft_off=work.draft_off,
         cost=cost,
         currency=currency,
+        weights=work.weights,
+        adapters=adapters,
     )

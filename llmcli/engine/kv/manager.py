@@ -61,6 +61,7 @@ class KVCacheManager:
         self._measured_bytes: int | None = None  # see ``_available_bytes``
         self._lifecycle_lock = threading.RLock()
         self._is_idle = False
+        self._evaluated_before = 0  # tokens, in contexts that are closed
         self.idle_states = IdleStates(idle_state_bytes(model.header.size))
         self.context_limit = context_limit
         self.concurrency_tuner = ConcurrencyTuner()
@@ -80,6 +81,12 @@ class KVCacheManager:
     def has_context(self) -> bool:
         """Whether there is a context."""
         return self._context is not None
+
+    @property
+    def evaluated_tokens(self) -> int:
+        """Tokens evaluated so far."""
+        context = self._context
+        return self._evaluated_before + (0 if context is None else context.evaluated_tokens)
 
     @property
     def concurrency(self) -> int:
@@ -318,6 +325,7 @@ class KVCacheManager:
         """Free the context."""
         with self._lifecycle_lock:
             if self._context is not None:
+                self._evaluated_before += self._context.evaluated_tokens
                 self._context.close()
             self._context = self._optional_id_pool = self._measured_bytes = None
             self._model.budget.free(self)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import struct
 import tempfile
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.gguf_writer import gguf_bytes
 from llmcli.models.gguf.header import Header
 
 _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
@@ -50,7 +50,7 @@ def is_known_architecture(name: str) -> bool:
     try:
         with tempfile.TemporaryDirectory(prefix="llmcli-") as directory:
             file = Path(directory) / "architecture.gguf"
-            file.write_bytes(gguf_bytes({"general.architecture": name}))
+            file.write_bytes(_named_file(name))
             bindings.log.clear()
             model = lib.llama_model_load_from_file(os.fsencode(file), params)
     except OSError:  # a full disk: loading the model itself will report the error
@@ -58,3 +58,10 @@ def is_known_architecture(name: str) -> bool:
     if model:  # the file has no vocabulary, so this does not happen
         lib.llama_model_free(model)
     return "unknown model architecture" not in bindings.log.error_summary()
+
+
+def _named_file(architecture: str) -> bytes:
+    """Return a GGUF file (version 3; docs/gguf.md of ggml) whose only content is the name of an architecture."""
+    text_kind, key, name = 8, b"general.architecture", architecture.encode("utf-8", "replace")
+    entry = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", text_kind, len(name)) + name
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entry

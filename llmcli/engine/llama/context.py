@@ -144,6 +144,7 @@ class Context:
             if "alloc" in cause:
                 raise OutOfMemory(self._purpose, detail=cause)
             raise Unsupported(self._purpose, detail=cause)
+        model.adapters.apply(self.handle)
         self.memory = lib.llama_get_memory(self.handle)
         self.batch = Batch(batch)
         self._abort_callback = lib.ggml_abort_callback(lambda _data: should_abort())

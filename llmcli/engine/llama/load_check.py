@@ -12,11 +12,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from llmcli import child_processes
+from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.files import file_lock, private_files
@@ -36,20 +37,45 @@ _CHILD_MODULE = "llmcli.engine.smoke_test"
 
 
 def check_once(
-    path: Path, model_id: str, cache: Path, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]
+    path: Path,
+    model_id: str,
+    cache: Path,
+    *,
+    gpu_layers: int | None,
+    stop: Callable[[], LlmError | None],
+    adapters: Sequence[LoraAdapter] = (),
 ) -> None:
     """Try to load a model that, according to ``cache``, was never loaded here; ``model_id`` is its SHA-256.
 
-    Raises what ``load_checked_header`` and ``check_in_subprocess`` raise.
+    Then the same with ``adapters``. Raises what ``load_checked_header`` and ``check_in_subprocess`` raise, and
+    ``BadAdapter`` if the model cannot run with the adapters.
     """
-    marker = marker_path(cache, model_id)
-    if private_files.exists(marker):
-        return
-    size = load_checked_header(path).size  # refuses most bad files without a child
-    with _hold_lock(marker.with_suffix(".lock"), stop):
-        if not private_files.exists(marker) and check_in_subprocess(path, size, gpu_layers=gpu_layers, stop=stop):
-            with suppress(OSError):  # the model is checked again next time
-                private_files.replace_file(marker, b"")
+    for used in ((), tuple(adapters)) if adapters else ((),):
+        marker = marker_path(cache, adapted_model_id(model_id, used))
+        if private_files.exists(marker):
+            continue
+        size = load_checked_header(path).size  # refuses most bad files without a child
+        with _hold_lock(marker.with_suffix(".lock"), stop):
+            if not private_files.exists(marker) and _check_adapted(path, size, used, gpu_layers, stop):
+                with suppress(OSError):  # the model is checked again next time
+                    private_files.replace_file(marker, b"")
+
+
+def _check_adapted(
+    path: Path,
+    size: int,
+    adapters: tuple[LoraAdapter, ...],
+    gpu_layers: int | None,
+    stop: Callable[[], LlmError | None],
+) -> bool:
+    """Return what ``check_in_subprocess`` returns; a failure of a model with adapters is about the adapters."""
+    try:
+        return check_in_subprocess(path, size, gpu_layers=gpu_layers, stop=stop, adapters=adapters)
+    except BadModelFile as error:
+        if not adapters:
+            raise
+        names = ", ".join(adapter.path for adapter in adapters)
+        raise BadAdapter(names, detail=error.detail, mismatch=True) from error
 
 
 @contextmanager
@@ -76,17 +102,26 @@ def marker_path(cache: Path, model_id: str) -> Path:
     return cache / "loaded" / key[:32]
 
 
-def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]) -> bool:
+def check_in_subprocess(
+    path: Path,
+    size: int,
+    *,
+    gpu_layers: int | None,
+    stop: Callable[[], LlmError | None],
+    adapters: Sequence[LoraAdapter] = (),
+) -> bool:
     """Return whether the model at ``path``, of ``size`` bytes, was loaded and generated tokens; False for a known error.
 
-    ``gpu_layers`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the child dies or
+    ``gpu_layers`` and ``adapters`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the child dies or
     exceeds a time in proportion to the size; ``OutOfMemory`` when the system killed it; ``Unsupported`` for an
     instruction that this processor lacks; and ``InternalError`` when it ended in another way.
     """
-    timeout_s = _MIN_TIMEOUT_S + size / _MIN_LOAD_BYTES_PER_S
+    timeout_s = _MIN_TIMEOUT_S + (size + adapter_bytes(adapters)) / _MIN_LOAD_BYTES_PER_S
     layers = AUTO_LAYERS if gpu_layers is None else str(gpu_layers)
     child = subprocess.Popen(  # noqa: S603 (our own module)
-        child_processes.module_command(_CHILD_MODULE, str(path.absolute()), layers, str(timeout_s)),
+        child_processes.module_command(
+            _CHILD_MODULE, str(path.absolute()), layers, str(timeout_s), dump_adapters(adapters)
+        ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

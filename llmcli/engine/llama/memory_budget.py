@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from pathlib import Path
 from typing import Protocol
 
 from llmcli.engine.llama import bindings, hardware, mapped_weights
@@ -15,6 +16,7 @@ from llmcli.models.footprint import (
     small_context_bytes,
 )
 from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import load_checked_header
 
 
 class ContextOwner(Protocol):
@@ -32,16 +34,20 @@ class MemoryBudget:
     once and with which buffers; a single sequence that the model's context allows is never refused because of it.
     """
 
-    def __init__(self, header: Header, *, offloaded: bool = False) -> None:
-        """``offloaded``: layers are on a GPU, whose free memory llama.cpp itself determines."""
+    def __init__(self, header: Header, *, offloaded: bool = False, adapter_bytes: int = 0) -> None:
+        """``offloaded``: layers are on a GPU, whose free memory llama.cpp itself determines.
+
+        ``adapter_bytes`` of adapters are in memory beside the weights.
+        """
         self._header = header
+        self._weight_bytes = header.size + adapter_bytes
         self._offloaded = offloaded
         self._allocated: dict[ContextOwner, int] = {}
         self._lock = threading.Lock()
         self._duplicated_bytes = (
             0 if offloaded else duplicated_bytes(header, list_repacked_types(), released=mapped_weights.CAN_RELEASE)
         )
-        self._limit_bytes = context_budget_bytes(header, header.size, self._duplicated_bytes)
+        self._limit_bytes = context_budget_bytes(header, self._weight_bytes, self._duplicated_bytes)
         self._small_context_bytes = small_context_bytes(header)
 
     def allocate(self, owner: ContextOwner, size: int) -> None:
@@ -79,7 +85,17 @@ class MemoryBudget:
         See ``footprint.max_sequence_context``.
         """
         free = None if self._offloaded else hardware.available_memory()
-        return max_sequence_context(self._header, self._header.size, self._duplicated_bytes, kv_type, free)
+        return max_sequence_context(self._header, self._weight_bytes, self._duplicated_bytes, kv_type, free)
+
+
+def min_load_bytes(path: Path) -> int:
+    """Return the bytes that the weights in a file take in a process that runs, with a context for one short answer.
+
+    Raises as ``load_checked_header``.
+    """
+    header = load_checked_header(path)
+    duplicated = duplicated_bytes(header, list_repacked_types(), released=mapped_weights.CAN_RELEASE)
+    return header.size + duplicated + small_context_bytes(header)
 
 
 def list_repacked_types() -> frozenset[str]:

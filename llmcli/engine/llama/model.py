@@ -6,13 +6,16 @@ import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmcli.configuration.lora_adapters import LoraAdapter, adapter_bytes
 from llmcli.engine.llama import architecture, bindings, hardware
+from llmcli.engine.llama.lora import LoadedAdapters
 from llmcli.engine.llama.mapped_weights import RepackedPages
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
+from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
@@ -37,14 +40,15 @@ class Model:
         path: Path,
         *,
         gpu_layers: int | None = None,
+        adapters: Sequence[LoraAdapter] = (),
         keep_going: Callable[[], bool],
         on_progress: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
         """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is polled.
 
-        ``on_progress`` is called as often, with the loaded fraction (0 to 1).
+        ``adapters`` apply to every context. ``on_progress`` is called as often, with the loaded fraction (0 to 1).
 
-        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own message, and
+        Raises ``BadModelFile``, ``BadAdapter``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own message, and
         ``InternalError`` with the detail "cancelled" when ``keep_going`` returns False.
         """
         self.path = path
@@ -56,7 +60,7 @@ class Model:
         lib = bindings.lib()
         self._lib = lib
         self.gpu_layers = 0 if not hardware.list_gpus() else count_offload_layers(self.header, gpu_layers)
-        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0)
+        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters))
         """The memory that all contexts of this model together may take."""
         recurrent_file = _has_recurrent_layers(self.header)
         params = lib.llama_model_default_params()
@@ -92,6 +96,11 @@ class Model:
         if lib.llama_model_has_encoder(self.handle) or not lib.llama_model_has_decoder(self.handle):
             self.close()  # evaluating its decoder alone would fail an assertion
             raise BadModelFile(str(path), detail=architecture.ENCODER_DECODER_MODEL)
+        try:
+            self.adapters = LoadedAdapters(self.handle, adapters)
+        except BaseException:
+            self.close()
+            raise
 
     def _load_error(self, keep_going: bool) -> Exception:
         cause = bindings.log.error_summary()
@@ -135,18 +144,33 @@ class Model:
 class SharedModel:
     """A model that several engines of one process may share: the first that needs it loads it, ``close`` frees it."""
 
-    def __init__(self, path: Path, gpu_layers: int | None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        source: WeightsSource,
+        gpu_layers: int | None,
+        adapters: Sequence[LoraAdapter] = (),
+        before_load: Callable[[Path], None] = lambda _path: None,
+    ) -> None:
+        """``before_load`` is called with the file before it is loaded; what it raises is raised by ``load``."""
+        self._source = source
         self._gpu_layers = gpu_layers
+        self._adapters = tuple(adapters)
+        self._before_load = before_load
+        self._weights: OpenWeights | None = None
         self._lock = threading.Lock()
         self._model: Model | None = None
         self.loaded_fraction = 0.0
         """The loaded fraction, 0 to 1, as reported by llama.cpp, whichever engine loads it."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
     def load(
         self, keep_going: Callable[[], bool], on_progress: Callable[[float], None] = lambda _fraction: None
     ) -> Model:
-        """Return the model; every call raises as ``Model`` until it can be loaded.
+        """Return the model; every call raises as ``Model``, and as ``WeightsSource.open``, until it can be loaded.
 
         ``on_progress``: see ``Model``; not called if another thread loads it.
         """
@@ -158,9 +182,26 @@ class SharedModel:
         with self._lock:
             if self._model is None:
                 if not keep_going():
-                    raise InternalError(str(self._path), detail="cancelled")
-                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=proceed)
+                    raise InternalError(str(self._source.path), detail="cancelled")
+                self._model = self._load(keep_going, proceed)
             return self._model
+
+    def _load(self, keep_going: Callable[[], bool], on_progress: Callable[[float], None]) -> Model:
+        weights = self._source.open()
+        try:
+            self._before_load(weights.path)
+            model = Model(
+                weights.path,
+                gpu_layers=self._gpu_layers,
+                adapters=self._adapters,
+                keep_going=keep_going,
+                on_progress=on_progress,
+            )
+        except BaseException:
+            weights.close()
+            raise
+        self._weights = weights
+        return model
 
     def close(self) -> None:
         """Free the model, which no engine uses any more."""
@@ -168,6 +209,9 @@ class SharedModel:
             if self._model is not None:
                 self._model.close()
             self._model = None
+            if self._weights is not None:
+                self._weights.close()
+            self._weights = None
 
 
 def _has_recurrent_layers(header: Header) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
@@ -10,12 +11,17 @@ from typing import Protocol
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
-from llmcli.engine.tuning import standin
-from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, ATTENTION_KERNELS, AttentionGeometry, JobShape
+from llmcli.engine.tuning.cost_profile import (
+    ATTENTION_KERNELS,
+    JobShape,
+    assumed_profile,
+    load_profile,
+)
 from llmcli.errors import UsageError
-from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context
+from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context, max_over_layers
 from llmcli.models.gguf.header import Header
 from llmcli.types import EngineOptions
+from llmcli.weights.weights_times import profile_path
 
 EXPECTED_ANSWER_TOKENS = 512
 """Tokens of an answer without its own limit."""
@@ -23,8 +29,9 @@ _MAX_PLANNED_SEQUENCES = 256
 """The most waiting sequences that are considered."""
 _MIN_SAVING_S = 0.1
 """Seconds that another context must save to replace the present one."""
-_ASSUMED_BYTES_PER_S = 1e10
-"""Approximate bytes of weights read a second at every step: the cost of running fewer sequences at once."""
+_SHA256 = re.compile("[0-9a-f]{64}")
+_BLOCK = 32
+"""Elements of a block of q8_0: a head needs whole blocks."""
 
 
 class PlannedModel(Protocol):
@@ -61,44 +68,35 @@ class UnloadedModel:
 class Planner:
     """Chooses among the settings that options and model allow by their cost here (a measured or assumed profile)."""
 
-    def __init__(self, model: PlannedModel, options: EngineOptions, threads: int) -> None:
-        """Raises ``UsageError`` if the options exclude each other."""
+    def __init__(self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = "") -> None:
+        """``model_id``: the SHA-256 of the original file, without which no measurement is used.
+
+        Raises ``UsageError`` if the options exclude each other.
+        """
         self._options = options
         self._threads = threads
-        fixed = model.recurrent or model.gpu_layers > 0 or options.deterministic
-        self._geometry = None if fixed else AttentionGeometry.from_header(model.header)
+        self._weights = options.weights
+        self._head_size = attention_head_size(model.header)
+        self._fixed = model.recurrent or model.gpu_layers > 0 or options.deterministic or not self._head_size
         self._sliding_window = model.sliding_window
-        self._step_s = model.header.size / _ASSUMED_BYTES_PER_S
         self.allowed_settings = self._find_allowed_settings()
-        self.profile = ASSUMED_PROFILE
+        self.profile = assumed_profile(model.header)
+        self._path = None
+        if options.cache is not None and _SHA256.fullmatch(model_id):
+            self._path = profile_path(options.cache, model_id, options.threads)
         self._load_profile()
 
     def _load_profile(self) -> None:
         """Read the measurement of an earlier command, or of a background process that has ended meanwhile."""
-        if self.needs_measurement and self._options.cache is not None:
-            path = standin.profile_path(self._options.cache, self._known_geometry, self._threads)
-            self.profile = standin.load_profile(path) or ASSUMED_PROFILE
-
-    @property
-    def _known_geometry(self) -> AttentionGeometry:
-        if self._geometry is None:
-            raise ValueError("no geometry")
-        return self._geometry
+        if self._path is not None and self.measurable and not self.profile.measured:
+            profile = load_profile(self._path, self._threads)
+            if profile is not None and profile.kernels:
+                self.profile = profile
 
     @property
     def measurable(self) -> bool:
         """Whether there is more than one setting to choose from."""
-        return self._geometry is not None and len(self.allowed_settings) > 1
-
-    @property
-    def needs_measurement(self) -> bool:
-        """Whether a measurement would help, can be stored, and was not made yet."""
-        return self.measurable and self._options.cache is not None and not self.profile.measured
-
-    def start_measurement(self) -> None:
-        """Start measuring in a separate process."""
-        if self._options.cache is not None:
-            standin.start_in_background(self._options.cache, self._known_geometry, self._threads)
+        return not self._fixed and len(self.allowed_settings) > 1
 
     def _find_allowed_settings(self) -> tuple[CacheSettings, ...]:
         options = self._options
@@ -116,9 +114,9 @@ class Planner:
             for flash, kv_type in ATTENTION_KERNELS
             if options.flash_attention in {None, flash} and options.kv_type in {None, kv_type}
         )
-        if self._geometry is None:
+        if self._fixed:
             return requested[:1]
-        possible = standin.supported_kernels(self._geometry)
+        possible = supported_kernels(self._head_size)
         return tuple(s for s in requested if (s.flash_attention, s.kv_type) in possible) or requested
 
     @property
@@ -138,14 +136,14 @@ class Planner:
 
         ``capacity`` returns how many sequences fit the memory at once with given settings, 0 if not even one fits.
         """
-        if len(self.allowed_settings) == 1 or self._geometry is None:
+        if len(self.allowed_settings) == 1:
             return self.allowed_settings[0]
         self._load_profile()
-        return self._cheapest(self.allowed_settings, job_shape(waiting, concurrency), self._geometry, current, capacity)
+        return self._cheapest(self.allowed_settings, job_shape(waiting, concurrency), current, capacity)
 
     def choose_for(self, workload: TaskWorkload, header: Header, max_bytes: int) -> CacheSettings:
         """Return the settings for a future job with at most ``max_bytes`` for its context."""
-        if len(self.allowed_settings) == 1 or self._geometry is None:
+        if len(self.allowed_settings) == 1:
             return self.allowed_settings[0]
         demand = workload.concurrent_demand
         shape = JobShape(
@@ -156,7 +154,7 @@ class Planner:
             fitted, count = fit_context(demand, settings, header, max_bytes)
             return count if count > 1 or context_bytes(header, fitted) <= max_bytes else 0
 
-        return self._cheapest(self.allowed_settings, shape, self._geometry, None, capacity)
+        return self._cheapest(self.allowed_settings, shape, None, capacity)
 
     def choose_layout(
         self,
@@ -166,16 +164,15 @@ class Planner:
         capacity: Callable[[CacheSettings], int] | None = None,
     ) -> CacheSettings:
         """Return ``current``, with another layout of the buffers if that is better for ``sequences`` (some running)."""
-        if current not in self.allowed_settings or self._geometry is None:
+        if current not in self.allowed_settings or self._fixed:
             return current
         same = [each for each in self.allowed_settings if replace(each, unified=current.unified) == current]
-        return self._cheapest(same, job_shape(sequences, concurrency), self._geometry, current, capacity)
+        return self._cheapest(same, job_shape(sequences, concurrency), current, capacity)
 
     def _cheapest(
         self,
         allowed: SequenceOf[CacheSettings],
         shape: JobShape,
-        geometry: AttentionGeometry,
         current: CacheSettings | None,
         capacity: Callable[[CacheSettings], int] | None,
     ) -> CacheSettings:
@@ -189,19 +186,11 @@ class Planner:
         def shape_with(settings: CacheSettings) -> JobShape:
             return replace(shape, width=max(1, widths[settings]))
 
-        def weights_s(settings: CacheSettings) -> float:
-            """Return the seconds needed to read the weights, once for each step."""
-            return sum(shape.outputs) / min(max(1, widths[settings]), len(shape.prompts)) * self._step_s
-
         def estimated_s(settings: CacheSettings) -> float:
-            return weights_s(settings) + self.profile.estimate_seconds(
-                shape_with(settings), settings, geometry, self._sliding_window
-            )
+            return self.profile.estimate_seconds(shape_with(settings), settings, self._sliding_window, self._weights)
 
         def weighted_s(settings: CacheSettings) -> float:
-            return weights_s(settings) + self.profile.weighted_seconds(
-                shape_with(settings), settings, geometry, self._sliding_window
-            )
+            return self.profile.weighted_seconds(shape_with(settings), settings, self._sliding_window, self._weights)
 
         best = min(allowed, key=weighted_s)
         if current is not None and current in allowed:
@@ -226,6 +215,24 @@ class Planner:
         else:
             why = "assumed; to measure this machine, run llm models tune"
         return f"KV cache: {settings} ({why})"
+
+
+def attention_head_size(header: Header) -> int:
+    """Return the elements of a head of attention; 0 without attention, or if keys and values differ in size."""
+    heads, kv_heads = (
+        max_over_layers(n) for n in (header.arch_integer_per_layer("attention.head_count"), header.kv_heads)
+    )
+    number = header.arch_integer
+    default = (number("embedding_length") or 0) // heads if heads else 0
+    size = number("attention.key_length") or default
+    if (number("attention.value_length") or default) != size or number("attention.kv_lora_rank"):
+        return 0
+    return size if heads and kv_heads else 0
+
+
+def supported_kernels(head_size: int) -> tuple[tuple[bool, str], ...]:
+    """Return the (flash attention, cache type) pairs that heads of this size support."""
+    return tuple(kernel for kernel in ATTENTION_KERNELS if kernel[1] != "q8_0" or head_size % _BLOCK == 0)
 
 
 def job_shape(waiting: SequenceOf[Sequence], concurrency: int) -> JobShape:

@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.paths import announced_sha256
+
+if TYPE_CHECKING:
+    from llmcli.configuration.lora_adapters import LoraAdapter
 
 
 @frozen
@@ -19,7 +22,8 @@ class ModelFile:
     ``path`` is the file to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256``
     of ``path`` was ``announced`` by its source or pinned by the catalogue, or else computed here; None before that.
     ``verified``: it was verified, and size and time of the files are unchanged; ``damaged``: the hash was wrong.
-    ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue.
+    ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue. ``adapters``
+    change its weights in this run, and ``draft`` drafts tokens for it; these two are no part of what is stored about it.
     """
 
     name: str
@@ -37,6 +41,37 @@ class ModelFile:
     parts: tuple[Path, ...] = ()
     verified: bool = False
     damaged: bool = False
+    adapters: tuple[LoraAdapter, ...] = ()
+    draft: ModelFile | None = None
+
+    @property
+    def model_id(self) -> str:
+        """What identifies its weights: their hash, or the path if that is unknown; without adapters."""
+        return self.sha256 or str(self.path)
+
+    @property
+    def adapted_id(self) -> str:
+        """What identifies its weights with its adapters."""
+        if not self.adapters:
+            return self.model_id
+        from llmcli.configuration.lora_adapters import adapted_model_id
+
+        return adapted_model_id(self.model_id, self.adapters)
+
+    @property
+    def adapters_id(self) -> str:
+        """What identifies its adapters, "" if it has none."""
+        return self.adapted_id if self.adapters else ""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The bytes that its weights and adapters take in memory."""
+        return self.size + sum(adapter.size for adapter in self.adapters)
+
+    @property
+    def draft_path(self) -> Path | None:
+        """The absolute path of its draft model, None without one."""
+        return None if self.draft is None else self.draft.path.absolute()
 
     @property
     def missing(self) -> bool:
@@ -53,8 +88,10 @@ class ModelFile:
         return self.sha256 if self.announced and part == self.path else announced_sha256(part)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
+        """Return the fields as JSON values, without adapters and draft model."""
+        fields = asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
+        del fields["adapters"], fields["draft"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:

@@ -40,7 +40,7 @@ _PER_LAYER_MAXIMA = {
 """Maximum of a whole number that may also be given for each layer."""
 _VOCABULARY_ARRAY_KINDS = {"scores": ("f32",), "token_type": ("i32", "u32")}
 """Arrays with an entry for each token, whose length llama.cpp does not check, and their kinds."""
-_UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
+UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
 """Types for which llama.cpp has no operations between weights and activations."""
 
 
@@ -144,7 +144,7 @@ def _tokenizer_problems(header: Header) -> Iterator[str]:
 
 def _tensor_problems(header: Header) -> Iterator[str]:
     for tensor in header.tensors:
-        if tensor.type in _UNSUPPORTED_WEIGHT_TYPES:
+        if tensor.type in UNSUPPORTED_WEIGHT_TYPES:
             yield f"tensor {tensor.name!r} is of type {tensor.type}, which weights cannot have"
     embedding = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
     if embedding is None or header.arch_integer("features_length"):  # a later part, or an audio model

@@ -43,6 +43,7 @@ TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 
 BITS_PER_ELEMENT: dict[str, float] = {name: 8 * size / block for name, block, size in TENSOR_TYPES.values()}
@@ -84,7 +85,22 @@ FILE_TYPES: dict[int, str] = {
     38: "MXFP4",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
+_NOT_MADE = frozenset({"NVFP4"})  # llama.cpp reads these files, and does not make them
+_OTHER_NAMES = {"MXFP4": "mxfp4_moe"}
+_ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
+
+QUANTIZATIONS: dict[str, int] = {
+    _OTHER_NAMES.get(label, label.lower()): number for number, label in FILE_TYPES.items() if label not in _NOT_MADE
+}
+"""The types of files that llama.cpp's quantizer makes, by its own names for them: numbers of ``llama_ftype``."""
+
+
+def find_quantization(name: str) -> str | None:
+    """Return the key of ``QUANTIZATIONS`` for a name in any case, which may be an alias of llama-quantize; or None."""
+    name = _ALIASES.get(name.lower(), name.lower())
+    return name if name in QUANTIZATIONS else None
 
 
 def nominal_bits(label: str) -> float | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmcli.models.hub.hub_search import FoundRepository
     from llmcli.models.hub.retry_policy import DownloadRetryPolicy
     from llmcli.models.hub.variants import VariantList
+    from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.prune import PruneCandidate
     from llmcli.models.library.removal import ModelRemover
     from llmcli.models.library.verification import ModelVerifier
@@ -65,12 +66,20 @@ class ModelLibrary(ModelResolver):
         self._retry_policy = retry_policy
         self._scratch_directory = paths.cache
         self._introduced_models = LastUsedTimes(paths.data / "introduced")
+        self._derived_directory = paths.derived_weights
 
     @cached_property
     def _verifier(self) -> ModelVerifier:
         from llmcli.models.library.verification import ModelVerifier
 
         return ModelVerifier(self.checksums, self.registry)
+
+    @cached_property
+    def derived_weights(self) -> DerivedWeightsStore:
+        """The copies of models in other types, with the limit of the settings."""
+        from llmcli.models.library.derived_weights import DerivedWeightsStore
+
+        return DerivedWeightsStore(self._derived_directory.absolute(), self._settings["derived_weights"] << 20)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -264,7 +273,7 @@ class ModelLibrary(ModelResolver):
     def _remover(self) -> ModelRemover:
         from llmcli.models.library.removal import ModelRemover
 
-        return ModelRemover(self, self._scratch_directory, self._introduced_models)
+        return ModelRemover(self, self._scratch_directory, self._introduced_models, self.derived_weights)
 
     def find_removable(self, name: str) -> ModelFile:
         """Return the model that ``remove`` would remove; see ``ModelRemover``."""

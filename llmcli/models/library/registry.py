@@ -142,6 +142,11 @@ class ModelRegistry:
             fields.get("sha256") for fields in self.sections["files"].values() if isinstance(fields.get("sha256"), str)
         }
 
+    def existing_hashes(self) -> set[str | None]:
+        """Return the hashes of the known files that exist."""
+        files = self.sections["files"]
+        return {fields.get("sha256") for path, fields in files.items() if not _is_missing(path)}
+
     def forget_file(self, path: Path) -> None:
         """Forget the record of the file at ``path``. Raises ``OutputError``."""
         real = os.path.realpath(path)

@@ -11,6 +11,7 @@ from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import check_removable, translate_write_errors
 from llmcli.models.hub.partial_file import orphaned_partials
+from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.prune import PruneCandidate, find_prune_candidates, remove_candidate
 from llmcli.models.library.resolver import ModelResolver
@@ -20,13 +21,20 @@ class ModelRemover:
     """Removes what ``models`` finds.
 
     ``scratch_directory`` has the leftovers of downloads; ``introduced_models`` marks the models that users were told
-    about.
+    about; ``derived_weights`` has copies of models in other types.
     """
 
-    def __init__(self, models: ModelResolver, scratch_directory: Path, introduced_models: LastUsedTimes) -> None:
+    def __init__(
+        self,
+        models: ModelResolver,
+        scratch_directory: Path,
+        introduced_models: LastUsedTimes,
+        derived_weights: DerivedWeightsStore,
+    ) -> None:
         self._models = models
         self._scratch_directory = scratch_directory
         self._introduced_models = introduced_models
+        self._derived_weights = derived_weights
 
     def find_removable(self, name: str) -> ModelFile:
         """Return the model that ``remove`` would remove: as ``find``, and also incomplete models.
@@ -61,6 +69,8 @@ class ModelRemover:
 
     def remove(self, name: str) -> list[Path]:
         """Remove a model from the cache, or llm's copy of one, or forget a file elsewhere; return what was deleted.
+
+        Its copies in other types are deleted too, unless another name means the same bytes.
 
         Blobs that another name needs stay, and so do files outside of llm's directories. Defaults and aliases that mean
         the model are forgotten. Nothing is deleted if the registry cannot be written, and nothing is forgotten if the
@@ -97,11 +107,18 @@ class ModelRemover:
         self._models.registry.forget_models(
             model.parts, called | ({names.model_stem(model.path.name)} if own else set()), delete
         )
+        if model.sha256 is not None and model.sha256 not in {each.sha256 for each in self._models.list()}:
+            removed += self._derived_weights.remove(model.sha256)
         return removed
 
     def find_prune_candidates(self) -> list[PruneCandidate]:
-        """Return the files that are no longer needed; see ``prune.find_prune_candidates``."""
-        return find_prune_candidates(
+        """Return the files that are no longer needed; see ``prune.find_prune_candidates``.
+
+        This includes copies in other types of models that are no longer here.
+        """
+        known = {model.sha256 for model in self._models.list()} | self._models.registry.existing_hashes()
+        derived = [PruneCandidate(*each) for each in self._derived_weights.find_unneeded(known)]
+        return derived + find_prune_candidates(
             self._models.cache, self._models.imports.directory, self._scratch_directory, self._models.registry.path
         )
 

@@ -1,4 +1,8 @@
-"""The engines of a worker: one for each set of options that commands use, all on one copy of the weights."""
+"""The engines of a worker: one for each set of options that commands use, on weights that they share.
+
+Options choose the type of the weights. A further type is loaded beside those in memory when an engine needs it; if it
+does not fit the free memory, weights that no command uses are freed first, with the engines on them.
+"""
 
 from __future__ import annotations
 
@@ -10,52 +14,66 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmcli.engine.embedding import Embedder
+from llmcli.configuration.lora_adapters import LoraAdapter
 from llmcli.engine.engine import Engine
-from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import SharedExecutor
 from llmcli.engine.llama.model import SharedModel
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import TemporaryFailure
 from llmcli.types import EngineOptions
-from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
+from llmcli.worker.server.embedding_queue import EmbeddingVectors
+from llmcli.worker.server.loaded_weights import LoadedWeights, free_until_fits
 
 _MAX_ENGINES = 4
 """Engines, each with a context of its own, before the least recently used one is closed."""
+_DEFAULTS = EngineOptions()
 
 
 class EnginePool:
-    """Engines for the model at ``path``, which a thread begins to load at once."""
+    """Engines for the model at ``path`` with ``adapters``; a thread begins to load the weights of ``preload`` at once."""
 
-    def __init__(self, path: Path, name: str, model_id: str, gpu_layers: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        model_id: str,
+        gpu_layers: int | None,
+        *,
+        adapters: tuple[LoraAdapter, ...] = (),
+        preload: EngineOptions = _DEFAULTS,
+    ) -> None:
         self._path, self._name, self._model_id = path, name, model_id
-        self._gpu_layers = gpu_layers
-        self._shared_model = SharedModel(path, gpu_layers)
-        self._draft_models: dict[Path, SharedModel] = {}
+        self._gpu_layers, self._adapters = gpu_layers, adapters
         self._executor = SharedExecutor()
+        self._weights: dict[WeightsSource, LoadedWeights] = {}
+        self._draft_models: dict[Path, SharedModel] = {}
         self._engines: dict[EngineOptions, Engine] = {}
         self._last_used_at: dict[EngineOptions, float] = {}
         self._num_users: dict[EngineOptions, int] = {}
         self._lock = threading.Lock()
-        self._embeddings = EmbeddingQueue(self._create_embedder)
         self._stop_error: TemporaryFailure | None = None
         self._closing_threads: list[threading.Thread] = []  # each closes an engine
-        threading.Thread(target=self._preload_model, name="loading", daemon=True).start()
+        with self._lock:
+            first = self._find_weights(preload)
+        threading.Thread(target=self._preload_model, args=(first,), name="loading", daemon=True).start()
 
-    def _preload_model(self) -> None:
+    def _preload_model(self, weights: LoadedWeights) -> None:
         with suppress(Exception):  # the first engine meets the same error and reports it
-            self._shared_model.load(self._may_load)
+            weights.load()
 
     def _may_load(self) -> bool:
         return self._stop_error is None
 
     def acquire(self, options: EngineOptions) -> Engine:
         """Return the engine with these options, which counts as used until ``release``."""
-        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        options = self._complete(options)
         with self._lock:
             engine = self._engines.get(options)
             if engine is not None and engine.load_failed:  # memory may be free now
                 del self._engines[options]
                 engine = None
+            weights = self._find_weights(options)
+            weights.num_users += 1
             if engine is None:
                 self._evict_idle_engines()
                 engine = self._engines[options] = Engine(
@@ -64,7 +82,7 @@ class EnginePool:
                     self._model_id,
                     options,
                     lambda: self._stop_error,
-                    shared_model=self._shared_model,
+                    shared_model=weights.model,
                     draft_model=self._share_draft_model(options.draft),
                     executor=self._executor,
                 )
@@ -75,14 +93,21 @@ class EnginePool:
         """Return the draft model in a file, one for all engines that draft with it, until the worker ends."""
         if path is None:
             return None
-        return self._draft_models.setdefault(path, SharedModel(path, self._gpu_layers))
+        return self._draft_models.setdefault(path, SharedModel(WeightsSource(path), self._gpu_layers))
 
     def release(self, options: EngineOptions) -> None:
         """Release the engine with these options after a command."""
-        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        options = self._complete(options)
         with self._lock:
             self._num_users[options] -= 1
             self._last_used_at[options] = time.monotonic()
+            weights = self._weights.get(self._source_of(options))
+            if weights is not None:  # None after ``close``
+                self._release_weights(weights)
+
+    def _complete(self, options: EngineOptions) -> EngineOptions:
+        """Return the options of a client with those that belong to the model."""
+        return dataclasses.replace(options, gpu_layers=self._gpu_layers, adapters=self._adapters)
 
     @contextmanager
     def hold_engine(self, options: EngineOptions) -> Iterator[Engine]:
@@ -94,13 +119,84 @@ class EnginePool:
             self.release(options)
 
     def submit_embedding(
-        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        gone: Callable[[], bool],
+        pooling: str | None,
+        options: EngineOptions = _DEFAULTS,
     ) -> Future[EmbeddingVectors]:
-        """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``."""
-        return self._embeddings.submit(inputs, gone, pooling)
+        """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``.
 
-    def _create_embedder(self) -> Embedder:
-        return Embedder(self._shared_model.load(self._may_load), hardware.detect_cores().max_threads, self._executor)
+        ``options`` choose the weights.
+        """
+        with self._lock:
+            weights = self._find_weights(options)
+            weights.num_users += 1
+        vectors = weights.embeddings.submit(inputs, gone, pooling)
+        vectors.add_done_callback(lambda _: self._end_embedding(weights))
+        return vectors
+
+    def _end_embedding(self, weights: LoadedWeights) -> None:
+        with self._lock:
+            self._release_weights(weights)
+
+    # ---- weights ----------------------------------------------------------------------------------------------------
+
+    def _find_weights(self, options: EngineOptions) -> LoadedWeights:
+        """Return the weights that options choose, which need not be loaded yet. Called with the lock."""
+        source = self._source_of(options)
+        weights = self._weights.get(source)
+        if weights is None:
+            weights = self._weights[source] = LoadedWeights(
+                source,
+                self._gpu_layers,
+                self._adapters,
+                self._executor,
+                may_load=self._may_load,
+                before_load=lambda path: self._make_room(source, path),
+            )
+        return weights
+
+    def _source_of(self, options: EngineOptions) -> WeightsSource:
+        return WeightsSource.from_options(self._path, self._name, self._model_id, options)
+
+    def _release_weights(self, weights: LoadedWeights) -> None:
+        weights.num_users -= 1
+        weights.last_used_at = time.monotonic()
+
+    def _make_room(self, source: WeightsSource, path: Path) -> None:
+        """Free unused weights until those in ``path`` fit. Raises as ``free_until_fits``.
+
+        The command that started this process has checked the memory for its first weights.
+        """
+        with self._lock:
+            others = any(each.model.is_loaded for each in self._weights.values() if each.source != source)
+        if others:
+            subject = f"{self._name} ({source.weights} weights, beside those in use)"
+            free_until_fits(path, subject, lambda: self._free_unused_weights(source))
+
+    def _free_unused_weights(self, kept: WeightsSource) -> bool:
+        """Free the least recently used weights that no command uses, and the engines on them; False if there are none."""
+        with self._lock:
+            unused = [
+                each
+                for each in self._weights.values()
+                if each.source != kept and not each.num_users and each.model.is_loaded
+            ]
+            if not unused:
+                return False
+            weights = self._weights.pop(min(unused, key=lambda each: each.last_used_at).source)
+            on_them = [options for options in self._engines if self._source_of(options) == weights.source]
+            engines = [self._engines.pop(options) for options in on_them]
+            closing = list(self._closing_threads)
+        for engine in engines:
+            engine.close()
+        for thread in closing:  # of evicted engines, perhaps on these weights
+            thread.join()
+        weights.close()
+        return True
+
+    # ---- engines ----------------------------------------------------------------------------------------------------
 
     def measure_if_due(self) -> None:
         """Start a process that measures the best settings for the model, unless they are known."""
@@ -126,12 +222,14 @@ class EnginePool:
     def close(self) -> None:
         """End all engines and free the weights."""
         self.stop_loading()
-        with self._lock:
-            for engine in self._engines.values():
-                engine.close()
-            self._engines.clear()
-            for thread in self._closing_threads:
-                thread.join()
-            self._embeddings.close()
-            for model in (*self._draft_models.values(), self._shared_model):
-                model.close()
+        with self._lock:  # not while they end: a thread that loads may wait for the lock
+            engines, self._engines = list(self._engines.values()), {}
+            weights, self._weights = list(self._weights.values()), {}
+        for engine in engines:
+            engine.close()
+        for thread in self._closing_threads:
+            thread.join()
+        for each in weights:
+            each.close()
+        for model in self._draft_models.values():
+            model.close()

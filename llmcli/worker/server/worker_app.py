@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from llmcli import __version__
+from llmcli.configuration.lora_adapters import load_adapters
 from llmcli.engine.llama import hardware
 from llmcli.openai_api.http_errors import error_response
 from llmcli.worker.protocol import STREAM_PATH
@@ -71,6 +72,7 @@ class WorkerApp:
                 "pid": os.getpid(),
                 "model": config.name,
                 "path": config.path,
+                "adapters": [adapter.to_json() for adapter in load_adapters(config.adapters)],
                 "memory": hardware.resident_memory(),
                 "started": metrics.started_at,
                 "requests": metrics.num_finished,

@@ -12,8 +12,10 @@ import socket
 import time
 from pathlib import Path
 
+from llmcli.configuration.lora_adapters import load_adapters
 from llmcli.engine.llama import bindings
 from llmcli.http_server.descriptor_limit import raise_descriptor_limit
+from llmcli.types import EngineOptions
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 
@@ -41,8 +43,13 @@ def main(descriptor: str, config_json: str) -> None:
             resource.setrlimit(limit, (max(soft, hard), hard))
     raise_descriptor_limit()
     config = WorkerConfig(**json.loads(config_json))
-    write_log(f"starts: {config.name}, {config.path}")
-    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
+    adapters = load_adapters(config.adapters)
+    with_adapters = "".join(f", adapter {adapter.path} * {adapter.scale:g}" for adapter in adapters)
+    write_log(f"starts: {config.name}, {config.path}{with_adapters}")
+    first = EngineOptions(weights=config.weights, cache=Path(config.cache) if config.cache else None)
+    engines = EnginePool(
+        Path(config.path), config.name, config.model_id, config.gpu_layers, adapters=adapters, preload=first
+    )
     # the model is being loaded while this is imported
     from llmcli.worker.server.worker_server import WorkerServer
 

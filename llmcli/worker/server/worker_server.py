@@ -24,7 +24,7 @@ _GRACEFUL_SHUTDOWN_S = 5
 """Seconds that running answers have to finish when the process ends."""
 _IDLE_POLL_S = 0.5
 _MEASURE_AFTER_IDLE_S = 2.0
-"""Idle seconds after which the best settings for the model may be measured."""
+"""Idle seconds after which the model may be measured."""
 _LOCK_TIMEOUT_S = 1.0
 
 
@@ -104,13 +104,11 @@ class WorkerServer(HttpServer):
         self._worker_app.stream_endpoint.close()
 
     async def _stop_when_idle(self) -> None:
-        """End when the worker was idle for long enough; measure settings before that if they are due."""
-        measured = False
+        """End when the worker was idle for long enough; measure the model before that if it is due."""
         while True:
             await asyncio.sleep(min(_IDLE_POLL_S, self._worker_config.idle_timeout / 4))
             idle = self._worker_app.metrics.idle_seconds
-            if idle >= _MEASURE_AFTER_IDLE_S and not measured:
-                measured = self._worker_app.metrics.num_finished > 0
+            if idle >= _MEASURE_AFTER_IDLE_S:
                 self._engine_pool.measure_if_due()
             if idle >= self._worker_config.idle_timeout and self._unpublish_and_stop():
                 self._write_log(f"ends: idle for {idle:.0f} s")

@@ -14,7 +14,7 @@ from scripted import Reply, all_messages, last_message
 from llmcli.errors import NotUtf8
 from llmcli.types import FinishReason
 
-KEYS = {"model", "prompt", "finish_reason", "usage", "timings", "warnings"}
+KEYS = {"model", "weights", "prompt", "finish_reason", "usage", "timings", "warnings"}
 
 
 def test_ask_writes_the_answer_with_one_newline(llm):

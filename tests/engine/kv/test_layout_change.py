@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from engine.profiles import attention_profile
 from engine.tools import Probe, close, numbers
 
 from llmcli.engine.llama import context as contexts
@@ -21,7 +22,7 @@ def profile(**dear: float) -> CostProfile:
     """Return a profile in which all kernels cost the same, and batches in one layout this many times as much."""
     unified, separate = dear.get("unified", 1.0), dear.get("separate", 1.0)
     costs = AttentionCosts((1, 1), (1, 1), (unified, unified, unified), (separate, separate))
-    return CostProfile(dict.fromkeys(ATTENTION_KERNELS, costs), copy=0.0, measured=True)
+    return attention_profile(dict.fromkeys(ATTENTION_KERNELS, costs))
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_the_kernel_stays(planned):
     before = scheduler.kv_cache.settings
     cheap = AttentionCosts((0, 0), (0, 0), (0, 0, 0), (0, 0))
     kernels = dict(scheduler.kv_cache._planner.profile.kernels)
-    scheduler.kv_cache._planner.profile = CostProfile(kernels | {(False, "f16"): cheap}, copy=0.0, measured=True)
+    scheduler.kv_cache._planner.profile = attention_profile(kernels | {(False, "f16"): cheap})
     scheduler.run(*several(5, first=1))
     assert scheduler.kv_cache.settings.flash_attention is before.flash_attention is True
 

@@ -7,6 +7,7 @@ from engine.tools import Probe, engine_of, numbers, req
 
 from llmcli.backends.base import run_requests
 from llmcli.engine.llama.model import SharedModel
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule import queue_reports
 from llmcli.engine.sequences import sequence
 from llmcli.types import Phase, Priority, RequestProgress, TextDelta
@@ -97,7 +98,7 @@ def test_only_the_first_request_of_a_client_is_told_again(bench, always):
 def test_loading_reports_its_progress(tiny):
     """The loaded fraction grows up to 1; a second engine on the same weights loads nothing."""
     shares = []
-    weights = SharedModel(tiny("llama"), 0)
+    weights = SharedModel(WeightsSource(tiny("llama")), 0)
     weights.load(lambda: True, shares.append)
     assert shares == sorted(shares) and shares[-1] == 1.0 == weights.loaded_fraction
     count = len(shares)

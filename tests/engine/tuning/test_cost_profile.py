@@ -7,23 +7,23 @@ import dataclasses
 import json
 
 import pytest
+from engine.profiles import attention_profile, weights_table
 from engine.tools import for_all
 from hypothesis import strategies as st
 
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning.cost_profile import (
-    ASSUMED_PROFILE,
     ATTENTION_KERNELS,
     AttentionCosts,
-    AttentionGeometry,
     CostProfile,
     JobShape,
+    assumed_profile,
 )
+from llmcli.engine.tuning.planner import attention_head_size
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import read_header
 
 ALL = tuple(CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS)
-GEOMETRY = AttentionGeometry(heads=8, kv_heads=2, size=64, layers=4)
 JOBS = {
     "long prompt": JobShape((4000,), 0, (16,), 16),
     "long answer": JobShape((300,), 0, (2000,), 16),
@@ -41,12 +41,20 @@ def profile(dear=1.0, **kernels):
     """Return a profile with ``dear`` costs for all kernels except those named by flash attention and type."""
     names = {f"{'flash' if flash else 'plain'}_{kv_type}": (flash, kv_type) for flash, kv_type in ATTENTION_KERNELS}
     assert kernels.keys() <= names.keys()
-    return CostProfile({key: kernels.get(name, costs(*[dear] * 4)) for name, key in names.items()}, copy=0.0)
+    return attention_profile({key: kernels.get(name, costs(*[dear] * 4)) for name, key in names.items()})
 
 
 def of(metadata):
-    """Return the geometry of a header that says nothing else."""
-    return AttentionGeometry.from_header(Header(3, {"general.architecture": "x", **metadata}, (), 0, 0))
+    """Return a header that says nothing else."""
+    return Header(3, {"general.architecture": "x", **metadata}, (), 0, 0)
+
+
+def choose(here, job, allowed=ALL):
+    """Return the cheapest of the allowed settings."""
+    return min(allowed, key=lambda settings: here.weighted_seconds(job, settings))
+
+
+ASSUMED = assumed_profile(of({"x.attention.head_count": 9, "x.block_count": 30, "x.embedding_length": 576}))
 
 
 # ---- what is chosen --------------------------------------------------------------------------------------------------
@@ -72,7 +80,7 @@ def test_the_cheapest_settings_are_chosen(job, wins):
         plain_f16=dataclasses.replace(batch, prompt=(5, 1)),
         flash_bf16=costs(prompt=5, single=10, unified=10, separate=0.1),
     )
-    assert here.choose(JOBS[job], ALL, GEOMETRY) == wins
+    assert choose(here, JOBS[job], ALL) == wins
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -80,33 +88,33 @@ def test_the_cheapest_allowed_settings_are_chosen(job):
     """Disallowed settings are never chosen; the only allowed one always is, whatever it costs."""
     here = profile(1, flash_q8_0=costs(*[0.01] * 4))
     for settings in ALL:
-        assert here.choose(JOBS[job], (settings,), GEOMETRY) == settings
+        assert choose(here, JOBS[job], (settings,)) == settings
     dear = tuple(settings for settings in ALL if settings.kv_type != "q8_0")
-    assert here.choose(JOBS[job], dear, GEOMETRY) in dear
+    assert choose(here, JOBS[job], dear) in dear
 
 
 @pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize(("saved", "kv_type"), [(0.0, "f16"), (0.05, "f16"), (0.2, "q8_0")])
+@pytest.mark.parametrize(("saved", "kv_type"), [(0.0, "f16"), (0.04, "f16"), (0.2, "q8_0")])
 def test_a_less_precise_cache_has_to_be_worth_it(job, saved, kv_type):
     """A q8_0 cache that is about as fast as f16 is not chosen; one that is clearly faster is."""
     allowed = (CacheSettings(kv_type="q8_0"), CacheSettings())
     here = profile(1, flash_q8_0=costs(*[1 - saved] * 4))
-    assert here.choose(JOBS[job], allowed, GEOMETRY).kv_type == kv_type
+    assert choose(here, JOBS[job], allowed).kv_type == kv_type
 
 
-@pytest.mark.parametrize(("saved", "unified"), [(0.0, True), (0.02, True), (0.2, False)])
+@pytest.mark.parametrize(("saved", "unified"), [(0.0, True), (0.01, True), (0.2, False)])
 def test_separate_buffers_have_to_be_worth_it(saved, unified):
     """If one buffer is about as fast as many, it is chosen; if many are clearly faster, they are."""
     allowed = (CacheSettings(unified=False), CacheSettings())
     batch = AttentionCosts((0, 0), (0, 0), (1, 0, 1), (1 - saved, 1 - saved))
-    assert profile(flash_f16=batch).choose(JOBS["different"], allowed, GEOMETRY).unified is unified
+    assert choose(profile(flash_f16=batch), JOBS["different"], allowed).unified is unified
 
 
 def test_a_single_job_gets_one_buffer():
     """For one sequence the layouts cost the same, so the simpler one is chosen."""
     for job in ("long prompt", "long answer"):
-        assert ASSUMED_PROFILE.choose(JOBS[job], ALL, GEOMETRY).unified
-    assert profile(1).choose(JOBS["long answer"], ALL, GEOMETRY) == CacheSettings()
+        assert choose(ASSUMED, JOBS[job]).unified
+    assert choose(profile(1), JOBS["long answer"]) == CacheSettings()
 
 
 def test_in_one_buffer_every_sequence_pays_for_all_cells():
@@ -115,8 +123,8 @@ def test_in_one_buffer_every_sequence_pays_for_all_cells():
 
     def steps(job, width):
         shape = dataclasses.replace(JOBS[job], width=width)
-        return here.estimate_seconds(shape, CacheSettings(), GEOMETRY) / here.estimate_seconds(
-            shape, CacheSettings(unified=False), GEOMETRY
+        return here.estimate_seconds(shape, CacheSettings()) / here.estimate_seconds(
+            shape, CacheSettings(unified=False)
         )
 
     assert steps("different", 16) == pytest.approx(16)
@@ -129,13 +137,9 @@ def test_copying_counts_against_separate_buffers():
     apart = CacheSettings(unified=False)
     for shape in (JOBS["alike"], dataclasses.replace(JOBS["different"], copies=16)):
         free, dear = profile(1), dataclasses.replace(profile(1), copy=1.0)
-        assert dear.estimate_seconds(shape, apart, GEOMETRY) > free.estimate_seconds(shape, apart, GEOMETRY)
-        assert dear.estimate_seconds(shape, CacheSettings(), GEOMETRY) == free.estimate_seconds(
-            shape, CacheSettings(), GEOMETRY
-        )
-    assert dear.estimate_seconds(JOBS["different"], apart, GEOMETRY) == free.estimate_seconds(
-        JOBS["different"], apart, GEOMETRY
-    )
+        assert dear.estimate_seconds(shape, apart) > free.estimate_seconds(shape, apart)
+        assert dear.estimate_seconds(shape, CacheSettings()) == free.estimate_seconds(shape, CacheSettings())
+    assert dear.estimate_seconds(JOBS["different"], apart) == free.estimate_seconds(JOBS["different"], apart)
 
 
 # ---- estimates -------------------------------------------------------------------------------------------------------
@@ -145,7 +149,7 @@ some_costs = st.builds(
     AttentionCosts, st.tuples(cost, cost), st.tuples(cost, cost), st.tuples(cost, cost, cost), st.tuples(cost, cost)
 )
 profiles = st.builds(
-    lambda each, copied: CostProfile(dict(zip(ATTENTION_KERNELS, each, strict=True)), copied, measured=True),
+    lambda each, copied: attention_profile(dict(zip(ATTENTION_KERNELS, each, strict=True)), copied),
     st.lists(some_costs, min_size=len(ATTENTION_KERNELS), max_size=len(ATTENTION_KERNELS)),
     cost,
 )
@@ -168,23 +172,10 @@ def test_more_to_do_never_costs_less(here, shape, index, more):
         return (*values[:place], values[place] + more, *values[place + 1 :])
 
     for settings in ALL:
-        before = here.estimate_seconds(shape, settings, GEOMETRY)
+        before = here.estimate_seconds(shape, settings)
         assert before >= 0
         for changed in ({"prompts": longer(shape.prompts)}, {"outputs": longer(shape.outputs)}):
-            assert here.estimate_seconds(dataclasses.replace(shape, **changed), settings, GEOMETRY) >= before * (
-                1 - 1e-9
-            )
-
-
-@for_all(profiles, shapes(), st.integers(1, 9))
-def test_estimates_are_proportional_to_the_work_of_attention(here, shape, times):
-    """Twice the layers, or twice the elements, take twice as long, so they change no choice."""
-    larger = dataclasses.replace(GEOMETRY, layers=GEOMETRY.layers * times)
-    wider = dataclasses.replace(GEOMETRY, size=GEOMETRY.size * times)
-    for settings in ALL:
-        once = here.estimate_seconds(shape, settings, GEOMETRY)
-        assert here.estimate_seconds(shape, settings, larger) == pytest.approx(times * once)
-        assert here.estimate_seconds(shape, settings, wider) == pytest.approx(times * once)
+            assert here.estimate_seconds(dataclasses.replace(shape, **changed), settings) >= before * (1 - 1e-9)
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
@@ -196,10 +187,10 @@ def test_a_profile_survives_json(here):
     assert CostProfile.from_json(json.loads(json.dumps(here.to_json()))) == here
 
 
-def test_the_assumed_profile_becomes_a_measured_one_only_through_a_file():
-    """The built-in profile was not measured here, and says so."""
-    assert not ASSUMED_PROFILE.measured
-    assert CostProfile.from_json(ASSUMED_PROFILE.to_json()).measured
+def test_an_assumed_profile_becomes_a_measured_one_only_through_a_file():
+    """A built-in profile was not measured here, and says so."""
+    assert not ASSUMED.measured
+    assert CostProfile.from_json(ASSUMED.to_json()).measured
 
 
 junk = st.recursive(
@@ -216,7 +207,7 @@ def places(data, path=()):
         yield from places(value, (*path, key))
 
 
-WHOLE = json.loads(json.dumps(ASSUMED_PROFILE.to_json()))
+WHOLE = json.loads(json.dumps(ASSUMED.to_json()))
 PLACES = tuple(places(WHOLE))
 
 
@@ -237,111 +228,71 @@ def test_foreign_json_raises_only_what_is_documented(path, value):
     """Whatever replaces any part of a profile, it is read as a profile or refused with a documented error."""
     try:
         read = CostProfile.from_json(changed(path, value))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return
-    assert {(True, "f16"), (False, "f16")} <= set(read.kernels) <= set(ATTENTION_KERNELS) and isinstance(
-        read.copy, float
-    )
+    kernels = set(read.kernels)
+    assert not kernels or {(True, "f16"), (False, "f16")} <= kernels <= set(ATTENTION_KERNELS)
+    assert isinstance(read.copy, float) and "original" in read.weights.types
 
 
 @pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        ({}, KeyError),
-        ([], TypeError),
-        (None, TypeError),
-        ("kernels", TypeError),
-        ({"kernels": [], "copy": 0}, ValueError),
-        ({"kernels": WHOLE["kernels"][:1], "copy": 0}, ValueError),
-        ({"kernels": WHOLE["kernels"]}, KeyError),
-        ({"kernels": 5, "copy": 0}, TypeError),
-        (changed(("kernels", 0, 2), {}), KeyError),
-        (changed(("kernels", 0, 2, "prompt"), [1.0]), ValueError),
-        (changed(("kernels", 0, 2, "unified"), ["a", "b", "c"]), ValueError),
-        (changed(("copy",), None), TypeError),
-    ],
+    "path", [(), ("kernels",), ("kernels", 0, 2), ("copy",), ("weights",), ("weights", "original"), ("complete",)]
 )
-def test_each_fault_of_a_profile_has_its_error(data, error):
-    """Missing parts, missing kernels and wrong types have different errors."""
-    with pytest.raises(error):
-        CostProfile.from_json(data)
+def test_a_profile_without_a_part_is_refused(path):
+    """Every part is needed."""
+    data = copy.deepcopy(WHOLE)
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    if path:
+        del inner[path[-1]]
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        CostProfile.from_json(data if path else {})
 
 
-# ---- geometry --------------------------------------------------------------------------------------------------------
+# ---- models ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "geometry"),
-    [
-        ("llama", AttentionGeometry(2, 1, 32, 2)),
-        ("gemma3", AttentionGeometry(2, 1, 32, 4)),
-        ("qwen3moe", AttentionGeometry(2, 1, 32, 2)),
-        ("lfm2", AttentionGeometry(2, 1, 32, 2)),
-        ("falcon-h1", AttentionGeometry(2, 1, 32, 2)),
-        ("mamba", None),
-    ],
+    ("name", "size"), [("llama", 32), ("gemma3", 32), ("qwen3moe", 32), ("lfm2", 32), ("falcon-h1", 32), ("mamba", 0)]
 )
-def test_the_geometry_of_each_kind_of_model(tiny, name, geometry):
-    """Heads, their size and the layers with attention are read from the header; without attention there is none."""
-    assert AttentionGeometry.from_header(read_header(tiny(name))) == geometry
+def test_the_head_size_of_each_kind_of_model(tiny, name, size):
+    """It is read from the header; without attention there is none."""
+    assert attention_head_size(read_header(tiny(name))) == size
 
 
 BASE = {"x.attention.head_count": 8, "x.block_count": 4, "x.embedding_length": 512}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "geometry"),
+    ("metadata", "size"),
     [
-        ({}, AttentionGeometry(8, 8, 64, 4)),
-        ({"x.attention.head_count_kv": 2}, AttentionGeometry(8, 2, 64, 4)),
-        ({"x.attention.key_length": 128, "x.attention.value_length": 128}, AttentionGeometry(8, 8, 128, 4)),
-        ({"x.attention.key_length": 64}, AttentionGeometry(8, 8, 64, 4)),
-        ({"x.attention.head_count_kv": (0, 2, 0, 4)}, AttentionGeometry(8, 4, 64, 2)),
-        ({"x.attention.head_count": (8, 0, 4, 8)}, AttentionGeometry(8, 8, 64, 3)),
+        ({}, 64),
+        ({"x.attention.key_length": 128, "x.attention.value_length": 128}, 128),
+        ({"x.attention.head_count_kv": (0, 2, 0, 4)}, 64),
+        ({"x.attention.head_count": (8, 0, 4, 8)}, 64),
+        ({"x.attention.key_length": 128, "x.attention.value_length": 64}, 0),
+        ({"x.attention.key_length": 128}, 0),
+        ({"x.attention.kv_lora_rank": 512}, 0),
+        ({"x.attention.head_count_kv": 0}, 0),
+        ({"x.attention.head_count_kv": (0, 0, 0, 0)}, 0),
+        ({"x.attention.head_count": 0}, 0),
+        ({"x.attention.head_count": "eight"}, 0),
+        ({"x.embedding_length": 0}, 0),
     ],
 )
-def test_missing_header_values_have_their_defaults(metadata, geometry):
-    """As many key heads as heads, an equal share of the width for each; if layers differ the largest counts."""
-    assert of(BASE | metadata) == geometry
+def test_the_head_size_of_a_header(metadata, size):
+    """Each head has an equal share of the width; keys and values of different sizes and compressed caches have none."""
+    assert attention_head_size(of(BASE | metadata)) == size
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"x.attention.key_length": 128, "x.attention.value_length": 64},
-        {"x.attention.key_length": 128},
-        {"x.attention.kv_lora_rank": 512},
-        {"x.attention.head_count_kv": 0},
-        {"x.attention.head_count_kv": (0, 0, 0, 0)},
-        {"x.attention.head_count_kv": 3},
-        {"x.attention.head_count_kv": 16},
-        {"x.attention.head_count": 0},
-        {"x.attention.head_count": "eight"},
-        {"x.embedding_length": 0},
-    ],
-)
-def test_unsupported_attention_has_no_geometry(metadata):
-    """Keys and values of different sizes, compressed caches, impossible numbers of heads, no attention at all."""
-    assert of(BASE | metadata) is None
-
-
-@for_all(
-    st.dictionaries(
-        st.sampled_from(
-            [
-                *BASE,
-                *(f"x.attention.{name}" for name in ("head_count_kv", "key_length", "value_length", "kv_lora_rank")),
-            ]
-        ),
-        st.integers(0, 256) | st.lists(st.integers(0, 64), max_size=5).map(tuple) | st.text(max_size=2) | st.booleans(),
+def test_assumptions_grow_with_the_model():
+    """A model with twice the layers costs twice as much, so the choice between kernels is the same."""
+    job, settings = JOBS["different"], CacheSettings()
+    once, twice = (
+        assumed_profile(of(BASE | {"x.block_count": layers})).estimate_seconds(job, settings) for layers in (4, 8)
     )
-)
-def test_any_header_has_a_valid_geometry_or_none(metadata):
-    """For any header, heads are shared evenly and every number is positive, or there is no geometry."""
-    geometry = of(metadata)
-    if geometry is not None:
-        assert geometry.heads % geometry.kv_heads == 0
-        assert min(dataclasses.astuple(geometry)) > 0 and geometry.cost_units > 0
+    assert twice == pytest.approx(2 * once) and once > 0
 
 
 def test_settings_have_a_readable_description():
@@ -353,33 +304,29 @@ def test_settings_have_a_readable_description():
 
 def test_flash_attention_only_pays_for_the_window():
     """Flash attention skips cells before the window; plain attention does not, so it may lose its advantage."""
-    shape, geometry = JobShape((4000,), 0, (16,), 1), AttentionGeometry(4, 1, 256, 18)
     flash, plain = CacheSettings(), CacheSettings(flash_attention=False)
-    near = [
-        ASSUMED_PROFILE.estimate_seconds(JobShape((size,), 0, (16,), 1), flash, geometry, 256) / size
-        for size in (2000, 4000)
-    ]
-    assert near[1] < 1.1 * near[0]
-    assert ASSUMED_PROFILE.estimate_seconds(shape, plain, geometry, 256) == ASSUMED_PROFILE.estimate_seconds(
-        shape, plain, geometry
-    )
-    assert ASSUMED_PROFILE.estimate_seconds(shape, flash, geometry, 10_000) == ASSUMED_PROFILE.estimate_seconds(
-        shape, flash, geometry
-    )
+    here = profile(1, flash_f16=costs(), plain_f16=costs())
+
+    def seconds(size, settings, window):
+        return here.estimate_seconds(JobShape((size,), 0, (16,), 1), settings, window)
+
+    assert seconds(4000, flash, 256) / 4000 < 1.1 * seconds(2000, flash, 256) / 2000
+    assert seconds(4000, plain, 256) == seconds(4000, plain, 0)
+    assert seconds(4000, flash, 10_000) == seconds(4000, flash, 0)
 
 
-def test_plain_attention_has_to_save_much():
+@pytest.mark.parametrize(("saved", "flash"), [(0.0, True), (0.05, True), (0.2, False)])
+def test_plain_attention_has_to_save_much(saved, flash):
     """Drafts come several at a time, which plain attention handles less well than single tokens."""
-    geometry = AttentionGeometry(9, 3, 64, 30)
-    single = {False: (1e-7, 1e-12), True: (1e-7, 3e-11)}
-    for slope, flash in ((3e-11, True), (3e-9, False)):
-        single[True] = (1e-7, slope)
-        kernels = {
-            (flash_attention, "f16"): dataclasses.replace(
-                ASSUMED_PROFILE.kernels[True, "f16"], single=single[flash_attention]
-            )
-            for flash_attention in (True, False)
-        }
-        profile = CostProfile(kernels, 0.0, measured=True)
-        allowed = [CacheSettings(flash_attention=flash_attention) for flash_attention in (True, False)]
-        assert profile.choose(JobShape((100,), 0, (1000,), 1), allowed, geometry).flash_attention is flash
+    here = profile(1, plain_f16=costs(*[1 - saved] * 4))
+    allowed = [CacheSettings(flash_attention=each) for each in (True, False)]
+    assert choose(here, JOBS["long answer"], allowed).flash_attention is flash
+
+
+def test_the_weights_add_their_own_time():
+    """Attention's costs are added to the time of the weights in the type in use."""
+    table = weights_table(original=(1.0, 2.0, 0.5, 0.4), bf16=(0.5, 3.0, 0.25, 0.2))
+    here = dataclasses.replace(profile(0, **{name: costs(0, 0, 0, 0) for name in ("flash_f16",)}), weights=table)
+    shape = JobShape((10,) * 16, 0, (5,) * 16, 16)
+    assert here.estimate_seconds(shape, CacheSettings()) == pytest.approx(160 * 1.0 + 5 * 16 * 0.5)
+    assert here.estimate_seconds(shape, CacheSettings(), weights="bf16") == pytest.approx(160 * 0.5 + 5 * 16 * 0.25)

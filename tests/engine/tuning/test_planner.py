@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 
 import pytest
+from engine.profiles import attention_profile, weights_table
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
-from llmcli.engine.tuning import standin
+from llmcli.engine.tuning import background_tuning
 from llmcli.engine.tuning.cost_profile import (
-    ASSUMED_PROFILE,
     ATTENTION_KERNELS,
     AttentionCosts,
-    AttentionGeometry,
-    CostProfile,
+    assumed_profile,
+    load_profile,
+    save_profile,
 )
 from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
 from llmcli.types import EngineOptions, Finished
+from llmcli.weights.weights_times import profile_path
 
-MEASURED = dataclasses.replace(ASSUMED_PROFILE, measured=True)
 ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}
+SHA256 = "5" * 64
 RECURRENT = ("mamba", "lfm2", "falcon-h1", "qwen35")
 
 
@@ -47,7 +51,7 @@ def best(*, batch=1.0, prompt=1.0, kernel=(True, "f16")):
     """Return a profile in which a unit of work takes a second, less in one kernel's separate buffers and prompts."""
     same = AttentionCosts((1, 1), (1, 1), (1, 1, 1), (1, 1))
     cheap = AttentionCosts((prompt, prompt), (1, 1), (1, 1, 1), (batch, batch))
-    return CostProfile({key: cheap if key == kernel else same for key in ATTENTION_KERNELS}, copy=0.0, measured=True)
+    return attention_profile({key: cheap if key == kernel else same for key in ATTENTION_KERNELS})
 
 
 DIFFERENT = [Probe(f"d{i}", numbers(40 + i, i), numbers(20, 1)) for i in range(16)]
@@ -128,45 +132,45 @@ def test_heads_without_whole_blocks_exclude_q8_0():
 # ---- what was measured -----------------------------------------------------------------------------------------------
 
 
-def test_a_profile_in_the_cache_is_used(planner, models, tmp_path):
-    """A measurement of this geometry with the same number of threads replaces the assumed profile."""
-    assert planner(cache=tmp_path).profile is ASSUMED_PROFILE
-    mine = dataclasses.replace(MEASURED, copy=7.0)
-    standin.save_profile(
-        mine, standin.profile_path(tmp_path, AttentionGeometry.from_header(models("chatml").header), 1)
-    )
-    assert planner(cache=tmp_path).profile == mine
-    assert (
-        planner().profile is ASSUMED_PROFILE
-        and Planner(models("chatml"), EngineOptions(cache=tmp_path), 2).needs_measurement
-    )
+def measured(**changes):
+    """Return a complete profile."""
+    return dataclasses.replace(best(), complete=True, **changes)
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "unmeasured"),
-    [
-        ("chatml", {}, True),
-        ("gemma3", {}, True),
-        ("chatml", {"kv_type": "q8_0"}, True),
-        ("chatml", {"kv_type": "q8_0", "kv_unified": True}, False),
-        ("chatml", {"deterministic": True}, False),
-        ("mamba", {}, False),
-        ("lfm2", {}, False),
-    ],
-)
-def test_only_a_real_choice_is_measured(planner, tmp_path, name, options, unmeasured):
-    """With one allowed setting, or no directory for a profile, no measurement is needed."""
-    assert planner(name, cache=tmp_path, **options).needs_measurement is unmeasured
-    assert not planner(name, **options).needs_measurement
+def test_a_profile_in_the_cache_is_used(models, tmp_path):
+    """A measurement of this model with the same number of threads replaces the assumed profile, at once."""
+
+    def planner(model_id=SHA256, cache=tmp_path, threads=1):
+        return Planner(models("chatml"), EngineOptions(cache=cache, threads=threads), threads, model_id)
+
+    before = planner()
+    assert before.profile == assumed_profile(models("chatml").header) and not before.profile.measured
+    save_profile(measured(copy=7.0), profile_path(tmp_path, SHA256, 1), 1)
+    assert planner().profile.copy == 7.0 and planner().profile.measured
+    before.choose(ONE, 16, None)
+    assert before.profile.measured
+    for other in (planner(cache=None), planner("0" * 64), planner("no hash"), planner(threads=2)):
+        assert not other.profile.measured
 
 
-def test_measuring_later_is_for_this_model_and_these_threads(planner, tmp_path, monkeypatch):
-    """The process gets the directory, the geometry and the threads."""
-    started = []
-    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
-    planner(cache=tmp_path).start_measurement()
-    planner().start_measurement()
-    assert started == [(tmp_path, AttentionGeometry(2, 1, 32, 2), 1)]
+def test_a_profile_of_another_machine_is_not_used(models, tmp_path, monkeypatch):
+    """The processor, llama.cpp's version and features, and the number of threads are those of the measurement."""
+    path = profile_path(tmp_path, SHA256, None)
+    save_profile(measured(), path, 1)
+    assert load_profile(path, 1) == measured() and load_profile(path, 2) is None
+    for name, module in (("version", bindings), ("system_info", bindings), ("processor_name", hardware)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda: "another")
+            assert load_profile(path, 1) is None
+
+
+def test_the_weights_in_use_count(models):
+    """With weights whose batches take no longer than a lone sequence, running fewer sequences costs more."""
+    table = weights_table(original=(0.1, 1.0, 1.0, 1.0), bf16=(0.1, 1.0, 0.01, 0.01))
+    profile = dataclasses.replace(best(), weights=table)
+    shape = job_shape(DIFFERENT, 16)
+    seconds = {name: profile.estimate_seconds(shape, CacheSettings(), 0, name) for name in table.types}
+    assert seconds["bf16"] < seconds["original"] == profile.estimate_seconds(shape, CacheSettings(), 0, "unknown")
 
 
 # ---- what is chosen --------------------------------------------------------------------------------------------------
@@ -200,7 +204,7 @@ def test_the_present_settings_stay_unless_another_saves_much(planner, scale, sta
     def scaled(costs):
         return AttentionCosts(*(tuple(scale * each for each in pair) for pair in dataclasses.astuple(costs)))
 
-    plan.profile = CostProfile({key: scaled(each) for key, each in cheap.kernels.items()}, 0.0)
+    plan.profile = attention_profile({key: scaled(each) for key, each in cheap.kernels.items()})
     assert plan.choose(DIFFERENT, 16, CacheSettings()) == CacheSettings(unified=stays)
     assert plan.choose(DIFFERENT, 16, None) == CacheSettings(unified=False)
 
@@ -263,7 +267,7 @@ def test_the_explanation_of_a_choice(planner):
     plan, settings = planner(), CacheSettings(unified=False)
     told = "KV cache: flash attention, f16 cache, a buffer for each sequence"
     assert plan.explain(settings) == f"{told} (assumed; to measure this machine, run llm models tune)"
-    plan.profile = MEASURED
+    plan.profile = best()
     assert plan.explain(settings) == f"{told} (the fastest for this job, measured on this machine)"
     for fixed in (planner("mamba"), planner(deterministic=True), planner(kv_type="q8_0", kv_unified=True)):
         assert fixed.explain(fixed.allowed_settings[0]).endswith(
@@ -300,7 +304,7 @@ def probes(count, length, salt=0, answer=4):
 def test_each_job_gets_its_settings(planned, bench, name):
     """Many at once, one alone and many again are evaluated in the best settings for each, all correctly."""
     batch, prompt = best(batch=0.1), best(prompt=0.1, kernel=(False, "f16"))
-    both = CostProfile({**batch.kernels, (False, "f16"): prompt.kernels[False, "f16"]}, copy=0.0)
+    both = attention_profile({**batch.kernels, (False, "f16"): prompt.kernels[False, "f16"]})
     apart, alone = CacheSettings(unified=False), CacheSettings(flash_attention=False)
     scheduler = planned(name, both)
     jobs = ((probes(16, 10, answer=30), apart), (probes(1, 300), alone), (probes(16, 12, 7, answer=30), apart))
@@ -346,7 +350,7 @@ def test_a_valuable_prefix_keeps_the_settings(planned):
 
 def test_a_planner_changes_no_exact_answer(planned, bench):
     """In deterministic mode the results with and without a planner are bit-identical."""
-    scheduler = planned("chatml", MEASURED, deterministic=True)
+    scheduler = planned("chatml", best(), deterministic=True)
     scheduler.kv_cache.deterministic = True
     jobs, alone = probes(5, 40), probes(5, 40)
     scheduler.run(*jobs)
@@ -360,7 +364,7 @@ def test_too_little_memory_for_the_requested_type_is_out_of_memory(planned, mode
     """If the user fixed f16, nothing else is tried."""
     room = int(600 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
     monkeypatch.setattr("llmcli.engine.llama.hardware.available_memory", lambda: room)
-    scheduler = planned("chatml", MEASURED, kv_type="f16")
+    scheduler = planned("chatml", best(), kv_type="f16")
     large, small = Probe("large", numbers(900, 1), []), Probe("small", numbers(90, 1), [])
     scheduler.run(large, small)
     (ended,) = [event for event in large.sink.events if isinstance(event, Finished)]
@@ -390,13 +394,10 @@ def test_stats_are_known_after_a_job(tiny, name):
     assert work.peak_memory > 1 << 20 and len(work.choices) == 2
 
 
-def test_stats_report_the_settings_in_use(tiny, tmp_path, models):
+def test_stats_report_the_settings_in_use(tiny, tmp_path):
     """The settings of the last job, and that they were measured."""
-    batch = best(batch=1e-9)
-    standin.save_profile(
-        batch, standin.profile_path(tmp_path, AttentionGeometry.from_header(models("chatml").header), 1)
-    )
-    with engine_of(tiny("chatml"), threads=1, cache=tmp_path) as engine:
+    save_profile(best(batch=1e-9), profile_path(tmp_path, SHA256, 1), 1)
+    with engine_of(tiny("chatml"), model_id=SHA256, threads=1, cache=tmp_path) as engine:
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
         assert only_scheduler_thread(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
         choice = engine.stats().choices[1]
@@ -407,62 +408,65 @@ def test_stats_report_the_settings_in_use(tiny, tmp_path, models):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Return a list of the measurements that would have been started."""
+    """Return a list of the measurements that would have been started; any work is enough for one."""
     found = []
-    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: found.append(arguments))
+    monkeypatch.setattr(background_tuning, "start_process", found.append)
+    monkeypatch.setattr(background_tuning, "_MIN_TOKENS", 1)
+    monkeypatch.setattr(background_tuning, "pays", lambda _plan, tokens: tokens > 0)
     return found
 
 
-def lived(path, **options):
+def run_engine(path, **options):
     """Have an engine answer a request and end."""
-    with engine_of(path, threads=1, **{"tune": True, **options}) as engine:
+    with engine_of(path, threads=1, **{"model_id": SHA256, "tune": True, **options}) as engine:
         answer(engine, req("a", max_tokens=2))
 
 
-def test_the_first_job_is_followed_by_a_measurement(tiny, tmp_path, started):
-    """Once, at the end, for the geometry and the threads of that model."""
-    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+def test_a_job_is_followed_by_a_measurement(tiny, tmp_path, started):
+    """Once, at the end, of that model with those threads and the limit for copies."""
+    options = {"threads": 1, "tune": True, "cache": tmp_path, "derived_bytes": 5}
+    with engine_of(tiny("chatml"), model_id=SHA256, **options) as engine:
         for number in range(3):
             answer(engine, req(f"r{number}", max_tokens=2))
         assert not started
-    assert started == [(tmp_path, AttentionGeometry(2, 1, 32, 2), 1)]
+    (task,) = started
+    assert (task.path, task.sha256, task.cache) == (str(tiny("chatml")), SHA256, str(tmp_path))
+    assert (task.threads, task.limit_bytes, task.parent) == (1, 5, os.getpid())
 
 
-def test_a_model_that_was_measured_is_not_measured_again(tiny, tmp_path, models, started):
-    """A profile is enough; one for other threads is not."""
-    geometry = AttentionGeometry.from_header(models("chatml").header)
-    standin.save_profile(MEASURED, standin.profile_path(tmp_path, geometry, 2))
-    lived(tiny("chatml"), cache=tmp_path)
+def test_a_model_that_was_measured_is_not_measured_again(tiny, tmp_path, started):
+    """A complete profile is enough, and without copies one of the settings alone; one for other threads is not."""
+    save_profile(measured(), profile_path(tmp_path, SHA256, 2), 2)
+    run_engine(tiny("chatml"), cache=tmp_path)
     assert len(started) == 1
-    standin.save_profile(MEASURED, standin.profile_path(tmp_path, geometry, 1))
-    lived(tiny("chatml"), cache=tmp_path)
+    save_profile(best(), profile_path(tmp_path, SHA256, 1), 1)
+    run_engine(tiny("chatml"), cache=tmp_path)
     assert len(started) == 1
+    run_engine(tiny("chatml"), cache=tmp_path, derived_bytes=1 << 30)
+    assert len(started) == 2
+    save_profile(measured(), profile_path(tmp_path, SHA256, 1), 1)
+    run_engine(tiny("chatml"), cache=tmp_path, derived_bytes=1 << 30)
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("chatml", {"tune": False}),
-        ("chatml", {"cache": None}),
-        ("chatml", {"deterministic": True}),
-        ("chatml", {"kv_type": "f16", "flash_attention": True, "kv_unified": True}),
-        ("mamba", {}),
-        ("lfm2", {}),
-    ],
+    "options",
+    [{"tune": False}, {"cache": None}, {"deterministic": True}, {"model_id": "no hash"}],
+    ids=lambda options: next(iter(options)),
 )
-def test_nothing_is_measured_without_a_use(tiny, tmp_path, started, name, options):
-    """The user disabled it, there is no directory for a profile, or there is no choice."""
-    lived(tiny(name), **{"cache": tmp_path, **options})
+def test_nothing_is_measured_without_a_use(tiny, tmp_path, started, options):
+    """The user disabled it, there is no place for a profile, there is no choice, or the file is not identified."""
+    run_engine(tiny("chatml"), **{"cache": tmp_path, **options})
     assert not started
 
 
 def test_without_a_job_nothing_is_measured(tiny, tmp_path, started):
     """A command that only counted tokens, or whose model could not be loaded, starts nothing."""
-    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+    with engine_of(tiny("chatml"), model_id=SHA256, threads=1, tune=True, cache=tmp_path) as engine:
         engine.count([req("a")])
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny("chatml").read_bytes().replace(b"blk.1.attn_q.weight", b"blk.1.attn_x.weight"))
-    engine = Engine(broken, "broken", "id", EngineOptions(tune=True, cache=tmp_path), lambda: None)
+    engine = Engine(broken, "broken", SHA256, EngineOptions(tune=True, cache=tmp_path), lambda: None)
     with pytest.raises(BadModelFile):
         engine.info()
     engine.close()

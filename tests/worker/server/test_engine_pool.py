@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
 import pytest
 
+from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.engine import Engine
-from llmcli.engine.llama import model
+from llmcli.engine.llama import hardware, model
 from llmcli.errors import InternalError, OutOfMemory, TemporaryFailure
+from llmcli.interrupt import Interrupt
+from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.types import EngineOptions
 from llmcli.worker.server import engine_pool as module
 from llmcli.worker.server.engine_pool import EnginePool
@@ -112,3 +117,99 @@ def test_an_engine_is_released_after_the_block(make):
     with engines.hold_engine(EngineOptions()):
         assert list(engines._num_users.values()) == [1]
     assert list(engines._num_users.values()) == [0]
+
+
+# ---- weights in other types ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def derived(tiny, tmp_path):
+    """Return a function that makes a copy of the model in a type and returns the options that use it."""
+    path = tiny("chatml")
+    source = DerivationSource(path, "tiny", "ab" * 32)
+    store = DerivedWeightsStore(tmp_path / DERIVED_DIRECTORY, 1 << 30)
+
+    def options(weights="bf16"):
+        derive_copy(source, weights, store, Interrupt())
+        return EngineOptions(weights=weights, cache=tmp_path)
+
+    return options
+
+
+@pytest.fixture
+def pool(tiny):
+    """Return a function that makes a pool whose model has the hash of the copies."""
+    made = []
+
+    def engines(**given):
+        made.append(EnginePool(tiny("chatml"), "tiny", "ab" * 32, None, **given))
+        return made[-1]
+
+    yield engines
+    for each in made:
+        each.close()
+
+
+def loaded(engines):
+    """Return the types of the weights in memory."""
+    return {source.weights for source, each in engines._weights.items() if each.model.is_loaded}
+
+
+def test_several_forms_of_the_weights_are_loaded_on_demand(pool, derived):
+    """Each once for all engines that use it."""
+    engines, options = pool(), derived()
+    with engines.hold_engine(EngineOptions()) as original, engines.hold_engine(options) as copy:
+        assert original.info() == copy.info()
+        assert (original.stats().weights, copy.stats().weights) == ("original", "bf16")
+        with engines.hold_engine(dataclasses.replace(options, ctx=256)) as other:
+            other.info()
+            assert other._setup.model is copy._setup.model is not original._setup.model
+    assert loaded(engines) == {"original", "bf16"}
+
+
+def test_a_worker_loads_the_weights_of_its_first_command(pool, derived):
+    """The original is then not loaded at all."""
+    options = derived()
+    engines = pool(preload=options)
+    with engines.hold_engine(options) as engine:
+        engine.info()
+        assert loaded(engines) == {"bf16"}
+
+
+def test_unused_weights_make_room_for_others(pool, derived, monkeypatch):
+    """The least recently used ones, with the engines on them."""
+    engines, first, second = pool(), derived("bf16"), derived("f16")
+    for options in (EngineOptions(), first):
+        with engines.hold_engine(options) as engine:
+            engine.info()
+    monkeypatch.setattr(hardware, "available_memory", lambda: 1 << 40 if "original" not in loaded(engines) else 0)
+    with engines.hold_engine(second) as engine:
+        assert engine.info().model == "tiny"
+        assert loaded(engines) == {"bf16", "f16"}
+        assert {options.weights for options in engines._engines} == {"bf16", "f16"}
+
+
+def test_weights_in_use_are_not_freed(pool, derived, monkeypatch):
+    """The command that needs others is told the figures; the one that runs goes on."""
+    engines, options = pool(), derived()
+    with engines.hold_engine(EngineOptions()) as original:
+        original.info()
+        monkeypatch.setattr(hardware, "available_memory", lambda: 1000)
+        with engines.hold_engine(options) as copy, pytest.raises(OutOfMemory) as caught:
+            copy.info()
+        assert caught.value.available == 1000 < caught.value.needed
+        assert "bf16" in caught.value.subject and original.info().model == "tiny"
+    monkeypatch.undo()
+    with engines.hold_engine(options) as copy:
+        assert copy.info().model == "tiny"
+
+
+def test_embeddings_use_the_weights_of_their_options(pool, derived):
+    """Their vectors differ slightly, and weights with embeddings in progress stay."""
+    engines, options = pool(), derived()
+    vectors = [
+        engines.submit_embedding(["hello world"], lambda: False, each).result(HANG)[0][0]
+        for each in (EngineOptions(), options)
+    ]
+    assert vectors[0] != vectors[1] and sum(a * b for a, b in zip(*vectors, strict=True)) > 0.99
+    assert all(each.num_users == 0 for each in engines._weights.values())

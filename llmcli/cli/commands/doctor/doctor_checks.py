@@ -190,6 +190,10 @@ def _check_models(ctx: CommandContext) -> Finding:
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
     text = f"{count}, {message_text.format_bytes(sizes)}, in {directory} ({message_text.format_bytes(free)} free)"
+    store = ctx.runtime.models.derived_weights
+    data |= {"derived_bytes": store.total_bytes, "derived_limit_bytes": store.limit_bytes}
+    if store.total_bytes:
+        text += f"; {message_text.format_bytes(store.total_bytes)} of copies in other types in {store.directory}"
     damaged = ctx.runtime.models.damaged_registry()
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."

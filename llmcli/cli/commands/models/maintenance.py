@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate
 from llmcli.runtime import hardware_fit
 from llmcli.settings import DATA_DIR_VARIABLE
-from llmcli.types import Progress
 
 LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 """The variables that name the directories of models."""
@@ -37,14 +37,40 @@ def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
             code = code or error.exit_code
             row = _failed_row(model, error)
             ctx.console.write_error(error, name=model.name)
-        if ctx.console.writes_for_people:
-            compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
-            ctx.console.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
-        elif ctx.console.as_json:
-            ctx.console.write_table([row])
-        else:
-            ctx.console.write_table([{key: value for key, value in row.items() if key != "ok"}])
+        _show_verification(ctx, model, row)
+        for row in _verify_copies(ctx, model):
+            code = code if row["ok"] else code or DamagedModel.exit_code
+            _show_verification(ctx, model, row)
     return code
+
+
+def _verify_copies(ctx: CommandContext, model: ModelFile) -> Iterator[dict[str, Any]]:
+    """Hash a model's copies in other types again; a damaged one is removed."""
+    store = ctx.runtime.models.derived_weights
+    for copy in store.list_copies():
+        if copy.key.source != model.sha256:
+            continue
+        reporter, steps = Reporter(ctx.console), store.verify(copy, ctx.runtime.interrupt)
+        try:
+            while True:
+                reporter.show_progress(next(steps))
+        except StopIteration as end:
+            intact = bool(end.value)
+        finally:
+            reporter.close()
+        described = replace(model, name=f"{model.name} ({copy.key.weights})", path=copy.path, sha256=copy.sha256)
+        yield _verification_row(described, "unchanged" if intact else "damaged, removed", ok=intact, repair=None)
+
+
+def _show_verification(ctx: CommandContext, model: ModelFile, row: dict[str, Any]) -> None:
+    """Show the outcome for a model, or for a copy of it."""
+    if ctx.console.writes_for_people:
+        compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
+        ctx.console.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
+    elif ctx.console.as_json:
+        ctx.console.write_table([row])
+    else:
+        ctx.console.write_table([{key: value for key, value in row.items() if key != "ok"}])
 
 
 def _verified_row(model: ModelFile) -> dict[str, Any]:
@@ -128,22 +154,6 @@ def report_local_model(ctx: CommandContext, model: ModelFile) -> None:
     else:
         ctx.console.write_note(f"{model.name} is here: {model.path}")
     base_model_notice.explain_base_model(ctx.console, ctx.runtime.models, model)
-
-
-def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
-    """Measure the best settings for a model, with a progress bar on a terminal. Raises as ``runtime.tune.tune_model``."""
-    from llmcli.runtime import tune
-
-    reporter = Reporter(ctx.console)
-
-    def show_progress(done: int, total: int) -> None:
-        ctx.runtime.interrupt.check()
-        reporter.show_progress(Progress(done, total, "settings"))
-
-    try:
-        return tune.tune_model(model, ctx.runtime.settings, ctx.runtime.paths.cache, show_progress)
-    finally:
-        reporter.close()
 
 
 def list_foreign_models(ctx: CommandContext, program: str) -> int:

@@ -149,7 +149,8 @@ def verify(
     """Hash models again and compare with the checksums of their source, or else with the earlier hashes.
 
     This finds changed bytes even if size and time are unchanged. llm then no longer runs the model, and the exit code
-    is 76. Standard error says how to repair it: llm models pull NAME.
+    is 76. Standard error says how to repair it: llm models pull NAME. Copies in other types are verified too; a damaged
+    one is removed.
 
     In a pipe, tab-separated: name, verification, SHA-256, path, repair command.
     """
@@ -171,7 +172,7 @@ def prune(
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> int:
-    """Remove what is no longer needed: unfinished downloads, unreferenced files, and records of missing models.
+    """Remove what is no longer needed: unfinished downloads, unreferenced files, records and copies of missing models.
 
     Files that a running process is writing stay. Partial files of other programs are removed after a day without changes,
     cache files without a snapshot after an hour.

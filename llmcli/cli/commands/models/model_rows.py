@@ -60,7 +60,19 @@ def local_model_row(models: ModelLibrary, model: ModelFile) -> dict[str, Any]:
         "here": not model.missing,
         "default": models.refers_to(models.default_model()[0], model),
         "path": str(model.path),
+        "derived": derived_sizes(models, model),
     }
+
+
+def derived_sizes(models: ModelLibrary, model: ModelFile) -> dict[str, int]:
+    """Return the bytes of a model's copies in other types, by type."""
+    copies = models.derived_weights.list_copies() if model.sha256 else []
+    return {copy.key.weights: copy.size for copy in copies if copy.key.source == model.sha256}
+
+
+def derived_as_text(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a model for a pipe: copies as TYPE:BYTES, with blanks between them."""
+    return row | {"derived": " ".join(f"{weights}:{size}" for weights, size in row["derived"].items())}
 
 
 def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
@@ -77,11 +89,12 @@ def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
         "here": False,
         "default": entry.name == default,
         "path": None,
+        "derived": {},
     }
 
 
-def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a model on this machine for a terminal."""
+def local_model_for_terminal(row: dict[str, Any], *, with_derived: bool) -> dict[str, Any]:
+    """Return the columns of a model on this machine for a terminal; ``with_derived``: with its copies."""
     return {
         "name": row["name"],
         "size": message_text.format_bytes(row["size"]),
@@ -90,6 +103,7 @@ def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
         "licence": row["licence"],
         "used": (row["last_used"] or "never")[:10],
         "check": row["verification"],
+        **({"derived": _format_detail("derived", row["derived"])} if with_derived else {}),
     }
 
 
@@ -135,6 +149,7 @@ def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, in
         "quantization": model.quantization,
         "size": model.size,
         "needs": dict(needs),
+        "derived": derived_sizes(models, model),
         "sha256": model.sha256,
         "verification": verification_state(model),
         "last_used": last_used_at(models, model),

@@ -23,7 +23,9 @@ _reject_empty = functools.partial(reject_empty_values, advice="Try: llm serve --
 
 
 @_reject_empty
-@command("model", "draft", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL_OPTIONS, examples=_EXAMPLES)
+@command(
+    "model", "lora", "draft", "ctx", "threads", "gpu_layers", "kv_type", "weights", *GENERAL_OPTIONS, examples=_EXAMPLES
+)
 def serve(  # noqa: PLR0917 (options, all of them named)
     ctx: CommandContext,
     host: Annotated[

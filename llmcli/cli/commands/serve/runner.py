@@ -45,15 +45,12 @@ class ServedModels:
 
     def __init__(self, ctx: CommandContext) -> None:
         """Raises what finding and checking the models raises, if there is a draft model."""
-        self._ctx = ctx
-        self._draft: ModelFile | None = None
-        self._drafted_path: Path | None = None
         from llmcli.runtime.preflight import wants_draft
 
+        self._ctx = ctx
+        self._drafted: ModelFile | None = None
         if wants_draft(ctx.runtime.config, ctx.verb):
-            model = ctx.runtime.resolve_model()
-            self._draft = ctx.runtime.find_draft(model)
-            self._drafted_path = model.path
+            self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
 
     def _library(self) -> ModelLibrary:
         from llmcli.models.library.model_library import ModelLibrary
@@ -75,6 +72,8 @@ class ServedModels:
     def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of a model's worker; a path named by a client is not accepted.
 
+        The adapters of the settings belong to the default model.
+
         Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
         from llmcli.models.files.paths import is_path
@@ -84,8 +83,17 @@ class ServedModels:
         if name is not None and is_path(name) and name not in {model.name for model in self.list_models()}:
             raise MissingError(name, kind="model")
         model = library.ensure_verified(name, self._ctx.runtime.interrupt)
-        draft = self._draft if model.path == self._drafted_path else None
-        return worker_launcher(self._ctx.runtime.config, library, model, draft)
+        if self._ctx.runtime.settings["lora"] and _is_default(model, library):
+            model = self._ctx.runtime.add_adapters(model, registry=library.registry)
+        if self._drafted is not None and model.path == self._drafted.path:
+            model = replace(model, draft=self._drafted.draft)
+        return worker_launcher(self._ctx.runtime.config, library, model)
+
+
+def _is_default(model: ModelFile, library: ModelLibrary) -> bool:
+    with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
+        return library.find().path == model.path
+    return False
 
 
 def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
@@ -123,9 +131,11 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
 
 
 def _check_default_model(ctx: CommandContext) -> None:
-    """Report a problem with the configured model at start-up, before the first request for it."""
+    """Report a problem with the configured model or its adapters at start-up, before the first request for it."""
+    from llmcli.runtime.preflight import check_adapters
+
     try:
-        ctx.runtime.models.find()
+        check_adapters(ctx.runtime.add_adapters(ctx.runtime.models.find()), ctx.runtime.observer)
     except ModelNotDownloaded:  # the starter model may be missing: requests may name others
         if ctx.runtime.settings["model"]:
             raise

@@ -119,5 +119,4 @@ class JobBuilder:
             server, _ = consent.chosen_server(self._ctx.runtime.settings)
             if server is not None:
                 return f"{server.base_url} {self._ctx.runtime.model_name or server.model or ''}"
-        model = self._ctx.runtime.resolve_model()
-        return model.sha256 or str(model.path)
+        return self._ctx.runtime.resolve_model().adapted_id

@@ -32,6 +32,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "model": "Try: llm models list",
         "model file": "Check the path, or try: llm models list",
+        "adapter": "Check the path; FILE:SCALE takes a number, such as style.gguf:0.5",
         "model folder": "If the models are elsewhere: llm models import FILE.gguf (for Ollama, set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
@@ -58,6 +59,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "input": "cannot read",
         "file of a variable": "cannot read",
         "model file": "cannot read",
+        "adapter": "cannot read the LoRA adapter",
         "configuration": "cannot read",
         "key file": "cannot read the key file",
         "token file": "no token in",

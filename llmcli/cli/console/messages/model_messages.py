@@ -11,6 +11,8 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
+from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
+from llmcli.weights import derivation_errors as d
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
@@ -67,7 +69,26 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
+def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
+    if error.mismatch:
+        base = f" ({error.base_model})" if error.base_model else ""
+        text = append_detail(f"the LoRA adapter {subject_of(error)} does not fit the model", error)
+        return text, f"Choose the model that it was made for{base} with -m, or leave the adapter out: --lora none"
+    text = append_detail(f"{subject_of(error)} is not a usable LoRA adapter", error)
+    return text, "Convert an adapter of another format with convert_lora_to_gguf.py of llama.cpp, or: --lora none"
+
+
+def _mebibytes(error: d.NoRoomForWeights) -> int:
+    """Return a limit in MiB that is large enough."""
+    return -(-((error.limit or 0) + error.needed) >> 20)
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
+    BadAdapter: _describe_bad_adapter,
+    UnsupportedAdapter: lambda x: (
+        append_detail(f"cannot use {subject_of(x)} here", x),
+        "Leave it out; adapters of the configuration: --lora none",
+    ),
     e.ModelNotDownloaded: _describe_model_not_downloaded,
     e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
     e.BadModelFile: lambda x: (
@@ -85,6 +106,22 @@ MODEL_DESCRIPTIONS: Descriptions = {
         f"Try: {x.repair or _pull_command(x.subject)}" + (f" ({x.note})" if x.note else ""),
     ),
     e.ContextOverflow: _describe_overflow,
+    d.NoRoomForWeights: lambda x: (
+        f"no room for {subject_of(x)}: {format_bytes(x.needed)} needed, {format_bytes(x.available)} "
+        + ("free" if x.limit is None else "left of the setting derived_weights"),
+        "Try: --weights original"
+        + (
+            ", or make room on the disk"
+            if x.limit is None
+            else f", or set derived_weights to {_mebibytes(x)} (llm config edit)"
+        ),
+    ),
+    d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
+    d.SourceChanged: lambda x: (
+        append_detail(f"the file of {subject_of(x)} changed while it was being copied", x),
+        "Try again.",
+    ),
+    d.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",
         "Try again; for details: llm worker log",

@@ -65,7 +65,7 @@ class EngineEndpoints:
     ) -> Response:
         parsed = parse(await read_json_body(request))
         self._check_model_name(parsed.model)
-        engine = stack.enter_context(self._engine_pool.hold_engine(_parse_engine_options(request)))
+        engine = stack.enter_context(self._engine_pool.hold_engine(parse_engine_options(request)))
         response: Response = await run_while_connected(request, answer(parsed, engine, stack))
         return response
 
@@ -153,7 +153,7 @@ async def read_json_body(request: HttpRequest) -> Any:
     return load_json(body)
 
 
-def _parse_engine_options(request: HttpRequest) -> EngineOptions:
+def parse_engine_options(request: HttpRequest) -> EngineOptions:
     """Return the engine options that our own server sent; the defaults for other clients."""
     given = request.headers.get(OPTIONS_HEADER)
     try:

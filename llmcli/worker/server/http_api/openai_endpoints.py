@@ -24,11 +24,17 @@ from llmcli.openai_api.event_builder import build_whole, iter_named_events
 from llmcli.openai_api.fields import FieldError, Fields, parse_body
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.response_builder import ResponseBuilder
-from llmcli.types import CandidateScores, Finished
+from llmcli.types import CandidateScores, EngineOptions, Finished
 from llmcli.worker.server.disconnect import run_while_connected
 from llmcli.worker.server.embedding_queue import EmbeddingVectors
 from llmcli.worker.server.engine_pool import EnginePool
-from llmcli.worker.server.http_api.engine_endpoints import EngineEndpoints, SseResponse, catch_errors, read_json_body
+from llmcli.worker.server.http_api.engine_endpoints import (
+    EngineEndpoints,
+    SseResponse,
+    catch_errors,
+    parse_engine_options,
+    read_json_body,
+)
 from llmcli.worker.server.metrics import WorkerMetrics
 from llmcli.worker.server.thread_pool import wait_counted
 
@@ -136,14 +142,18 @@ class OpenAIEndpoints(EngineEndpoints):
         self._check_model_name(parsed.model)
         gone = threading.Event()
         try:
-            vectors, tokens = await run_while_connected(request, self._compute_vectors(parsed, gone.is_set))
+            options = parse_engine_options(request)
+            computing = self._compute_vectors(parsed, gone.is_set, options)
+            vectors, tokens = await run_while_connected(request, computing)
         finally:
             gone.set()
         self._metrics.record_prompt(tokens)
         return JSONResponse(embeddings.build_embedding_response(parsed, self._names[0], vectors, tokens))
 
-    async def _compute_vectors(self, parsed: embeddings.EmbeddingRequest, gone: Callable[[], bool]) -> EmbeddingVectors:
-        submitted = self._engine_pool.submit_embedding(parsed.inputs, gone, parsed.pooling)
+    async def _compute_vectors(
+        self, parsed: embeddings.EmbeddingRequest, gone: Callable[[], bool], options: EngineOptions
+    ) -> EmbeddingVectors:
+        submitted = self._engine_pool.submit_embedding(parsed.inputs, gone, parsed.pooling, options)
         try:
             return await wait_counted(self._metrics, submitted)
         except InputError as problem:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fake_hub import REPO, Fault
 
-from llmcli.engine.engine import Engine
-from llmcli.engine.llama import hardware
-from llmcli.engine.tuning import memory_bandwidth, standin
-from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE
-from llmcli.types import EngineOptions
+from llmcli.engine.tuning import memory_bandwidth
 
 KEYS = ["name", "size", "quantization", "context", "licence", "last_used", "verification", "source", "here", "default"]
-KEYS += ["path"]
+KEYS += ["path", "derived"]
 
 
 @pytest.fixture
@@ -347,132 +341,6 @@ def test_a_registry_that_cannot_be_written_is_74(models, tmp_path):
     """A default that cannot be stored is an error."""
     (tmp_path / "file").write_text("")
     assert models("default", "qwen3-4b", env={"LLMCLI_DATA_DIR": str(tmp_path / "file")}).code == 74
-
-
-# ---- tune ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Measure very little, with one thread."""
-    monkeypatch.setenv("LLMCLI_THREADS", "1")
-    for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
-        assert hasattr(standin, name)
-        monkeypatch.setattr(standin, name, value)
-
-
-def profiles():
-    """Return the stored profiles."""
-    return list((Path(os.environ["LLMCLI_CACHE_DIR"]) / "tuning").glob("*.json"))
-
-
-def test_tune_says_what_suits_which_job(models, tiny, quick):
-    """A line for each kind of job, nothing on stderr, and a stored profile."""
-    run = models("tune", str(tiny("chatml")))
-    jobs = dict(line.split("\t") for line in run.out.splitlines())
-    assert run.code == 0 and run.err == ""
-    assert list(jobs) == [
-        "one short answer",
-        "one long answer",
-        "one long prompt",
-        "16 that begin alike",
-        "16 different",
-    ]
-    assert all("attention, " in told and " cache, " in told for told in jobs.values())
-    assert len(profiles()) == 1
-
-
-def test_tune_in_json_is_one_object(models, tiny, quick):
-    """The same facts for a script."""
-    run = models("tune", str(tiny("gemma3")), "--json")
-    (facts,) = rows(run)
-    assert run.code == 0 and len(facts) == 5
-    assert all(told.endswith(("one buffer", "a buffer for each sequence")) for told in facts.values())
-
-
-def test_tune_shows_its_progress_on_a_terminal(models, tiny, quick, terminal, at_once):
-    """The progress is visible on a terminal, and is removed at the end."""
-    screen = terminal()
-    assert models("tune", str(tiny("chatml")), err=screen.slave).code == 0
-    left = screen.close()
-    assert b"settings" in bytes(screen.raw) and "settings" not in left
-
-
-def test_tune_measures_the_default_model(models, here, quick):
-    """Without a name it is the model of the next command."""
-    models("default", here)
-    assert models("tune").code == 0 and len(profiles()) == 1
-
-
-def test_tune_again_replaces_the_profile(models, tiny, monkeypatch):
-    """A new measurement replaces the old one; another number of threads has its own profile."""
-    monkeypatch.setattr(standin, "measure", lambda *_: ASSUMED_PROFILE)
-    for threads, count in (("1", 1), ("1", 1), ("2", 2)):
-        monkeypatch.setenv("LLMCLI_THREADS", threads)
-        assert models("tune", str(tiny("chatml"))).code == 0 and len(profiles()) == count
-
-
-def test_tune_uses_the_threads_that_a_job_will_use(models, tiny, monkeypatch):
-    """As many as this process may use, if no number was set."""
-    measured = []
-    monkeypatch.setattr(
-        standin, "measure", lambda _geometry, threads, _progress: measured.append(threads) or ASSUMED_PROFILE
-    )
-    monkeypatch.setattr(hardware, "detect_cores", lambda: hardware.CpuCores(affinity=8, physical=6, quota=5.0))
-    assert models("tune", str(tiny("chatml"))).code == 0
-    assert models("tune", str(tiny("chatml")), env={"LLMCLI_THREADS": "3"}).code == 0
-    assert measured == [5, 3]
-
-
-def test_what_tune_measured_is_used(models, tiny, quick):
-    """A later engine reports that its choice was measured on this machine."""
-    options = EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]), threads=1)
-
-    def choice():
-        engine = Engine(tiny("chatml"), "tiny", "id", options, lambda: None)
-        engine.info()
-        try:
-            return engine.stats().choices[1]
-        finally:
-            engine.close()
-
-    assert "to measure this machine" in choice()
-    assert models("tune", str(tiny("chatml"))).code == 0
-    assert choice().endswith(", measured on this machine)")
-
-
-@pytest.mark.parametrize("name", ["mamba", "lfm2", "falcon-h1", "qwen35"])
-def test_tune_of_a_recurrent_model_is_69(models, tiny, name):
-    """There is nothing to choose, so nothing is measured."""
-    run = models("tune", str(tiny(name)))
-    assert run.code == 69 and run.out == "" and "no choice of settings" in run.err
-    assert not profiles()
-
-
-@pytest.mark.parametrize(
-    ("name", "code"), [("no-such-model", 66), ("/no/such/file.gguf", 66), (REPO, 69), ("smollm2-135m", 69), ("/", 65)]
-)
-def test_tune_of_what_is_not_here_has_its_code(models, name, code):
-    """An unknown name, a missing file, a model that was not fetched, a directory."""
-    run = models("tune", name)
-    assert run.code == code and run.out == "" and run.err.startswith("llm: ")
-    assert not profiles()
-
-
-def test_an_interrupted_measurement_stores_nothing(models, tiny, quick, monkeypatch):
-    """Ctrl-C ends it with 130 after the current setting."""
-    timed = []
-    measure = standin._time_kernel
-
-    def interrupted(*arguments):
-        timed.append(arguments)
-        signal.raise_signal(signal.SIGINT)
-        time.sleep(0.3)  # the main thread, which handles it, checks at intervals
-        return measure(*arguments)
-
-    monkeypatch.setattr(standin, "_time_kernel", interrupted)
-    assert models("tune", str(tiny("chatml"))).code == 130
-    assert len(timed) == 1 and not profiles()
 
 
 # ---- base models --------------------------------------------------------------------------------------------------

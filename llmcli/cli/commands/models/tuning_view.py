@@ -1,0 +1,86 @@
+"""The work and the output of ``llm models tune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.messages.message_text import format_bytes
+from llmcli.cli.reporter import Reporter
+from llmcli.runtime import tune
+from llmcli.types import Phase, Progress
+
+if TYPE_CHECKING:
+    from llmcli.engine.tuning.model_tuning import TuningPlan
+
+
+def tune_model(ctx: CommandContext, name: str | None) -> int:
+    """Measure a model, with a progress bar on a terminal, and show the result. Raises as ``runtime.tune.tune_model``."""
+    runtime, console = ctx.runtime, ctx.console
+    shown = name or runtime.models.default_model()[0]
+    with runtime.observer.waiting(Phase.CHECKING, shown):
+        model = runtime.models.ensure_verified(name, runtime.interrupt)
+    reporter = Reporter(console)
+    try:
+        result = tune.tune_model(
+            model,
+            runtime.settings,
+            runtime.paths.cache,
+            runtime.models.derived_weights,
+            interrupt=runtime.interrupt,
+            on_plan=lambda plan: _announce(ctx, plan),
+            on_progress=lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
+        )
+    finally:
+        reporter.close()
+    row = _row_for_terminal if console.writes_for_people else _row
+    console.write_table([row(each) for each in result.weights])
+    if result.disturbed:
+        console.write_note(
+            "other processes used the processor; for exact times, measure again when the machine is idle"
+        )
+    for weights, reason in result.skipped.items():
+        console.write_note(f"{weights} was not measured: {reason}")
+    for task, settings in result.settings.items():
+        console.explain(f"KV cache for {task}: {settings}")
+    return 0
+
+
+def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
+    """Say what a large model takes before it begins."""
+    if not plan.is_small:
+        minutes = round(plan.seconds / 60)
+        ctx.console.write_note(
+            f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, up to {format_bytes(plan.disk)} of disk and "
+            f"{format_bytes(plan.memory)} of memory; Ctrl-C ends it"
+        )
+
+
+def _row(each: tune.MeasuredWeights) -> dict[str, Any]:
+    """Return the columns for programs: bytes, tokens a second, nats a token."""
+    times = each.measurement.times
+    return {
+        "weights": each.name,
+        "size": each.measurement.size,
+        "prompt": round(1 / times.prompt, 1),
+        "decode": round(1 / times.single, 1),
+        "at_once_16": round(1 / times.batch, 1),
+        "at_once_32": round(1 / times.wide, 1),
+        "divergence": each.measurement.divergence,
+        "faithful": each.faithful,
+        "chosen_for": list(each.chosen_for),
+    }
+
+
+def _row_for_terminal(each: tune.MeasuredWeights) -> dict[str, Any]:
+    times, divergence = each.measurement.times, each.measurement.divergence
+    chosen = ", ".join(each.chosen_for) or ("-" if each.faithful else "too far from the original")
+    return {
+        "weights": each.name,
+        "size": format_bytes(each.measurement.size),
+        "prompt": f"{1 / times.prompt:.0f}/s",
+        "decode": f"{1 / times.single:.0f}/s",
+        "16 at once": f"{1 / times.batch:.0f}/s",
+        "divergence": "-" if divergence is None else f"{divergence:.4f}",
+        "chosen for": chosen,
+    }

@@ -1,0 +1,191 @@
+"""Making a copy of a model in another type, in a child process that can be killed at any moment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from llmcli import child_processes
+from llmcli.engine.derivation import quantize_child, weight_types
+from llmcli.engine.derivation.quantize_child import QuantizerMode
+from llmcli.engine.llama import hardware, weights_file
+from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
+from llmcli.interrupt import Interrupt
+from llmcli.models.files.file_bytes import file_size
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import load_checked_header
+from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
+from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
+
+_CHILD_MODULE = "llmcli.engine.derivation.quantize_child"
+_POLL_S = 0.05
+"""Seconds between checks of the interrupt and reports of progress."""
+_SMALL_REST_BYTES = 1 << 20
+"""A disk with less free space than this counts as full."""
+_MAX_MESSAGE_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class DerivationSource:
+    """The verified file of a model, called ``name``, with its SHA-256."""
+
+    path: Path
+    name: str
+    sha256: str
+
+    def key(self, weights: str) -> DerivedKey:
+        """Return the key of the copy in a type on this machine."""
+        return weights_file.derived_key(self.sha256, weights)
+
+    def fingerprint(self) -> tuple[int, ...]:
+        """Return what changes when the file is replaced or written. Raises ``OSError``."""
+        status = self.path.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def derive_copy(
+    source: DerivationSource,
+    weights: str,
+    store: DerivedWeightsStore,
+    interrupt: Interrupt,
+    *,
+    background: bool = False,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> DerivedCopy:
+    """Return the copy of a model in a type, made first unless ``store`` has it; one process at a time makes it.
+
+    ``background``: the child has the lowest priority. ``on_progress`` gets the bytes written and expected. Raises
+    ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``, ``DerivedWeightsMissing``, ``Unsupported``,
+    ``OutOfMemory``, ``InternalError`` with llama.cpp's reason, ``BadModelFile`` and ``MissingError``, and as
+    ``interrupt.check``, at once. No half copy stays behind.
+    """
+    key = source.key(weights)
+    found = store.find(key, interrupt)
+    if found is not None:
+        return found
+    header = _checked_source(source, weights)
+    expected = weight_types.derived_bytes(header, weights)
+    with store.claim(key, interrupt.check) as temporary:
+        if temporary is None:  # another process made it meanwhile
+            found = store.find(key, interrupt)
+            if found is None:
+                raise DerivedWeightsMissing(source.name, weights=weights)
+            return found
+        store.make_room(_describe_copy(source, weights), expected)
+        before = source.fingerprint()
+
+        def report() -> None:
+            interrupt.check()
+            on_progress(min(file_size(temporary), expected), expected)
+
+        code, reason = _run_child(source, temporary, weights, background=background, on_poll=report)
+        if code:
+            raise quantizer_error(code, reason, f"copying {source.name}", temporary.parent, expected)
+        try:
+            unchanged = source.fingerprint() == before
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise SourceChanged(source.name)
+        return store.add(key, source.name, temporary, interrupt)
+
+
+def _describe_copy(source: DerivationSource, weights: str) -> str:
+    return f"{source.name} in {weights}"
+
+
+def _checked_source(source: DerivationSource, weights: str) -> Header:
+    header = load_checked_header(source.path)
+    reason = weight_types.refusal_reason(header, weights)
+    if reason:
+        raise DerivationRefused(_describe_copy(source, weights), detail=reason)
+    return header
+
+
+def _run_child(
+    source: DerivationSource, temporary: Path, weights: str, *, background: bool, on_poll: Callable[[], None]
+) -> tuple[int, str]:
+    """Write the copy as ``run_quantizer`` does, in one type: mixtures are meant for small files."""
+    target, mode = str(temporary.absolute()), QuantizerMode.PURE
+    return run_quantizer(source.path, target, weights, mode, background=background, on_poll=on_poll)
+
+
+def run_quantizer(
+    source: Path,
+    target: str,
+    weights: str,
+    mode: QuantizerMode,
+    *,
+    on_poll: Callable[[], None],
+    background: bool = False,
+    pass_fds: Sequence[int] = (),
+) -> tuple[int, str]:
+    """Write the model ``source`` in a type of ``QUANTIZATIONS`` to the path ``target``, in a child process.
+
+    Return its exit code, as in ``Popen.returncode``, and its last message. What ``on_poll`` raises ends the child at
+    once. ``background``: it has the lowest priority.
+    """
+    threads = 1 if background else hardware.detect_cores().max_threads
+    priority = "background" if background else "normal"
+    arguments = (str(source.absolute()), target, weights, str(threads), priority, mode)
+    with tempfile.TemporaryFile() as messages:
+        child = subprocess.Popen(  # noqa: S603 (our own module)
+            child_processes.module_command(_CHILD_MODULE, *arguments),
+            stdin=subprocess.PIPE,  # its end tells the child that this process has ended
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            cwd="/",
+            env=child_processes.child_env(os.environ),
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        with child:
+            try:
+                code = None
+                while code is None:
+                    on_poll()
+                    with suppress(subprocess.TimeoutExpired):
+                        code = child.wait(_POLL_S)
+            finally:
+                child.kill()
+        return code, _last_line(messages)
+
+
+def _last_line(messages: IO[bytes]) -> str:
+    size = messages.seek(0, os.SEEK_END)
+    messages.seek(max(0, size - _MAX_MESSAGE_BYTES))
+    lines = [line.strip() for line in messages.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def quantizer_error(code: int, reason: str, subject: str, directory: Path, expected: int) -> LlmError:
+    """Return the error of a child that ended with ``code``; it wrote ``expected`` bytes into ``directory``."""
+    if code == -signal.SIGKILL:
+        return OutOfMemory(subject, needed=expected, detail="the system killed the process that made the copy")
+    if code == -signal.SIGILL:
+        return Unsupported("llama.cpp", detail="llama-cpp-python was built for another processor")
+    if code == quantize_child.EXIT_UNSUPPORTED:
+        return Unsupported("llama.cpp", detail=reason)
+    if code == quantize_child.EXIT_QUANTIZE_FAILED and _is_full(directory):
+        return OutputError(str(directory), detail=os.strerror(errno.ENOSPC))
+    if code < 0:
+        reason = reason or signal.strsignal(-code) or f"signal {-code}"
+    return InternalError(subject, detail=reason or f"it exited with code {code}")
+
+
+def _is_full(directory: Path) -> bool:
+    """Return whether the disk of a directory has no space left; llama.cpp does not say so."""
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < _SMALL_REST_BYTES

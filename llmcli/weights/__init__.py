@@ -1,0 +1,1 @@
+"""What all packages know about derived weights: copies of a model in another type."""

@@ -1,0 +1,34 @@
+"""Errors of copies of a model in another type (derived weights); ``errors.py`` has the tree."""
+
+from __future__ import annotations
+
+from llmcli.errors import CannotCreate, TemporaryFailure, UnavailableError
+
+
+class NoRoomForWeights(CannotCreate):
+    """The copy ``subject`` needs ``needed`` bytes of disk; ``available`` are free.
+
+    ``limit``: bytes that the setting derived_weights allows for all copies, None if the disk itself is too small.
+    """
+
+    def __init__(self, subject: str, *, needed: int, available: int, limit: int | None = None) -> None:
+        super().__init__(subject)
+        self.needed = needed
+        self.available = available
+        self.limit = limit
+
+
+class DerivationRefused(UnavailableError):
+    """The model ``subject`` cannot be stored in another type; ``detail`` says why."""
+
+
+class SourceChanged(TemporaryFailure):
+    """The file of the model ``subject`` was replaced while a copy of it was being made; the copy was discarded."""
+
+
+class DerivedWeightsMissing(TemporaryFailure):
+    """The copy of the model ``subject`` in type ``weights`` was removed before it was loaded."""
+
+    def __init__(self, subject: str, *, weights: str) -> None:
+        super().__init__(subject, detail=f"its copy in {weights} was removed")
+        self.weights = weights

@@ -1,0 +1,188 @@
+"""How fast a model is in each type of its weights on this machine, and which type suits a job.
+
+The engine measures this (``llmcli.engine.tuning``); a command reads it before it starts, so this module imports nothing
+that takes time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from llmcli.settings import ORIGINAL_WEIGHTS
+
+PROMPT_ROWS, BATCH_ROWS, WIDE_ROWS = 512, 16, 32
+"""Tokens of a prompt, and sequences of a batch and of a wide batch, in the measurements."""
+MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO = 0.005, 1.5
+"""A type may diverge from exact evaluation by ``MAX_DIVERGENCE`` nats, or by this ratio more than the file itself."""
+MIN_GAIN = 0.9
+"""Other weights than the original ones must reduce the time of a job to this fraction."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds a token: of a prompt of ``PROMPT_ROWS``, of a lone sequence, of batches of 16 and of 32 sequences."""
+
+    prompt: float
+    single: float
+    batch: float
+    wide: float
+
+    def step_seconds(self, rows: float) -> float:
+        """Return the seconds of one evaluation of that many tokens, between the measured numbers linearly."""
+        points = (
+            (1, self.single),
+            (BATCH_ROWS, BATCH_ROWS * self.batch),
+            (WIDE_ROWS, WIDE_ROWS * self.wide),
+            (PROMPT_ROWS, PROMPT_ROWS * self.prompt),
+        )
+        for (low, low_s), (high, high_s) in itertools.pairwise(points):
+            if rows <= high:
+                return low_s + (high_s - low_s) * (max(1, rows) - low) / (high - low)
+        return rows * self.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class JobSize:
+    """The size of a job: tokens of all prompts (common prefixes once), of all answers, and sequences at once."""
+
+    prompt_tokens: int
+    answer_tokens: int
+    concurrency: int = 1
+
+    def seconds(self, times: StepTimes) -> float:
+        """Return the seconds that evaluating the weights takes."""
+        full, rest = divmod(self.prompt_tokens, PROMPT_ROWS)
+        prompts = full * times.step_seconds(PROMPT_ROWS) + (times.step_seconds(rest) if rest else 0.0)
+        return prompts + self.answer_tokens / self.concurrency * times.step_seconds(self.concurrency)
+
+
+REPRESENTATIVE_JOBS: Mapping[str, JobSize] = {
+    "short answers": JobSize(40, 64),
+    "long prompts": JobSize(4096, 128),
+    "16 at once": JobSize(16 * 128, 16 * 128, BATCH_ROWS),
+    "scoring": JobSize(400 * 20, 0, BATCH_ROWS),
+}
+"""The kinds of work for which ``llm models tune`` chooses weights: a question, a document, many answers, many records."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsMeasurement:
+    """One type of weights: bytes of the file, speed, seconds to load it, and divergence from exact evaluation.
+
+    ``divergence``: mean Kullback-Leibler divergence in nats; None: not measured.
+    """
+
+    size: int
+    times: StepTimes
+    load_s: float
+    divergence: float | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Read the output of ``asdict``. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
+        times = StepTimes(*(parse_positive(data["times"][name]) for name in StepTimes.__slots__))
+        divergence = data["divergence"]
+        return cls(
+            int(parse_positive(data["size"])),
+            times,
+            parse_positive(data["load_s"]),
+            None if divergence is None else parse_number(divergence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsTable:
+    """What was measured of a model: by type, with the original among them."""
+
+    types: Mapping[str, WeightsMeasurement]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {name: asdict(each) for name, each in self.types.items()}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Read the output of ``to_json``. Raises as ``WeightsMeasurement.from_json``."""
+        types = {str(name): WeightsMeasurement.from_json(each) for name, each in data.items()}
+        types[ORIGINAL_WEIGHTS]  # must be there
+        return cls(types)
+
+    @property
+    def faithful(self) -> tuple[str, ...]:
+        """The types that diverge from exact evaluation little enough to be used, the original among them."""
+        own = self.types[ORIGINAL_WEIGHTS].divergence
+        limit = max(MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO * (own or 0.0))
+        return tuple(
+            name
+            for name, each in self.types.items()
+            if name == ORIGINAL_WEIGHTS
+            or (own is not None and each.divergence is not None and each.divergence <= limit)
+        )
+
+    def choose(self, job: JobSize, available: Collection[str], loaded: Collection[str] = ()) -> str:
+        """Return the fastest of the ``available`` faithful types for a job; the original unless another saves a tenth.
+
+        Types that are not among the ``loaded`` ones have to be loaded first.
+        """
+
+        def seconds(name: str) -> float:
+            each = self.types[name]
+            return job.seconds(each.times) + (0.0 if name in loaded else each.load_s)
+
+        best = min((name for name in self.faithful if name in available or name == ORIGINAL_WEIGHTS), key=seconds)
+        return best if seconds(best) <= MIN_GAIN * seconds(ORIGINAL_WEIGHTS) else ORIGINAL_WEIGHTS
+
+    def choices(self) -> dict[str, str]:
+        """Return the best type for each kind of work in ``REPRESENTATIVE_JOBS``, once it is loaded."""
+        return {work: self.choose(job, self.types, self.types) for work, job in REPRESENTATIVE_JOBS.items()}
+
+
+def profile_path(cache: Path, model_id: str, threads: int | None) -> Path:
+    """Return the file for the measurements of a model by its SHA-256; ``threads`` as in ``EngineOptions``."""
+    return cache / "tuning" / f"{model_id[:32]}-{threads or 'auto'}.json"
+
+
+def read_profile_json(path: Path) -> Any:
+    """Return the content of a profile, None without a usable one."""
+    try:
+        data = json.loads(path.read_bytes())
+        return data if data["format"] == _FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # errors of damaged JSON
+        return None
+
+
+def load_weights_table(path: Path) -> WeightsTable | None:
+    """Read the part of a profile about weights; None if there is none, or if it is unusable."""
+    data = read_profile_json(path)
+    try:
+        return None if data is None else WeightsTable.from_json(data["weights"])
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+def dump_profile(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a profile with this content."""
+    return json.dumps({"format": _FORMAT, **content}).encode()
+
+
+def parse_number(value: Any) -> float:
+    """Return a finite number. Raises ``ValueError`` or ``TypeError``."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def parse_positive(value: Any) -> float:
+    """Return a finite number that is not negative. Raises ``ValueError`` or ``TypeError``."""
+    number = parse_number(value)
+    if number < 0:
+        raise ValueError("negative")
+    return number

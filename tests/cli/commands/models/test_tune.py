@@ -1,0 +1,195 @@
+"""``llm models tune``: the table, what is kept, and what ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from engine.profiles import shorten_measurements
+from fake_hub import REPO
+
+from llmcli.engine.engine import Engine
+from llmcli.engine.llama import hardware
+from llmcli.engine.tuning import microbenchmark, model_tuning
+from llmcli.types import EngineOptions
+from llmcli.weights.weights_times import StepTimes
+
+COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
+
+
+@pytest.fixture
+def models(llm):
+    """Run ``llm models`` with no model configured."""
+    return lambda *argv, env=None, **how: llm("models", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    """Measure very little, with one thread, on a processor with BF16."""
+    monkeypatch.setenv("LLMCLI_THREADS", "1")
+    shorten_measurements(monkeypatch)
+    monkeypatch.setattr(model_tuning.bindings, "system_info", lambda: "CPU : AVX512_BF16 = 1 | ")
+
+
+@pytest.fixture
+def bf16_is_fastest(monkeypatch):
+    """Let BF16 take a tenth of the time of the others, whatever it takes."""
+
+    def time_steps(model, _threads, _interrupt):
+        seconds = 0.001 if "-bf16-" in model.path.name else 0.01
+        return StepTimes(seconds, seconds, seconds, seconds)
+
+    monkeypatch.setattr(microbenchmark, "time_steps", time_steps)
+
+
+def rows(run):
+    return [json.loads(line) for line in run.out.splitlines()]
+
+
+def cached(directory, suffix):
+    """Return the names of files in a directory of the cache."""
+    return sorted(path.name for path in (Path(os.environ["LLMCLI_CACHE_DIR"]) / directory).glob(f"*{suffix}"))
+
+
+def test_tune_prints_a_line_for_each_type(models, tiny):
+    """Tab-separated in a pipe, nothing on stderr, and a stored profile."""
+    run = models("tune", str(tiny("chatml")))
+    lines = [line.split("\t") for line in run.out.splitlines()]
+    assert run.code == 0 and run.err == ""
+    assert lines[0][0] == "original" and lines[1][0] == "bf16"
+    assert all(len(line) == len(COLUMNS) for line in lines)
+    assert len(cached("tuning", ".json")) == 1
+
+
+def test_tune_in_json_is_an_object_for_each_type(models, tiny, bf16_is_fastest):
+    """The same facts for a script: tokens a second, nats a token, the kinds of work."""
+    run = models("tune", str(tiny("gemma3")), "--json")
+    found = {row["weights"]: row for row in rows(run)}
+    assert run.code == 0 and all(list(row) == COLUMNS for row in found.values())
+    assert found["bf16"]["prompt"] == 1000.0 and found["bf16"]["faithful"]
+    assert found["bf16"]["chosen_for"] == ["short answers", "long prompts", "16 at once", "scoring"]
+    assert found["original"]["chosen_for"] == []
+    assert [name.split("-")[1] for name in cached("derived", ".gguf")] == ["bf16"]
+
+
+def test_without_room_for_copies_settings_are_measured(models, tiny):
+    """The original weights alone, and no copy."""
+    run = models("tune", str(tiny("chatml")), "--json", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
+    (row,) = rows(run)
+    assert (run.code, row["weights"], row["divergence"]) == (0, "original", None)
+    assert not cached("derived", ".gguf")
+
+
+def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
+    """One line for each task, and one for each type that was not measured."""
+    run = models("tune", str(tiny("chatml")), "-v")
+    told = [line for line in run.err.splitlines() if line.startswith("llm: KV cache for ")]
+    assert len(told) == 5 and all(line.endswith(("one buffer", "a buffer for each sequence")) for line in told)
+    assert "q8_0 was not measured: its weights are q8_0 already" in run.err
+
+
+def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, terminal, at_once, bf16_is_fastest):
+    """The progress is visible on a terminal, and is removed at the end."""
+    screen = terminal()
+    assert models("tune", str(tiny("chatml")), out=screen.slave, err=screen.slave).code == 0
+    left = screen.close()
+    assert b"measurements" in bytes(screen.raw) and "measurements" not in left
+    assert "WEIGHTS" in left and "1000/s" in left and "short answers" in left
+
+
+def test_a_large_model_is_announced(models, tiny, terminal, at_once, monkeypatch):
+    """Time, disk and memory are stated before it begins."""
+    monkeypatch.setattr(model_tuning, "SMALL_MODEL_PARAMETERS", 10)
+    screen = terminal()
+    assert models("tune", str(tiny("chatml")), err=screen.slave).code == 0
+    told = " ".join(screen.close().split())
+    assert "takes about 1 minutes" not in told and "about a minute" in told and "of disk and" in told
+
+
+def test_tune_measures_the_default_model(models, here):
+    """Without a name it is the model of the next command."""
+    models("default", here)
+    assert models("tune").code == 0 and len(cached("tuning", ".json")) == 1
+
+
+def test_each_number_of_threads_has_its_profile(models, tiny, bf16_is_fastest):
+    """A new measurement replaces the old one; another number of threads has its own."""
+    for threads, count in (("1", 1), ("1", 1), ("2", 2)):
+        assert models("tune", str(tiny("chatml")), env={"LLMCLI_THREADS": threads}).code == 0
+        assert len(cached("tuning", ".json")) == count
+
+
+def test_tune_uses_the_threads_that_a_job_will_use(models, tiny, monkeypatch):
+    """As many as this process may use, if no number was set."""
+    used = []
+
+    def time_steps(_model, threads, _interrupt):
+        used.append(threads)
+        return StepTimes(1.0, 1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(microbenchmark, "time_steps", time_steps)
+    monkeypatch.setattr(hardware, "detect_cores", lambda: hardware.CpuCores(affinity=8, physical=2, quota=1.0))
+    assert models("tune", str(tiny("chatml")), env={"LLMCLI_THREADS": "auto"}).code == 0
+    assert set(used) == {1}
+
+
+def test_what_tune_measured_is_used(models, tiny, llm, bf16_is_fastest):
+    """A later engine says that its settings were measured, and a later command answers with the chosen weights."""
+    path = tiny("chatml")
+
+    def choice(sha256):
+        engine = Engine(
+            path, "tiny", sha256, EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]), threads=1), lambda: None
+        )
+        engine.info()
+        try:
+            return " ".join(engine.stats().choices)
+        finally:
+            engine.close()
+
+    (row,) = [row for row in rows(models("verify", str(path), "--json")) if row["path"] == str(path)]
+    assert "to measure this machine" in choice(row["sha256"])
+    assert models("tune", str(path)).code == 0
+    assert ", measured on this machine)" in choice(row["sha256"])
+    (answer,) = rows(llm("ask", "hello", "-m", str(path), "--json", "--max-tokens", "2"))
+    assert answer["weights"] == "bf16"
+    (answer,) = rows(llm("ask", "hello", "-m", str(path), "--json", "--max-tokens", "2", "--weights", "original"))
+    assert answer["weights"] == "original"
+
+
+@pytest.mark.parametrize("name", ["mamba", "lfm2", "falcon-h1", "qwen35"])
+def test_a_recurrent_model_has_a_choice_of_weights(models, tiny, name):
+    """Its cache has one setting, so without copies nothing can be chosen: 69."""
+    assert models("tune", str(tiny(name))).code == 0
+    run = models("tune", str(tiny(name)), env={"LLMCLI_DERIVED_WEIGHTS": "0"})
+    assert run.code == 69 and run.out == "" and "no choice of weights or settings" in run.err
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("no-such-model", 66), ("/no/such/file.gguf", 66), (REPO, 69), ("smollm2-135m", 69), ("/", 65)]
+)
+def test_tune_of_what_is_not_here_has_its_code(models, name, code):
+    """An unknown name, a missing file, a model that was not fetched, a directory."""
+    run = models("tune", name)
+    assert run.code == code and run.out == "" and run.err.startswith("llm: ")
+    assert not cached("tuning", ".json")
+
+
+def test_an_interrupted_measurement_stores_nothing(models, tiny, monkeypatch):
+    """Ctrl-C ends it with 130, within the evaluation that runs."""
+    timed = []
+    measure = microbenchmark.time_steps
+
+    def interrupted(*arguments):
+        timed.append(arguments)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.3)  # the main thread, which handles it, checks at intervals
+        return measure(*arguments)
+
+    monkeypatch.setattr(microbenchmark, "time_steps", interrupted)
+    assert models("tune", str(tiny("chatml"))).code == 130
+    assert len(timed) == 1 and not cached("tuning", ".json")
