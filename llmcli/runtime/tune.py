@@ -61,21 +61,29 @@ def tune_model(
     context raise, and what ``interrupt.check`` raises, at once.
     """
     from llmcli.engine.derivation.derivation import DerivationSource
-    from llmcli.engine.llama import hardware
+    from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
+    from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.engine_settings import engine_options
     from llmcli.weights.weights_times import profile_path
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
+    if options.gpu_layers != 0 and hardware.list_gpus():
+        raise Unsupported(model.name, detail="its layers run on a GPU, and only the processor is measured")
+    reason = architecture.non_generative_reason(read_header(model.path))
+    if reason:  # evaluating it as a generative model would fail an assertion
+        raise Unsupported(model.name, detail=reason)
     plan = make_plan(model.path, store)
     if not (plan.types or plan.kernels):
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
+    sha256 = model.sha256 or ""
+    load_check.check_once(model.path, sha256, cache, gpu_layers=0, stop=lambda: interrupt.error)
     on_plan(plan)
     load = SystemLoad()
-    source = DerivationSource(model.path, model.name, model.sha256 or "")
+    source = DerivationSource(model.path, model.name, sha256)
     profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
     disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
     path = profile_path(cache, source.sha256, options.threads)

@@ -193,3 +193,17 @@ def test_an_interrupted_measurement_stores_nothing(models, tiny, monkeypatch):
     monkeypatch.setattr(microbenchmark, "time_steps", interrupted)
     assert models("tune", str(tiny("chatml"))).code == 130
     assert len(timed) == 1 and not cached("tuning", ".json")
+
+
+def test_an_embedding_model_is_69(models, tiny):
+    """It generates nothing, and evaluating it as if it did would end the process."""
+    run = models("tune", str(tiny("bert")))
+    assert run.code == 69 and run.out == "" and "embedding" in run.err
+
+
+def test_a_model_on_a_gpu_is_69(models, tiny, monkeypatch):
+    """The times of the processor say nothing about it; without layers there they do."""
+    monkeypatch.setattr(hardware, "list_gpus", lambda: [hardware.Gpu("GPU", 1 << 33, 1 << 33)])
+    run = models("tune", str(tiny("chatml")))
+    assert run.code == 69 and run.out == "" and "GPU" in run.err
+    assert models("tune", str(tiny("chatml")), env={"LLMCLI_GPU_LAYERS": "0"}).code == 0
