@@ -14,7 +14,21 @@ from llmcli.cli.completion_scripts import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = {"_LLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-MODELS = {"list", "search", "recommend", "pull", "show", "rm", "alias", "default", "verify", "prune", "import", "tune"}
+MODELS = {
+    "list",
+    "search",
+    "recommend",
+    "pull",
+    "show",
+    "rm",
+    "alias",
+    "default",
+    "verify",
+    "prune",
+    "import",
+    "tune",
+    "quantize",
+}
 HEAVY = ("llama_cpp", "numpy", "huggingface_hub", "pydantic", "rich", "prompt_toolkit", "yaml", "jinja2")
 
 
