@@ -12,7 +12,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.types import EngineOptions
+from llmcli.configuration.engine_options import EngineOptions
 
 SHORTEST, LONGEST = 20, 400
 ANSWER_TOKENS = 64

@@ -22,8 +22,9 @@ from typing import NamedTuple
 import common
 
 from llmcli.backends.base import run_requests
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama.hardware import detect_cores
-from llmcli.types import EngineOptions, Finished, Request, TextDelta
+from llmcli.types import Finished, Request, TextDelta
 
 WARMUP_TOKENS = 20
 PROMPT = 512

@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.types import EngineOptions, Request
+    from llmcli.configuration.engine_options import EngineOptions
+    from llmcli.types import Request
 
 _T = TypeVar("_T")
 _Json = dict[str, Any]

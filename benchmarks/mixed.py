@@ -24,8 +24,8 @@ from pathlib import Path
 import common
 
 from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
-from llmcli.types import EngineOptions
 from llmcli.worker import runtime_dir, worker_config
 from llmcli.worker.client import launcher, worker_socket, worker_stop
 

@@ -19,8 +19,8 @@ import common
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import planted_values
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
-from llmcli.types import EngineOptions
 
 VALUES = 2500
 HARMLESS = 400

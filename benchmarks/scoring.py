@@ -13,11 +13,12 @@ from pathlib import Path
 
 import common
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.records import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROMPT, sentiment
-from llmcli.types import EngineOptions, Request, Result
+from llmcli.types import Request, Result
 
 CLIENTS = 16
 ANSWER = 3  # tokens: enough for one word

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import common
 
-from llmcli.types import EngineOptions, Request
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.types import Request
 
 OWN_WORDS = 14
 """Number of final words that differ between the prompts of the job "shared"; some 6 tokens of the template follow

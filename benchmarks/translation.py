@@ -18,6 +18,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, Job, run_requests
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -25,7 +26,7 @@ from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.translator import Translator
-from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
+from llmcli.types import BackendInfo, BackendStats, Request
 
 COUNT = 500
 ANSWER_TOKENS = 12

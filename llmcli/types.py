@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, fields
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
@@ -267,34 +266,6 @@ class RequestProgress:
 
 
 Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished
-
-
-@frozen
-class EngineOptions:
-    """The user's options of the engine; None leaves the choice to the engine.
-
-    ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
-    "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
-    ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of these; ``tune``: measure in the background
-    when it pays; ``derived_bytes``: the most bytes of copies. ``weights``: "original", or the copy's type; ``adapters``;
-    ``draft``: the file of a draft model.
-    """
-
-    ctx: int | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
-    kv_type: str | None = None
-    flash_attention: bool | None = None
-    kv_unified: bool | None = None
-    deterministic: bool = False
-    cache: Path | None = None
-    prefix_bytes: int = 0
-    tune: bool = False
-    derived_bytes: int = 0
-    weights: str = "original"
-    adapters: tuple[Any, ...] = ()
-    draft: Path | None = None
 
 
 @frozen

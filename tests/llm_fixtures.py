@@ -15,7 +15,7 @@ from terminal import ROOT, Terminal
 from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
-from llmcli.types import EngineOptions
+from llmcli.configuration.engine_options import EngineOptions
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
-from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.worker_job import WorkerJob
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
-from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
+from llmcli.types import BackendInfo, BackendStats, Request
 from llmcli.worker import protocol
 from llmcli.worker.client.channel import Channel, unexpected_message
 from llmcli.worker.client.launcher import WorkerLauncher

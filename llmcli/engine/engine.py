@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import adapted_model_id
+from llmcli.engine.derivation.weights_file import WeightsSource
 from llmcli.engine.drafting.model_drafter import DraftModel
 from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
@@ -22,7 +24,6 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session
@@ -31,7 +32,7 @@ from llmcli.engine.text.chat_template import is_long_request
 from llmcli.engine.tuning.energy_counters import EnergyMeter
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
+from llmcli.types import BackendInfo, BackendStats, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05
 """Seconds between checks of the interrupt while waiting."""

@@ -10,12 +10,13 @@ import signal
 import sys
 from pathlib import Path
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR
 from llmcli.errors import LlmError
-from llmcli.types import EngineOptions, Finished, Message, Request, Role, Sampling
+from llmcli.types import Finished, Message, Request, Role, Sampling
 
 
 def smoke_test(path: Path, gpu_layers: int | None, adapters: tuple[LoraAdapter, ...] = ()) -> None:

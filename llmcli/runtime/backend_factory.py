@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
-from llmcli.types import EngineOptions, Phase, Progress
+from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
     from llmcli.models.files.model_file import ModelFile

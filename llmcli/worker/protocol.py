@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import errors
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.types import (
     BackendInfo,
     BackendStats,
     CandidateScores,
-    EngineOptions,
     Event,
     Finished,
     FinishReason,

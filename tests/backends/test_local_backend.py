@@ -8,9 +8,10 @@ import pytest
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.local import open_local_backend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import BadModelFile, Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
-from llmcli.types import EngineOptions, Finished, FinishReason, Message, Request, Role, Sampling, TextDelta
+from llmcli.types import Finished, FinishReason, Message, Request, Role, Sampling, TextDelta
 
 
 def backend_of(path, interrupt=None):

@@ -10,9 +10,10 @@ import pytest
 from llmcli.backends import worker_job
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, TextDelta
+from llmcli.types import BackendInfo, Finished, FinishReason, Message, Request, Role, TextDelta
 from llmcli.worker import protocol
 from llmcli.worker.chunked_coding import encode_chunk
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine_setup import set_up_engine, uses_prefix_cache
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import UsageError
-from llmcli.types import EngineOptions
 
 HASH = "0123456789abcdef" * 4
 CACHE = Path("/nowhere")

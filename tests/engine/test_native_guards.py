@@ -13,6 +13,7 @@ import pytest
 import llmcli.engine
 from engine.tools import GENERATIVE, Probe, answer, bench_of, engine_of, model_of, numbers, one_by_one, req, texts, wild
 from llmcli.backends.local import open_local_backend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.kv.layouts import RecurrentState, StreamKV, UnifiedKV
 from llmcli.engine.llama import bindings
@@ -20,7 +21,7 @@ from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import MAX_SEQUENCES, Batch, Context, ContextConfig
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
-from llmcli.types import EngineOptions, FinishReason, Sampling
+from llmcli.types import FinishReason, Sampling
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 each_model = pytest.mark.parametrize("name", GENERATIVE)

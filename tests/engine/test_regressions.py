@@ -11,6 +11,7 @@ import pytest
 
 from engine.profiles import FREE_WEIGHTS
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
@@ -23,7 +24,7 @@ from llmcli.engine.tuning.cost_profile import CostProfile, load_profile, save_pr
 from llmcli.engine.tuning.planner import Planner
 from llmcli.files import private_files
 from llmcli.prompts.prompt_parser import parse_prompt
-from llmcli.types import EngineOptions, Finished, FinishReason, Message, Role
+from llmcli.types import Finished, FinishReason, Message, Role
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 SYSTEM = "you are in the world of yes and no and it is hello to you"

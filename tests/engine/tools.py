@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
@@ -21,7 +22,6 @@ from llmcli.engine.schedule.scheduler_thread import SchedulerThread
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.types import (
     CandidateScores,
-    EngineOptions,
     Event,
     Finished,
     FinishReason,

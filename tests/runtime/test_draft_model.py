@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,13 +116,14 @@ def test_the_memory_of_both_models_has_to_be_free(tiny, draft, monkeypatch):
 
     settings = resolve_settings({}, {}, None)
     model, small = file(tiny("llama")), file(draft)
-    alone, both = (preflight.estimate_memory(model, settings, each).needed_bytes for each in (None, small))
+    drafted = replace(model, draft=small)
+    alone, both = (preflight.estimate_memory(each, settings).needed_bytes for each in (model, drafted))
     assert both > alone + small.size
     monkeypatch.setattr(hardware, "list_gpus", list)
     monkeypatch.setattr(hardware, "available_memory", lambda: (alone + both) // 2)
     preflight.check_memory(model, settings, None)
     with pytest.raises(OutOfMemory) as raised:
-        preflight.check_memory(model, settings, None, small)
+        preflight.check_memory(drafted, settings, None)
     assert (raised.value.needed, raised.value.fits) == (both, "--draft off")
 
 

@@ -16,9 +16,10 @@ import pytest
 from llmcli import child_processes
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.types import EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Sampling
+from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, Sampling
 from llmcli.worker import crash_reason, runtime_dir
 from llmcli.worker.client import launcher, worker_socket, worker_status
 from llmcli.worker.client.launcher import WorkerLauncher

@@ -9,9 +9,10 @@ import numpy as np
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
-from llmcli.types import CandidateScores, EngineOptions, Finished, HiddenStates, Message, Request, Role
+from llmcli.types import CandidateScores, Finished, HiddenStates, Message, Request, Role
 from llmcli.worker import runtime_dir
 from llmcli.worker.client.launcher import WorkerLauncher
 from llmcli.worker.worker_config import WorkerConfig

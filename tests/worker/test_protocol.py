@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcli import errors
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.grammars import BadGrammar
 from llmcli.types import (
     BackendInfo,
     BackendStats,
     CandidateScores,
-    EngineOptions,
     Finished,
     FinishReason,
     HiddenStates,

@@ -8,6 +8,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
@@ -20,7 +21,6 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.errors import UsageError
 from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context, max_over_layers
 from llmcli.models.gguf.header import Header
-from llmcli.types import EngineOptions
 from llmcli.weights.weights_times import profile_path
 
 EXPECTED_ANSWER_TOKENS = 512

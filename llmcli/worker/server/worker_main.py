@@ -12,10 +12,10 @@ import socket
 import time
 from pathlib import Path
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import load_adapters
 from llmcli.engine.llama import bindings
 from llmcli.http_server.descriptor_limit import raise_descriptor_limit
-from llmcli.types import EngineOptions
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 

@@ -9,11 +9,12 @@ import pytest
 from engine.tools import Engine, answer, req
 
 from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.kv import disk_prefix_cache
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.types import EngineOptions, Message, Role
+from llmcli.types import Message, Role
 from llmcli.weights.derivation_errors import DerivedWeightsMissing, NoRoomForWeights
 
 SESSION = "ab" * 16

@@ -10,6 +10,7 @@ import struct
 import pytest
 from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, equal, numbers, req, wild
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
@@ -17,7 +18,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import BadModelFile, InternalError, LlmError
-from llmcli.types import EngineOptions, Message, Role
+from llmcli.types import Message, Role
 
 MODEL_ID = "5e" * 32
 SYSTEM = "you are in the world of yes and no and it is hello to you"

@@ -6,12 +6,12 @@ import pytest
 from engine.profiles import attention_profile
 from engine.tools import Probe, close, numbers
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import context as contexts
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS, AttentionCosts, CostProfile
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import OutOfMemory
-from llmcli.types import EngineOptions
 
 FREE = ("llama", "chatml", "qwen3moe-all")
 """Models of which every state may move between the layouts."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import manager, sizing
 from llmcli.engine.llama import bindings, hardware, memory_budget, state_files
 from llmcli.engine.llama.context import Context, ContextConfig
@@ -15,7 +16,7 @@ from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule import scheduler_thread
 from llmcli.engine.tuning.planner import Planner
 from llmcli.models.footprint import ContextShape, context_bytes, small_context_bytes
-from llmcli.types import EngineOptions, Finished, FinishReason, Priority
+from llmcli.types import Finished, FinishReason, Priority
 
 EXACT = {"unified": False, "kv_type": "q8_0"}
 KINDS = [("llama", {}), ("gemma3", {}), ("llama", EXACT), ("mamba", {}), ("falcon-h1", {})]

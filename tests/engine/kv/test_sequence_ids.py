@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.kv.prefix_index import _MIN_TOKENS_LEFT_TO_MOVE
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
 from llmcli.engine.tuning.planner import Planner
-from llmcli.types import EngineOptions
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 FIXED = EngineOptions(kv_unified=True, kv_type="f16", flash_attention=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from engine.tools import GENERATIVE, Engine, answer, req
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache
 from llmcli.errors import UsageError
-from llmcli.types import EngineOptions, Message, Role
+from llmcli.types import Message, Role
 
 MODEL_ID = "5e" * 32
 ONE, OTHER = "0123456789abcdef" * 2, "f" * 32

@@ -7,10 +7,11 @@ import threading
 import pytest
 from engine.tools import answer, collect, engine_of, one_by_one, only_scheduler_thread, req, texts
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import Context
-from llmcli.types import EngineOptions, Finished, FinishReason, Priority
+from llmcli.types import Finished, FinishReason, Priority
 
 BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
 

@@ -10,6 +10,7 @@ import pytest
 from engine.profiles import attention_profile, weights_table
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning import background_tuning
@@ -23,7 +24,7 @@ from llmcli.engine.tuning.cost_profile import (
 from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
-from llmcli.types import EngineOptions, Finished
+from llmcli.types import Finished
 from llmcli.weights.weights_times import profile_path
 
 ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}

@@ -9,13 +9,13 @@ import time
 import pytest
 
 from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware, model
 from llmcli.errors import InternalError, OutOfMemory, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.types import EngineOptions
 from llmcli.worker.server import engine_pool as module
 from llmcli.worker.server.engine_pool import EnginePool
 

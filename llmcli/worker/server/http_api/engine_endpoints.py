@@ -14,12 +14,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
 from llmcli.openai_api.fields import OPTIONS_HEADER, FieldError, load_json
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
-from llmcli.types import EngineOptions, Event, Finished
+from llmcli.types import Event, Finished
 from llmcli.worker import protocol
 from llmcli.worker.server.disconnect import ClientGone, run_while_connected
 from llmcli.worker.server.engine_pool import EnginePool

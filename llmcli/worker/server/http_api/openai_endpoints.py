@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError
 from llmcli.openai_api import embeddings, requests, responses, responses_request
@@ -24,7 +25,7 @@ from llmcli.openai_api.event_builder import build_whole, iter_named_events
 from llmcli.openai_api.fields import FieldError, Fields, parse_body
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.response_builder import ResponseBuilder
-from llmcli.types import CandidateScores, EngineOptions, Finished
+from llmcli.types import CandidateScores, Finished
 from llmcli.worker.server.disconnect import run_while_connected
 from llmcli.worker.server.embedding_queue import EmbeddingVectors
 from llmcli.worker.server.engine_pool import EnginePool

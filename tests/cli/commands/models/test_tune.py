@@ -12,10 +12,10 @@ import pytest
 from engine.profiles import shorten_measurements
 from fake_hub import REPO
 
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
-from llmcli.types import EngineOptions
 from llmcli.weights.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from llmcli.types import EngineOptions, Message, Request, Role
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.types import Message, Request, Role
 from llmcli.worker.server.http_api import engine_endpoints
 
 HELLO = [{"role": "user", "content": "hello"}]

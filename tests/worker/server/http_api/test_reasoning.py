@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from llmcli.types import EngineOptions
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.worker.server.http_api import engine_endpoints
 
 from .conftest import run_app

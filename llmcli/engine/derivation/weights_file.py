@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.app_paths import DERIVED_DIRECTORY
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.models.library.derived_copy import DerivedKey, HeldCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.types import EngineOptions
 from llmcli.weights.derivation_errors import DerivedWeightsMissing
 
 _RECIPE = "1"
