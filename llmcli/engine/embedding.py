@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from llmcli.engine.embedding_context import POOLING_RANK, EmbeddingContext
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.embedding_context import POOLING_RANK, EmbeddingContext
 from llmcli.engine.llama.hidden_state_context import (
     POOLING_NONE,
     HiddenStateContext,

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import adapted_model_id
-from llmcli.engine.derivation.weights_file import WeightsSource
 from llmcli.engine.drafting.model_drafter import DraftModel
 from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
@@ -24,6 +23,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session

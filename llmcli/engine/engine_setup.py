@@ -10,7 +10,6 @@ from collections.abc import Callable
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import adapted_model_id
-from llmcli.engine.derivation.weights_file import build_id
 from llmcli.engine.drafting import vocabulary_match
 from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
@@ -24,6 +23,7 @@ from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.hidden_state_context import state_batch_tokens
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.llama.weights_file import build_id
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.sequence_builder import SequenceBuilder

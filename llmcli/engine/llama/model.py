@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.configuration.lora_adapters import LoraAdapter, adapter_bytes
-from llmcli.engine.derivation.weights_file import OpenWeights, WeightsSource
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.lora import LoadedAdapters
 from llmcli.engine.llama.mapped_weights import RepackedPages
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
+from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import LoraAdapter
-from llmcli.engine.derivation.weights_file import WeightsSource
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama.compute_thread import SharedExecutor
 from llmcli.engine.llama.model import SharedModel
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import TemporaryFailure
 from llmcli.worker.server.embedding_queue import EmbeddingVectors
 from llmcli.worker.server.loaded_weights import LoadedWeights, free_until_fits

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmcli.configuration.lora_adapters import LoraAdapter
-from llmcli.engine.derivation.weights_file import WeightsSource
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.memory_budget import min_load_bytes
 from llmcli.engine.llama.model import SharedModel
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import OutOfMemory
 from llmcli.worker.server.embedding_queue import EmbeddingQueue
 

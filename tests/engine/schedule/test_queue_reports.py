@@ -6,8 +6,8 @@ import pytest
 from engine.tools import Probe, engine_of, numbers, req
 
 from llmcli.backends.base import run_requests
-from llmcli.engine.derivation.weights_file import WeightsSource
 from llmcli.engine.llama.model import SharedModel
+from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.engine.schedule import queue_reports
 from llmcli.engine.sequences import sequence
 from llmcli.types import Phase, Priority, RequestProgress, TextDelta

@@ -208,7 +208,7 @@ def test_embeddings_use_the_weights_of_their_options(pool, derived):
     """Their vectors differ slightly, and weights with embeddings in progress stay."""
     engines, options = pool(), derived()
     vectors = [
-        engines.submit_embedding(["hello world"], lambda: False, each).result(HANG)[0][0]
+        engines.submit_embedding(["hello world"], lambda: False, None, each).result(HANG)[0][0]
         for each in (EngineOptions(), options)
     ]
     assert vectors[0] != vectors[1] and sum(a * b for a, b in zip(*vectors, strict=True)) > 0.99
