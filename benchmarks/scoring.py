@@ -13,7 +13,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.documents.records import Record
+from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROMPT, sentiment

@@ -134,6 +134,13 @@ def formats() -> Suggestions:
     return list(format_names())
 
 
+def record_formats() -> Suggestions:
+    """Formats of records."""
+    from llmcli.documents.records.formats.record_formats import record_format_names
+
+    return list(record_format_names())
+
+
 def model_commands() -> Suggestions:
     """Commands that run a model."""
     from llmcli.cli import command_registry

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scripted import ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import of
 
-from llmcli.documents.records import Record
+from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
-from llmcli.tasks.execution.ordered_stream import MAX_RECORDS_AHEAD
+from llmcli.tasks.execution.record_jobs import MAX_RECORDS_AHEAD
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import label_probabilities, sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Score, Usage

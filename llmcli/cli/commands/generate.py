@@ -10,7 +10,7 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
-from llmcli.cli.input.stdin_lines import STDIN
+from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import command
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import MissingError, UsageError
