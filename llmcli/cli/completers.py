@@ -128,10 +128,10 @@ def languages(incomplete: str) -> Suggestions:
 
 
 def formats() -> Suggestions:
-    """Formats of documents that ``llm translate`` knows."""
+    """Formats of documents and records that ``llm translate`` knows."""
     from llmcli.documents.formats.format_registry import format_names
 
-    return list(format_names())
+    return [*format_names(), *record_formats()]
 
 
 def record_formats() -> Suggestions:

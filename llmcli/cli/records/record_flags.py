@@ -93,8 +93,9 @@ RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", 
 """Options that make an input records where a verb would otherwise read whole documents."""
 
 
-def wants_records(flags: RecordFlags) -> bool:
+def wants_records(flags: Flags) -> bool:
     """Whether an option was given that only records have."""
+    assert isinstance(flags, RecordFlags)
     return any(getattr(flags, name) is not None for name in RECORD_OPTIONS) or any(
         (flags.overwrite, flags.unordered, flags.resume, flags.retry_failed, flags.dedupe)
     )

@@ -60,12 +60,12 @@ def _make_input(ctx: CommandContext, name: str) -> RecordInput:
     return RecordInput(name, partial(open_stream, name, ctx.runtime.interrupt), size)
 
 
-def text_choice(ctx: CommandContext) -> TextChoice:
-    """Return how the text of a record is chosen. Raises ``UsageError`` for an invalid template."""
+def text_choice(ctx: CommandContext, *, required: bool) -> TextChoice:
+    """Return how the text of a record is chosen; ``required`` as in ``TextChoice``. Raises ``UsageError`` for an invalid template."""
     flags = record_flags(ctx)
     template = None if flags.template is None else parse_template(ctx, flags.template)
     render = None if template is None else partial(_render_template, template)
-    return TextChoice(tuple(flags.column or ()), render)
+    return TextChoice(tuple(flags.column or ()), render, required)
 
 
 def parse_template(ctx: CommandContext, text: str) -> Template:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
-from llmcli.documents.records.job_state import JobProgress, JobState, UnfinishedJob, job_path, load_job, skip_done
+from llmcli.documents.records.job_errors import UnfinishedJob
+from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, skip_done
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError

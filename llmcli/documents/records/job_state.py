@@ -13,29 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmcli.documents.records.job_errors import JobMismatch
 from llmcli.documents.records.record import Record
-from llmcli.errors import BadDocument, CannotCreate, MissingError, UsageError
+from llmcli.errors import BadDocument, MissingError
 from llmcli.files.resumable_file import replace_durably
 from llmcli.types import ItemFailed, Result
 
 _VERSION = 1
 _MAX_JOB_BYTES = 16 << 20
-
-
-class JobMismatch(UsageError):
-    """The job of the output ``subject`` was begun with other settings: those named in ``differences``."""
-
-    def __init__(self, subject: str, differences: tuple[str, ...]) -> None:
-        super().__init__(subject)
-        self.differences = differences
-
-
-class UnfinishedJob(CannotCreate):
-    """The output ``subject`` has an unfinished job with ``done`` records, and nobody said whether it should go on."""
-
-    def __init__(self, subject: str, done: int) -> None:
-        super().__init__(subject, exists=True)
-        self.done = done
 
 
 @dataclass(slots=True)

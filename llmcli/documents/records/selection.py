@@ -17,10 +17,14 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class TextChoice:
-    """The text of a record: a template rendered with its fields, or columns joined by newlines."""
+    """The text of a record: a template rendered with its fields, or columns joined by newlines.
+
+    ``required`` False: without either, it is all columns of a table.
+    """
 
     columns: tuple[str, ...] = ()
     template: Callable[[Mapping[str, Any]], str] | None = None
+    required: bool = True
 
     def resolve(self, schema: RecordSchema) -> TextChoice:
         """Return the choice with the default column: the only one, or ``text``.
@@ -31,6 +35,8 @@ class TextChoice:
             return self
         names = schema.columns
         columns = self.columns
+        if not columns and not self.required:
+            return self
         if not columns:
             default = names[0] if len(names) == 1 else TEXT_COLUMN
             if default not in names and names:
@@ -50,7 +56,8 @@ class TextChoice:
             if self.template is not None:
                 record.text = self.template(record.fields)
             elif record.fields:
-                texts = [value_as_text(find_field(record.fields, column)) for column in self.columns]
+                names = self.columns or tuple(record.fields)
+                texts = [value_as_text(find_field(record.fields, name)) for name in names]
                 record.text = texts[0] if len(texts) == 1 else "\n".join(texts)
         except KeyError as error:
             record.error = BadDocument(record.file, line=record.line, detail=f"it has no field {error.args[0]}")
