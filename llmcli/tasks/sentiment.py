@@ -59,6 +59,8 @@ class SentimentVerb:
     Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when the prompt file has no labels.
     """
 
+    single_request = True
+
     def __init__(self, backend: Backend, prompts: PromptLibrary, options: GenerationOptions) -> None:
         self.prompt = prompts.get(PROMPT)
         if len(self.prompt.labels) < 2:  # noqa: PLR2004 (a choice)

@@ -102,12 +102,12 @@ def test_a_failing_record_fails_alone(prompts):
 
 
 def test_records_count_as_progress(prompts):
-    """Progress counts records without a total."""
+    """Progress counts records, with their total if it is known."""
     progress = of(Progress, run(ScriptedBackend(scored), prompts, "a", "", "c"))
     assert [(event.done, event.total, event.unit) for event in progress] == [
-        (1, None, "records"),
-        (2, None, "records"),
-        (3, None, "records"),
+        (1, 3, "records"),
+        (2, 3, "records"),
+        (3, 3, "records"),
     ]
 
 

@@ -39,11 +39,12 @@ DRAINED_REQUESTS = 16
 class RecordVerb(Protocol):
     """What a verb does with a record.
 
-    ``columns`` are the names of the fields that it adds to a table, with their Python types. The ``item`` of a job is
-    the index of its record.
+    ``columns`` are the names of the fields that it adds to a table, with their Python types. ``single_request``: no job
+    has more than one request. The ``item`` of a job is the index of its record.
     """
 
     columns: Mapping[str, type]
+    single_request: bool
 
     def make_job(self, record: Record) -> DocumentJob:
         """Return the job of a record that is not blank. An ``LlmError`` is the failure of this record alone."""
@@ -170,9 +171,10 @@ class _RecordStarter(threading.Thread):
         except BaseException as error:  # noqa: BLE001 (raised again by the reader of the outcomes)
             self.error = error
         finally:
-            self._job.close_input()
-            with self._changed:
+            with self._lock:
                 self._ended = True
+                self._close_when_done()
+            with self._changed:
                 self._changed.notify()
 
     def _start_record(self, record: Record) -> None:
@@ -191,8 +193,23 @@ class _RecordStarter(threading.Thread):
                 if entry.outcome is not None:
                     self._mark_done(entry)
                 self._changed.notify()
-        for request in requests:
-            self._job.submit(request)
+        self._submit(requests)
+
+    def _submit(self, requests: list[Request]) -> None:
+        """Submit requests that are registered; after an error, those that were not submitted are forgotten."""
+        for number, request in enumerate(requests):
+            try:
+                self._job.submit(request)
+            except BaseException:
+                with self._lock:
+                    for lost in requests[number:]:
+                        del self._by_request[lost.id]
+                raise
+
+    def _close_when_done(self) -> None:
+        """Close the input of the backend's job when no record comes any more and no request may have a successor."""
+        if self._ended and (self._verb.single_request or not self._by_request):
+            self._job.close_input()
 
     def _first_steps(self, entry: _PendingRecord) -> list[JobStep]:
         """Return what the job of a record does first; records that need no request get their outcome."""
@@ -320,10 +337,10 @@ class _RecordStarter(threading.Thread):
                     entry.running.add(step.id)
                     self._by_request[step.id] = entry
             self._take_events(entry, steps)
+            self._close_when_done()
+        self._submit([step for step in steps if isinstance(step, Request)])
         for step in steps:
-            if isinstance(step, Request):
-                self._job.submit(step)
-            elif isinstance(step, CancelRequest):
+            if isinstance(step, CancelRequest):
                 self._job.cancel(step.id)
 
     def _take_events(self, entry: _PendingRecord, steps: Iterable[JobStep]) -> None:

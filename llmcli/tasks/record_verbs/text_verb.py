@@ -14,6 +14,8 @@ from llmcli.types import Request, Result
 class TextVerb:
     """The common part of such verbs; ``column`` is the name of the column."""
 
+    single_request = False
+
     def __init__(self, backend: Backend, prompt: str, column: str) -> None:
         self.columns: Mapping[str, type] = {column: str}
         self.backend = backend

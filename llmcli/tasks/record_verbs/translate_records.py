@@ -44,6 +44,8 @@ class TranslateVerb:
     ``source`` is the language of all texts, None: detected for each. Translations in ``memory`` need no model.
     """
 
+    single_request = False
+
     def __init__(
         self, columns: Sequence[TranslatedColumn], source: Language | None, memory: TranslationMemoryCache
     ) -> None:

@@ -68,7 +68,7 @@ class DelimitedReader:
     In a table of one column, a blank line is a row with an empty field.
     """
 
-    def __init__(self, stream: BufferedReader, name: str, default: str, options: ReadOptions) -> None:
+    def __init__(self, stream: BufferedReader, name: str, form: DelimitedFormat, options: ReadOptions) -> None:
         csv.field_size_limit(MAX_RECORD_BYTES)  # a global setting, since the module offers no other
         self._lines = ByteLines(stream, name)
         self._name = name
@@ -80,7 +80,7 @@ class DelimitedReader:
             first = self._lines.read()
             text, _ = self._lines.decode(first)
         self._lines.push_back(first)
-        delimiter = delimiter or sniff_delimiter(text, default)
+        delimiter = delimiter or sniff_delimiter(text, form.delimiter)
         self._rows = _RowLines(self._lines)
         self._rows.begin_row()
         self._reader = csv.reader(self._rows, delimiter=delimiter)
@@ -89,7 +89,7 @@ class DelimitedReader:
             raise self._rows.error
         columns, renamed = unique_names(header)
         line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
-        self.schema = RecordSchema("csv", columns, delimiter, line_end, renamed=renamed)
+        self.schema = RecordSchema(form.name, columns, delimiter, line_end, renamed=renamed)
 
     @property
     def position(self) -> int:
@@ -180,7 +180,8 @@ class DelimitedWriter:
         self._names = columns.names
         self._known = frozenset(self._names)
         self._buffer = _TextBuffer()
-        self._writer = csv.writer(self._buffer, delimiter=delimiter, lineterminator=columns.source.line_end)
+        # with this line end, both of its characters are quoted inside a field, by all versions of Python
+        self._writer = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\r\n")
 
     def head(self) -> bytes:
         return self._format(self._names)
@@ -198,23 +199,24 @@ class DelimitedWriter:
 
     def _format(self, values: Sequence[str]) -> bytes:
         self._writer.writerow(values)
-        return self._buffer.text.encode("utf-8", "backslashreplace")
+        row = self._buffer.text.removesuffix("\r\n") + self._columns.source.line_end
+        return row.encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
 class DelimitedFormat:
-    """A format of delimited fields. ``delimiter`` is the default; ``fixed``: an output always has it."""
+    """A format of delimited fields; ``delimiter`` is the default."""
 
+    name: str
     delimiter: str
-    fixed: bool = False
 
     def open_reader(self, stream: BufferedReader, name: str, options: ReadOptions) -> DelimitedReader:
-        return DelimitedReader(stream, name, self.delimiter, options)
+        return DelimitedReader(stream, name, self, options)
 
     def open_writer(self, columns: OutputColumns) -> DelimitedWriter:
-        keeps = columns.source.format == "csv" and not self.fixed
+        keeps = columns.source.format == self.name
         return DelimitedWriter(columns, columns.source.delimiter if keeps else self.delimiter)
 
 
-CSV = DelimitedFormat(",")
-TSV = DelimitedFormat("\t", fixed=True)
+CSV = DelimitedFormat("csv", ",")
+TSV = DelimitedFormat("tsv", "\t")
