@@ -19,7 +19,7 @@ from llmcli.documents.records.formats.record_formats import LINES, format_by_suf
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.files.resumable_file import is_resumable
-from llmcli.types import ItemFailed, Result
+from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
     from llmcli.tasks.execution.record_jobs import RecordVerb
@@ -45,6 +45,8 @@ class RecordOutput:
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
         """Whether the output has results of earlier runs."""
+        self.earlier_work = (Usage(), 0.0, 0)
+        """Tokens, seconds and records of earlier runs of the job."""
         if self._flags.output_format is not None:
             load_record_format(self._flags.output_format)
 
@@ -90,7 +92,11 @@ class RecordOutput:
             columns = OutputColumns(schema, added, has_error)
             self._writer = load_record_format(self._format).open_writer(columns)
         has_head = self.job is not None and self.job.begin({**manifest, "output format": self._format})
-        self.delivered_before = self.job is not None and self.job.progress.delivered > 0
+        if self.job is not None:
+            progress = self.job.progress
+            usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
+            self.delivered_before = progress.delivered > 0 or self.job.retries
+            self.earlier_work = (usage, progress.seconds, progress.done)
         if self._writer is not None and not has_head:
             self._write(self._writer.head())
 
@@ -103,12 +109,13 @@ class RecordOutput:
             return _JSON_RESULTS
         named = self._flags.output_format or (format_by_suffix(path) if path else None)
         chosen = named or schema.format
-        if self.job is not None and self.job.retries and self._flags.unordered:
-            raise UsageError("--retry-failed needs the order of the records", detail="Leave out --unordered.")
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
-        if self.job is not None and self.job.retries and chosen == LINES:
-            raise UsageError("lines do not say which records failed", detail="Leave out --retry-failed.")
+        if self.job is not None and self.job.retries:
+            no_rows = self._flags.on_error is not OnError.KEEP or chosen == LINES
+            if no_rows or self._flags.unordered:
+                words = "--retry-failed needs an output with a row for each record, in order"
+                raise UsageError(words, detail="Leave out --retry-failed to begin again.")
         return chosen
 
     def _refuse_clashes(self, schema: RecordSchema, new: set[str]) -> None:

@@ -290,6 +290,7 @@ def render_events(
             delivery.render_events(events)
             delivery.raise_if_nothing_delivered()
             if options.records is not None:
+                delivery.totals.add_earlier(*options.records.earlier_work)
                 options.records.complete(ended_early=delivery.ended_early)
     except _NothingDelivered:
         pass
