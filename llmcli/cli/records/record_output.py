@@ -105,10 +105,8 @@ class RecordOutput:
 
     def _choose_format(self, schema: RecordSchema) -> str:
         path = self._flags.output
-        if self._as_json:
-            return _JSON_RESULTS
         named = self._flags.output_format or (format_by_suffix(path) if path else None)
-        chosen = named or schema.format
+        chosen = _JSON_RESULTS if self._as_json else named or schema.format
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
         if self.job is not None and self.job.retries:

@@ -226,7 +226,7 @@ def test_a_retry_needs_the_output_of_the_job(llm, scores, write, tmp_path):
     assert llm(*argv, answer=scores).code == 3
     out.write_text("".join(out.read_text().splitlines(keepends=True)[:-1]))
     changed = llm(*argv, "--retry-failed", answer=scores)
-    assert changed.code == 3 and "row for each record" in changed.err and out.read_text().count("\n") == 3
+    assert changed.code == 2 and "row for each record" in changed.err and out.read_text().count("\n") == 3
 
 
 @pytest.mark.parametrize("options", [["-o", "out.parquet"], [], ["-o", "/dev/null"]])
