@@ -91,7 +91,9 @@ class RecordOutput:
         if not self._as_json:
             columns = OutputColumns(schema, added, has_error)
             self._writer = load_record_format(self._format).open_writer(columns)
-        has_head = self.job is not None and self.job.begin({**manifest, "output format": self._format})
+        has_head = self.job is not None and self.job.begin(
+            {**manifest, "format": schema.format, "output format": self._format}
+        )
         if self.job is not None:
             progress = self.job.progress
             usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)

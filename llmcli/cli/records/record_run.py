@@ -13,6 +13,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
+from llmcli.errors import Interrupted
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
@@ -102,10 +103,15 @@ class _RecordRun:
                 records = self.output.carry_over(records)
             records = job.skip_done(records)
         interrupt, choice = self._ctx.runtime.interrupt, self._choice
-        for record in records:
-            interrupt.check_input()
-            choice.apply(record)
-            yield record
+        try:
+            for record in records:
+                interrupt.check_input()
+                choice.apply(record)
+                yield record
+        except Interrupted:
+            if interrupt.draining and self._ctx.console.shows_notes:
+                self._ctx.console.write_stderr("llm: finishing the records that run; Ctrl-C again stops at once")
+            raise
 
     def _dedupe_key(self, record: Record) -> object:
         return (record.text, repr(record.fields)) if self._task_uses_row else record.text
