@@ -10,7 +10,8 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
 from llmcli.errors import ConfigError, Unsupported
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.record_jobs import RecordJobOptions, run_record_jobs
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.record_verb import RecordJobOptions
 from llmcli.tasks.execution.request_job import RequestJob
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.job_errors import UnfinishedJob
-from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, skip_done
+from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_whole, skip_done
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError
@@ -90,13 +90,13 @@ class RecordJob:
         """
         found = self._found
         if found is None:
+            self._remove_state()  # of a complete output that this job replaces
             self._state = JobState(self._file.target, manifest)
         else:
             found.require_same(manifest)
             self._state = found
             if found.progress.complete:
-                known = found.progress
-                found.progress = JobProgress(hashed=known.hashed, digest=known.digest, retries=True)
+                found.progress = JobProgress(retries=True, whole_digest=found.progress.digest)
         progress = self.progress
         self._file.truncate(progress.output_bytes)
         self._seconds_before = progress.seconds
@@ -105,7 +105,12 @@ class RecordJob:
         return progress.output_bytes > 0
 
     def skip_done(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records that are not in the output yet; see ``job_state.skip_done``."""
+        """Yield the records that are not in the output yet; see ``job_state.skip_done``.
+
+        If the job repeats failed records, the whole input must be that of the complete output.
+        """
+        if self.retries:
+            records = require_whole(records, self.progress.whole_digest, self._file.target)
         return skip_done(records, self.progress, self._file.target)
 
     def read_complete(self, format_name: str) -> Iterator[Record]:

@@ -22,7 +22,7 @@ from llmcli.files.resumable_file import is_resumable
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
-    from llmcli.tasks.execution.record_jobs import RecordVerb
+    from llmcli.tasks.execution.record_verb import RecordVerb
 
 _JSON_RESULTS = "json results"
 """The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""

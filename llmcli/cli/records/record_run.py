@@ -20,7 +20,7 @@ from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.prompts import Prompt
-    from llmcli.tasks.execution.record_jobs import RecordVerb
+    from llmcli.tasks.execution.record_verb import RecordVerb
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
@@ -69,7 +69,8 @@ class _RecordRun:
 
     def events(self) -> Iterator[TaskEvent]:
         """Yield the events of the verb."""
-        from llmcli.tasks.execution.record_jobs import RecordJobOptions, run_record_jobs
+        from llmcli.tasks.execution.record_jobs import run_record_jobs
+        from llmcli.tasks.execution.record_verb import RecordJobOptions
 
         ctx = self._ctx
         generation = ctx.generation_options(**self._options)

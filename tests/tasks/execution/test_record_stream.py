@@ -14,7 +14,8 @@ from llmcli.errors import BadDocument, ContextOverflow, Interrupted
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
 from llmcli.tasks.execution import record_jobs
-from llmcli.tasks.execution.record_jobs import RecordJobOptions, run_record_jobs
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.record_verb import RecordJobOptions
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.record_verbs.ask_records import AskVerb
 from llmcli.types import FinishReason, ItemFailed, Result
