@@ -10,7 +10,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records import record_inputs
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.render.renderer import DisplayOptions, render_events
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
 from llmcli.errors import Interrupted
@@ -68,7 +68,7 @@ class _RecordRun:
             self._choice = self._choice.resolve(self.source.open())
 
     def events(self) -> Iterator[TaskEvent]:
-        """Yield the events of the verb."""
+        """Prepare everything, and return the events of the verb."""
         from llmcli.tasks.execution.record_jobs import run_record_jobs
         from llmcli.tasks.execution.record_verb import RecordJobOptions
 
@@ -79,16 +79,20 @@ class _RecordRun:
         self._choice = self._choice.resolve(schema)
         verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, self._manifest(backend.info().model_id, generation))
-        if schema.renamed:
-            yield Notice(f"columns without a name of their own are called {', '.join(schema.renamed)}")
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
         options = RecordJobOptions(
             ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,
             total=self._estimate_total,
         )
+        return self._complete(schema, self._task.wrap(run_record_jobs(backend, self._records(), verb, options)))
+
+    def _complete(self, schema: RecordSchema, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+        """Add what the source has to say: renamed columns first, inputs that could not be opened last."""
+        if schema.renamed:
+            yield Notice(f"columns without a name of their own are called {', '.join(schema.renamed)}")
         count = 0
-        for event in self._task.wrap(run_record_jobs(backend, self._records(), verb, options)):
+        for event in events:
             count += isinstance(event, Result | ItemFailed)
             yield event
         for number, (name, error) in enumerate(self.source.failed, count):
