@@ -146,7 +146,8 @@ class RecordOutput:
         try:
             data = self._writer.row(record, added, "")
         except BadDocument as error:
-            self.write_failure(ItemFailed(result.item, result.name, error, record))
+            if not self.fails_at_first_error:
+                self.write_failure(ItemFailed(result.item, result.name, error, record))
             return error
         self._write_row(record, data, result)
         return None
@@ -218,7 +219,9 @@ class RecordOutput:
         done = job.progress.done if job.has_begun else 0
         if job.suspend() and explains and not self._ctx.console.quiet:
             command = resume_command(self._ctx)
-            self._ctx.console.write_stderr(f"llm: {done:,} records are done. To go on: {command}")
+            self._ctx.console.write_stderr(
+                f"llm: {done:,} {'record is' if done == 1 else 'records are'} done. To go on: {command}"
+            )
 
     def discard(self) -> None:
         """Leave no trace of a job without a result."""

@@ -175,6 +175,8 @@ class ResultRenderer:
         if problem is not None:
             self._record_failure(problem)
             self._reporter.report_error(problem, end.name)
+            if records.fails_at_first_error:
+                raise _FirstFailure
         if end.cut:
             from llmcli.incomplete_results import AnswerTruncated
 
