@@ -37,10 +37,16 @@ class Interrupt:
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.wakers: list[Callable[[], object]] = []
         """Called in the signal handler: only functions that are safe there, such as ``queue.SimpleQueue.put``."""
+        self.drains_on_interrupt = False
+        """Whether the first SIGINT only ends the input, so that the work that has begun is finished."""
+        self.draining = False
 
     def set(self, signum: int) -> None:
         """Remember that signal ``signum`` arrived."""
-        self.signal = signum
+        if signum == signal.SIGINT and self.drains_on_interrupt and not self.draining:
+            self.draining = True
+        else:
+            self.signal = signum
         for wake in self.wakers:
             wake()
 
@@ -66,6 +72,12 @@ class Interrupt:
     def requested(self) -> bool:
         """True once work has to stop."""
         return self.signal is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    def check_input(self) -> None:
+        """Raise as ``check``, and ``Interrupted`` when no more input is wanted."""
+        self.check()
+        if self.draining:
+            raise Interrupted
 
     def check(self) -> None:
         """Raise ``Interrupted``, ``HungUp``, ``Terminated`` or ``TimedOut`` when work has to stop."""

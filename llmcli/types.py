@@ -339,15 +339,12 @@ class Notice:
 
 @frozen
 class ItemFailed:
-    """Item ``item`` named ``name`` could not be processed.
-
-    ``is_line``: it is one line of the input, so an output of a line for each line keeps a place for it.
-    """
+    """Item ``item`` named ``name`` could not be processed; ``record`` as in ``Result``."""
 
     item: int
     name: str
     error: Exception
-    is_line: bool = False
+    record: Any = None
 
 
 @frozen
@@ -356,7 +353,8 @@ class Result:
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
     error of ``incomplete_results.py``; None: a limit that the user did not set ended the answer). ``blank``: there was
-    nothing to do, so the item counts neither as delivered nor as failed.
+    nothing to do, so the item counts neither as delivered nor as failed. ``record`` is the ``Record`` that the result is
+    about, None for documents.
     """
 
     item: int
@@ -372,6 +370,7 @@ class Result:
     cut: bool = False
     incomplete: Exception | None = None
     blank: bool = False
+    record: Any = None
 
 
 TaskEvent = Delta | Progress | Notice | ItemFailed | Result

@@ -73,7 +73,7 @@ COMMANDS = [
         model_task="summarize",
         overflow_advice="",  # its parts fit; only the instructions or the summaries may not
     ),
-    Command("sentiment", "Label each line as positive, neutral or negative.", model_task="classify"),
+    Command("sentiment", "Label each line or record as positive, neutral or negative.", model_task="classify"),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("models", "Find, download, list and remove models.", group=True),

@@ -128,10 +128,17 @@ def languages(incomplete: str) -> Suggestions:
 
 
 def formats() -> Suggestions:
-    """Formats of documents that ``llm translate`` knows."""
+    """Formats of documents and records that ``llm translate`` knows."""
     from llmcli.documents.formats.format_registry import format_names
 
-    return list(format_names())
+    return [*record_formats(), *format_names()]
+
+
+def record_formats() -> Suggestions:
+    """Formats of records."""
+    from llmcli.documents.records.formats.record_formats import record_format_names
+
+    return list(record_format_names())
 
 
 def model_commands() -> Suggestions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ def dispatch(words: list[str], environment: Environment) -> int:
     Signal handlers and streams are as before when it returns.
     """
     interrupt = Interrupt()
+    environment = dataclasses.replace(environment, argv=tuple(words))
     stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:

@@ -28,14 +28,18 @@ class Contract:
     is_prefix: bool = False
 
 
+ROW_VARIABLE = "row"
+"""The variable with the columns of a record, such as ``row.title``; empty if the input has no records."""
+_ROW = {ROW_VARIABLE: "the columns of the record: row.NAME; empty if the input is no table"}
 _STYLE_DESCRIPTION = "paragraph, bullets or headline"
 
 _CONTRACTS: dict[str, Contract] = {
-    "ask": Contract({"question": "the user's question"}, required=("question",)),
+    "ask": Contract({"question": "the user's question", **_ROW}, required=("question",)),
     "ask.documents": Contract(
         {
             "question": "the user's question; empty when the documents contain it",
             "documents": "a list of documents, each with .name and .text",
+            **_ROW,
         },
         required=("question", "documents"),
     ),
@@ -56,6 +60,7 @@ _CONTRACTS: dict[str, Contract] = {
             "terms": "a line for each glossary term in the text, with its translation; may be empty",
             "marks": "an example of the marks in the text that must not change; empty when there are none",
             "problems": "the problems of an earlier translation; empty at the first attempt",
+            **_ROW,
         },
         required=("text", "target_language"),
         public=frozenset({"target_language"}),
@@ -80,6 +85,7 @@ _CONTRACTS: dict[str, Contract] = {
             "style": _STYLE_DESCRIPTION,
             "part": "the number of this part, from 1",
             "parts": "the number of parts of the whole text; 1 when it was not cut",
+            **_ROW,
         },
         required=("text",),
     ),
@@ -91,9 +97,9 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("text",),
     ),
-    "sentiment": Contract({"text": "the record"}, required=("text",)),
+    "sentiment": Contract({"text": "the record", **_ROW}, required=("text",)),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
-    "generate": Contract(is_prefix=True),
+    "generate": Contract(_ROW, is_prefix=True),
 }
 
 GENERATE_PREFIX = "generate/"

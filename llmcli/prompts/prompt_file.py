@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from llmcli.errors import BadVariables, ConfigError
 from llmcli.frozen_dataclass import frozen
+from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.prompts.jinja_template import Template, TemplateError
 from llmcli.types import Message, Role
 
@@ -80,6 +81,11 @@ class Prompt:
         before = (self.system, *(template for pair in self.examples for template in pair))
         return all(template is None or template.names <= self.public_variables for template in before)
 
+    def uses(self, variable: str) -> bool:
+        """Whether the text depends on a variable."""
+        pairs = [template for pair in self.examples for template in pair]
+        return any(template is not None and variable in template.names for template in (self.system, self.user, *pairs))
+
     @property
     def fingerprint(self) -> str:
         """A hash of everything that the file tells the model, and of its sampling options."""
@@ -124,6 +130,8 @@ class Prompt:
             problems.append(f"unknown variables: {', '.join(unknown)} (the prompt takes: {takes})")
         defaults = {name: v.default for name, v in self.variables.items() if v.default is not None}
         values: dict[str, object] = {**defaults, **{name: value for name, value in given.items() if name in known}}
+        if ROW_VARIABLE in self.contract_variables:
+            values.setdefault(ROW_VARIABLE, {})
         missing = [name for name in (*self.contract_variables, *self.variables) if name not in values]
         if missing:
             problems.append(f"missing variables: {', '.join(missing)}")

@@ -53,7 +53,13 @@ class Database:
         self._spec = spec
         database = _read_only_uri(path) if read_only else _create_file(path, private=private)
         with self.translate_errors():
-            self._connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
+            self._connection = sqlite3.connect(
+                database,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                uri=read_only,
+                check_same_thread=False,  # records are read by a thread of their own, one thread calls at a time
+            )
             try:
                 self._connection.set_progress_handler(stop_requested, _PROGRESS_STEPS)
                 self._connection.execute("PRAGMA secure_delete = ON")  # deleted data is overwritten in the file

@@ -37,7 +37,7 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
     prompt. Raises ``MissingError`` (kind "prompt", with similar kinds) and ``UsageError`` (unknown, missing or invalid
     variables; text for a prompt that takes none).
     """
-    prompt = _get_prompt(prompts, kind)
+    prompt = find_kind(prompts, kind)
     values = dict(variables)
     if text is not None and text.strip():
         values[_input_variable(prompt, kind, variables)] = text
@@ -54,7 +54,8 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
     yield from run_single_request(backend, request, options, prompt=prompt.name, name=kind)
 
 
-def _get_prompt(prompts: PromptLibrary, kind: str) -> Prompt:
+def find_kind(prompts: PromptLibrary, kind: str) -> Prompt:
+    """Return the prompt of a kind of text. Raises ``MissingError`` (with similar kinds) and ``UsageError``."""
     try:
         return prompts.get(GENERATE_PREFIX + kind)
     except MissingError as error:

@@ -17,7 +17,7 @@ from llmcli.errors import EmptyInput
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
@@ -69,6 +69,8 @@ class _SummaryPlan:
     options: GenerationOptions
     words: int | None
     style: str
+    row: object = None
+    """The columns of a record, None for a document."""
 
     @property
     def context(self) -> int:
@@ -93,10 +95,12 @@ class _SummaryPlan:
             "style": self.style if parts == 1 else PART_STYLE,
         }
         if stage == 0:
-            values |= {"part": part, "parts": parts}
+            values |= {"part": part, "parts": parts} | ({} if self.row is None else {"row": self.row})
         prompt = self.prompt(stage)
         messages = prompt.render(values)
-        return make_request(request_id, messages, prompt, self.options, max_tokens=limit, gathered=parts > 1)
+        return make_request(
+            request_id, messages, prompt, self.options, max_tokens=limit, gathered=parts > 1 or self.row is not None
+        )
 
 
 class _SummaryJob:
@@ -265,6 +269,22 @@ class _SummaryJob:
     def _warn(self, text: str) -> Notice:
         self._warnings.append(text)
         return Notice(text, self.item)
+
+
+def make_summary_job(
+    backend: Backend,
+    prompts: PromptLibrary,
+    document: Document,
+    options: GenerationOptions,
+    *,
+    item: int,
+    words: int | None,
+    style: str,
+    row: object,
+) -> DocumentJob:
+    """Return the job of a record's text, whose columns are ``row``; the rest is as in ``summarize``."""
+    plan = _SummaryPlan(backend, prompts.get(PROMPT), prompts.get(MERGE_PROMPT), options, words, style, row)
+    return _SummaryJob(plan, item, document)
 
 
 def summarize(

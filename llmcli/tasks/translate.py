@@ -9,7 +9,7 @@ from functools import partial
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete_results import IncompleteOutput
 from llmcli.interrupt import check_interrupt, run_interruptible
-from llmcli.tasks.execution.document_jobs import CancelRequest, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.translation.language_detection import detect_language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout
@@ -254,6 +254,11 @@ class _TranslationDocumentJob:
 
 def _existing_region(region: str, _translation: str) -> str:
     return region
+
+
+def make_translation_job(job: TranslationJob, item: int, remembered: TranslationMemoryCache) -> DocumentJob:
+    """Return the document job of one translation; ``item`` begins the ids of its requests."""
+    return _TranslationDocumentJob(job, item, remembered, TranslationReport())
 
 
 def translate(

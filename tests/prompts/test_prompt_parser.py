@@ -160,7 +160,7 @@ def test_each_fault_is_found(text, line, part):
 
 def test_a_command_passes_its_variables_without_a_declaration():
     """A command's prompt may use the variables that the command passes, but may not declare them again."""
-    assert load("description: d\nuser: '{{ text }}'", "sentiment").contract_variables == ("text",)
+    assert load("description: d\nuser: '{{ text }}'", "sentiment").contract_variables == ("text", "row")
     found = faults("description: d\nuser: '{{ text }}'\nvariables:\n  text: {}", "sentiment")
     assert found == [(4, "the command passes the variable text: remove its declaration")]
 

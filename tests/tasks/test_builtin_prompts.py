@@ -5,7 +5,7 @@ from scripted import ScriptedBackend, all_messages, last_message
 from tasks.helpers import of, result
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.records import Record
+from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation

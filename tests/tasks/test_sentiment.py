@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scripted import ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import of
 
-from llmcli.documents.records import Record
+from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
-from llmcli.tasks.execution.ordered_stream import MAX_RECORDS_AHEAD
+from llmcli.tasks.execution.record_verb import MAX_RECORDS_AHEAD
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import label_probabilities, sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Score, Usage
@@ -102,12 +102,12 @@ def test_a_failing_record_fails_alone(prompts):
 
 
 def test_records_count_as_progress(prompts):
-    """Progress counts records without a total."""
+    """Progress counts records, with their total if it is known."""
     progress = of(Progress, run(ScriptedBackend(scored), prompts, "a", "", "c"))
     assert [(event.done, event.total, event.unit) for event in progress] == [
-        (1, None, "records"),
-        (2, None, "records"),
-        (3, None, "records"),
+        (1, 3, "records"),
+        (2, 3, "records"),
+        (3, 3, "records"),
     ]
 
 

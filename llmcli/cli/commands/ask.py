@@ -10,6 +10,7 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FileOption, command
+from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.types import Priority, TaskEvent
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
       llm ask -f report.txt "What does it say about costs?"
       llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       git diff | llm ask "Write a commit message for this change."
-    """
+      llm ask -f reviews.csv --column text "Which product?" -o answers.csv
+    """,
+    flags=RecordFlags,
 )
 def ask(
     ctx: CommandContext,
@@ -31,6 +34,10 @@ def ask(
     file: FileOption = None,
 ) -> int:
     """Answer a question, with or without documents."""
+    if wants_records(ctx.flags):
+        from llmcli.cli.records.record_tasks import ask_records
+
+        return ask_records(ctx, prompt, file or [])
     question, documents = inputs.read_question(ctx, prompt, file or [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:

@@ -10,8 +10,9 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
-from llmcli.cli.input.stdin_lines import STDIN
+from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import command
+from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import MissingError, UsageError
 
@@ -23,7 +24,9 @@ from llmcli.errors import MissingError, UsageError
       llm generate email --var topic="a later meeting" --var tone=formal
       llm generate article --var topic=tides --var text=@notes.txt
       llm generate poem --var topic=rain --seed 7
-    """
+      llm generate email -f people.csv --var tone=formal -o emails.csv
+    """,
+    flags=RecordFlags,
 )
 def generate(
     ctx: CommandContext,
@@ -38,6 +41,10 @@ def generate(
             metavar="NAME=VALUE",
             help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
         ),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("-f", "--file", metavar="FILE", help="Records: a text for each, its columns as variables."),
     ] = None,
     show_list: Annotated[
         bool,
@@ -57,6 +64,10 @@ def generate(
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
     variables, read = _read_variables(ctx, var or [])
+    if file or wants_records(ctx.flags):
+        from llmcli.cli.records.record_tasks import generate_records
+
+        return generate_records(ctx, kind, variables, file or [])
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))

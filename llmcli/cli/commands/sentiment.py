@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
 from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
-from llmcli.cli.render.label_rows import format_label_row
-from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.records.record_flags import RecordFlags
 
 
 @command(
@@ -15,16 +13,19 @@ from llmcli.cli.render.renderer import DisplayOptions, render_task
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment
       llm sentiment --json reviews.txt > labels.jsonl
+      llm sentiment reviews.csv --column text -o labelled.csv
     """,
+    flags=RecordFlags,
 )
 def sentiment(ctx: CommandContext, files: FilesArgument = None) -> int:
-    """Label each line as positive, neutral or negative."""
-    from llmcli.tasks.sentiment import sentiment as task
+    """Label each line or record as positive, neutral or negative."""
+    from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
+    from llmcli.tasks.sentiment import PROMPT, SentimentVerb, add_scoring_notices
 
-    records, failed = inputs.read_records(ctx, files or [])
-    options = ctx.generation_options()
-    return render_task(
-        ctx,
-        lambda backend: inputs.append_failed(task(backend, ctx.runtime.prompts, records, options), failed),
-        DisplayOptions(format_row=format_label_row, markdown=False),
+    prompts = ctx.runtime.prompts
+    task = RecordTask(
+        lambda backend, options: SentimentVerb(backend, prompts, options),
+        prompt_manifest(prompts.get(PROMPT)),
+        add_scoring_notices,
     )
+    return run_records(ctx, files or [], task)

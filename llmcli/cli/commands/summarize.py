@@ -10,6 +10,7 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 
 
@@ -27,7 +28,9 @@ class Style(StrEnum):
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
       llm summarize --backend openai report.txt
-    """
+      llm summarize --column body articles.jsonl -o summaries.jsonl
+    """,
+    flags=RecordFlags,
 )
 def summarize(
     ctx: CommandContext,
@@ -38,6 +41,10 @@ def summarize(
     style: Annotated[Style, typer.Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
 ) -> int:
     """Summarize documents of any length."""
+    if wants_records(ctx.flags):
+        from llmcli.cli.records.record_tasks import summarize_records
+
+        return summarize_records(ctx, files or [], words=words, style=style.value)
     from llmcli.tasks.summarize import summarize as task
 
     documents = inputs.read_documents(ctx, files or [])

@@ -15,7 +15,8 @@ from llmcli.frozen_dataclass import frozen
 class Environment:
     """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed.
 
-    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting.
+    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting. ``argv``: the
+    words of the command line.
     """
 
     stdin: int = 0
@@ -24,6 +25,7 @@ class Environment:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     closed_fds: frozenset[int] = frozenset()
     painters: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
+    argv: tuple[str, ...] = ()
 
     @contextmanager
     def suspend_painters(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.messages.file_messages import FILE_DESCRIPTIONS
 from llmcli.cli.console.messages.incomplete_messages import INCOMPLETE_DESCRIPTIONS
+from llmcli.cli.console.messages.job_messages import JOB_DESCRIPTIONS
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS
@@ -18,6 +19,7 @@ from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS
 _DESCRIPTIONS: Descriptions = {
     **INCOMPLETE_DESCRIPTIONS,
     **FILE_DESCRIPTIONS,
+    **JOB_DESCRIPTIONS,
     **MODEL_DESCRIPTIONS,
     **SERVER_DESCRIPTIONS,
     e.BadVariables: lambda x: (

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.path_conflicts import check_distinct
-from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait, stdin_lines
+from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
-from llmcli.documents.records import Record, count_line_records, iter_line_records
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import ItemFailed
 
 
 def decode_argument(text: str) -> str:
@@ -114,43 +112,3 @@ def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str])
     if not piped.text.strip():
         raise EmptyInput("standard input")
     return piped.text, found
-
-
-def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Record], list[ItemFailed]]:
-    """Return the lines of the inputs, numbered consecutively, and the inputs that cannot be read.
-
-    Standard input alone is read as it arrives, so it may be endless. Raises as ``read_documents`` does.
-    """
-    if list(files) == [STDIN] or reads_stdin(ctx, files):
-        _check_output(ctx, [STDIN])
-        ctx.runtime.input_characters = None
-        return stdin_lines(ctx.console), []
-    found = read_documents(ctx, files)
-    good = [document for document in found if isinstance(document, Document)]
-    return _NumberedRecords(good, named=len(found) > 1), [failed for failed in found if isinstance(failed, ItemFailed)]
-
-
-class _NumberedRecords:
-    """The lines of documents, numbered consecutively; ``named``: each carries its document's name. Counted on demand."""
-
-    def __init__(self, documents: Sequence[Document], *, named: bool) -> None:
-        self._documents = documents
-        self._named = named
-
-    def __iter__(self) -> Iterator[Record]:
-        together = ((document, record) for document in self._documents for record in iter_line_records(document.text))
-        for index, (document, record) in enumerate(together):
-            yield Record(index, record.text, record.line, document.name if self._named else "")
-
-    def __len__(self) -> int:
-        return sum(count_line_records(document.text) for document in self._documents)
-
-
-def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
-    """Add the inputs that could not be read as the last items of a task."""
-    count = 0
-    for event in events:
-        count += isinstance(event, Result | ItemFailed)
-        yield event
-    for index, failure in enumerate(failed, count):
-        yield replace(failure, item=index)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.render.item_order import ItemOrder
+from llmcli.cli.render.result_object import result_as_object
 from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.frozen_dataclass import frozen
-from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent, Usage
+from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.configuration.lora_adapters import LoraAdapter
-    from llmcli.configuration.pricing import Price
+    from llmcli.cli.records.record_output import RecordOutput
     from llmcli.runtime.runtime import Runtime
 
 
@@ -32,7 +31,7 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line; a line that failed gets an empty one. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
+    a line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json.
     """
 
@@ -40,6 +39,7 @@ class DisplayOptions:
     ending: TextEnding = TextEnding.LINE
     markdown: bool = True
     format_row: Callable[[Result], str] | None = None
+    records: RecordOutput | None = None
     output: str | None = None
     replace_guard: Callable[[], AbstractContextManager[object]] = nullcontext
     silent: bool = False
@@ -52,42 +52,6 @@ class DisplayOptions:
 
 ONE_ANSWER = DisplayOptions()
 """One generated text."""
-
-
-def result_as_object(
-    result: Result,
-    *,
-    named: bool,
-    price: Price | None = None,
-    weights: str | None = None,
-    adapters: Sequence[LoraAdapter] = (),
-) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known.
-
-    ``weights``: those that answered, None for those of a server; ``adapters``: those of the model.
-    """
-    head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
-    text = {} if result.text is None else {"text": result.text}
-    return {
-        **head,
-        **text,
-        **result.fields,
-        "model": result.model,
-        **({} if weights is None else {"weights": weights}),
-        **({"adapters": [adapter.to_json() for adapter in adapters]} if adapters else {}),
-        "prompt": result.prompt,
-        "finish_reason": str(result.finish_reason),
-        "usage": _usage_as_object(result.usage),
-        "timings": asdict(result.timings),
-        **({} if price is None else price.as_fields(result.usage)),
-        "warnings": list(result.warnings),
-    }
-
-
-def _usage_as_object(usage: Usage) -> dict[str, int]:
-    """Return the token counts; those of a draft model only if it drafted."""
-    counts = asdict(usage)
-    return counts if usage.draft_tokens else {name: n for name, n in counts.items() if "draft" not in name}
 
 
 class ResultRenderer:
@@ -106,18 +70,24 @@ class ResultRenderer:
         self.totals = JobTotals()
         self._delivered = False  # a result that is not blank
         self.incomplete: list[tuple[str, Exception]] = []
+        self._any_incomplete = False  # a record's result
         self._failure: Exception | None = None  # the first one, or the one that ended the command
+        self.ended_early = False
+        """Whether an error has ended the task after something was delivered."""
 
     def render_events(self, events: Iterator[TaskEvent]) -> None:
         """Show all events. An error that ends the task after something was delivered is one failure among results."""
         try:
             for event in events:
                 self.render_event(event)
+        except _FirstFailure:
+            self.ended_early = True
         except (ProcessStopped, TimedOut, OutputError):
             raise
         except LlmError as error:
             if not self._delivered:
                 raise
+            self.ended_early = True
             self.abandon()
             self._record_failure(error)
             self._reporter.report_error(error, "")
@@ -178,9 +148,17 @@ class ResultRenderer:
     def _render_failure(self, end: ItemFailed) -> None:
         self.abandon()
         self._record_failure(end.error)
-        if end.is_line and self._options.format_row is not None and not self._ctx.console.as_json:
-            self._write_line("")
+        records = self._options.records
+        if records is None or end.record is None:
+            self._reporter.report_error(end.error, end.name)
+            return
+        if not records.fails_at_first_error:
+            self._reporter.begin_result()
+            records.write_failure(end)
+            self._reporter.end_result()
         self._reporter.report_error(end.error, end.name)
+        if records.fails_at_first_error:
+            raise _FirstFailure
 
     def _record_failure(self, failure: Exception) -> None:
         ends = isinstance(failure, TimedOut | ProcessStopped) and not isinstance(
@@ -189,9 +167,28 @@ class ResultRenderer:
         if self._failure is None or ends:
             self._failure = failure
 
+    def _render_record(self, end: Result, records: RecordOutput) -> None:
+        """Write the row of a record. Reasons why results are incomplete are reported at once, since they may be many."""
+        self._reporter.begin_result()
+        problem = records.write_result(end)
+        self._reporter.end_result()
+        if problem is not None:
+            self._record_failure(problem)
+            self._reporter.report_error(problem, end.name)
+            if records.fails_at_first_error:
+                raise _FirstFailure
+        if end.cut:
+            from llmcli.incomplete_results import AnswerTruncated
+
+            self._any_incomplete = True
+            self._reporter.report_error(end.incomplete or AnswerTruncated(), end.name)
+
     def _render_result(self, end: Result, *, streamed: bool) -> None:
         self.totals.add(end)
         self._delivered = self._delivered or not end.blank
+        if self._options.records is not None and end.record is not None:
+            self._render_record(end, self._options.records)
+            return
         if end.cut:
             from llmcli.incomplete_results import AnswerTruncated
 
@@ -199,10 +196,7 @@ class ResultRenderer:
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
         if self._ctx.console.as_json:
-            price = self._ctx.runtime.price_of(end.model)
-            named = self._options.has_several_inputs
-            runtime = self._ctx.runtime
-            shown = result_as_object(end, named=named, price=price, weights=runtime.weights, adapters=runtime.adapters)
+            shown = result_as_object(end, self._ctx.runtime, named=self._options.has_several_inputs)
             self._write_line(json_text.dumps(shown))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
@@ -229,7 +223,11 @@ class ResultRenderer:
 
     def raise_if_nothing_delivered(self) -> None:
         """Raise when everything failed."""
+        if self._options.records is not None:
+            self._delivered = self._delivered or self._options.records.delivered_before
         if self._failure is not None and not self._delivered:
+            if self._options.records is not None:
+                self._options.records.discard()
             raise _NothingDelivered
 
     @property
@@ -237,11 +235,15 @@ class ResultRenderer:
         """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
         if isinstance(self._failure, TimedOut | ProcessStopped):
             return self._failure.exit_code
-        if self.incomplete or (self._failure is not None and self._delivered):
+        if self.incomplete or self._any_incomplete or (self._failure is not None and self._delivered):
             return PartialError.exit_code
         if self._failure is not None:
             return self._failure.exit_code if isinstance(self._failure, LlmError) else InternalError.exit_code
         return 0
+
+
+class _FirstFailure(Exception):
+    """Ends a job of records at its first failure, which was reported."""
 
 
 class _NothingDelivered(Exception):
@@ -288,6 +290,9 @@ def render_events(
             stack.callback(getattr(events, "close", lambda: None))
             delivery.render_events(events)
             delivery.raise_if_nothing_delivered()
+            if options.records is not None:
+                delivery.totals.add_earlier(*options.records.earlier_work)
+                options.records.complete(ended_early=delivery.ended_early)
     except _NothingDelivered:
         pass
     finally:
@@ -313,6 +318,8 @@ def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cos
 
 
 def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -> ByteSink:
+    if options.records is not None:
+        return options.records.open(stack)
     output = None if options.silent else options.output or ctx.flags.output
     if output is None:
         return stack.enter_context(ctx.console.open_stdout())

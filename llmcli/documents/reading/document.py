@@ -77,7 +77,7 @@ def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
 def refuse_unreadable(data: bytes, name: str) -> None:
     """Raise as ``open_document`` does if ``data`` begins neither a text nor a known binary format."""
     try:
-        _refuse_binary(data, name)
+        refuse_binary(data, name)
     except (BinaryInput, NotUtf8):
         if _find_binary_format(data) is None:
             raise
@@ -103,7 +103,7 @@ def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
 
     Raises ``BinaryInput`` (a known binary format, or NUL bytes) and ``NotUtf8`` (with the offset in ``data``).
     """
-    _refuse_binary(data, name)
+    refuse_binary(data, name)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -111,7 +111,8 @@ def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
     return text.removeprefix("\ufeff"), text.startswith("\ufeff")
 
 
-def _refuse_binary(data: bytes, name: str) -> None:
+def refuse_binary(data: bytes, name: str) -> None:
+    """Raise ``BinaryInput`` or ``NotUtf8`` if the beginning of an input, ``data``, shows that it is no UTF-8 text."""
     for signature, what in _BINARY_SIGNATURES:
         if data.startswith(signature):
             raise BinaryInput(name, detail=what)

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
 from llmcli.errors import IsADirectory, MissingError
 from llmcli.interrupt import Interrupt
 
 _READ_CHUNK_BYTES = 1 << 20
+_STREAM_CHUNK_BYTES = 1 << 16
 _POLL_MS = 100  # interval between checks for an interrupt
 
 
@@ -36,20 +37,46 @@ def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
 
 
 @contextmanager
-def open_stream(name: str, interrupt: Interrupt) -> Iterator[BinaryIO]:
+def open_stream(name: str, interrupt: Interrupt) -> Iterator[io.BufferedReader[Any]]:
     """Open the file, named pipe or device ``name`` as a stream of bytes, for inputs that need not be in memory at once.
 
-    Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check()`` raises.
+    Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check_input()`` raises. Regular files
+    can be read at any position.
     """
     with _open_input(name) as fd, io.BufferedReader(_PollingReader(fd, name, interrupt), _READ_CHUNK_BYTES) as stream:
         yield stream
 
 
-class _PollingReader(io.RawIOBase):
-    """A descriptor that is polled and read; closing this object leaves it open."""
+@contextmanager
+def open_stdin_stream(
+    fd: int, interrupt: Interrupt, waiting: Callable[[], None], patience: float = 2.0
+) -> Iterator[io.BufferedReader[Any]]:
+    """Return descriptor ``fd`` as a stream of bytes that are read as they arrive; it stays open.
 
-    def __init__(self, fd: int, name: str, interrupt: Interrupt) -> None:
+    ``waiting`` and ``patience`` are as in ``read_stdin``; reading raises as with ``open_stream``.
+    """
+    reader = _PollingReader(fd, STDIN, interrupt, waiting, patience)
+    with io.BufferedReader(reader, _STREAM_CHUNK_BYTES) as stream:
+        yield stream
+
+
+class _PollingReader(io.RawIOBase):
+    """A descriptor that is polled and read; closing this object leaves it open.
+
+    ``waiting`` is called once after ``patience`` seconds without any data.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        name: str,
+        interrupt: Interrupt,
+        waiting: Callable[[], None] | None = None,
+        patience: float = 0.0,
+    ) -> None:
         super().__init__()
+        self._waiting = waiting
+        self._silent_until = time.monotonic() + patience
         self._fd = fd
         self._name = name
         self._interrupt = interrupt
@@ -59,15 +86,30 @@ class _PollingReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._fd).st_mode)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
     def readinto(self, buffer: Any) -> int:
         while True:
-            self._interrupt.check()
+            self._interrupt.check_input()
             if not self._poll.poll(_POLL_MS):
+                if self._waiting is not None and time.monotonic() >= self._silent_until:
+                    self._waiting()
+                    self._waiting = None
                 continue
+            self._waiting = None
             try:
                 data = os.read(self._fd, len(buffer))
             except BlockingIOError:  # another process reads the same file description
                 continue
+            except IsADirectoryError as error:
+                raise IsADirectory(self._name) from error
             except OSError as error:
                 raise MissingError(self._name, kind="input", detail=error.strerror or "") from error
             buffer[: len(data)] = data

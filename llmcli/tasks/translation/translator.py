@@ -64,6 +64,8 @@ class Translator:
     review_prompt: Prompt | None = None
     stub_translate: Callable[[str], str] | None = None
     model_id: str = ""
+    row: object = None
+    """The columns of the record that holds the text, if the prompt uses them."""
 
     @property
     def is_identity(self) -> bool:
@@ -96,6 +98,7 @@ class Translator:
             "terms": _format_terms(terms),
             "marks": marks,
             "problems": "; ".join(problems),
+            **({} if self.row is None else {"row": self.row}),
         }
         request = make_request(
             request_id,
@@ -156,7 +159,8 @@ class Translator:
         said = [wording.formality, wording.context, wording.glossary.fingerprint, self.prompt.fingerprint]
         sampled = [str(self.options.temperature), str(self.options.seed)]
         reviewed = [self.review_prompt.fingerprint] if self.review_prompt else []
-        return hashlib.sha256("\0".join(said + sampled + reviewed).encode()).hexdigest()[:32]
+        columns = [] if self.row is None else [str(self.row)]
+        return hashlib.sha256("\0".join(said + sampled + reviewed + columns).encode()).hexdigest()[:32]
 
 
 def _format_terms(terms: Sequence[Term]) -> str:

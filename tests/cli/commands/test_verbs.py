@@ -151,7 +151,7 @@ def test_a_blank_line_is_neither_delivered_nor_failed(llm, tmp_path, lines, code
 
 
 def test_a_failed_line_keeps_its_place(llm, tmp_path):
-    """The labels after it stay on the lines of their inputs; a file that cannot be read has no lines, nor has --json."""
+    """The labels after it stay on the lines of their inputs; a file that cannot be read has no lines."""
     (tmp_path / "a.txt").write_text("good\nbroken\nbad\n")
     argv = ("sentiment", str(tmp_path / "a.txt"), str(tmp_path / "missing.txt"))
 
@@ -161,8 +161,8 @@ def test_a_failed_line_keeps_its_place(llm, tmp_path):
     run = llm(*argv, answer=answer)
     assert (run.code, [line.partition("\t")[0] for line in run.out.splitlines()]) == (3, ["positive", "", "negative"])
     assert "line 2" in run.err
-    found = [json.loads(line)["line"] for line in llm(*argv, "--json", answer=answer).out.splitlines()]
-    assert found == [1, 3]
+    found = [json.loads(line) for line in llm(*argv, "--json", answer=answer).out.splitlines()]
+    assert [(each["line"], "error" in each) for each in found] == [(1, False), (2, True), (3, False)]
 
 
 def test_sentiment_in_json_has_label_and_probabilities(llm):

@@ -7,7 +7,7 @@ from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.records import Record
+from llmcli.documents.records.record import Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.execution.step_progress import StepProgress

@@ -12,7 +12,7 @@ from llmcli.cli.commands.chat.recorder import ChatRecorder
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import suggestion
 from llmcli.cli.flags import model_options
-from llmcli.cli.input.stdin_lines import stdin_lines
+from llmcli.cli.input.standard_input import stdin_lines
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import InputError, Interrupted, LlmError, MissingError, PartialError, UsageError
 from llmcli.tasks.chat import Conversation
@@ -35,10 +35,10 @@ class ChatLoop:
         """Answer each line of standard input; returns 0, 3 or the first failure's code."""
         codes: list[int] = []
         try:
-            for record in stdin_lines(self._ctx.console):
-                if not record.text.strip():
+            for line in stdin_lines(self._ctx.console):
+                if not line.strip():
                     continue
-                codes.append(self._render_answer(record.text))
+                codes.append(self._render_answer(line))
         except (InputError, MissingError) as error:  # the lines before the bad one are answered
             if all(codes):
                 raise

@@ -9,7 +9,9 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.records.record_flags import RecordFlags
 
 
 class Formality(StrEnum):
@@ -35,6 +37,7 @@ class PseudoLocalization(StrEnum):
 
 
 @command(
+    *(option.name for option in shared_options(RecordFlags) if option.name != "format"),  # that of documents too
     examples="""
       llm translate --to fr notes.txt > notes.fr.txt
       llm translate --to de messages.po -o messages.de.po
@@ -42,7 +45,9 @@ class PseudoLocalization(StrEnum):
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
       llm translate --pseudo accents strings.json
-    """
+      llm translate --to fr --column title articles.csv -o articles.fr.csv
+    """,
+    flags=RecordFlags,
 )
 def translate(
     ctx: CommandContext,
@@ -71,7 +76,7 @@ def translate(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="plain, markdown, html, po, ... (default: by name and content).",
+            help="plain, markdown, html, po, csv, ... (default: by name and content).",
             autocompletion=completers.formats,
         ),
     ] = None,
@@ -118,6 +123,7 @@ def translate(
     Reads plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; everything but the words stays the
     same, byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). For several
     documents or languages, -o is a DIR that mirrors the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
+    With --column, or --format csv, the columns of records are translated into new columns NAME_LANG.
     """
     from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation

@@ -45,7 +45,7 @@ class JobBuilder:
         from llmcli.tasks.translation.per_file.target_file import TranslationJob
 
         source = None if self._options.source_language is None else parse_language(self._options.source_language)
-        translators = {pair.target: self._build_translator(pair.target) for pair in pairs}
+        translators = {pair.target: self.build_translator(pair.target) for pair in pairs}
         return [
             pair.document
             if isinstance(pair.document, ItemFailed)
@@ -84,7 +84,8 @@ class JobBuilder:
             )
         return Brief(cast("Formality", self._options.formality), context.strip(), glossary)
 
-    def _build_translator(self, target: Language) -> Translator:
+    def build_translator(self, target: Language) -> Translator:
+        """Return the translator into a language; the backend is built when it is needed."""
         from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT
         from llmcli.tasks.translation import pseudo_localization
         from llmcli.tasks.translation.translator import Translator

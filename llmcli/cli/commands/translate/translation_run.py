@@ -17,6 +17,7 @@ from llmcli.cli.commands.translate.memory_file import (
     report_memory_trouble,
 )
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
+from llmcli.cli.commands.translate.record_translation import run_record_translation, translates_records
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
@@ -40,6 +41,8 @@ PSEUDO_LANGUAGE = "en-XA"
 
 def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     """Translate, write, show; return the exit code. Raises for invalid options before a model is looked for."""
+    if translates_records(ctx, options):
+        return run_record_translation(ctx, options)
     languages = options.target_languages or ([PSEUDO_LANGUAGE] if options.pseudo else [])
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")

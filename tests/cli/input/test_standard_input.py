@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.input.stdin_lines import stdin_lines
+from llmcli.cli.input.standard_input import stdin_lines
 from llmcli.errors import BinaryInput, NotUtf8
 from llmcli.interrupt import Interrupt
 
@@ -26,7 +26,7 @@ def test_a_line_comes_before_the_next_one(stdin):
     lines, write = stdin
     for text in ("one", "two"):
         os.write(write, f"{text}\n".encode())
-        assert next(lines).text == text
+        assert next(lines) == text
     os.close(write)
     assert list(lines) == []
 
@@ -35,10 +35,10 @@ def test_a_character_split_over_reads_is_joined(stdin):
     """The boundaries of reads do not matter."""
     lines, write = stdin
     os.write(write, b"first\ncaf\xc3")
-    assert next(lines).text == "first"
+    assert next(lines) == "first"
     os.write(write, b"\xa9\r\nlast")
     os.close(write)
-    assert [record.text for record in lines] == ["café", "last"]
+    assert list(lines) == ["café", "last"]
 
 
 def test_lines_before_a_bad_byte_come_first(stdin):
@@ -46,7 +46,7 @@ def test_lines_before_a_bad_byte_come_first(stdin):
     lines, write = stdin
     os.write(write, b"good\nbad\xff\n")
     os.close(write)
-    assert next(lines).text == "good"
+    assert next(lines) == "good"
     with pytest.raises(NotUtf8) as raised:
         list(lines)
     assert raised.value.offset == 8
@@ -66,4 +66,4 @@ def test_a_byte_order_mark_is_removed(stdin):
     lines, write = stdin
     os.write(write, b"\xef\xbb\xbfa\n")
     os.close(write)
-    assert next(lines).text == "a"
+    assert next(lines) == "a"

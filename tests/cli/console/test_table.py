@@ -4,27 +4,8 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from llmcli.cli.console.table import render_table
 from llmcli.cli.console.wrapping import display_width
-from llmcli.cli.render.label_rows import format_label_row, round_probabilities
-from llmcli.types import Result
-
-
-@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=6))
-def test_rounded_probabilities_sum_to_one_as_printed(weights):
-    """The printed values sum to 1, and each differs by less than one unit."""
-    shares = {str(index): weight / sum(weights) for index, weight in enumerate(weights)}
-    printed = {name: int(f"{share:.4f}".replace(".", "")) for name, share in round_probabilities(shares).items()}
-    assert sum(printed.values()) == 10_000
-    assert all(abs(printed[name] - shares[name] * 10_000) < 1.001 for name in shares)
-
-
-def test_a_record_without_a_label_is_an_empty_line():
-    """A blank record stays blank."""
-    assert format_label_row(Result(0, "", None, {"label": None, "probabilities": None})) == ""
 
 
 def test_a_list_on_a_terminal_is_aligned():

@@ -1,0 +1,101 @@
+"""The options of verbs that process records, in addition to the recurring ones."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.flags import Flags
+from llmcli.frozen_dataclass import frozen
+
+
+class OnError(StrEnum):
+    """What becomes of a record that fails."""
+
+    KEEP = "keep"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+def _parse_delimiter(value: str | None) -> str | None:
+    value = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
+    if value is not None and (len(value) != 1 or value in '"\r\n'):
+        raise typer.BadParameter("expected one character, or tab")
+    return value
+
+
+@frozen
+class RecordFlags(Flags):
+    """The recurring options, and those of records."""
+
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", "--field", metavar="NAME", help="The column with the text; a.b is a field inside; repeatable."
+        ),
+    ] = None
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", metavar="TEXT|@FILE", help="The text of a record, made of its columns: '{{ row.title }}'."
+        ),
+    ] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Format of the records: lines, csv, tsv, jsonl, parquet (default: by name and content).",
+            autocompletion=completers.record_formats,
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="CHAR",
+            help="Delimiter of a CSV file (default: detected).",
+            callback=_parse_delimiter,
+        ),
+    ] = None
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--output-format",
+            metavar="FORMAT",
+            help="Format of the output (default: by the name of -o, else that of the input).",
+            autocompletion=completers.record_formats,
+        ),
+    ] = None
+    on_error: Annotated[
+        OnError,
+        typer.Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+    ] = OnError.KEEP
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace columns that have the names of new ones.")] = (
+        False
+    )
+    unordered: Annotated[bool, typer.Option("--unordered", help="Write records as they are done.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished job of -o FILE.")] = False
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Process only the records that have an error in -o FILE.")
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Process only the first N records.")
+    ] = None
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Process N random records, by --seed.")
+    ] = None
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Answer records with the same text once.")] = False
+
+
+RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample")
+"""Options that make an input records where a verb would otherwise read whole documents."""
+
+
+def wants_records(flags: Flags) -> bool:
+    """Whether an option was given that only records have."""
+    assert isinstance(flags, RecordFlags)
+    return any(getattr(flags, name) is not None for name in RECORD_OPTIONS) or any(
+        (flags.overwrite, flags.unordered, flags.resume, flags.retry_failed, flags.dedupe)
+    )

@@ -1,0 +1,109 @@
+"""The records that a command line names: files or standard input, their texts, and which of them are processed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.input.standard_input import STDIN, open_stdin
+from llmcli.cli.records.record_flags import RecordFlags
+from llmcli.documents.reading.file_reader import open_stream
+from llmcli.documents.records.formats.record_format import ReadOptions
+from llmcli.documents.records.formats.record_formats import load_record_format
+from llmcli.documents.records.record import Row
+from llmcli.documents.records.record_source import RecordInput, RecordSource
+from llmcli.documents.records.selection import Selection, TextChoice
+from llmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmcli.prompts.jinja_template import Template
+
+
+def record_flags(ctx: CommandContext) -> RecordFlags:
+    """Return the options of a command that has those of records."""
+    assert isinstance(ctx.flags, RecordFlags)
+    return ctx.flags
+
+
+def open_source(ctx: CommandContext, files: Sequence[str]) -> RecordSource:
+    """Return the records of the files, or of standard input.
+
+    Raises ``UsageError`` if there is no input, or if -o would overwrite one.
+    """
+    flags = record_flags(ctx)
+    if flags.format is not None:
+        load_record_format(flags.format)
+    names = list(files)
+    if not names:
+        if not inputs.reads_stdin(ctx, names):
+            raise UsageError("no input: name a file, or pipe text in")
+        names = [STDIN]
+    if names.count(STDIN) > 1:
+        raise UsageError("standard input can be read only once")
+    if flags.output is not None:
+        check_distinct([("an input", name) for name in names], [("the output", flags.output)])
+    _count_input(ctx, names)
+    is_table = bool(flags.column or flags.template or flags.delimiter)
+    made = [_make_input(ctx, name) for name in names]
+    return RecordSource(made, flags.format, ReadOptions(flags.delimiter), is_table=is_table)
+
+
+def _count_input(ctx: CommandContext, names: Sequence[str]) -> None:
+    """Note the size of the input, which decides which weights answer: about a character for each byte of a file."""
+    sizes = [Path(name).stat().st_size if Path(name).is_file() else None for name in names]
+    known = [size for size in sizes if size is not None]
+    ctx.runtime.input_characters = sum(known) if len(known) == len(names) else None
+
+
+def _make_input(ctx: CommandContext, name: str) -> RecordInput:
+    if name == STDIN:
+        return RecordInput(name, partial(open_stdin, ctx.console))
+    path = Path(name)
+    size = path.stat().st_size if path.is_file() else None
+    return RecordInput(name, partial(open_stream, name, ctx.runtime.interrupt), size)
+
+
+def text_choice(ctx: CommandContext, *, required: bool) -> TextChoice:
+    """Return how the text of a record is chosen; ``required`` as in ``TextChoice``. Raises ``UsageError`` for an invalid template."""
+    flags = record_flags(ctx)
+    template = None if flags.template is None else parse_template(ctx, flags.template)
+    render = None if template is None else partial(_render_template, template)
+    return TextChoice(tuple(flags.column or ()), render, required)
+
+
+def parse_template(ctx: CommandContext, text: str) -> Template:
+    """Return the template of --template, or of the file that it names by ``@FILE``."""
+    from llmcli.prompts.jinja_template import Template, TemplateError
+
+    if text == "@":
+        raise UsageError("--template @ names no file", detail="Try: --template @FILE")
+    source = inputs.read_document(ctx, text[1:]).text if text.startswith("@") else inputs.decode_argument(text)
+    try:
+        template = Template.parse(source)
+    except TemplateError as error:
+        raise UsageError(f"--template: {error}") from error
+    unknown = sorted(template.names - {"row"})
+    if unknown:
+        known = "columns are called row.NAME"
+        raise UsageError(f"--template uses undefined variables: {', '.join(unknown)}", detail=f"Try: {known}")
+    return template
+
+
+def _render_template(template: Template, fields: Mapping[str, Any]) -> str:
+    from llmcli.prompts.jinja_template import TemplateError
+
+    try:
+        return template.render({"row": Row(fields)})
+    except TemplateError as error:
+        raise UsageError(f"--template: {error}", detail=f"The columns are {', '.join(fields)}.") from error
+
+
+def selection(ctx: CommandContext) -> Selection:
+    """Return which records are processed."""
+    flags = record_flags(ctx)
+    return Selection(flags.limit, flags.sample, flags.seed or 0)

@@ -1,0 +1,170 @@
+"""The job behind ``-o FILE``: its rows go into FILE.partial, its checkpoints into FILE.job.json."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from llmcli.documents.reading.file_reader import open_stream
+from llmcli.documents.records.job_errors import UnfinishedJob
+from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_whole, skip_done
+from llmcli.documents.records.record import Record
+from llmcli.documents.records.record_source import RecordInput, RecordSource
+from llmcli.errors import LlmError, UsageError
+from llmcli.files.resumable_file import ResumableFile
+from llmcli.interrupt import Interrupt
+from llmcli.types import ItemFailed, Result
+
+_CHECKPOINT_S = 1.0
+"""Seconds of work that a kill may lose."""
+_MAX_CHECKPOINT_SHARE = 0.05
+"""Share of the time that checkpoints may take, if the disk is slow."""
+
+
+class RecordJob:
+    """The job of an output: begun anew, continued, or repeated for its failed records."""
+
+    def __init__(self, path: str, *, resume: bool, retry_failed: bool) -> None:
+        """Open the output.
+
+        Raises what ``ResumableFile`` and ``load_job`` raise, ``UnfinishedJob`` when neither option says that the job
+        that exists goes on, and ``UsageError`` for --retry-failed without a complete output.
+        """
+        self._file = ResumableFile(path)
+        try:
+            found = self._find_job(path, resume=resume, retry_failed=retry_failed)
+        except LlmError:
+            self._file.close_unused()
+            raise
+        self._found = found
+        self._state: JobState | None = None
+        self._started_at = time.monotonic()
+        self._checkpoint_at = self._started_at + _CHECKPOINT_S
+        self._seconds_before = 0.0
+        self.retries = found is not None and (retry_failed or found.progress.retries)
+        """Whether only the failed records of the complete output are processed."""
+
+    def _find_job(self, path: str, *, resume: bool, retry_failed: bool) -> JobState | None:
+        found = load_job(self._file.target)
+        if found is not None and found.progress.complete:
+            if self._file.initial_size >= max(1, found.progress.output_bytes):
+                # a kill came between the last checkpoint and the rename
+                self._file.truncate(found.progress.output_bytes)
+                self._file = self._file.commit_and_reopen()
+            if not found.progress.failed:
+                job_path(self._file.target).unlink()
+                found = None
+            elif resume and not retry_failed:
+                words = f"the job of {path} is complete, and {found.progress.failed} records failed"
+                raise UsageError(words, detail="Add --retry-failed to process these, or leave out --resume.")
+            elif not retry_failed:
+                found = None
+        if found is None:
+            if retry_failed:
+                raise UsageError(f"no job has left failed records in {path}", detail="Leave out --retry-failed.")
+            return None
+        if not (resume or retry_failed):
+            raise UnfinishedJob(path, found.progress.done)
+        if retry_failed and not (found.progress.complete or found.progress.retries):
+            raise UsageError(f"the job of {path} is not complete", detail="Finish it first, with --resume.")
+        return found
+
+    @property
+    def progress(self) -> JobProgress:
+        """How far the job has come, also in earlier runs."""
+        assert self._state is not None
+        return self._state.progress
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether ``begin`` was called."""
+        return self._state is not None
+
+    def begin(self, manifest: Mapping[str, Any]) -> bool:
+        """Begin or continue the job; return whether the output already has its head.
+
+        Raises ``JobMismatch`` when the job was begun with another manifest.
+        """
+        found = self._found
+        if found is None:
+            self._remove_state()  # of a complete output that this job replaces
+            self._state = JobState(self._file.target, manifest)
+        else:
+            found.require_same(manifest)
+            self._state = found
+            if found.progress.complete:
+                found.progress = JobProgress(retries=True, whole_digest=found.progress.digest)
+        progress = self.progress
+        self._file.truncate(progress.output_bytes)
+        self._seconds_before = progress.seconds
+        if progress.retries:
+            self.checkpoint()  # from now on, the partial output is no longer the complete one
+        return progress.output_bytes > 0
+
+    def skip_done(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records that are not in the output yet; see ``job_state.skip_done``.
+
+        If the job repeats failed records, the whole input must be that of the complete output.
+        """
+        if self.retries:
+            records = require_whole(records, self.progress.whole_digest, self._file.target)
+        return skip_done(records, self.progress, self._file.target)
+
+    def read_complete(self, format_name: str) -> Iterator[Record]:
+        """Return the rows of the complete output, as they were written. Raises as ``RecordSource`` does."""
+        name = str(self._file.target)
+        return iter(RecordSource([RecordInput(name, partial(open_stream, name, Interrupt()))], format_name))
+
+    def write(self, data: bytes) -> None:
+        """Append to the output what is no row."""
+        self._file.write(data)
+
+    def write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:
+        """Append the row of a record (b"" if it is left out), and save a checkpoint if one is due."""
+        self._file.write(data)
+        self.progress.add(record, result)
+        if time.monotonic() >= self._checkpoint_at:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Save the progress so far."""
+        assert self._state is not None
+        began = time.monotonic()
+        self._file.sync()
+        self.progress.output_bytes = self._file.size
+        self.progress.seconds = self._seconds_before + began - self._started_at
+        self._state.save()
+        took = time.monotonic() - began
+        self._checkpoint_at = time.monotonic() + max(_CHECKPOINT_S, took / _MAX_CHECKPOINT_SHARE)
+
+    def finish(self) -> None:
+        """Give the output its name. The job is kept if records failed, so that they can be retried."""
+        self.progress.complete, self.progress.retries = True, False
+        self.checkpoint()  # a kill before the rename: the next run renames
+        self._file.commit()
+        if not self.progress.failed:
+            self._remove_state()
+
+    def suspend(self) -> bool:
+        """Keep the progress for another run; return whether there is any. A job without progress leaves nothing."""
+        if self._state is None or not (self.progress.done or self.progress.ahead or self._found):
+            self.discard()
+            return False
+        self.checkpoint()
+        self._file.close()
+        return True
+
+    def discard(self) -> None:
+        """Close the output and leave what earlier runs left: this one has no result."""
+        if self._found is not None:  # of an earlier run
+            self._file.close_unused()
+            return
+        self._file.discard()
+        self._remove_state()
+
+    def _remove_state(self) -> None:
+        with suppress(OSError):
+            job_path(self._file.target).unlink()

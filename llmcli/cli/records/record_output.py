@@ -1,0 +1,262 @@
+"""The output of records: rows in the format of the input or another one, to a file, a job, or standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages, json_text, sanitize
+from llmcli.cli.records.record_flags import OnError
+from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_job import RecordJob
+from llmcli.cli.render.result_object import result_as_object
+from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
+from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
+from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
+from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import BadDocument, LlmError, UsageError
+from llmcli.files.resumable_file import is_resumable
+from llmcli.types import ItemFailed, Result, Usage
+
+if TYPE_CHECKING:
+    from llmcli.tasks.execution.record_verb import RecordVerb
+
+_JSON_RESULTS = "json results"
+"""The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""
+
+
+class RecordOutput:
+    """Writes a row for each result. ``open`` comes first, then ``begin``, then rows, then ``complete`` or ``discard``."""
+
+    def __init__(self, ctx: CommandContext) -> None:
+        self._ctx = ctx
+        self._flags = record_flags(ctx)
+        self._as_json = ctx.console.as_json
+        self._sink: ByteSink | None = None
+        self._on_terminal = False
+        self._writer: RecordWriter | None = None
+        self._verb: RecordVerb | None = None
+        self._schema = RecordSchema(LINES, ())
+        self._format = ""
+        self.job: RecordJob | None = None
+        """The job of a regular file, None for other outputs."""
+        self.delivered_before = False
+        """Whether the output has results of earlier runs."""
+        self.earlier_work = (Usage(), 0.0, 0)
+        """Tokens, seconds and records of earlier runs of the job."""
+        if self._flags.output_format is not None:
+            load_record_format(self._flags.output_format)
+
+    @property
+    def fails_at_first_error(self) -> bool:
+        """Whether a failed record ends the job."""
+        return self._flags.on_error is OnError.FAIL
+
+    def open(self, stack: ExitStack) -> ByteSink:
+        """Open the output and return its sink. Raises what opening raises, and ``UsageError``."""
+        path = self._flags.output
+        if path is None or not is_resumable(path):
+            if self._flags.resume or self._flags.retry_failed:
+                raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
+        elif self._named_format(path) != "parquet" or self._as_json:
+            self.job = RecordJob(path, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
+            stack.push(self._leave)
+            return self.job
+        elif self._flags.resume or self._flags.retry_failed:
+            raise UsageError("a Parquet file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")
+        if path is None:
+            self._sink = stack.enter_context(self._ctx.console.open_stdout())
+        else:
+            from llmcli.files.atomic_file import atomic_write
+
+            file = stack.enter_context(atomic_write(path, interrupt=self._ctx.runtime.interrupt))
+            self._sink = stack.enter_context(self._ctx.console.open_writer(file.fd, path)) if file.direct else file
+        self._on_terminal = writes_to_terminal(self._sink)
+        return self._sink
+
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Mapping[str, Any]) -> None:
+        """Write the head, or continue the job.
+
+        Raises ``UsageError`` when the input has columns with the names of new ones, and ``JobMismatch``.
+        """
+        self._schema, self._verb = schema, verb
+        self._format = self._choose_format(schema)
+        is_lines = self._format == LINES
+        added: Mapping[str, type] = {LINE_COLUMN: str} if is_lines else verb.columns
+        has_error = self._flags.on_error is not OnError.SKIP
+        self._refuse_clashes(schema, {*added, ERROR_COLUMN} if has_error else {*added})
+        if not self._as_json:
+            columns = OutputColumns(schema, added, has_error)
+            self._writer = load_record_format(self._format).open_writer(columns)
+        has_head = self.job is not None and self.job.begin(
+            {**manifest, "format": schema.format, "output format": self._format}
+        )
+        if self.job is not None:
+            progress = self.job.progress
+            usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
+            self.delivered_before = progress.delivered > 0 or self.job.retries
+            self.earlier_work = (usage, progress.seconds, progress.done)
+        if self._writer is not None and not has_head:
+            self._write(self._writer.head())
+
+    def _named_format(self, path: str) -> str | None:
+        return self._flags.output_format or format_by_suffix(path)
+
+    def _choose_format(self, schema: RecordSchema) -> str:
+        path = self._flags.output
+        named = self._flags.output_format or (format_by_suffix(path) if path else None)
+        chosen = _JSON_RESULTS if self._as_json else named or schema.format
+        if chosen == "parquet" and named is None and self.job is not None:
+            raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
+        if self.job is not None and self.job.retries:
+            no_rows = self._flags.on_error is not OnError.KEEP or chosen == LINES
+            if no_rows or self._flags.unordered:
+                words = "--retry-failed needs an output with a row for each record, in order"
+                raise UsageError(words, detail="Leave out --retry-failed to begin again.")
+        return chosen
+
+    def _refuse_clashes(self, schema: RecordSchema, new: set[str]) -> None:
+        if self._as_json or self._format == LINES or self._flags.overwrite:
+            return
+        clashes = [name for name in schema.columns if name in new]
+        if clashes:
+            words = f"the input already has the column{'s' if len(clashes) > 1 else ''} {', '.join(clashes)}"
+            raise UsageError(words, detail="Add --overwrite to replace it, or rename it.")
+
+    # ---- rows -----------------------------------------------------------------------------------------------------
+
+    def write_result(self, result: Result) -> LlmError | None:
+        """Write the row of a result; return what is wrong with it if the format cannot hold it."""
+        record: Record = result.record
+        assert self._verb is not None
+        if record.carried is not None:
+            self._write_row(record, record.carried, result)
+            return None
+        if self._writer is None:
+            shown = result_as_object(result, self._ctx.runtime)
+            self._write_row(record, self._json_row(record, shown), result)
+            return None
+        if self._format == LINES:
+            added: Mapping[str, Any] = {LINE_COLUMN: self._verb.line(result)}
+        else:
+            added = {**dict.fromkeys(self._verb.columns), **self._verb.row(result)}
+        try:
+            data = self._writer.row(record, added, "")
+        except BadDocument as error:
+            if not self.fails_at_first_error:
+                self.write_failure(ItemFailed(result.item, result.name, error, record))
+            return error
+        self._write_row(record, data, result)
+        return None
+
+    def write_failure(self, failed: ItemFailed) -> None:
+        """Write the row of a record that failed, unless such records are left out."""
+        record: Record = failed.record
+        assert self._verb is not None
+        data = b""
+        if self._flags.on_error is OnError.KEEP:
+            what = error_messages.describe(failed.error)[0]
+            if self._writer is None:
+                data = self._json_row(record, {**record.position, ERROR_COLUMN: what})
+            else:
+                data = self._format_failure(self._writer, record, what)
+        self._write_row(record, data, failed)
+
+    def _format_failure(self, writer: RecordWriter, record: Record, what: str) -> bytes:
+        added = dict.fromkeys({} if self._format == LINES or self._verb is None else self._verb.columns)
+        try:
+            return writer.row(record, added, what)
+        except BadDocument:  # fields that the output has no columns for
+            known = {name: value for name, value in record.fields.items() if name in self._schema.columns}
+            kept = Record(record.index, record.text, record.line, record.file, known, record.raw, record.error)
+            return writer.row(kept, added, what)
+
+    def _json_row(self, record: Record, found: Mapping[str, Any]) -> bytes:
+        row = {} if self._schema.format == LINES else {"row": record.fields}
+        text = json_text.dumps({**record.position, **row, **found})
+        return (text + "\n").encode("utf-8", "backslashreplace")
+
+    def _write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:
+        if self.job is not None:
+            self.job.write_row(record, data, result)
+        elif data:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self.job is not None:
+            self.job.write(data)
+        elif data:
+            assert self._sink is not None
+            if self._on_terminal:
+                data = sanitize.strip_controls(data.decode("utf-8", "replace")).encode()
+            self._sink.write(data)
+
+    # ---- the end --------------------------------------------------------------------------------------------------
+
+    def complete(self, *, ended_early: bool) -> None:
+        """Complete the output; a job that an error has ended early is kept instead."""
+        if ended_early and self.job is not None:
+            self._suspend(explains=True)
+            return
+        if self._writer is not None:
+            self._write(self._writer.tail())
+        if self.job is not None:
+            self.job.finish()
+            self.job = None
+
+    def _leave(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        """Keep the progress of a job that ends by an exception."""
+        self._suspend(explains=not isinstance(error, UsageError))
+
+    def _suspend(self, *, explains: bool) -> None:
+        """Keep the progress of the job, if there is one, and tell how to go on."""
+        job, self.job = self.job, None
+        if job is None:
+            return
+        done = job.progress.done if job.has_begun else 0
+        if job.suspend() and explains and not self._ctx.console.quiet:
+            command = resume_command(self._ctx)
+            self._ctx.console.write_stderr(
+                f"llm: {done:,} {'record is' if done == 1 else 'records are'} done. To go on: {command}"
+            )
+
+    def discard(self) -> None:
+        """Leave no trace of a job without a result."""
+        if self.job is not None:
+            self.job.discard()
+            self.job = None
+
+    # ---- retries --------------------------------------------------------------------------------------------------
+
+    def carry_over(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Set ``carried`` of the records that have no error in the complete output.
+
+        Raises ``UsageError`` when that output does not have a row for each record.
+        """
+        assert self.job is not None
+        rows = iter(self.job.read_complete("jsonl" if self._as_json else self._format))
+        for record in records:
+            row = next(rows, None)
+            if row is None:
+                break
+            record.carried = None if row.fields.get(ERROR_COLUMN) else row.raw
+            yield record
+        else:
+            if next(rows, None) is None:
+                return
+        words = "the output does not have a row for each record"
+        raise UsageError(words, detail="Begin again without --retry-failed.")
+
+
+def resume_command(ctx: CommandContext) -> str:
+    """Return the command line of this run with --resume."""
+    from llmcli.cli.console.suggestion import format_command
+
+    words = list(ctx.console.environment.argv)
+    at = words.index("--") if "--" in words else len(words)
+    if "--resume" not in words[:at]:
+        words.insert(at, "--resume")
+    return format_command(*words)

@@ -1,0 +1,169 @@
+"""One run of a verb over records: its input, its job, its output. Every verb that processes records uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.records import record_inputs
+from llmcli.cli.records.record_output import RecordOutput
+from llmcli.cli.render.renderer import DisplayOptions, render_events
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.record_source import RecordSource
+from llmcli.documents.records.selection import TextChoice, chain_digests
+from llmcli.errors import Interrupted
+from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.prompts import Prompt
+    from llmcli.tasks.execution.record_verb import RecordVerb
+    from llmcli.tasks.execution.task_requests import GenerationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTask:
+    """What a command does with records.
+
+    ``make_verb`` returns the verb for a backend and the user's options. ``manifest``: everything else that the results
+    depend on, by its name for people, as JSON values; a job is continued only with the same. ``wrap`` adds events.
+    ``needs_text`` False: a table without a text column is fine.
+    """
+
+    make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
+    manifest: Mapping[str, Any]
+    wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
+    needs_text: bool = True
+
+
+def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **options: Any) -> int:
+    """Process the records of ``files``, or of standard input; return the exit code.
+
+    ``options`` change the ``GenerationOptions`` of the command. Raises for invalid options and inputs before a model is
+    loaded, unless the input is a pipe, whose first bytes may come late.
+    """
+    run = _RecordRun(ctx, files, task, options)
+    try:
+        return render_events(ctx, run.events, DisplayOptions(markdown=False, records=run.output))
+    finally:
+        run.source.close()
+
+
+class _RecordRun:
+    """The parts of one run."""
+
+    def __init__(self, ctx: CommandContext, files: Sequence[str], task: RecordTask, options: Mapping[str, Any]) -> None:
+        self._ctx = ctx
+        self._task = task
+        self._options = options
+        self._flags = record_inputs.record_flags(ctx)
+        self.source: RecordSource = record_inputs.open_source(ctx, files)
+        self.output = RecordOutput(ctx)
+        self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
+        self._selection = record_inputs.selection(ctx)
+        if not self.source.is_stream:
+            self._choice = self._choice.resolve(self.source.open())
+
+    def events(self) -> Iterator[TaskEvent]:
+        """Prepare everything, and return the events of the verb."""
+        from llmcli.tasks.execution.record_jobs import run_record_jobs
+        from llmcli.tasks.execution.record_verb import RecordJobOptions
+
+        ctx = self._ctx
+        generation = ctx.generation_options(**self._options)
+        backend = ctx.runtime.backend()
+        schema = self.source.open()
+        self._choice = self._choice.resolve(schema)
+        verb = self._task.make_verb(backend, generation)
+        self.output.begin(schema, verb, self._manifest(backend.info().model_id, generation))
+        ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
+        options = RecordJobOptions(
+            ordered=not self._flags.unordered,
+            dedupe_key=self._dedupe_key if self._flags.dedupe else None,
+            total=self._estimate_total,
+        )
+        return self._complete(schema, self._task.wrap(run_record_jobs(backend, self._records(), verb, options)))
+
+    def _complete(self, schema: RecordSchema, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+        """Add what the source has to say: renamed columns first, inputs that could not be opened last."""
+        if schema.renamed:
+            yield Notice(f"columns without a name of their own are called {', '.join(schema.renamed)}")
+        count = 0
+        for event in events:
+            count += isinstance(event, Result | ItemFailed)
+            yield event
+        for number, (name, error) in enumerate(self.source.failed, count):
+            yield ItemFailed(number, name, error)
+
+    def _records(self) -> Iterator[Record]:
+        """Yield the records to process, with their texts."""
+        records: Iterable[Record] = self._selection.apply(self.source)
+        job = self.output.job
+        if job is not None:
+            records = chain_digests(records)
+            if job.retries:
+                records = self.output.carry_over(records)
+            records = job.skip_done(records)
+        interrupt, choice = self._ctx.runtime.interrupt, self._choice
+        try:
+            for record in records:
+                interrupt.check_input()
+                choice.apply(record)
+                yield record
+        except Interrupted:
+            if interrupt.draining and self._ctx.console.shows_notes:
+                self._ctx.console.write_stderr("llm: finishing the records that run; Ctrl-C again stops at once")
+            raise
+
+    def _dedupe_key(self, record: Record) -> object:
+        return (record.text, repr(record.fields)) if self._task_uses_row else record.text
+
+    @property
+    def _task_uses_row(self) -> bool:
+        return bool(self._task.manifest.get("uses columns"))
+
+    def _estimate_total(self, done: int) -> int | None:
+        """Return the estimated number of records, by the bytes read so far; None for a pipe."""
+        selection = self._selection
+        known = selection.sample or selection.limit
+        read, size = self.source.position, self.source.size
+        if selection.sample is not None or size is None or not read:
+            return known
+        estimated = max(done, round(done * size / read))
+        return min(known, estimated) if known else estimated
+
+    def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
+        """Return everything that the results depend on, apart from the input."""
+        flags, settings = self._flags, asdict(generation)
+        for name in ("deadline", "progress", "priority"):  # they do not change results
+            del settings[name]
+        return {
+            "verb": self._ctx.verb,
+            "model": model_id,
+            "weights": self._ctx.runtime.weights,
+            **self._task.manifest,
+            **{name.replace("_", " "): value for name, value in settings.items()},
+            "column": list(self._choice.columns),
+            "template": flags.template,
+            "delimiter": flags.delimiter,
+            "limit": self._selection.limit,
+            "sample": self._selection.sample,
+            "sample seed": self._selection.seed,
+            "--on-error": str(flags.on_error),
+            "--json": self._ctx.console.as_json,
+            "--unordered": flags.unordered,
+            "--overwrite": flags.overwrite,
+            "--dedupe": flags.dedupe,
+        }
+
+
+def prompt_manifest(*prompts: Prompt) -> dict[str, Any]:
+    """Return the part of a manifest that prompt files contribute."""
+    return {
+        "prompt": [prompt.name for prompt in prompts],
+        "prompt file": [prompt.fingerprint for prompt in prompts],
+        "uses columns": any(prompt.uses(ROW_VARIABLE) for prompt in prompts),
+    }

@@ -1,0 +1,51 @@
+"""ask, generate and summarize over records; sentiment and translate have theirs beside their commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
+
+
+def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> int:
+    """Answer a question about each record, or each record; return the exit code."""
+    from llmcli.tasks.record_verbs.ask_records import AskVerb, ask_prompt
+
+    question = None if prompt is None else inputs.decode_argument(prompt)
+    chosen = ask_prompt(ctx.runtime.prompts, question)
+    manifest = {**prompt_manifest(chosen), "question": question}
+    return run_records(
+        ctx, files, RecordTask(lambda backend, options: AskVerb(backend, chosen, question, options), manifest)
+    )
+
+
+def summarize_records(ctx: CommandContext, files: Sequence[str], *, words: int | None, style: str) -> int:
+    """Summarize each record; return the exit code."""
+    from llmcli.tasks.record_verbs.summarize_records import SummarizeVerb
+    from llmcli.tasks.summarize import MERGE_PROMPT, PROMPT
+
+    prompts = ctx.runtime.prompts
+    manifest = {**prompt_manifest(prompts.get(PROMPT), prompts.get(MERGE_PROMPT)), "words": words, "style": style}
+    task = RecordTask(
+        lambda backend, options: SummarizeVerb(backend, prompts, options, words=words, style=style), manifest
+    )
+    return run_records(ctx, files, task)
+
+
+def generate_records(ctx: CommandContext, kind: str, variables: Mapping[str, str], files: Sequence[str]) -> int:
+    """Write a text for each record; return the exit code."""
+    from llmcli.tasks.generate import find_kind
+    from llmcli.tasks.record_verbs.generate_records import GenerateVerb
+
+    prompt, flags = find_kind(ctx.runtime.prompts, kind), record_flags(ctx)
+    has_text = bool(flags.column or flags.template)
+    manifest = {**prompt_manifest(prompt), "uses columns": True, "variables": dict(variables)}
+    task = RecordTask(
+        lambda backend, options: GenerateVerb(backend, prompt, variables, options, has_text=has_text),
+        manifest,
+        needs_text=False,
+    )
+    return run_records(ctx, files, task)

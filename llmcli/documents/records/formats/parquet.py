@@ -1,0 +1,171 @@
+"""Parquet, through the library pyarrow, which comes with the extra ``parquet``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from io import BufferedReader
+from typing import Any
+
+from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row, unexpected_columns
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
+
+_BATCH_ROWS = 256
+_GROUP_ROWS = 4096
+"""Rows that are in memory at a time, and form a row group of an output."""
+
+
+def _import_pyarrow() -> tuple[Any, Any]:
+    """Return the modules ``pyarrow`` and ``pyarrow.parquet``. Raises ``MissingExtra``."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", detail="parquet") from error
+    return pa, pq
+
+
+class ParquetReader:
+    """Reads rows in batches; values keep their types."""
+
+    def __init__(self, stream: BufferedReader, name: str) -> None:
+        pa, pq = _import_pyarrow()
+        if not stream.seekable():
+            raise UsageError("Parquet cannot be read from a pipe", detail="Name the file instead.")
+        try:
+            self._file = pq.ParquetFile(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise BadDocument(name, detail=f"it is no valid Parquet file: {error}") from error
+        schema = self._file.schema_arrow
+        self.schema = RecordSchema("parquet", tuple(schema.names), arrow_schema=schema)
+        self._stream = stream
+
+    @property
+    def position(self) -> int:
+        return self._stream.tell()
+
+    def __iter__(self) -> Iterator[Record]:
+        index = 0
+        for batch in self._file.iter_batches(batch_size=_BATCH_ROWS):
+            for row in batch.to_pylist():
+                raw = json.dumps(row, default=str).encode()
+                yield Record(index, "", index + 1, fields=row, raw=raw)
+                index += 1
+
+
+class ParquetWriter:
+    """Writes row groups. The columns of another format get the types of the values in the first row group."""
+
+    resumable = False
+
+    def __init__(self, columns: OutputColumns) -> None:
+        self._pa, self._pq = _import_pyarrow()
+        self._columns = columns
+        self._names = columns.names
+        self._rows: list[dict[str, Any]] = []
+        self._last: Record | None = None
+        self._sink = _ByteBuffer()
+        self._writer: Any = None
+        self._schema: Any = None
+
+    def head(self) -> bytes:
+        return b""
+
+    def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
+        row = merge_row(record, added, error, has_error=self._columns.has_error)
+        extra = unexpected_columns(row, self._names)
+        if extra:
+            detail = f"the first record has no field {', '.join(extra)}; JSON Lines can hold it (-o FILE.jsonl)"
+            raise BadDocument(record.file, line=record.line, detail=detail)
+        self._rows.append(row)
+        self._last = record
+        if len(self._rows) >= _GROUP_ROWS:
+            self._write_group()
+        return self._sink.take()
+
+    def tail(self) -> bytes:
+        self._write_group()
+        self._writer.close()
+        return self._sink.take()
+
+    def _write_group(self) -> None:
+        pa = self._pa
+        try:
+            if self._writer is None:
+                self._schema = self._make_schema()
+                self._writer = self._pq.ParquetWriter(self._sink, self._schema)
+            if self._rows:
+                self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        except (pa.ArrowException, TypeError, OverflowError) as error:
+            where = f"{self._last.name}, or a record before it" if self._last else "a record"
+            raise OutputError("Parquet", detail=f"{where}, has a value of another type: {error}") from error
+        self._rows = []
+
+    def _make_schema(self) -> Any:
+        pa, source = self._pa, self._columns.source.arrow_schema
+        types = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+        added = {name: types[kind] for name, kind in self._columns.added.items()}
+        fields = []
+        for name in self._names:
+            if name in added:
+                fields.append(pa.field(name, added[name]))
+            elif source is not None and name in source.names:
+                fields.append(source.field(name))
+            else:
+                values = [row.get(name) for row in self._rows]
+                inferred = pa.array(values).type
+                fields.append(pa.field(name, pa.string() if inferred == pa.null() else inferred))
+        return pa.schema(fields, metadata=source.metadata if source is not None else None)
+
+
+class _ByteBuffer:
+    """A writable file whose content is taken from it as it grows."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        self._size += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing: the content is taken afterwards."""
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+class ParquetFormat:
+    """The format Parquet."""
+
+    def open_reader(self, stream: BufferedReader, name: str, options: ReadOptions) -> ParquetReader:
+        del options
+        return ParquetReader(stream, name)
+
+    def open_writer(self, columns: OutputColumns) -> ParquetWriter:
+        return ParquetWriter(columns)
+
+
+FORMAT = ParquetFormat()

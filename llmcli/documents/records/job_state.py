@@ -1,0 +1,160 @@
+"""``FILE.job.json``: what a job is, and how far it has come. With ``FILE.partial`` it lets another run go on.
+
+A checkpoint is written after the output so far is on the disk, and replaces the earlier one atomically. So at any
+moment the checkpoint on the disk describes a beginning of the partial output; what follows it there is cut off when the
+job goes on, and those records are processed again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmcli.documents.records.job_errors import JobMismatch
+from llmcli.documents.records.record import Record
+from llmcli.errors import BadDocument, MissingError
+from llmcli.files.resumable_file import replace_durably
+from llmcli.types import ItemFailed, Result
+
+_VERSION = 1
+_MAX_JOB_BYTES = 16 << 20
+
+
+@dataclass(slots=True)
+class JobProgress:
+    """How far a job has come.
+
+    The first ``done`` records are in the output, and those whose indexes are in ``ahead``. ``digest`` is that of the
+    record at index ``hashed`` - 1, in hexadecimal. ``output_bytes`` of the partial output are valid. ``failed`` records
+    have errors, and ``delivered`` ones results that are not blank. ``complete``: the output has, or is about to get, its
+    final name; the job is kept to retry the failed records. ``retries``: the job repeats the failed records of the
+    complete output, whose last record has the digest ``whole_digest``. ``seconds`` and the token counts cover all runs.
+    """
+
+    done: int = 0
+    ahead: list[int] = field(default_factory=list)
+    hashed: int = 0
+    digest: str = ""
+    output_bytes: int = 0
+    failed: int = 0
+    delivered: int = 0
+    complete: bool = False
+    retries: bool = False
+    whole_digest: str = ""
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, record: Record, result: Result | ItemFailed) -> None:
+        """Record that the output now has the row of a record, with this result."""
+        if isinstance(result, Result):
+            self.delivered += not result.blank
+            self.prompt_tokens += result.usage.prompt_tokens
+            self.cached_tokens += result.usage.cached_tokens
+            self.completion_tokens += result.usage.completion_tokens
+        else:
+            self.failed += 1
+        index = record.index
+        if index >= self.hashed:
+            self.hashed, self.digest = index + 1, record.digest.hex()
+        if index != self.done:
+            self.ahead.append(index)
+            return
+        self.done += 1
+        if self.ahead:
+            ahead = set(self.ahead)
+            while self.done in ahead:
+                ahead.remove(self.done)
+                self.done += 1
+            self.ahead = sorted(ahead)
+
+
+@dataclass(slots=True)
+class JobState:
+    """The job of the output ``target``. ``manifest`` holds everything that its results depend on, as JSON values."""
+
+    target: Path
+    manifest: Mapping[str, Any]
+    progress: JobProgress = field(default_factory=JobProgress)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return job_path(self.target)
+
+    def save(self) -> None:
+        """Write the checkpoint to the disk. Raises ``OutputError`` and ``CannotCreate``."""
+        content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress)}
+        replace_durably(self.path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+    def require_same(self, manifest: Mapping[str, Any]) -> None:
+        """Raise ``JobMismatch`` if this job was begun with another manifest."""
+        known = json.loads(json.dumps(self.manifest)), json.loads(json.dumps(manifest))
+        names = [name for name in {**known[0], **known[1]} if known[0].get(name) != known[1].get(name)]
+        if names:
+            raise JobMismatch(str(self.target), tuple(names))
+
+
+def job_path(target: Path) -> Path:
+    """Return the path of the job file of an output."""
+    return target.with_name(target.name + ".job.json")
+
+
+def load_job(target: Path) -> JobState | None:
+    """Return the job of an output, None if there is none.
+
+    Raises ``BadDocument`` for a file that is not one of ours, and ``MissingError`` when it cannot be read.
+    """
+    path = job_path(target)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_JOB_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MissingError(str(path), kind="file", detail=error.strerror or "") from error
+    try:
+        content = json.loads(data)
+        version, state = content["version"], JobState(target, content["manifest"], JobProgress(**content["progress"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadDocument(str(path), detail="it is no job file of llm") from error
+    if version != _VERSION:
+        raise BadDocument(str(path), detail="it is a job file of another version of llm")
+    return state
+
+
+def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) -> Iterator[Record]:
+    """Yield the records that are not in the output yet. The input must begin as it did before.
+
+    No record is yielded before the digest has confirmed that. Raises ``JobMismatch``.
+    """
+    ahead, held = set(progress.ahead), []
+    hashed, done, digest = progress.hashed, progress.done, progress.digest
+    seen = 0
+    for record in records:
+        seen += 1
+        if record.index >= hashed:
+            yield record
+            continue
+        if record.index >= done and record.index not in ahead:
+            held.append(record)
+        if record.index == hashed - 1:
+            if record.digest.hex() != digest:
+                raise JobMismatch(str(target), ("input",))
+            yield from held
+    if seen < hashed:
+        raise JobMismatch(str(target), ("input",))
+
+
+def require_whole(records: Iterable[Record], digest: str, target: Path) -> Iterator[Record]:
+    """Yield all records; raise ``JobMismatch`` after the last one if its digest differs."""
+    last = b""
+    for record in records:
+        last = record.digest
+        yield record
+    if last.hex() != digest:
+        raise JobMismatch(str(target), ("input",))

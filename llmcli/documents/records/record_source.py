@@ -1,0 +1,127 @@
+"""The records of one or several inputs, numbered consecutively, as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from io import BufferedReader
+
+from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
+from llmcli.documents.records.formats.record_formats import load_record_format, sniff_format
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import BadDocument, LlmError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInput:
+    """One input. ``open`` returns its stream; ``size`` in bytes, None for a pipe.
+
+    ``open`` raises ``MissingError`` and ``IsADirectory``.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[BufferedReader]]
+    size: int | None = None
+
+
+class RecordSource:
+    """The records of ``inputs``; iterate once. ``open`` may be called before, to learn the schema.
+
+    ``format_name`` None: found for the first input by its name or content. All inputs have the format and, if it is
+    delimited, the columns of the first one. ``is_table`` is as in ``sniff_format``. With several inputs, one that cannot
+    be opened is added to ``failed`` instead of raising, unless none can be opened.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[RecordInput],
+        format_name: str | None = None,
+        options: ReadOptions | None = None,
+        *,
+        is_table: bool = False,
+    ) -> None:
+        self.failed: list[tuple[str, LlmError]] = []
+        self._inputs = list(inputs)
+        self._several = len(inputs) > 1
+        self._format_name = format_name
+        self._options = options or ReadOptions()
+        self._is_table = is_table
+        self._stack = ExitStack()
+        self._reader: RecordReader | None = None
+        self._current = ""
+        self._bytes_before = 0
+        sizes = [each.size for each in inputs]
+        self.size = None if None in sizes else sum(size or 0 for size in sizes)
+        """Bytes of all inputs, None if unknown."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether an input is a pipe or a terminal, so that opening it may wait for its first bytes."""
+        return self.size is None
+
+    @property
+    def position(self) -> int:
+        """Bytes of all inputs that were read."""
+        return self._bytes_before + (self._reader.position if self._reader else 0)
+
+    def open(self) -> RecordSchema:
+        """Open the first input that can be opened and return its schema.
+
+        Raises ``BadDocument``, ``BinaryInput``, ``NotUtf8``, ``UsageError``, and what opening raises.
+        """
+        if self._reader is None:
+            self._reader = self._open_next()
+            if self._reader is None:
+                raise self.failed[0][1]
+        return self._reader.schema
+
+    def close(self) -> None:
+        """Close the input that is open."""
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        schema, index = self.open(), 0
+        reader = self._reader
+        while reader is not None:
+            self._require_same_columns(schema, reader.schema)
+            for record in reader:
+                record.index = index
+                record.file = self._current
+                yield record
+                index += 1
+            self._bytes_before += reader.position
+            self._reader = None
+            self._stack.close()
+            reader = self._reader = self._open_next()
+
+    def _open_next(self) -> RecordReader | None:
+        while self._inputs:
+            each = self._inputs.pop(0)
+            try:
+                stream = self._stack.enter_context(each.open())
+            except LlmError as error:
+                if not self._several:
+                    raise
+                self.failed.append((each.name, error))
+                continue
+            self._current = each.name if self._several else ""
+            if self._format_name is None:
+                beginning = stream.peek(1)
+                self._format_name = sniff_format(each.name, beginning, is_table=self._is_table)
+                _refuse_json_array(each.name, beginning, self._format_name)
+            return load_record_format(self._format_name).open_reader(stream, each.name, self._options)
+        return None
+
+    def _require_same_columns(self, first: RecordSchema, schema: RecordSchema) -> None:
+        if schema.format != "jsonl" and schema.columns != first.columns:
+            raise UsageError(
+                f"{self._current} has other columns than the first input: {', '.join(schema.columns)}",
+                detail="Process it in a command of its own.",
+            )
+
+
+def _refuse_json_array(name: str, beginning: bytes, format_name: str) -> None:
+    if name.lower().endswith(".json") and format_name != "jsonl" and beginning.lstrip().startswith(b"["):
+        detail = "it is one JSON array; Try: jq -c '.[]' FILE > FILE.jsonl"
+        raise BadDocument(name, detail=detail)

@@ -1,0 +1,155 @@
+"""An output that grows over several runs: ``FILE.partial`` beside it, which becomes ``FILE`` when it is complete."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from llmcli.errors import CannotCreate, LlmError, OutputError, TemporaryFailure
+
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
+def is_resumable(path: str) -> bool:
+    """Whether ``path`` is a regular file, or could become one."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (a Path would drop a slash at the end)
+    except FileNotFoundError:
+        return not path.endswith("/")
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return True  # opening it says what is wrong
+
+
+class ResumableFile:
+    """The partial output of the file ``path``; symbolic links are followed.
+
+    It is locked while it is open, so that two processes do not write it. ``size`` counts the bytes written so far, and
+    ``initial_size`` those that an earlier run left.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises ``CannotCreate``, ``OutputError``, and ``TemporaryFailure`` when another process writes it."""
+        self.path = path
+        self.target = Path(os.path.realpath(path))
+        self.partial = self.target.with_name(self.target.name + ".partial")
+        self.size = 0
+        try:
+            if self.target.exists() and not os.access(self.target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except (OSError, ValueError) as error:
+            raise _to_llm_error(path, error) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise TemporaryFailure(path, detail="another process writes it") from error
+        except OSError:  # a file system without locks
+            pass
+        self.initial_size = os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        """Keep the first ``size`` bytes. Raises ``OutputError`` when there are fewer."""
+        try:
+            if os.fstat(self._fd).st_size < size:
+                raise OutputError(str(self.partial), detail="it is shorter than the job has recorded")
+            os.ftruncate(self._fd, size)
+            self.size = os.lseek(self._fd, size, os.SEEK_SET)
+        except OSError as error:
+            raise OutputError(str(self.partial), detail=error.strerror or "") from error
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``. Raises ``OutputError``."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise OutputError(self.path, detail=error.strerror or "") from error
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Wait until all data is on the disk. Raises ``OutputError``."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise OutputError(self.path, detail=error.strerror or "") from error
+
+    def commit(self) -> None:
+        """Give the file its final name, with the mode and owner of the file that it replaces.
+
+        Raises ``OutputError`` and ``CannotCreate``.
+        """
+        self.sync()
+        try:
+            if self.target.exists():
+                there = self.target.stat()
+                with suppress(PermissionError):  # only root may change the owner
+                    os.fchown(self._fd, there.st_uid, there.st_gid)
+                os.fchmod(self._fd, stat.S_IMODE(there.st_mode))
+            self.partial.replace(self.target)
+            sync_directory(self.target.parent)
+        except OSError as error:
+            raise _to_llm_error(self.path, error) from error
+        finally:
+            os.close(self._fd)
+
+    def commit_and_reopen(self) -> ResumableFile:
+        """Give the file its final name, and return a new, empty one."""
+        self.commit()
+        return ResumableFile(self.path)
+
+    def close(self) -> None:
+        """Close the file and keep it."""
+        os.close(self._fd)
+
+    def close_unused(self) -> None:
+        """Close the file; keep it only if an earlier run has left it."""
+        if self.initial_size:
+            self.close()
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        with suppress(OSError):
+            self.partial.unlink()
+        os.close(self._fd)
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """Replace a file atomically, so that even a power failure leaves the old or the new content. Raises ``OutputError``."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _to_llm_error(str(path), error) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk, where the system can do that. Raises ``OSError``."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _to_llm_error(path: str, error: OSError | ValueError) -> LlmError:
+    detail = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
+        return OutputError(path, detail=detail)
+    return CannotCreate(path, detail=detail)

@@ -1,0 +1,40 @@
+"""Fixtures of the tests of records: a backend whose scores depend on the text alone."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from llm_fixtures import llm
+from scripted import last_message
+
+from llmcli.errors import InternalError
+
+__all__ = ["llm", "scores", "write"]
+
+
+def score(request):
+    """Return scores that depend on the text; a text with "boom" fails."""
+    text = last_message(request)
+    if "boom" in text:
+        return InternalError(detail="boom")
+    number = zlib.crc32(text.encode())
+    return {label: -1.0 - (number >> 4 * place) % 16 / 8 for place, label in enumerate(request.candidates)}
+
+
+@pytest.fixture
+def scores():
+    """Return the answers of the backend."""
+    return score
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a file and returns its path."""
+
+    def file(name: str, content: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return file
