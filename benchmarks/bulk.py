@@ -13,6 +13,7 @@ from pathlib import Path
 import common
 
 from llmcli.configuration.engine_options import EngineOptions
+from llmcli.types import Request
 
 SHORTEST, LONGEST = 20, 400
 ANSWER_TOKENS = 64
@@ -20,6 +21,15 @@ CLIENTS = 16
 STRIDE = 137
 """Step from one length to the next within the range, so that lengths are mixed and any number of requests covers the
 range."""
+
+
+def requests_of(count: int) -> list[Request]:
+    """Return requests of mixed length, the same ones every time."""
+    sizes = [SHORTEST + number * STRIDE % (LONGEST - SHORTEST + 1) for number in range(count)]
+    return [
+        common.greedy_request(str(number), " ".join(common.words(size, number)), ANSWER_TOKENS)
+        for number, size in enumerate(sizes)
+    ]
 
 
 def main() -> None:
@@ -30,11 +40,7 @@ def main() -> None:
     if not options.llama_cpp:
         raise SystemExit("--llama-cpp names the directory of llama-server")
     model = common.model_path(options.model)
-    sizes = [SHORTEST + number * STRIDE % (LONGEST - SHORTEST + 1) for number in range(options.count)]
-    requests = [
-        common.greedy_request(str(number), " ".join(common.words(size, number)), ANSWER_TOKENS)
-        for number, size in enumerate(sizes)
-    ]
+    requests = requests_of(options.count)
     tokens = options.count * ANSWER_TOKENS
 
     def peer() -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import http.client
 import importlib.metadata
@@ -183,9 +184,11 @@ def tune(model: str, cache: Path) -> None:
     save_profile(profile, profile_path(cache, source.sha256, None), threads)
 
 
+@functools.cache
 def model_id(model: str) -> str:
-    """Return an identity for the file of a model that is not hashed: as an engine expects it, of 64 digits."""
-    return hashlib.sha256(model.encode()).hexdigest()
+    """Return the SHA-256 of the file of a model, by which an engine finds its copies and measurements."""
+    with Path(model).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def greedy_request(name: str, text: str, tokens: int) -> Request:

@@ -217,7 +217,8 @@ class Runtime:
             self.observer.explain(f"original weights: those in {chosen.weights} cannot be loaded: {error.subject}")
             self.weights = ORIGINAL_WEIGHTS
             return backend_factory.build_local(self.config, self.models, model)
-        self.observer.explain(f"{chosen.weights} weights of {model.name}, file {chosen.loaded_file(model).path}")
+        where = "in the worker" if chosen.copy is None else f"file {chosen.copy.path}"
+        self.observer.explain(f"{chosen.weights} weights of {model.name}, {where}")
         return backend
 
     def _build_remote(self) -> Backend | None:

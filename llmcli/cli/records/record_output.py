@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages, json_text, sanitize
+from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.records.record_flags import OnError
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_job import RecordJob
@@ -158,6 +158,8 @@ class RecordOutput:
         assert self._verb is not None
         data = b""
         if self._flags.on_error is OnError.KEEP:
+            from llmcli.cli.console import error_messages
+
             what = error_messages.describe(failed.error)[0]
             if self._writer is None:
                 data = self._json_row(record, {**record.position, ERROR_COLUMN: what})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,6 +115,8 @@ def draw_sample(records: Iterable[Record], count: int, seed: int) -> list[Record
 
 def chain_digests(records: Iterable[Record]) -> Iterator[Record]:
     """Set the digest of each record: a hash of its bytes and of the digest of the record before it."""
+    import hashlib
+
     digest = b""
     for record in records:
         digest = hashlib.blake2b(record.raw, key=digest, digest_size=_DIGEST_BYTES).digest()

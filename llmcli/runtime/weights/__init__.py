@@ -9,6 +9,8 @@ from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
@@ -17,24 +19,20 @@ if TYPE_CHECKING:
 _QUESTION_VERBS = ("ask", "chat")
 _QUESTION_CHARACTERS = 1000
 """The longest question that counts as a short answer, with its documents."""
+_LABELLING_VERBS = ("sentiment", "classify", "filter")
 
 
 def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str, characters: int | None) -> str:
     """Return the type that ``auto`` means for a command: "original" unless a measurement has shown that another pays.
 
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
-    here. For a question, only one small file is read, and nothing is imported.
+    here. For a question, or records from a pipe, only one small file is read, and nothing is imported.
     """
-    import json
-
     threads, sha256 = config.settings["threads"], model.sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
-    if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
-        try:
-            choice = json.loads(path.read_bytes())["choices"]["short answers"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not measured, or damaged
-            return ORIGINAL_WEIGHTS
-        return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
+    work = _typical_work(verb, characters)
+    if work:
+        return _measured_choice(path, work)
     if not path.exists():
         return ORIGINAL_WEIGHTS
     from llmcli.runtime.weights.job_estimate import estimate_job
@@ -47,6 +45,24 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     job = estimate_job(verb, characters, None if most == "auto" else most)
     available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
     return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
+
+
+def _typical_work(verb: str, characters: int | None) -> str:
+    """Return the measured kind of work that a command's job is surely of, "" if that depends on its size."""
+    if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
+        return "short answers"
+    return "scoring" if verb in _LABELLING_VERBS and characters is None else ""
+
+
+def _measured_choice(path: Path, work: str) -> str:
+    """Return the type that was best for a kind of work when the model was measured."""
+    import json
+
+    try:
+        choice = json.loads(path.read_bytes())["choices"][work]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not measured, or damaged
+        return ORIGINAL_WEIGHTS
+    return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
 
 
 def _worker_runs(config: RunConfig, model: ModelFile) -> bool:
@@ -63,7 +79,7 @@ def resolve_weights(
 ) -> ChosenWeights:
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
-    For "auto", a copy that is missing or cannot be loaded is not used. Raises ``UsageError`` if
+    For "auto", a copy that is missing or cannot be loaded is not used; a worker that runs finds it itself. Raises ``UsageError`` if
     ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit type ``OutOfMemory`` and what
     ``derive_copy`` raises.
     """
@@ -84,6 +100,8 @@ def resolve_weights(
     chosen = choose_weights(config, models, model, verb, characters)
     if chosen == ORIGINAL_WEIGHTS:
         return ORIGINAL_CHOICE
+    if settings["worker"] == "on" and _worker_runs(config, model):
+        return ChosenWeights(chosen)
     from llmcli.runtime.weights.derived_models import find_usable
 
     return find_usable(config, models, model, chosen)

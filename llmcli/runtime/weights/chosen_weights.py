@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @frozen
 class ChosenWeights:
-    """The weights that a run uses: "original", or the type of ``copy``.
+    """The weights that a run uses: "original", or the type of ``copy`` (None: a worker that runs finds it).
 
     ``automatic``: llm chose them, so it may go back to the original where they cannot be loaded.
     """
