@@ -45,16 +45,6 @@ class Message:
     tool_call_id: str = ""
 
 
-@frozen
-class Turn:
-    """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early."""
-
-    role: Role
-    content: str
-    interrupted: bool = False
-    time: float = 0.0
-
-
 class Priority(StrEnum):
     """Interactive requests are admitted before bulk ones."""
 
@@ -106,6 +96,7 @@ class Request:
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
+    ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
     """
 
     id: str
@@ -129,6 +120,7 @@ class Request:
     gathered: bool = False
     progress: bool = False
     carries: str = ""
+    hidden_states: bool = False
 
 
 @frozen
@@ -195,11 +187,21 @@ class CandidateScores:
 
 
 @frozen
-class TokenLogprobs:
-    """The natural-log probability of a generated token before sampling; ``top``: the most likely tokens with theirs.
+class HiddenStates:
+    """The last layer's states after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
 
-    Tokens are bytes, which need not be valid UTF-8.
+    Little-endian 32-bit floats, as many as the model is wide. With candidates, the prompt ends where the first of them
+    differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
     """
+
+    id: str
+    mean: bytes
+    last: bytes
+
+
+@frozen
+class TokenLogprobs:
+    """Natural-log probability of a token (bytes, perhaps no UTF-8) before sampling; ``top``: of the most likely ones."""
 
     id: str
     token: bytes
@@ -266,7 +268,7 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestProgress | Finished
+Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogprobs | RequestProgress | Finished
 
 
 @frozen
@@ -296,8 +298,7 @@ class EngineOptions:
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not
-    count.
+    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``; callers need not count.
     """
 
     model: str

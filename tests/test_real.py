@@ -16,7 +16,7 @@ from schema_generator import schemas
 from llmcli.backends.base import run_requests
 from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.interrupt import Interrupt
-from llmcli.types import Finished, FinishReason, Message, Request, Role, Sampling, TextDelta
+from llmcli.types import Finished, FinishReason, HiddenStates, Message, Request, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent
@@ -122,6 +122,31 @@ def test_sentiment_distinguishes_praise_from_blame(llm, starter):
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["label"] for record in records] == ["positive", "negative"]
     assert all(sum(record["probabilities"].values()) == pytest.approx(1) for record in records)
+
+
+def test_hidden_states_agree_alone_in_a_batch_and_with_a_reused_prefix(backend):
+    """The mean within a hundredth, the last state within a twentieth of its length."""
+    import numpy as np
+
+    engine = backend()
+    instruction = "Say what the text is about. " * 12
+    wanted = [
+        request(str(n), f"{instruction}The ship of text {n} sailed to an island.", hidden_states=True) for n in range(9)
+    ]
+
+    def states(requests):
+        events = [event for event in run_requests(engine, requests) if isinstance(event, HiddenStates)]
+        return {event.id: (np.frombuffer(event.mean, "<f4"), np.frombuffer(event.last, "<f4")) for event in events}
+
+    together = states(wanted)
+    again = {each.id: states([each])[each.id] for each in wanted}
+    fresh = backend()
+    alone = {event.id: event for event in run_requests(fresh, wanted[:1]) if isinstance(event, HiddenStates)}["0"]
+    again["fresh"], together["fresh"] = again["0"], (np.frombuffer(alone.mean, "<f4"), np.frombuffer(alone.last, "<f4"))
+    for name, (mean, last) in together.items():
+        other_mean, other_last = again[name]
+        assert np.linalg.norm(mean - other_mean) < 0.01 * np.linalg.norm(mean)
+        assert np.linalg.norm(last - other_last) < 0.05 * np.linalg.norm(last)
 
 
 def test_translate_keeps_the_shape_of_the_text(llm, starter):

@@ -1,7 +1,8 @@
 """Embedding: texts become vectors, in a separate context whose outputs are hidden states.
 
 The file of an embedding model says how its states become one vector (``pooling_type``); for other models it is the mean
-of the last layer's states. Vectors are scaled to length 1. Embedding is bulk work: interactive work preempts it.
+of the last layer's states, or the last one. Vectors are scaled to length 1. Embedding is bulk work: interactive work
+preempts it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.embedding_context import POOLING_NONE, POOLING_RANK, EmbeddingContext
+from llmcli.engine.llama.embedding_context import POOLING_RANK, EmbeddingContext
+from llmcli.engine.llama.hidden_state_context import (
+    POOLING_NONE,
+    HiddenStateContext,
+    extra_state_bytes,
+    state_batch_tokens,
+)
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.text.tokenizer import Tokenizer
@@ -27,9 +34,7 @@ from llmcli.types import Priority
 _T = TypeVar("_T")
 _POOLING_KEY = "pooling_type"
 _CELLS_STEP = 256
-_MAX_OUTPUT_FLOATS = 1 << 22
-"""Limit of the logits that llama.cpp allocates beside the states, for a whole batch."""
-_MIN_BATCH_TOKENS, _MAX_BATCH_TOKENS = 32, 512
+_MAX_TOKENS_WITHOUT_LIMIT = 512
 _MIN_CHUNK_TOKENS = 16
 _DECODE_ABORTED = 2
 
@@ -49,8 +54,8 @@ class Embedder:
             raise Unsupported("embeddings", detail="this is a reranking model, which has no embeddings")
         self._uses_pooling = bool(pooling) or model.embeds_only
         self.dimension = int(bindings.lib().llama_model_n_embd(model.handle))
-        self._max_tokens = model.context_length or _MAX_BATCH_TOKENS
-        self._context: EmbeddingContext | None = None
+        self._max_tokens = model.context_length or _MAX_TOKENS_WITHOUT_LIMIT
+        self._context: EmbeddingContext | HiddenStateContext | None = None
 
     def tokenize(self, given: str | Sequence[int]) -> list[int]:
         """Return the tokens of a text with the special tokens that the model expects; given tokens are checked.
@@ -70,14 +75,23 @@ class Embedder:
             raise ContextOverflow(tokens=len(tokens), context=self._max_tokens)
         return tokens
 
-    def embed(self, tokens: Sequence[int], is_cancelled: Callable[[], bool]) -> array.array[float]:
-        """Return the vector of some tokens. Raises as ``Context``, and ``InternalError`` once ``is_cancelled`` returns True."""
+    def embed(
+        self, tokens: Sequence[int], is_cancelled: Callable[[], bool], pooling: str | None = None
+    ) -> array.array[float]:
+        """Return the vector of some tokens; ``pooling``: "mean" or "last" of their states, None for the model's own way.
+
+        Raises as ``Context``, ``InputError`` if an embedding model pools itself, and ``InternalError`` once
+        ``is_cancelled`` returns True.
+        """
+        if pooling is not None and self._uses_pooling:
+            raise InputError("pooling", detail="the file of this embedding model determines how its states are pooled")
         context = self._run_bulk(lambda: self._prepare_context(len(tokens)), is_cancelled)
-        total, done = [0.0] * self.dimension, 0
+        total: Any = 0.0
+        done = 0
         while done < len(tokens):
             count, rows = self._run_bulk(functools.partial(self._evaluate_chunk, context, tokens, done), is_cancelled)
             if count:
-                total = [have + more for have, more in zip(total, rows, strict=True)]
+                total = rows[-1] if pooling == "last" else total + rows.sum(axis=0)
                 done += count
         length = math.sqrt(math.fsum(number * number for number in total)) or 1.0
         return array.array("f", (number / length for number in total))
@@ -90,36 +104,37 @@ class Embedder:
             raise InternalError("embedding", detail="cancelled")
         return result
 
-    def _prepare_context(self, count: int) -> EmbeddingContext:
+    def _prepare_context(self, count: int) -> EmbeddingContext | HiddenStateContext:
         """Return an empty context for ``count`` tokens."""
         if self._context is not None and count <= self._context.config.cells:
-            self._context.clear()
+            if self._context.memory:  # an encoder has none
+                bindings.lib().llama_memory_clear(self._context.memory, False)
             return self._context
         self.close()
         cells = min(-(-count // _CELLS_STEP) * _CELLS_STEP, max(self._max_tokens, _CELLS_STEP))
-        most = max(_MIN_BATCH_TOKENS, min(_MAX_BATCH_TOKENS, _MAX_OUTPUT_FLOATS // max(1, self._model.vocab_size)))
         # pooling needs the whole text in one batch
-        batch = cells if self._uses_pooling else min(most, cells)
+        batch = cells if self._uses_pooling else min(state_batch_tokens(self._model), cells)
         config = ContextConfig(cells, sequences=1, batch=batch, unified=False, threads=self._threads)
-        self._context = EmbeddingContext(
-            self._model, config, self._executor.should_preempt, uses_pooling=self._uses_pooling
-        )
+        make = EmbeddingContext if self._uses_pooling else HiddenStateContext
+        self._context = make(self._model, config, self._executor.should_preempt)
         size = context_bytes(self._model.header, ContextShape(cells, 1, batch))
-        logits_bytes = 4 * batch * self._model.vocab_size  # of the whole batch
-        self._model.budget.allocate(self, size + logits_bytes)
+        self._model.budget.allocate(self, size + extra_state_bytes(self._model, config))
         return self._context
 
-    def _chunk_size(self, context: EmbeddingContext) -> int:
+    def _chunk_size(self, context: EmbeddingContext | HiddenStateContext) -> int:
         """Return how many tokens the next evaluation takes."""
         capacity = context.batch.capacity
         if self._uses_pooling or self._token_s is None:
             return capacity
         return max(_MIN_CHUNK_TOKENS, min(capacity, int(self._executor.bulk_step_s() / self._token_s)))
 
-    def _evaluate_chunk(self, context: EmbeddingContext, tokens: Sequence[int], start: int) -> tuple[int, list[float]]:
+    def _evaluate_chunk(
+        self, context: EmbeddingContext | HiddenStateContext, tokens: Sequence[int], start: int
+    ) -> tuple[int, Any]:
         """Evaluate some tokens from ``start`` on.
 
-        Returns how many (0 if interactive work preempted it) and the sum of their states or the pooled vector.
+        Returns how many (0 if interactive work preempted it) and their states or the pooled vector as the only row,
+        float64.
         """
         piece = tokens[start : start + self._chunk_size(context)]
         context.batch.clear()
@@ -128,11 +143,11 @@ class Embedder:
         began = time.monotonic()
         code = context.evaluate(abortable=True)
         if code == _DECODE_ABORTED:
-            return 0, []
+            return 0, None
         if code:
             raise InternalError("embedding", detail=bindings.log.error_summary() or f"code {code}")
         self._token_s = (time.monotonic() - began) / len(piece)
-        return len(piece), context.read_state()
+        return len(piece), context.read_states().astype("float64")
 
     def close(self) -> None:
         """Free the context."""

@@ -1,12 +1,14 @@
 """The engine: a model and the scheduler threads that run requests on it.
 
 ``Engine`` implements the Backend protocol. The submitting thread renders and tokenizes a request. A scheduler thread
-evaluates and samples; interactive and bulk requests have one thread each. Events reach each job through its own queue.
+evaluates and samples; interactive and bulk requests have one thread each, and so have those that ask for hidden states,
+which take another kind of context. Events reach each job through its own queue.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
@@ -66,7 +68,7 @@ class Engine:
         self._stop = stop
         self._on_loading = on_loading
         self._condition = threading.Condition()
-        self._scheduler_threads: dict[Priority, SchedulerThread] = {}
+        self._scheduler_threads: dict[tuple[Priority, bool], SchedulerThread] = {}
         self._model_users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
@@ -188,7 +190,7 @@ class Engine:
         try:
             with self._hold_model():
                 sequence = self._make_sequence(request, sink)
-                self._scheduler_thread(request.priority).submit(sequence)
+                self._scheduler_thread(request.priority, gives_states=request.hidden_states).submit(sequence)
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
             return
@@ -267,13 +269,14 @@ class Engine:
     def _set_up(self, model: Model) -> None:
         self._setup = set_up_engine(model, self._name, self._model_id, self._options, self._thread_policy)
 
-    def _scheduler_thread(self, priority: Priority) -> SchedulerThread:
-        """Return the scheduler thread of a priority, created at its first request."""
+    def _scheduler_thread(self, priority: Priority, *, gives_states: bool) -> SchedulerThread:
+        """Return the scheduler thread of a priority, with or without hidden states, created at its first request."""
         with self._condition:
-            thread = self._scheduler_threads.get(priority)
+            thread = self._scheduler_threads.get((priority, gives_states))
             if thread is None:
-                thread = SchedulerThread(priority, self._executor, self._setup.make_scheduler)
-                self._scheduler_threads[priority] = thread
+                make = functools.partial(self._setup.make_scheduler, gives_states=gives_states)
+                thread = SchedulerThread(priority, self._executor, make)
+                self._scheduler_threads[priority, gives_states] = thread
             return thread
 
     def wake(self) -> None:

@@ -13,6 +13,7 @@ from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
+from llmcli.engine.llama.hidden_state_context import state_batch_tokens
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
@@ -45,18 +46,25 @@ class EngineSetup:
     config: ContextConfig
     sequence_builder: SequenceBuilder
 
-    def make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
-        """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``."""
+    def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
+        """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
+
+        ``gives_states``: for requests that ask for hidden states. Prefixes on disk have none.
+        """
+        config = self.config
+        if gives_states:
+            config = dataclasses.replace(config, batch=state_batch_tokens(self.model))
         kv_cache = KVCacheManager(
             self.model,
-            self.config,
+            config,
             self.context_limit,
             should_abort,
             planner=self.planner,
             deterministic=self.options.deterministic,
+            gives_states=gives_states,
         )
         index = PrefixIndex(kv_cache)
-        return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index))
+        return Scheduler(kv_cache, index, None if gives_states else self._make_prefix_cache(kv_cache, index))
 
     def _make_prefix_cache(self, kv_cache: KVCacheManager, index: PrefixIndex) -> DiskPrefixCache | None:
         """Return the cache of prefixes that earlier commands evaluated."""

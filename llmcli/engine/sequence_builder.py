@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 
 from llmcli.engine.kv.prefix_hints import PrefixHints
+from llmcli.engine.llama.hidden_state_context import computes_logits_too
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sampling.sampler import Sampler
 from llmcli.engine.sequences.generation_sequence import GenerationSequence
+from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import ContextOverflow, UsageError
+from llmcli.errors import ContextOverflow, Unsupported, UsageError
 from llmcli.types import Request
 
 _SESSION_ID = re.compile("[0-9a-f]{32}")
@@ -50,9 +52,15 @@ class SequenceBuilder:
         """Return the sequence of a request whose events go to ``sink``.
 
         ``token_lists`` and ``inside``: as ``ChatTemplate.tokenize_request`` returned them. Raises ``UsageError``,
-        ``ContextOverflow`` or ``BadGrammar``.
+        ``ContextOverflow``, ``Unsupported`` or ``BadGrammar``.
         """
         tokens, *candidates = token_lists
+        only_states = request.hidden_states and not (request.candidates or request.max_tokens)
+        if request.hidden_states and not only_states and not computes_logits_too(self._model):
+            detail = f"the architecture {self._model.header.architecture} gives them only without scores or text"
+            raise Unsupported("hidden states", detail=detail)
+        if only_states:
+            return self._build_hidden_states(request, sink, tokens)
         if request.candidates:
             sequence: Sequence = self._build_scoring(request, sink, tokens, candidates)
         else:
@@ -72,6 +80,13 @@ class SequenceBuilder:
             sequence.public_prefix_length = hints.public_prefix_length(request, tokens)
         if request.session and (self._model.recurrent or self._model.sliding_window):
             sequence.turn_prefix_length = hints.turn_prefix_length(request, tokens)
+
+    def _build_hidden_states(self, request: Request, sink: EventSink, tokens: list[int]) -> HiddenStateSequence:
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if len(tokens) > self._context_limit:
+            raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
+        return HiddenStateSequence(request, tokens, sink)
 
     def _build_scoring(
         self, request: Request, sink: EventSink, tokens: list[int], candidates: list[list[int]]

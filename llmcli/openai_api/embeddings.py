@@ -1,6 +1,7 @@
 """``POST /v1/embeddings``: texts, or tokens, to vectors of length 1.
 
 Source: the OpenAI API reference, "Create embeddings"; ``base64`` is the vector's little-endian 32-bit floats.
+``pooling`` is an extension: the states of a text become one vector as their mean, or as the last of them.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ from llmcli.openai_api.fields import FieldError, Fields
 
 _MAX_INPUTS = 2048
 _ENCODING_FORMATS = ("float", "base64")
+POOLINGS = ("mean", "last")
 
 EmbeddingInput = str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """The inputs and how to encode the vectors; ``dimensions``: the length of a vector that the client expects."""
+    """The inputs and how to encode the vectors; ``dimensions``: the length of a vector that the client expects.
+
+    ``pooling``: one of ``POOLINGS``, None for the model's own way.
+    """
 
     inputs: tuple[EmbeddingInput, ...]
     model: str | None
     as_base64: bool
     dimensions: int | None
+    pooling: str | None
 
 
 def parse_embedding_request(fields: Fields) -> EmbeddingRequest:
@@ -35,11 +41,15 @@ def parse_embedding_request(fields: Fields) -> EmbeddingRequest:
     form = fields.string("encoding_format") or "float"
     if form not in _ENCODING_FORMATS:
         raise FieldError("encoding_format", f"encoding_format must be one of {', '.join(_ENCODING_FORMATS)}")
+    pooling = fields.string("pooling")
+    if pooling not in {None, *POOLINGS}:
+        raise FieldError("pooling", f"pooling must be one of {', '.join(POOLINGS)}")
     return EmbeddingRequest(
         _parse_inputs(fields.get("input")),
         fields.string("model"),
         form == "base64",
         fields.integer("dimensions", 1, 2**20),
+        pooling,
     )
 
 

@@ -149,6 +149,7 @@ _EMBEDDINGS: _JsonObject = {
     "input": {"oneOf": [_STRING, _TOKENS, {"type": "array", "items": {"oneOf": [_STRING, _TOKENS]}}]},
     "encoding_format": {"enum": ["float", "base64"]},
     "dimensions": {"type": "integer", "minimum": 1},
+    "pooling": {"enum": ["mean", "last"]},
 }
 _SCORE: _JsonObject = {**_MODEL, **_MESSAGES, "candidates": _strings(fields.MAX_CANDIDATES)}
 _COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _STRING}

@@ -17,7 +17,8 @@ from typing import Self
 
 from llmcli.errors import MissingError
 from llmcli.store.database import Database, DatabaseSpec
-from llmcli.types import Role, Turn
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 
 MAX_SESSION_NAME_CHARS = 100
 """Characters of a name."""

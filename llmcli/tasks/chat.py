@@ -11,10 +11,11 @@ from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
+from llmcli.store.turn import Turn
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent, Turn
+from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent
 
 PROMPT = "chat"
 ANSWER_CONTEXT_FRACTION = 4  # a quarter of the context is kept free for the answer

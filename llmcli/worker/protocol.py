@@ -9,6 +9,7 @@ dataclasses and exceptions of ``types`` and ``errors``, field by field.
 
 from __future__ import annotations
 
+import binascii
 import dataclasses
 import json
 import time
@@ -26,6 +27,7 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     Message,
     Phase,
     Priority,
@@ -149,6 +151,15 @@ def _load_scores(value: Sequence[Any]) -> CandidateScores:
     return CandidateScores(value[0], tuple(Score(*score) for score in value[1]))
 
 
+def _dump_hidden_states(event: HiddenStates) -> list[str]:
+    return [event.id, *(binascii.b2a_base64(state, newline=False).decode() for state in (event.mean, event.last))]
+
+
+def _load_hidden_states(value: Sequence[str]) -> HiddenStates:
+    name, mean, last = value
+    return HiddenStates(name, binascii.a2b_base64(mean), binascii.a2b_base64(last))
+
+
 def _dump_logprobs(event: TokenLogprobs) -> list[Any]:
     top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
     return [event.id, event.token.decode("latin-1"), event.logprob, top]
@@ -190,6 +201,7 @@ _EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any]
     ("text", TextDelta, _dump_text, lambda value: TextDelta(*value)),
     ("reasoning", ReasoningDelta, _dump_text, lambda value: ReasoningDelta(*value)),
     ("scores", CandidateScores, _dump_scores, _load_scores),
+    ("states", HiddenStates, _dump_hidden_states, _load_hidden_states),
     ("logprobs", TokenLogprobs, _dump_logprobs, _load_logprobs),
     ("progress", RequestProgress, _dump_progress, _load_progress),
     ("finished", Finished, _dump_finished, _load_finished),

@@ -10,7 +10,7 @@ import pytest
 from engine.tools import numbers
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama.compute_thread import InlineExecutor
-from llmcli.errors import InternalError
+from llmcli.errors import InputError, InternalError
 
 
 @pytest.fixture
@@ -31,8 +31,25 @@ def test_a_vector_does_not_depend_on_earlier_texts(embedder, models, name):
     for count in (3, 250, 30, 20):
         tokens = [token % models(name).vocab_size for token in numbers(count, count)]
         vector = shared.embed(tokens, never)
-        assert list(vector) == list(embedder(name).embed(tokens, never))
+        # chunks depend on the speed so far, and sums on the chunks
+        assert list(vector) == pytest.approx(list(embedder(name).embed(tokens, never)), abs=1e-3)
         assert math.isclose(math.hypot(*vector), 1, rel_tol=1e-5)
+
+
+def test_the_last_state_is_one_of_a_text(embedder):
+    """It depends on the end of the text alone of those states that the mean is made of."""
+    llama = embedder("llama")
+    tokens = numbers(30, 3)
+    mean, last = llama.embed(tokens, never, "mean"), llama.embed(tokens, never, "last")
+    assert list(mean) == list(llama.embed(tokens, never)) != list(last)
+    assert list(llama.embed(tokens[:1], never, "last")) == pytest.approx(list(llama.embed(tokens[:1], never)), abs=1e-6)
+    assert math.isclose(math.hypot(*last), 1, rel_tol=1e-5)
+
+
+def test_an_embedding_model_pools_itself(embedder):
+    """Its file says how."""
+    with pytest.raises(InputError):
+        embedder("bert").embed([5, 6], never, "last")
 
 
 def test_a_preempted_chunk_is_evaluated_again(embedder, monkeypatch):

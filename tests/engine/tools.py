@@ -220,12 +220,19 @@ def model_of(path: Path) -> Iterator[Model]:
 class Bench:
     """A scheduler and its KV cache, stepped by the test. Checks after every step that no sequence id is lost."""
 
-    def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, exact=None, **config) -> None:
+    def __init__(
+        self, model: Model, *, limit: int = 4096, abort=lambda: False, exact=None, gives_states=False, **config
+    ) -> None:
         """``exact``: as in deterministic mode; by default if each sequence has a stream."""
         settings = {"cells": 0, "sequences": 256, **config}
         config = ContextConfig(**settings)
         self.kv_cache = KVCacheManager(
-            model, config, limit, abort, deterministic=not config.unified if exact is None else exact
+            model,
+            config,
+            limit,
+            abort,
+            deterministic=not config.unified if exact is None else exact,
+            gives_states=gives_states,
         )
         self.prefix_index = PrefixIndex(self.kv_cache)
         self.scheduler = Scheduler(self.kv_cache, self.prefix_index)

@@ -92,6 +92,13 @@ def test_embeddings(served):
     assert struct.unpack(f"<{len(data) // 4}f", data) == pytest.approx(vectors[0], abs=1e-6)
     assert body["usage"]["prompt_tokens"] > 40
     assert served.post("embeddings", input=[5, 6])[0] == 200
+    mean, last = (
+        served.post("embeddings", input="a long text " * 40, pooling=pooling)[1]["data"][0]["embedding"]
+        for pooling in ("mean", "last")
+    )
+    assert mean == pytest.approx(vectors[2], abs=1e-6)
+    assert math.dist(last, mean) > 0.1 and math.isclose(math.hypot(*last), 1, rel_tol=1e-5)
+    assert served.post("embeddings", input="hello", pooling="max")[0] == 400
     for bad in ("", [], [""], [[]], [5, "a"], [-1], [10**30], 5, None, [True]):
         assert served.post("embeddings", input=bad)[0] == 400, bad
     assert served.post("embeddings", input="a", dimensions=3)[0] == 400

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.store import database
 from llmcli.store.session_store import MAX_SESSION_NAME_CHARS, SessionStore, is_session_name, new_session
-from llmcli.types import Role, Turn
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 
 
 @pytest.fixture
@@ -212,7 +213,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from llmcli.store.session_store import SessionStore
-from llmcli.types import Role, Turn
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 path, who = Path(sys.argv[1]), sys.argv[2]
 with SessionStore(path) as store:
     session = store.get("work")

@@ -7,9 +7,10 @@ from scripted import Reply, ScriptedBackend
 from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
+from llmcli.store.turn import Turn
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.types import Delta, Result, Role, Turn
+from llmcli.types import Delta, Result, Role
 
 ID = "0123456789abcdef" * 2
 

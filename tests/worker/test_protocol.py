@@ -19,6 +19,7 @@ from llmcli.types import (
     EngineOptions,
     Finished,
     FinishReason,
+    HiddenStates,
     Message,
     Phase,
     Priority,
@@ -57,6 +58,7 @@ requests = st.builds(
     ignore_eos=st.booleans(),
     public_prefix=st.booleans(),
     logprobs=st.none() | st.integers(0, 5),
+    hidden_states=st.booleans(),
     session=st.none() | st.just("0123456789abcdef" * 2),
     progress=st.booleans(),
 )
@@ -87,6 +89,7 @@ def test_a_deadline_is_sent_in_seconds_from_now():
         TextDelta("a", "grün \ud800"),
         ReasoningDelta("a", "hm"),
         CandidateScores("a", (Score("x", -1.5, 2), Score("y", -math.inf, 1))),
+        HiddenStates("a", b"\x00\x00\x80?\xff\x00\x00\x01", b""),
         TokenLogprobs("a", b"\xff\x00", -0.5, ((b"\xff\x00", -0.5), (b"b", -1.0))),
         RequestProgress("a", Phase.QUEUED, 0, 700, 3),
         RequestProgress("a", Phase.WRITING, 12),

@@ -140,6 +140,10 @@ class RemoteJob(BaseJob[Event]):
         backend = self._backend
         if request.grammar is not None:
             raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
+        if request.hidden_states:
+            raise Unsupported(
+                "hidden states", detail=f"{backend.server.label} does not give them; use a model on this machine"
+            )
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
         if request.candidates:

@@ -14,6 +14,7 @@ from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext, extra_state_bytes
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
@@ -39,8 +40,12 @@ class KVCacheManager:
         *,
         planner: Planner | None = None,
         deterministic: bool = False,
+        gives_states: bool = False,
     ) -> None:
-        """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical."""
+        """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical.
+
+        ``gives_states``: its contexts are ``HiddenStateContext``s.
+        """
         self._model = model
         self._config = config
         self._planner = planner
@@ -60,6 +65,7 @@ class KVCacheManager:
         self.context_limit = context_limit
         self.concurrency_tuner = ConcurrencyTuner()
         self.deterministic = deterministic
+        self.gives_states = gives_states
         self.memory_limited = False
         """Whether the best settings of the cache did not fit the memory."""
 
@@ -98,7 +104,7 @@ class KVCacheManager:
     @property
     def can_speculate(self) -> bool:
         """Whether draft tokens may be evaluated, since wrong ones can be removed again."""
-        return self.supports_truncation and not self.deterministic
+        return self.supports_truncation and not (self.deterministic or self.gives_states)
 
     @property
     def settings(self) -> CacheSettings:
@@ -118,8 +124,12 @@ class KVCacheManager:
     def _available_bytes(self) -> int:
         """Bytes that a context may take, measured once for each decision: reading the free memory takes 0.3 ms."""
         if self._measured_bytes is None:
-            self._measured_bytes = self._model.budget.available_bytes(self)
+            self._measured_bytes = self._model.budget.available_bytes(self) - self._extra_bytes(self._config)
         return self._measured_bytes
+
+    def _extra_bytes(self, config: ContextConfig) -> int:
+        """Return the bytes that a context takes for hidden states."""
+        return extra_state_bytes(self._model, config) if self.gives_states else 0
 
     @property
     def id_pool(self) -> SequenceIdPool:
@@ -296,9 +306,11 @@ class KVCacheManager:
     # ---- creating and freeing -------------------------------------------------------------------------------------------
 
     def _create_context(self, config: ContextConfig) -> None:
-        self._context = Context(self._model, config, self._should_abort)
+        make = HiddenStateContext if self.gives_states else Context
+        self._context = make(self._model, config, self._should_abort)
         self._optional_id_pool = SequenceIdPool(make_layout(self._context), self._context.config.sequences)
-        self._model.budget.allocate(self, context_bytes(self._model.header, self._context.config.shape))
+        config = self._context.config
+        self._model.budget.allocate(self, context_bytes(self._model.header, config.shape) + self._extra_bytes(config))
         self._peak_cached_tokens = 0
         self._refused_growth = self._measured_bytes = None
 

@@ -9,6 +9,7 @@ from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.token_states import TokenStates
 
 _MIN_TOKENS_LEFT_TO_MOVE = 8
 """Tokens left to generate from which moving a sequence next to the others pays."""
@@ -66,7 +67,7 @@ class PrefixIndex:
         length, saved = self._longest_saved_match(sequence)
         if saved is not None and length - self._longest_prefix_match(sequence, running)[0] >= _MIN_RESTORED_TOKENS:
             self._cache.idle_states.remove(saved)
-            self.insert_state(saved.prefix.tokens, saved.state)
+            self.insert_state(saved.prefix.tokens, saved.state, saved.prefix.states)
 
     def allocate(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Allocate an id and the longest cached prefix to a sequence; False if there is no id or too few cells."""
@@ -87,11 +88,19 @@ class PrefixIndex:
         if source is not None:
             pool.memory.copy_prefix(source, slot, length)
             pool.touch(source)
+        if self._cache.gives_states:
+            sequence.states = self._states_of(source, running).prefix(length)
         sequence.slot = slot
         sequence.num_computed_tokens = length
         if sequence.num_generated_tokens == 0:
             sequence.num_cached_tokens = length
         return True
+
+    def _states_of(self, slot: int | None, running: list[Sequence]) -> TokenStates:
+        """Return the hidden states of the tokens that an id holds."""
+        cached = self._pool.cached[slot].states if slot in self._pool.cached else None
+        own = next((s.states for s in running if s.slot == slot), None) if slot is not None else None
+        return cached or own or TokenStates()
 
     def release(self, sequence: Sequence, owner: Sequence | None, *, useful: bool) -> None:
         """Free the id of a sequence that ended or waits for its forks; ``useful`` tokens, or an owner's, stay cached."""
@@ -102,7 +111,8 @@ class PrefixIndex:
             if sequence.cancelled:  # its client has left, and may not have saved the conversation
                 self._pool.detach_session(sequence.request.session)
             session = None if sequence.turn_prefix_length or sequence.cancelled else sequence.request.session
-            self._pool.retain(slot, CachedPrefix(sequence.tokens[: sequence.num_computed_tokens], owner, session))
+            tokens = sequence.tokens[: sequence.num_computed_tokens]
+            self._pool.retain(slot, CachedPrefix(tokens, owner, session, sequence.states))
         else:
             self._pool.remove_sequence(slot)
 
@@ -118,7 +128,9 @@ class PrefixIndex:
             for sequence in running:
                 sequence.slot = moved.get(sequence.slot, sequence.slot) if sequence.slot is not None else None
 
-    def insert_state(self, tokens: list[int], state: bytes | bytearray) -> None:
+    def insert_state(
+        self, tokens: list[int], state: bytes | bytearray, hidden_states: TokenStates | None = None
+    ) -> None:
         """Cache a prefix that was evaluated elsewhere, if an id is free for it and the state fits."""
         # no other prefix is evicted for it: the next evaluation may still have to copy that one, and would find it
         # overwritten
@@ -130,7 +142,7 @@ class PrefixIndex:
             restored = self._cache.context.restore_state(slot, state)
         finally:
             if restored:
-                self._pool.retain(slot, CachedPrefix(tokens))
+                self._pool.retain(slot, CachedPrefix(tokens, states=hidden_states))
             else:
                 self._pool.free(slot)
 
@@ -144,7 +156,9 @@ class PrefixIndex:
         if slot is not None and sequence.slot is not None:
             self._pool.memory.copy_prefix(sequence.slot, slot, sequence.num_computed_tokens)
             session = sequence.request.session if sequence.num_computed_tokens == sequence.turn_prefix_length else None
-            self._pool.retain(slot, CachedPrefix(sequence.tokens[: sequence.num_computed_tokens], session=session))
+            tokens, states = sequence.tokens[: sequence.num_computed_tokens], sequence.states
+            states = None if states is None else states.prefix(len(tokens))
+            self._pool.retain(slot, CachedPrefix(tokens, session=session, states=states))
 
     def evict_lru(self, *, needed: bool = False) -> bool:
         """Evict the least recently used prefix, with ``needed`` also one that forks wait for."""

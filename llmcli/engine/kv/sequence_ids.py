@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_states import TokenStates
 
 _MAX_CACHED_PREFIXES = 4
 """The most ended sequences whose tokens stay cached, besides those that other sequences wait for."""
@@ -17,12 +18,14 @@ _MAX_CACHED_PREFIXES = 4
 class CachedPrefix:
     """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 
-    ``session``: the saved conversation whose state they are, as long as it is not on disk.
+    ``session``: the saved conversation whose state they are, as long as it is not on disk. ``states``: their hidden
+    states, None in a context that gives none.
     """
 
     tokens: list[int]
     owner: Sequence | None = None
     session: str | None = None
+    states: TokenStates | None = None
 
     @property
     def is_awaited(self) -> bool:

@@ -47,16 +47,15 @@ class _HiddenStateRecorder:
 
     def __init__(self) -> None:
         self._lib = bindings.lib()._lib  # noqa: SLF001
-        self._lib.ggml_get_name.restype = ctypes.c_char_p
         self._lib.ggml_nbytes.restype = ctypes.c_size_t
         self.callback = bindings.lib().ggml_backend_sched_eval_callback(self._record_tensor)
         self.recorded = bytearray()
 
     def _record_tensor(self, tensor: int, ask: bool, _data: object) -> bool:
-        pointer = ctypes.c_void_p(tensor)
-        if self._lib.ggml_get_name(pointer) != b"result_norm":
+        if bindings.tensor_name(tensor) != b"result_norm":
             return not ask
         if not ask:
+            pointer = ctypes.c_void_p(tensor)
             size = self._lib.ggml_nbytes(pointer)
             buffer = ctypes.create_string_buffer(size)
             self._lib.ggml_backend_tensor_get(pointer, buffer, ctypes.c_size_t(0), ctypes.c_size_t(size))

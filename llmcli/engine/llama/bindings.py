@@ -115,6 +115,19 @@ def lib() -> Any:
         return _load_library()
 
 
+@functools.cache
+def _load_tensor_name() -> Any:
+    function = lib()._lib.ggml_get_name  # noqa: SLF001 (the binding declares no function of tensors)
+    function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_char_p
+    return function
+
+
+def tensor_name(tensor: int) -> bytes:
+    """Return the name of a tensor of a graph, given its address."""
+    name: bytes = _load_tensor_name()(tensor)
+    return name
+
+
 def version() -> str:
     """Return the version of the binding, "not installed" if it is missing."""
     from importlib import metadata

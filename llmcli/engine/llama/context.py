@@ -206,10 +206,15 @@ class Context:
             self.evaluated_tokens += self.batch.size
         return code
 
+    @property
+    def _is_prefill(self) -> bool:
+        """Whether the batch has more than one token of some sequence."""
+        return self.batch.size > self.batch.outputs
+
     def _decode(self) -> int:
         """Call llama_decode with as many threads as the machine has free cores now."""
         threads, size = self.config.threads, self.batch.size
-        prompt = size > self.batch.outputs  # more than one token of some sequence
+        prompt = self._is_prefill
         threads.sample_load()
         count = threads.pick(size, prompt=prompt)
         if count != self._current_threads:

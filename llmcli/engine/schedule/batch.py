@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmcli.engine.kv.manager import KVCacheManager
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import TokenBudget
 from llmcli.engine.sequences.sequence import Sequence
@@ -12,11 +13,15 @@ from llmcli.engine.sequences.sequence import Sequence
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchEntry:
-    """The part of a batch that belongs to one sequence; ``outputs``: batch indices of the logits that it needs."""
+    """The part of a batch that belongs to one sequence, from the batch index ``start`` on.
+
+    ``outputs``: batch indices of the logits that it needs.
+    """
 
     sequence: Sequence
     num_tokens: int
     outputs: list[int]
+    start: int = 0
 
 
 class BatchBuilder:
@@ -26,6 +31,7 @@ class BatchBuilder:
         self._kv_cache = kv_cache
         self._token_budget = token_budget
         self._decoder = decoder
+        self._without_logits = False  # the last batch
 
     def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
         """Fill the batch for a step of about ``longest_s`` seconds at most; return its entries by their slots."""
@@ -35,8 +41,13 @@ class BatchBuilder:
         runnable = [s for s in running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
         self._decoder.draft(runnable)
+        if isinstance(context, HiddenStateContext):
+            runnable = self._choose_by_logits(runnable)
+            context.needs_logits = not self._without_logits
         prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, batch.capacity)
-        counts = allocate_tokens(runnable, batch.capacity, context.max_outputs, prefill_tokens)
+        counts = allocate_tokens(
+            runnable, batch.capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
+        )
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
             count = counts[sequence]
@@ -45,18 +56,31 @@ class BatchBuilder:
                 *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + count],
                 *sequence.draft_tokens,
             ]
-            start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, outputs)
-            entries.append(BatchEntry(sequence, count, [start + offset for offset in outputs]))
+            # llama.cpp gives states of all tokens, and wants each of them marked
+            marked = range(count) if self._kv_cache.gives_states else outputs
+            start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, marked)
+            needed = [] if self._without_logits else [start + offset for offset in outputs]
+            entries.append(BatchEntry(sequence, count, needed, start))
         return entries
+
+    def _choose_by_logits(self, runnable: list[Sequence]) -> list[Sequence]:
+        """Return the sequences of a batch that needs no logits, or in alternation those that need some.
+
+        Logits would be computed for all tokens of a batch (see ``HiddenStateContext``).
+        """
+        reading = [s for s in runnable if s.num_computed_tokens < s.logits_start]
+        others = [s for s in runnable if s.num_computed_tokens >= s.logits_start]
+        self._without_logits = bool(reading) and not (others and self._without_logits)
+        return reading if self._without_logits else others
 
 
 def allocate_tokens(
-    runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int
+    runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int, *, without_logits: bool = False
 ) -> dict[Sequence, int]:
     """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
     ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
-    tokens without room are dropped.
+    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
@@ -65,15 +89,16 @@ def allocate_tokens(
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
         if not sequence.is_decoding:
             count = min(count, prefill_tokens)
-            for stop in (sequence.checkpoint_at, sequence.save_at):
+            end = sequence.logits_start if without_logits else None
+            for stop in (sequence.checkpoint_at, sequence.save_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
                     count = min(count, stop - sequence.num_computed_tokens)
-            count = min(count, first_output + free_outputs)
+            count = min(count, free_outputs if without_logits else first_output + free_outputs)
             prefill_tokens -= count
         if count <= 0:
             continue
         sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]
         counts[sequence] = count
         free_rows -= count
-        free_outputs -= max(0, count - first_output)
+        free_outputs -= count if without_logits else max(0, count - first_output)
     return counts

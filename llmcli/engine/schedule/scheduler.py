@@ -14,6 +14,7 @@ from collections.abc import Callable
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
 from llmcli.engine.schedule.evaluation import Evaluation
@@ -233,9 +234,13 @@ class Scheduler:
             self.kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
 
     def _process_outputs(self, entries: list[BatchEntry]) -> None:
+        context = self.kv_cache.context
+        states = context.read_states() if isinstance(context, HiddenStateContext) else None
         for entry in entries:
             sequence = entry.sequence
             sequence.num_computed_tokens += entry.num_tokens
+            if states is not None:
+                sequence.record_states(states[entry.start : entry.start + entry.num_tokens])
             sequence.lost_last_step = False
             sequence.report_progress()
             if sequence.num_computed_tokens == sequence.checkpoint_at:
@@ -246,7 +251,7 @@ class Scheduler:
                     self._prefix_cache.save(sequence)
                 sequence.save_at = None
             if entry.outputs:
-                for fork in sequence.process_logits(self.kv_cache.context.handle, entry.outputs):
+                for fork in sequence.process_logits(context.handle, entry.outputs):
                     self._enqueue(fork)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)

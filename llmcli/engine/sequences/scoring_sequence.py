@@ -57,6 +57,7 @@ class ScoringSequence(Sequence):
             raise UsageError("the prompt is empty")
         super().__init__(request, candidates[0][:shared], sink)
         self.first_logit = start - 1
+        self.num_pooled_tokens = start if request.hidden_states else 0
         self._shared_tokens = TargetTokens(candidates[0][start:shared])
         self._candidate_tails = [tokens[shared:] for tokens in candidates]
         self.num_forks = sum(len(tail) > 1 for tail in self._candidate_tails)
@@ -107,6 +108,7 @@ class CandidateFork(Sequence):
     def __init__(self, parent: ScoringSequence, index: int, tokens: list[int], tail: list[int]) -> None:
         super().__init__(parent.request, tokens, parent.sink)
         self.parent = parent
+        self.num_pooled_tokens = 0
         self.arrival = parent.arrival
         self._candidate_index = index
         self._tail = TargetTokens(tail[1:])

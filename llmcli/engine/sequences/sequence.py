@@ -6,10 +6,12 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
+from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     Phase,
     Priority,
     Request,
@@ -46,7 +48,9 @@ class Sequence(ABC):
     ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
     saved. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
     if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow.
-    ``compute_s``: seconds of evaluation, its share of each batch. ``lost_last_step``: its last evaluation was aborted.
+    ``states``: the hidden states of the computed tokens, None in a context that gives none; those of the first
+    ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch.
+    ``lost_last_step``: its last evaluation was aborted.
     """
 
     tokens_left = 0
@@ -69,6 +73,8 @@ class Sequence(ABC):
         self.save_at: int | None = None
         self.turn_prefix_length = 0
         self.draft_tokens: list[int] = []
+        self.states: TokenStates | None = None
+        self.num_pooled_tokens = len(tokens) if request.hidden_states else 0
         self.compute_s = 0.0
         self.lost_last_step = False
         self.ended = False
@@ -77,6 +83,7 @@ class Sequence(ABC):
         self.first_token_at: float | None = None
         self.last_token_at: float | None = None
         self.num_generated_tokens = 0
+        self._states_emitted = False
         self._last_report: RequestProgress | None = None
         self._next_report_at = 0.0
 
@@ -96,12 +103,27 @@ class Sequence(ABC):
         return self.num_generated_tokens > 0 and self.num_pending_tokens == 1
 
     @property
+    def logits_start(self) -> int:
+        """The position from which tokens are evaluated with logits."""
+        return self.first_logit
+
+    @property
     def is_unreported(self) -> bool:
         """Whether it asked for progress reports and has had none."""
         return self.request.progress and self._last_report is None
 
     def propose_draft(self, cost: float) -> None:  # noqa: B027 (optional to override: scoring proposes none)
         """Set ``draft_tokens``. ``cost``: of evaluating one of them, as ``draft_row_cost`` returns it."""
+
+    def record_states(self, rows: Any) -> None:
+        """Keep the hidden states of the tokens evaluated last, (tokens, width) float32; emit those of a whole prompt."""
+        if self.states is None:
+            return
+        self.states.append(rows)
+        length = self.num_pooled_tokens
+        if length and len(self.states) >= length and not self._states_emitted:
+            self._states_emitted = True
+            self.sink.emit(HiddenStates(self.request.id, self.states.mean(length), self.states.row(length - 1)))
 
     @abstractmethod
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
@@ -149,6 +171,7 @@ class Sequence(ABC):
         """Start again from the first token, since its state in memory was lost. The answer so far stays."""
         self.num_computed_tokens = 0
         self.slot = None
+        self.states = None
 
     def release(self) -> None:  # noqa: B027 (optional to override: few hold anything)
         """Free what the sequence owns outside the context."""

@@ -21,8 +21,9 @@ EmbeddingVectors: TypeAlias = "tuple[list[array.array[float]], int]"
 
 
 class _EmbeddingJob:
-    def __init__(self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]) -> None:
+    def __init__(self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None) -> None:
         self.inputs = inputs
+        self.pooling = pooling
         self.gone = gone
         self.future: Future[EmbeddingVectors] = Future()
         self.tokens: list[list[int]] = []
@@ -40,12 +41,14 @@ class EmbeddingQueue:
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]) -> Future[EmbeddingVectors]:
-        """Queue texts, or tokens. ``gone`` tells whether the client has left; then the job ends.
+    def submit(
+        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None = None
+    ) -> Future[EmbeddingVectors]:
+        """Queue texts, or tokens. ``gone`` tells whether the client has left; then the job ends. ``pooling``: see ``embed``.
 
         The result raises as ``Embedder``, and what ``make`` raises.
         """
-        job = _EmbeddingJob(inputs, gone)
+        job = _EmbeddingJob(inputs, gone, pooling)
         with self._wake:
             self._jobs.append(job)
             if self._thread is None:
@@ -103,7 +106,8 @@ class EmbeddingQueue:
             raise InternalError("embedding", detail="cancelled")
         if not job.tokens:
             job.tokens = [self._embedder.tokenize(given) for given in job.inputs]
-        job.vectors.append(self._embedder.embed(job.tokens[len(job.vectors)], lambda: self._closing or job.gone()))
+        tokens = job.tokens[len(job.vectors)]
+        job.vectors.append(self._embedder.embed(tokens, lambda: self._closing or job.gone(), job.pooling))
         if len(job.vectors) < len(job.tokens):
             return False
         job.future.set_result((job.vectors, sum(map(len, job.tokens))))

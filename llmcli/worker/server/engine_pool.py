@@ -86,10 +86,10 @@ class EnginePool:
             self.release(options)
 
     def submit_embedding(
-        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]
+        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool], pooling: str | None
     ) -> Future[EmbeddingVectors]:
         """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``."""
-        return self._embeddings.submit(inputs, gone)
+        return self._embeddings.submit(inputs, gone, pooling)
 
     def _create_embedder(self) -> Embedder:
         return Embedder(self._shared_model.load(self._may_load), hardware.detect_cores().max_threads, self._executor)

@@ -96,6 +96,12 @@ def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
     assert {event.phase for event in found} == {Phase.WRITING}
 
 
+def test_hidden_states_are_unsupported(backend):
+    """Servers have no path for them; one that ignored the wish would generate text."""
+    (ended,) = run_requests(backend, [request(hidden_states=True)])
+    assert isinstance(ended.error, Unsupported)
+
+
 def test_a_grammar_is_unsupported(backend):
     """Servers that do not know it would ignore it."""
     (ended,) = run_requests(backend, [request(grammar='start: "x"')])

@@ -15,7 +15,7 @@ from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
 from llmcli.store.session_store import Session, new_session
-from llmcli.types import Turn
+from llmcli.store.turn import Turn
 
 
 class ChatRecorder:

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request as HttpRequest
@@ -136,13 +136,17 @@ class OpenAIEndpoints(EngineEndpoints):
         self._check_model_name(parsed.model)
         gone = threading.Event()
         try:
-            vectors, tokens = await run_while_connected(request, self._compute_vectors(parsed.inputs, gone.is_set))
+            vectors, tokens = await run_while_connected(request, self._compute_vectors(parsed, gone.is_set))
         finally:
             gone.set()
         self._metrics.record_prompt(tokens)
         return JSONResponse(embeddings.build_embedding_response(parsed, self._names[0], vectors, tokens))
 
-    async def _compute_vectors(
-        self, inputs: Sequence[embeddings.EmbeddingInput], gone: Callable[[], bool]
-    ) -> EmbeddingVectors:
-        return await wait_counted(self._metrics, self._engine_pool.submit_embedding(inputs, gone))
+    async def _compute_vectors(self, parsed: embeddings.EmbeddingRequest, gone: Callable[[], bool]) -> EmbeddingVectors:
+        submitted = self._engine_pool.submit_embedding(parsed.inputs, gone, parsed.pooling)
+        try:
+            return await wait_counted(self._metrics, submitted)
+        except InputError as problem:
+            if problem.subject != "pooling":
+                raise
+            raise FieldError("pooling", f"pooling: {problem.detail}") from problem

@@ -15,7 +15,8 @@ from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.store.session_store import new_session
-from llmcli.types import Role, Turn
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 
 TURNS = (Turn(Role.USER, "hello"), Turn(Role.ASSISTANT, "hi"))
 MORE = (*TURNS, Turn(Role.USER, "again"), Turn(Role.ASSISTANT, "hi again"))

@@ -14,7 +14,8 @@ from terminal import PROMPT, ended
 
 from llmcli.errors import OutputError, TemporaryFailure
 from llmcli.store.session_store import SessionStore, new_session
-from llmcli.types import Role, Turn
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 
 NAMES = ["../x", "a/b", ".hidden", "-x", "", "a\nb", "é", "x" * 101, "a\x1b[2J"]
 
