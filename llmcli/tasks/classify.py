@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from llmcli.tasks.classification.label_decision import (
 from llmcli.tasks.classification.label_scorer import Examples, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
 from llmcli.tasks.classification.label_set import LabelSet
+from llmcli.tasks.classification.long_texts import TextSplitter, pool_scores
 from llmcli.tasks.classification.nearest_job import NearestExamplesJob
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
@@ -42,6 +43,7 @@ class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 
     ``cache`` and ``corrects_prior`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each record.
+    ``splits_long_texts``: a text that does not fit the context is scored in pieces; otherwise it is refused.
     """
 
     threshold: float | None = None
@@ -49,6 +51,7 @@ class ClassifyOptions:
     cache: Path | None = None
     examples: Examples = ()
     chooser: ExampleChooser | None = None
+    splits_long_texts: bool = False
 
 
 class ScoringVerb:
@@ -60,10 +63,17 @@ class ScoringVerb:
     table: ``label``, ``p_LABEL`` for each label, rounded, ``margin``, ``abstain``.
     """
 
-    def __init__(self, scorer: LabelScorer, options: ClassifyOptions) -> None:
+    def __init__(self, backend: Backend, scorer: LabelScorer, options: ClassifyOptions) -> None:
         self.scorer = scorer
         self.threshold = options.threshold
-        self.single_request = options.chooser is None or not options.chooser.needs_hidden_states
+        self.single_request = not options.splits_long_texts and (
+            options.chooser is None or not options.chooser.needs_hidden_states
+        )
+        self._splitter = (
+            TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
+            if options.splits_long_texts
+            else None
+        )
         self._chooser = options.chooser
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
@@ -71,18 +81,36 @@ class ScoringVerb:
 
     def make_job(self, record: Record) -> DocumentJob:
         """Return the job that scores the labels."""
+        pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
+        if len(pieces) > 1:
+            return self._make_pooled_job(record, pieces)
         if self._chooser is None:
             request = self.scorer.make_request(str(record.index), record.text, record.fields)
             return RequestJob(record, request, self._finish_request)
-        return NearestExamplesJob(record, self._chooser, self.scorer, self._make_result)
+        return NearestExamplesJob(record, self._chooser, self.scorer, self._finish_answer)
+
+    def _make_pooled_job(self, record: Record, pieces: Sequence[str]) -> DocumentJob:
+        """Return the job that scores the pieces of a text; examples are not chosen for each of them."""
+        requests = [
+            self.scorer.make_request(f"{record.index}.{number}", piece, record.fields)
+            for number, piece in enumerate(pieces)
+        ]
+
+        def finish(record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
+            scores = [self.scorer.read_scores(answer) for answer in answers.values()]
+            return self._make_result(record, pool_scores(scores, [*map(len, pieces)]), tally)
+
+        return MultiRequestJob(record, requests, finish)
+
+    def _finish_answer(self, record: Record, answer: ResponseBuffer, tally: UsageTally) -> Result:
+        return self._make_result(record, self.scorer.read_scores(answer), tally)
 
     def _finish_request(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
         tally = UsageTally()
         tally.add(finished)
-        return self._make_result(record, answer, tally)
+        return self._finish_answer(record, answer, tally)
 
-    def _make_result(self, record: Record, answer: ResponseBuffer, tally: UsageTally) -> Result:
-        scores = self.scorer.read_scores(answer)
+    def _make_result(self, record: Record, scores: LabelScores, tally: UsageTally) -> Result:
         decision = decide(scores.probabilities, self.threshold)
         return Result(
             record.index,
@@ -154,7 +182,7 @@ def make_classify_verb(
             options.cache,
         ),
     )
-    return ScoringVerb(scorer, options)
+    return ScoringVerb(backend, scorer, options)
 
 
 class MultiLabelVerb:

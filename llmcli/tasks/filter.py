@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError
 from llmcli.prompts import Prompt
 from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.classification.long_texts import TextSplitter
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
@@ -59,10 +61,15 @@ class FilterQuery:
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``."""
+    """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
+
+    ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a piece of it;
+    otherwise such a text is refused.
+    """
 
     corrects_prior: bool = True
     cache: Path | None = None
+    splits_long_texts: bool = False
 
 
 class FilterVerb:
@@ -101,22 +108,35 @@ class FilterVerb:
             )
             for statement in query.statements
         }
-        self.single_request = len(self._scorers) == 1
+        self.single_request = len(self._scorers) == 1 and not chosen.splits_long_texts
+        longest = self._scorers[max(query.statements, key=len)]
+        self._splitter = (
+            TextSplitter(backend, lambda text: longest.make_request("piece", text, {}))
+            if chosen.splits_long_texts
+            else None
+        )
         self._model = backend.info().model
 
     def make_job(self, record: Record) -> DocumentJob:
         """Return the job that asks whether each statement holds."""
+        pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
+        asked = [(statement, piece) for statement in self._scorers for piece in pieces]
         requests = [
-            scorer.make_request(f"{record.index}.{number}", record.text, record.fields)
-            for number, scorer in enumerate(self._scorers.values())
+            self._scorers[statement].make_request(f"{record.index}.{number}", piece, record.fields)
+            for number, (statement, piece) in enumerate(asked)
         ]
-        return MultiRequestJob(record, requests, self._make_result)
+        statements = [statement for statement, _ in asked]
+        return MultiRequestJob(record, requests, partial(self._make_result, statements))
 
-    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        yes, probabilities, method = self._prompt.labels[0], {}, ""
-        for (statement, scorer), answer in zip(self._scorers.items(), answers.values(), strict=True):
-            scores = scorer.read_scores(answer)
-            probabilities[statement], method = scores.probabilities[yes], scores.method
+    def _make_result(
+        self, statements: Sequence[str], record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally
+    ) -> Result:
+        """Return the result; ``statements`` are those of the answers."""
+        yes, probabilities, method = self._prompt.labels[0], dict.fromkeys(self._scorers, 0.0), ""
+        for statement, answer in zip(statements, answers.values(), strict=True):
+            scores = self._scorers[statement].read_scores(answer)
+            probabilities[statement] = max(probabilities[statement], scores.probabilities[yes])
+            method = scores.method
         probability = self._query.combine(probabilities)
         fields: dict[str, Any] = {"match": self._query.matches(probability), "probability": probability}
         if len(probabilities) > 1:

@@ -41,7 +41,7 @@ class SentimentVerb(ScoringVerb):
     ) -> None:
         chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
         scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache)
-        super().__init__(LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
+        super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
         self._scale = scale
         self._is_polar = {POSITIVE, NEGATIVE} <= {*self.scorer.labels}
         if self._is_polar:

@@ -101,12 +101,15 @@ class _LabelledInputs:
 class ScoringRun:
     """A run of a ``ScoringVerb`` with ``labels``, which ``make_verb`` builds."""
 
-    def __init__(self, ctx: CommandContext, labels: Sequence[str], make_verb: MakeVerb) -> None:
+    def __init__(
+        self, ctx: CommandContext, labels: Sequence[str], make_verb: MakeVerb, *, splits_long_texts: bool = False
+    ) -> None:
         """Read the labelled rows. Raises ``UsageError`` for options that exclude each other, and what reading raises."""
         self._ctx = ctx
         self._flags = scoring_flags(ctx)
         self._labels = labels
         self._make_verb = make_verb
+        self._splits_long_texts = splits_long_texts
         self._chosen: PrecisionThreshold | None = None
         self.summary = LabelSummary()
         self._check_options()
@@ -153,7 +156,13 @@ class ScoringRun:
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> ScoringVerb:
         rows, flags = self._rows, self._flags
-        options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(self._ctx), rows.examples)
+        options = ClassifyOptions(
+            flags.threshold,
+            not flags.no_prior,
+            prior_directory(self._ctx),
+            rows.examples,
+            splits_long_texts=self._splits_long_texts,
+        )
         if len(rows.examples) > rows.nearest:
             chooser = make_chooser(backend, rows.examples, rows.nearest)
             options = replace(options, examples=rows.examples[: rows.nearest], chooser=chooser)

@@ -51,7 +51,7 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
     flags, prompt, summary = filter_flags(ctx), ctx.runtime.prompts.get(PROMPT), LabelSummary()
-    options = FilterOptions(not flags.no_prior, prior_directory(ctx))
+    options = FilterOptions(not flags.no_prior, prior_directory(ctx), splits_long_texts=view.names)
     outputs: list[FilterOutput] = []
 
     def make_output(ctx: CommandContext) -> FilterOutput:
