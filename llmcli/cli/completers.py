@@ -131,7 +131,7 @@ def formats() -> Suggestions:
     """Formats of documents and records that ``llm translate`` knows."""
     from llmcli.documents.formats.format_registry import format_names
 
-    return [*format_names(), *record_formats()]
+    return [*record_formats(), *format_names()]
 
 
 def record_formats() -> Suggestions:

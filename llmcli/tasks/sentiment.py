@@ -12,7 +12,8 @@ from llmcli.tasks.classification.label_decision import LabelDecision
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.classify import ClassifyOptions, ScoringVerb
-from llmcli.tasks.execution.record_jobs import RecordJobOptions, run_record_jobs
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.record_verb import RecordJobOptions
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Result, TaskEvent
 

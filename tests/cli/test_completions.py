@@ -105,7 +105,7 @@ def test_words_are_offered_in_their_place(offer, line, words):
 def test_offers_carry_their_explanation(offer):
     """Shells that can show it show it in full."""
     assert offer("llm translate --to fr-") == {"fr-CA": "Canadian French"}
-    assert offer("llm sen") == {"sentiment": "Label each line as positive, neutral or negative."}
+    assert offer("llm sen") == {"sentiment": "Label each line or record as positive, neutral or negative."}
     assert offer("llm ask --mod") == {"--model": "Name, file or repository of the model."}
 
 

@@ -9,7 +9,7 @@ from tasks.helpers import of
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
-from llmcli.tasks.execution.record_jobs import MAX_RECORDS_AHEAD
+from llmcli.tasks.execution.record_verb import MAX_RECORDS_AHEAD
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Usage

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
       llm ask -f report.txt "What does it say about costs?"
       llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       git diff | llm ask "Write a commit message for this change."
-      llm ask -f reviews.csv --column text "Which product is it about?" -o answers.csv
+      llm ask -f reviews.csv --column text "Which product?" -o answers.csv
     """,
     flags=RecordFlags,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.job_errors import UnfinishedJob
-from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, skip_done
+from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_whole, skip_done
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError
@@ -41,8 +41,8 @@ class RecordJob:
             raise
         self._found = found
         self._state: JobState | None = None
-        self._checkpoint_at = 0.0
-        self._started_at = self._saved_at = time.monotonic()
+        self._started_at = time.monotonic()
+        self._checkpoint_at = self._started_at + _CHECKPOINT_S
         self._seconds_before = 0.0
         self.retries = found is not None and (retry_failed or found.progress.retries)
         """Whether only the failed records of the complete output are processed."""
@@ -50,8 +50,10 @@ class RecordJob:
     def _find_job(self, path: str, *, resume: bool, retry_failed: bool) -> JobState | None:
         found = load_job(self._file.target)
         if found is not None and found.progress.complete:
-            if self._file.initial_size and self._file.initial_size == found.progress.output_bytes:
-                self._file = self._file.commit_and_reopen()  # a kill came between the last checkpoint and the rename
+            if self._file.initial_size >= max(1, found.progress.output_bytes):
+                # a kill came between the last checkpoint and the rename
+                self._file.truncate(found.progress.output_bytes)
+                self._file = self._file.commit_and_reopen()
             if not found.progress.failed:
                 job_path(self._file.target).unlink()
                 found = None
@@ -88,20 +90,27 @@ class RecordJob:
         """
         found = self._found
         if found is None:
+            self._remove_state()  # of a complete output that this job replaces
             self._state = JobState(self._file.target, manifest)
         else:
             found.require_same(manifest)
             self._state = found
             if found.progress.complete:
-                known = found.progress
-                found.progress = JobProgress(hashed=known.hashed, digest=known.digest, retries=True)
+                found.progress = JobProgress(retries=True, whole_digest=found.progress.digest)
         progress = self.progress
         self._file.truncate(progress.output_bytes)
         self._seconds_before = progress.seconds
+        if progress.retries:
+            self.checkpoint()  # from now on, the partial output is no longer the complete one
         return progress.output_bytes > 0
 
     def skip_done(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records that are not in the output yet; see ``job_state.skip_done``."""
+        """Yield the records that are not in the output yet; see ``job_state.skip_done``.
+
+        If the job repeats failed records, the whole input must be that of the complete output.
+        """
+        if self.retries:
+            records = require_whole(records, self.progress.whole_digest, self._file.target)
         return skip_done(records, self.progress, self._file.target)
 
     def read_complete(self, format_name: str) -> Iterator[Record]:

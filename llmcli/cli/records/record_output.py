@@ -19,10 +19,10 @@ from llmcli.documents.records.formats.record_formats import LINES, format_by_suf
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.files.resumable_file import is_resumable
-from llmcli.types import ItemFailed, Result
+from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
-    from llmcli.tasks.execution.record_jobs import RecordVerb
+    from llmcli.tasks.execution.record_verb import RecordVerb
 
 _JSON_RESULTS = "json results"
 """The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""
@@ -45,6 +45,8 @@ class RecordOutput:
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
         """Whether the output has results of earlier runs."""
+        self.earlier_work = (Usage(), 0.0, 0)
+        """Tokens, seconds and records of earlier runs of the job."""
         if self._flags.output_format is not None:
             load_record_format(self._flags.output_format)
 
@@ -89,8 +91,14 @@ class RecordOutput:
         if not self._as_json:
             columns = OutputColumns(schema, added, has_error)
             self._writer = load_record_format(self._format).open_writer(columns)
-        has_head = self.job is not None and self.job.begin({**manifest, "output format": self._format})
-        self.delivered_before = self.job is not None and self.job.progress.delivered > 0
+        has_head = self.job is not None and self.job.begin(
+            {**manifest, "format": schema.format, "output format": self._format}
+        )
+        if self.job is not None:
+            progress = self.job.progress
+            usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
+            self.delivered_before = progress.delivered > 0 or self.job.retries
+            self.earlier_work = (usage, progress.seconds, progress.done)
         if self._writer is not None and not has_head:
             self._write(self._writer.head())
 
@@ -99,16 +107,15 @@ class RecordOutput:
 
     def _choose_format(self, schema: RecordSchema) -> str:
         path = self._flags.output
-        if self._as_json:
-            return _JSON_RESULTS
         named = self._flags.output_format or (format_by_suffix(path) if path else None)
-        chosen = named or schema.format
-        if self.job is not None and self.job.retries and self._flags.unordered:
-            raise UsageError("--retry-failed needs the order of the records", detail="Leave out --unordered.")
+        chosen = _JSON_RESULTS if self._as_json else named or schema.format
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
-        if self.job is not None and self.job.retries and chosen == LINES:
-            raise UsageError("lines do not say which records failed", detail="Leave out --retry-failed.")
+        if self.job is not None and self.job.retries:
+            no_rows = self._flags.on_error is not OnError.KEEP or chosen == LINES
+            if no_rows or self._flags.unordered:
+                words = "--retry-failed needs an output with a row for each record, in order"
+                raise UsageError(words, detail="Leave out --retry-failed to begin again.")
         return chosen
 
     def _refuse_clashes(self, schema: RecordSchema, new: set[str]) -> None:
@@ -139,7 +146,8 @@ class RecordOutput:
         try:
             data = self._writer.row(record, added, "")
         except BadDocument as error:
-            self.write_failure(ItemFailed(result.item, result.name, error, record))
+            if not self.fails_at_first_error:
+                self.write_failure(ItemFailed(result.item, result.name, error, record))
             return error
         self._write_row(record, data, result)
         return None
@@ -211,7 +219,9 @@ class RecordOutput:
         done = job.progress.done if job.has_begun else 0
         if job.suspend() and explains and not self._ctx.console.quiet:
             command = resume_command(self._ctx)
-            self._ctx.console.write_stderr(f"llm: {done:,} records are done. To go on: {command}")
+            self._ctx.console.write_stderr(
+                f"llm: {done:,} {'record is' if done == 1 else 'records are'} done. To go on: {command}"
+            )
 
     def discard(self) -> None:
         """Leave no trace of a job without a result."""

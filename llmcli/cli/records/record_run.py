@@ -10,16 +10,17 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records import record_inputs
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.render.renderer import DisplayOptions, render_events
-from llmcli.documents.records.record import Record
+from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
+from llmcli.errors import Interrupted
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.prompts import Prompt
-    from llmcli.tasks.execution.record_jobs import RecordVerb
+    from llmcli.tasks.execution.record_verb import RecordVerb
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
@@ -70,8 +71,9 @@ class _RecordRun:
             self._choice = self._choice.resolve(self.source.open())
 
     def events(self) -> Iterator[TaskEvent]:
-        """Yield the events of the verb."""
-        from llmcli.tasks.execution.record_jobs import RecordJobOptions, run_record_jobs
+        """Prepare everything, and return the events of the verb."""
+        from llmcli.tasks.execution.record_jobs import run_record_jobs
+        from llmcli.tasks.execution.record_verb import RecordJobOptions
 
         ctx = self._ctx
         generation = ctx.generation_options(**self._options)
@@ -80,16 +82,20 @@ class _RecordRun:
         self._choice = self._choice.resolve(schema)
         verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, self._manifest(backend.info().model_id, generation))
-        if schema.renamed:
-            yield Notice(f"columns without a name of their own are called {', '.join(schema.renamed)}")
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
         options = RecordJobOptions(
             ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,
             total=self._estimate_total,
         )
+        return self._complete(schema, self._task.wrap(run_record_jobs(backend, self._records(), verb, options)))
+
+    def _complete(self, schema: RecordSchema, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+        """Add what the source has to say: renamed columns first, inputs that could not be opened last."""
+        if schema.renamed:
+            yield Notice(f"columns without a name of their own are called {', '.join(schema.renamed)}")
         count = 0
-        for event in self._task.wrap(run_record_jobs(backend, self._records(), verb, options)):
+        for event in events:
             count += isinstance(event, Result | ItemFailed)
             yield event
         for number, (name, error) in enumerate(self.source.failed, count):
@@ -105,10 +111,15 @@ class _RecordRun:
                 records = self.output.carry_over(records)
             records = job.skip_done(records)
         interrupt, choice = self._ctx.runtime.interrupt, self._choice
-        for record in records:
-            interrupt.check_input()
-            choice.apply(record)
-            yield record
+        try:
+            for record in records:
+                interrupt.check_input()
+                choice.apply(record)
+                yield record
+        except Interrupted:
+            if interrupt.draining and self._ctx.console.shows_notes:
+                self._ctx.console.write_stderr("llm: finishing the records that run; Ctrl-C again stops at once")
+            raise
 
     def _dedupe_key(self, record: Record) -> object:
         return (record.text, repr(record.fields)) if self._task_uses_row else record.text

@@ -175,6 +175,8 @@ class ResultRenderer:
         if problem is not None:
             self._record_failure(problem)
             self._reporter.report_error(problem, end.name)
+            if records.fails_at_first_error:
+                raise _FirstFailure
         if end.cut:
             from llmcli.incomplete_results import AnswerTruncated
 
@@ -290,6 +292,7 @@ def render_events(
             delivery.render_events(events)
             delivery.raise_if_nothing_delivered()
             if options.records is not None:
+                delivery.totals.add_earlier(*options.records.earlier_work)
                 options.records.complete(ended_early=delivery.ended_early)
     except _NothingDelivered:
         pass

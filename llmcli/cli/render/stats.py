@@ -84,6 +84,12 @@ class JobTotals:
         """Start the clock."""
         self._started_at = time.monotonic()
 
+    def add_earlier(self, usage: Usage, seconds: float, results: int) -> None:
+        """Add what earlier runs of the same job took."""
+        self.usage += usage
+        self.count += results
+        self._started_at -= seconds
+
     def add(self, result: Result) -> None:
         """Count a result."""
         self.count += 1

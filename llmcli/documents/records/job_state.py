@@ -29,8 +29,9 @@ class JobProgress:
 
     The first ``done`` records are in the output, and those whose indexes are in ``ahead``. ``digest`` is that of the
     record at index ``hashed`` - 1, in hexadecimal. ``output_bytes`` of the partial output are valid. ``failed`` records
-    have errors, and ``delivered`` ones results that are not blank. ``complete``: the output has its final name; the job is kept to retry the failed records. ``retries``:
-    the job repeats the failed records of the complete output. ``seconds`` and the token counts cover all runs.
+    have errors, and ``delivered`` ones results that are not blank. ``complete``: the output has, or is about to get, its
+    final name; the job is kept to retry the failed records. ``retries``: the job repeats the failed records of the
+    complete output, whose last record has the digest ``whole_digest``. ``seconds`` and the token counts cover all runs.
     """
 
     done: int = 0
@@ -42,6 +43,7 @@ class JobProgress:
     delivered: int = 0
     complete: bool = False
     retries: bool = False
+    whole_digest: str = ""
     seconds: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -145,4 +147,14 @@ def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) ->
                 raise JobMismatch(str(target), ("input",))
             yield from held
     if seen < hashed:
+        raise JobMismatch(str(target), ("input",))
+
+
+def require_whole(records: Iterable[Record], digest: str, target: Path) -> Iterator[Record]:
+    """Yield all records; raise ``JobMismatch`` after the last one if its digest differs."""
+    last = b""
+    for record in records:
+        last = record.digest
+        yield record
+    if last.hex() != digest:
         raise JobMismatch(str(target), ("input",))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Hashable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep
+from llmcli.tasks.execution.record_verb import RecordJobOptions, RecordVerb
 from llmcli.tasks.execution.step_progress import progress_of_request
 from llmcli.types import (
     Delta,
@@ -28,54 +28,10 @@ from llmcli.types import (
     Usage,
 )
 
-MAX_RECORDS_AHEAD = 256
-"""Records that are read ahead of the first one whose result was not yielded."""
 MAX_KEPT_ANSWERS = 65_536
 """Different texts whose answers are kept for records with the same text."""
 DRAINED_REQUESTS = 16
 """Records that are finished after an interrupt, if the backend does not report how many run at once."""
-
-
-class RecordVerb(Protocol):
-    """What a verb does with a record.
-
-    ``columns`` are the names of the fields that it adds to a table, with their Python types. ``single_request``: no job
-    has more than one request. The ``item`` of a job is the index of its record.
-    """
-
-    columns: Mapping[str, type]
-    single_request: bool
-
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job of a record that is not blank. An ``LlmError`` is the failure of this record alone."""
-        ...
-
-    def blank_result(self, record: Record) -> Result:
-        """Return the result of a blank record; it is ``blank``."""
-        ...
-
-    def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the values of ``columns`` for a result."""
-        ...
-
-    def line(self, result: Result) -> str:
-        """Return the line of a result in an output of plain lines."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RecordJobOptions:
-    """How records are run.
-
-    ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once;
-    None answers each. ``total`` returns the (estimated) number of records when that many are done, None if unknown; by
-    default it is the length of the records, if they have one.
-    """
-
-    ordered: bool = True
-    dedupe_key: Callable[[Record], Hashable] | None = None
-    total: Callable[[int], int | None] | None = None
-    window: int = MAX_RECORDS_AHEAD
 
 
 def run_record_jobs(

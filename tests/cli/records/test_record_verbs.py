@@ -161,6 +161,8 @@ def test_json_lines_with_other_fields_in_a_table(llm, scores, write, tmp_path):
     assert run.code == 3 and "new" in run.err
     rows = decode("csv", out.read_bytes())
     assert [(row["id"], bool(row["label"])) for row in rows] == [("1", True), ("2", False), ("", True)]
+    stopped = llm("sentiment", path, "-o", str(tmp_path / "other.csv"), "--on-error", "fail", answer=scores)
+    assert stopped.code == 3 and "1 record is done" in stopped.err and not (tmp_path / "other.csv").exists()
 
 
 def test_nothing_delivered_leaves_the_output(llm, scores, write, tmp_path):

@@ -45,7 +45,7 @@ class PseudoLocalization(StrEnum):
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
       llm translate --pseudo accents strings.json
-      llm translate --to fr --column title --column body articles.csv -o articles.fr.csv
+      llm translate --to fr --column title articles.csv -o articles.fr.csv
     """,
     flags=RecordFlags,
 )

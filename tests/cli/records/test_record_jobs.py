@@ -1,0 +1,310 @@
+"""Jobs that survive: resumed after any kill with the output of an undisturbed run; refused after any change."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedBackend, last_message
+
+from llmcli.backends import local
+from llmcli.cli import main
+from llmcli.cli.console.environment import Environment
+from llmcli.cli.records import record_job
+from llmcli.files import resumable_file
+
+SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
+KILLS = {(): 30, ("--unordered",): 10}
+CALLS = (60, 400)
+"""About how often a run changes files, with few and with many checkpoints."""
+ROWS = 40
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Save a checkpoint after each record."""
+    monkeypatch.setattr(record_job, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(record_job, "_MAX_CHECKPOINT_SHARE", 1e9)
+
+
+@pytest.fixture
+def table(write):
+    """Return a CSV file with blank, failing and malformed rows."""
+    texts = ["good", "", "boom", '"two\nlines"', "x,extra"]
+    return write("in.csv", "id,text\n" + "".join(f"{n},{texts[n % 5]} \n" for n in range(ROWS)))
+
+
+@pytest.fixture
+def child(tiny, monkeypatch, tmp_path, scores):
+    """Run ``main`` in a forked process that kills itself before its ``kill_at``-th call that changes a file.
+
+    Return its exit code, negative for the signal.
+    """
+
+    def run(*argv: str, kill_at: int | None = None, seed: int = 0) -> int:
+        pid = os.fork()
+        if pid:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            os._exit(_in_child(argv, kill_at, seed))
+        finally:
+            os._exit(99)
+
+    def _in_child(argv, kill_at, seed):
+        calls = 0
+
+        def counted(function):
+            def call(*args, **kwargs):
+                nonlocal calls
+                calls += 1
+                if calls == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+
+            return call
+
+        for name in ("write", "fsync", "open", "ftruncate", "close"):
+            setattr(resumable_file.os, name, counted(getattr(os, name)))
+        Path.replace = counted(Path.replace)
+        Path.unlink = counted(Path.unlink)
+        if seed % 2:
+            record_job._CHECKPOINT_S, record_job._MAX_CHECKPOINT_SHARE = 0.0, 1e9
+        local.open_local_backend = lambda *_, interrupt, **__: ScriptedBackend(scores, interrupt=interrupt)
+        fd = os.open(tmp_path / "messages", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        environ = {**os.environ, "LLMCLI_MODEL": str(tiny("llama"))}
+        return main.main(list(argv), Environment(os.open(os.devnull, os.O_RDONLY), fd, fd, environ))
+
+    tiny("llama")
+    return run
+
+
+def beside(out):
+    return sorted(path.name for path in out.parent.glob(f"{out.name}*") if path != out)
+
+
+@pytest.mark.parametrize("options", [(), ("--unordered",)], ids=["ordered", "unordered"])
+def test_kills_at_random_moments(child, table, tmp_path, options):
+    """However often a job is killed, wherever, the resumed output is that of an undisturbed run."""
+    argv = ("sentiment", table, *options, "-o")
+    whole = tmp_path / "whole.csv"
+    assert child(*argv, str(whole)) == 3
+    chance = random.Random(SEED)
+    kills = 0
+    while kills < KILLS[options]:
+        out = tmp_path / f"out{kills}.csv"
+        for _ in range(50):
+            seed = kills
+            code = child(*argv, str(out), "--resume", kill_at=chance.randrange(1, CALLS[seed % 2]), seed=seed)
+            if code != -signal.SIGKILL:
+                break
+            kills += 1
+            assert not out.exists() or out.read_bytes() == whole.read_bytes()
+            partial = out.with_name(out.name + ".partial")
+            if (
+                partial.exists() and chance.random() < 0.3
+            ):  # a power failure may leave anything after the last checkpoint
+                with partial.open("ab") as file:
+                    file.write(b"\0garbage")
+        if out.exists() and beside(out) == [f"{out.name}.job.json"]:
+            code = 3  # it was complete before the last kill
+        assert code in {2, 3}, (tmp_path / "messages").read_text()
+        if not out.exists():
+            assert child(*argv, str(out), "--resume") == 3
+        same = sorted if options else list
+        assert same(out.read_bytes().splitlines()) == same(whole.read_bytes().splitlines())
+
+
+def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
+    """After an error, the records that are done are not processed again; the files of the job disappear at the end."""
+    out = tmp_path / "out.jsonl"
+    path = write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(9)))
+    argv = ("sentiment", path, "-o", str(out))
+
+    def broken(request):
+        return ValueError("stop") if last_message(request).endswith("t5") else scores(request)
+
+    assert llm(*argv, "--on-error", "fail", answer=broken).code == 3
+    assert not out.exists() and beside(out) == ["out.jsonl.job.json", "out.jsonl.partial"]
+    run = llm(*argv, "--on-error", "fail", "--resume", answer=scores)
+    assert run.code == 0 and [last_message(r)[-2:] for r in run.backend.requests] == ["t5", "t6", "t7", "t8"]
+    assert beside(out) == []
+    assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == [f"t{n}" for n in range(9)]
+
+
+@pytest.fixture
+def stopped(llm, scores, write, tmp_path):
+    """Return the command line of a job that an error has stopped after two records, and its output."""
+    path = write("in.csv", "id,text\n1,a\n2,b\n3,boom\n4,d\n")
+    argv = ("sentiment", path, "--on-error", "fail", "-o", str(tmp_path / "out.csv"))
+    assert llm(*argv, answer=scores).code == 3
+    return argv, tmp_path / "out.csv"
+
+
+def test_a_stopped_job_is_not_overwritten(llm, scores, stopped):
+    """Without --resume it is refused with the way on; the message says how much is done."""
+    argv, out = stopped
+    before = {path: path.read_bytes() for path in out.parent.glob("out.csv*")}
+    run = llm(*argv, answer=scores)
+    assert run.code == 73 and "2 records done" in run.err and "--resume" in run.err and "rm " in run.err
+    assert before == {path: path.read_bytes() for path in out.parent.glob("out.csv*")}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--temperature", "1"], "temperature"),
+        (["--column", "id"], "column"),
+        (["--limit", "3"], "limit"),
+        (["--output-format", "jsonl"], "output format"),
+        (["--dedupe"], "--dedupe"),
+        (["--json"], "--json"),
+    ],
+)
+def test_other_options_are_refused(llm, scores, stopped, change, named):
+    """Results of two settings are not mixed; the message names what has changed."""
+    argv, out = stopped
+    partial = out.with_name("out.csv.partial").read_bytes()
+    run = llm(*argv, "--resume", *change, answer=scores)
+    assert run.code == 2 and named in run.err and "rm " in run.err
+    assert out.with_name("out.csv.partial").read_bytes() == partial
+
+
+def test_another_model_prompt_or_input_is_refused(llm, scores, stopped, tmp_path, tiny):
+    """So are changes in the records that are done; records after them may change or be added."""
+    argv, out = stopped
+    other = llm(*argv, "--resume", answer=scores, env={"LLMCLI_MODEL": str(tiny("chatml"))})
+    assert other.code == 2 and "model" in other.err
+    source = Path(argv[1])
+    text = source.read_text()
+    source.write_text(text.replace("1,a", "1,A"))
+    run = llm(*argv, "--resume", answer=scores)
+    assert run.code == 2 and "input" in run.err and run.backend.requests == []
+    source.write_text("id,text\n1,a\n")
+    assert llm(*argv, "--resume", answer=scores).code == 2
+    source.write_text(text.replace("boom", "fine") + "5,e\n")
+    prompts = tmp_path / "home" / "config" / "prompts"
+    prompts.mkdir(parents=True)
+    (prompts / "sentiment.yaml").write_text(
+        'description: d\nuser: "{{ text }}"\noutput: {labels: [positive, negative]}\n'
+    )
+    assert "prompt file" in llm(*argv, "--resume", answer=scores).err
+    (prompts / "sentiment.yaml").unlink()
+    assert llm(*argv, "--resume", answer=scores).code == 0
+    assert [line.split(",")[0] for line in out.read_text().splitlines()] == ["id", "1", "2", "3", "4", "5"]
+
+
+def test_failed_records_are_retried(llm, scores, write, tmp_path):
+    """Only these are processed again; the other rows stay as they are, byte by byte."""
+    out = tmp_path / "out.csv"
+    path = write("in.csv", 'id,text\n1,a\n2,"boom\nx"\n3,\n4,boom\n')
+    argv = ("sentiment", path, "-o", str(out))
+    assert llm(*argv, answer=scores).code == 3
+    first = out.read_bytes()
+    assert beside(out) == ["out.csv.job.json"]
+    assert llm(*argv, "--resume", answer=scores).code == 2  # there is nothing to resume
+    again = llm(*argv, "--retry-failed", answer=scores)
+    assert (again.code, out.read_bytes(), len(again.backend.requests)) == (3, first, 2)
+    healed = llm(*argv, "--retry-failed", answer=lambda r: dict.fromkeys(r.candidates, -1.0))
+    assert healed.code == 0 and len(healed.backend.requests) == 2 and beside(out) == []
+    assert first.splitlines()[1] in out.read_bytes() and b"boom" not in out.read_bytes().split(b"\n")[-1]
+    assert out.read_text().count("0.333") == 6
+    assert llm(*argv, "--retry-failed", answer=scores).code == 2
+
+
+def test_a_retry_needs_the_output_of_the_job(llm, scores, write, tmp_path):
+    """A row for each record, in order, in a format that holds errors; otherwise it is refused."""
+    out = tmp_path / "out.csv"
+    argv = ("sentiment", write("in.csv", "id,text\n1,a\n2,boom\n3,c\n"), "-o", str(out))
+    for options in (["--on-error", "skip"], ["--unordered"], ["--output-format", "lines"]):
+        assert llm(*argv, *options, answer=scores).code == 3
+        assert llm(*argv, *options, "--retry-failed", answer=scores).code == 2
+    assert llm(*argv, answer=scores).code == 3
+    source = Path(argv[1])
+    text = source.read_text()
+    source.write_text(text.replace("3,c", "3,C"))
+    other = llm(*argv, "--retry-failed", answer=lambda r: dict.fromkeys(r.candidates, -1.0))
+    assert other.code == 3 and "input" in other.err and "boom" in out.read_text()
+    source.write_text(text)
+    out.write_text("".join(out.read_text().splitlines(keepends=True)[:-1]))
+    changed = llm(*argv, "--retry-failed", answer=scores)
+    assert changed.code in {2, 3} and "row for each record" in changed.err and out.read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("options", [["-o", "out.parquet"], [], ["-o", "/dev/null"]])
+def test_outputs_that_cannot_be_continued(llm, write, tmp_path, monkeypatch, options):
+    """They say so before anything runs."""
+    monkeypatch.chdir(tmp_path)
+    run = llm("sentiment", write("in.csv", "text\na\n"), *options, "--resume")
+    assert (run.code, run.backend) == (2, None) and ("Parquet" in run.err or "regular file" in run.err)
+
+
+def test_two_processes_do_not_write_one_output(llm, scores, write, tmp_path):
+    """The second one is asked to try later."""
+    out = tmp_path / "out.csv"
+    with_lock = resumable_file.ResumableFile(str(out))
+    run = llm("sentiment", write("in.csv", "text\na\n"), "-o", str(out), answer=scores)
+    assert run.code == 75 and "another process" in run.err
+    with_lock.discard()
+
+
+def test_an_interrupt_finishes_what_runs(llm, scores, write, tmp_path):
+    """The records that run are written, the others are not begun; the message is the command that goes on."""
+    out = tmp_path / "out.csv"
+    path = write("in file.csv", "text\n" + "".join(f"t{n}\n" for n in range(1000)))
+    argv = ("sentiment", path, "-o", str(out))
+    sent = threading.Event()
+
+    def interrupt(request):
+        if last_message(request).endswith("t30") and not sent.is_set():
+            sent.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        return scores(request)
+
+    run = llm(*argv, answer=interrupt)
+    assert run.code == 130 and not out.exists()
+    assert f"To go on: llm sentiment '{path}' -o {out} --resume" in run.err
+    done = json.loads(out.with_name("out.csv.job.json").read_text())["progress"]["done"]
+    assert 0 < done < 1000 and out.with_name("out.csv.partial").read_text().count("\n") == done + 1
+    resumed = llm(*argv, "--resume", answer=scores)
+    assert resumed.code == 0 and len(resumed.backend.requests) == 1000 - done
+    assert [line.split(",")[0] for line in out.read_text().splitlines()[1:]] == [f"t{n}" for n in range(1000)]
+
+
+def test_termination_keeps_what_is_done(llm, scores, write, tmp_path):
+    """SIGTERM stops at once, and the job can go on."""
+    out = tmp_path / "out.csv"
+    argv = ("sentiment", write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(300))), "-o", str(out))
+
+    def terminate(request):
+        if last_message(request).endswith("t99"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return scores(request)
+
+    assert llm(*argv, answer=terminate).code == 143
+    assert llm(*argv, "--resume", answer=scores).code == 0 and out.read_text().count("\n") == 301
+
+
+def test_the_output_keeps_its_mode_and_link(llm, scores, write, tmp_path):
+    """A symbolic link is followed, and a file that is replaced keeps its permissions."""
+    target = tmp_path / "target.csv"
+    target.write_text("old")
+    target.chmod(0o640)
+    (tmp_path / "out.csv").symlink_to(target)
+    assert llm("sentiment", write("in.csv", "text\na\n"), "-o", str(tmp_path / "out.csv"), answer=scores).code == 0
+    assert (tmp_path / "out.csv").is_symlink() and target.stat().st_mode & 0o777 == 0o640
+    assert target.read_text().startswith("text,label")
+
+
+def test_statistics_cover_all_runs(llm, stopped, scores):
+    """--stats of a resumed job counts the tokens of the runs before."""
+    argv, _ = stopped
+    run = llm(*argv, "--resume", "--stats", answer=lambda r: dict.fromkeys(r.candidates, -1.0))
+    words = {request.messages[-1].content for request in run.backend.requests}
+    assert run.code == 0 and len(words) == 2
+    single = run.backend.prompt_tokens(run.backend.requests[0])
+    assert f"{4 * single} tokens in" in run.err

@@ -1,0 +1,136 @@
+"""The stream of record jobs: order, windows, repeated texts, and what an interrupt leaves."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from itertools import count, islice
+
+import pytest
+from scripted import Reply, ScriptedBackend, last_message
+
+from llmcli.documents.records.record import Record
+from llmcli.errors import BadDocument, ContextOverflow, Interrupted
+from llmcli.prompts import Prompt
+from llmcli.prompts.jinja_template import Template
+from llmcli.tasks.execution import record_jobs
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.record_verb import RecordJobOptions
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.record_verbs.ask_records import AskVerb
+from llmcli.types import FinishReason, ItemFailed, Result
+
+
+def verb(backend, **options):
+    template = Template.parse("{{ question }}")
+    prompt = Prompt("ask", None, "", template, contract_variables=("question", "row"))
+    return AskVerb(backend, prompt, None, GenerationOptions(**options))
+
+
+def records(*texts):
+    return [Record(index, text, index + 1) for index, text in enumerate(texts)]
+
+
+def outcomes(backend, source, **options):
+    events = run_record_jobs(backend, source, verb(backend), RecordJobOptions(**options))
+    return [event for event in events if isinstance(event, Result | ItemFailed)]
+
+
+def test_each_outcome_has_its_record():
+    """Items are numbered as they come, and a record is known by its object."""
+    given = records("a", "", "c")
+    given[1].error = BadDocument("f", detail="bad")
+    found = outcomes(ScriptedBackend(), given)
+    assert [event.item for event in found] == [0, 1, 2]
+    assert [event.record for event in found] == given
+    assert isinstance(found[1], ItemFailed) and found[2].text == "c"
+
+
+def test_without_order_a_slow_record_holds_up_no_other():
+    """It comes when it is done; with order, all others wait for it."""
+    release = threading.Event()
+
+    def answer(request):
+        return Reply("slow " * 50) if last_message(request) == "slow" else "quick"
+
+    found = outcomes(ScriptedBackend(answer), records("slow", "a", "b"), ordered=False)
+    assert [event.record.text for event in found] == ["a", "b", "slow"]
+    assert [event.item for event in found] == [0, 1, 2]
+    ordered = outcomes(ScriptedBackend(answer), records("slow", "a", "b"))
+    assert [event.record.text for event in ordered] == ["slow", "a", "b"]
+    release.set()
+
+
+def test_without_order_the_window_is_bounded():
+    """While the first record is not done, only so many records are read ahead."""
+    read = []
+
+    def endless():
+        for index in count():
+            read.append(index)
+            yield Record(index, "stuck" if index == 0 else "quick", index + 1)
+
+    backend = ScriptedBackend(lambda r: Reply("x", stalls=last_message(r) == "stuck"))
+    events = run_record_jobs(backend, endless(), verb(backend), RecordJobOptions(ordered=False, window=8))
+    done = [event for event in islice(events, 14) if isinstance(event, Result)]
+    events.close()
+    assert len(done) == 7 and len(read) <= 10
+
+
+def test_equal_texts_share_one_request():
+    """Also while the first one runs; a failure is shared, but not kept for later records."""
+    answered = []
+
+    def answer(request):
+        answered.append(last_message(request))
+        return ContextOverflow() if last_message(request) == "bad" else last_message(request)
+
+    given = records("a", "bad", "a", "bad", "b", "a")
+    found = outcomes(ScriptedBackend(answer), given, dedupe_key=lambda record: record.text)
+    assert sorted(answered) == ["a", "b", "bad"] or sorted(answered) == ["a", "b", "bad", "bad"]
+    assert [getattr(event, "text", None) for event in found] == ["a", None, "a", None, "b", "a"]
+    assert [event.name for event in found] == [record.name for record in given]
+    assert sum(event.usage.prompt_tokens for event in found if isinstance(event, Result)) == 2
+
+
+def test_kept_answers_are_bounded(monkeypatch):
+    """The least recently used one is forgotten and asked for again."""
+    monkeypatch.setattr(record_jobs, "MAX_KEPT_ANSWERS", 2)
+    backend = ScriptedBackend()
+    options = RecordJobOptions(dedupe_key=lambda record: record.text, window=1)
+    events = run_record_jobs(backend, records("a", "b", "c", "c", "a"), verb(backend), options)
+    assert [event.text for event in events if isinstance(event, Result)] == ["a", "b", "c", "c", "a"]
+    assert [last_message(request) for request in backend.requests] == ["a", "b", "c", "a"]
+
+
+def test_an_interrupt_finishes_the_first_records(monkeypatch):
+    """Those that run are finished, the others cancelled, and ``Interrupted`` is raised at the end."""
+    monkeypatch.setattr(ScriptedBackend, "stats", lambda _backend: type("Stats", (), {"width": 2}))
+
+    def interrupted():
+        yield from records("a", "b", "c", "d")
+        raise Interrupted
+
+    backend = ScriptedBackend(lambda r: Reply(last_message(r) * 3, reason=FinishReason.STOP))
+    events, found = run_record_jobs(backend, interrupted(), verb(backend)), []
+    with pytest.raises(Interrupted):
+        found.extend(event for event in events if isinstance(event, Result))
+    texts = [event.record.text for event in found]
+    assert texts == ["a", "b", "c", "d"][: len(texts)] and len(texts) >= 2
+    assert len(backend.cancelled) == 4 - len(texts)
+
+
+def test_memory_does_not_grow_with_the_input():
+    """Neither records, nor requests, nor answers are kept."""
+    backend = ScriptedBackend(lambda _: "answer")
+    backend.requests = type("Forgetful", (), {"append": lambda _self, _request: None})()
+    endless = (Record(index, f"text {index}", index + 1, raw=b"x" * 1000) for index in count())
+    events = run_record_jobs(backend, endless, verb(backend), RecordJobOptions(dedupe_key=None))
+    list(islice(events, 2_000))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    list(islice(events, 20_000))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    events.close()
+    assert grown < 2_000_000
