@@ -75,7 +75,7 @@ class FilterOptions:
 class FilterVerb:
     """Whether a query holds for a record.
 
-    A Result's fields: ``line``, ``match`` and ``probability``; with several statements also ``statements``, the
+    A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements also ``statements``, the
     probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
     table, no column is added.
 
@@ -146,7 +146,7 @@ class FilterVerb:
         return Result(
             record.index,
             record.name,
-            None,
+            record.text,
             {**record.position, **fields},
             model=self._model,
             prompt=self._prompt.name,

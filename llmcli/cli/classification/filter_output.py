@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.documents.records.formats.record_formats import LINES
-from llmcli.documents.records.record import Record
-from llmcli.errors import LlmError
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import LlmError, UsageError
 from llmcli.types import ItemFailed, Result
+
+if TYPE_CHECKING:
+    from llmcli.tasks.execution.record_verb import RecordVerb
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +31,30 @@ class FilterView:
 
 
 class FilterOutput(RecordOutput):
-    """Writes a row for each match only; ``matched`` counts them."""
+    """Writes a row for each match only; ``matched`` counts those of this run."""
 
     def __init__(self, ctx: CommandContext, view: FilterView) -> None:
+        """Raises ``UsageError`` for a count that would continue an unfinished job, whose matches are not known."""
         super().__init__(ctx)
+        if view.count and (self._flags.resume or self._flags.retry_failed):
+            raise UsageError("a count cannot be continued", detail="Leave out --resume, or -c.")
         self._view = view
         self.matched = 0
+        self.has_matches = False
+        """Whether anything matched, in this run or in an earlier one of the job."""
+
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Mapping[str, Any]) -> None:
+        """Begin as ``RecordOutput`` does; rows of earlier runs are matches."""
+        super().begin(schema, verb, manifest)
+        if self.job is not None:
+            head = b"" if self._writer is None else self._writer.head()
+            self.has_matches = self.job.progress.output_bytes > len(head)
 
     def write_result(self, result: Result) -> LlmError | None:
         """Write the row of a match, and nothing for another record."""
         matches = bool(result.fields.get("match"))
         self.matched += matches
+        self.has_matches = self.has_matches or matches
         if not matches or (self._view.count and not self._as_json):
             self._write_row(result.record, b"", result)
             return None
@@ -79,7 +96,7 @@ class FilterOutput(RecordOutput):
 
 def exit_code(code: int, output: FilterOutput) -> int:
     """Return 1 if nothing matched and nothing failed, as grep does."""
-    return 1 if code == 0 and not output.matched else code
+    return 1 if code == 0 and not output.has_matches else code
 
 
 def view_fields(view: FilterView) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from llmcli.errors import ConfigError, Unsupported
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.classification.label_prior import measure_prior
-from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, to_probabilities
+from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.types import Message, Request, Role
@@ -26,8 +26,8 @@ Examples = Sequence[tuple[str, str]]
 class LabelScores:
     """The natural-log probabilities of the labels for one text, given that the answer is one of them.
 
-    ``raw`` are those of the model, ``corrected`` those after its prior is taken out; both by label in the user's order,
-    and exp of them sums to 1. ``method`` says how a remote server scored (``CandidateScores.method``).
+    ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is applied;
+    both by label in the user's order, and exp of them sums to 1. ``method`` says how a remote server scored (``CandidateScores.method``).
     """
 
     raw: Mapping[str, float]
@@ -115,4 +115,5 @@ class LabelScorer:
     def read_scores(self, answer: ResponseBuffer) -> LabelScores:
         """Return the scores of an answer."""
         raw = label_logprobs(answer.scores)
-        return LabelScores(raw, correct_prior(raw, self.prior), answer.method)
+        corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)
+        return LabelScores(raw, corrected, answer.method)

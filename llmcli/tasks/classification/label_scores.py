@@ -8,7 +8,9 @@ The steps, in their order:
    contextual calibration (Zhao et al. 2021, Calibrate Before Use: Improving Few-Shot Performance of Language Models,
    section 5, with W = diag(prior)^-1 and b = 0), and also the pointwise mutual information of label and text that
    Holtzman et al. 2021 (Surface Form Competition, PMI_DC) compare.
-3. ``to_probabilities``: softmax over the labels.
+3. ``sharpen``: the scores divided by the prompt file's ``label_temperature`` (temperature scaling, Guo et al. 2017, On
+   Calibration of Modern Neural Networks): a prompt with many examples makes small models too unsure.
+4. ``to_probabilities``: softmax over the labels.
 
 Length needs no further term. A sum over tokens is the model's own probability of the label, whereas a mean over tokens
 would favour long labels, since their later tokens are nearly certain. What a long or rare spelling costs is the same
@@ -85,6 +87,11 @@ def correct_prior(logprobs: Mapping[str, float], prior: Mapping[str, float] | No
     if prior is None:
         return normalize(logprobs)
     return normalize({label: value - prior[label] for label, value in logprobs.items()})
+
+
+def sharpen(logprobs: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """Return the normalized log-probabilities after division by ``temperature``: below 1, they become more certain."""
+    return normalize({label: value / temperature for label, value in logprobs.items()})
 
 
 def mean_prior(logprobs: Sequence[Mapping[str, float]]) -> dict[str, float]:
