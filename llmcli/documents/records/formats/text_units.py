@@ -1,4 +1,4 @@
-"""Plain text in other units than lines: a paragraph, a sentence or a whole document is a record. Output is lines."""
+"""Plain text in other units than lines: a paragraph, a sentence or a whole document is a record. Results are lines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from io import BufferedReader
 
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.records.byte_lines import MAX_RECORD_BYTES, ByteLines
-from llmcli.documents.records.formats.plain_lines import PlainLineWriter
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
+from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, RecordWriter
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema
-from llmcli.errors import BadDocument, LlmError
+from llmcli.errors import BadDocument, LlmError, UsageError
 
 _Block = tuple[int, list[str], bytes, LlmError | None]
 """The number of the first line, the texts of the lines, their bytes, and what is wrong with them."""
@@ -79,9 +78,10 @@ class TextUnitFormat:
         del options
         return TextUnitReader(stream, name, self._split, whole=self._whole)
 
-    def open_writer(self, columns: OutputColumns) -> PlainLineWriter:
+    def open_writer(self, columns: OutputColumns) -> RecordWriter:
+        """Raises ``UsageError``: results are lines."""
         del columns
-        return PlainLineWriter()
+        raise UsageError("this format is only for inputs", detail="Try: --output-format lines")
 
 
 def _split_nothing(text: str) -> list[str]:
