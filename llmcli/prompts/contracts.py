@@ -104,17 +104,12 @@ _CONTRACTS: dict[str, Contract] = {
         required=("text", "labels"),
     ),
     "classify.multi": Contract(
-        {
-            "text": "the record",
-            "label": "the name of the label that may apply to it",
-            "description": "when the label applies; may be empty",
-            **_ROW,
-        },
-        required=("text", "label"),
+        {"text": "the record", "labels": "a list of labels, each with .name and .description", **_ROW},
+        required=("text",),
     ),
     "filter": Contract(
-        {"text": "the record", "statement": "the statement that may hold for it", **_ROW},
-        required=("text", "statement"),
+        {"text": "the record", "statements": "the statements, each of which may hold for it", **_ROW},
+        required=("text",),
     ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),

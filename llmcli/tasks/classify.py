@@ -9,7 +9,6 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.errors import ConfigError
 from llmcli.prompts import Prompt
 from llmcli.tasks.classification.example_choice import ExampleChooser
 from llmcli.tasks.classification.label_decision import (
@@ -24,6 +23,7 @@ from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_p
 from llmcli.tasks.classification.label_set import LabelSet
 from llmcli.tasks.classification.long_texts import TextSplitter, pool_scores
 from llmcli.tasks.classification.nearest_job import NearestExamplesJob
+from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
 from llmcli.tasks.execution.request_job import RequestJob
@@ -186,15 +186,15 @@ def make_classify_verb(
 
 
 class MultiLabelVerb:
-    """Gives each record every label that applies to it: a yes-or-no question for each.
+    """Gives each record every label that applies to it; see ``PresenceScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
     and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``.
 
-    The first label of the prompt file's output means that the label applies. Raises as ``LabelScorer`` does.
+    Raises as ``LabelScorer`` does.
     """
 
-    single_request = False
+    single_request = True
 
     def __init__(
         self,
@@ -205,56 +205,45 @@ class MultiLabelVerb:
         options: ClassifyOptions,
     ) -> None:
         self._threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
-        self._prompt = prompt
-        self._labels = labels.names
-        self._scorers = [
-            LabelScorer(
-                backend,
-                prompt,
-                prompt.labels,
-                generation,
-                ScorerOptions(
-                    {"label": label.name, "description": label.description},
-                    _answered_examples(prompt, labels, label.name),
-                    options.corrects_prior,
-                    options.cache,
-                ),
-            )
-            for label in labels.labels
-        ]
-        self.columns: Mapping[str, type] = {"label": str, **dict.fromkeys(map(probability_column, self._labels), float)}
+        self._scorer = PresenceScorer(
+            backend,
+            prompt,
+            labels.names,
+            generation,
+            ScorerOptions({"labels": labels.labels}, labels.examples, options.corrects_prior, options.cache),
+        )
+        columns = dict.fromkeys(map(probability_column, labels.names), float)
+        self.columns: Mapping[str, type] = {"label": str, **columns}
 
     def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that asks about each label."""
-        requests = [
-            scorer.make_request(f"{record.index}.{number}", record.text, record.fields)
-            for number, scorer in enumerate(self._scorers)
-        ]
-        return MultiRequestJob(record, requests, self._make_result)
+        """Return the job that scores the labels."""
+        request = self._scorer.make_request(str(record.index), record.text, record.fields)
+        return RequestJob(record, request, self._make_result)
 
-    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        scores = [scorer.read_scores(answer) for scorer, answer in zip(self._scorers, answers.values(), strict=True)]
-        yes = self._prompt.labels[0]
-        probabilities = {label: each.probabilities[yes] for label, each in zip(self._labels, scores, strict=True)}
+    def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
+        scores = self._scorer.read_scores(answer)
+        probabilities = self._scorer.presence(scores)
         chosen = [label for label, share in probabilities.items() if share >= self._threshold]
-        method = {"scoring": scores[0].method} if scores[0].method else {}
+        method = {"scoring": scores.method} if scores.method else {}
         fields = {"labels": chosen, "label": LABEL_SEPARATOR.join(chosen), "probabilities": probabilities, **method}
         return Result(
             record.index,
             record.name,
             None,
             {**record.position, **fields},
-            model=self._scorers[0].model,
-            prompt=self._prompt.name,
-            usage=tally.usage,
-            timings=tally.timings,
+            model=self._scorer.model,
+            prompt=self._scorer.prompt.name,
+            usage=finished.usage,
+            timings=finished.timings,
         )
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
         fields = {**record.position, "labels": None, "label": None, "probabilities": None}
-        model = self._scorers[0].model
-        return Result(record.index, record.name, None, fields, model=model, prompt=self._prompt.name, blank=True)
+        scorer = self._scorer
+        return Result(
+            record.index, record.name, None, fields, model=scorer.model, prompt=scorer.prompt.name, blank=True
+        )
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the labels and the rounded probabilities."""
@@ -268,11 +257,3 @@ class MultiLabelVerb:
         """Return labels and probabilities as ``format_labels`` does; "" if blank."""
         found = result.fields["probabilities"]
         return "" if found is None else format_labels(result.fields["label"], found, PROBABILITY_DIGITS)
-
-
-def _answered_examples(prompt: Prompt, labels: LabelSet, name: str) -> Examples:
-    """Return the examples of all labels as answers to the question about one of them; [] without any."""
-    if len(prompt.labels) != 2:  # noqa: PLR2004 (yes and no)
-        raise ConfigError(prompt.name, origin=str(prompt.origin), detail="output must be two labels, like yes and no")
-    yes, no = prompt.labels
-    return [(text, yes if label == name else no) for text, label in labels.examples]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.errors import ConfigError
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.classification.label_scorer import ScorerOptions
 from llmcli.tasks.classification.long_texts import TextSplitter
+from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
@@ -79,7 +78,7 @@ class FilterVerb:
     probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
     table, no column is added.
 
-    The first of the two labels of the prompt file means that the statement holds. Raises as ``LabelScorer`` does.
+    Raises as ``LabelScorer`` does; for the probability of a statement see ``PresenceScorer``.
     """
 
     columns: Mapping[str, type] = {}
@@ -92,64 +91,48 @@ class FilterVerb:
         generation: GenerationOptions,
         options: FilterOptions | None = None,
     ) -> None:
-        if len(prompt.labels) != 2:  # noqa: PLR2004 (yes and no)
-            detail = "output must be two labels, like yes and no"
-            raise ConfigError(prompt.name, origin=str(prompt.origin), detail=detail)
         chosen = options or FilterOptions()
         self._query = query
-        self._prompt = prompt
-        self._scorers = {
-            statement: LabelScorer(
-                backend,
-                prompt,
-                prompt.labels,
-                generation,
-                ScorerOptions({"statement": statement}, (), chosen.corrects_prior, chosen.cache),
-            )
-            for statement in query.statements
-        }
-        self.single_request = len(self._scorers) == 1 and not chosen.splits_long_texts
-        longest = self._scorers[max(query.statements, key=len)]
+        self._scorer = scorer = PresenceScorer(
+            backend,
+            prompt,
+            query.statements,
+            generation,
+            ScorerOptions({"statements": query.statements}, (), chosen.corrects_prior, chosen.cache),
+        )
+        self.single_request = not chosen.splits_long_texts
         self._splitter = (
-            TextSplitter(backend, lambda text: longest.make_request("piece", text, {}))
+            TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
             if chosen.splits_long_texts
             else None
         )
-        self._model = backend.info().model
 
     def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that asks whether each statement holds."""
+        """Return the job that scores the statements."""
         pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
-        asked = [(statement, piece) for statement in self._scorers for piece in pieces]
         requests = [
-            self._scorers[statement].make_request(f"{record.index}.{number}", piece, record.fields)
-            for number, (statement, piece) in enumerate(asked)
+            self._scorer.make_request(f"{record.index}.{number}", piece, record.fields)
+            for number, piece in enumerate(pieces)
         ]
-        statements = [statement for statement, _ in asked]
-        return MultiRequestJob(record, requests, partial(self._make_result, statements))
+        return MultiRequestJob(record, requests, self._make_result)
 
-    def _make_result(
-        self, statements: Sequence[str], record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally
-    ) -> Result:
-        """Return the result; ``statements`` are those of the answers."""
-        yes, probabilities, method = self._prompt.labels[0], dict.fromkeys(self._scorers, 0.0), ""
-        for statement, answer in zip(statements, answers.values(), strict=True):
-            scores = self._scorers[statement].read_scores(answer)
-            probabilities[statement] = max(probabilities[statement], scores.probabilities[yes])
-            method = scores.method
+    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
+        scores = [self._scorer.read_scores(answer) for answer in answers.values()]
+        found = [self._scorer.presence(each) for each in scores]
+        probabilities = {name: max(each[name] for each in found) for name in self._query.statements}
         probability = self._query.combine(probabilities)
         fields: dict[str, Any] = {"match": self._query.matches(probability), "probability": probability}
         if len(probabilities) > 1:
             fields["statements"] = probabilities
-        if method:
-            fields["scoring"] = method
+        if scores[0].method:
+            fields["scoring"] = scores[0].method
         return Result(
             record.index,
             record.name,
             record.text,
             {**record.position, **fields},
-            model=self._model,
-            prompt=self._prompt.name,
+            model=self._scorer.model,
+            prompt=self._scorer.prompt.name,
             usage=tally.usage,
             timings=tally.timings,
         )
@@ -157,7 +140,8 @@ class FilterVerb:
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
         fields = {**record.position, "match": self._query.invert, "probability": None}
-        return Result(record.index, record.name, None, fields, model=self._model, prompt=self._prompt.name, blank=True)
+        model, prompt = self._scorer.model, self._scorer.prompt.name
+        return Result(record.index, record.name, record.text, fields, model=model, prompt=prompt, blank=True)
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return no values."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from llm_fixtures import llm, terminal
 from scripted import last_message
 
 from llmcli.errors import InternalError
+from llmcli.prompts import PromptLibrary
 
+_CONTENT_FREE = PromptLibrary(Path("/nonexistent")).get("filter").content_free
+_SHARP = 1.5
+"""The temperature of the built-in prompts, so that probabilities are 0.9 and 0.1."""
 __all__ = ["label_scores", "llm", "statement_scores", "terminal", "write"]
 
 
@@ -22,14 +27,14 @@ def _label_scores(request):
 
 
 def _statement_scores(request):
-    """A statement holds (0.9) if its last word stands in the text; a text with "boom" fails."""
-    asked = last_message(request)
-    text = asked.partition("Text: ")[2].rpartition("\n\n")[0]
-    words = asked.partition("Statement: ")[2].partition("\n")[0].split() or asked.partition('"')[2].split('"')
+    """A statement, or a label, holds (0.9) if its last word stands in the text; a text with "boom" fails."""
+    text = last_message(request).rpartition("Text: ")[2].rpartition("\n")[0]
     if "boom" in text:
         return InternalError(detail="boom")
-    share = 0.5 if text in {"N/A", "", "[MASK]"} else 0.9 if words[-1 if "Statement" in asked else 0] in text else 0.1
-    return {"yes": math.log(share), "no": math.log(1 - share)}
+    *names, other = request.candidates
+    if text in _CONTENT_FREE:
+        return dict.fromkeys(request.candidates, -1.0)
+    return {other: 0.0, **{name: math.log(9.0) * _SHARP * (1 if name.split()[-1] in text else -1) for name in names}}
 
 
 @pytest.fixture
