@@ -1,4 +1,4 @@
-"""Lark grammars for ``Request.grammar``: regular expressions, and quotations of a passage; and the error of a bad one.
+"""Lark grammars for ``Request.grammar``: regular expressions, quotations, aspects; and the error of a bad one.
 
 Source of the format: llguidance, "Grammar syntax" (docs/syntax.md).
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from llmcli.errors import InputError
 
 NO_QUOTATION = "NONE"
 """What a model answers where nothing in a passage is worth quoting."""
 MAX_QUOTATION_CHARACTERS = 600
+MAX_ASPECTS = 8
+MAX_SPAN_CHARACTERS = 80
 _ESCAPED_OR_END = re.compile(r"\\.|/|\n")
 
 
@@ -37,6 +40,23 @@ def quotation_grammar(passage: str, max_characters: int = MAX_QUOTATION_CHARACTE
         f'start: "{NO_QUOTATION}" | QUOTATION\n'
         f"QUOTATION: WORDS & /(?s:\\S(.{{0,{rest}}}\\S)?)/\n"
         f"WORDS: %regex {json.dumps({'substring_words': passage}, ensure_ascii=False)}\n"
+    )
+
+
+def aspect_grammar(text: str, polarities: Sequence[str], separator: str, max_aspects: int = MAX_ASPECTS) -> str:
+    """Return a grammar of lines "ASPECT | OPINION | POLARITY", with ``separator`` between the parts, or "NONE".
+
+    Aspect and opinion stand in one line of ``text`` from word to word, without the separator.
+    """
+    mark = re.escape(separator.strip())
+    polarity = " | ".join(json.dumps(each) for each in polarities)
+    between = json.dumps(separator)
+    return (
+        f'start: "{NO_QUOTATION}" | line ("\\n" line){{0,{max_aspects - 1}}}\n'
+        f"line: SPAN {between} SPAN {between} polarity\n"
+        f"polarity: {polarity}\n"
+        f"SPAN: WORDS & /[^\\s{mark}]([^\\n{mark}]{{0,{MAX_SPAN_CHARACTERS - 2}}}[^\\s{mark}])?/\n"
+        f"WORDS: %regex {json.dumps({'substring_words': text}, ensure_ascii=False)}\n"
     )
 
 

@@ -98,6 +98,19 @@ _CONTRACTS: dict[str, Contract] = {
         required=("text",),
     ),
     "sentiment": Contract({"text": "the record", **_ROW}, required=("text",)),
+    "sentiment.aspects": Contract({"text": "the record", **_ROW}, required=("text",)),
+    "classify": Contract(
+        {"text": "the record", "labels": "a list of labels, each with .name and .description", **_ROW},
+        required=("text", "labels"),
+    ),
+    "classify.multi": Contract(
+        {"text": "the record", "labels": "a list of labels, each with .name and .description", **_ROW},
+        required=("text",),
+    ),
+    "filter": Contract(
+        {"text": "the record", "statements": "the statements, each of which may hold for it", **_ROW},
+        required=("text",),
+    ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
 }

@@ -58,7 +58,9 @@ class Prompt:
 
     ``variables`` are declared in the file. ``contract_variables`` are the names of those that the command passes in
     addition (see ``contracts``); ``public_variables`` are the ones among these that never hold the user's text.
-    ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
+    ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema". ``content_free`` are
+    texts that say nothing: what the model answers to them is its prior of the labels. ``label_temperature`` divides the
+    log-probabilities of the labels, after the prior is taken out.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Prompt:
     labels: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     public_variables: frozenset[str] = frozenset()
+    content_free: tuple[str, ...] = ()
+    label_temperature: float = 1.0
 
     @property
     def public_prefix(self) -> bool:
@@ -93,7 +97,8 @@ class Prompt:
 
         pairs = [template.source for pair in self.examples for template in pair]
         said = [self.system.source if self.system else "", self.user.source, *pairs, repr(self.options)]
-        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+        scoring = [*self.content_free, str(self.label_temperature)]
+        return hashlib.sha256("\0".join([*said, *scoring]).encode()).hexdigest()
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """Return the messages: system (omitted if it renders blank), the examples as pairs of turns, user.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,10 @@ from llmcli.prompts.sampling_options import read_options
 if TYPE_CHECKING:
     import yaml
 
-PROMPT_KEYS = ("description", "system", "user", "examples", "variables", "options", "output")
+PROMPT_KEYS = (
+    *("description", "system", "user", "examples", "variables", "options", "output"),
+    *("content_free", "label_temperature"),
+)
 _VARIABLE_KEYS = ("type", "default", "choices", "description")
 _VARIABLE_TYPES = ("text", "number", "choice")
 _OUTPUTS = ("text", "labels", "schema")
@@ -140,6 +144,8 @@ class _PromptBuilder:
         system = self.read_template(("system",), tree.get("system"), known)
         user = self.read_template(("user",), tree.get("user"), known, required=True)
         examples = self.read_examples(tree.get("examples"), known)
+        content_free = self.read_content_free(tree.get("content_free"))
+        label_temperature = self.read_label_temperature(tree.get("label_temperature"))
         options, wrong = read_options(tree.get("options"))
         for key, message in wrong:
             self.add_problem(("options", key), message)
@@ -160,6 +166,8 @@ class _PromptBuilder:
             labels,
             schema,
             contract.public if contract is not None else frozenset(),
+            content_free,
+            label_temperature,
         )
 
     def add_problem(self, path: FilePath, message: str, *, inner: int | None = None) -> None:
@@ -226,6 +234,22 @@ class _PromptBuilder:
             if question is not None and answer is not None:
                 pairs.append((question, answer))
         return tuple(pairs)
+
+    def read_content_free(self, value: object) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            self.add_problem(("content_free",), "content_free must be a list of texts")
+            return ()
+        return tuple(value)
+
+    def read_label_temperature(self, value: object) -> float:
+        if value is None:
+            return 1.0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            self.add_problem(("label_temperature",), "label_temperature must be a number above 0")
+            return 1.0
+        return float(value)
 
     def read_variables(self, value: object) -> dict[str, Variable]:
         if value is None:

@@ -1,125 +1,81 @@
-"""sentiment: a label and its probabilities for each record, by scoring and without generating."""
+"""sentiment: a label, its probabilities and a score from -1 to 1 for each record, by scoring and without generating."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record, Row
-from llmcli.errors import ConfigError, Unsupported
+from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.classification.label_decision import LabelDecision
+from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.classification.scoring_notices import add_scoring_notices
+from llmcli.tasks.classify import ClassifyOptions, ScoringVerb
 from llmcli.tasks.execution.record_jobs import run_record_jobs
 from llmcli.tasks.execution.record_verb import RecordJobOptions
-from llmcli.tasks.execution.request_job import RequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
-from llmcli.types import Finished, Notice, Result, Score, TaskEvent
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.types import Result, TaskEvent
 
 PROMPT = "sentiment"
-PROBABILITY_DIGITS = 4
-"""Decimals of a probability in a table or a line."""
-_METHOD_NOTICES = {
-    "logprobs": "the server cannot score whole labels: the probabilities are those of the first tokens of an answer",
-    "samples": "the server cannot score labels and reports no log-probabilities: answers were sampled and counted",
-}
+POSITIVE, NEGATIVE = "positive", "negative"
 
 
-def label_probabilities(scores: Sequence[Score]) -> dict[str, float]:
-    """Return the probability of each candidate, given that the answer is one of them.
+class SentimentVerb(ScoringVerb):
+    """The sentiment of a record: a ``ScoringVerb`` with the labels of the prompt file.
 
-    With s_i the log-probability of label i, summed over its tokens: p_i = exp(s_i) / sum_j exp(s_j). The sum is the
-    model's own log P(label | prompt), so this is Bayes' rule over the labels. A mean over tokens would favour long
-    labels, since their later tokens are nearly certain.
-    """
-    best = max(score.logprob for score in scores)
-    weights = [math.exp(score.logprob - best) for score in scores]
-    total = math.fsum(weights)
-    return {score.candidate: weight / total for score, weight in zip(scores, weights, strict=True)}
+    If these include positive and negative, a Result's fields also have ``score``: P(positive) - P(negative), the mean
+    polarity from -1 to 1; and with a ``scale`` of N points ``rating``: the score as a whole number from 1 to N. Both are
+    columns of a table.
 
-
-def round_probabilities(probabilities: Mapping[str, float], digits: int = PROBABILITY_DIGITS) -> dict[str, float]:
-    """Round probabilities so that they still sum to 1 as printed (largest remainder method)."""
-    whole = 10**digits
-    scaled = {name: share * whole for name, share in probabilities.items()}
-    units = {name: int(share) for name, share in scaled.items()}
-    by_remainder = sorted(scaled, key=lambda name: units[name] - scaled[name])
-    for name in by_remainder[: whole - sum(units.values())]:
-        units[name] += 1
-    return {name: count / whole for name, count in units.items()}
-
-
-class SentimentVerb:
-    """The sentiment of a record.
-
-    A Result's fields: ``line`` (from 1), ``label`` and ``probabilities`` (by label, not rounded). A blank record has
-    None for both, so that output lines match input lines. ``scoring`` is how a remote server scored
-    (``CandidateScores.method``). In a table: ``label``, and ``p_LABEL`` for each label, rounded.
-
-    Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when the prompt file has no labels.
+    Raises as ``LabelScorer`` does.
     """
 
-    single_request = True
+    def __init__(
+        self,
+        backend: Backend,
+        prompts: PromptLibrary,
+        generation: GenerationOptions,
+        options: ClassifyOptions | None = None,
+        *,
+        scale: int | None = None,
+    ) -> None:
+        chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
+        scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache)
+        super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
+        self._scale = scale
+        self._is_polar = {POSITIVE, NEGATIVE} <= {*self.scorer.labels}
+        if self._is_polar:
+            rating = {} if scale is None else {"rating": int}
+            self.columns = {**self.columns, "score": float, **rating}
 
-    def __init__(self, backend: Backend, prompts: PromptLibrary, options: GenerationOptions) -> None:
-        self.prompt = prompts.get(PROMPT)
-        if len(self.prompt.labels) < 2:  # noqa: PLR2004 (a choice)
-            raise ConfigError(PROMPT, origin=str(self.prompt.origin), detail="output must be two or more labels")
-        info = backend.info()
-        if not info.scores:
-            raise Unsupported("scoring")
-        self.columns: Mapping[str, type] = {"label": str, **dict.fromkeys(self._names, float)}
-        self._model = info.model
-        self._options = options
-
-    @property
-    def _names(self) -> list[str]:
-        return [f"p_{label}" for label in self.prompt.labels]
-
-    def make_job(self, record: Record) -> RequestJob:
-        """Return the job that scores the labels."""
-        messages = self.prompt.render({"text": record.text, "row": Row(record.fields)})
-        candidates = self.prompt.labels
-        request = make_request(str(record.index), messages, self.prompt, self._options, candidates=candidates)
-        return RequestJob(record, request, self._make_result)
-
-    def blank_result(self, record: Record) -> Result:
-        """Return the result of a record without text."""
-        fields = {**record.position, "label": None, "probabilities": None}
-        return Result(record.index, record.name, None, fields, model=self._model, prompt=PROMPT, blank=True)
+    def result_fields(self, decision: LabelDecision, scores: LabelScores) -> dict[str, Any]:
+        """Return the fields of a result apart from the position of its record."""
+        fields = super().result_fields(decision, scores)
+        if self._is_polar:
+            fields["score"] = polarity_score(decision.probabilities)
+            if self._scale is not None:
+                fields["rating"] = rate(fields["score"], self._scale)
+        return fields
 
     def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the label and the rounded probabilities."""
-        found = result.fields["probabilities"]
-        if found is None:
-            return {}
-        rounded = round_probabilities(found).values()
-        return {"label": result.fields["label"], **dict(zip(self._names, rounded, strict=True))}
+        """Return the values of ``ScoringVerb.row``, the rounded score and the rating."""
+        row = {**super().row(result)}
+        if row and self._is_polar:
+            row["score"] = round(result.fields["score"], 4)
+            if self._scale is not None:
+                row["rating"] = result.fields["rating"]
+        return row
 
-    def line(self, result: Result) -> str:
-        """Return label and probabilities, separated by tabs: ``positive<TAB>positive=0.9000<TAB>...``; "" if blank."""
-        label = result.fields["label"]
-        if label is None:
-            return ""
-        shares = round_probabilities(result.fields["probabilities"])
-        return "\t".join([label, *(f"{name}={share:.{PROBABILITY_DIGITS}f}" for name, share in shares.items())])
 
-    def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
-        chances = label_probabilities(answer.scores)
-        label = max(chances, key=lambda candidate: chances[candidate])
-        method = {"scoring": answer.method} if answer.method else {}
-        return Result(
-            record.index,
-            record.name,
-            None,
-            {**record.position, "label": label, "probabilities": chances, **method},
-            model=self._model,
-            prompt=PROMPT,
-            finish_reason=finished.reason,
-            usage=finished.usage,
-            timings=finished.timings,
-        )
+def polarity_score(probabilities: Mapping[str, float]) -> float:
+    """Return P(positive) - P(negative): the expected value of +1, 0 and -1."""
+    return probabilities[POSITIVE] - probabilities[NEGATIVE]
+
+
+def rate(score: float, points: int) -> int:
+    """Return the point of a scale from 1 to ``points`` whose equal share of -1..1 holds the score."""
+    return min(points, 1 + int((score + 1) / 2 * points))
 
 
 def sentiment(
@@ -136,14 +92,3 @@ def sentiment(
     """
     verb = SentimentVerb(backend, prompts, options)
     yield from add_scoring_notices(run_record_jobs(backend, records, verb, job_options))
-
-
-def add_scoring_notices(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-    """Add a Notice before the first result of each way of scoring that only estimates."""
-    told = set()
-    for event in events:
-        method = event.fields.get("scoring", "") if isinstance(event, Result) else ""
-        if isinstance(event, Result) and method in _METHOD_NOTICES and method not in told:
-            told.add(method)
-            yield Notice(_METHOD_NOTICES[method], event.item)
-        yield event

@@ -4,8 +4,6 @@ import threading
 from itertools import count, islice
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scripted import ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import of
 
@@ -13,8 +11,8 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
 from llmcli.tasks.execution.record_verb import MAX_RECORDS_AHEAD
 from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import label_probabilities, sentiment
-from llmcli.types import Finished, ItemFailed, Progress, Result, Score, Usage
+from llmcli.tasks.sentiment import sentiment
+from llmcli.types import Finished, ItemFailed, Progress, Result, Usage
 
 GOOD = {"positive": math.log(0.6), "neutral": math.log(0.3), "negative": math.log(0.1)}
 
@@ -36,21 +34,6 @@ def test_label_and_probabilities(prompts):
     (answer,) = of(Result, run(ScriptedBackend(scored), prompts, "nice"))
     assert answer.fields["label"] == "positive"
     assert answer.fields["probabilities"] == pytest.approx({"positive": 0.6, "neutral": 0.3, "negative": 0.1})
-
-
-@given(st.lists(st.floats(-900, 0), min_size=2, max_size=5))
-def test_probabilities_sum_to_one(logprobs):
-    """However small the scores are, the probabilities sum to 1 and keep the order of the scores."""
-    chances = label_probabilities([Score(str(index), value, 1) for index, value in enumerate(logprobs)])
-    assert math.fsum(chances.values()) == pytest.approx(1)
-    best = max(range(len(logprobs)), key=logprobs.__getitem__)
-    assert max(chances.values()) == chances[str(best)]
-
-
-def test_long_labels_are_not_favoured():
-    """The number of tokens of a label does not matter: its log-probability covers all of them."""
-    chances = label_probabilities([Score("a", -2.0, 1), Score("b", -2.0, 7)])
-    assert chances == {"a": 0.5, "b": 0.5}
 
 
 def test_records_are_scored_not_answered(prompts):

@@ -65,6 +65,8 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
         "system": prompt.system and prompt.system.source,
         "user": prompt.user.source,
         "examples": [{"user": user.source, "assistant": answer.source} for user, answer in prompt.examples],
+        "content_free": list(prompt.content_free),
+        "label_temperature": prompt.label_temperature,
         "variables": {name: asdict(variable) for name, variable in prompt.variables.items()},
         "passed": list(prompt.contract_variables),
         "options": asdict(prompt.options),

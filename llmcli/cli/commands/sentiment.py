@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
-from llmcli.cli.records.record_flags import RecordFlags
+
+MAX_SCALE = 100
+
+
+class TextUnit(StrEnum):
+    """What gets a label of its own in plain text."""
+
+    LINE = "line"
+    SENTENCE = "sentence"
+    PARAGRAPH = "paragraph"
+    DOCUMENT = "document"
 
 
 @command(
@@ -14,18 +30,24 @@ from llmcli.cli.records.record_flags import RecordFlags
       echo "What a day!" | llm sentiment
       llm sentiment --json reviews.txt > labels.jsonl
       llm sentiment reviews.csv --column text -o labelled.csv
+      llm sentiment --by paragraph --scale 5 essay.txt --output-format csv
+      llm sentiment --aspects reviews.txt
     """,
-    flags=RecordFlags,
+    flags=ScoringFlags,
 )
-def sentiment(ctx: CommandContext, files: FilesArgument = None) -> int:
+def sentiment(
+    ctx: CommandContext,
+    files: FilesArgument = None,
+    by: Annotated[TextUnit, typer.Option("--by", help="What is labelled in plain text.")] = TextUnit.LINE,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", min=2, max=MAX_SCALE, metavar="N", help="Also rate from 1 to N, N being positive."),
+    ] = None,
+    aspects: Annotated[
+        bool, typer.Option("--aspects", help="Also list what the text has opinions about, in its own words.")
+    ] = False,
+) -> int:
     """Label each line or record as positive, neutral or negative."""
-    from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
-    from llmcli.tasks.sentiment import PROMPT, SentimentVerb, add_scoring_notices
+    from llmcli.cli.classification.sentiment_run import run_sentiment
 
-    prompts = ctx.runtime.prompts
-    task = RecordTask(
-        lambda backend, options: SentimentVerb(backend, prompts, options),
-        prompt_manifest(prompts.get(PROMPT)),
-        add_scoring_notices,
-    )
-    return run_records(ctx, files or [], task)
+    return run_sentiment(ctx, files or [], by=by.value, scale=scale, aspects=aspects)

@@ -30,8 +30,8 @@ def record_flags(ctx: CommandContext) -> RecordFlags:
     return ctx.flags
 
 
-def open_source(ctx: CommandContext, files: Sequence[str]) -> RecordSource:
-    """Return the records of the files, or of standard input.
+def open_source(ctx: CommandContext, files: Sequence[str], input_format: str | None = None) -> RecordSource:
+    """Return the records of the files, or of standard input; ``input_format`` overrides --format.
 
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
@@ -50,7 +50,7 @@ def open_source(ctx: CommandContext, files: Sequence[str]) -> RecordSource:
     _count_input(ctx, names)
     is_table = bool(flags.column or flags.template or flags.delimiter)
     made = [_make_input(ctx, name) for name in names]
-    return RecordSource(made, flags.format, ReadOptions(flags.delimiter), is_table=is_table)
+    return RecordSource(made, input_format or flags.format, ReadOptions(flags.delimiter), is_table=is_table)
 
 
 def _count_input(ctx: CommandContext, names: Sequence[str]) -> None:

@@ -30,13 +30,16 @@ class RecordTask:
 
     ``make_verb`` returns the verb for a backend and the user's options. ``manifest``: everything else that the results
     depend on, by its name for people, as JSON values; a job is continued only with the same. ``wrap`` adds events.
-    ``needs_text`` False: a table without a text column is fine.
+    ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
+    overrides --format.
     """
 
     make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
     manifest: Mapping[str, Any]
     wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
     needs_text: bool = True
+    make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
+    input_format: str | None = None
 
 
 def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **options: Any) -> int:
@@ -60,8 +63,8 @@ class _RecordRun:
         self._task = task
         self._options = options
         self._flags = record_inputs.record_flags(ctx)
-        self.source: RecordSource = record_inputs.open_source(ctx, files)
-        self.output = RecordOutput(ctx)
+        self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
+        self.output = task.make_output(ctx)
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
         if not self.source.is_stream:

@@ -33,6 +33,11 @@ class ContextBudget:
         self.context = backend.info().context
         self._planned_tokens = self._plan_tokens(exact=exact)
 
+    @property
+    def free_tokens(self) -> int:
+        """Tokens that a text and the answer to it may have."""
+        return self._planned_tokens - self._instruction_tokens
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the token count of each text."""
         requests = []

@@ -172,8 +172,11 @@ def test_sentiment_in_json_has_label_and_probabilities(llm):
 
 
 def _scores(request):
-    good = "good" in last_message(request)
-    return {"positive": -0.1 if good else -5.0, "neutral": -3.0, "negative": -5.0 if good else -0.1}
+    """Return scores of a good or a bad text; the content-free ones are neither."""
+    good, bad = ("positive", "good"), ("negative", "bad")
+    text = last_message(request)
+    found = next((label for label, word in (good, bad) if word in text), "neutral")
+    return {label: -0.1 if label == found else -3.0 for label in request.candidates}
 
 
 def test_generate_fills_variables(llm):

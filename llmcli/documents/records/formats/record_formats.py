@@ -30,6 +30,9 @@ _FORMATS: dict[str, _RegisteredFormat] = {
     "tsv": _RegisteredFormat(f"{_MODULES}.delimited", "TSV", (".tsv", ".tab")),
     "jsonl": _RegisteredFormat(f"{_MODULES}.json_lines", "FORMAT", (".jsonl", ".ndjson")),
     "parquet": _RegisteredFormat(f"{_MODULES}.parquet", "FORMAT", (".parquet", ".pq")),
+    "paragraphs": _RegisteredFormat(f"{_MODULES}.text_units", "PARAGRAPHS", ()),
+    "sentences": _RegisteredFormat(f"{_MODULES}.text_units", "SENTENCES", ()),
+    "document": _RegisteredFormat(f"{_MODULES}.text_units", "DOCUMENT", ()),
 }
 
 

@@ -1,0 +1,106 @@
+"""How well `llm sentiment` and `llm classify` label texts without labels of the user, on four sets that people rated.
+
+The sets are those of Hutto and Gilbert 2014 (VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
+Media Text), which the source archive of `vaderSentiment` 3.3.2 on the Python Package Index holds, in
+`additional_resources/hutto_ICWSM_2014.tar.gz`. They are not shipped here: unpack them and name the directory.
+
+Prompts and prior correction were developed on the rows whose text has an even SHA-256; the figures are those of the odd
+rows. Accuracy: the share of rows with an absolute rating above 0.5 whose P(positive) > P(negative) agrees with the sign of
+the rating. ECE: expected calibration error of P(positive) / (P(positive) + P(negative)) in ten bins of equal width (Guo
+et al. 2017, On Calibration of Modern Neural Networks).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tempfile
+from pathlib import Path
+
+import common
+
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.documents.records.record import Record
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.classification.label_set import parse_label_names
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
+from llmcli.types import Result
+
+SETS = {
+    "Amazon": "amazonReviewSnippets",
+    "films": "movieReviewSnippets",
+    "editorials": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+MIN_RATING = 0.5
+BINS = 10
+
+Rated = list[tuple[str, float]]
+
+
+def load(directory: Path, name: str, parity: int) -> Rated:
+    """Return (text, rating from -4 to 4) of the clearly rated rows whose text has a SHA-256 of this parity."""
+    rows = []
+    for line in (directory / f"{name}_GroundTruth.txt").read_bytes().decode("utf-8", "replace").splitlines():
+        _, rating, text = (*line.split("\t", 2), "", "")[:3]
+        if not text.strip() or abs(float(rating)) <= MIN_RATING:
+            continue
+        if int(hashlib.sha256(text.encode()).hexdigest(), 16) % 2 == parity:
+            rows.append((text, float(rating)))
+    return rows
+
+
+def expected_calibration_error(confidences: list[float], correct: list[bool]) -> float:
+    """Return the mean absolute difference of confidence and accuracy over the bins, weighted by their rows."""
+    bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
+    for confidence, right in zip(confidences, correct, strict=True):
+        bins[min(BINS - 1, int(confidence * BINS))].append((confidence, right))
+    gaps = (abs(sum(share for share, _ in each) - sum(right for _, right in each)) for each in bins)
+    return sum(gaps) / len(confidences)
+
+
+def main() -> None:
+    """Label the rows and print."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("directory", type=Path, help="hutto_ICWSM_2014")
+    parser.add_argument("--count", type=int, help="rows of each set, drawn at random (default: all)")
+    parser.add_argument("--even", action="store_true", help="the rows that prompts were developed on")
+    parser.add_argument("--no-prior", action="store_true", help="without prior correction")
+    parser.add_argument("--classify", action="store_true", help="llm classify --labels positive,negative")
+    options = parser.parse_args()
+    model = common.model_path(options.model)
+    choices = ClassifyOptions(corrects_prior=not options.no_prior)
+    table = []
+    with tempfile.TemporaryDirectory() as kept, common.open_engine(model, EngineOptions(cache=Path(kept))) as backend:
+        prompts = PromptLibrary(Path(kept))  # only the built-in files, none of the user's
+        if options.classify:
+            labels = parse_label_names(f"{POSITIVE},{NEGATIVE}")
+            verb = make_classify_verb(backend, prompts.get(PROMPT), labels, GenerationOptions(), choices)
+        else:
+            verb = SentimentVerb(backend, prompts, GenerationOptions(), choices)
+        for title, name in SETS.items():
+            rows = load(options.directory, name, 0 if options.even else 1)
+            if options.count is not None and options.count < len(rows):
+                rows = random.Random(0).sample(rows, options.count)  # noqa: S311 (a sample, no secret)
+            records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
+            found = [each for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
+            if len(found) != len(rows):
+                raise SystemExit(f"{len(rows) - len(found)} rows of {name} failed")
+            confidences, correct = [], []
+            for result, (_, rating) in zip(found, rows, strict=True):
+                good, bad = (result.fields["probabilities"][label] for label in (POSITIVE, NEGATIVE))
+                share = good / (good + bad)
+                confidences.append(max(share, 1 - share))
+                correct.append((share > 0.5) == (rating > 0))
+            error = expected_calibration_error(confidences, correct)
+            accuracy = sum(correct) / len(correct)
+            table.append([title, str(len(rows)), f"{accuracy:.3f}", f"{error:.3f}"])
+            print(*table[-1], flush=True)
+    common.print_table(table, ["set", "rows", "accuracy", "ECE"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The options of verbs that score labels, in addition to those of records."""
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli.records.record_flags import OnError, RecordFlags
+from llmcli.frozen_dataclass import frozen
+
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--threshold", min=0.0, max=1.0, metavar="P", help="Least probability of a label or a match."),
+]
+
+
+@frozen
+class SummaryFlags(RecordFlags):
+    """Those of every such verb."""
+
+    threshold: ThresholdOption = None
+    no_prior: Annotated[
+        bool, typer.Option("--no-prior", help="Do not correct for what the model answers without a text.")
+    ] = False
+    summary: Annotated[
+        str | None, typer.Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.")
+    ] = None
+
+
+@frozen
+class ScoringFlags(SummaryFlags):
+    """Those of verbs that choose one of several labels."""
+
+    target_precision: Annotated[
+        float | None,
+        typer.Option(
+            "--target-precision",
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Abstain below the probability from which this share of labels is right, by --calibrate.",
+        ),
+    ] = None
+    calibrate: Annotated[
+        str | None,
+        typer.Option("--calibrate", metavar="FILE", help="Labelled rows that set the threshold of --target-precision."),
+    ] = None
+    examples: Annotated[
+        str | None, typer.Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")
+    ] = None
+    nearest: Annotated[
+        int | None,
+        typer.Option(
+            "--nearest", min=1, metavar="N", help="Show each text the N most similar --examples (default: 8)."
+        ),
+    ] = None
+    label_column: Annotated[
+        str, typer.Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
+    ] = "label"
+
+
+@frozen
+class FilterFlags(SummaryFlags):
+    """Those of filter: a record that fails is reported, but it is no match."""
+
+    on_error: Annotated[
+        OnError,
+        typer.Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+    ] = OnError.SKIP

@@ -1,0 +1,53 @@
+"""The summary of a run over records: a few lines with bars on a terminal's stderr, and a file of JSON."""
+
+from __future__ import annotations
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import json_text
+from llmcli.tasks.classification.label_summary import LabelSummary
+
+_BAR_COLUMNS = 24
+_MAX_LABELS = 20
+_MIN_RECORDS = 2
+"""Fewer need no summary."""
+
+
+def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) -> None:
+    """Write the summary to the file ``path``, and show it on a terminal unless -q or --json is given."""
+    if path is not None:
+        from llmcli.files.atomic_file import atomic_write
+
+        with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
+            content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
+            if file.direct:
+                with ctx.console.open_writer(file.fd, path) as writer:
+                    writer.write(content)
+            else:
+                file.write(content)
+    console = ctx.console
+    if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= _MIN_RECORDS:
+        ctx.console.write_stderr("\n".join(format_summary(summary)))
+
+
+def format_summary(summary: LabelSummary) -> list[str]:
+    """Return the lines: the head, then for each label its count, its share and a bar."""
+    head = f"{summary.records:,} records"
+    parts = {"blank": summary.blank, "failed": summary.failed, "without a label": summary.abstained}
+    head += "".join(f", {count:,} {name}" for name, count in parts.items() if count)
+    if summary.mean_score is not None:
+        head += f", mean score {summary.mean_score:+.2f}"
+    lines = [f"llm: {head}"]
+    labels = summary.labels
+    if len(labels) > _MAX_LABELS:
+        labels = sorted(labels, key=lambda label: -summary.counts[label])[:_MAX_LABELS]
+    width = max((len(label) for label in labels), default=0)
+    most = max((summary.counts[label] for label in labels), default=0)
+    digits = len(f"{most:,}")
+    for label in labels:
+        count = summary.counts[label]
+        share = count / summary.records if summary.records else 0.0
+        bar = "━" * round(_BAR_COLUMNS * count / most) if most else ""
+        lines.append(f"  {label:<{width}}  {count:>{digits},}  {share:>4.0%}  {bar}".rstrip())
+    if len(summary.labels) > len(labels):
+        lines.append(f"  and {len(summary.labels) - len(labels)} more labels")
+    return lines

@@ -1,0 +1,39 @@
+"""``llm classify``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli.classification.scoring_flags import ScoringFlags
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
+
+
+@command(
+    *SCORING_OPTIONS,
+    examples="""
+      llm classify --labels billing,bug,praise tickets.txt
+      llm classify --labels @labels.yaml tickets.csv --column text -o labelled.csv
+      llm classify --labels bug,crash,idea --multi tickets.jsonl --threshold 0.6
+      llm classify --labels spam,ham --examples mail.csv --nearest 8 inbox.txt
+      llm classify --labels a,b --target-precision 0.95 --calibrate labelled.csv new.csv
+    """,
+    flags=ScoringFlags,
+)
+def classify(
+    ctx: CommandContext,
+    labels: Annotated[
+        str,
+        typer.Option("--labels", metavar="A,B,...|@FILE", help="The labels, or a YAML file with descriptions."),
+    ],
+    files: FilesArgument = None,
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Labels do not exclude each other: give all that apply.")
+    ] = False,
+) -> int:
+    """Give each line or record one of your labels, with the probability of each."""
+    from llmcli.cli.classification.classify_run import read_labels, run_classify
+
+    return run_classify(ctx, read_labels(ctx, labels), files or [], multi=multi)

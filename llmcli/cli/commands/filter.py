@@ -1,0 +1,54 @@
+"""``llm filter``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli.classification.scoring_flags import FilterFlags
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
+
+Statements = list[str] | None
+
+
+@command(
+    *SCORING_OPTIONS,
+    examples="""
+      tail -f app.log | llm filter "the disk is failing"
+      llm filter "the customer wants a refund" tickets.csv --column text
+      llm filter -c "the writer is angry" reviews.txt
+      llm filter "about money" --not "about taxes" --threshold 0.8 mail.txt
+      llm filter --files "the contract can be terminated early" contracts/*.txt
+    """,
+    flags=FilterFlags,
+)
+def filter(  # noqa: A001 (the command's name)
+    ctx: CommandContext,
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="What must hold for a record.")],
+    files: FilesArgument = None,
+    *,
+    conjuncts: Annotated[
+        Statements, typer.Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
+    ] = None,
+    alternatives: Annotated[
+        Statements, typer.Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
+    ] = None,
+    excluded: Annotated[
+        Statements, typer.Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Print the records that do not match.")] = False,
+    count: Annotated[bool, typer.Option("-c", "--count", help="Print only the number of matches.")] = False,
+    numbers: Annotated[bool, typer.Option("-n", "--line-number", help="Print line numbers.")] = False,
+    names: Annotated[
+        bool, typer.Option("--files", help="Read each file as one document; print the names of those that match.")
+    ] = False,
+) -> int:
+    """Print the lines, rows or files for which a statement holds; exit code 1 if there are none."""
+    from llmcli.cli.classification.filter_output import FilterView
+    from llmcli.cli.classification.filter_run import make_query, run_filter
+
+    query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=invert)
+    view = FilterView(count=count, numbers=numbers, names=names, input_names=tuple(files or ()))
+    return run_filter(ctx, query, view, files or [])

@@ -1,0 +1,1 @@
+"""Decisions over records by scoring labels: scores, prior correction, thresholds, examples, summaries."""

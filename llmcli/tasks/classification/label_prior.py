@@ -1,0 +1,80 @@
+"""A model's prior of labels: what it answers when the text says nothing; measured once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from llmcli.backends.base import Backend, run_requests
+from llmcli.files import private_files
+from llmcli.tasks.classification.label_scores import label_logprobs, mean_prior
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
+from llmcli.types import Request
+
+_COUNTED_SAMPLES = "samples"
+_MAX_PRIOR = 50.0
+"""Nats. A label that is rarer than this has no usable prior."""
+
+
+def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path | None) -> dict[str, float] | None:
+    """Return the log-probabilities of the labels without content, by contextual calibration (see ``label_scores``).
+
+    ``requests`` score the labels for content-free texts (Zhao et al. 2021: "N/A", "[MASK]", the empty text), with the
+    prompt that records get. The result is kept in ``directory`` (None: not kept) under a hash of the model's weights,
+    the rendered messages and the labels. None: there are no such texts, or the server only counts sampled answers,
+    which are too coarse to divide by. Raises the failure of a request.
+    """
+    if not requests:
+        return None
+    file = None if directory is None else directory / f"{prior_key(backend.info().model_id, requests)}.json"
+    labels = requests[0].candidates
+    known = _load_prior(file, labels)
+    if known is not None:
+        return known
+    answers = {request.id: ResponseBuffer() for request in requests}
+    for event in run_requests(backend, requests):
+        answers[event.id].add_event(event)
+    found = []
+    for answer in answers.values():
+        raise_request_error(require_finished(answer))
+        found.append(label_logprobs(answer.scores))
+    if any(answer.method == _COUNTED_SAMPLES for answer in answers.values()):
+        return None
+    prior = mean_prior(found)
+    if not all(math.isfinite(value) and value > -_MAX_PRIOR for value in prior.values()):
+        return None
+    _save_prior(file, prior)
+    return prior
+
+
+def prior_key(model_id: str, requests: Sequence[Request]) -> str:
+    """Return the name of a prior: a hash of everything that it depends on."""
+    said = [[[message.role.value, message.content] for message in request.messages] for request in requests]
+    content = json.dumps([model_id, said, list(requests[0].candidates)], ensure_ascii=False)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _load_prior(file: Path | None, labels: Sequence[str]) -> dict[str, float] | None:
+    """Return a prior that was kept; None if there is none that can be used."""
+    if file is None:
+        return None
+    try:
+        kept = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):  # the prior is then measured again
+        return None
+    if not isinstance(kept, dict) or list(kept) != list(labels):
+        return None
+    if not all(isinstance(value, float | int) and math.isfinite(value) for value in kept.values()):
+        return None
+    return kept
+
+
+def _save_prior(file: Path | None, prior: Mapping[str, float]) -> None:
+    if file is not None:
+        with suppress(OSError):  # a cache that cannot be written costs a few requests at the next start
+            private_files.make_directory(file.parent)
+            private_files.replace_file(file, json.dumps(prior).encode())

@@ -1,0 +1,119 @@
+"""Requests that score the labels of a prompt for a text, and their answers as log-probabilities of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Row
+from llmcli.errors import ConfigError, Unsupported
+from llmcli.prompts import Prompt
+from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.tasks.classification.label_prior import measure_prior
+from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
+from llmcli.tasks.execution.response_buffer import ResponseBuffer
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.types import Message, Request, Role
+
+Examples = Sequence[tuple[str, str]]
+"""Pairs of a text and its label."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """The natural-log probabilities of the labels for one text, given that the answer is one of them.
+
+    ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is applied;
+    both by label in the user's order, and exp of them sums to 1. ``method`` says how a remote server scored (``CandidateScores.method``).
+    """
+
+    raw: Mapping[str, float]
+    corrected: Mapping[str, float]
+    method: str = ""
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Exp of ``corrected``."""
+        return to_probabilities(self.corrected)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerOptions:
+    """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
+
+    ``corrects_prior``: the prior of the prompt's content-free texts is taken out. ``cache``: the directory of priors.
+    """
+
+    variables: Mapping[str, object]
+    examples: Examples = ()
+    corrects_prior: bool = True
+    cache: Path | None = None
+
+
+class LabelScorer:
+    """Scores the ``labels`` with one prompt. ``prior``: log-probabilities by label, None without correction.
+
+    Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when there are less than two labels, and what
+    ``measure_prior`` raises.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        prompt: Prompt,
+        labels: Sequence[str],
+        generation: GenerationOptions,
+        options: ScorerOptions,
+    ) -> None:
+        if len(labels) < 2:  # noqa: PLR2004 (a choice)
+            raise ConfigError(prompt.name, origin=str(prompt.origin), detail="output must be two or more labels")
+        info = backend.info()
+        if not info.scores:
+            raise Unsupported("scoring")
+        self.prompt = prompt
+        self.labels = tuple(labels)
+        self.model = info.model
+        self._generation = generation
+        self._options = options
+        texts = prompt.content_free if options.corrects_prior else ()
+        requests = [self.make_request(f"prior.{number}", text, {}) for number, text in enumerate(texts)]
+        self.prior = measure_prior(backend, requests, options.cache)
+
+    def make_request(
+        self,
+        request_id: str,
+        text: str,
+        fields: Mapping[str, Any],
+        *,
+        examples: Examples | None = None,
+        hidden_states: bool = False,
+    ) -> Request:
+        """Return the request for a text; ``fields`` are the columns of its record.
+
+        ``examples`` replace those of the options. ``hidden_states`` requests them too.
+        """
+        from dataclasses import replace
+
+        variables: dict[str, object] = {**self._options.variables, "text": text}
+        if fields:
+            variables[ROW_VARIABLE] = Row(fields)
+        chosen = self._options.examples if examples is None else examples
+        messages = self.prompt.render(variables)
+        if chosen:
+            messages = (*messages[:-1], *self._example_messages(chosen), messages[-1])
+        request = make_request(request_id, messages, self.prompt, self._generation, candidates=self.labels)
+        return replace(request, hidden_states=True) if hidden_states else request
+
+    def _example_messages(self, examples: Examples) -> Iterator[Message]:
+        for text, label in examples:
+            yield self.prompt.render({**self._options.variables, "text": text})[-1]
+            yield Message(Role.ASSISTANT, label)
+
+    def read_scores(self, answer: ResponseBuffer) -> LabelScores:
+        """Return the scores of an answer."""
+        raw = label_logprobs(answer.scores)
+        corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)
+        return LabelScores(raw, corrected, answer.method)

@@ -1,0 +1,114 @@
+"""Scores of many records as values, for thresholds and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Record
+from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
+from llmcli.tasks.classification.label_scores import best_label
+from llmcli.tasks.classification.precision_threshold import PrecisionThreshold, choose_threshold
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
+from llmcli.tasks.execution.record_jobs import run_record_jobs
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error
+from llmcli.types import Event, Finished, HiddenStates, ItemFailed, Request, Result
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRecord:
+    """The scores of one record; ``mean_state`` and ``last_state`` as in ``HiddenStates``, b"" if not requested."""
+
+    record: Record
+    scores: LabelScores
+    mean_state: bytes = b""
+    last_state: bytes = b""
+
+
+def score_records(
+    backend: Backend, scorer: LabelScorer, records: Iterable[Record], *, hidden_states: bool = False
+) -> Iterator[ScoredRecord]:
+    """Yield the scores of each record that is not blank, in their order. Raises the first failure."""
+    for event in run_record_jobs(backend, records, _ScoredRecordVerb(scorer, hidden_states=hidden_states)):
+        if isinstance(event, ItemFailed):
+            raise event.error
+        if isinstance(event, Result) and not event.blank:
+            yield event.fields["scored"]
+
+
+def choose_record_threshold(
+    scored: Iterable[ScoredRecord], labels: Mapping[int, str], target: float
+) -> PrecisionThreshold:
+    """Return the threshold for a precision; ``labels`` are the true ones by the index of a record.
+
+    Raises ``ValueError`` without records.
+    """
+    confidences, correct = [], []
+    for each in scored:
+        probabilities = each.scores.probabilities
+        label = best_label(probabilities)
+        confidences.append(probabilities[label])
+        correct.append(label == labels[each.record.index])
+    return choose_threshold(confidences, correct, target)
+
+
+class _ScoredRecordVerb:
+    """A verb whose results have one field, ``scored``."""
+
+    columns: Mapping[str, type] = {}
+    single_request = True
+
+    def __init__(self, scorer: LabelScorer, *, hidden_states: bool) -> None:
+        self._scorer = scorer
+        self._hidden_states = hidden_states
+
+    def make_job(self, record: Record) -> DocumentJob:
+        request = self._scorer.make_request(
+            str(record.index), record.text, record.fields, hidden_states=self._hidden_states
+        )
+        return _ScoredRecordJob(record, self._scorer, request)
+
+    def blank_result(self, record: Record) -> Result:
+        return Result(record.index, record.name, None, blank=True)
+
+    def row(self, result: Result) -> Mapping[str, Any]:
+        del result
+        return {}
+
+    def line(self, result: Result) -> str:
+        return result.text or ""
+
+
+class _ScoredRecordJob:
+    """The job of one record, whose hidden states are kept too."""
+
+    step = ""
+
+    def __init__(self, record: Record, scorer: LabelScorer, request: Request) -> None:
+        self.item = record.index
+        self.name = record.name
+        self._record = record
+        self._scorer = scorer
+        self._request = request
+        self._answer = ResponseBuffer()
+        self._states = (b"", b"")
+
+    def start(self) -> Iterator[JobStep]:
+        yield self._request
+
+    def handle_event(self, event: Event) -> Iterator[JobStep]:
+        self._answer.add_event(event)
+        if isinstance(event, HiddenStates):
+            self._states = (event.mean, event.last)
+        elif isinstance(event, Finished):
+            raise_request_error(event)
+            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), *self._states)
+            yield Result(self.item, self.name, None, {"scored": scored})
+
+
+def labelled_records(rows: Sequence[tuple[str, str]]) -> tuple[list[Record], dict[int, str]]:
+    """Return records of the texts of (text, label) pairs, and the labels by their index."""
+    records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
+    return records, {index: label for index, (_, label) in enumerate(rows)}

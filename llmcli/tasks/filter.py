@@ -1,0 +1,154 @@
+"""filter: whether a statement holds for each record, with its probability, by scoring and without generating."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Record
+from llmcli.prompts import Prompt
+from llmcli.tasks.classification.label_scorer import ScorerOptions
+from llmcli.tasks.classification.long_texts import TextSplitter
+from llmcli.tasks.classification.presence_scorer import PresenceScorer
+from llmcli.tasks.execution.document_jobs import DocumentJob
+from llmcli.tasks.execution.multi_request_job import MultiRequestJob
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.types import Result
+
+PROMPT = "filter"
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FilterQuery:
+    """``statement`` and all of ``conjuncts`` and none of ``excluded`` hold, or any of ``alternatives`` does.
+
+    A record matches from a probability of ``threshold``; with ``invert``, below it.
+    """
+
+    statement: str
+    conjuncts: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    invert: bool = False
+    threshold: float = DEFAULT_THRESHOLD
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """All statements, each once."""
+        return tuple(dict.fromkeys([self.statement, *self.conjuncts, *self.excluded, *self.alternatives]))
+
+    def combine(self, probabilities: Mapping[str, float]) -> float:
+        """Return the probability of the whole query from those of its statements.
+
+        How the statements depend on each other is unknown, so "and" is the minimum, "or" the maximum and "not" the
+        complement (Zadeh 1965, Fuzzy Sets): the bounds of Frechet that are reached when one statement implies the
+        other. With a threshold of 0.5, the decision is then the same as that of the single decisions combined.
+        """
+        required = [probabilities[each] for each in (self.statement, *self.conjuncts)]
+        together = min(*required, 1.0, *(1 - probabilities[each] for each in self.excluded))
+        return max(together, *(probabilities[each] for each in self.alternatives), 0.0)
+
+    def matches(self, probability: float) -> bool:
+        """Whether a record for which the query holds with this probability matches."""
+        return (probability >= self.threshold) != self.invert
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
+
+    ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a piece of it;
+    otherwise such a text is refused.
+    """
+
+    corrects_prior: bool = True
+    cache: Path | None = None
+    splits_long_texts: bool = False
+
+
+class FilterVerb:
+    """Whether a query holds for a record.
+
+    A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements also ``statements``, the
+    probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
+    table, no column is added.
+
+    Raises as ``LabelScorer`` does; for the probability of a statement see ``PresenceScorer``.
+    """
+
+    columns: Mapping[str, type] = {}
+
+    def __init__(
+        self,
+        backend: Backend,
+        prompt: Prompt,
+        query: FilterQuery,
+        generation: GenerationOptions,
+        options: FilterOptions | None = None,
+    ) -> None:
+        chosen = options or FilterOptions()
+        self._query = query
+        self._scorer = scorer = PresenceScorer(
+            backend,
+            prompt,
+            query.statements,
+            generation,
+            ScorerOptions({"statements": query.statements}, (), chosen.corrects_prior, chosen.cache),
+        )
+        self.single_request = not chosen.splits_long_texts
+        self._splitter = (
+            TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
+            if chosen.splits_long_texts
+            else None
+        )
+
+    def make_job(self, record: Record) -> DocumentJob:
+        """Return the job that scores the statements."""
+        pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
+        requests = [
+            self._scorer.make_request(f"{record.index}.{number}", piece, record.fields)
+            for number, piece in enumerate(pieces)
+        ]
+        return MultiRequestJob(record, requests, self._make_result)
+
+    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
+        scores = [self._scorer.read_scores(answer) for answer in answers.values()]
+        found = [self._scorer.presence(each) for each in scores]
+        probabilities = {name: max(each[name] for each in found) for name in self._query.statements}
+        probability = self._query.combine(probabilities)
+        fields: dict[str, Any] = {"match": self._query.matches(probability), "probability": probability}
+        if len(probabilities) > 1:
+            fields["statements"] = probabilities
+        if scores[0].method:
+            fields["scoring"] = scores[0].method
+        return Result(
+            record.index,
+            record.name,
+            record.text,
+            {**record.position, **fields},
+            model=self._scorer.model,
+            prompt=self._scorer.prompt.name,
+            usage=tally.usage,
+            timings=tally.timings,
+        )
+
+    def blank_result(self, record: Record) -> Result:
+        """Return the result of a record without text."""
+        fields = {**record.position, "match": self._query.invert, "probability": None}
+        model, prompt = self._scorer.model, self._scorer.prompt.name
+        return Result(record.index, record.name, record.text, fields, model=model, prompt=prompt, blank=True)
+
+    def row(self, result: Result) -> Mapping[str, Any]:
+        """Return no values."""
+        del result
+        return {}
+
+    def line(self, result: Result) -> str:
+        """Return the text of the record."""
+        record: Record = result.record
+        return record.text

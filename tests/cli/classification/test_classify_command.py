@@ -1,0 +1,173 @@
+"""``llm classify``: labels, thresholds, examples, several labels, summaries."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from scripted import all_messages, last_message
+
+LABELS = ("--labels", "bug,idea")
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_each_line_gets_a_label(llm, label_scores):
+    """And the probability of each label, in the user's order; a blank line stays blank."""
+    run = llm("classify", *LABELS, stdin=b"a bug\n\nan idea\n", answer=label_scores)
+    assert (run.code, run.err) == (0, "")
+    assert run.out == "bug\tbug=0.9000\tidea=0.1000\n\nidea\tbug=0.1000\tidea=0.9000\n"
+
+
+def test_a_table_gets_columns(llm, label_scores, write):
+    """Label, probabilities and margin, after the columns of the input."""
+    run = llm("classify", *LABELS, write("in.csv", "id,text\n7,a bug\n8,\n"), answer=label_scores)
+    (first, blank) = rows(run.out)
+    assert first == {
+        "id": "7",
+        "text": "a bug",
+        "label": "bug",
+        "p_bug": "0.9",
+        "p_idea": "0.1",
+        "margin": "0.8",
+        "error": "",
+    }
+    assert blank["label"] == blank["p_bug"] == blank["margin"] == ""
+
+
+def test_the_prior_is_taken_out(llm, write):
+    """What the model says about content-free texts does not count; --no-prior keeps it."""
+
+    def biased(request):
+        return {"bug": -0.1, "idea": -3.0 if "idea" not in last_message(request).rpartition("Text:")[2] else -2.0}
+
+    path = write("in.txt", "an idea\n")
+    assert llm("classify", *LABELS, path, answer=biased).out.startswith("idea\t")
+    assert llm("classify", *LABELS, path, "--no-prior", answer=biased).out.startswith("bug\t")
+
+
+def test_the_prior_is_measured_once(llm, label_scores, write):
+    """The cache keeps it for the same model, prompt and labels."""
+    path = write("in.txt", "a bug\n")
+    first = len(llm("classify", *LABELS, path, answer=label_scores).backend.requests)
+    again = len(llm("classify", *LABELS, path, answer=label_scores).backend.requests)
+    other = len(llm("classify", "--labels", "bug,wish", path, answer=label_scores).backend.requests)
+    assert again == 1 and first == other > 1
+
+
+def test_a_threshold_abstains(llm, label_scores, write):
+    """Below it there is no label; a table says so."""
+    path = write("in.csv", "text\na bug\nnothing\n")
+    run = llm("classify", *LABELS, "--threshold", "0.8", path, answer=label_scores)
+    assert [(row["label"], row["abstain"]) for row in rows(run.out)] == [("bug", "false"), ("", "true")]
+    lines = llm("classify", *LABELS, "--threshold", "0.8", stdin=b"nothing\n", answer=label_scores)
+    assert lines.out == "\tbug=0.5000\tidea=0.5000\n"
+
+
+def test_a_target_precision_sets_the_threshold(llm, label_scores, write):
+    """On labelled rows: those whose probability is as low as that of wrong answers abstain."""
+    good = "".join(f"a bug {number},bug\nan idea {number},idea\n" for number in range(20))
+    bad = "".join(f"unclear {number},idea\n" for number in range(10))
+    labelled = write("labelled.csv", f"text,label\n{good}{bad}")
+    path = write("in.csv", "text\na bug\nunclear\n")
+    summary = path + ".json"
+    options = ("--target-precision", "0.9", "--calibrate", labelled, "--summary", summary)
+    run = llm("classify", *LABELS, *options, path, answer=label_scores)
+    assert run.code == 0 and [row["label"] for row in rows(run.out)] == ["bug", ""]
+    found = json.loads(Path(summary).read_text(encoding="utf-8"))["target_precision"]
+    assert (found["answered"], found["correct"], found["rows"], found["reached"]) == (40, 40, 50, True)
+    assert found["threshold"] == pytest.approx(0.9) and found["low"] == pytest.approx(0.912, abs=0.001)
+
+
+def test_several_labels(llm, statement_scores):
+    """--multi asks about each label by itself."""
+    run = llm("classify", "--multi", *LABELS, stdin=b"a bug and an idea\nnone\n", answer=statement_scores)
+    first, second = run.out.splitlines()
+    assert first == "bug, idea\tbug=0.9000\tidea=0.9000" and second == "\tbug=0.1000\tidea=0.1000"
+    (found,) = [
+        json.loads(line)
+        for line in llm("classify", "--multi", *LABELS, "--json", stdin=b"a bug\n", answer=statement_scores).out.split(
+            "\n"
+        )
+        if line
+    ]
+    assert found["labels"] == ["bug"] and set(found["probabilities"]) == {"bug", "idea"}
+
+
+def test_a_file_of_labels(llm, label_scores, write):
+    """Descriptions and examples reach the model."""
+    labels = write("labels.yaml", "bug: Something is broken.\nidea: {examples: [Please add a clock.]}\n")
+    run = llm("classify", "--labels", f"@{labels}", stdin=b"a bug\n", answer=label_scores)
+    asked = all_messages(run.backend.requests[-1])
+    assert run.out.startswith("bug\t") and "Something is broken." in asked and "Please add a clock." in asked
+
+
+def test_the_nearest_examples_are_shown(llm, label_scores, write):
+    """The one with the most words in common stands last, next to the text."""
+    examples = write("e.csv", "text,label\nthe screen is dark,bug\nadd a clock please,idea\nit crashed again,bug\n")
+    run = llm(
+        "classify", *LABELS, "--examples", examples, "--nearest", "2", stdin=b"please add a bug\n", answer=label_scores
+    )
+    shown = [message.content for message in run.backend.requests[-1].messages]
+    assert run.code == 0 and "add a clock please" in shown[-3] and shown[-2] == "idea"
+    assert "it crashed again" not in "".join(shown) or "the screen is dark" not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--labels", "a"), "two labels"),
+        (("--labels", "a,a"), "twice"),
+        (("--labels", "@"), "names no file"),
+        ((*LABELS, "--target-precision", "0.9"), "belong together"),
+        ((*LABELS, "--nearest", "3"), "--examples"),
+        ((*LABELS, "--multi", "--examples", "x.csv"), "--multi"),
+        ((*LABELS, "--threshold", "2"), "--threshold"),
+        ((), "--labels"),
+    ],
+)
+def test_options_that_make_no_sense(llm, label_scores, options, what):
+    """Exit code 2, and nothing is sent."""
+    run = llm("classify", *options, stdin=b"text\n", answer=label_scores)
+    assert (run.code, run.out) == (2, "") and what in run.err and not (run.backend and run.backend.requests)
+
+
+def test_labelled_rows_with_another_label(llm, label_scores, write):
+    """The file, the line and the labels are named."""
+    path = write("l.csv", "text,label\na bug,bog\n")
+    run = llm("classify", *LABELS, "--examples", path, stdin=b"x\n", answer=label_scores)
+    assert run.code == 2 and "l.csv, line 2" in run.err and "'bog'" in run.err and "bug, idea" in run.err
+
+
+def test_a_failing_record(llm, label_scores, write):
+    """It is an error record, and the exit code is 3."""
+    run = llm("classify", *LABELS, write("in.csv", "text\na bug\nboom\n"), answer=label_scores)
+    assert run.code == 3 and rows(run.out)[1]["error"] and rows(run.out)[0]["label"] == "bug"
+
+
+def test_the_summary_on_a_terminal(llm, label_scores, write, terminal):
+    """A few lines with bars on standard error after the results; none for a single record, with -q and in pipes."""
+    path = write("in.txt", "a bug\nmore bug\nan idea\n\n")
+    screen, quiet = terminal(), terminal()
+    assert llm("classify", *LABELS, path, answer=label_scores, err=screen.slave).code == 0
+    assert llm("classify", *LABELS, path, "-q", answer=label_scores, err=quiet.slave).code == 0
+    shown = screen.close()
+    assert "4 records, 1 blank" in shown and "━" in shown and quiet.close() == ""
+    assert "bug     2   50%  ━" not in shown and "bug   2   50%  ━" in shown
+
+
+def test_the_summary_file(llm, label_scores, write, tmp_path):
+    """Counts and mean probabilities as JSON."""
+    out = tmp_path / "summary.json"
+    path = write("in.txt", "a bug\nan idea\nboom\n\n")
+    run = llm("classify", *LABELS, path, "--summary", str(out), answer=label_scores)
+    found = json.loads(out.read_text())
+    assert run.code == 3
+    assert (found["records"], found["scored"], found["blank"], found["failed"]) == (4, 2, 1, 1)
+    assert found["labels"] == {"bug": 1, "idea": 1}
+    assert found["mean_probability"] == {"bug": 0.5, "idea": 0.5}

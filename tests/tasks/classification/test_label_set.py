@@ -1,0 +1,50 @@
+"""Labels of a command line and of a file."""
+
+import pytest
+
+from llmcli.errors import BadDocument, UsageError
+from llmcli.tasks.classification.label_set import Label, parse_label_file, parse_label_names
+
+
+def test_names():
+    """Commas separate them; blanks around them do not count."""
+    assert parse_label_names("billing, bug report ,praise").names == ("billing", "bug report", "praise")
+
+
+@pytest.mark.parametrize(("text", "what"), [("a", "two labels"), ("a,,b", "empty"), ("a,b,a", "twice"), ("", "empty")])
+def test_names_that_make_no_set(text, what):
+    """One label is no choice, and each has a name of its own."""
+    with pytest.raises(UsageError, match=what):
+        parse_label_names(text)
+
+
+def test_a_file_has_descriptions_and_examples():
+    """A mapping may hold a description alone, or both; the examples of all labels take turns."""
+    labels = parse_label_file(
+        "bug: The app does something wrong.\n"
+        "idea:\n  description: A wish.\n  examples: [please add X, what about Y]\n"
+        "other: {examples: [hello]}\n",
+        "labels.yaml",
+    )
+    assert labels.labels[0] == Label("bug", "The app does something wrong.")
+    assert labels.names == ("bug", "idea", "other")
+    assert labels.examples == (("please add X", "idea"), ("hello", "other"), ("what about Y", "idea"))
+    assert parse_label_file("- yes\n- 1\n", "l").names == ("True", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a: {descripton: x}\nb:\n", "unknown key descripton"),
+        ("a: {examples: text}\nb:\n", "list of texts"),
+        ("a: {description: [x]}\nb:\n", "must be a text"),
+        ("a: 5\nb:\n", "expected a description"),
+        ("text", "expected a list"),
+        ("a: [\n", ""),
+    ],
+)
+def test_a_broken_file(text, what):
+    """It is reported with its name and with what is wrong."""
+    with pytest.raises(BadDocument) as caught:
+        parse_label_file(text, "labels.yaml")
+    assert caught.value.subject == "labels.yaml" and what in caught.value.detail
