@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
+from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.options import FileOption, command
 from llmcli.cli.render.renderer import render_task
 from llmcli.types import Priority, TaskEvent
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     examples="""
       llm ask "What is the capital of France?"
       llm ask -f report.txt "What does it say about costs?"
+      llm ask -f contract.pdf -f letters/ "What changed for tenants?"
       llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       git diff | llm ask "Write a commit message for this change."
     """
@@ -31,12 +32,14 @@ def ask(
     file: FileOption = None,
 ) -> int:
     """Answer a question, with or without documents."""
-    question, documents = inputs.read_question(ctx, prompt, file or [])
+    question, documents, failed = source_inputs.read_question(ctx, prompt, file or [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
         options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
-        return ask(backend, ctx.runtime.prompts, question, documents, options)
+        events = ask(backend, ctx.runtime.prompts, question, documents, options)
+        events = source_inputs.add_source_notes(events, documents, one_answer=True)
+        return inputs.append_failed(events, failed)
 
     return render_task(ctx, task)

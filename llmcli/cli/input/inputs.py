@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from llmcli.cli.command_context import CommandContext
@@ -12,7 +12,7 @@ from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait, stdin_lines
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.documents.records import Record, count_line_records, iter_line_records
-from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
+from llmcli.errors import LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 
@@ -44,8 +44,10 @@ def read_document(ctx: CommandContext, name: str) -> Document:
     return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
 
 
-def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
-    """Read the named inputs, or standard input if none is named.
+def read_documents(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document] = read_document
+) -> list[Document | ItemFailed]:
+    """Read the named inputs with ``read``, or standard input if none is named.
 
     If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
@@ -53,50 +55,29 @@ def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document |
     if not files:
         if not reads_stdin(ctx, files):
             raise UsageError("no input: name a file, or pipe text in")
-        return [read_stdin_document(ctx)]
+        return [read(ctx, STDIN)]
     if files.count(STDIN) > 1:
         raise UsageError("standard input can be read only once")
     if len(files) == 1:
-        return [read_document(ctx, files[0])]
+        return [read(ctx, files[0])]
     if ctx.flags.output is not None:
         check_distinct([("an input", name) for name in files], [("the output", ctx.flags.output)])
-    return list(_read_several(ctx, files))
+    return list(_read_several(ctx, files, read))
 
 
-def _read_several(ctx: CommandContext, files: Sequence[str]) -> Iterator[Document | ItemFailed]:
+def _read_several(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document]
+) -> Iterator[Document | ItemFailed]:
     failed: list[LlmError] = []
     for index, name in enumerate(files):
         try:
-            yield read_document(ctx, name)
+            yield read(ctx, name)
         except LlmError as error:
             ctx.runtime.interrupt.check()
             failed.append(error)
             yield ItemFailed(index, name, error)
     if len(failed) == len(files):
         raise failed[0]
-
-
-def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
-    """Return the question and its documents.
-
-    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``.
-    """
-    found = [read_document(ctx, name) for name in files]
-    asks = prompt is None and STDIN not in files
-    piped = read_stdin_document(ctx) if reads_stdin(ctx, () if asks else files) else None
-    if prompt == STDIN:
-        piped, prompt = piped or read_stdin_document(ctx), None
-    if prompt is not None:
-        if not prompt.strip():
-            raise EmptyInput("the question")
-        if piped is not None and piped.text.strip():
-            found.append(piped)
-        return decode_argument(prompt), found
-    if piped is None or (files and not piped.text.strip()):
-        raise UsageError("no question: give one as an argument, or pipe one in")
-    if not piped.text.strip():
-        raise EmptyInput("standard input")
-    return piped.text, found
 
 
 def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Record], list[ItemFailed]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.documents.reading.passages import SourceDocument
 
 STDIN = "-"
 """The name of standard input, on the command line and as a document."""
@@ -48,7 +52,8 @@ class Document:
 
     ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
     stdin; ``bom``: the input began with a byte order mark, which is not part of the text. For a binary format ``data``
-    is the input, and ``text`` is what ``format_name`` extracts from it.
+    is the input, and ``text`` is what ``format_name`` extracts from it. ``source``: the passages of ``text`` if
+    ``source_reader`` took it from a document of another format.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Document:
     bom: bool = False
     data: bytes | None = None
     format_name: str | None = None
+    source: SourceDocument | None = None
 
 
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:

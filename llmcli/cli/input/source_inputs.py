@@ -1,0 +1,113 @@
+"""Inputs in any format that a reader knows, directories and patterns included: their text, and what was left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import decode_argument, read_documents, read_stdin_document, reads_stdin
+from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_bytes, read_stdin
+from llmcli.errors import EmptyInput, LlmError, UsageError
+from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+
+
+def read_source_document(ctx: CommandContext, name: str) -> Document:
+    """Read one named input; ``-`` is standard input.
+
+    Raises what ``read_source`` raises, and ``UsageError`` if -o would overwrite it.
+    """
+    from llmcli.documents.reading.source_reader import read_source, refuse_unknown
+
+    console = ctx.console
+    if ctx.flags.output is not None:
+        check_distinct([("an input", name)], [("the output", ctx.flags.output)])
+    if name == STDIN:
+        data = read_stdin(
+            console.environment.stdin,
+            console.interrupt,
+            lambda: announce_stdin_wait(console),
+            refuse_binary=refuse_unknown,
+        )
+        return read_source(data, STDIN)
+    return read_source(read_bytes(name, ctx.runtime.interrupt, refuse_unknown), name, Path(name))
+
+
+def expand_names(names: Sequence[str]) -> list[str]:
+    """Return the files that the names of files, directories and patterns stand for, each file once."""
+    from llmcli.documents.reading.directory_walk import expand_input
+
+    return list(dict.fromkeys(file for name in names for file in expand_input(name)))
+
+
+def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
+    """Return the names of the inputs and what was read, as ``read_documents`` does. Raises what ``expand_input`` raises."""
+    names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    return names, read_documents(ctx, names, read_source_document)
+
+
+def read_question(
+    ctx: CommandContext, prompt: str | None, files: Sequence[str]
+) -> tuple[str, list[Document], list[ItemFailed]]:
+    """Return the question, its documents, and the files of directories and patterns that cannot be read.
+
+    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``,
+    and what a file that is named itself raises.
+    """
+    found, failed = _read_question_files(ctx, files)
+    asks = prompt is None and STDIN not in files
+    piped = None
+    if reads_stdin(ctx, () if asks else files):
+        piped = read_stdin_document(ctx) if prompt in {None, STDIN} else read_source_document(ctx, STDIN)
+    if prompt == STDIN:
+        piped, prompt = piped or read_stdin_document(ctx), None
+    if prompt is not None:
+        if not prompt.strip():
+            raise EmptyInput("the question")
+        if piped is not None and piped.text.strip():
+            found.append(piped)
+        return decode_argument(prompt), found, failed
+    if piped is None or (files and not piped.text.strip()):
+        raise UsageError("no question: give one as an argument, or pipe one in")
+    if not piped.text.strip():
+        raise EmptyInput("standard input")
+    return piped.text, found, failed
+
+
+def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
+    found: list[Document] = []
+    failed: list[ItemFailed] = []
+    named = set(files)
+    for name in expand_names(files) if files else ():
+        try:
+            found.append(read_source_document(ctx, name))
+        except LlmError as error:
+            ctx.runtime.interrupt.check()
+            if name in named:
+                raise
+            failed.append(ItemFailed(len(failed), name, error))
+    if failed and not found:
+        raise failed[0].error
+    return found, failed
+
+
+def add_source_notes(
+    events: Iterator[TaskEvent], documents: Sequence[Document | ItemFailed], *, one_answer: bool = False
+) -> Iterator[TaskEvent]:
+    """Add what was left out of the documents: first as a ``Notice`` each, later as warnings of the results.
+
+    ``one_answer``: the result is about all documents; otherwise its item is the position of its document.
+    """
+    notes: dict[int, list[str]] = {}
+    for index, document in enumerate(documents):
+        if isinstance(document, Document) and document.source is not None:
+            texts = [f"{document.name}: {note}" for note in document.source.notes]
+            notes.setdefault(0 if one_answer else index, []).extend(texts)
+    yield from (Notice(text, item) for item, texts in notes.items() for text in texts)
+    for event in events:
+        own = notes.get(event.item) if isinstance(event, Result) else None
+        yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event
