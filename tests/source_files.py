@@ -47,7 +47,9 @@ def make_report_docx():
         document.add_paragraph("Costs rose by 12 percent.")
         document.add_paragraph("rent", style="List Bullet")
         table = document.add_table(rows=2, cols=2)
-        for cell, text in zip([*table.rows[0].cells, *table.rows[1].cells], ["Year", "Cost", "2025", "a|b"], strict=True):
+        for cell, text in zip(
+            [*table.rows[0].cells, *table.rows[1].cells], ["Year", "Cost", "2025", "a|b"], strict=True
+        ):
             cell.text = text
         document.add_heading("Outlook", 2)
         document.add_paragraph("Better.")

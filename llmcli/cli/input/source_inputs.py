@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import decode_argument, read_documents, read_stdin_document, reads_stdin
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait
-from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import read_bytes, read_stdin
 from llmcli.errors import EmptyInput, LlmError, UsageError
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
@@ -21,20 +22,31 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
 
     Raises what ``read_source`` raises, and ``UsageError`` if -o would overwrite it.
     """
-    from llmcli.documents.reading.source_reader import read_source, refuse_unknown
-
-    console = ctx.console
     if ctx.flags.output is not None:
         check_distinct([("an input", name)], [("the output", ctx.flags.output)])
     if name == STDIN:
-        data = read_stdin(
-            console.environment.stdin,
-            console.interrupt,
-            lambda: announce_stdin_wait(console),
-            refuse_binary=refuse_unknown,
-        )
-        return read_source(data, STDIN)
+        return _read_stdin_source(ctx)
+    from llmcli.documents.reading.source_reader import read_source, refuse_unknown
+
     return read_source(read_bytes(name, ctx.runtime.interrupt, refuse_unknown), name, Path(name))
+
+
+def _read_stdin_source(ctx: CommandContext) -> Document:
+    """Read standard input; the readers are imported only if it may be something else than text."""
+
+    def refuse_binary(data: bytes, name: str) -> None:
+        from llmcli.documents.reading.source_reader import refuse_unknown
+
+        refuse_unknown(data, name)
+
+    console = ctx.console
+    waiting = partial(announce_stdin_wait, console)
+    data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
+    if is_plain_start(data):
+        return open_document(data, STDIN)
+    from llmcli.documents.reading.source_reader import read_source
+
+    return read_source(data, STDIN)
 
 
 def expand_names(names: Sequence[str]) -> list[str]:

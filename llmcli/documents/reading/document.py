@@ -104,6 +104,16 @@ def _extract_text(data: bytes, name: str, format_name: str) -> str:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
 
 
+def is_plain_start(data: bytes) -> bool:
+    """Whether input without a name is a text by its first bytes alone, so that no module of readers has to be loaded.
+
+    Not so for markup, header fields (an email) and binary data.
+    """
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    first_word = start.split(maxsplit=1)[0] if start else b""
+    return not (start.startswith(b"<") or b":" in first_word or b"\0" in data or b"%PDF-" in start or data[:2] == b"PK")
+
+
 def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
     """Return the text of UTF-8 ``data``, and whether a byte order mark was removed.
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 import io
 import re
-import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
 from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
 
 MAX_EXTRACTED_BYTES = 256 << 20
 """The largest file in a format other than text; a table of CSV too."""
@@ -27,7 +26,7 @@ _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _EMPTY_ZIP = b"PK\x05\x06"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class SourceFormat:
     """A format that is not read as it is; ``what`` names it for people, ``reader`` is "module:function".
 
@@ -50,7 +49,7 @@ FORMATS = (
     SourceFormat(
         "spreadsheet",
         "a spreadsheet",
-        ("xlsx", "xlsm", "xlsb", "xls", "ods"),
+        ("xlsx", "xlsm", "xls"),
         f"{_SOURCES}.table_source:read_spreadsheet",
     ),
     SourceFormat("epub", "an EPUB book", ("epub",), f"{_SOURCES}.epub_source:read_epub"),
@@ -67,10 +66,8 @@ _ZIP_MEMBERS = (
     ("word/document.xml", "docx"),
     ("ppt/presentation.xml", "pptx"),
     ("xl/workbook.xml", "spreadsheet"),
-    ("xl/workbook.bin", "spreadsheet"),
     ("META-INF/container.xml", "epub"),
 )
-_ODS_TYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 _HTML_START = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]{0,200}>\s*+)?(?:<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
     rb"<(?:!doctype\s+html|html|head|body)\b",
@@ -139,12 +136,12 @@ def _find_binary(data: bytes) -> SourceFormat | None:
 
 
 def _find_in_zip(data: bytes) -> SourceFormat | None:
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = frozenset(archive.namelist())
-            if "mimetype" in names and archive.getinfo("mimetype").file_size == len(_ODS_TYPE):
-                return _BY_NAME["spreadsheet"] if archive.read("mimetype") == _ODS_TYPE else None
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise BadDocument(detail=f"the file is damaged: {error}") from error
     return next((_BY_NAME[found] for member, found in _ZIP_MEMBERS if member in names), None)
 

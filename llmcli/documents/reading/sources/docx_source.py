@@ -35,6 +35,6 @@ def read_docx(data: bytes, name: str) -> Iterator[Section]:
             style_map=_STYLES,
             external_file_access=False,
         ).value
-    except (KeyError, ValueError, AttributeError, IndexError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (LookupError, ValueError, AttributeError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise BadDocument(detail=f"the file is damaged: {error}") from error
     yield from html_sections(html, whole=True)

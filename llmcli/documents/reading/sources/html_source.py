@@ -20,8 +20,8 @@ _INVISIBLE = (
     '[style*="visibility:hidden"], [style*="visibility: hidden"]'
 )
 _NAVIGATION = 'nav, footer, aside, menu, [role="navigation"], [role="contentinfo"], [role="search"], [role="banner"]'
-_MAIN_CONTENT = ("main", '[role="main"]', "article")
-_MIN_MAIN_SHARE = 0.25  # of the visible text; a page with less in its main element has its text elsewhere
+# elements with the main content, and the share of the visible text that they need: with less it is elsewhere
+_MAIN_CONTENT = (("main", 0.25), ('[role="main"]', 0.25), ("article", 0.6))
 _BLOCK_NAMES = (
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer "
     "form header hgroup hr legend main nav ol p section summary table tbody tfoot thead tr ul"
@@ -96,9 +96,9 @@ def _content_root(tree: LexborHTMLParser, *, whole: bool) -> LexborNode | None:
     if body is None or whole:
         return body
     size = len(body.text())
-    for selector in _MAIN_CONTENT:
+    for selector, min_share in _MAIN_CONTENT:
         found = tree.css(selector)
-        if len(found) == 1 and len(found[0].text()) >= _MIN_MAIN_SHARE * size:
+        if len(found) == 1 and len(found[0].text()) >= min_share * size:
             return found[0]
     return body
 

@@ -29,7 +29,8 @@ MAX_SHEET_CELLS = 5_000_000
 """Cells of the area of a sheet that has content, empty ones included: the reader keeps all of them in memory."""
 _DELIMITERS = ",;\t|"
 _MAX_FIELD_CHARS = 1_000_000
-_CELL = re.compile(rb"<(?:\w+:)?c\s(?:[^>]*?\s)?r=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
+# the positions of cells and rows; a cell without one stands beside the cell before it
+_CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\s(?:[^>]*?\s)?r\s*=\s*[\"']([A-Z]{0,3})(\d{1,10})[\"']")
 
 
 def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
@@ -51,7 +52,7 @@ def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
 
 
 def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
-    """Yield each sheet with content (XLSX, XLSB, ODS, XLS); ``page`` is the number of the sheet.
+    """Yield each sheet with content (XLSX, XLS); ``page`` is the number of the sheet.
 
     Raises ``MissingExtra`` and ``BadDocument``.
     """
@@ -123,10 +124,10 @@ def _cell_text(cell: object) -> str:
 
 def _check_size(package: ZipPackage) -> None:
     """Raise ``BadDocument`` if the workbook or the area of a sheet is too large for memory."""
-    if package.unpacked_size(".xml", ".bin", ".rels") > MAX_SPREADSHEET_BYTES:
+    if package.unpacked_size(".xml", ".rels") > MAX_SPREADSHEET_BYTES:
         raise BadDocument(detail=f"it unpacks to more than {MAX_SPREADSHEET_BYTES >> 20} MiB; export it as CSV")
     for name in package.names:
-        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+        if name.startswith("xl/") and name.endswith(".xml"):
             rows, columns = _sheet_area(package.read(name))
             if rows * columns > MAX_SHEET_CELLS:
                 raise BadDocument(detail=f"{name} spans {rows:,} rows and {columns:,} columns; export it as CSV")
@@ -135,13 +136,13 @@ def _check_size(package: ZipPackage) -> None:
 def _sheet_area(xml: bytes) -> tuple[int, int]:
     """Return the number of rows and columns of the smallest area that holds all cells."""
     columns: set[bytes] = set()
-    low = high = 0
+    low, high = 1 << 32, 0
     for cell in _CELL.finditer(xml):
         row = int(cell[2])
-        low, high = (min(low, row), max(high, row)) if columns else (row, row)
+        low, high = min(low, row), max(high, row)
         columns.add(cell[1])
-    numbers = [_column_number(each) for each in columns] or [0]
-    return high - low + 1, max(numbers) - min(numbers) + 1
+    numbers = [_column_number(each) for each in columns if each] or [0]
+    return max(0, high - low + 1), max(numbers) - min(numbers) + 1
 
 
 def _column_number(letters: bytes) -> int:

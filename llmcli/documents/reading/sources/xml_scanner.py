@@ -55,7 +55,7 @@ def scan_xml(
         parser.CharacterDataHandler = text
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an unknown encoding
         raise BadDocument(detail=f"{what} is not well-formed: {error}") from error
 
 

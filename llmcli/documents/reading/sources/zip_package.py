@@ -49,5 +49,5 @@ class ZipPackage:
             raise BadDocument(detail=f"it unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")
         try:
             return self._zip.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
             raise BadDocument(detail=f"the file is damaged: {name}: {error}") from error
