@@ -13,14 +13,15 @@ from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import read_bytes, read_stdin
-from llmcli.errors import EmptyInput, LlmError, UsageError
+from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 
 def read_source_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input.
 
-    Raises what ``read_source`` raises, and ``UsageError`` if -o would overwrite it.
+    Raises what ``read_source`` raises, ``BadDocument`` for a directory (``expand_names`` found no file in it), and
+    ``UsageError`` if -o would overwrite it.
     """
     if ctx.flags.output is not None:
         check_distinct([("an input", name)], [("the output", ctx.flags.output)])
@@ -28,7 +29,11 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
         return _read_stdin_source(ctx)
     from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 
-    return read_source(read_bytes(name, ctx.runtime.interrupt, refuse_unknown), name, Path(name))
+    try:
+        data = read_bytes(name, ctx.runtime.interrupt, refuse_unknown)
+    except IsADirectory as error:
+        raise BadDocument(name, detail="no file in this directory can be read as a document") from error
+    return read_source(data, name, Path(name))
 
 
 def _read_stdin_source(ctx: CommandContext) -> Document:

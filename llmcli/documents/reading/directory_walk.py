@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.documents.reading.document import STDIN, refuse_unreadable
 from llmcli.documents.reading.source_reader import FORMATS
-from llmcli.errors import BadDocument, InputError, UsageError
+from llmcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -23,17 +23,15 @@ _SNIFFED_BYTES = 8192
 
 
 def expand_input(name: str) -> list[str]:
-    """Return the files that ``name`` stands for, sorted: those in a directory, those that match a pattern, or itself.
+    """Return the files that ``name`` stands for: those in a directory, those that match a pattern, else itself.
 
-    Raises ``BadDocument`` for a directory without any readable file, and ``UsageError`` for more than ``MAX_FILES``.
+    A directory that cannot be listed is among them, so that reading it reports why. Raises ``UsageError`` for more than
+    ``MAX_FILES``.
     """
     if name == STDIN or "\0" in name:
         return [name]
     if os.path.isdir(name):  # noqa: PTH112 (keeps the name as it was typed)
-        found = list(_limited(_walk(name), name))
-        if not found:
-            raise BadDocument(name, detail="no file in this directory can be read as a document")
-        return found
+        return list(_limited(_walk(name), name)) or [name]
     if glob.has_magic(name) and not os.path.lexists(name):
         return sorted(_limited(_match(name), name)) or [name]
     return [name]
@@ -49,12 +47,14 @@ def _limited(files: Iterator[str], name: str) -> Iterator[str]:
 def _walk(top: str) -> Iterator[str]:
     """Yield the readable files below ``top``, directory by directory; links to directories are not followed."""
     rules = _IgnoreRules(Path(top))
-    for directory, below, files in os.walk(top):
+    unlisted: list[str] = []
+    for directory, below, files in os.walk(top, onerror=lambda error: unlisted.append(str(error.filename))):
         here = Path(directory)
         below[:] = sorted(each for each in below if each[:1] != "." and not rules.excludes_directory(here / each))
         for path in (here / each for each in sorted(files) if each[:1] != "."):
             if path.is_file() and not rules.excludes(path) and _is_readable(path):
                 yield str(path)
+    yield from unlisted
 
 
 def _match(pattern: str) -> Iterator[str]:

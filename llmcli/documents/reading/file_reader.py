@@ -21,7 +21,7 @@ from llmcli.errors import BadDocument, IsADirectory, MissingError
 from llmcli.interrupt import Interrupt
 
 _READ_CHUNK_BYTES = 1 << 20
-MAX_BINARY_BYTES = 512 << 20
+MAX_BINARY_BYTES = 256 << 20
 """The largest document in a binary format, which is kept in memory."""
 _POLL_MS = 100  # interval between checks for an interrupt
 

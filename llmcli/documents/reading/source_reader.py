@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
+from llmcli.documents.reading.file_reader import MAX_BINARY_BYTES
 from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
 from llmcli.errors import BadDocument
 
-MAX_EXTRACTED_BYTES = 256 << 20
-"""The largest file in a format other than text; a table of CSV too."""
 MAX_ATTACHMENT_DEPTH = 3
 """Emails that are attached as files to emails."""
 _SNIFFED_BYTES = 100_000
@@ -186,8 +185,8 @@ def _read_with_reader(data: bytes, name: str, depth: int) -> SourceDocument | No
 
 
 def _check_size(data: bytes, found: SourceFormat) -> None:
-    if len(data) > MAX_EXTRACTED_BYTES and not found.is_text:
-        raise BadDocument(detail=f"it is larger than {MAX_EXTRACTED_BYTES >> 20} MiB")
+    if len(data) > MAX_BINARY_BYTES and not found.is_text:
+        raise BadDocument(detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")
 
 
 def _read_attachment(data: bytes, name: str, depth: int) -> SourceDocument:

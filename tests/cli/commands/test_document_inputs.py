@@ -89,14 +89,14 @@ def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):
 
 
 def test_what_was_left_out_is_a_warning(llm, folder):
-    """On standard error, and in the results of --json."""
+    """In the results of --json, and on standard error of a terminal or with -v."""
     rows = "".join(f"{i},x{i % 3}\n" for i in range(5000))
     (folder / "big.csv").write_text("id,name\n" + rows)
     (folder / "half.pdf").write_bytes(make_pdf("text", ""))
     run = llm("summarize", "--json", "docs/page.html", "big.csv", "half.pdf", answer=lambda _: "S")
     found = [json.loads(line)["warnings"] for line in run.out.splitlines()]
     assert found[0] == [] and "big.csv: a table with 5,000 rows" in found[1][0] and "1 of 2 pages" in found[2][0]
-    shown = llm("summarize", "big.csv", "half.pdf", answer=lambda _: "S").err
+    shown = llm("summarize", "-v", "big.csv", "half.pdf", answer=lambda _: "S").err
     assert "big.csv: a table" in shown and "half.pdf: 1 of 2" in shown
     run = llm("ask", "Q", "-f", "big.csv", "-f", "half.pdf", "--json", answer=lambda _: "A")
     assert len(json.loads(run.out)["warnings"]) == 2
@@ -114,4 +114,6 @@ def test_an_empty_directory_is_bad_input(llm, folder):
     """65, as an empty document."""
     (folder / "none").mkdir()
     run = llm("summarize", "none")
-    assert (run.code, run.out) == (65, "") and "none" in run.err
+    assert (run.code, run.out) == (65, "") and "none: no file in this directory" in run.err
+    run = llm("summarize", "none", "docs/page.html", answer=lambda _: "S")
+    assert run.code == 3 and "S\n" in run.out

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from llmcli.documents.reading import directory_walk
 from llmcli.documents.reading.directory_walk import expand_input
-from llmcli.errors import BadDocument, UsageError
+from llmcli.errors import UsageError
 
 
 @pytest.fixture
@@ -78,13 +81,24 @@ def test_links_to_directories_are_not_followed(tree):
     assert not [name for name in expand_input("src") if "up" in name]
 
 
-def test_a_directory_without_documents_is_an_error(tree):
-    """65: there is nothing to read."""
+def test_a_directory_without_documents_stands_for_itself(tree):
+    """Reading it reports that there is nothing in it."""
     (tree / "none").mkdir()
     (tree / "none" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
-    with pytest.raises(BadDocument) as caught:
-        expand_input("none")
-    assert caught.value.subject == "none"
+    assert expand_input("none") == ["none"]
+
+
+def test_a_directory_that_cannot_be_listed_is_not_passed_over(tree, monkeypatch):
+    """Reading it reports why."""
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("src"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert expand_input(".")[-1].endswith("src")
 
 
 def test_the_number_of_files_is_bounded(tree, monkeypatch):

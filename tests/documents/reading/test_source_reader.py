@@ -136,7 +136,7 @@ def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch, module,
 
 def test_a_document_may_not_be_larger_than_memory_allows(monkeypatch):
     """The limit is in the message; texts have none."""
-    monkeypatch.setattr("llmcli.documents.reading.source_reader.MAX_EXTRACTED_BYTES", 1 << 20)
+    monkeypatch.setattr("llmcli.documents.reading.source_reader.MAX_BINARY_BYTES", 1 << 20)
     assert problem(b"%PDF-1.7" + bytes(1 << 20), "big.pdf") == "it is larger than 1 MiB"
     assert len(read_source(b"a" * (2 << 20), "big.txt").text) == 2 << 20
 
