@@ -18,7 +18,8 @@ from llmcli.cli.flags import Flags, shared_options
 from llmcli.errors import UsageError
 
 FileOption = Annotated[
-    list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="A document; repeatable; - is standard input.")
+    list[str] | None,
+    typer.Option("-f", "--file", metavar="FILE", help="A document or directory; repeatable; - is standard input."),
 ]
 YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 FilesArgument = Annotated[

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from source_files import make_email, make_pdf, make_pptx
 from split_models import split
 from tiny_adapters import write_adapter
 
@@ -79,6 +80,23 @@ TEXTS = {
     "memory.tmx": MEMORY,
     "old/first.tmx": MEMORY,
 }
+
+
+def write_documents(directory: Path) -> None:
+    """Write documents of other formats."""
+    rows = "".join(f"{number},{'North' if number % 3 else 'South'},{number % 40}\n" for number in range(3000))
+    documents = {
+        "report.pdf": make_pdf(NOTES),
+        "contract.pdf": make_pdf(NOTES),
+        "slides.pptx": make_pptx(),
+        "letters/may.eml": make_email(text=NOTES),
+        "page.html": f"<!DOCTYPE html><nav>Home</nav><p>{NOTES}</p>".encode(),
+        "login.pdf": b"<!DOCTYPE html><p>Log in to read this report.</p>",
+        "sales.csv": f"receipt,shop,price\n{rows}".encode(),
+    }
+    for name, data in documents.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
 
 
 def write_texts(directory: Path) -> None:

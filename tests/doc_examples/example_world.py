@@ -23,7 +23,7 @@ from hosted_servers import AnthropicServer, GeminiServer
 
 from llmcli.models import catalogue
 
-from .example_files import write_models, write_texts
+from .example_files import write_documents, write_models, write_texts
 from .example_terminal import converse, render_screen
 from .exceptions import NOT_RUN, STAND_INS, TINY_MODEL
 from .model_answers import answer_text
@@ -123,6 +123,7 @@ class Surroundings:
         work = template / "home" / "work"
         work.mkdir()
         write_texts(work)
+        write_documents(work)
         write_models(template / "home", work, self.model)
         shutil.copytree(work / "docs", template / "home" / "project" / "docs")
         scripts = {name: _STAND_IN_TEXTS.get(name, "exit 0") for name in STAND_INS}

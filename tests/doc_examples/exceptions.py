@@ -25,6 +25,7 @@ TINY_MODEL = frozenset({"docs/worker.md", "docs/serve.md", "docs/reference/worke
 EXIT_CODES = {
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
+    ("docs/documents.md", "summarize login.pdf"): 65,
     ("docs/remote-servers.md", "ask --base-url http://gpu.lab:8000/v1"): 77,
     ("docs/remote-servers.md", "ask --backend priced --max-cost 0.0001 --max-tokens 500 Hello?"): 3,
     ("docs/scripting.md", "ask --json -m nosuch hi"): 66,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
+from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.options import FileOption, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     examples="""
       llm ask "What is the capital of France?"
       llm ask -f report.txt "What does it say about costs?"
+      llm ask -f contract.pdf -f letters/ "What changed for tenants?"
       llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       git diff | llm ask "Write a commit message for this change."
       llm ask -f reviews.csv --column text "Which product?" -o answers.csv
@@ -38,12 +39,14 @@ def ask(
         from llmcli.cli.records.record_tasks import ask_records
 
         return ask_records(ctx, prompt, file or [])
-    question, documents = inputs.read_question(ctx, prompt, file or [])
+    question, documents, failed = source_inputs.read_question(ctx, prompt, file or [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
         options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
-        return ask(backend, ctx.runtime.prompts, question, documents, options)
+        events = ask(backend, ctx.runtime.prompts, question, documents, options)
+        events = source_inputs.add_source_notes(events, documents, one_answer=True)
+        return inputs.append_failed(events, failed)
 
     return render_task(ctx, task)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
+from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_task
@@ -27,6 +27,7 @@ class Style(StrEnum):
       llm summarize README.md
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
+      llm summarize --style bullets report.pdf slides.pptx letters/
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
     """,
@@ -47,10 +48,12 @@ def summarize(
         return summarize_records(ctx, files or [], words=words, style=style.value)
     from llmcli.tasks.summarize import summarize as task
 
-    documents = inputs.read_documents(ctx, files or [])
+    names, documents = source_inputs.read_sources(ctx, files or [])
     options = ctx.generation_options()
     return render_task(
         ctx,
-        lambda backend: task(backend, ctx.runtime.prompts, documents, options, words=words, style=style.value),
-        DisplayOptions(input_names=tuple(files or ())),
+        lambda backend: source_inputs.add_source_notes(
+            task(backend, ctx.runtime.prompts, documents, options, words=words, style=style.value), documents
+        ),
+        DisplayOptions(input_names=tuple(names)),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
-from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
+from llmcli.errors import LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed
 
 
@@ -30,35 +30,37 @@ def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
 
 def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end. Raises ``UsageError`` if -o would overwrite the file that it comes from."""
-    _check_output(ctx, [STDIN])
+    check_output(ctx, [STDIN])
     console = ctx.console
     data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
-    return _count_characters(ctx, open_document(data, STDIN))
+    return count_characters(ctx, open_document(data, STDIN))
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input. Raises ``UsageError`` if -o would overwrite it."""
-    _check_output(ctx, [name])
+    check_output(ctx, [name])
     if name == STDIN:
         return read_stdin_document(ctx)
-    return _count_characters(ctx, read_file(name, ctx.runtime.interrupt))
+    return count_characters(ctx, read_file(name, ctx.runtime.interrupt))
 
 
-def _count_characters(ctx: CommandContext, document: Document) -> Document:
+def count_characters(ctx: CommandContext, document: Document) -> Document:
     """Count the text of a document as input of the job, whose size decides which weights answer."""
     if ctx.runtime.input_characters is not None:
         ctx.runtime.input_characters += len(document.text)
     return document
 
 
-def _check_output(ctx: CommandContext, names: Sequence[str]) -> None:
+def check_output(ctx: CommandContext, names: Sequence[str]) -> None:
     """Raise ``UsageError`` if -o would overwrite one of the inputs."""
     if ctx.flags.output is not None:
         check_distinct([("an input", name) for name in names], [("the output", ctx.flags.output)])
 
 
-def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
-    """Read the named inputs, or standard input if none is named.
+def read_documents(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document] = read_document
+) -> list[Document | ItemFailed]:
+    """Read the named inputs with ``read``, or standard input if none is named.
 
     If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
@@ -66,49 +68,25 @@ def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document |
     if not files:
         if not reads_stdin(ctx, files):
             raise UsageError("no input: name a file, or pipe text in")
-        return [read_stdin_document(ctx)]
+        return [read(ctx, STDIN)]
     if files.count(STDIN) > 1:
         raise UsageError("standard input can be read only once")
     if len(files) == 1:
-        return [read_document(ctx, files[0])]
-    _check_output(ctx, files)
-    return list(_read_several(ctx, files))
+        return [read(ctx, files[0])]
+    check_output(ctx, files)
+    return list(_read_several(ctx, files, read))
 
 
-def _read_several(ctx: CommandContext, files: Sequence[str]) -> Iterator[Document | ItemFailed]:
+def _read_several(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document]
+) -> Iterator[Document | ItemFailed]:
     failed: list[LlmError] = []
     for index, name in enumerate(files):
         try:
-            yield read_document(ctx, name)
+            yield read(ctx, name)
         except LlmError as error:
             ctx.runtime.interrupt.check()
             failed.append(error)
             yield ItemFailed(index, name, error)
     if len(failed) == len(files):
         raise failed[0]
-
-
-def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
-    """Return the question and its documents.
-
-    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``.
-    """
-    found = [read_document(ctx, name) for name in files]
-    asks = prompt is None and STDIN not in files
-    piped = read_stdin_document(ctx) if reads_stdin(ctx, () if asks else files) else None
-    if prompt == STDIN:
-        piped, prompt = piped or read_stdin_document(ctx), None
-    if prompt is not None:
-        if not prompt.strip():
-            raise EmptyInput("the question")
-        if piped is not None and piped.text.strip():
-            found.append(piped)
-        question = decode_argument(prompt)
-        if ctx.runtime.input_characters is not None:
-            ctx.runtime.input_characters += len(question)
-        return question, found
-    if piped is None or (files and not piped.text.strip()):
-        raise UsageError("no question: give one as an argument, or pipe one in")
-    if not piped.text.strip():
-        raise EmptyInput("standard input")
-    return piped.text, found

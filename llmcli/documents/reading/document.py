@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.documents.reading.passages import SourceDocument
 
 STDIN = "-"
 """The name of standard input, on the command line and as a document."""
@@ -48,7 +52,8 @@ class Document:
 
     ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
     stdin; ``bom``: the input began with a byte order mark, which is not part of the text. For a binary format ``data``
-    is the input, and ``text`` is what ``format_name`` extracts from it.
+    is the input, and ``text`` is what ``format_name`` extracts from it. ``source``: the passages of ``text`` if
+    ``source_reader`` took it from a document of another format.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Document:
     bom: bool = False
     data: bytes | None = None
     format_name: str | None = None
+    source: SourceDocument | None = None
 
 
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
@@ -96,6 +102,16 @@ def _extract_text(data: bytes, name: str, format_name: str) -> str:
         return load_format(format_name).extract_text(data)
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
+
+
+def is_plain_start(data: bytes) -> bool:
+    """Whether input without a name is a text by its first bytes alone, so that no module of readers has to be loaded.
+
+    Not so for markup, header fields (an email) and binary data.
+    """
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    first_word = start.split(maxsplit=1)[0] if start else b""
+    return not (start.startswith(b"<") or b":" in first_word or b"\0" in data or b"%PDF-" in start or data[:2] == b"PK")
 
 
 def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
-from llmcli.errors import IsADirectory, MissingError
+from llmcli.errors import BadDocument, IsADirectory, MissingError
 from llmcli.interrupt import Interrupt
 
 _READ_CHUNK_BYTES = 1 << 20
 _STREAM_CHUNK_BYTES = 1 << 16
+MAX_BINARY_BYTES = 256 << 20
+"""The largest document in a binary format, which is kept in memory."""
 _POLL_MS = 100  # interval between checks for an interrupt
 
 
@@ -31,9 +33,18 @@ def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
     Raises ``MissingError`` (kind "input", ``detail`` from the operating system), ``IsADirectory``, what
     ``open_document`` raises, and what ``interrupt.check()`` raises.
     """
+    return open_document(read_bytes(name, interrupt or Interrupt()), name, Path(name))
+
+
+def read_bytes(
+    name: str, interrupt: Interrupt, refuse_binary: Callable[[bytes, str], None] = refuse_unreadable
+) -> bytes:
+    """Return the bytes of the file, named pipe or device ``name``; ``refuse_binary`` as in ``read_stdin``.
+
+    Raises as ``read_stdin`` does.
+    """
     with _open_input(name) as fd:
-        data = _read_to_end(fd, name, interrupt or Interrupt(), None, 0)
-    return open_document(data, name, Path(name))
+        return _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
 
 
 @contextmanager
@@ -143,19 +154,28 @@ def _open_nonblocking(name: str) -> int:
 
 
 def read_stdin(
-    fd: int, interrupt: Interrupt, waiting: Callable[[], None] | None = None, patience: float = 2.0
+    fd: int,
+    interrupt: Interrupt,
+    waiting: Callable[[], None] | None = None,
+    patience: float = 2.0,
+    refuse_binary: Callable[[bytes, str], None] = refuse_unreadable,
 ) -> bytes:
     """Read descriptor ``fd`` to its end; calls ``waiting`` once after ``patience`` seconds without any data.
 
-    Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; ``BinaryInput`` or ``NotUtf8`` as soon as
-    the bytes show that they are not a document (a huge binary is not read to its end), ``IsADirectory``, and
-    ``MissingError`` (kind "input") for an unreadable input.
+    Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; what ``refuse_binary`` raises for the bytes
+    so far at their first NUL (a huge binary is not read to its end), ``BadDocument`` for more than ``MAX_BINARY_BYTES``
+    of a binary document, ``IsADirectory``, and ``MissingError`` (kind "input") for an unreadable input.
     """
-    return _read_to_end(fd, STDIN, interrupt, waiting, patience)
+    return _read_to_end(fd, STDIN, interrupt, waiting, patience, refuse_binary)
 
 
-def _read_to_end(
-    fd: int, name: str, interrupt: Interrupt, waiting: Callable[[], None] | None, patience: float
+def _read_to_end(  # noqa: PLR0917 (of the functions above)
+    fd: int,
+    name: str,
+    interrupt: Interrupt,
+    waiting: Callable[[], None] | None,
+    patience: float,
+    refuse_binary: Callable[[bytes, str], None],
 ) -> bytes:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -181,5 +201,7 @@ def _read_to_end(
             return bytes(data)
         data += piece
         if b"\0" in piece and not is_binary:
-            refuse_unreadable(bytes(data), name)
+            refuse_binary(bytes(data), name)
             is_binary = True
+        if is_binary and len(data) > MAX_BINARY_BYTES:
+            raise BadDocument(name, detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")

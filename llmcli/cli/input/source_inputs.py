@@ -1,0 +1,140 @@
+"""Inputs in any format that a reader knows, directories and patterns included: their text, and what was left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import (
+    check_output,
+    count_characters,
+    decode_argument,
+    read_documents,
+    read_stdin_document,
+    reads_stdin,
+)
+from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
+from llmcli.documents.reading.document import Document, is_plain_start, open_document
+from llmcli.documents.reading.file_reader import read_bytes, read_stdin
+from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
+from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+
+
+def read_source_document(ctx: CommandContext, name: str) -> Document:
+    """Read one named input; ``-`` is standard input.
+
+    Raises what ``read_source`` raises, ``BadDocument`` for a directory (``expand_names`` found no file in it), and
+    ``UsageError`` if -o would overwrite it.
+    """
+    check_output(ctx, [name])
+    return count_characters(ctx, _read_stdin_source(ctx) if name == STDIN else _read_named_source(ctx, name))
+
+
+def _read_named_source(ctx: CommandContext, name: str) -> Document:
+    from llmcli.documents.reading.source_reader import read_source, refuse_unknown
+
+    try:
+        data = read_bytes(name, ctx.runtime.interrupt, refuse_unknown)
+    except IsADirectory as error:
+        raise BadDocument(name, detail="no file in this directory can be read as a document") from error
+    return read_source(data, name, Path(name))
+
+
+def _read_stdin_source(ctx: CommandContext) -> Document:
+    """Read standard input; the readers are imported only if it may be something else than text."""
+
+    def refuse_binary(data: bytes, name: str) -> None:
+        from llmcli.documents.reading.source_reader import refuse_unknown
+
+        refuse_unknown(data, name)
+
+    console = ctx.console
+    waiting = partial(announce_stdin_wait, console)
+    data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
+    if is_plain_start(data):
+        return open_document(data, STDIN)
+    from llmcli.documents.reading.source_reader import read_source
+
+    return read_source(data, STDIN)
+
+
+def expand_names(names: Sequence[str]) -> list[str]:
+    """Return the files that the names of files, directories and patterns stand for, each file once."""
+    from llmcli.documents.reading.directory_walk import expand_input
+
+    return list(dict.fromkeys(file for name in names for file in expand_input(name)))
+
+
+def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
+    """Return the names of the inputs and what was read, as ``read_documents`` does. Raises what ``expand_input`` raises."""
+    names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    return names, read_documents(ctx, names, read_source_document)
+
+
+def read_question(
+    ctx: CommandContext, prompt: str | None, files: Sequence[str]
+) -> tuple[str, list[Document], list[ItemFailed]]:
+    """Return the question, its documents, and the files of directories and patterns that cannot be read.
+
+    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``,
+    and what a file that is named itself raises.
+    """
+    found, failed = _read_question_files(ctx, files)
+    asks = prompt is None and STDIN not in files
+    piped = None
+    if reads_stdin(ctx, () if asks else files):
+        piped = read_stdin_document(ctx) if prompt in {None, STDIN} else read_source_document(ctx, STDIN)
+    if prompt == STDIN:
+        piped, prompt = piped or read_stdin_document(ctx), None
+    if prompt is not None:
+        if not prompt.strip():
+            raise EmptyInput("the question")
+        if piped is not None and piped.text.strip():
+            found.append(piped)
+        question = decode_argument(prompt)
+        if ctx.runtime.input_characters is not None:
+            ctx.runtime.input_characters += len(question)
+        return question, found, failed
+    if piped is None or (files and not piped.text.strip()):
+        raise UsageError("no question: give one as an argument, or pipe one in")
+    if not piped.text.strip():
+        raise EmptyInput("standard input")
+    return piped.text, found, failed
+
+
+def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
+    found: list[Document] = []
+    failed: list[ItemFailed] = []
+    named = set(files)
+    for name in expand_names(files) if files else ():
+        try:
+            found.append(read_source_document(ctx, name))
+        except LlmError as error:
+            ctx.runtime.interrupt.check()
+            if name in named:
+                raise
+            failed.append(ItemFailed(len(failed), name, error))
+    if failed and not found:
+        raise failed[0].error
+    return found, failed
+
+
+def add_source_notes(
+    events: Iterator[TaskEvent], documents: Sequence[Document | ItemFailed], *, one_answer: bool = False
+) -> Iterator[TaskEvent]:
+    """Add what was left out of the documents: first as a ``Notice`` each, later as warnings of the results.
+
+    ``one_answer``: the result is about all documents; otherwise its item is the position of its document.
+    """
+    notes: dict[int, list[str]] = {}
+    for index, document in enumerate(documents):
+        if isinstance(document, Document) and document.source is not None:
+            texts = [f"{document.name}: {note}" for note in document.source.notes]
+            notes.setdefault(0 if one_answer else index, []).extend(texts)
+    yield from (Notice(text, item) for item, texts in notes.items() for text in texts)
+    for event in events:
+        own = notes.get(event.item) if isinstance(event, Result) else None
+        yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event

@@ -1,0 +1,138 @@
+"""The files that a directory or a pattern stands for: not hidden, not ignored by Git, not installed packages."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.documents.reading.document import STDIN, refuse_unreadable
+from llmcli.documents.reading.source_reader import FORMATS
+from llmcli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+MAX_FILES = 20_000
+"""Files that one directory or pattern may stand for."""
+_LEFT_OUT = frozenset({"node_modules", "__pycache__"})
+_READ_SUFFIXES = frozenset(f".{suffix}" for each in FORMATS for suffix in each.suffixes)
+_SNIFFED_BYTES = 8192
+
+
+def expand_input(name: str) -> list[str]:
+    """Return the files that ``name`` stands for: those in a directory, those that match a pattern, else itself.
+
+    A directory that cannot be listed is among them, so that reading it reports why. Raises ``UsageError`` for more than
+    ``MAX_FILES``.
+    """
+    if name == STDIN or "\0" in name:
+        return [name]
+    if os.path.isdir(name):  # noqa: PTH112 (keeps the name as it was typed)
+        return list(_limited(_walk(name), name)) or [name]
+    if glob.has_magic(name) and not os.path.lexists(name):
+        return sorted(_limited(_match(name), name)) or [name]
+    return [name]
+
+
+def _limited(files: Iterator[str], name: str) -> Iterator[str]:
+    for count, file in enumerate(files):
+        if count == MAX_FILES:
+            raise UsageError(f"{name} stands for more than {MAX_FILES:,} files", detail="Name a smaller directory.")
+        yield file
+
+
+def _walk(top: str) -> Iterator[str]:
+    """Yield the readable files below ``top``, directory by directory; links to directories are not followed."""
+    rules = _IgnoreRules(Path(top))
+    unlisted: list[str] = []
+    for directory, below, files in os.walk(top, onerror=lambda error: unlisted.append(str(error.filename))):
+        here = Path(directory)
+        below[:] = sorted(each for each in below if each[:1] != "." and not rules.excludes_directory(here / each))
+        for path in (here / each for each in sorted(files) if each[:1] != "."):
+            if path.is_file() and not rules.excludes(path) and _is_readable(path):
+                yield str(path)
+    yield from unlisted
+
+
+def _match(pattern: str) -> Iterator[str]:
+    """Yield the files that match a pattern; hidden ones have to be named."""
+    fixed = pattern[: min(pattern.index(each) for each in "*?[" if each in pattern)]
+    top = Path(fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else "."))
+    rules = _IgnoreRules(top)
+    for name in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (keeps names as typed)
+        path = Path(name)
+        between = path.parents[: len(path.parts) - len(top.parts) - 1]
+        if path.is_file() and not rules.excludes(path) and not any(map(rules.excludes_directory, between)):
+            yield name
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file is a document by its suffix, or begins as text."""
+    if path.suffix.lower() in _READ_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_SNIFFED_BYTES)
+        refuse_unreadable(start, str(path))
+    except OSError:
+        return True  # reading it reports why it cannot be read
+    except InputError:
+        return False
+    return bool(start)
+
+
+class _IgnoreRules:
+    """What the .gitignore files of a repository exclude; outside of one, those in ``top`` and below.
+
+    A directory that is itself ignored was named on purpose: then only the files in it count.
+    """
+
+    def __init__(self, top: Path) -> None:
+        self._specs: dict[Path, GitIgnoreSpec | None] = {}
+        here = _absolute(top)
+        repository = next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
+        self._root = repository
+        if here != repository and self.excludes_directory(here):
+            self._root = here
+
+    def excludes_directory(self, path: Path) -> bool:
+        """Whether a directory is left out; ``path`` may be relative."""
+        return path.name in _LEFT_OUT or self._is_ignored(_absolute(path), "/")
+
+    def excludes(self, path: Path) -> bool:
+        """Whether a file is left out."""
+        return self._is_ignored(_absolute(path), "")
+
+    def _is_ignored(self, path: Path, ending: str) -> bool:
+        """The last pattern that matches decides, in the file that is nearest to ``path`` (gitignore(5))."""
+        for directory in path.parents:
+            spec = self._spec(directory)
+            if spec is not None:
+                decided = spec.check_file(path.relative_to(directory).as_posix() + ending).include
+                if decided is not None:
+                    return decided
+            if directory == self._root:
+                break
+        return False
+
+    def _spec(self, directory: Path) -> GitIgnoreSpec | None:
+        if directory not in self._specs:
+            self._specs[directory] = _load_spec(directory / ".gitignore")
+        return self._specs[directory]
+
+
+def _load_spec(file: Path) -> GitIgnoreSpec | None:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (links are not followed)

@@ -1,0 +1,126 @@
+"""The text that was read from a document, in passages that know where they stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from llmcli.errors import BadDocument
+
+MAX_TEXT_CHARS = 64_000_000
+"""The longest text that is taken from one document."""
+SEPARATOR = "\n\n"
+"""Separates the passages in the text of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a reader yields: a part of a document's text, which holds its own heading if it has one.
+
+    ``headings`` is the path of headings from the outermost; ``page`` counts pages, slides or sheets from 1, None if the
+    format has none; ``part`` names a document inside the document (the attachment of an email), "" for the document.
+    """
+
+    text: str
+    headings: tuple[str, ...] = ()
+    page: int | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a document's text, and where it stands.
+
+    ``source`` is the name of the document, with the attachment after ": " if it is from one; ``page`` as in
+    ``Section``; ``first_line`` and ``last_line`` (from 1) are lines of ``SourceDocument.text``, which for a text file
+    are the lines of the file.
+    """
+
+    text: str
+    source: str
+    page: int | None = None
+    first_line: int = 1
+    last_line: int = 1
+    headings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDocument:
+    """The passages of a document in its order. ``notes`` says what of it was left out, a line each.
+
+    ``format_name`` is the name of the format it was read as.
+    """
+
+    name: str
+    passages: tuple[Passage, ...]
+    format_name: str = "text"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole text: the passages, with an empty line between two of them."""
+        return SEPARATOR.join(passage.text for passage in self.passages)
+
+
+def number_passages(
+    name: str, sections: Iterable[Section | str], format_name: str, *, max_chars: int = MAX_TEXT_CHARS
+) -> SourceDocument:
+    """Return the document of a reader's sections without blank ones; a string among them is a note.
+
+    Raises ``BadDocument`` if the text is longer than ``max_chars``, and what the reader raises.
+    """
+    passages: list[Passage] = []
+    notes: list[str] = []
+    line, size = 1, 0
+    for section in sections:
+        if isinstance(section, str):
+            notes.append(section)
+            continue
+        text = section.text.strip("\n")
+        if not text.strip():
+            continue
+        size += len(text) + len(SEPARATOR)
+        if size > max_chars:
+            raise BadDocument(name, detail=f"its text is longer than {max_chars:,} characters")
+        last = line + text.count("\n")
+        source = f"{name}: {section.part}" if section.part else name
+        passages.append(Passage(text, source, section.page, line, last, section.headings))
+        line = last + SEPARATOR.count("\n")
+    return SourceDocument(name, tuple(passages), format_name, tuple(notes))
+
+
+def split_text_passages(name: str, text: str, *, markdown: bool) -> SourceDocument:
+    """Return the passages of a text file: of Markdown its sections, of other texts its paragraphs.
+
+    Unlike the passages of other formats they leave out blank lines, so ``SourceDocument.text`` may differ from ``text``
+    by those; the line numbers are those of ``text``.
+    """
+    passages: list[Passage] = []
+    headings: list[tuple[int, str]] = []
+    lines: list[str] = []
+    start, fence = 1, ""
+
+    def finish() -> None:
+        block = "\n".join(lines).rstrip()
+        if block.strip():
+            path = tuple(title for _, title in headings)
+            passages.append(Passage(block, name, None, start, start + block.count("\n"), path))
+        lines.clear()
+
+    for number, line in enumerate(text.splitlines(), 1):
+        mark = line.lstrip(" ")[:3] if markdown else ""
+        if mark in {"```", "~~~"}:
+            fence = "" if mark == fence else fence or mark
+        level = len(list(takewhile("#".__eq__, line))) if markdown and not fence else 0
+        is_heading = 0 < level <= 6 and line[level : level + 1] in {" ", "\t"}  # noqa: PLR2004 (levels of Markdown)
+        if is_heading or (not markdown and not line.strip()):
+            finish()
+        if is_heading:
+            headings[:] = [each for each in headings if each[0] < level] + [(level, line.strip("# \t"))]
+        if line.strip() or lines:
+            if not lines:
+                start = number
+            lines.append(line)
+    finish()
+    return SourceDocument(name, tuple(passages), "markdown" if markdown else "text")

@@ -1,0 +1,197 @@
+"""Which reader an input needs, by its content and the suffix of its name, and what it read.
+
+An input that no reader knows is a text, read as it is. Suffix and content have to agree: a login page that was saved as
+``report.pdf`` is no report.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
+from llmcli.documents.reading.file_reader import MAX_BINARY_BYTES
+from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
+from llmcli.errors import BadDocument
+
+MAX_ATTACHMENT_DEPTH = 3
+"""Emails that are attached as files to emails."""
+_SNIFFED_BYTES = 100_000
+_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_EMPTY_ZIP = b"PK\x05\x06"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """A format that is not read as it is; ``what`` names it for people, ``reader`` is "module:function".
+
+    ``is_text``: a text is of this format by its suffix, whatever it contains.
+    """
+
+    name: str
+    what: str
+    suffixes: tuple[str, ...]
+    reader: str
+    is_text: bool = False
+
+
+_SOURCES = "llmcli.documents.reading.sources"
+FORMATS = (
+    SourceFormat("html", "an HTML page", ("html", "htm", "xhtml"), f"{_SOURCES}.html_source:read_html"),
+    SourceFormat("pdf", "a PDF document", ("pdf",), f"{_SOURCES}.pdf_source:read_pdf"),
+    SourceFormat("docx", "a Word document", ("docx", "docm", "dotx"), f"{_SOURCES}.docx_source:read_docx"),
+    SourceFormat("pptx", "a presentation", ("pptx", "pptm", "ppsx"), f"{_SOURCES}.pptx_source:read_pptx"),
+    SourceFormat(
+        "spreadsheet",
+        "a spreadsheet",
+        ("xlsx", "xlsm", "xls"),
+        f"{_SOURCES}.table_source:read_spreadsheet",
+    ),
+    SourceFormat("epub", "an EPUB book", ("epub",), f"{_SOURCES}.epub_source:read_epub"),
+    SourceFormat("email", "an email", ("eml",), f"{_SOURCES}.email_source:read_email"),
+    SourceFormat("csv", "a table", ("csv", "tsv"), f"{_SOURCES}.table_source:read_csv", is_text=True),
+    SourceFormat("json", "JSON", ("json", "jsonl", "ndjson"), f"{_SOURCES}.json_source:read_json", is_text=True),
+)
+_BY_NAME = {each.name: each for each in FORMATS}
+_BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+_MARKDOWN_SUFFIXES = frozenset({"md", "markdown", "mkd", "mdown", "mdx", "qmd", "rmd"})
+_PLAIN_SUFFIXES = frozenset({"txt", "text", "rst", "log", *_MARKDOWN_SUFFIXES})
+# a file in an archive -> the format of the archive
+_ZIP_MEMBERS = (
+    ("word/document.xml", "docx"),
+    ("ppt/presentation.xml", "pptx"),
+    ("xl/workbook.xml", "spreadsheet"),
+    ("META-INF/container.xml", "epub"),
+)
+_HTML_START = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]{0,200}>\s*+)?(?:<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
+    rb"<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE,
+)
+_EMAIL_FIELD = re.compile(rb"([!-9;-~]{1,80}):[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*+")
+_EMAIL_ORIGINS = frozenset({b"from", b"sender", b"return-path"})
+_EMAIL_FIELDS = frozenset({b"to", b"subject", b"date"})
+_EMAIL_MARKS = frozenset({b"mime-version", b"message-id", b"received"})
+
+
+def read_source(data: bytes, name: str, path: Path | None = None) -> Document:
+    """Return the document in ``data``; ``source`` holds its passages if a reader took its text from another format.
+
+    Raises ``BadDocument`` for a file that its reader cannot read, one without text, and one whose content is not what
+    its name says; ``MissingExtra``; for a text what ``open_document`` raises.
+    """
+    source = _read_with_reader(data, name, 0)
+    return open_document(data, name, path) if source is None else Document(name, source.text, path, source=source)
+
+
+def passages_of(document: Document) -> SourceDocument:
+    """Return the passages of a document; those of a text are found now, by its headings or blank lines."""
+    if document.source is not None:
+        return document.source
+    is_markdown = _suffix(document.name) in _MARKDOWN_SUFFIXES
+    return split_text_passages(document.name, document.text, markdown=is_markdown)
+
+
+def find_source_format(data: bytes, name: str) -> SourceFormat | None:
+    """Return the format of an input, None for a text. Raises ``BadDocument`` if content and suffix disagree."""
+    suffix = _suffix(name)
+    named = _BY_SUFFIX.get(suffix)
+    if (named is not None and named.is_text) or suffix in _PLAIN_SUFFIXES:
+        binary = _find_binary(data)
+        if binary is not None:
+            raise BadDocument(name, detail=f"it is {binary.what}, not what its name says; rename it")
+        return named
+    found = _find_binary(data) or _find_text_format(data, named, sniff=not suffix or named is not None)
+    if named is not None and found is not named and data:
+        what = f", but {found.what}" if found else ""
+        raise BadDocument(name, detail=f"it is not {named.what}{what}")
+    return found
+
+
+def refuse_unknown(data: bytes, name: str) -> None:
+    """Raise ``BinaryInput`` or ``NotUtf8`` if ``data`` begins neither a text nor a document that a reader knows."""
+    if not data.startswith((b"%PDF-", b"PK\x03\x04", _OLE_SIGNATURE)) and _find_text_format(data, None) is None:
+        refuse_unreadable(data, name)
+
+
+def _suffix(name: str) -> str:
+    return PurePath(name).suffix[1:].lower() if name != STDIN else ""
+
+
+def _find_binary(data: bytes) -> SourceFormat | None:
+    if b"%PDF-" in data[:1024] and not data.startswith(b"PK"):
+        return _BY_NAME["pdf"] if data.startswith(b"%PDF-") or b"\0" in data[:_SNIFFED_BYTES] else None
+    if data.startswith((b"PK\x03\x04", _EMPTY_ZIP)):
+        return _find_in_zip(data)
+    if data.startswith(_OLE_SIGNATURE):
+        if "EncryptedPackage".encode("utf-16-le") in data:
+            raise BadDocument(detail="it is encrypted; save it without a password")
+        return _BY_NAME["spreadsheet"] if "Workbook".encode("utf-16-le") in data else None
+    return None
+
+
+def _find_in_zip(data: bytes) -> SourceFormat | None:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = frozenset(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        raise BadDocument(detail=f"the file is damaged: {error}") from error
+    return next((_BY_NAME[found] for member, found in _ZIP_MEMBERS if member in names), None)
+
+
+def _find_text_format(data: bytes, named: SourceFormat | None, *, sniff: bool = True) -> SourceFormat | None:
+    """Return HTML or email if the content looks like it; by the suffix ``.html`` any text is HTML."""
+    if named is not None and named.name == "html":
+        return named
+    if not sniff:
+        return None
+    if _HTML_START.match(data, 0, _SNIFFED_BYTES):
+        return _BY_NAME["html"]
+    return _BY_NAME["email"] if _looks_like_email(data, is_named=named is not None) else None
+
+
+def _looks_like_email(data: bytes, *, is_named: bool) -> bool:
+    """Whether ``data`` begins with the fields of a header, among them the sender and one that only programs write."""
+    fields: set[bytes] = set()
+    at = 0
+    while (field := _EMAIL_FIELD.match(data, at, _SNIFFED_BYTES)) is not None:
+        fields.add(field[1].lower())
+        at = field.end()
+    if is_named:
+        return bool(fields & (_EMAIL_ORIGINS | _EMAIL_MARKS | _EMAIL_FIELDS))
+    return bool(fields & _EMAIL_ORIGINS and fields & _EMAIL_MARKS)
+
+
+def _read_with_reader(data: bytes, name: str, depth: int) -> SourceDocument | None:
+    """Return what the reader of the input's format reads; None for a text, and for a table or JSON read as it is."""
+    try:
+        found = find_source_format(data, name)
+        if found is None:
+            return None
+        _check_size(data, found)
+        module, _, function = found.reader.partition(":")
+        read: Callable[..., Iterable[Section | str]] = getattr(importlib.import_module(module), function)
+        attachments = (lambda each, file: _read_attachment(each, file, depth + 1),) if found.name == "email" else ()
+        source = number_passages(name, read(data, name, *attachments), found.name)
+    except BadDocument as error:
+        raise BadDocument(name, line=error.line, detail=error.detail) from error
+    return None if found.is_text and not source.notes else source
+
+
+def _check_size(data: bytes, found: SourceFormat) -> None:
+    if len(data) > MAX_BINARY_BYTES and not found.is_text:
+        raise BadDocument(detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")
+
+
+def _read_attachment(data: bytes, name: str, depth: int) -> SourceDocument:
+    """Read an attachment of an email. Raises ``InputError`` if no reader can."""
+    if depth > MAX_ATTACHMENT_DEPTH:
+        raise BadDocument(name, detail="emails in emails, too deep")
+    source = _read_with_reader(data, name, depth)
+    return source if source is not None else passages_of(open_document(data, name))

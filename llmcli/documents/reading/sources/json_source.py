@@ -1,0 +1,119 @@
+"""JSON and JSON Lines: a small file is read as it is, a large one as an overview of its structure and samples."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from llmcli.documents.reading.document import decode_utf8
+from llmcli.documents.reading.passages import Section
+from llmcli.documents.reading.sources.column_profile import ColumnProfile, RowSample, describe_columns
+from llmcli.documents.reading.sources.table_source import MAX_WHOLE_CHARS
+from llmcli.errors import BadDocument
+
+MAX_JSON_CHARS = 64_000_000
+"""The longest JSON file; the parser keeps all of it in memory. JSON Lines are read line by line."""
+MAX_PATHS = 300
+"""Paths of an overview; the rest is counted."""
+_SAMPLE_CHARS = 600
+_LINE_SUFFIXES = (".jsonl", ".ndjson")
+
+
+def read_json(data: bytes, name: str) -> Iterator[Section | str]:
+    """Yield the text of a small file, else an overview and a note. Raises ``BadDocument`` and ``NotUtf8``."""
+    text, _ = decode_utf8(data, name)
+    if len(text) <= MAX_WHOLE_CHARS:
+        yield Section(text)
+        return
+    structure = _JsonStructure()
+    for value in _values(text, by_line=name.lower().endswith(_LINE_SUFFIXES)):
+        structure.add(value)
+    yield Section("\n".join(structure.describe()))
+    yield f"its {structure.count:,} values are given to the model as an overview with {len(structure.sample.rows)} samples"
+
+
+def _values(text: str, *, by_line: bool) -> Iterator[Any]:
+    """Yield the items of the outermost array or of the lines, else the one value."""
+    if by_line:
+        for number, line in enumerate(io.StringIO(text), 1):
+            if line.strip():
+                yield _parse(line, number - 1)
+        return
+    if len(text) > MAX_JSON_CHARS:
+        raise BadDocument(detail=f"it is longer than {MAX_JSON_CHARS:,} characters; convert it to JSON Lines")
+    value = _parse(text, 0)
+    yield from value if isinstance(value, list) else [value]
+
+
+def _parse(text: str, lines_before: int) -> Any:
+    try:
+        return json.loads(text, parse_int=_parse_int)
+    except json.JSONDecodeError as error:
+        raise BadDocument(line=error.lineno + lines_before, detail=f"not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise BadDocument(detail="its JSON is nested too deeply") from error
+
+
+def _parse_int(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)  # noqa: PLR2004 (Python limits the digits of an int)
+
+
+class _JsonStructure:
+    """The paths of values and what stands there; ``count`` values were added, ``sample`` holds some of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sample: RowSample[str] = RowSample()
+        self._profiles: dict[str, ColumnProfile] = {}
+        self._more_paths = 0
+
+    def add(self, value: Any) -> None:
+        """Add an item of the outermost array, or the only value."""
+        self.count += 1
+        self.sample.add(self.count, json.dumps(value, ensure_ascii=False)[: _SAMPLE_CHARS + 1])
+        open_values: list[tuple[str, Any]] = [("", value)]
+        while open_values:
+            path, each = open_values.pop()
+            if isinstance(each, dict):
+                self._count(path, f"{{{len(each)} keys}}", "object")
+                open_values += reversed([(f"{path}.{key}" if path else str(key), below) for key, below in each.items()])
+            elif isinstance(each, list):
+                self._count(path, f"[{len(each)} items]", "array")
+                open_values += reversed([(f"{path}[]", below) for below in each])
+            else:
+                self._count(path, *_scalar(each))
+
+    def _count(self, path: str, value: str, kind: str) -> None:
+        profile = self._profiles.get(path)
+        if profile is None:
+            if len(self._profiles) == MAX_PATHS:
+                self._more_paths += 1
+                return
+            profile = self._profiles[path] = ColumnProfile()
+        profile.add(value, kind)
+
+    def describe(self) -> Iterator[str]:
+        """Yield the lines of the overview."""
+        yield f"Overview of {self.count:,} JSON values."
+        yield ""
+        yield from describe_columns((path or "(value)", profile) for path, profile in self._profiles.items())
+        if self._more_paths:
+            yield f"{self._more_paths:,} values at other paths are not listed."
+        yield ""
+        yield f"{len(self.sample.rows)} of the {self.count:,} values:"
+        yield ""
+        for number, text in self.sample.rows:
+            cut = f"{text[:_SAMPLE_CHARS]}..." if len(text) > _SAMPLE_CHARS else text
+            yield f"{number}: {cut}"
+
+
+def _scalar(value: Any) -> tuple[str, str]:
+    if value is None:
+        return "", ""
+    if isinstance(value, bool):
+        return str(value).lower(), "boolean"
+    if isinstance(value, int | float):
+        return str(value), "number"
+    return value, ""

@@ -1,0 +1,152 @@
+"""Tables: CSV and spreadsheets. A small table is read as it is, a large one as an overview of columns and sampled rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from llmcli.documents.reading.document import decode_utf8
+from llmcli.documents.reading.passages import Section
+from llmcli.documents.reading.sources.column_profile import (
+    ColumnProfile,
+    RowSample,
+    describe_columns,
+    describe_sample,
+)
+from llmcli.documents.reading.sources.optional_library import import_optional
+from llmcli.documents.reading.sources.section_builder import format_row
+from llmcli.documents.reading.sources.zip_package import ZipPackage
+from llmcli.errors import BadDocument
+
+MAX_WHOLE_CHARS = 32_000
+"""The longest table or JSON that is read as it is."""
+MAX_COLUMNS = 200
+"""Columns of an overview; the rest is counted."""
+MAX_SPREADSHEET_BYTES = 128 << 20
+MAX_SHEET_CELLS = 5_000_000
+"""Cells of the area of a sheet that has content, empty ones included: the reader keeps all of them in memory."""
+_DELIMITERS = ",;\t|"
+_MAX_FIELD_CHARS = 1_000_000
+# the positions of cells and rows; a cell without one stands beside the cell before it
+_CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\s(?:[^>]*?\s)?r\s*=\s*[\"']([A-Z]{0,3})(\d{1,10})[\"']")
+
+
+def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
+    """Yield the text of a small CSV or TSV file, else an overview and a note. Raises ``BadDocument``, ``NotUtf8``."""
+    text, _ = decode_utf8(data, name)
+    if len(text) <= MAX_WHOLE_CHARS:
+        yield Section(text)
+        return
+    first = text[: text.find("\n") + 1 or None]
+    delimiter = max(_DELIMITERS, key=first.count)
+    before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        yield from _describe_table((), None, reader)
+    except csv.Error as error:
+        raise BadDocument(line=reader.line_num, detail=str(error)) from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
+    """Yield each sheet with content (XLSX, XLS); ``page`` is the number of the sheet.
+
+    Raises ``MissingExtra`` and ``BadDocument``.
+    """
+    del name
+    calamine = import_optional("python_calamine", "python-calamine")
+    if data.startswith(b"PK"):
+        _check_size(ZipPackage(data))
+    try:
+        workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+        names = list(workbook.sheet_names)
+    except calamine.PasswordError as error:
+        raise BadDocument(detail="it is encrypted; save it without a password") from error
+    except (calamine.CalamineError, OSError, ValueError) as error:
+        raise BadDocument(detail=f"the file is damaged: {error}") from error
+    for number, title in enumerate(names, 1):
+        try:
+            rows = workbook.get_sheet_by_index(number - 1).to_python()
+        except (calamine.CalamineError, OSError, ValueError) as error:
+            raise BadDocument(detail=f"the sheet {title} is damaged: {error}") from error
+        yield from _describe_sheet(title, number, rows)
+
+
+def _describe_sheet(title: str, number: int, rows: list[list[object]]) -> Iterator[Section | str]:
+    texts = [[_cell_text(cell) for cell in row] for row in rows]
+    lines, size = [f"# {title}", ""], 0
+    for row in texts:
+        if any(row):
+            lines.append(format_row(row))
+            size += len(lines[-1]) + 1
+            if size > MAX_WHOLE_CHARS:
+                yield from _describe_table((title,), number, texts)
+                return
+    if size:
+        yield Section("\n".join(lines), (title,), number)
+
+
+def _describe_table(
+    headings: tuple[str, ...], page: int | None, rows: Iterable[Sequence[str]]
+) -> Iterator[Section | str]:
+    """Yield the overview of a table whose first row with content names the columns, and a note that says so."""
+    filled = (row for row in rows if any(row))
+    header = [each.strip() or f"column {number}" for number, each in enumerate(next(filled, []), 1)]
+    profiles = [ColumnProfile() for _ in header]
+    sample: RowSample[Sequence[str]] = RowSample()
+    count = 0
+    for count, row in enumerate(filled, 1):
+        for _ in range(len(profiles), len(row)):
+            profiles.append(ColumnProfile())
+            header.append(f"column {len(profiles)}")
+        for profile, value in zip(profiles, row, strict=False):
+            profile.add(value)
+        sample.add(count, row[:MAX_COLUMNS])
+    shown = list(zip(header, profiles, strict=True))[:MAX_COLUMNS]
+    what = f"{count:,} rows and {len(profiles):,} columns"
+    more = f"; the first {MAX_COLUMNS} columns are shown" if len(profiles) > MAX_COLUMNS else ""
+    lines = [*(f"# {title}" for title in headings), f"Overview of a table with {what}{more}.", ""]
+    lines += [*describe_columns(shown), "", f"{len(sample.rows)} of the {count:,} rows:", ""]
+    lines += describe_sample([name for name, _ in shown], sample)
+    yield Section("\n".join(lines), headings, page)
+    where = f"sheet {headings[0]}: " if headings else ""
+    yield f"{where}a table with {what} is given to the model as an overview with {len(sample.rows)} rows"
+
+
+def _cell_text(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:  # noqa: PLR2004 (exact as an integer)
+        return str(int(cell))
+    return str(cell).removesuffix(" 00:00:00")  # a date
+
+
+def _check_size(package: ZipPackage) -> None:
+    """Raise ``BadDocument`` if the workbook or the area of a sheet is too large for memory."""
+    if package.unpacked_size(".xml", ".rels") > MAX_SPREADSHEET_BYTES:
+        raise BadDocument(detail=f"it unpacks to more than {MAX_SPREADSHEET_BYTES >> 20} MiB; export it as CSV")
+    for name in package.names:
+        if name.startswith("xl/") and name.endswith(".xml"):
+            rows, columns = _sheet_area(package.read(name))
+            if rows * columns > MAX_SHEET_CELLS:
+                raise BadDocument(detail=f"{name} spans {rows:,} rows and {columns:,} columns; export it as CSV")
+
+
+def _sheet_area(xml: bytes) -> tuple[int, int]:
+    """Return the number of rows and columns of the smallest area that holds all cells."""
+    columns: set[bytes] = set()
+    low, high = 1 << 32, 0
+    for cell in _CELL.finditer(xml):
+        row = int(cell[2])
+        low, high = min(low, row), max(high, row)
+        columns.add(cell[1])
+    numbers = [_column_number(each) for each in columns if each] or [0]
+    return max(0, high - low + 1), max(numbers) - min(numbers) + 1
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number

@@ -1,0 +1,119 @@
+"""``summarize`` and ``ask`` with documents of many formats, from the command line to the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from scripted import all_messages, last_message
+from source_files import make_email, make_epub, make_pdf, make_pptx, make_report_docx, make_xlsx
+
+DOCUMENTS = {
+    "page.html": (b"<!DOCTYPE html><nav>menu</nav><p>the <b>wanted</b> words</p>", "the wanted words"),
+    "report.pdf": (make_pdf("the wanted words"), "the wanted words"),
+    "report.docx": (make_report_docx(), "Costs rose by 12 percent."),
+    "slides.pptx": (make_pptx(), "Step one"),
+    "book.xlsx": (make_xlsx(S=[["a", "b"], [1, 2]]), "| 1 | 2 |"),
+    "novel.epub": (make_epub("<p>the wanted words</p>"), "the wanted words"),
+    "letter.eml": (make_email(), "the roof leaks."),
+    "small.csv": (b"a,b\n1,2\n", "a,b\n1,2\n"),
+    "data.json": (b'{"a": 1}\n', '{"a": 1}'),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Create the documents in a directory; work in it."""
+    for name, (data, _) in DOCUMENTS.items():
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / "docs" / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_text_of_a_document_reaches_the_model(llm, folder, name):
+    """Not its markup or bytes; by ``summarize`` and ``ask``, named and piped."""
+    data, wanted = DOCUMENTS[name]
+    for argv, stdin in (
+        (["summarize", f"docs/{name}"], b""),
+        (["ask", "Q", "-f", f"docs/{name}"], b""),
+        (["summarize"], data),
+        (["ask", "Q"], data),
+    ):
+        run = llm(*argv, stdin=stdin, answer=lambda _: "S")
+        assert (run.code, run.out, run.err) == (0, "S\n", "")
+        sent = all_messages(run.backend.requests[0])
+        assert wanted in sent and "<b>" not in sent and "PK\x03" not in sent and "menu" not in sent
+
+
+def test_a_piped_question_is_a_text(llm):
+    """Without an argument, markup in standard input is part of the question."""
+    run = llm("ask", stdin=b"<html> is what?", answer=last_message)
+    assert "<html> is what?" in run.out
+
+
+def test_a_directory_is_summarized_file_by_file(llm, folder):
+    """Each file with its header, in order."""
+    run = llm("summarize", "docs", answer=lambda _: "S")
+    headers = [line for line in run.out.splitlines() if line.startswith("==> ")]
+    assert headers == [f"==> docs/{name} <==" for name in sorted(DOCUMENTS)]
+    assert run.code == 0
+
+
+def test_a_bad_document_leaves_the_others_whole(llm, folder):
+    """65 alone, 3 among others, with one line on standard error."""
+    (folder / "scan.pdf").write_bytes(make_pdf("", ""))
+    alone = llm("summarize", "scan.pdf")
+    assert (alone.code, alone.out) == (65, "") and "scan.pdf" in alone.err and "no text" in alone.err
+    run = llm("summarize", "docs/page.html", "scan.pdf", answer=lambda _: "S")
+    assert run.code == 3 and "S\n" in run.out and "scan.pdf" in run.err and "Traceback" not in run.err
+
+
+def test_a_question_about_a_directory_survives_a_bad_file_in_it(llm, folder):
+    """The answer says nothing of it, so the exit code does; a file that is named itself has to be readable."""
+    (folder / "docs" / "scan.pdf").write_bytes(make_pdf("", ""))
+    run = llm("ask", "Q", "-f", "docs", answer=lambda _: "A")
+    assert (run.code, run.out) == (3, "A\n") and "scan.pdf" in run.err
+    assert "Step one" in all_messages(run.backend.requests[0])
+    run = llm("ask", "Q", "-f", "docs/page.html", "-f", "docs/scan.pdf", answer=lambda _: "A")
+    assert (run.code, run.out, run.backend) == (65, "", None)
+
+
+def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):
+    """69, and the command that installs it."""
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    run = llm("summarize", "docs/report.pdf")
+    assert (run.code, run.out) == (69, "") and 'pip install "llmcli[documents]"' in run.err
+
+
+def test_what_was_left_out_is_a_warning(llm, folder):
+    """In the results of --json, and on standard error of a terminal or with -v."""
+    rows = "".join(f"{i},x{i % 3}\n" for i in range(5000))
+    (folder / "big.csv").write_text("id,name\n" + rows)
+    (folder / "half.pdf").write_bytes(make_pdf("text", ""))
+    run = llm("summarize", "--json", "docs/page.html", "big.csv", "half.pdf", answer=lambda _: "S")
+    found = [json.loads(line)["warnings"] for line in run.out.splitlines()]
+    assert found[0] == [] and "big.csv: a table with 5,000 rows" in found[1][0] and "1 of 2 pages" in found[2][0]
+    shown = llm("summarize", "-v", "big.csv", "half.pdf", answer=lambda _: "S").err
+    assert "big.csv: a table" in shown and "half.pdf: 1 of 2" in shown
+    run = llm("ask", "Q", "-f", "big.csv", "-f", "half.pdf", "--json", answer=lambda _: "A")
+    assert len(json.loads(run.out)["warnings"]) == 2
+
+
+def test_translate_reads_its_own_formats_only(llm, folder):
+    """A translation keeps the document; of a PDF there would be nothing to keep."""
+    run = llm("translate", "--to", "fr", "docs/report.pdf", answer=last_message)
+    assert run.code == 65 and "is not text" in run.err
+    run = llm("translate", "--to", "fr", "docs/page.html", answer=last_message)
+    assert "<nav>" in run.out
+
+
+def test_an_empty_directory_is_bad_input(llm, folder):
+    """65, as an empty document."""
+    (folder / "none").mkdir()
+    run = llm("summarize", "none")
+    assert (run.code, run.out) == (65, "") and "none: no file in this directory" in run.err
+    run = llm("summarize", "none", "docs/page.html", answer=lambda _: "S")
+    assert run.code == 3 and "S\n" in run.out
