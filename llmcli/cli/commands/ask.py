@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FileOption, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
@@ -47,6 +47,6 @@ def ask(
         options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
         events = ask(backend, ctx.runtime.prompts, question, documents, options)
         events = source_inputs.add_source_notes(events, documents, one_answer=True)
-        return inputs.append_failed(events, failed)
+        return source_inputs.append_failed(events, failed)
 
     return render_task(ctx, task)

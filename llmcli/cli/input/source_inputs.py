@@ -138,3 +138,13 @@ def add_source_notes(
     for event in events:
         own = notes.get(event.item) if isinstance(event, Result) else None
         yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event
+
+
+def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
+    """Add the inputs that could not be read as the last items of a task."""
+    count = 0
+    for event in events:
+        count += isinstance(event, Result | ItemFailed)
+        yield event
+    for index, failure in enumerate(failed, count):
+        yield replace(failure, item=index)
