@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,9 @@ class ScorerOptions:
 
 
 class LabelScorer:
-    """Scores the ``labels`` with one prompt. ``prior``: log-probabilities by label, None without correction.
+    """Scores the ``labels`` with one prompt.
 
-    Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when there are less than two labels, and what
-    ``measure_prior`` raises.
+    Raises ``Unsupported`` when the backend cannot score, and ``ConfigError`` when there are less than two labels.
     """
 
     def __init__(
@@ -78,9 +78,17 @@ class LabelScorer:
         self.model = info.model
         self._generation = generation
         self._options = options
-        texts = prompt.content_free if options.corrects_prior else ()
-        requests = [self.make_request(f"prior.{number}", text, {}) for number, text in enumerate(texts)]
-        self.prior = measure_prior(backend, requests, options.cache)
+        self._backend = backend
+
+    @cached_property
+    def prior(self) -> Mapping[str, float] | None:
+        """The log-probabilities of the labels without content, None without correction. Raises as ``measure_prior`` does.
+
+        They are measured when the first text is scored: an input without any needs no model.
+        """
+        texts = self.prompt.content_free if self._options.corrects_prior else ()
+        requests = [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
+        return measure_prior(self._backend, requests, self._options.cache)
 
     def make_request(
         self,
@@ -93,10 +101,16 @@ class LabelScorer:
     ) -> Request:
         """Return the request for a text; ``fields`` are the columns of its record.
 
-        ``examples`` replace those of the options. ``hidden_states`` requests them too.
+        ``examples`` replace those of the options. ``hidden_states`` requests them too. The first call measures the
+        prior, and raises what that raises.
         """
-        from dataclasses import replace
+        _ = self.prior
+        request = self._make_request(request_id, text, fields, examples)
+        return replace(request, hidden_states=True) if hidden_states else request
 
+    def _make_request(
+        self, request_id: str, text: str, fields: Mapping[str, Any], examples: Examples | None
+    ) -> Request:
         variables: dict[str, object] = {**self._options.variables, "text": text}
         if fields:
             variables[ROW_VARIABLE] = Row(fields)
@@ -104,8 +118,7 @@ class LabelScorer:
         messages = self.prompt.render(variables)
         if chosen:
             messages = (*messages[:-1], *self._example_messages(chosen), messages[-1])
-        request = make_request(request_id, messages, self.prompt, self._generation, candidates=self.labels)
-        return replace(request, hidden_states=True) if hidden_states else request
+        return make_request(request_id, messages, self.prompt, self._generation, candidates=self.labels)
 
     def _example_messages(self, examples: Examples) -> Iterator[Message]:
         for text, label in examples:

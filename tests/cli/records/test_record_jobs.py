@@ -126,12 +126,13 @@ def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
     argv = ("sentiment", path, "-o", str(out))
 
     def broken(request):
-        return ValueError("stop") if last_message(request).endswith("t5") else scores(request)
+        return ValueError("stop") if "t5\n" in last_message(request) else scores(request)
 
     assert llm(*argv, "--on-error", "fail", answer=broken).code == 3
     assert not out.exists() and beside(out) == ["out.jsonl.job.json", "out.jsonl.partial"]
     run = llm(*argv, "--on-error", "fail", "--resume", answer=scores)
-    assert run.code == 0 and [last_message(r)[-2:] for r in run.backend.requests] == ["t5", "t6", "t7", "t8"]
+    asked = [last_message(r).split("\n")[0] for r in run.backend.requests]
+    assert run.code == 0 and asked == [f"Text: t{number}" for number in (5, 6, 7, 8)]
     assert beside(out) == []
     assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == [f"t{n}" for n in range(9)]
 
@@ -202,7 +203,7 @@ def test_failed_records_are_retried(llm, scores, write, tmp_path):
     """Only these are processed again; the other rows stay as they are, byte by byte."""
     out = tmp_path / "out.csv"
     path = write("in.csv", 'id,text\n1,a\n2,"boom\nx"\n3,\n4,boom\n')
-    argv = ("sentiment", path, "-o", str(out))
+    argv = ("sentiment", "--no-prior", path, "-o", str(out))
     assert llm(*argv, answer=scores).code == 3
     first = out.read_bytes()
     assert beside(out) == ["out.csv.job.json"]
@@ -260,7 +261,7 @@ def test_an_interrupt_finishes_what_runs(llm, scores, write, tmp_path):
     sent = threading.Event()
 
     def interrupt(request):
-        if last_message(request).endswith("t30") and not sent.is_set():
+        if "t30\n" in last_message(request) and not sent.is_set():
             sent.set()
             os.kill(os.getpid(), signal.SIGINT)
         return scores(request)
@@ -281,7 +282,7 @@ def test_termination_keeps_what_is_done(llm, scores, write, tmp_path):
     argv = ("sentiment", write("in.csv", "text\n" + "".join(f"t{n}\n" for n in range(300))), "-o", str(out))
 
     def terminate(request):
-        if last_message(request).endswith("t99"):
+        if "t99\n" in last_message(request):
             os.kill(os.getpid(), signal.SIGTERM)
         return scores(request)
 

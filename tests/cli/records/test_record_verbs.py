@@ -100,13 +100,13 @@ def test_the_text_column_is_named(llm, scores, write):
     assert (run.code, run.backend) == (2, None) and "title, body" in run.err
     assert llm("sentiment", path, "--column", "nope", answer=scores).code == 2
     named = llm("sentiment", path, "--field", "body", answer=scores)
-    assert last_message(named.backend.requests[-1]).endswith("b")
+    assert "Text: b\n" in last_message(named.backend.requests[-1])
 
 
 def test_a_field_inside_a_field(llm, scores):
     """A path leads into the objects of JSON Lines."""
     run = llm("sentiment", "--field", "a.b", stdin=b'{"a": {"b": "deep"}}\n{"a": {}}\n', answer=scores)
-    assert run.code == 3 and last_message(run.backend.requests[-1]).endswith("deep")
+    assert run.code == 3 and "Text: deep\n" in last_message(run.backend.requests[-1])
     assert "no field a.b" in json.loads(run.out.splitlines()[1])["error"]
 
 
@@ -114,7 +114,7 @@ def test_a_template_uses_columns(llm, scores, write):
     """It makes the text of each record; values are never templates themselves."""
     path = write("in.csv", "title,body\n{{ 1 }},b\n")
     run = llm("sentiment", "--template", "{{ row.title }}: {{ row.body }}", path, answer=scores)
-    assert run.code == 0 and last_message(run.backend.requests[-1]).endswith("{{ 1 }}: b")
+    assert run.code == 0 and "Text: {{ 1 }}: b\n" in last_message(run.backend.requests[-1])
     template = write("t.txt", "{{ row.body }}\n")
     assert llm("sentiment", "--template", f"@{template}", path, answer=scores).code == 0
     for bad, what in (("{{ row.titel }}", "titel"), ("{{ title }}", "row.NAME"), ("{% if %}", "--template")):
