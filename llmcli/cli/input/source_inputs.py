@@ -20,6 +20,7 @@ from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import read_bytes, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 
@@ -40,7 +41,7 @@ def _read_named_source(ctx: CommandContext, name: str) -> Document:
         data = read_bytes(name, ctx.runtime.interrupt, refuse_unknown)
     except IsADirectory as error:
         raise BadDocument(name, detail="no file in this directory can be read as a document") from error
-    return read_source(data, name, Path(name))
+    return run_interruptible(read_source, data, name, Path(name))
 
 
 def _read_stdin_source(ctx: CommandContext) -> Document:
@@ -58,7 +59,7 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
         return open_document(data, STDIN)
     from llmcli.documents.reading.source_reader import read_source
 
-    return read_source(data, STDIN)
+    return run_interruptible(read_source, data, STDIN)
 
 
 def expand_names(names: Sequence[str]) -> list[str]:

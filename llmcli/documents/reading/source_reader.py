@@ -48,7 +48,7 @@ FORMATS = (
     SourceFormat(
         "spreadsheet",
         "a spreadsheet",
-        ("xlsx", "xlsm", "xls"),
+        ("xlsx", "xlsm"),
         f"{_SOURCES}.table_source:read_spreadsheet",
     ),
     SourceFormat("epub", "an EPUB book", ("epub",), f"{_SOURCES}.epub_source:read_epub"),
@@ -127,10 +127,8 @@ def _find_binary(data: bytes) -> SourceFormat | None:
         return _BY_NAME["pdf"] if data.startswith(b"%PDF-") or b"\0" in data[:_SNIFFED_BYTES] else None
     if data.startswith((b"PK\x03\x04", _EMPTY_ZIP)):
         return _find_in_zip(data)
-    if data.startswith(_OLE_SIGNATURE):
-        if "EncryptedPackage".encode("utf-16-le") in data:
-            raise BadDocument(detail="it is encrypted; save it without a password")
-        return _BY_NAME["spreadsheet"] if "Workbook".encode("utf-16-le") in data else None
+    if data.startswith(_OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
+        raise BadDocument(detail="it is encrypted; save it without a password")
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 import pytest
 from scripted import all_messages, last_message
@@ -100,6 +101,15 @@ def test_what_was_left_out_is_a_warning(llm, folder):
     assert "big.csv: a table" in shown and "half.pdf: 1 of 2" in shown
     run = llm("ask", "Q", "-f", "big.csv", "-f", "half.pdf", "--json", answer=lambda _: "A")
     assert len(json.loads(run.out)["warnings"]) == 2
+
+
+def test_a_slow_reader_can_be_stopped(llm, folder, monkeypatch):
+    """--timeout ends a reader that is in the middle of a document."""
+    monkeypatch.setattr(
+        "llmcli.documents.reading.sources.pdf_source.read_pdf", lambda *_: threading.Event().wait(60) or ()
+    )
+    run = llm("summarize", "--timeout", "0.2", "docs/report.pdf")
+    assert (run.code, run.out) == (124, "")
 
 
 def test_translate_reads_its_own_formats_only(llm, folder):

@@ -52,14 +52,13 @@ def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
 
 
 def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
-    """Yield each sheet with content (XLSX, XLS); ``page`` is the number of the sheet.
+    """Yield each sheet with content (XLSX); ``page`` is the number of the sheet.
 
     Raises ``MissingExtra`` and ``BadDocument``.
     """
     del name
     calamine = import_optional("python_calamine", "python-calamine")
-    if data.startswith(b"PK"):
-        _check_size(ZipPackage(data))
+    _check_size(ZipPackage(data))
     try:
         workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         names = list(workbook.sheet_names)
