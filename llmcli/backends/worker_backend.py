@@ -57,7 +57,8 @@ class WorkerBackend:
         self._info_answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # an LlmError instead, None: the worker ended
         self._waiters: list[object] = []  # those that wait for a message of the reader thread
         self._info: BackendInfo | None = None
-        self._channel: Channel | None = self._open_channel()
+        self._channel: Channel | None = None
+        self._ensure_channel()  # with the lock: the reader thread may find at once that the worker has ended
 
     # ---- Backend --------------------------------------------------------------------------------------------------
 
