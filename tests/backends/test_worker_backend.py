@@ -168,3 +168,34 @@ def test_a_nested_job_gets_its_events(against, monkeypatch):
     assert next(outer).text == "0"
     assert len(list(run_requests(backend, [request("inner")]))) == 21
     assert len(list(outer)) == 20
+
+
+def test_a_worker_that_ends_at_once_is_noticed_before_the_channel_is_set(monkeypatch):
+    """The reader thread may find the end before the constructor goes on; no thread fails then."""
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    start = threading.Thread.start
+
+    def start_and_wait(thread):
+        start(thread)
+        if thread.name == "worker":
+            thread.join(0.2)  # longer than the reader takes unless it waits for the constructor
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+
+    class Ended:
+        spawned, pid = True, 7
+
+        def connect(self):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                theirs.sendall(HEAD)
+                theirs.shutdown(socket.SHUT_WR)
+                return ours
+
+        def find_crash_reason(self, pid=None):
+            return WorkerCrashed("the worker", detail=f"process {pid} ended")
+
+    with pytest.raises(WorkerCrashed):
+        WorkerBackend(Ended(), EngineOptions(), Interrupt(timeout=60)).info()
+    assert failures == []

@@ -260,8 +260,9 @@ class DerivedWeightsStore:
 
     def _free_bytes(self) -> int:
         """Return the bytes that are free on the disk of the store."""
+        existing = next(path for path in (self.directory, *self.directory.absolute().parents) if path.is_dir())
         with translate_write_errors(self.directory):
-            status = os.statvfs(self.directory)
+            status = os.statvfs(existing)
         return status.f_bavail * status.f_frsize
 
     def _read_record(self, stem: str) -> DerivedCopy | None:
