@@ -464,7 +464,7 @@ def test_an_unpinned_model_has_an_approximate_size(models, terminal):
     assert "about 2" in line and "not pinned" not in line
 
 
-@pytest.mark.parametrize("argv", [("models", "pull"), ("models", "import"), ("models", "show"), ("ask", "hi", "-m")])
+@pytest.mark.parametrize("argv", [("models", "pull"), ("models", "import"), ("models", "show")])
 def test_an_adapter_is_no_model(llm, here, mine, tmp_path, argv):
     """It has a header like a model, and must not be offered as one, even after --lora has used it."""
     adapter = write_adapter(tmp_path / "style.gguf", mine)
