@@ -278,6 +278,8 @@ def _parse_setting(key: SettingSpec, value: Any, origin: str) -> Setting:
     except ValueError as error:
         problem = f"{error}, not {_describe_value(value)}"
         if origin.startswith("--"):
+            if isinstance(value, list | tuple):  # an option that was repeated
+                problem = f"{error}, not {' '.join(map(repr, value))}"
             raise UsageError(f"{origin}: {problem}") from error
         raise ConfigError(key.name, origin=origin, detail=problem) from error
 

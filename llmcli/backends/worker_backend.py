@@ -57,7 +57,8 @@ class WorkerBackend:
         self._info_answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # an LlmError instead, None: the worker ended
         self._waiters: list[object] = []  # those that wait for a message of the reader thread
         self._info: BackendInfo | None = None
-        self._channel: Channel | None = self._open_channel()
+        self._channel: Channel | None = None
+        self._ensure_channel()  # with the lock: the reader thread may find at once that the worker has ended
 
     # ---- Backend --------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,14 @@ class WorkerBackend:
             return self._channel
 
     def _open_channel(self) -> Channel:
-        channel = Channel(self.launcher.connect(), self._start_message)
+        """Open an exchange; a worker that ends before it takes the first line is replaced once."""
+        channel = None
+        for _ in range(_MAX_TRIES):
+            with contextlib.suppress(WorkerGone):
+                channel = Channel(self.launcher.connect(), self._start_message)
+                break
+        if channel is None:
+            raise self.launcher.find_crash_reason()
         threading.Thread(
             target=self._read_messages, args=(channel, self.launcher.pid), name="worker", daemon=True
         ).start()

@@ -13,7 +13,7 @@ NO_DRAFT = "off"
 def parse_text(value: Any) -> str:
     """Return a string that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a string")
+        raise ValueError("expected a string that is not blank" if isinstance(value, str) else "expected a string")
     return value
 
 

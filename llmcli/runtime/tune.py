@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
+from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 
 if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
@@ -84,7 +85,11 @@ def tune_model(
     on_plan(plan)
     load = SystemLoad()
     source = DerivationSource(model.path, model.name, sha256)
-    profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+    try:
+        profile = ModelTuner(source, plan, store, threads, interrupt, on_progress=on_progress).run()
+    except (NoRoomForWeights, CannotStoreCopies) as error:
+        error.replaceable = False  # a measurement needs the copy
+        raise
     disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
     path = profile_path(cache, source.sha256, options.threads)
     try:

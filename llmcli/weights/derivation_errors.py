@@ -11,11 +11,21 @@ class NoRoomForWeights(CannotCreate):
     ``limit``: bytes that the setting derived_weights allows for all copies, None if the disk itself is too small.
     """
 
+    replaceable = True
+    """Whether the original weights would do instead."""
+
     def __init__(self, subject: str, *, needed: int, available: int, limit: int | None = None) -> None:
         super().__init__(subject)
         self.needed = needed
         self.available = available
         self.limit = limit
+
+
+class CannotStoreCopies(CannotCreate):
+    """Copies cannot be made in the directory ``subject``; ``detail`` says why."""
+
+    replaceable = True
+    """As in ``NoRoomForWeights``."""
 
 
 class DerivationRefused(UnavailableError):

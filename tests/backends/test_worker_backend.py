@@ -168,3 +168,47 @@ def test_a_nested_job_gets_its_events(against, monkeypatch):
     assert next(outer).text == "0"
     assert len(list(run_requests(backend, [request("inner")]))) == 21
     assert len(list(outer)) == 20
+
+
+class Ended:
+    """A worker that ends after the head of its answer: with ``reads``, it takes the first line before."""
+
+    spawned, pid = True, 7
+
+    def __init__(self, *, reads):
+        self.reads = reads
+        self.open = []
+
+    def connect(self):
+        ours, theirs = socket.socketpair()
+        theirs.sendall(HEAD)
+        if self.reads:
+            theirs.shutdown(socket.SHUT_WR)
+            self.open.append(theirs)
+        else:
+            theirs.close()
+        return ours
+
+    def find_crash_reason(self, pid=None):
+        return WorkerCrashed("the worker", detail=f"process {pid} ended")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_worker_that_ends_at_once_is_reported(monkeypatch, reads):
+    """The reader thread may find the end before the constructor goes on; no thread fails then, and no command."""
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    start = threading.Thread.start
+
+    def start_and_wait(thread):
+        start(thread)
+        if thread.name == "worker":
+            thread.join(0.2)  # longer than the reader takes unless it waits for the constructor
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_wait)
+    worker = Ended(reads=reads)
+    with pytest.raises(WorkerCrashed):
+        WorkerBackend(worker, EngineOptions(), Interrupt(timeout=60)).info()
+    assert failures == []
+    for theirs in worker.open:
+        theirs.close()

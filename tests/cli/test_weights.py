@@ -115,7 +115,8 @@ def test_a_cache_that_cannot_be_written_is_refused(answer, llm):
     Path(os.environ["LLMCLI_CACHE_DIR"]).mkdir(parents=True)
     (Path(os.environ["LLMCLI_CACHE_DIR"]) / "derived").write_bytes(b"")
     run = answer("ask", "hi", "--weights", "bf16")
-    assert run.code == 73 and "derived" in run.err
+    assert run.code == 73 and "cannot store copies of models" in run.err
+    assert "--weights original" in run.err and "LLMCLI_CACHE_DIR" in run.err
     assert answer("ask", "hi").code == 0 and llm.options.weights == "original"
 
 

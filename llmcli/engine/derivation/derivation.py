@@ -32,6 +32,8 @@ _POLL_S = 0.05
 _SMALL_REST_BYTES = 1 << 20
 """A disk with less free space than this counts as full."""
 _MAX_MESSAGE_BYTES = 4000
+_STREAM_FAILURE = "iostream error"
+"""What llama.cpp reports when a write fails, for example beyond RLIMIT_FSIZE: libstdc++'s text, without the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,10 @@ def quantizer_error(code: int, reason: str, subject: str, directory: Path, expec
         return Unsupported("llama.cpp", detail=reason)
     if code == quantize_child.EXIT_QUANTIZE_FAILED and _is_full(directory):
         return OutputError(str(directory), detail=os.strerror(errno.ENOSPC))
+    if code == quantize_child.EXIT_QUANTIZE_FAILED and _STREAM_FAILURE in reason:
+        return OutputError(
+            str(directory), detail=f"the system refuses a file of {expected} bytes (ulimit -f, a quota?)"
+        )
     if code < 0:
         reason = reason or signal.strsignal(-code) or f"signal {-code}"
     return InternalError(subject, detail=reason or f"it exited with code {code}")

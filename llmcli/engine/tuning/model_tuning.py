@@ -116,6 +116,8 @@ def _size_reason(size: int, total: int, store: DerivedWeightsStore) -> str:
     """Return why a copy of that many bytes, and of that many in ``total`` with others, cannot be made; "" if it can."""
     if total > store.limit_bytes:
         return "its size exceeds the setting derived_weights"
+    if not store.fits_on_disk(total):
+        return "too little disk space is free"
     available = hardware.available_memory()
     if available is not None and size + _REFERENCE_BYTES > _FREE_MEMORY_SHARE * available:
         return "too little memory is free"

@@ -44,11 +44,19 @@ UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", 
 """Types for which llama.cpp has no operations between weights and activations."""
 
 
+def check_is_model(header: Header, subject: str) -> None:
+    """Raise ``BadModelFile`` about ``subject`` if it is a LoRA adapter (``general.type``, by convert_lora_to_gguf.py)."""
+    if header.metadata.get("general.type") == "adapter":
+        raise BadModelFile(subject, detail="it is a LoRA adapter, which --lora applies to a model")
+
+
 def check_header(header: Header, subject: str) -> None:
     """Raise ``BadModelFile`` about ``subject`` if its header has values that no model can have."""
 
     def fail(detail: str) -> NoReturn:
         raise BadModelFile(subject, detail=detail)
+
+    check_is_model(header, subject)
 
     for problem in itertools.chain(
         _integer_problems(header),

@@ -15,14 +15,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.errors import BadModelFile, CannotCreate
+from llmcli.errors import BadModelFile
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey, HeldCopy
 from llmcli.types import Progress
-from llmcli.weights.derivation_errors import NoRoomForWeights
+from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 
 _STEM = re.compile(r"[0-9a-f]{32}-[a-z0-9_]+-[0-9a-f]{16}")
 _WEIGHTS_SUFFIX, _RECORD_SUFFIX, _TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gguf", ".json", ".tmp", ".lock"
@@ -104,7 +104,7 @@ class DerivedWeightsStore:
         """Hold the right to make a copy; yields the path of an empty private file to write, for ``add``.
 
         While another process makes it, waits and calls ``check``; yields None if that process has made it. The file is
-        removed at the end unless it was added. Leftovers of killed processes are removed. Raises ``CannotCreate``
+        removed at the end unless it was added. Leftovers of killed processes are removed. Raises ``CannotStoreCopies``
         if the directory cannot be written or has no locks, and what ``check`` raises.
         """
         lock, temporary = self._path(key.stem, _LOCK_SUFFIX), self._path(key.stem, _TEMPORARY_SUFFIX)
@@ -112,7 +112,7 @@ class DerivedWeightsStore:
             with _translate_create_errors(self.directory):
                 private_files.make_directory(self.directory)
                 if not self._is_private():
-                    raise CannotCreate(str(self.directory), detail="not a directory that you own with mode 0700")
+                    raise CannotStoreCopies(str(self.directory), detail="not a directory that you own with mode 0700")
                 stack.enter_context(
                     file_lock.hold_lock(lock, timeout_s=None, poll_s=_POLL_S, check=check, removable=True)
                 )
@@ -121,7 +121,7 @@ class DerivedWeightsStore:
                 yield None
                 return
             self._remove_abandoned()
-            with _translate_create_errors(temporary):
+            with _translate_create_errors(self.directory):
                 temporary.unlink(missing_ok=True)
                 stack.callback(_unlink, temporary)
                 os.close(private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW))
@@ -152,6 +152,10 @@ class DerivedWeightsStore:
         with translate_write_errors(copy.path):
             self._write_record(replace(copy, divergence=divergence))
 
+    def fits_on_disk(self, needed: int) -> bool:
+        """Return whether the disk has room for ``needed`` bytes of copies if all others are removed."""
+        return self._free_bytes() + sum(copy.size for copy in self.list_copies()) >= needed
+
     def make_room(self, subject: str, needed: int) -> None:
         """Remove the least recently used copies until ``needed`` more bytes are within the limit and on the disk.
 
@@ -161,8 +165,7 @@ class DerivedWeightsStore:
         if needed > self.limit_bytes:
             raise NoRoomForWeights(subject, needed=needed, available=self.limit_bytes, limit=self.limit_bytes)
         oldest = sorted(self.list_copies(), key=lambda copy: copy.last_used)
-        removable = sum(copy.size for copy in oldest)
-        if self._free_bytes() + removable < needed:
+        if not self.fits_on_disk(needed):
             raise NoRoomForWeights(subject, needed=needed, available=self._free_bytes())
         while self.total_bytes + needed > self.limit_bytes or self._free_bytes() < needed:
             if not oldest:
@@ -257,8 +260,9 @@ class DerivedWeightsStore:
 
     def _free_bytes(self) -> int:
         """Return the bytes that are free on the disk of the store."""
+        existing = next(path for path in (self.directory, *self.directory.absolute().parents) if path.is_dir())
         with translate_write_errors(self.directory):
-            status = os.statvfs(self.directory)
+            status = os.statvfs(existing)
         return status.f_bavail * status.f_frsize
 
     def _read_record(self, stem: str) -> DerivedCopy | None:
@@ -325,12 +329,12 @@ class DerivedWeightsStore:
 
 
 @contextmanager
-def _translate_create_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` into ``CannotCreate``."""
+def _translate_create_errors(directory: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into ``CannotStoreCopies`` in ``directory``."""
     try:
         yield
     except OSError as error:
-        raise CannotCreate(str(error.filename or path), detail=error.strerror or str(error)) from error
+        raise CannotStoreCopies(str(directory), detail=error.strerror or str(error)) from error
 
 
 def _synchronize(path: Path) -> None:

@@ -238,6 +238,7 @@ class ModelLibrary(ModelResolver):
                 yield Notice(f"{part} has changed; from now on llm uses it as it is now")
                 self.registry.forget_file(part)
         model = self._verify_once(str(path), interrupt)
+        _require_model(path)  # an adapter that --lora has used is verified too
         name = names.model_stem(path.name)
         if self.checksums.is_imported_copy(path):
             yield replace(model, name=name)
@@ -294,6 +295,14 @@ class ModelLibrary(ModelResolver):
     def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:
         """Remove ``found`` and return what was removed; see ``ModelRemover``."""
         return self._remover.prune(found)
+
+
+def _require_model(path: Path) -> None:
+    """Raise as ``read_header`` and ``check_is_model``."""
+    from llmcli.models.gguf.header_checks import check_is_model
+    from llmcli.models.gguf.header_parser import read_header
+
+    check_is_model(read_header(path), str(path))
 
 
 def _unsupported_reason_of(model: ModelFile, unsupported_reason: UnsupportedReason) -> str:

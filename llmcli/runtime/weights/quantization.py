@@ -124,8 +124,10 @@ def _measure(config: RunConfig, model: ModelFile, target: Path) -> tuple[float |
             return run_in_thread(lambda: _measure_divergence(config, model.path, target)), ""
     except NotFinite:
         return None, "an evaluation overflows"
-    except (OutOfMemory, Unsupported) as error:
-        return None, "too little memory is free" if isinstance(error, OutOfMemory) else error.detail
+    except (OutOfMemory, MemoryError):  # numpy raises the second
+        return None, "too little memory is free"
+    except Unsupported as error:
+        return None, error.detail
 
 
 def _measure_divergence(config: RunConfig, source: Path, target: Path) -> float:

@@ -29,6 +29,13 @@ def refused(content: bytes) -> str:
     return caught.value.detail
 
 
+def test_an_adapter_is_no_model(tiny):
+    """llama.cpp would say only which key it misses."""
+    content = tiny("llama").read_bytes()
+    value = len(b"adapter").to_bytes(8, "little") + b"adapter"
+    assert "--lora" in refused(changed(content, b"general.type", value, 8))
+
+
 @pytest.mark.parametrize(
     "name", ["llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35", "bert"]
 )

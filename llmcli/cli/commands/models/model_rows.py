@@ -10,6 +10,7 @@ from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.gguf.header_checks import check_is_model
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
@@ -127,6 +128,7 @@ def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, in
     ``BadModelFile`` and ``MissingError``.
     """
     header = read_header(model.path)
+    check_is_model(header, str(model.path))
     return {
         "name": model.name,
         "path": str(model.path),

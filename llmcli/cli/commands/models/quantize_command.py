@@ -8,6 +8,7 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import STDOUT
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import UsageError
 
@@ -15,9 +16,15 @@ if TYPE_CHECKING:
     from llmcli.runtime.weights.quantization import QuantizedModel
 
 
+def _require_file(name: str | None) -> str | None:
+    """Return the file of -o. llama.cpp needs a file in which it can go back, so a pipe is refused."""
+    if name in ("", STDOUT):
+        raise UsageError("-o: a model is written to a file, not to standard output", detail="Try: -o FILE")
+    return name
+
+
 @command(
     *GENERAL_OPTIONS,
-    "output",
     "timeout",
     examples="""
       llm models quantize qwen3-1.7b --type q4_k_m
@@ -36,6 +43,16 @@ def quantize(
             "--type", metavar="TYPE", help="Type of the weights.", autocompletion=completers.quantization_types
         ),
     ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write to this file instead of NAME-TYPE.gguf.",
+            callback=_require_file,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite NAME-TYPE.gguf.")] = False,
 ) -> int:
     """Write a model in another type of weights to a GGUF file: NAME-TYPE.gguf here, or the file of -o.
@@ -60,7 +77,7 @@ def quantize(
     model = runtime.models.ensure_verified(name, runtime.interrupt)
     if is_quantized(model):
         ctx.console.write_note(f"{model.name} is quantized already; its original would lose less")
-    made = quantize_model(runtime.config, model, known, ctx.flags.output, force=force)
+    made = quantize_model(runtime.config, model, known, output, force=force)
     ctx.console.write_record(_record_for_people(made) if ctx.console.writes_for_people else _record(made))
     if made.unmeasured:
         ctx.console.warn(f"the divergence was not measured: {made.unmeasured}")

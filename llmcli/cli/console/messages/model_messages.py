@@ -78,6 +78,11 @@ def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
     return text, "Convert an adapter of another format with convert_lora_to_gguf.py of llama.cpp, or: --lora none"
 
 
+def _advise_without_copy(error: d.NoRoomForWeights | d.CannotStoreCopies, remedy: str) -> str:
+    """Return ``remedy`` as the next step, after the original weights where these would do."""
+    return f"Try: --weights original, or {remedy}" if error.replaceable else remedy[0].upper() + remedy[1:]
+
+
 def _mebibytes(error: d.NoRoomForWeights) -> int:
     """Return a limit in MiB that is large enough."""
     return -(-((error.limit or 0) + error.needed) >> 20)
@@ -109,12 +114,14 @@ MODEL_DESCRIPTIONS: Descriptions = {
     d.NoRoomForWeights: lambda x: (
         f"no room for {subject_of(x)}: {format_bytes(x.needed)} needed, {format_bytes(x.available)} "
         + ("free" if x.limit is None else "left of the setting derived_weights"),
-        "Try: --weights original"
-        + (
-            ", or make room on the disk"
-            if x.limit is None
-            else f", or set derived_weights to {_mebibytes(x)} (llm config edit)"
+        _advise_without_copy(
+            x,
+            "make room on the disk" if x.limit is None else f"set derived_weights to {_mebibytes(x)} (llm config edit)",
         ),
+    ),
+    d.CannotStoreCopies: lambda x: (
+        append_detail(f"cannot store copies of models in {subject_of(x)}", x),
+        _advise_without_copy(x, "name another cache directory: LLMCLI_CACHE_DIR"),
     ),
     d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
     d.SourceChanged: lambda x: (

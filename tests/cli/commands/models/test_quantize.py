@@ -17,6 +17,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.files import file_bytes
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.gguf.tensor_types import FILE_TYPES, QUANTIZATIONS, find_quantization
+from llmcli.runtime.weights import quantization
 
 NEEDS_MATRIX = {"q2_k_s", "iq3_xs", "iq3_xxs", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
 
@@ -147,10 +148,19 @@ def test_the_disk_is_checked_before(quantize, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("ended", "code"), [((quantize_child.EXIT_QUANTIZE_FAILED, "failed: why"), 70), ((-signal.SIGKILL, ""), 71)]
+    ("ended", "code", "reason"),
+    [
+        ((quantize_child.EXIT_QUANTIZE_FAILED, "failed: why"), 70, "failed: why"),
+        (
+            (quantize_child.EXIT_QUANTIZE_FAILED, "failed to quantize: basic_ios::clear: iostream error"),
+            74,
+            "ulimit -f",
+        ),
+        ((-signal.SIGKILL, ""), 71, ""),
+    ],
 )
-def test_a_failing_child_leaves_no_file(quantize, monkeypatch, ended, code):
-    """Its reason is reported."""
+def test_a_failing_child_leaves_no_file(quantize, monkeypatch, ended, code, reason):
+    """Its reason is reported; a write that the system refuses is no bug."""
     real = derivation.run_quantizer
 
     def fail(source, target, weights, mode, **how):
@@ -158,7 +168,26 @@ def test_a_failing_child_leaves_no_file(quantize, monkeypatch, ended, code):
 
     monkeypatch.setattr(quantized_file, "run_quantizer", fail)
     made = quantize("--type", "q8_0")
-    assert made.code == code and ended[1] in made.err and files() == []
+    assert made.code == code and reason in made.err and files() == []
+
+
+@pytest.mark.parametrize("name", ["-", ""])
+def test_standard_output_is_refused(quantize, name):
+    """A model is never written to another file than the one that was named."""
+    made = quantize("--type", "q8_0", "-o", name)
+    assert made.code == 2 and "-o FILE" in made.err and files() == []
+
+
+def test_without_memory_for_the_measurement_the_file_is_complete(quantize, monkeypatch):
+    """The divergence is missing, with a warning, and the exit code is that of a complete result."""
+
+    def exhaust(*_):
+        raise MemoryError("Unable to allocate 12 MiB")
+
+    monkeypatch.setattr(quantization, "_measure_divergence", exhaust)
+    made = quantize("--type", "q8_0", "--json")
+    assert made.code == 0 and "too little memory is free" in made.out + made.err
+    assert json.loads(made.out)["divergence"] is None and files() == ["llama-Q8_0.gguf"]
 
 
 def test_a_signal_ends_the_child_at_once(process, tiny, tmp_path):

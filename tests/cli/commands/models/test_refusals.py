@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_hub import REPO, Fault
 from split_models import split
+from tiny_adapters import write_adapter
 
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
@@ -461,3 +462,22 @@ def test_an_unpinned_model_has_an_approximate_size(models, terminal):
     assert models("list", out=screen.slave).code == 0
     line = next(line for line in screen.close().splitlines() if line.startswith("qwen3-4b"))
     assert "about 2" in line and "not pinned" not in line
+
+
+@pytest.mark.parametrize("argv", [("models", "pull"), ("models", "import"), ("models", "show")])
+def test_an_adapter_is_no_model(llm, here, mine, tmp_path, argv):
+    """It has a header like a model, and must not be offered as one, even after --lora has used it."""
+    adapter = write_adapter(tmp_path / "style.gguf", mine)
+    assert llm("ask", "hi", "-m", str(mine), "--lora", str(adapter)).code == 0
+    run = llm(*argv, str(adapter))
+    assert run.code == 65 and "it is a LoRA adapter" in run.err and "--lora" in run.err
+    assert "style" not in llm("models", "list").out
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [(["a.gguf:nan"], "'a.gguf:nan'"), ([""], "''"), (["none", "a.gguf"], "'none' 'a.gguf'")]
+)
+def test_a_wrong_adapter_is_named(llm, mine, given, named):
+    """The value itself stands in the message, not its Python type."""
+    run = llm("ask", "hi", "-m", str(mine), *(word for text in given for word in ("--lora", text)))
+    assert run.code == 2 and f", not {named}" in run.err

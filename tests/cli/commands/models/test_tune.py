@@ -16,6 +16,7 @@ from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
+from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.weights.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
@@ -207,3 +208,20 @@ def test_a_model_on_a_gpu_is_69(models, tiny, monkeypatch):
     run = models("tune", str(tiny("chatml")))
     assert run.code == 69 and run.out == "" and "GPU" in run.err
     assert models("tune", str(tiny("chatml")), env={"LLMCLI_GPU_LAYERS": "0"}).code == 0
+
+
+def test_without_disk_for_copies_only_the_cache_is_measured(models, tiny, monkeypatch):
+    """Types that do not fit on the disk are left out, with the reason."""
+    monkeypatch.setattr(DerivedWeightsStore, "_free_bytes", lambda _store: 1000)
+    run = models("tune", str(tiny("chatml")), "--json", "-v")
+    assert run.code == 0 and [row["weights"] for row in rows(run)] == ["original"]
+    assert "too little disk space is free" in run.err and cached("derived", ".gguf") == []
+
+
+def test_the_next_step_is_possible_where_no_copy_can_be_stored(models, tiny):
+    """The command has no --weights."""
+    cache = Path(os.environ["LLMCLI_CACHE_DIR"])
+    cache.mkdir(parents=True)
+    (cache / "derived").write_bytes(b"")
+    run = models("tune", str(tiny("chatml")))
+    assert run.code == 73 and "LLMCLI_CACHE_DIR" in run.err and "--weights" not in run.err
