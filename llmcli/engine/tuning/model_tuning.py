@@ -222,15 +222,22 @@ class ModelTuner:
         header = read_header(self._source.path)
         for name in _EXACT_TYPES:
             stored_so = weight_types.is_stored_as(header, name)
-            with nullcontext(self._source.path) if stored_so else self._copy(name) as path, self._load(path) as model:
-                try:
-                    return DivergenceMeter(model, self._threads, self._interrupt)
-                except NotFinite:
-                    continue
-                finally:
-                    self._count_step()
-                    self._remove_copies(needed=set(self._plan.types))
+            try:
+                with nullcontext(self._source.path) if stored_so else self._copy(name) as path:
+                    return self._load_meter(path)
+            except NotFinite:
+                continue
+            finally:  # the copy is released
+                self._remove_copies(needed=set(self._plan.types))
         return None
+
+    def _load_meter(self, path: Path) -> DivergenceMeter:
+        """Raise ``NotFinite`` if the weights at ``path`` overflow."""
+        with self._load(path) as model:
+            try:
+                return DivergenceMeter(model, self._threads, self._interrupt)
+            finally:
+                self._count_step()
 
     def _measure_divergences(self, meter: DivergenceMeter, paths: dict[str, Path]) -> dict[str, float]:
         """Return the divergence of each type from exact evaluation; types that overflow are left out."""
@@ -244,7 +251,7 @@ class ModelTuner:
     def _remove_copies(self, *, needed: set[str]) -> None:
         for copy in self._copies():
             if copy.key.weights not in needed:
-                self._store.remove_damaged(copy)
+                self._store.remove_unused(copy)
 
     def _copies(self) -> list[DerivedCopy]:
         return [copy for copy in self._store.list_copies() if copy.key.source == self._source.sha256]

@@ -230,6 +230,10 @@ class DerivedWeightsStore:
         """Remove a copy that was found damaged."""
         self._remove_files(copy.key.stem)
 
+    def remove_unused(self, copy: DerivedCopy) -> None:
+        """Remove a copy, unless a process uses it."""
+        self._remove_unused(copy.key.stem)
+
     # ---- files --------------------------------------------------------------------------------------------------------
 
     def _path(self, stem: str, suffix: str) -> Path:

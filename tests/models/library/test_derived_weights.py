@@ -312,3 +312,13 @@ def test_copies_can_be_used_from_a_cache_that_cannot_be_written(store, monkeypat
     monkeypatch.setattr(derived_weights.os, "utime", refuse)
     with store.hold(KEY) as held:
         assert held.copy.path.read_bytes() == b"weights"
+
+
+def test_a_copy_in_use_is_not_removed_as_unused(store):
+    """Another measurement of the same model may still time it."""
+    copy = put(store)
+    with store.hold(KEY):
+        store.remove_unused(copy)
+        assert copy.path.exists()
+    store.remove_unused(copy)
+    assert files(store) == []
