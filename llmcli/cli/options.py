@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -27,8 +27,6 @@ FilesArgument = Annotated[
 ]
 
 ALL_OPTIONS = tuple(option.name for option in shared_options())
-SCORING_OPTIONS = tuple(name for name in ALL_OPTIONS if name != "draft")
-"""For commands whose models write no text."""
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
 """For commands that do not run a model."""
 
@@ -50,14 +48,20 @@ def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm mo
 
 
 def command(
-    *names: str, examples: str = "", tolerant: bool = False, flags: type[Flags] = Flags
+    *names: str,
+    without: Collection[str] = (),
+    examples: str = "",
+    tolerant: bool = False,
+    flags: type[Flags] = Flags,
 ) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Add the recurring options called ``names`` (default: all) to a command and pass it a ``CommandContext``.
+    """Add the recurring options called ``names`` (default: all, ``without`` some) to a command, and pass it its context.
 
     ``examples`` are the last lines of its help; ``tolerant``: the command also works with a broken configuration;
     ``flags`` defines the options. The command returns its exit code, None for 0.
     """
-    wanted = [option for option in shared_options(flags) if not names or option.name in names]
+    wanted = [
+        option for option in shared_options(flags) if option.name not in without and (not names or option.name in names)
+    ]
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
         signature = inspect.signature(function, eval_str=True)

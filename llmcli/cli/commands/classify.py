@@ -8,11 +8,11 @@ import typer
 
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
+from llmcli.cli.options import FilesArgument, command
 
 
 @command(
-    *SCORING_OPTIONS,
+    without=("draft",),
     examples="""
       llm classify --labels billing,bug,praise tickets.txt
       llm classify --labels @labels.yaml tickets.csv --column text -o labelled.csv

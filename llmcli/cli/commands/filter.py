@@ -8,13 +8,13 @@ import typer
 
 from llmcli.cli.classification.scoring_flags import FilterFlags
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
+from llmcli.cli.options import FilesArgument, command
 
 Statements = list[str] | None
 
 
 @command(
-    *SCORING_OPTIONS,
+    without=("draft",),
     examples="""
       tail -f app.log | llm filter "the disk is failing"
       llm filter "the customer wants a refund" tickets.csv --column text

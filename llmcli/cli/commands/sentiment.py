@@ -9,7 +9,7 @@ import typer
 
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import SCORING_OPTIONS, FilesArgument, command
+from llmcli.cli.options import FilesArgument, command
 
 MAX_SCALE = 100
 
@@ -24,7 +24,7 @@ class TextUnit(StrEnum):
 
 
 @command(
-    *SCORING_OPTIONS,
+    without=("draft",),
     examples="""
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -55,9 +56,8 @@ def open_source(ctx: CommandContext, files: Sequence[str], input_format: str | N
 
 def _count_input(ctx: CommandContext, names: Sequence[str]) -> None:
     """Note the size of the input, which decides which weights answer: about a character for each byte of a file."""
-    sizes = [Path(name).stat().st_size if Path(name).is_file() else None for name in names]
-    known = [size for size in sizes if size is not None]
-    ctx.runtime.input_characters = sum(known) if len(known) == len(names) else None
+    is_known = STDIN not in names and all(map(os.path.isfile, names))
+    ctx.runtime.input_characters = sum(map(os.path.getsize, names)) if is_known else None
 
 
 def _make_input(ctx: CommandContext, name: str) -> RecordInput:
