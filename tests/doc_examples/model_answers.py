@@ -34,12 +34,12 @@ ANSWERS = {
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
-    "it is wonderful!": {"positive": 0.6878, "neutral": 0.2351, "negative": 0.0771},
-    "What a day!": {"positive": 0.4114, "neutral": 0.2605, "negative": 0.3281},
-    "I love this bicycle.": {"positive": 0.2310, "neutral": 0.5184, "negative": 0.2506},
-    "send me the invoice": {"billing": 0.8037, "bug": 0.0429, "praise": 0.1534, "it is about money": 0.9633},
-    "The app crashes": {"billing": 0.0001, "bug": 0.9976, "praise": 0.0023, "it is about money": 0.4440},
-    "charged twice": {"billing": 0.7720, "bug": 0.2244, "praise": 0.0036, "it is about money": 0.9747},
+    "it is wonderful!": {"positive": 0.5919, "neutral": 0.2665, "negative": 0.1416},
+    "What a day!": {"positive": 0.3486, "neutral": 0.1898, "negative": 0.4616},
+    "I love this bicycle.": {"positive": 0.1964, "neutral": 0.4663, "negative": 0.3373},
+    "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},
+    "The app crashes": {"billing": 0.00001, "bug": 0.99809, "praise": 0.0019, "it is about money": 0.4995},
+    "charged twice": {"billing": 0.8504, "bug": 0.1452, "praise": 0.0044, "it is about money": 0.9862},
 }
 """What the starter gave, by a part of the text: the probabilities that it printed."""
 LABEL_TEMPERATURES = {"positive": 0.4}
