@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llmcli.types import Request
 
 ANSWERS = {
@@ -32,7 +34,17 @@ ANSWERS = {
 """By what the last message holds; these are answers that the starter gave, greedily where the example says so."""
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
-PROBABILITIES = {"positive": 0.7018, "neutral": 0.1197, "negative": 0.1785}
+PROBABILITIES = {
+    "it is wonderful!": {"positive": 0.5919, "neutral": 0.2665, "negative": 0.1416},
+    "What a day!": {"positive": 0.3486, "neutral": 0.1898, "negative": 0.4616},
+    "I love this bicycle.": {"positive": 0.1964, "neutral": 0.4663, "negative": 0.3373},
+    "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},
+    "The app crashes": {"billing": 0.00001, "bug": 0.99809, "praise": 0.0019, "it is about money": 0.4995},
+    "charged twice": {"billing": 0.8504, "bug": 0.1452, "praise": 0.0044, "it is about money": 0.9862},
+}
+"""What the starter gave, by a part of the text: the probabilities that it printed."""
+LABEL_TEMPERATURES = {"positive": 0.4}
+"""Of the built-in prompts, by their first label; of the others it is 1.5."""
 TRANSLATIONS = {
     "The bicycle workshop will be closed on Monday": {
         "French": "L'atelier de vélos sera fermé le lundi 4 mai. Le toit doit être réparé après la tempête. Les vélos "
@@ -83,5 +95,15 @@ def answer_text(said: str) -> str:
 def answer_request(request: Request) -> str | dict[str, float]:
     """Return the answer to a request, or the log-probability of each candidate."""
     if request.candidates:
-        return {text: math.log(PROBABILITIES[text.strip()]) for text in request.candidates}
+        return score_candidates(request.messages[-1].content, request.candidates)
     return answer_text(request.messages[-1].content)
+
+
+def score_candidates(said: str, candidates: Sequence[str]) -> dict[str, float]:
+    """Return scores that a command turns into the known probabilities; other texts, the content-free ones, get equals."""
+    found = next((known for part, known in PROBABILITIES.items() if part in said), {})
+    temperature = LABEL_TEMPERATURES.get(candidates[0], 1.5)
+    if candidates[0] in found and "something else" in candidates:  # the odds of each against that
+        odds = {text: found[text] / (1 - found[text]) for text in candidates if text in found}
+        return {text: temperature * math.log(odds.get(text, 1.0)) for text in candidates}
+    return {text: temperature * math.log(found.get(text, 0.5)) for text in candidates}

@@ -15,10 +15,9 @@ from llmcli.cli.options import FilesArgument, command
     without=("draft",),
     examples="""
       llm classify --labels billing,bug,praise tickets.txt
-      llm classify --labels @labels.yaml tickets.csv --column text -o labelled.csv
-      llm classify --labels bug,crash,idea --multi tickets.jsonl --threshold 0.6
-      llm classify --labels spam,ham --examples mail.csv --nearest 8 inbox.txt
-      llm classify --labels a,b --target-precision 0.95 --calibrate labelled.csv new.csv
+      llm classify --labels @labels.yaml tickets.csv --column text -o tagged.csv
+      llm classify --labels bug,crash,idea --multi --threshold 0.6 tickets.csv
+      llm classify --labels billing,bug,praise --examples labelled.csv --nearest 2 tickets.txt
     """,
     flags=ScoringFlags,
 )

@@ -16,11 +16,11 @@ Statements = list[str] | None
 @command(
     without=("draft",),
     examples="""
-      tail -f app.log | llm filter "the disk is failing"
+      llm filter "it is about money" tickets.txt
       llm filter "the customer wants a refund" tickets.csv --column text
       llm filter -c "the writer is angry" reviews.txt
-      llm filter "about money" --not "about taxes" --threshold 0.8 mail.txt
-      llm filter --files "the contract can be terminated early" contracts/*.txt
+      llm filter "it is about money" --not "it is about taxes" tickets.txt
+      llm filter --files "it is about a bicycle" notes.txt report.txt
     """,
     flags=FilterFlags,
 )

@@ -23,7 +23,7 @@ def _label_scores(request):
     text = last_message(request).rpartition("Text:")[2]
     if "boom" in text:
         return InternalError(detail="boom")
-    return {label: math.log(0.9 if label in text else 0.1) for label in request.candidates}
+    return {label: math.log(0.9 if label in text else 0.1) * _SHARP for label in request.candidates}
 
 
 def _statement_scores(request):
