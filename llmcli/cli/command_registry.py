@@ -74,8 +74,14 @@ COMMANDS = [
         overflow_advice="",  # its parts fit; only the instructions or the summaries may not
     ),
     Command("sentiment", "Label each line or record as positive, neutral or negative.", model_task="classify"),
-    Command("classify", "Give each line or record one of your labels.", model_task="classify"),
-    Command("filter", "Print the lines, rows or files for which a statement holds.", model_task="classify"),
+    Command(
+        "classify", "Give each line or record one of your labels, with the probability of each.", model_task="classify"
+    ),
+    Command(
+        "filter",
+        "Print the lines, rows or files for which a statement holds; exit code 1 if there are none.",
+        model_task="classify",
+    ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("models", "Find, download, list and remove models.", group=True),

@@ -38,6 +38,8 @@ class ResumableFile:
         self.partial = self.target.with_name(self.target.name + ".partial")
         self.size = 0
         try:
+            with suppress(FileNotFoundError):
+                os.stat(path)  # noqa: PTH116 (a loop of links fails here)
             if self.target.exists() and not os.access(self.target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)

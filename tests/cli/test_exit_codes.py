@@ -26,7 +26,7 @@ from llmcli.errors import InputError, OutOfMemory
         (["generate", "email", "--var", "novalue"], 2),
         (["translate"], 2),
         (["ask", "  "], 65),
-        (["summarize", "/"], 65),
+        (["sentiment", "/"], 65),
         (["summarize", "missing.txt"], 66),
         (["generate", "sonata"], 66),
         (["ask", "Q", "-m", "no-such-model"], 66),
@@ -76,7 +76,7 @@ def test_some_of_several_failing_is_3(llm, tmp_path):
 
 def test_all_of_several_failing_is_the_first_one_s_code(llm):
     """Nothing was delivered: the code of the first failure."""
-    assert llm("summarize", "missing", "/").code == 66
+    assert llm("summarize", "missing", "also-missing").code == 66
 
 
 def test_a_failing_request_has_its_own_code(llm):

@@ -87,6 +87,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "translate": ["translate", "--to", "fr", str(text), *SHORT],
         "summarize": ["summarize", str(text), *SHORT],
         "sentiment": ["sentiment", str(text)],
+        "classify": ["classify", "--labels", "good,bad", str(text)],
+        "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],
         "tm": ["tm", "show"],

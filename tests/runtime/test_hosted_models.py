@@ -66,7 +66,7 @@ def test_every_verb_works(llm, hosted, tmp_path):
 
 def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted):
     """The output says so."""
-    answers = iter(["positive", "Positive.", "negative", "**positive**", "It is positive"] * 2)
+    answers = iter(["positive", "Positive.", "negative", "**positive**", "It is positive"] * 4)
     hosted.fields_refused = {"logprobs", "top_logprobs", "include"}
     hosted.usual = hosted.say(lambda _body: next(answers))
     run = llm("sentiment", "--backend", "there", "--json", stdin=b"What a day\n")

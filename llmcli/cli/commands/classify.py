@@ -17,7 +17,7 @@ from llmcli.cli.options import FilesArgument, command
       llm classify --labels billing,bug,praise tickets.txt
       llm classify --labels @labels.yaml tickets.csv --column text -o tagged.csv
       llm classify --labels bug,crash,idea --multi --threshold 0.6 tickets.csv
-      llm classify --labels billing,bug,praise --examples labelled.csv --nearest 2 tickets.txt
+      llm classify --labels billing,bug,praise --examples labelled.csv tickets.txt
     """,
     flags=ScoringFlags,
 )

@@ -63,8 +63,7 @@ def _count_input(ctx: CommandContext, names: Sequence[str]) -> None:
 def _make_input(ctx: CommandContext, name: str) -> RecordInput:
     if name == STDIN:
         return RecordInput(name, partial(open_stdin, ctx.console))
-    path = Path(name)
-    size = path.stat().st_size if path.is_file() else None
+    size = Path(name).stat().st_size if os.path.isfile(name) else None  # noqa: PTH113 (a Path raises for a long name)
     return RecordInput(name, partial(open_stream, name, ctx.runtime.interrupt), size)
 
 

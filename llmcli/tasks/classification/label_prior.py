@@ -35,20 +35,27 @@ def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path
     known = _load_prior(file, labels)
     if known is not None:
         return known
-    answers = {request.id: ResponseBuffer() for request in requests}
-    for event in run_requests(backend, requests):
-        answers[event.id].add_event(event)
-    found = []
-    for answer in answers.values():
-        raise_request_error(require_finished(answer))
-        found.append(label_logprobs(answer.scores))
-    if any(answer.method == _COUNTED_SAMPLES for answer in answers.values()):
-        return None
+    found: list[Mapping[str, float]] = []
+    for group in (requests[:1], requests[1:]):  # a server that only counts samples is asked once
+        for answer in _score(backend, group):
+            if answer.method == _COUNTED_SAMPLES:
+                return None
+            found.append(label_logprobs(answer.scores))
     prior = mean_prior(found)
     if not all(math.isfinite(value) and value > -_MAX_PRIOR for value in prior.values()):
         return None
     _save_prior(file, prior)
     return prior
+
+
+def _score(backend: Backend, requests: Sequence[Request]) -> list[ResponseBuffer]:
+    """Return the answers to requests. Raises the failure of one."""
+    answers = {request.id: ResponseBuffer() for request in requests}
+    for event in run_requests(backend, requests):
+        answers[event.id].add_event(event)
+    for answer in answers.values():
+        raise_request_error(require_finished(answer))
+    return list(answers.values())
 
 
 def prior_key(model_id: str, requests: Sequence[Request]) -> str:
