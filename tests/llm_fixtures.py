@@ -91,3 +91,15 @@ def process(tiny, tried, tmp_path):
         return subprocess.Popen([sys.executable, "-m", "llmcli", *argv], env=environ, cwd=tmp_path, **how)
 
     return start
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a file and returns its path."""
+
+    def file(name: str, content: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return file

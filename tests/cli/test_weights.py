@@ -164,7 +164,7 @@ def automatic(monkeypatch):
 
 @pytest.mark.usefixtures("automatic", "no_derivation")
 def test_auto_makes_no_copy(answer, llm):
-    """A copy that is missing is made in the background, not while somebody waits."""
+    """A missing copy is made in the background; the command does not wait for it."""
     assert answer("ask", "hi").code == 0 and llm.options.weights == "original"
 
 

@@ -78,9 +78,13 @@ def _run_multi(
     given = [name for name, value in alone.items() if value is not None]
     if given:
         raise UsageError(f"{given[0]} needs labels that exclude each other", detail="Leave out --multi.")
-    options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
+
+    def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelVerb:
+        options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
+        return MultiLabelVerb(backend, prompt, labels, generation, options)
+
     task = RecordTask(
-        lambda backend, generation: MultiLabelVerb(backend, prompt, labels, generation, options),
+        make_verb,
         {**prompt_manifest(prompt), **manifest, "--threshold": flags.threshold, "--no-prior": flags.no_prior},
         lambda events: summary.observe(add_scoring_notices(events)),
     )

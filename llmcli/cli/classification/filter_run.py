@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from llmcli.cli.classification.filter_output import FilterOutput, FilterView, exit_code, view_fields
 from llmcli.cli.classification.prior_cache import prior_directory
@@ -16,6 +17,10 @@ from llmcli.errors import UsageError
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, PROMPT, FilterOptions, FilterQuery, FilterVerb
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
 def make_query(
@@ -51,15 +56,18 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
     flags, prompt, summary = filter_flags(ctx), ctx.runtime.prompts.get(PROMPT), LabelSummary()
-    options = FilterOptions(not flags.no_prior, prior_directory(ctx), splits_long_texts=view.names)
     outputs: list[FilterOutput] = []
 
     def make_output(ctx: CommandContext) -> FilterOutput:
         outputs.append(FilterOutput(ctx, view))
         return outputs[0]
 
+    def make_verb(backend: Backend, generation: GenerationOptions) -> FilterVerb:
+        options = FilterOptions(not flags.no_prior, prior_directory(ctx), splits_long_texts=view.names)
+        return FilterVerb(backend, prompt, query, generation, options)
+
     task = RecordTask(
-        lambda backend, generation: FilterVerb(backend, prompt, query, generation, options),
+        make_verb,
         {**prompt_manifest(prompt), "query": asdict(query), "--no-prior": flags.no_prior, **view_fields(view)},
         lambda events: summary.observe(add_scoring_notices(events)),
         make_output=make_output,

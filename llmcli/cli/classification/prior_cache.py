@@ -8,5 +8,5 @@ from llmcli.cli.command_context import CommandContext
 
 
 def prior_directory(ctx: CommandContext) -> Path:
-    """Return the directory of measured priors in the cache."""
-    return ctx.runtime.paths.cache / "priors"
+    """Return the directory in the cache for priors of the weights that answer, once the backend has been built."""
+    return ctx.runtime.paths.cache / "priors" / (ctx.runtime.weights or "server")

@@ -7,7 +7,6 @@ An input that no reader knows is a text, read as it is. Suffix and content have 
 from __future__ import annotations
 
 import importlib
-import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -133,13 +132,9 @@ def _find_binary(data: bytes) -> SourceFormat | None:
 
 
 def _find_in_zip(data: bytes) -> SourceFormat | None:
-    import zipfile
+    from llmcli.documents.reading.sources.zip_package import ZipPackage
 
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = frozenset(archive.namelist())
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise BadDocument(detail=f"the file is damaged: {error}") from error
+    names = frozenset(ZipPackage(data).names)
     return next((_BY_NAME[found] for member, found in _ZIP_MEMBERS if member in names), None)
 
 

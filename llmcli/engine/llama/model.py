@@ -98,7 +98,7 @@ class Model:
             raise BadModelFile(str(path), detail=architecture.ENCODER_DECODER_MODEL)
         try:
             self.adapters = LoadedAdapters(self.handle, adapters)
-        except BaseException:
+        except BaseException:  # also an interrupt: the weights are freed, and the error goes on to the caller
             self.close()
             raise
 

@@ -87,7 +87,7 @@ def test_servers_that_count_are_asked_near_the_context(protocol, owner, path, an
 
 def test_a_server_that_does_not_count_is_asked_once(server):
     """Then the estimate has to do; a server of an unknown kind is not asked at all."""
-    for owner, asked in (("vllm", 1), ("somebody", 0)):
+    for owner, asked in (("vllm", 1), ("another", 0)):
         server.asked.clear()
         server.models[0]["owned_by"] = owner
         backend = RemoteBackend(ServerConfig(server.url), ApiKey(), Interrupt())

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from llm_fixtures import llm, terminal
+from llm_fixtures import llm, terminal, write
 from scripted import last_message
 
 from llmcli.errors import InternalError
@@ -47,15 +47,3 @@ def label_scores():
 def statement_scores():
     """Return the answers of a backend that scores yes and no."""
     return _statement_scores
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a file and returns its path."""
-
-    def file(name: str, content: str | bytes) -> str:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 import pytest
-from llm_fixtures import llm
+from llm_fixtures import llm, write
 from scripted import last_message
 
 from llmcli.errors import InternalError
@@ -26,15 +26,3 @@ def score(request):
 def scores():
     """Return the answers of the backend."""
     return score
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a file and returns its path."""
-
-    def file(name: str, content: str | bytes) -> str:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return file

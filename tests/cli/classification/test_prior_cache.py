@@ -1,0 +1,18 @@
+"""Priors of labels are kept by the weights that gave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from llmcli.cli.classification.prior_cache import prior_directory
+
+
+def test_each_type_of_weights_has_its_own_priors():
+    """A prior that a copy of the model gave is not used for the original, nor that of a server."""
+    paths = SimpleNamespace(cache=Path("cache"))
+    made = {
+        prior_directory(SimpleNamespace(runtime=SimpleNamespace(paths=paths, weights=weights)))
+        for weights in ("original", "bf16", None)
+    }
+    assert len(made) == 3
