@@ -198,6 +198,14 @@ def _close_matches(name: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 
+def find_setting(name: str) -> SettingSpec:
+    """Return the setting called ``name``. Raises ``ConfigError`` with similar names."""
+    spec = _SPECS_BY_NAME.get(name)
+    if spec is None:
+        raise ConfigError(name, detail="unknown key", suggestions=suggest_settings(name))
+    return spec
+
+
 def suggest_settings(name: str) -> list[str]:
     """Return names of settings similar to ``name``."""
     return _close_matches(name, list(_SPECS_BY_NAME))

@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import tiny_models
 from fake_server import FakeServer
@@ -27,9 +28,16 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_configure():
-    """Keep compiled modules: else each worker and each process of a test compiles all that it imports."""
+    """Keep compiled modules, and let no generated test depend on the speed of the machine.
+
+    Without compiled modules each worker and each process of a test compiles all that it imports.
+    """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    hypothesis.settings.register_profile(
+        "llmcli", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("llmcli")
 
 
 def pytest_collection_finish():

@@ -144,14 +144,11 @@ def _print_version(wanted: bool) -> None:
 def _root_command(
     context: typer.Context,
     _show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+        bool, typer.Option("-V", "--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        from llmcli.cli.console import error_messages
-
-        error_messages.write_stderr(context.obj[0], context.get_help())
-        raise typer.Exit(2)
+        typer.echo(context.get_help())
 
 
 def _placeholder_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,15 +11,26 @@ import typer
 from llmcli.cli.command_registry import CONTEXT_SETTINGS, TYPER_OPTIONS
 from llmcli.cli.console import error_messages
 
+COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
+"""Other names of subcommands, which work and are not shown."""
+
 
 def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
-    """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``."""
+    """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``.
+
+    Commands that have a synonym are added under it too, hidden.
+    """
     app = typer.Typer(**TYPER_OPTIONS, help=text, add_completion=False, context_settings=CONTEXT_SETTINGS)
     app.callback(invoke_without_command=True)(_require_subcommand)
     for name, function in commands.items():
         decorated: Any = function
         line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
-        app.command(name, short_help=line, epilog=decorated.examples, context_settings=CONTEXT_SETTINGS)(function)
+        add = functools.partial(
+            app.command, short_help=line, epilog=decorated.examples, context_settings=CONTEXT_SETTINGS
+        )
+        add(name)(function)
+        if (synonym := COMMAND_SYNONYMS.get(name)) is not None:
+            add(synonym, hidden=True)(function)
     return app
 
 

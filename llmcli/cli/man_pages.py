@@ -88,7 +88,11 @@ def _exit_code_rules() -> str:
 
 
 def _command_page(command: command_registry.Command, parser: Any) -> Iterator[str]:
-    parts = {f"{command.name} {name}": part for name, part in parser.commands.items()} if command.group else {}
+    parts = (
+        {f"{command.name} {name}": part for name, part in reference.subcommands(parser).items()}
+        if command.group
+        else {}
+    )
     commands = parts or {command.name: parser}
     yield from _head(f"llm-{command.name}", command.help)
     yield roff.section("SYNOPSIS")

@@ -51,8 +51,13 @@ def _index_page() -> Iterator[str]:
 
 def _group_page(group: command_registry.Command, parser: Any) -> Iterator[str]:
     yield from [f"# llm {group.name}", "", group.help, "", "All of these commands take `--json`, `-q` and `-v`."]
-    for name, command in parser.commands.items():
+    for name, command in subcommands(parser).items():
         yield from ["", *_command_section("##", f"llm {group.name} {name}", command, hidden=GENERAL_OPTIONS)]
+
+
+def subcommands(parser: Any) -> dict[str, Any]:
+    """Return the commands of a group by name, without the hidden synonyms."""
+    return {name: command for name, command in parser.commands.items() if not command.hidden}
 
 
 def _command_section(heading: str, name: str, command: Any, hidden: Sequence[str] = ()) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Adding and removing one entry of a mapping in a YAML file, so that everything else stays as it is, comments too.
+"""Setting and removing one entry of a YAML file, so that everything else stays as it is, comments too.
+
+An entry lies in the top-level mapping (``path`` of one key) or in a mapping of it (``path`` of two keys).
 
 The text is edited at the positions that the parser reports. The outcome is parsed again and compared with what was
 wanted, so that an unusual layout (aliases, merge keys) is refused rather than damaged.
@@ -7,9 +9,11 @@ wanted, so that an unusual layout (aliases, merge keys) is refused rather than d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+KeyPath = Sequence[str]
 _INDENT = 2
 
 
@@ -17,27 +21,41 @@ class UneditableYaml(ValueError):
     """The layout of the file is none that can be edited by a program."""
 
 
-def set_entry(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
-    """Return ``text`` with the entry ``name`` of the top-level mapping ``section`` set to ``value``.
+def set_entry(text: str, path: KeyPath, value: Any) -> str:
+    """Return ``text`` with the entry at ``path`` set to ``value``: a scalar, a list or a mapping.
 
     Raises ``UneditableYaml``.
     """
-    import yaml
-
-    before = yaml.safe_load(text) or {}
-    wanted = {**before, section: {**(before.get(section) or {}), name: dict(value)}}
-    if name in (before.get(section) or {}):
-        text = _remove(text, section, name)
+    *section, name = path
+    wanted = _load(text)
+    if section:
+        wanted[section[0]] = {**(wanted.get(section[0]) or {}), name: value}
+    else:
+        wanted[name] = value
+    _, _, pair = _locate(text, path)
+    if pair is not None and _is_inline_scalar(pair[2]) and not isinstance(value, Mapping | list):
+        return _verified(_replace(text, pair[2], _flow_text(value)), wanted)
+    if pair is not None:
+        text = _remove(text, path)
     return _verified(_add(text, section, name, value), wanted)
 
 
-def remove_entry(text: str, section: str, name: str) -> str:
-    """Return ``text`` without the entry ``name`` of the top-level mapping ``section``. Raises ``UneditableYaml``."""
+def remove_entry(text: str, path: KeyPath) -> str:
+    """Return ``text`` without the entry at ``path``. Raises ``UneditableYaml``, also if there is none."""
+    *section, name = path
+    wanted = _load(text)
+    mapping = wanted.get(section[0]) if section else wanted
+    if not isinstance(mapping, dict) or name not in mapping:
+        raise UneditableYaml
+    left = {key: value for key, value in mapping.items() if key != name}
+    wanted = {**wanted, section[0]: left} if section else left
+    return _verified(_remove(text, path), wanted)
+
+
+def _load(text: str) -> dict[Any, Any]:
     import yaml
 
-    before = yaml.safe_load(text)
-    wanted = {**before, section: {key: each for key, each in before[section].items() if key != name}}
-    return _verified(_remove(text, section, name), wanted)
+    return yaml.safe_load(text) or {}
 
 
 def _verified(text: str, wanted: Mapping[str, Any]) -> str:
@@ -47,7 +65,7 @@ def _verified(text: str, wanted: Mapping[str, Any]) -> str:
         outcome = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UneditableYaml from error
-    if outcome != wanted:
+    if (outcome or {}) != wanted:
         raise UneditableYaml
     return text
 
@@ -64,19 +82,39 @@ def _find_pair(mapping: Any, name: str) -> tuple[int, Any, Any] | None:
     return next(((index, key, value) for index, (key, value) in pairs if key.value == name), None)
 
 
+def _locate(text: str, path: KeyPath) -> tuple[Any, Any, tuple[int, Any, Any] | None]:
+    """Return the root, the mapping that holds the entry at ``path``, and position and nodes of the entry."""
+    root = mapping = _compose(text)
+    for name in path[:-1]:
+        found = _find_pair(mapping, name)
+        mapping = None if found is None else found[2]
+    return root, mapping, _find_pair(mapping, path[-1])
+
+
+# ---- replacing ----------------------------------------------------------------------------------------------------
+
+
+def _is_inline_scalar(node: Any) -> bool:
+    return node.id == "scalar" and node.style not in {"|", ">"} and node.end_mark.index > node.start_mark.index
+
+
+def _replace(text: str, node: Any, value: str) -> str:
+    return f"{text[: node.start_mark.index]}{value}{text[node.end_mark.index :]}"
+
+
 # ---- adding -------------------------------------------------------------------------------------------------------
 
 
-def _add(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
+def _add(text: str, sections: Sequence[str], name: str, value: Any) -> str:
     root = _compose(text)
+    if not sections:
+        return _add_to_root(text, root, name, value)
+    (section,) = sections
     found = _find_pair(root, section)
-    if root is not None and root.flow_style:
-        if found is None:
-            return _add_to_flow(text, root, f"{json.dumps(section)}: {{{_flow_entry(name, value)}}}")
-        return _add_to_flow(text, found[2], _flow_entry(name, value))
     if found is None:
-        lines = text if not text or text.endswith("\n") else f"{text}\n"
-        return f"{lines}{section}:\n{_block_entry(name, value, _INDENT)}"
+        return _add_to_root(text, root, section, {name: value})
+    if root.flow_style:
+        return _add_to_flow(text, found[2], _flow_entry(name, value))
     _, key, mapping = found
     if mapping.id != "mapping" or not mapping.value:  # nothing, or {}
         start = max(mapping.start_mark.index, key.end_mark.index)
@@ -89,8 +127,21 @@ def _add(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
     return _insert_lines(text, _block_end(text, mapping), _block_entry(name, value, column))
 
 
-def _flow_entry(name: str, value: Mapping[str, Any]) -> str:
+def _add_to_root(text: str, root: Any, name: str, value: Any) -> str:
+    if root is not None and root.flow_style:
+        return _add_to_flow(text, root, _flow_entry(name, value))
+    return _insert_lines(text, len(text), _block_entry(name, value, 0))
+
+
+def _flow_entry(name: str, value: Any) -> str:
     return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def _flow_text(value: Any) -> str:
+    """Return a scalar as YAML that is valid in block and flow mappings."""
+    import yaml
+
+    return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)).strip()[1:-1]
 
 
 def _add_to_flow(text: str, mapping: Any, entry: str) -> str:
@@ -100,12 +151,10 @@ def _add_to_flow(text: str, mapping: Any, entry: str) -> str:
     return f"{text[:end]}{', ' if mapping.value else ''}{entry}{text[end:]}"
 
 
-def _block_entry(name: str, value: Mapping[str, Any], column: int) -> str:
+def _block_entry(name: str, value: Any, column: int) -> str:
     import yaml
 
-    block = yaml.safe_dump(
-        {name: dict(value)}, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1000
-    )
+    block = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1000)
     return "".join(f"{' ' * column}{line}\n" for line in block.splitlines())
 
 
@@ -132,19 +181,19 @@ def _block_end(text: str, node: Any) -> int:
 # ---- removing -----------------------------------------------------------------------------------------------------
 
 
-def _remove(text: str, section: str, name: str) -> str:
-    found = _find_pair(_compose(text), section)
-    entry = None if found is None else _find_pair(found[2], name)
-    if found is None or entry is None:
+def _remove(text: str, path: KeyPath) -> str:
+    root, mapping, entry = _locate(text, path)
+    if mapping is None or entry is None:
         raise UneditableYaml
-    (_, section_key, mapping), (index, key, value) = found, entry
+    index, key, value = entry
     if mapping.flow_style:
         return _remove_from_flow(text, mapping, index)
     start = text.rfind("\n", 0, key.start_mark.index) + 1
     text = text[:start] + text[_block_end(text, value) :]
-    if len(mapping.value) > 1:
+    if mapping is root or len(mapping.value) > 1:
         return text
-    colon = text.index(":", section_key.end_mark.index)  # an empty mapping would be no mapping at all
+    section = _find_pair(root, path[0])
+    colon = text.index(":", section[1].end_mark.index)  # an empty mapping would be no mapping at all
     return f"{text[: colon + 1]} {{}}{text[colon + 1 :]}"
 
 

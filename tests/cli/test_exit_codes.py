@@ -18,7 +18,7 @@ from llmcli.errors import InputError, OutOfMemory
     [
         (["--help"], 0),
         (["--version"], 0),
-        ([], 2),
+        (["models"], 2),
         (["nonsense"], 2),
         (["ask", "--nonsense"], 2),
         (["ask", "Q", "--seed", "-1"], 2),
@@ -213,10 +213,36 @@ def test_a_number_out_of_range_has_a_plain_message(llm, option, words):
     assert llm("ask", "Q", option).err.splitlines()[0].endswith(words)
 
 
-def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
-    """Nothing is written past the run's descriptors."""
+def test_help_without_a_command_goes_to_stdout(llm):
+    """It is what was asked for: llm | less works."""
     run = llm()
-    assert run.code == 2 and run.err.startswith("Usage: llm ")
+    assert run.code == 0 and run.out.startswith("Usage: llm ") and run.err == ""
+
+
+def test_a_group_without_a_command_is_a_usage_error(llm):
+    """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
+    run = llm("models")
+    assert run.code == 2 and run.err.startswith("Usage: llm models") and run.out == ""
+
+
+@pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])
+def test_groups_know_the_usual_synonyms(llm, words):
+    """The name ls is list, remove is rm; help shows one name of each."""
+    listed = llm(words[0], "list", "--json")
+    assert llm(*words, "--json").out == listed.out and listed.code == 0
+    assert " ls " not in llm(words[0], "--help").out
+    assert llm("models", "remove").err.splitlines()[0] == llm("models", "rm").err.splitlines()[0]
+
+
+def test_the_version_has_a_short_option(llm):
+    """-V is what people type."""
+    assert llm("-V").out == llm("--version").out != ""
+
+
+def test_booleans_in_a_pipe_are_those_of_json(llm):
+    """A script compares them with true and false."""
+    cells = {cell for line in llm("models", "list").out.splitlines() for cell in line.split("\t")}
+    assert "false" in cells and not cells & {"True", "False"}
 
 
 def test_an_unsupported_schema_has_a_next_step():

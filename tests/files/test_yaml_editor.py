@@ -30,14 +30,14 @@ ctx: 8192  # enough
 
 def test_an_entry_is_added_behind_the_others():
     """All lines that were there are there, in their order."""
-    text = set_entry(BLOCK, "backends", "new", ENTRY)
+    text = set_entry(BLOCK, ("backends", "new"), ENTRY)
     added = "  new:\n    type: openai\n    base_url: https://host/v1\n"
     assert text == BLOCK.replace("base_url: https://work/v1\n", f"base_url: https://work/v1\n{added}")
 
 
 def test_an_entry_is_removed_with_its_lines_only():
     """Comments stay, also those about it."""
-    text = remove_entry(BLOCK, "backends", "lab")
+    text = remove_entry(BLOCK, ("backends", "lab"))
     gone = [line for line in BLOCK.splitlines() if line not in text.splitlines()]
     assert gone == [
         "  lab:",
@@ -49,16 +49,16 @@ def test_an_entry_is_removed_with_its_lines_only():
 
 def test_an_entry_is_replaced():
     """The old one goes, the new one stands at the end."""
-    text = set_entry(BLOCK, "backends", "lab", ENTRY)
+    text = set_entry(BLOCK, ("backends", "lab"), ENTRY)
     assert yaml.safe_load(text)["backends"]["lab"] == ENTRY and "# my settings" in text and "# enough" in text
 
 
 def test_the_last_entry_leaves_an_empty_mapping():
     """Which takes an entry again."""
-    text = remove_entry(remove_entry(BLOCK, "backends", "lab"), "backends", "work")
+    text = remove_entry(remove_entry(BLOCK, ("backends", "lab")), ("backends", "work"))
     assert yaml.safe_load(text) == {"model": "qwen3-1.7b", "backends": {}, "ctx": 8192}
     assert "  # the lab\n" in text
-    again = set_entry(text, "backends", "new", ENTRY)
+    again = set_entry(text, ("backends", "new"), ENTRY)
     assert yaml.safe_load(again)["backends"] == {"new": ENTRY} and "{}" not in again
 
 
@@ -96,9 +96,9 @@ def test_the_last_entry_leaves_an_empty_mapping():
 def test_every_usual_layout_is_edited_and_restored(text):
     """Adding an entry changes nothing else, and removing it gives the same settings as before."""
     before = yaml.safe_load(text) or {}
-    added = set_entry(text, "backends", "new", ENTRY)
+    added = set_entry(text, ("backends", "new"), ENTRY)
     assert yaml.safe_load(added) == {**before, "backends": {**(before.get("backends") or {}), "new": ENTRY}}
-    assert yaml.safe_load(remove_entry(added, "backends", "new")) == {
+    assert yaml.safe_load(remove_entry(added, ("backends", "new"))) == {
         **before,
         "backends": before.get("backends") or {},
     }
@@ -117,8 +117,8 @@ def test_values_of_all_kinds_are_written():
         "key_file": "~/k: #1",
         "n": "1",
     }
-    assert yaml.safe_load(set_entry("", "backends", "no", value)) == {"backends": {"no": value}}
-    assert yaml.safe_load(set_entry("{}", "backends", "no", value)) == {"backends": {"no": value}}
+    assert yaml.safe_load(set_entry("", ("backends", "no"), value)) == {"backends": {"no": value}}
+    assert yaml.safe_load(set_entry("{}", ("backends", "no"), value)) == {"backends": {"no": value}}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,46 @@ def test_values_of_all_kinds_are_written():
 def test_a_layout_with_references_is_refused(text):
     """What cannot be edited safely is left alone."""
     with pytest.raises(UneditableYaml):
-        set_entry(text, "backends", "new", ENTRY)
+        set_entry(text, ("backends", "new"), ENTRY)
     with pytest.raises(UneditableYaml):
-        remove_entry(text, "backends", "other")
+        remove_entry(text, ("backends", "other"))
+
+
+SETTINGS = """\
+ctx: 8192  # enough
+worker:
+  idle_timeout: 60  # a minute
+aliases: {small: qwen3-1.7b}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("ctx",), 4096, SETTINGS.replace("8192", "4096")),
+        (("worker", "idle_timeout"), 90, SETTINGS.replace("60", "90")),
+        (("model",), "qwen3-1.7b", f"{SETTINGS}model: qwen3-1.7b\n"),
+        (("markdown",), "off", f"{SETTINGS}markdown: 'off'\n"),
+        (("aliases",), {"big": "x"}, SETTINGS.replace("aliases: {small: qwen3-1.7b}\n", "aliases:\n  big: x\n")),
+        (("worker", "memory"), 9, SETTINGS.replace("# a minute\n", "# a minute\n  memory: 9\n")),
+    ],
+)
+def test_a_setting_is_set_in_its_place(path, value, expected):
+    """Comments and other entries stay; a scalar is replaced on its line."""
+    assert set_entry(SETTINGS, path, value) == expected
+
+
+def test_a_setting_is_removed():
+    """The last entry of the file leaves an empty file, which has the default settings."""
+    assert remove_entry("ctx: 1\n", ("ctx",)) == ""
+    assert remove_entry(SETTINGS, ("ctx",)) == SETTINGS.partition("\n")[2]
+    with pytest.raises(UneditableYaml):
+        remove_entry(SETTINGS, ("model",))
+
+
+@pytest.mark.parametrize("text", ["{ctx: 1}", '{"ctx": 1, "model": "a"}'])
+def test_flow_mappings_are_edited(text):
+    """A file in JSON stays JSON."""
+    assert yaml.safe_load(set_entry(text, ("ctx",), 2))["ctx"] == 2
+    assert "ctx" not in (yaml.safe_load(remove_entry(text, ("ctx",))) or {})
+    assert yaml.safe_load(set_entry(text, ("worker", "memory"), 2))["worker"] == {"memory": 2}

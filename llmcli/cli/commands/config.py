@@ -11,10 +11,13 @@ from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
-from llmcli.errors import CannotCreate, ConfigError
+from llmcli.errors import CannotCreate
 from llmcli.files import private_files
-from llmcli.settings import SETTING_SPECS, suggest_settings
+from llmcli.settings import SETTING_SPECS, find_setting
 
+SettingArgument = Annotated[
+    str, typer.Argument(metavar="SETTING", help="The setting's name.", autocompletion=completers.settings)
+]
 _CONFIG_TEMPLATE = (
     "# Settings of llm; llm config show lists them with their values. Remove the # in front of those that you set.\n"
 )
@@ -50,9 +53,7 @@ def show(
 
     In a pipe, tab-separated: setting, value, origin, meaning.
     """
-    keys = [key for key in SETTING_SPECS if name in (None, key.name)]
-    if not keys:
-        raise ConfigError(str(name), detail="unknown key", suggestions=suggest_settings(str(name)))
+    keys = SETTING_SPECS if name is None else (find_setting(name),)
     rows = []
     for key in keys:
         value, origin = ctx.runtime.settings[key.name], ctx.runtime.settings.origin(key.name)
@@ -93,6 +94,45 @@ def edit(ctx: CommandContext) -> int:
     return 0
 
 
+@command(
+    *GENERAL_OPTIONS,
+    tolerant=True,
+    examples="""
+      llm config set ctx 8192
+      llm config set worker.idle_timeout 60
+      llm config set aliases '{small: qwen3-1.7b}'
+    """,
+)
+def set_(
+    ctx: CommandContext,
+    name: SettingArgument,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value, as in the configuration file (YAML).")],
+) -> int:
+    """Write a setting to the configuration file; everything else in the file stays as it is."""
+    from llmcli.configuration import config_editor
+
+    spec = find_setting(name)
+    stored = config_editor.set_setting(ctx.runtime.paths.config_file, spec, value)
+    if ctx.console.as_json:
+        ctx.console.write_record({"setting": name, "value": stored})
+    overriding = spec.variable if ctx.console.environment.environ.get(spec.variable) else ""
+    if overriding:
+        ctx.console.write_note(f"{overriding} is set in the environment and overrides the file")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, tolerant=True, examples="llm config unset ctx")
+def unset(ctx: CommandContext, name: SettingArgument) -> int:
+    """Remove a setting from the configuration file, so that its default applies."""
+    from llmcli.configuration import config_editor
+
+    spec = find_setting(name)
+    removed = config_editor.unset_setting(ctx.runtime.paths.config_file, spec)
+    if ctx.console.as_json:
+        ctx.console.write_record({"setting": name, "removed": removed})
+    return 0
+
+
 def _create_config(file: Path) -> None:
     from llmcli.files.atomic_file import atomic_write
 
@@ -116,4 +156,6 @@ def _example_value(default: object) -> str:
     return "" if default is None else _format_value(default)
 
 
-config = build_group("Show and edit the settings.", {"path": path, "show": show, "edit": edit})
+config = build_group(
+    "Show and edit the settings.", {"path": path, "show": show, "set": set_, "unset": unset, "edit": edit}
+)

@@ -29,7 +29,7 @@ def render_table(
         return "".join(_json_line(row) for row in rows)
     if not rows:
         return ""
-    cells = [[sanitize.single_line("" if cell is None else str(cell)) for cell in row.values()] for row in rows]
+    cells = [[sanitize.single_line(format_cell(cell)) for cell in row.values()] for row in rows]
     if not terminal:
         return "".join("\t".join(row) + "\n" for row in cells)
     cells.insert(0, [name.upper().replace("_", " ") for name in rows[0]])
@@ -46,6 +46,13 @@ def render_table(
             for parts in itertools.zip_longest(*wrapped, fillvalue="")
         ]
     return "".join(out)
+
+
+def format_cell(cell: object) -> str:
+    """Return a value as text: booleans as JSON writes them, "" for None."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return "" if cell is None else str(cell)
 
 
 def _column_widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Sequence[bool]) -> list[int]:
@@ -75,7 +82,9 @@ def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, co
     if as_json:
         return _json_line(pairs)
     shown = {
-        name.replace("_", " "): sanitize.single_line(str(value)) for name, value in pairs.items() if value is not None
+        name.replace("_", " "): sanitize.single_line(format_cell(value))
+        for name, value in pairs.items()
+        if value is not None
     }
     if not terminal:
         return "".join(f"{name}\t{text}\n" for name, text in shown.items())

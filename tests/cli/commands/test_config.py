@@ -230,3 +230,49 @@ def test_a_value_that_yaml_cannot_read_is_78(config, file):
     """An invalid date is an error of the file."""
     file.write_text("model: 2024-13-45\n")
     assert config("show").code == 78
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("ctx", "8192", "ctx: 8192\n"),
+        ("model", "qwen3-1.7b", "model: qwen3-1.7b\n"),
+        ("worker.idle_timeout", "60", "worker.idle_timeout: 60\n"),
+        ("aliases", "{small: qwen3-1.7b}", "aliases:\n  small: qwen3-1.7b\n"),
+        ("offline", "on", "offline: true\n"),
+    ],
+)
+def test_set_writes_the_file(config, name, value, text):
+    """The file and its directory are created; what show prints afterwards comes from the file."""
+    path = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    assert config("set", name, value).code == 0
+    assert path.read_text() == text and path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(config("show", name, "--json").out)["origin"] == str(path)
+
+
+def test_set_keeps_the_rest_of_the_file(config, file):
+    """Comments stay; a nested setting is set where it is."""
+    file.write_text("worker:  # mine\n  idle_timeout: 60\nctx: 512  # short\n")
+    assert config("set", "worker.idle_timeout", "90").code == 0
+    assert file.read_text() == "worker:  # mine\n  idle_timeout: 90\nctx: 512  # short\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("ctx", "many"), ("kv_type", "q2"), ("ctxx", "1")])
+def test_set_refuses_what_the_file_could_not_have(config, file, name, value):
+    """An unknown setting or value changes nothing."""
+    file.write_text("ctx: 512\n")
+    done = config("set", name, value)
+    assert done.code == 78 and name in done.err and file.read_text() == "ctx: 512\n"
+
+
+def test_set_says_when_the_environment_overrides(config, file):
+    """Otherwise the user wonders why nothing changes."""
+    assert "LLMCLI_CTX" in config("set", "ctx", "512", "-v", env={"LLMCLI_CTX": "1024"}).err
+
+
+def test_unset_restores_the_default(config, file):
+    """A setting that is not in the file is no error."""
+    file.write_text("ctx: 512\nthreads: 2\n")
+    assert json.loads(config("unset", "ctx", "--json").out) == {"setting": "ctx", "removed": True}
+    assert file.read_text() == "threads: 2\n"
+    assert json.loads(config("unset", "ctx", "--json").out)["removed"] is False
