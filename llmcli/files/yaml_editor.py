@@ -192,8 +192,8 @@ def _remove(text: str, path: KeyPath) -> str:
     text = text[:start] + text[_block_end(text, value) :]
     if mapping is root or len(mapping.value) > 1:
         return text
-    section = _find_pair(root, path[0])
-    colon = text.index(":", section[1].end_mark.index)  # an empty mapping would be no mapping at all
+    section_key = next(key for key, node in root.value if node is mapping)
+    colon = text.index(":", section_key.end_mark.index)  # an empty mapping would be no mapping at all
     return f"{text[: colon + 1]} {{}}{text[colon + 1 :]}"
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmcli.configuration.config_editor import edit_config
 from llmcli.errors import MissingError, UsageError
 from llmcli.files.yaml_editor import remove_entry, set_entry
-from llmcli.configuration.config_editor import edit_config
 from llmcli.settings import read_config
 
 _SECTION = "backends"
