@@ -10,6 +10,7 @@ LlmError
    |- AnswerTruncated           (at a limit that the user did not set)
    |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
+   |- InvalidAnswer             (not of the required form, also after a retry)
    |- PartsMissing              (of the input, in a summary)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
@@ -50,6 +51,10 @@ class CostLimitReached(PartialError):
         self.limit = limit
         self.needed = needed
         self.left = left
+
+
+class InvalidAnswer(PartialError):
+    """An answer about ``subject`` was not of the required form, also after a retry; ``detail`` says why."""
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):

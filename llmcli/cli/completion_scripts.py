@@ -10,6 +10,7 @@ If nothing is offered, the shell completes file names.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -24,6 +25,9 @@ class Shell(StrEnum):
     FISH = "fish"
     POWERSHELL = "powershell"
 
+
+_UNSAFE_IN_KEY = re.compile(r"""['"\s\x00-\x1f\x7f-\x9f]""")
+"""What no name of a key contains; a quote would end the text in which the script has it."""
 
 FILES = {Shell.BASH: "llm.bash", Shell.ZSH: "_llm", Shell.FISH: "llm.fish", Shell.POWERSHELL: "llm.ps1"}
 """The name of each script in ``completions/``."""
@@ -115,12 +119,80 @@ Register-ArgumentCompleter -Native -CommandName llm, llmcli -ScriptBlock {
 }
 """
 
+# Key bindings: the typed line becomes a command in the edit buffer, which the user reads and runs with Enter.
+_BASH_BINDING = r"""
+_llm_command_line() {
+    local found
+    [[ -n $READLINE_LINE ]] || return
+    if found=$(llm command --shell bash -- "$READLINE_LINE"); then
+        READLINE_LINE=$found
+        READLINE_POINT=${#found}
+    fi
+}
+bind -x '"KEY": _llm_command_line'
+"""
+
+_ZSH_BINDING = r"""
+_llm_command_line() {
+    local found
+    [[ -n $BUFFER ]] || return
+    zle -I
+    if found=$(llm command --shell zsh -- "$BUFFER" < /dev/tty); then
+        BUFFER=$found
+        CURSOR=$#BUFFER
+    fi
+}
+zle -N _llm_command_line
+bindkey 'KEY' _llm_command_line
+"""
+
+_FISH_BINDING = r"""
+function __llm_command_line
+    set -l line (commandline --current-buffer | string collect)
+    if test -n "$line"
+        set -l found (llm command --shell fish -- $line)
+        and commandline --replace -- $found
+    end
+    commandline -f repaint
+end
+bind 'KEY' __llm_command_line
+"""
+
+_POWERSHELL_BINDING = r"""
+Set-PSReadLineKeyHandler -Key 'KEY' -ScriptBlock {
+    $line = $null
+    $cursor = $null
+    [Microsoft.PowerShell.PSConsoleReadLine]::GetBufferState([ref]$line, [ref]$cursor)
+    if ($line) {
+        $found = & llm command --shell powershell -- $line
+        if ($LASTEXITCODE -eq 0) { [Microsoft.PowerShell.PSConsoleReadLine]::Replace(0, $line.Length, $found) }
+    }
+}
+"""
+
+_BINDINGS = {
+    Shell.BASH: _BASH_BINDING,
+    Shell.ZSH: _ZSH_BINDING,
+    Shell.FISH: _FISH_BINDING,
+    Shell.POWERSHELL: _POWERSHELL_BINDING,
+}
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH, Shell.POWERSHELL: _POWERSHELL}
 
 
 def completion_script(shell: Shell) -> str:
     """Return the script that completes ``llm`` and ``llmcli`` in a shell."""
     return _SCRIPTS[shell].lstrip("\n")
+
+
+def binding_script(shell: Shell, key: str) -> str:
+    r"""Return the code that makes a key turn the typed line into a command, by ``llm command``.
+
+    ``key`` is written as the shell writes keys: ``\C-g`` in bash, ``^G`` in zsh, ``ctrl-g`` in fish, ``Ctrl+g`` in
+    PowerShell. Raises ``ValueError`` if it contains quotes, white space or control characters.
+    """
+    if not key or _UNSAFE_IN_KEY.search(key):
+        raise ValueError(f"expected the name of a key, not {key!r}")
+    return _BINDINGS[shell].replace("KEY", key).lstrip("\n")
 
 
 def write_scripts(directory: Path) -> None:

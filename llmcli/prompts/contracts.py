@@ -111,6 +111,15 @@ _CONTRACTS: dict[str, Contract] = {
         {"text": "the record", "statements": "the statements, each of which may hold for it", **_ROW},
         required=("text",),
     ),
+    "command": Contract(
+        {
+            "task": "what the command should do",
+            "shell": "the name of the user's shell",
+            "system": "the name of the operating system",
+        },
+        required=("task",),
+        public=frozenset({"shell", "system"}),
+    ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
 }

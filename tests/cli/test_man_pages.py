@@ -126,4 +126,4 @@ def test_code_is_escaped():
 def test_placeholders_differ_from_what_is_typed():
     """In italics and in bold."""
     assert roff.placeholders("[FILE]...") == r"[\fIFILE\fR]..."
-    assert roff.placeholders("N|auto") == r"\fIN\fR|\fBauto\fR"
+    assert roff.placeholders("N|auto") == r"\fIN\fR|\:\fBauto\fR"

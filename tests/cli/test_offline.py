@@ -83,6 +83,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     text.write_text("Good morning.\n")
     verbs = {
         "ask": ["ask", "hi", *SHORT],
+        "command": ["command", "list files", *SHORT],
         "chat": ["chat"],
         "translate": ["translate", "--to", "fr", str(text), *SHORT],
         "summarize": ["summarize", str(text), *SHORT],

@@ -220,7 +220,7 @@ class KVCacheManager:
         if count < min(len(sequences), self.concurrency):
             self.concurrency_tuner.reject_increase()
         if self._context is not None:
-            config = sizing.with_doubled_cells(config, self.context.config, self._model.header, self._available_bytes)
+            config = sizing.with_spare_cells(config, self.context.config, self._model.header, self._available_bytes)
             if count < len(running) or not sizing.is_larger(config, self.context.config):
                 self._refused_growth = situation
                 return None

@@ -82,15 +82,15 @@ def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits:
     return (limits.per_sequence_buffers and too_small) or min(limits.concurrency, len(sequences)) + 1 > config.sequences
 
 
-def with_doubled_cells(
+def with_spare_cells(
     config: ContextConfig, present: ContextConfig, header: Header, max_bytes: int | None
 ) -> ContextConfig:
     """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
 
-    At least as many as ``present``; twice as many if one buffer for all has become too small.
+    At least as many as ``present``; half as many again if one buffer for all has become too small.
     """
-    factor = 2 if config.unified and config.cells > present.cells else 1
-    larger = replace(config, cells=max(config.cells, factor * present.cells))
+    spare = present.cells // 2 if config.unified and config.cells > present.cells else 0
+    larger = config.with_cells(max(config.cells, present.cells + spare))
     return larger if max_bytes is None or context_bytes(header, larger.shape) <= max_bytes else config
 
 

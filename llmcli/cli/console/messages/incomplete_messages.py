@@ -80,6 +80,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         "Raise --max-cost, or allow shorter answers with --max-tokens.",
     ),
     i.IncompleteOutput: _describe_untranslated,
+    i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
     i.PartsMissing: _describe_missing_parts,
     i.ValuesNotRestored: _describe_unrestored,
 }

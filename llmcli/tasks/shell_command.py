@@ -1,0 +1,98 @@
+"""A task in words becomes one command line for the user's shell. It is returned, never run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+from llmcli.backends.base import Backend
+from llmcli.incomplete_results import InvalidAnswer
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens
+from llmcli.types import Delta, ItemFailed, Priority, Request, Result, TaskEvent
+
+COMMAND_PROMPT = "command"
+MAX_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommand:
+    """A command line, and what it does in one sentence."""
+
+    command: str
+    explanation: str
+
+
+@cache
+def _unsafe_character() -> re.Pattern[str]:
+    """Return the pattern of a character that is not displayed, or moves the cursor, in an edit buffer.
+
+    Controls (C0, DEL, C1), line separators, zero-width characters and bidirectional controls.
+    """
+    return re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+
+
+def parse_command(answer: str) -> ShellCommand:
+    """Return the command of an answer in JSON.
+
+    Raises ``InvalidAnswer`` if the answer is of another form, or if the command is empty, has several lines or
+    contains characters that hide what would run.
+    """
+    try:
+        fields = json.loads(answer)
+        command, explanation = fields["command"].strip(), fields["explanation"].strip()
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidAnswer("command", detail="the model did not answer with a command") from error
+    if not command:
+        raise InvalidAnswer("command", detail="the command is empty")
+    if _unsafe_character().search(command):
+        raise InvalidAnswer("command", detail="the command contains line breaks or invisible characters")
+    return ShellCommand(command, " ".join(_unsafe_character().sub(" ", explanation).split()))
+
+
+def write_command(  # noqa: PLR0917 (named by the caller)
+    backend: Backend, prompts: PromptLibrary, task: str, shell: str, system: str, options: GenerationOptions
+) -> Iterator[TaskEvent]:
+    """Write the command for ``task``: progress, then one Result (fields command, explanation, shell), or ItemFailed.
+
+    An answer that is not a single visible command line is requested once more; then the item fails
+    (``InvalidAnswer``).
+    """
+    prompt = prompts.get(COMMAND_PROMPT)
+    request = make_request(
+        "command",
+        prompt.render({"task": task, "shell": shell, "system": system}),
+        prompt,
+        options,
+        max_tokens=max_answer_tokens(prompt, options, MAX_TOKENS),
+        priority=Priority.INTERACTIVE,
+    )
+    request = replace(request, schema=prompt.schema)
+    end = yield from _run(backend, request, options, prompt)
+    if isinstance(end, ItemFailed) and isinstance(end.error, InvalidAnswer):
+        again = make_retry(request, options)
+        end = end if again is None else (yield from _run(backend, again, options, prompt))
+    yield end if isinstance(end, ItemFailed) else replace(end, fields={**end.fields, "shell": shell})
+
+
+def _run(
+    backend: Backend, request: Request, options: GenerationOptions, prompt: Prompt
+) -> Generator[TaskEvent, None, Result | ItemFailed]:
+    """Yield the progress and reasoning of one request; return its end, an invalid answer as a failure."""
+    end: Result | ItemFailed | None = None
+    for event in run_single_request(backend, request, options, prompt=prompt.name):
+        if isinstance(event, Result | ItemFailed):
+            end = event
+        elif not isinstance(event, Delta) or event.reasoning:
+            yield event
+    if not isinstance(end, Result):
+        return end or ItemFailed(0, "", InvalidAnswer("command", detail="the model did not answer"))
+    try:
+        found = parse_command(end.text or "")
+    except InvalidAnswer as error:
+        return ItemFailed(0, "", error)
+    return replace(end, text=found.command, fields={"command": found.command, "explanation": found.explanation})
