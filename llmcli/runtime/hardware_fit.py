@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from llmcli.models.footprint import KVSettings, TaskWorkload
     from llmcli.models.gguf.header import Header
-    from llmcli.models.library.model_library import ModelFile
     from llmcli.models.memory_estimate import FitPolicy, MachineResources
     from llmcli.settings import Settings
 
@@ -93,17 +92,6 @@ def kv_settings_chooser(
         return Planner(UnloadedModel(header), options, threads, model_id).choose_for(workload, header, room)
 
     return choose
-
-
-def peak_bytes_by_task(settings: Settings, cache: Path, model: ModelFile) -> dict[str, int]:
-    """Return the peak bytes of a process with this model, by task.
-
-    Raises ``BadModelFile`` and ``MissingError``.
-    """
-    from llmcli.models.gguf.header_parser import read_header
-
-    policy = build_fit_policy(settings, cache, model_id=model.sha256 or "")
-    return dict(policy.estimate(read_header(model.path), model.size).peak_bytes_by_task)
 
 
 def unsupported_reason(header: Header) -> str:

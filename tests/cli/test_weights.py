@@ -272,3 +272,19 @@ def test_the_default_limit_leaves_room_for_small_models():
     """4 GiB: a model of a billion parameters in bf16 takes two."""
     settings = resolve_settings({}, {}, None)
     assert (settings["weights"], settings["derived_weights"]) == ("auto", 4096)
+
+
+def test_the_memory_that_show_names_is_that_of_the_weights_in_use(answer, mine):
+    """Before the copy exists, it is estimated from the header."""
+
+    def needs(weights):
+        shown = answer("models", "show", str(mine), "--json", env={"LLMCLI_WEIGHTS": weights})
+        return json.loads(shown.out)["needs"]["chat"]
+
+    planned = needs("bf16")
+    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    (copy,) = copies()
+    larger = copy.stat().st_size - mine.stat().st_size
+    assert needs("bf16") - needs("original") == larger > 0
+    assert abs(planned - needs("bf16")) < larger / 10
+    assert needs("auto") == needs("original")  # nothing was measured

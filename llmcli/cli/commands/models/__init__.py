@@ -95,14 +95,14 @@ def pull(
 def show(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
     """Show the details of a model: its header, size, memory for each task, and origin."""
     from llmcli.cli.commands.models import model_rows
-    from llmcli.runtime import hardware_fit
+    from llmcli.runtime.weights import memory_needs
 
     try:
         model = ctx.runtime.models.find(name)
         facts = model_rows.model_details(
             ctx.runtime.models,
             model,
-            hardware_fit.peak_bytes_by_task(ctx.runtime.settings, ctx.runtime.paths.cache, model),
+            memory_needs.peak_bytes_by_task(ctx.runtime.config, ctx.runtime.models, model),
         )
     except ModelNotDownloaded as missing:
         entries = {entry.name: entry for entry in ctx.runtime.models.catalogue_entries()}
