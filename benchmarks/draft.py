@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,13 +125,13 @@ def make_files(source: str, directory: Path, names: set[str]) -> dict[str, str]:
 
 
 def measure_question(
-    model: str, draft: str, question: str, base: EngineOptions, runs: int, deadline: float
+    model: str, draft: str, question: str, base: EngineOptions, continues: Callable[[int], bool]
 ) -> tuple[list[Answer], list[Answer]]:
-    """Answer a question alternately without and with the draft model; no run but the first starts after ``deadline``."""
+    """Answer a question alternately without and with the draft model, as long as ``continues`` of the finished runs."""
     drafting = replace(base, draft=Path(draft))
     plain: list[Answer] = []
     drafted: list[Answer] = []
-    while not plain or (len(plain) < runs and time.monotonic() < deadline):
+    while not plain or continues(len(plain)):
         plain.append(measure(model, question, base))
         drafted.append(measure(model, question, drafting))
     return plain, drafted
@@ -139,7 +140,9 @@ def measure_question(
 def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__ or "")
-    parser.add_argument("--pair", action="append", metavar="MODEL:DRAFT", help=f"types: {', '.join(PAIRS)} (repeatable)")
+    parser.add_argument(
+        "--pair", action="append", metavar="MODEL:DRAFT", help=f"types: {', '.join(PAIRS)} (repeatable)"
+    )
     parser.add_argument("--threads", type=int, help="threads of both (default: the free cores)")
     parser.add_argument("--deterministic", action="store_true", help="bit-identical answers")
     parser.add_argument("--limit-s", type=float, default=60.0, help="seconds for each pair (default: 60)")
@@ -153,7 +156,13 @@ def main() -> None:
             started = time.monotonic()
             for number, question in enumerate(QUESTIONS, 1):
                 deadline = started + number / len(QUESTIONS) * options.limit_s
-                plain, drafted = measure_question(files[model], files[draft], question, base, options.runs, deadline)
+                plain, drafted = measure_question(
+                    files[model],
+                    files[draft],
+                    question,
+                    base,
+                    lambda runs: runs < options.runs and time.monotonic() < deadline,  # noqa: B023 (called in this iteration)
+                )
                 with_draft, without = ([each.rate for each in answers] for answers in (drafted, plain))
                 off = [str(each.off_after) for each in drafted if each.off_after is not None]
                 same = all(a.text == b.text for a, b in zip(plain, drafted, strict=True))
