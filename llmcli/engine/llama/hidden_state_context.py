@@ -8,8 +8,8 @@ later tokens need is in memory by then.
 
 llama.cpp nevertheless allocates and clears room for the logits of each token of a batch, and copies the logits that were
 not computed into it. So a batch of many tokens takes memory where the vocabulary is large, and one of few tokens takes
-time, since all weights are read from memory for each batch: with gemma-3-270m in BF16 on one thread, a prompt of 512
-tokens takes 1.32 times as long as without states in batches of 64 tokens, 1.11 with 128, and 1.07 with 256.
+time, since all weights are read from memory for each batch: with gemma-3-270m in BF16 and two threads, a prompt of 512
+tokens takes 1.67 times as long as without states in batches of 64 tokens, 1.21 with 128, and 1.17 with 256.
 
 States depend on the batch by no more than rounding. They are identical as long as llama.cpp picks the same kernels (64
 tokens or more with flash attention); another kernel changes the mean state by 1% and a token's state by 5% in the
