@@ -1,7 +1,8 @@
 """Derived weights (``--weights auto``) against the file's own and llama.cpp's own programs on the same file.
 
-`llm models tune` runs first, in the user's cache. Figures: tokens a second of a prompt of 512 tokens, and of 16 answers
-at once (128 tokens in, 64 out), against `llama-bench` and `llama-batched-bench` on the file and on each copy of it;
+`llm models tune` runs first, in the user's cache. Figures: tokens a second of a prompt of 512 tokens (the second one of
+an engine, since `llama-bench` evaluates one before it measures too), and of 16 answers at once (128 tokens in, 64 out),
+against `llama-bench` and `llama-batched-bench` on the file and on each copy of it;
 records a second of `llm sentiment` in a fresh process against llama-server with 16 clients and a short instruction of
 its own; seconds of 100 requests of mixed length against llama-server; and seconds of a PO file of 500 messages and of
 `xargs -P16 llm sentiment` over 200 lines with both kinds of weights. ``--texts`` names a file of records, one a line.
@@ -80,6 +81,17 @@ def decode_rate(backend: Backend, requests: list[Request]) -> float:
     return sum(end.usage.completion_tokens - 1 for end in ends) / (total - first)
 
 
+def prompt_rate(backend: Backend, seed: int) -> float:
+    """Return the tokens a second of a prompt of ``PROMPT_TOKENS`` until its first token is sampled."""
+    text = common.truncate_to_tokens(backend, common.words(PROMPT_TOKENS, seed), PROMPT_TOKENS)
+    (end,) = (
+        event
+        for event in run_requests(backend, [common.greedy_request("p", " ".join(text), 1)])
+        if isinstance(event, Finished)
+    )
+    return end.usage.prompt_tokens / (end.timings.first_token_s or end.timings.total_s)
+
+
 def engine_row(options: Any, model: str, best: str, part: str, numbers: Iterator[int]) -> list[str]:
     """Return the row of a figure that the engine is measured for in this process."""
     paths = find_paths(os.environ)
@@ -91,10 +103,7 @@ def engine_row(options: Any, model: str, best: str, part: str, numbers: Iterator
             settings = EngineOptions(cache=paths.cache, weights=weights)
             with common.open_engine(model, settings) as backend:
                 if part == "prompt":
-                    text = common.truncate_to_tokens(backend, common.words(PROMPT_TOKENS, next(numbers)), PROMPT_TOKENS)
-                    request = common.greedy_request("p", " ".join(text), 1)
-                    (end,) = [e for e in run_requests(backend, [request]) if isinstance(e, Finished)]
-                    return end.usage.prompt_tokens / (end.timings.first_token_s or end.timings.total_s)
+                    return [prompt_rate(backend, next(numbers)) for _ in range(2)][-1]
                 texts = [" ".join(common.words(100, next(numbers))) for _ in range(CLIENTS)]
                 return decode_rate(backend, [common.greedy_request(str(i), t, 64) for i, t in enumerate(texts)])
 

@@ -8,20 +8,27 @@ Prompts and prior correction were developed on the rows whose text has an even S
 rows. Accuracy: the share of rows with an absolute rating above 0.5 whose P(positive) > P(negative) agrees with the sign of
 the rating. ECE: expected calibration error of P(positive) / (P(positive) + P(negative)) in ten bins of equal width (Guo
 et al. 2017, On Calibration of Modern Neural Networks).
+
+``--weights TYPE`` labels with a copy of the weights in that type, which is made in the user's cache if it is missing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import tempfile
 from pathlib import Path
 
 import common
 
+from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
+from llmcli.interrupt import Interrupt
+from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
 from llmcli.tasks.execution.record_jobs import run_record_jobs
@@ -62,6 +69,18 @@ def expected_calibration_error(confidences: list[float], correct: list[bool]) ->
     return sum(gaps) / len(confidences)
 
 
+def engine_options(model: str, weights: str, kept: Path) -> EngineOptions:
+    """Return the options for a type of weights; the original ones need only the directory ``kept``."""
+    if weights == ORIGINAL_WEIGHTS:
+        return EngineOptions(cache=kept)
+    from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+
+    cache = find_paths(os.environ).cache
+    source = DerivationSource(Path(model), "m", common.model_id(model))
+    derive_copy(source, weights, DerivedWeightsStore(cache / DERIVED_DIRECTORY, limit_bytes=4 << 30), Interrupt())
+    return EngineOptions(cache=cache, weights=weights)
+
+
 def main() -> None:
     """Label the rows and print."""
     parser = common.parser(__doc__ or "")
@@ -69,12 +88,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="rows of each set, drawn at random (default: all)")
     parser.add_argument("--even", action="store_true", help="the rows that prompts were developed on")
     parser.add_argument("--no-prior", action="store_true", help="without prior correction")
+    parser.add_argument("--weights", default=ORIGINAL_WEIGHTS, help="a type of weights (default: original)")
     parser.add_argument("--classify", action="store_true", help="llm classify --labels positive,negative")
     options = parser.parse_args()
     model = common.model_path(options.model)
     choices = ClassifyOptions(corrects_prior=not options.no_prior)
     table = []
-    with tempfile.TemporaryDirectory() as kept, common.open_engine(model, EngineOptions(cache=Path(kept))) as backend:
+    with (
+        tempfile.TemporaryDirectory() as kept,
+        common.open_engine(model, engine_options(model, options.weights, Path(kept))) as backend,
+    ):
         prompts = PromptLibrary(Path(kept))  # only the built-in files, none of the user's
         if options.classify:
             labels = parse_label_names(f"{POSITIVE},{NEGATIVE}")
