@@ -43,15 +43,32 @@ def dispatch(words: list[str], environment: Environment) -> int:
 def _run_command(words: list[str], environment: Environment, interrupt: Interrupt) -> int:
     if any("\0" in word for word in words):  # only from a program that calls ``main``: no process can get one
         raise UsageError("an argument contains a NUL character")
-    import typer
-
     from llmcli.cli import command_registry
+    from llmcli.cli.options import Invocation
+    from llmcli.cli.parsing.command_line import parse_words
 
     words = _join_redact_names(words)
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
+    command = None if completing or not words else command_registry.find_command(words[0])
+    if command is not None and not command.group:
+        function = command.load()
+        values = parse_words(function.parameters, words[1:])
+        if values is not None:
+            code = function(invocation=Invocation(command.name, (environment, interrupt)), **values)
+            return code if isinstance(code, int) else 0
+    return _run_with_typer(words, environment, interrupt, completing=completing)
+
+
+def _run_with_typer(words: list[str], environment: Environment, interrupt: Interrupt, *, completing: bool) -> int:
+    """Let Typer parse the words: help, completion, groups of commands, and command lines that may be wrong."""
+    import typer
+
+    from llmcli.cli import command_registry
+    from llmcli.cli.parsing import typer_parser
+
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
-    command = command_registry.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
+    command = typer_parser.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
     try:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from llmcli.cli.command_registry import CONTEXT_SETTINGS, TYPER_OPTIONS
 from llmcli.cli.console import error_messages
+from llmcli.cli.parsing.typer_parser import CONTEXT_SETTINGS, TYPER_OPTIONS, add_command
 
 
 def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
@@ -18,7 +18,7 @@ def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.
     for name, function in commands.items():
         decorated: Any = function
         line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
-        app.command(name, short_help=line, epilog=decorated.examples, context_settings=CONTEXT_SETTINGS)(function)
+        add_command(app, name, decorated, short_help=line)
     return app
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completion_scripts import Shell, completion_script
 from llmcli.cli.options import command
+from llmcli.cli.parsing.parameters import Argument
 
 
 @command(
@@ -24,7 +23,7 @@ from llmcli.cli.options import command
 )
 def completion(
     ctx: CommandContext,
-    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
+    shell: Annotated[Shell, Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> int:
     """Print the completion script for a shell."""
     ctx.console.write_stdout(completion_script(shell))

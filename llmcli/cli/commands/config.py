@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import CannotCreate, ConfigError
 from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, suggest_settings
@@ -43,7 +42,7 @@ def show(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
+        Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
     ] = None,
 ) -> int:
     """Show every setting, its value and where it came from.
