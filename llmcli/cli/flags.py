@@ -6,14 +6,13 @@ class from it and names the class in ``@command(flags=...)``.
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Annotated, Any
 
 from llmcli.cli import completers
 from llmcli.cli.console.suggestion import format_option
-from llmcli.cli.parsing.parameters import Option, class_annotations
+from llmcli.cli.parsing.parameters import Option, class_annotations, option_names
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import fields, frozen
 
 SEED_MAX = 2**32 - 1
 STDOUT = "-"
@@ -238,7 +237,7 @@ def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
     hints = class_annotations(flags_type)
     for field in fields(flags_type):
         option, *marks = hints[field.name].__metadata__
-        yield SharedOption(field.name, field.default, hints[field.name], option.names, tuple(marks))
+        yield SharedOption(field.name, field.default, hints[field.name], option_names(option), tuple(marks))
 
 
 def option_words(name: str) -> frozenset[str]:

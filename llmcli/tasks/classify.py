@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.classification.example_choice import ExampleChooser
 from llmcli.tasks.classification.label_decision import (
@@ -38,7 +38,7 @@ LABEL_SEPARATOR = ", "
 DEFAULT_MULTI_THRESHOLD = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 

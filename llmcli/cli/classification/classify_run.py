@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.labelled_rows import LabelledRows, read_labelled_rows, rows_digest
@@ -14,6 +13,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.classification.example_choice import make_chooser
 from llmcli.tasks.classification.label_set import LabelSet, parse_label_file, parse_label_names
 from llmcli.tasks.classification.label_summary import LabelSummary
@@ -93,7 +93,7 @@ def _run_multi(
     return code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _LabelledInputs:
     """``examples`` and ``heldout`` rows (for the threshold), with the number of examples to show to each text."""
 

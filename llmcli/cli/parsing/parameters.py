@@ -39,7 +39,13 @@ class Option:
         self.min = min
         self.max = max
         self.callback = callback
-        self.keywords = {"help": help, "metavar": metavar, "min": min, "max": max, "autocompletion": autocompletion}
+        self.keywords: dict[str, Any] = {
+            "help": help,
+            "metavar": metavar,
+            "min": min,
+            "max": max,
+            "autocompletion": autocompletion,
+        }
 
 
 class Argument:
@@ -54,7 +60,14 @@ class Argument:
         metavar: str,
         autocompletion: Callable[..., Any] | None = None,
     ) -> None:
-        self.keywords = {"help": help, "metavar": metavar, "autocompletion": autocompletion}
+        self.keywords: dict[str, Any] = {"help": help, "metavar": metavar, "autocompletion": autocompletion}
+
+
+def option_names(declaration: Any) -> tuple[str, ...]:
+    """Return the names of an option of ours or of Typer's, in which the first one takes the place of a default."""
+    if isinstance(declaration, Option):
+        return declaration.names
+    return (declaration.default, *declaration.param_decls)
 
 
 @frozen
@@ -85,8 +98,8 @@ def read_parameters(function: Callable[..., Any]) -> Iterator[CommandParameter]:
     code: Any = function.__code__
     positional = code.co_varnames[: code.co_argcount]
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    values: tuple[Any, ...] = function.__defaults__ or ()  # type: ignore[attr-defined]
-    keyword_values: Mapping[str, Any] = function.__kwdefaults__ or {}  # type: ignore[attr-defined]
+    values: tuple[Any, ...] = function.__defaults__ or ()
+    keyword_values: Mapping[str, Any] = function.__kwdefaults__ or {}
     defaults = dict(zip(positional[len(positional) - len(values) :], values, strict=True)) | dict(keyword_values)
     for name in names:
         yield CommandParameter(name, defaults.get(name, REQUIRED), hints[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +13,7 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
 from llmcli.errors import Interrupted
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordTask:
     """What a command does with records.
 

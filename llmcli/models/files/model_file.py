@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.files.paths import announced_sha256
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +13,7 @@ from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.documents.records.formats.record_formats import record_format_names
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.tasks.translation.translator import Translator
