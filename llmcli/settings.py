@@ -7,7 +7,6 @@ the environment.
 
 from __future__ import annotations
 
-import difflib
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -194,6 +193,8 @@ class Settings:
 
 
 def _close_matches(name: str, known: list[str]) -> list[str]:
+    import difflib
+
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 

@@ -44,13 +44,14 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
     if any("\0" in word for word in words):  # only from a program that calls ``main``: no process can get one
         raise UsageError("an argument contains a NUL character")
     from llmcli.cli import command_registry
-    from llmcli.cli.options import Invocation
-    from llmcli.cli.parsing.command_line import parse_words
 
     words = _join_redact_names(words)
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
     command = None if completing or not words else command_registry.find_command(words[0])
     if command is not None and not command.group:
+        from llmcli.cli.options import Invocation
+        from llmcli.cli.parsing.command_line import parse_words
+
         function = command.load()
         values = parse_words(function.parameters, words[1:])
         if values is not None:

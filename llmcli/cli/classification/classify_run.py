@@ -58,21 +58,22 @@ def scoring_flags(ctx: CommandContext) -> ScoringFlags:
 def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *, multi: bool) -> int:
     """Label the records; return the exit code. Raises ``UsageError`` for options that exclude each other."""
     prompts = ctx.runtime.prompts
-    manifest = {"labels": [asdict(label) for label in labels.labels], "--multi": multi}
     if multi:
-        return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files, manifest)
+        return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files)
     prompt = prompts.get(PROMPT)
     run = ScoringRun(
         ctx,
         labels.names,
         lambda backend, generation, options: make_classify_verb(backend, prompt, labels, generation, options),
     )
-    return run.run(files, {**prompt_manifest(prompt), **manifest})
+    return run.run(files, lambda: _labels_manifest(prompt, labels, multi=False))
 
 
-def _run_multi(
-    ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str], manifest: Mapping[str, Any]
-) -> int:
+def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[str, Any]:
+    return {**prompt_manifest(prompt), "labels": [asdict(label) for label in labels.labels], "--multi": multi}
+
+
+def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
     flags, summary = scoring_flags(ctx), LabelSummary()
     alone = {"--examples": flags.examples, "--target-precision": flags.target_precision, "--calibrate": flags.calibrate}
     given = [name for name, value in alone.items() if value is not None]
@@ -85,7 +86,11 @@ def _run_multi(
 
     task = RecordTask(
         make_verb,
-        {**prompt_manifest(prompt), **manifest, "--threshold": flags.threshold, "--no-prior": flags.no_prior},
+        lambda: {
+            **_labels_manifest(prompt, labels, multi=True),
+            "--threshold": flags.threshold,
+            "--no-prior": flags.no_prior,
+        },
         lambda events: summary.observe(add_scoring_notices(events)),
     )
     code = run_records(ctx, files, task)
@@ -141,11 +146,20 @@ class ScoringRun:
             raise UsageError(words, detail="Leave them out of one of the files.")
         return _LabelledInputs(examples, heldout, flags.nearest or DEFAULT_NEAREST)
 
-    def run(self, files: Sequence[str], manifest: Mapping[str, Any], *, input_format: str | None = None) -> int:
+    def run(
+        self, files: Sequence[str], manifest: Callable[[], Mapping[str, Any]], *, input_format: str | None = None
+    ) -> int:
         """Label the records and write the summary; return the exit code. ``input_format`` overrides --format."""
+        task = RecordTask(
+            self._make, lambda: {**manifest(), **self._flags_manifest()}, self._wrap, input_format=input_format
+        )
+        code = run_records(self._ctx, files, task)
+        write_summary(self._ctx, self.summary, self._flags.summary)
+        return code
+
+    def _flags_manifest(self) -> dict[str, Any]:
         flags, rows = self._flags, self._rows
-        whole = {
-            **manifest,
+        return {
             "--threshold": flags.threshold,
             "--no-prior": flags.no_prior,
             "--target-precision": flags.target_precision,
@@ -153,10 +167,6 @@ class ScoringRun:
             "rows of --examples": rows_digest(rows.examples),
             "--nearest": rows.nearest,
         }
-        task = RecordTask(self._make, whole, self._wrap, input_format=input_format)
-        code = run_records(self._ctx, files, task)
-        write_summary(self._ctx, self.summary, flags.summary)
-        return code
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> ScoringVerb:
         rows, flags = self._rows, self._flags

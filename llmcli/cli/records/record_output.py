@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +77,8 @@ class RecordOutput:
         self._on_terminal = writes_to_terminal(self._sink)
         return self._sink
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Mapping[str, Any]) -> None:
-        """Write the head, or continue the job.
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+        """Write the head, or continue the job that was begun with the same ``manifest``.
 
         Raises ``UsageError`` when the input has columns with the names of new ones, and ``JobMismatch``.
         """
@@ -92,7 +92,7 @@ class RecordOutput:
             columns = OutputColumns(schema, added, has_error)
             self._writer = load_record_format(self._format).open_writer(columns)
         has_head = self.job is not None and self.job.begin(
-            {**manifest, "format": schema.format, "output format": self._format}
+            {**manifest(), "format": schema.format, "output format": self._format}
         )
         if self.job is not None:
             progress = self.job.progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -101,6 +100,8 @@ def draw_sample(records: Iterable[Record], count: int, seed: int) -> list[Record
 
     Algorithm R (Vitter 1985, Random Sampling with a Reservoir).
     """
+    import random
+
     chance = random.Random(seed)  # noqa: S311 (a sample, no secret)
     reservoir: list[Record] = []
     for number, record in enumerate(records):

@@ -42,10 +42,12 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
         if memory is not None:
             stack.enter_context(memory)
         remembered = create_memory_cache(memory)
-        manifest = _manifest(options, translators, several=len(columns) > len(translators))
-        code = run_records(
-            ctx, options.files, RecordTask(lambda *_: TranslateVerb(columns, source, remembered), manifest)
+        several = len(columns) > len(translators)
+        task = RecordTask(
+            lambda *_: TranslateVerb(columns, source, remembered),
+            lambda: _manifest(options, translators, several=several),
         )
+        code = run_records(ctx, options.files, task)
         remembered.flush()
         report_memory_trouble(ctx, remembered)
     return code
