@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.labelled_rows import LabelledRows, read_labelled_rows, rows_digest
 from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import asdict, frozen, replace
-from llmcli.tasks.classification.example_choice import make_chooser
-from llmcli.tasks.classification.label_set import LabelSet, parse_label_file, parse_label_names
 from llmcli.tasks.classification.label_summary import LabelSummary
-from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
-from llmcli.tasks.classification.scored_records import choose_record_threshold, labelled_records, score_records
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.classify import (
     MULTI_PROMPT,
@@ -32,7 +26,10 @@ from llmcli.types import Notice, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.classification.labelled_rows import LabelledRows
     from llmcli.prompts import Prompt
+    from llmcli.tasks.classification.label_set import LabelSet
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 DEFAULT_NEAREST = 8
@@ -42,6 +39,9 @@ MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], ScoringVe
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
     """Return the labels of ``--labels``: names with commas, or ``@FILE``. Raises as the parsers do."""
+    from llmcli.cli.input import inputs
+    from llmcli.tasks.classification.label_set import parse_label_file, parse_label_names
+
     if not text.startswith("@"):
         return parse_label_names(inputs.decode_argument(text))
     if text == "@":
@@ -136,6 +136,10 @@ class ScoringRun:
 
     def _read_rows(self) -> _LabelledInputs:
         flags = self._flags
+        if flags.examples is None and flags.calibrate is None:
+            return _LabelledInputs([], [], DEFAULT_NEAREST)
+        from llmcli.cli.classification.labelled_rows import read_labelled_rows
+
         examples, heldout = (
             [] if path is None else read_labelled_rows(self._ctx, path, flags.label_column, self._labels)
             for path in (flags.examples, flags.calibrate)
@@ -158,6 +162,8 @@ class ScoringRun:
         return code
 
     def _flags_manifest(self) -> dict[str, Any]:
+        from llmcli.cli.classification.labelled_rows import rows_digest
+
         flags, rows = self._flags, self._rows
         return {
             "--threshold": flags.threshold,
@@ -178,11 +184,15 @@ class ScoringRun:
             splits_long_texts=self._splits_long_texts,
         )
         if len(rows.examples) > rows.nearest:
+            from llmcli.tasks.classification.example_choice import make_chooser
+
             chooser = make_chooser(backend, rows.examples, rows.nearest)
             options = replace(options, examples=rows.examples[: rows.nearest], chooser=chooser)
         verb = self._make_verb(backend, generation, options)
         if flags.target_precision is None:
             return verb
+        from llmcli.tasks.classification.scored_records import choose_record_threshold, labelled_records, score_records
+
         records, labels = labelled_records(rows.heldout)
         scored = score_records(backend, verb.scorer, records)
         self._chosen = choose_record_threshold(scored, labels, flags.target_precision)
