@@ -178,13 +178,17 @@ class ModelInventory:
         )
 
 
-def read_file_record(path: Path, sha256: str = "") -> FileRecord:
-    """Return size, time and header facts of the model at ``path``. Raises as ``read_header`` and ``check_is_model``."""
+def read_file_record(path: Path, sha256: str = "", *, adapter: bool = False) -> FileRecord:
+    """Return size, time and header facts of the model at ``path``, or of an ``adapter``.
+
+    Raises as ``read_header`` and ``check_is_model``.
+    """
     from llmcli.models.gguf.header_checks import check_is_model
     from llmcli.models.gguf.header_parser import read_header
 
     header = read_header(path)
-    check_is_model(header, str(path))
+    if not adapter:
+        check_is_model(header, str(path))
     status = path.stat()
     return FileRecord(
         size=status.st_size,
