@@ -54,7 +54,7 @@ def _build_worker_or_engine(
     return open_local_backend(
         model.path,
         name=model.name,
-        model_id=model.sha256 or str(model.path),
+        model_id=model.model_id,
         options=options,
         interrupt=config.interrupt,
         on_loading=lambda share: _report_loading(config, model.name, share),

@@ -102,7 +102,7 @@ def peak_bytes_by_task(settings: Settings, cache: Path, model: ModelFile) -> dic
     """
     from llmcli.models.gguf.header_parser import read_header
 
-    policy = build_fit_policy(settings, cache, model_id=model.sha256 or "")
+    policy = build_fit_policy(settings, cache, model_id=model.weights_sha256 or "")
     return dict(policy.estimate(read_header(model.path), model.size).peak_bytes_by_task)
 
 

@@ -157,7 +157,7 @@ def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str
 
     load_check.check_once(
         draft.path,
-        draft.sha256 or str(draft.path),
+        draft.model_id,
         config.paths.cache,
         gpu_layers=None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"],
         stop=lambda: config.interrupt.error,

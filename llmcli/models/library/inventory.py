@@ -153,12 +153,12 @@ class ModelInventory:
 
     def _add_file_facts(self, model: ModelFile) -> ModelFile:
         """Add what the registry knows about the files, or else facts from the header."""
+        records = [self._checksums.verified_record(model, part) for part in model.parts]
         wrong = [
             part
-            for part in model.parts
-            if self._registry.current_record(part) and not self._checksums.verified_record(model, part)
+            for part, record in zip(model.parts, records, strict=True)
+            if self._registry.current_record(part) and not record
         ]
-        checked = all(self._checksums.verified_record(model, part) for part in model.parts)
         last = self._registry.last_record(model.path)
         expected = last.sha256 if last and last.damaged else None
         model = replace(model, damaged=bool(wrong), sha256=model.sha256 or expected)
@@ -174,7 +174,8 @@ class ModelInventory:
             quantization=model.quantization or facts.quantization,
             architecture=facts.architecture,
             context=facts.context,
-            verified=checked,
+            verified=all(records),
+            part_hashes=tuple(record.sha256 for record in records if record) if all(records) else (),
         )
 
 

@@ -107,8 +107,9 @@ class ModelRemover:
         self._models.registry.forget_models(
             model.parts, called | ({names.model_stem(model.path.name)} if own else set()), delete
         )
-        if model.sha256 is not None and model.sha256 not in {each.sha256 for each in self._models.list()}:
-            removed += self._derived_weights.remove(model.sha256)
+        source = model.weights_sha256
+        if source is not None and source not in {each.weights_sha256 for each in self._models.list()}:
+            removed += self._derived_weights.remove(source)
         return removed
 
     def find_prune_candidates(self) -> list[PruneCandidate]:
@@ -116,7 +117,7 @@ class ModelRemover:
 
         This includes copies in other types of models that are no longer here.
         """
-        known = {model.sha256 for model in self._models.list()} | self._models.registry.existing_hashes()
+        known = {model.weights_sha256 for model in self._models.list()} | self._models.registry.existing_hashes()
         derived = [PruneCandidate(*each) for each in self._derived_weights.find_unneeded(known)]
         return derived + find_prune_candidates(
             self._models.cache, self._models.imports.directory, self._scratch_directory, self._models.registry.path

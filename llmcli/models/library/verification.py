@@ -57,6 +57,7 @@ class ModelVerifier:
             context=facts.context,
             verified=True,
             damaged=False,
+            part_hashes=tuple(records[part].sha256 for part in model.parts),
         )
         self._registry.save_records(records, {} if adapter else {key: model.to_json()})
         return model
