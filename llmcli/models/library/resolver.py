@@ -157,9 +157,7 @@ class ModelResolver:
         first = records[0] if records and all(records) else None
         if not first or first.sha256 != model.sha256:
             return None
-        return (
-            model if len(records) == 1 else replace(model, part_hashes=tuple(each.sha256 for each in records if each))
-        )
+        return replace(model, part_hashes=tuple(record.sha256 for record in records if record))
 
     def _resolve_uncached(self, key: str) -> ModelFile:
         if is_path(key):
