@@ -10,13 +10,13 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmcli.configuration.backend_presets import find_preset
 from llmcli.configuration.pricing import Price, parse_price
 from llmcli.errors import TemporaryFailure
+from llmcli.frozen_dataclass import field, frozen
 
 LOCAL_BACKEND = "local"
 """The backend name that means this machine."""
@@ -27,7 +27,7 @@ _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerConfig:
     """A server at ``base_url``, which ends before the path of a request, such as ``/chat/completions``.
 

@@ -1,32 +1,152 @@
-"""Frozen dataclasses that are cheap to define, for modules that every start imports.
+"""Dataclasses that are cheap to define, for modules that every start imports.
 
-``dataclasses`` generates and compiles several methods for each class, which costs every start of ``llm`` a third of a
-millisecond per class. Here all classes share their methods, which costs a sixth of that; creating an object takes about
-a microsecond longer. ``dataclasses.fields``, ``replace`` and ``asdict`` work as with any dataclass.
+``dataclasses`` takes 5 ms to import, and generates and compiles several methods for each class, which takes a third of a
+millisecond per class. Here all classes share their methods; creating an object takes a microsecond longer. ``field``,
+``fields``, ``replace`` and ``asdict`` stand in for those of ``dataclasses``, which work with these classes too.
 
-The rule for value classes, which ``tests/test_value_classes.py`` checks: modules that ``llm ask`` imports when its
-model is warm use ``frozen`` and no dataclass, all other modules ``dataclass(frozen=True, slots=True)``, without slots
-only where a ``cached_property`` needs ``__dict__``. Mutable records are ``dataclass(slots=True)``.
+The rule for value classes, which ``tests/test_value_classes.py`` checks: modules that a verb imports when its model is
+warm use ``frozen`` (``slotted`` for mutable records) and nothing of ``dataclasses``. All other modules use
+``dataclass(frozen=True, slots=True)``, without slots only where a ``cached_property`` needs ``__dict__``, and
+``dataclass(slots=True)`` for mutable records.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import MISSING, FrozenInstanceError
+import functools
+import sys
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
+MISSING: Any = type("MISSING", (), {"__repr__": lambda _: "MISSING"})()
+"""Stands for the default of a field without one."""
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+class FrozenField:
+    """A field of a class: its name, and its default or what makes it; ``repr``: whether ``repr`` shows it."""
+
+    __slots__ = ("default", "default_factory", "name", "repr")
+
+    def __init__(self, default: Any, default_factory: Any, *, shown: bool) -> None:
+        self.name = ""
+        self.default = default
+        self.default_factory = default_factory
+        self.repr = shown
+
+
+def field(
+    *,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    repr: bool = True,  # noqa: A002 (the name in dataclasses)
+) -> Any:
+    """Declare a field, as ``dataclasses.field`` does."""
+    return FrozenField(default, default_factory, shown=repr)
+
+
+class _StandardFields:
+    """Makes what ``dataclasses`` looks for in a class, when it is looked for."""
+
+    def __get__(self, _: object, cls: Any) -> Any:
+        import dataclasses
+
+        def standard(value: Any) -> Any:
+            return dataclasses.MISSING if value is MISSING else value
+
+        declared = [
+            (
+                each.name,
+                Any,
+                dataclasses.field(
+                    default=standard(each.default), default_factory=standard(each.default_factory), repr=each.repr
+                ),
+            )
+            for each in cls.__own__
+        ]
+        made = dataclasses.make_dataclass(cls.__name__, declared, init=False, repr=False, eq=False)
+        cls.__dataclass_fields__ = vars(made)["__dataclass_fields__"]
+        return cls.__dataclass_fields__
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[_T]) -> type[_T]:
-    """Make a class an immutable dataclass with slots, compared by value; ``__post_init__`` is called."""
-    made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
-    made.__own__ = dataclasses.fields(made)
-    for method in (__init__, __repr__, __eq__, __hash__, __setattr__, __delattr__, __reduce__):
-        if method.__name__ not in cls.__dict__:
-            setattr(made, method.__name__, method)
-    return made  # type: ignore[no-any-return]
+    """Make a class an immutable dataclass with slots, compared by value; ``__post_init__`` is called.
+
+    It may have cached properties.
+    """
+    made: type[_T] = _with_slots(cls, (__init__, __repr__, __eq__, __hash__, __setattr__, __delattr__, __reduce__))
+    return made
+
+
+@dataclass_transform(field_specifiers=(field,))
+def slotted(cls: type[_T]) -> type[_T]:
+    """Make a class a mutable dataclass with slots, compared by value; ``__post_init__`` is called."""
+    made: type[_T] = _with_slots(cls, (__init__, __repr__, __eq__, __reduce__))
+    return made
+
+
+def _with_slots(cls: Any, methods: tuple[Callable[..., Any], ...]) -> Any:
+    """Return the class with slots for its fields, and with those of the methods that it does not define."""
+    inherited = {each.name: each for base in reversed(cls.__mro__[1:]) for each in getattr(base, "__own__", ())}
+    own = {name: _make_field(cls, name) for name in vars(cls).get("__annotations__", {})}
+    namespace = {
+        name: value for name, value in vars(cls).items() if name not in own and name not in ("__dict__", "__weakref__")
+    }
+    for method in methods:
+        namespace.setdefault(method.__name__, method)
+    if __setattr__ not in methods:
+        namespace.setdefault("__hash__", None)  # as Python does for a class with an __eq__ of its own
+    caches = any(isinstance(value, functools.cached_property) for value in namespace.values())
+    namespace["__slots__"] = (*(name for name in own if name not in inherited), *(("__dict__",) if caches else ()))
+    namespace["__own__"] = tuple({**inherited, **own}.values())
+    namespace["__match_args__"] = tuple({**inherited, **own})
+    namespace["__dataclass_fields__"] = _StandardFields()
+    made = type(cls)(cls.__name__, cls.__bases__, namespace)
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+def _make_field(cls: Any, name: str) -> FrozenField:
+    made = vars(cls).get(name, MISSING)
+    if hasattr(made, "default_factory") and not isinstance(made, FrozenField):  # of dataclasses
+        missing = sys.modules["dataclasses"].MISSING
+        default, factory = (MISSING if each is missing else each for each in (made.default, made.default_factory))
+        made = FrozenField(default, factory, shown=made.repr)
+    elif not isinstance(made, FrozenField):
+        made = FrozenField(made, MISSING, shown=True)
+    made.name = name
+    return made
+
+
+def fields(of: Any) -> tuple[Any, ...]:
+    """Return the fields of a class made here, or of an object of such a class."""
+    own: tuple[Any, ...] = of.__own__
+    return own
+
+
+def replace(instance: _T, **changes: Any) -> _T:
+    """Return a copy with some fields changed, of an object of any dataclass."""
+    of: Any = instance
+    if not hasattr(of, "__own__"):
+        return sys.modules["dataclasses"].replace(of, **changes)  # type: ignore[no-any-return]
+    return type(of)(**{**{each.name: getattr(of, each.name) for each in of.__own__}, **changes})  # type: ignore[no-any-return]
+
+
+def asdict(instance: Any) -> dict[str, Any]:
+    """Return the fields of an object of any dataclass by name, with dataclasses inside turned into dictionaries too."""
+    own = getattr(instance, "__own__", None)
+    names = list(instance.__dataclass_fields__) if own is None else [each.name for each in own]
+    return {name: _as_plain(getattr(instance, name)) for name in names}
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        plain = [_as_plain(each) for each in value]
+        return type(value)(*plain) if hasattr(value, "_fields") else type(value)(plain)
+    if isinstance(value, dict):
+        return {_as_plain(key): _as_plain(each) for key, each in value.items()}
+    found = hasattr(type(value), "__own__") or hasattr(type(value), "__dataclass_fields__")
+    return asdict(value) if found else value
 
 
 def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
@@ -34,18 +154,18 @@ def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
     if len(args) > len(own):
         raise TypeError(f"{type(self).__name__} takes {len(own)} values, but {len(args)} were given")
     put = object.__setattr__
-    for field, value in zip(own, args, strict=False):
-        put(self, field.name, value)
-    for field in own[len(args) :]:
-        if field.name in given:
-            value = given.pop(field.name)
-        elif field.default is not MISSING:
-            value = field.default
-        elif field.default_factory is not MISSING:
-            value = field.default_factory()
+    for each, value in zip(own, args, strict=False):
+        put(self, each.name, value)
+    for each in own[len(args) :]:
+        if each.name in given:
+            value = given.pop(each.name)
+        elif each.default is not MISSING:
+            value = each.default
+        elif each.default_factory is not MISSING:
+            value = each.default_factory()
         else:
-            raise TypeError(f"{type(self).__name__} needs {field.name!r}")
-        put(self, field.name, value)
+            raise TypeError(f"{type(self).__name__} needs {each.name!r}")
+        put(self, each.name, value)
     if given:
         raise TypeError(f"{type(self).__name__} has no field {', '.join(map(repr, given))}, or got it twice")
     if hasattr(self, "__post_init__"):
@@ -53,11 +173,11 @@ def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
 
 
 def _field_values(self: Any) -> tuple[Any, ...]:
-    return tuple([getattr(self, field.name) for field in self.__own__])
+    return tuple([getattr(self, each.name) for each in self.__own__])
 
 
 def __repr__(self: Any) -> str:  # noqa: N807
-    parts = [f"{field.name}={getattr(self, field.name)!r}" for field in self.__own__ if field.repr]
+    parts = [f"{each.name}={getattr(self, each.name)!r}" for each in self.__own__ if each.repr]
     return f"{type(self).__qualname__}({', '.join(parts)})"
 
 
@@ -70,11 +190,17 @@ def __hash__(self: Any) -> int:  # noqa: N807
 
 
 def __setattr__(self: Any, name: str, _value: object) -> None:  # noqa: N807
-    raise FrozenInstanceError(f"{type(self).__name__}.{name} cannot be changed")
+    _refuse(self, f"{name} cannot be changed")
 
 
 def __delattr__(self: Any, name: str) -> None:  # noqa: N807
-    raise FrozenInstanceError(f"{type(self).__name__}.{name} cannot be deleted")
+    _refuse(self, f"{name} cannot be deleted")
+
+
+def _refuse(self: Any, what: str) -> None:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"{type(self).__name__}.{what}")
 
 
 def __reduce__(self: Any) -> tuple[Any, ...]:  # noqa: N807

@@ -17,10 +17,10 @@ LlmError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from llmcli.errors import InputError, LlmError, PartialError
+from llmcli.frozen_dataclass import frozen
 
 
 class EmptyAnswer(LlmError):
@@ -67,7 +67,7 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
         self.limited = limited
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MissingPart:
     """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 

@@ -7,10 +7,8 @@ the environment.
 
 from __future__ import annotations
 
-import difflib
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from llmcli.configuration.setting_parsers import (
     parse_text,
 )
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, frozen
 
 ENV_PREFIX = "LLMCLI_"
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
@@ -195,6 +193,8 @@ class Settings:
 
 
 def _close_matches(name: str, known: list[str]) -> list[str]:
+    import difflib
+
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 

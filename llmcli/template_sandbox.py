@@ -11,7 +11,6 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -19,6 +18,8 @@ import jinja2.filters
 import jinja2.nodes
 import jinja2.sandbox
 import jinja2.visitor
+
+from llmcli.frozen_dataclass import frozen
 
 _DIGITS = re.compile("[0-9]+")
 _WIDTH_IN_ARGS = re.compile(r"\*|\{[^}]*\{")  # "%*d", "{:{}}"
@@ -34,7 +35,7 @@ def describe_failure(error: Exception) -> str:
     return str(error) if worded else f"{type(error).__name__}: {error}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _RenderBudget:
     deadline: float
     max_chars: int

@@ -6,11 +6,10 @@ Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``Tas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, fields, frozen
 
 
 class Role(StrEnum):

@@ -55,6 +55,7 @@ NARROW = {
         "llmcli.models.gguf.header_parser",
         "llmcli.models.footprint",
         "llmcli.models.files.file_bytes",
+        "llmcli.models.files.names",
         "llmcli.models.gguf.tensor_types",
         "llmcli.models.library.derived_copy",
         "llmcli.models.library.derived_weights",

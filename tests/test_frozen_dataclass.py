@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import pickle
 import weakref
 
 import pytest
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import asdict, field, fields, frozen, replace, slotted
 
 
 @frozen
@@ -18,7 +19,7 @@ class Point:
 
     x: int
     y: int = 2
-    names: list[str] = dataclasses.field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -83,3 +84,68 @@ def test_the_functions_for_dataclasses_work():
             assert x == 1
         case _:
             pytest.fail("no match")
+
+
+def test_its_own_functions_give_the_same():
+    """``replace``, ``asdict`` and ``fields`` do not import ``dataclasses``."""
+    assert replace(Point(1), y=7) == Point(1, 7)
+    assert asdict(Outer(Point(1), (Standard(Point(2)),), {"a": [Checked(3)]})) == dataclasses.asdict(
+        Outer(Point(1), (Standard(Point(2)),), {"a": [Checked(3)]})
+    )
+    assert [(each.name, each.default) for each in fields(Point)][1] == ("y", 2)
+    assert replace(Standard(Point(1)), point=Point(2)) == Standard(Point(2))
+
+
+@dataclasses.dataclass
+class Standard:
+    """A dataclass of the standard library."""
+
+    point: Point
+
+
+@frozen
+class Outer:
+    """A value with values inside."""
+
+    point: Point
+    others: tuple[Standard, ...]
+    named: dict[str, list[Checked]]
+
+
+@frozen
+class Child(Point):
+    """A value that adds a field to those of its base, changes a default, and computes something once."""
+
+    y: int = 5
+    shown: int = dataclasses.field(default=0, repr=False)
+
+    @functools.cached_property
+    def doubled(self) -> int:
+        """Twice the total."""
+        return 2 * self.total
+
+
+def test_a_class_extends_another():
+    """Fields of the base come first; a field of the standard library is understood."""
+    assert repr(Child(1)) == "Child(x=1, y=5, names=[])" and Child(1).doubled == 12
+    assert [each.name for each in dataclasses.fields(Child)] == ["x", "y", "names", "shown"]
+    assert Child(1) != Point(1, 5) and dataclasses.replace(Child(1), shown=2).shown == 2
+
+
+@slotted
+class Counter:
+    """A record that changes."""
+
+    count: int = 0
+    seen: list[int] = field(default_factory=list)
+
+
+def test_a_record_may_change():
+    """It has slots, is compared by value, and is not hashable."""
+    counter = Counter()
+    counter.count += 1
+    assert counter == Counter(1) != Counter(2) and dataclasses.asdict(counter) == {"count": 1, "seen": []}
+    with pytest.raises(AttributeError):
+        counter.other = 1
+    with pytest.raises(TypeError):
+        hash(counter)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from llmcli import frozen_dataclass
 from llmcli.backends.worker_job import WorkerJob
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
@@ -209,7 +209,7 @@ class WorkerBackend:
             number, _, name = event.id.partition(":")
             job = self._jobs.get(int(number))
             if job is not None:
-                job.accept_event(dataclasses.replace(event, id=name))
+                job.accept_event(frozen_dataclass.replace(event, id=name))
         elif "failed" in message:
             self._fail_waiters(protocol.load_error(message["failed"]))
         elif "loading" in message:

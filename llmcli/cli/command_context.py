@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from llmcli import frozen_dataclass
 from llmcli.cli.console.console import Console
 from llmcli.cli.flags import Flags, flag_settings
 from llmcli.cli.terminal_observer import TerminalObserver
@@ -67,4 +67,4 @@ class CommandContext:
             reasoning=flags.reasoning,
             progress=self.console.status_line.enabled,
         )
-        return dataclasses.replace(options, **changes)
+        return frozen_dataclass.replace(options, **changes)

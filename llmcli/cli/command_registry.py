@@ -1,28 +1,19 @@
-"""The table of commands, and the Typer application, in which only the typed command is complete.
+"""The table of commands.
 
 ``llm --help`` and a Tab press must not pay for other commands, so a command's module is imported only when its name is
-the first word. The others are stubs with a line of help.
+the first word.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from llmcli import __version__
 from llmcli.frozen_dataclass import frozen
 
 PROGRAM_NAME = "llm"
-TYPER_OPTIONS: dict[str, Any] = {
-    "rich_markup_mode": None,  # rich help costs 50 ms at every start
-    "pretty_exceptions_enable": False,
-}
 SHORTEN_ADVICE = "shorten the input"
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 @frozen
@@ -105,13 +96,11 @@ def register_command(command: Command) -> None:
     if find_command(command.name) is not None:
         raise ValueError(f"the command {command.name} already exists")
     COMMANDS.append(command)
-    build_parser.cache_clear()
 
 
 def unregister_command(name: str) -> None:
     """Remove the command called ``name``."""
     COMMANDS[:] = [command for command in COMMANDS if command.name != name]
-    build_parser.cache_clear()
 
 
 def find_command(name: str) -> Command | None:
@@ -122,41 +111,6 @@ def find_command(name: str) -> Command | None:
 def model_commands() -> list[Command]:
     """Return the commands that run a model."""
     return [command for command in COMMANDS if command.runs_model]
-
-
-_EPILOG = """\b
-Examples:
-  llm ask "Why is the sky blue?"
-  llm summarize --pull README.md
-  git diff | llm ask "Write a commit message for this change."
-  llm translate --to fr notes.txt > notes.fr.txt
-
-Run "llm COMMAND --help" for the options of a command, and "llm help topics" for
-the documentation.
-"""
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"{PROGRAM_NAME} {__version__} (llmcli)")
-        raise typer.Exit
-
-
-def _root_command(
-    context: typer.Context,
-    _show_version: Annotated[
-        bool, typer.Option("-V", "--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-def _placeholder_command() -> None:
-    """Stands in for a command that was not typed: only its name and its line of help are used."""
-    from llmcli.errors import InternalError
-
-    raise InternalError("command", detail="a command that was not typed was called")
 
 
 def begins_with_command(argv: Sequence[str]) -> bool:
@@ -177,35 +131,3 @@ def command_path(argv: Sequence[str]) -> str:
         return ""
     names = {each.name for each in command.load().registered_commands} if command.group and rest else set()
     return f"{word} {rest[0]}" if rest and rest[0] in names else word
-
-
-def build_app(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
-    """Return the application with the command called ``word`` in full and the others by name.
-
-    ``alone``: leave out the others, which cost 2 ms. ``completing``: set up Typer's support for shell completion.
-    """
-    app = typer.Typer(**TYPER_OPTIONS, add_completion=completing, context_settings=CONTEXT_SETTINGS)
-    app.callback(
-        invoke_without_command=True,
-        help="Language work from the shell on your own machine.",
-        epilog=_EPILOG,
-    )(_root_command)
-    for command in COMMANDS:
-        if command.name != word:
-            if not alone:
-                app.command(command.name, help=command.help, short_help=command.help)(_placeholder_command)
-        elif command.group:
-            app.add_typer(command.load(), name=command.name)
-        else:
-            function = command.load()
-            app.command(command.name, epilog=function.examples, context_settings=CONTEXT_SETTINGS)(function)
-    return app
-
-
-@functools.lru_cache(maxsize=64)
-def build_parser(word: str, *, alone: bool = False, completing: bool = False) -> Any:
-    """Return the parser that Typer makes of ``build_app``.
-
-    It is kept for programs that call ``main`` more than once: building the parser of a group takes 20 ms.
-    """
-    return typer.main.get_command(build_app(word, alone=alone, completing=completing))

@@ -11,11 +11,11 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import typer
-
 from llmcli.errors import LlmError
 
 if TYPE_CHECKING:
+    import typer
+
     from llmcli.models.library.model_library import ModelLibrary
 
 Suggestions = list[str | tuple[str, str]]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from llmcli import frozen_dataclass
 from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
@@ -25,7 +25,7 @@ def dispatch(words: list[str], environment: Environment) -> int:
     Signal handlers and streams are as before when it returns.
     """
     interrupt = Interrupt()
-    environment = dataclasses.replace(environment, argv=tuple(words))
+    environment = frozen_dataclass.replace(environment, argv=tuple(words))
     stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
@@ -43,15 +43,33 @@ def dispatch(words: list[str], environment: Environment) -> int:
 def _run_command(words: list[str], environment: Environment, interrupt: Interrupt) -> int:
     if any("\0" in word for word in words):  # only from a program that calls ``main``: no process can get one
         raise UsageError("an argument contains a NUL character")
-    import typer
-
     from llmcli.cli import command_registry
 
     words = _join_redact_names(words)
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
+    command = None if completing or not words else command_registry.find_command(words[0])
+    if command is not None and not command.group:
+        from llmcli.cli.options import Invocation
+        from llmcli.cli.parsing.command_line import parse_words
+
+        function = command.load()
+        values = parse_words(function.parameters, words[1:])
+        if values is not None:
+            code = function(invocation=Invocation(command.name, (environment, interrupt)), **values)
+            return code if isinstance(code, int) else 0
+    return _run_with_typer(words, environment, interrupt, completing=completing)
+
+
+def _run_with_typer(words: list[str], environment: Environment, interrupt: Interrupt, *, completing: bool) -> int:
+    """Let Typer parse the words: help, completion, groups of commands, and command lines that may be wrong."""
+    import typer
+
+    from llmcli.cli import command_registry
+    from llmcli.cli.parsing import typer_parser
+
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
-    command = command_registry.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
+    command = typer_parser.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
     try:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(

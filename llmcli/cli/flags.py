@@ -6,15 +6,13 @@ class from it and names the class in ``@command(flags=...)``.
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
-
-import typer
+from typing import Annotated, Any
 
 from llmcli.cli import completers
 from llmcli.cli.console.suggestion import format_option
+from llmcli.cli.parsing.parameters import Option, class_annotations, option_names
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import fields, frozen
 
 SEED_MAX = 2**32 - 1
 STDOUT = "-"
@@ -24,7 +22,7 @@ STDOUT = "-"
 def _require_finite(value: float | None) -> float | None:
     """Refuse numbers that no range excludes."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not finite")
+        raise ValueError(f"{value} is not finite")
     return value
 
 
@@ -54,7 +52,7 @@ class Flags:
 
     model: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "-m",
             "--model",
             metavar="MODEL",
@@ -66,7 +64,7 @@ class Flags:
     ] = None
     lora: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--lora", metavar="FILE[:SCALE]", help="Apply this LoRA adapter to the model; repeatable; none: no adapter."
         ),
         GivesSetting(),
@@ -74,7 +72,7 @@ class Flags:
     ] = None
     backend: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--backend",
             metavar="NAME",
             help="Where the model runs: local, or a configured server.",
@@ -85,13 +83,13 @@ class Flags:
     ] = None
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", metavar="URL", help="Use the server at this address (OpenAI's protocol)."),
+        Option("--base-url", metavar="URL", help="Use the server at this address (OpenAI's protocol)."),
         GivesSetting(),
         ChoosesModel(),
     ] = None
     key_env: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--key-env",
             metavar="VARIABLE",
             help="Environment variable with the server's key (default with --base-url: LLMCLI_API_KEY).",
@@ -101,12 +99,12 @@ class Flags:
     ] = None
     max_cost: Annotated[
         float | None,
-        typer.Option("--max-cost", metavar="AMOUNT", help="Stop before the command costs more than this (exit 3)."),
+        Option("--max-cost", metavar="AMOUNT", help="Stop before the command costs more than this (exit 3)."),
         GivesSetting(),
     ] = None
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "-o",
             "--output",
             metavar="FILE",
@@ -114,13 +112,13 @@ class Flags:
             callback=_parse_output,
         ),
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per result, one per line.")] = False
+    json: Annotated[bool, Option("--json", help="Print one JSON object per result, one per line.")] = False
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
+        int | None, Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
     ] = None
     temperature: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--temperature",
             min=0.0,
             metavar="T",
@@ -129,14 +127,14 @@ class Flags:
         ),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Make random choices repeatable.")
+        int | None, Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Make random choices repeatable.")
     ] = None
     deterministic: Annotated[
-        bool | None, typer.Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
+        bool | None, Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
     ] = None
     draft: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--draft",
             metavar="MODEL",
             help="A small model that drafts tokens, for speed; off: none.",
@@ -144,23 +142,21 @@ class Flags:
         ),
         GivesSetting(),
     ] = None
-    reasoning: Annotated[bool, typer.Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
-    ctx: Annotated[
-        int | None, typer.Option("--ctx", min=64, metavar="N", help="Context in tokens."), GivesSetting()
-    ] = None
+    reasoning: Annotated[bool, Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
+    ctx: Annotated[int | None, Option("--ctx", min=64, metavar="N", help="Context in tokens."), GivesSetting()] = None
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Threads (default: the free cores)."),
+        Option("--threads", min=1, metavar="N", help="Threads (default: the free cores)."),
         GivesSetting(),
     ] = None
     gpu_layers: Annotated[
         str | None,
-        typer.Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit)."),
+        Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit)."),
         GivesSetting(),
     ] = None
     kv_type: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--kv-type",
             metavar="TYPE",
             help="Type of the KV cache: auto, f16, q8_0, bf16.",
@@ -170,7 +166,7 @@ class Flags:
     ] = None
     weights: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--weights",
             metavar="TYPE",
             help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
@@ -178,51 +174,47 @@ class Flags:
         ),
         GivesSetting(),
     ] = None
-    pull: Annotated[
-        bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
-    ] = None
+    pull: Annotated[bool | None, Option("--pull", help="Download a missing model without asking."), GivesSetting()] = (
+        None
+    )
     offline: Annotated[
-        bool | None, typer.Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
+        bool | None, Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
     ] = None
-    yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
+    yes: Annotated[bool, Option("--yes", help="Consent to sending data to the server.")] = False
     no_redact: Annotated[
-        bool, typer.Option("--no-redact", help="Send private values as they are."), GivesSetting("redact", value="off")
+        bool, Option("--no-redact", help="Send private values as they are."), GivesSetting("redact", value="off")
     ] = False
     redact: Annotated[
         bool,
-        typer.Option("--redact", help="Replace private values before text is sent to a server."),
+        Option("--redact", help="Replace private values before text is sent to a server."),
         GivesSetting(value="on"),
     ] = False
     redact_names: Annotated[
         bool,
-        typer.Option("--redact-names", help="Replace names of people too, found by a local model (--redact names)."),
+        Option("--redact-names", help="Replace names of people too, found by a local model (--redact names)."),
         GivesSetting("redact", value="names"),
     ] = False
     no_worker: Annotated[
         bool,
-        typer.Option("--no-worker", help="Run the model in the command's own process."),
+        Option("--no-worker", help="Run the model in the command's own process."),
         GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
-        bool, typer.Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")
+        bool, Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")
     ] = False
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
+        Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
         GivesSetting(),
     ] = None
-    stats: Annotated[bool, typer.Option("--stats", help="Print tokens, speed, memory, energy and cost on stderr.")] = (
-        False
-    )
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")
-    ] = False
+    stats: Annotated[bool, Option("--stats", help="Print tokens, speed, memory, energy and cost on stderr.")] = False
+    quiet: Annotated[bool, Option("-q", "--quiet", help="No warnings and no progress.")] = False
+    verbose: Annotated[bool, Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")] = False
 
 
 @frozen
 class SharedOption:
-    """A recurring option: its field of ``Flags``, the annotation that Typer reads, and its marks."""
+    """A recurring option: its field of ``Flags``, the annotation with its declaration, and its marks."""
 
     name: str
     default: Any
@@ -242,11 +234,10 @@ def shared_options(flags_type: type[Flags] = Flags) -> tuple[SharedOption, ...]:
 
 
 def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
-    hints = get_type_hints(flags_type, include_extras=True)
+    hints = class_annotations(flags_type)
     for field in fields(flags_type):
         option, *marks = hints[field.name].__metadata__
-        words = (option.default, *option.param_decls)  # in an annotation, the first name takes the place of a default
-        yield SharedOption(field.name, field.default, hints[field.name], words, tuple(marks))
+        yield SharedOption(field.name, field.default, hints[field.name], option_names(option), tuple(marks))
 
 
 def option_words(name: str) -> frozenset[str]:

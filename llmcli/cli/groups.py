@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
 
-from llmcli.cli.command_registry import CONTEXT_SETTINGS, TYPER_OPTIONS
 from llmcli.cli.console import error_messages
+from llmcli.cli.parsing.typer_parser import CONTEXT_SETTINGS, TYPER_OPTIONS, add_command
 
 COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
 """Other names of subcommands, which work and are not shown."""
@@ -25,12 +24,9 @@ def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.
     for name, function in commands.items():
         decorated: Any = function
         line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
-        add = functools.partial(
-            app.command, short_help=line, epilog=decorated.examples, context_settings=CONTEXT_SETTINGS
-        )
-        add(name)(function)
+        add_command(app, name, decorated, short_help=line)
         if (synonym := COMMAND_SYNONYMS.get(name)) is not None:
-            add(synonym, hidden=True)(function)
+            add_command(app, synonym, decorated, short_help=line, hidden=True)
     return app
 
 

@@ -17,6 +17,7 @@ from llmcli.cli import command_registry, reference, roff
 from llmcli.cli.commands.help import help_topics
 from llmcli.cli.flags import GivesSetting, shared_options
 from llmcli.cli.options import GENERAL_OPTIONS
+from llmcli.cli.parsing import typer_parser
 from llmcli.settings import ENV_PREFIX, SETTING_SPECS
 
 _USUAL_CODES = {"0", "1", "2", "3", "65", "66", "69", "71", "75", "77", "124"}
@@ -46,7 +47,7 @@ def _head(name: str, purpose: str) -> Iterator[str]:
 
 
 def _main_page() -> Iterator[str]:
-    parser = command_registry.build_parser("")
+    parser = typer_parser.build_parser("")
     yield from _head("llm", parser.help)
     yield from [roff.section("SYNOPSIS"), f"{roff.bold('llm')} [{roff.italic('OPTIONS')}]"]
     yield from [f"{roff.italic('COMMAND')} [{roff.italic('ARGUMENTS')}]..."]

@@ -7,24 +7,34 @@ them in ``Flags`` and passes a ``CommandContext`` built from them.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Collection
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import Flags, shared_options
+from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.environment import Environment
+    from llmcli.interrupt import Interrupt
+
+
+@frozen
+class Invocation:
+    """How a command was called: its name, and what ``main`` hands over. Typer's context has the same attributes."""
+
+    info_name: str
+    obj: tuple[Environment, Interrupt]
+
 
 FileOption = Annotated[
     list[str] | None,
-    typer.Option("-f", "--file", metavar="FILE", help="A document or directory; repeatable; - is standard input."),
+    Option("-f", "--file", metavar="FILE", help="A document or directory; repeatable; - is standard input."),
 ]
-YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
-FilesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")
-]
+YesOption = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
+FilesArgument = Annotated[list[str] | None, Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
 
 ALL_OPTIONS = tuple(option.name for option in shared_options())
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
@@ -64,28 +74,18 @@ def command(
     ]
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
-        signature = inspect.signature(function, eval_str=True)
-        own = list(signature.parameters.values())[1:]
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [
-            inspect.Parameter(option.name, keyword, default=option.default, annotation=option.annotation)
-            for option in wanted
-        ]
-        context = inspect.Parameter("typer_context", keyword, annotation=typer.Context)
-
         @functools.wraps(function)
-        def wrapper(typer_context: typer.Context, **given: Any) -> int:
+        def wrapper(invocation: Invocation, **given: Any) -> int:
             typed = flags(**{option.name: given.pop(option.name) for option in wanted})
-            environment, interrupt = typer_context.obj
-            verb = typer_context.info_name or ""
+            environment, interrupt = invocation.obj
+            verb = invocation.info_name
             with CommandContext(typed, environment, interrupt, verb=verb, tolerant=tolerant) as ctx:
                 interrupt.check()  # the imports so far may have taken long
                 return function(ctx, **given) or 0
 
-        parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]
-        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        wrapper.examples = "\b\nExamples:\n  " + inspect.cleandoc(examples).replace("\n", "\n  ")  # type: ignore[attr-defined]
+        shared = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
+        wrapper.parameters = (*read_parameters(function), *shared)  # type: ignore[attr-defined]
+        wrapper.examples = examples  # type: ignore[attr-defined]
         return wrapper
 
     return decorate

@@ -5,11 +5,12 @@ Sources: the API references of the providers, and the default ports of the local
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llmcli.frozen_dataclass import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class BackendPreset:
     """What is known of the server ``name``.
 

@@ -6,10 +6,10 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.errors import InputError, Unsupported
+from llmcli.frozen_dataclass import frozen
 
 NO_ADAPTERS = "none"
 """The value of ``--lora`` that overrides adapters of the configuration."""
@@ -18,7 +18,7 @@ _MAX_SCALE = 3.4028234663852886e38
 _SCALE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoraAdapter:
     """An adapter for a model: its absolute ``path``, the factor of its change, SHA-256 and bytes of the file."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import Usage
 
 DEFAULT_CURRENCY = "USD"
@@ -17,7 +17,7 @@ _NUMBERS = ("input", "cached_input", "output")
 _MAX_DECIMALS = 9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Price:
     """Amounts of ``currency`` for a million tokens of a prompt, of its cached part, and of an answer."""
 

@@ -6,7 +6,6 @@ A line ends with LF, CRLF or CR. A blank line contains only spaces and tabs.
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
@@ -147,6 +146,8 @@ def _extends_grapheme(character: str) -> bool:
     """Whether a character extends the one before it: accents, joiners, variation selectors, skin tones, Hangul."""
     if character < "\u0300":
         return False
+    import unicodedata
+
     return (
         unicodedata.category(character) in {"Mn", "Mc", "Me"}
         or character == _ZERO_WIDTH_JOINER

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """A part of a segment's text that must be in the translation exactly once, unchanged.
 
@@ -25,7 +26,7 @@ class Span:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edit:
     """An edit elsewhere in the document that comes with a translation: ``text`` replaces ``start`` to ``end``."""
 
@@ -34,7 +35,7 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """A region of a document's text, and the text that a translator reads there."""
 

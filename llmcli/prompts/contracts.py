@@ -8,9 +8,8 @@ for a built-in prompt to the same contract. A new command registers the contract
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, frozen
 
 
 @frozen

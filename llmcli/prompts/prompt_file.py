@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from llmcli.errors import BadVariables, ConfigError
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.prompts.jinja_template import Template, TemplateError
 from llmcli.types import Message, Role

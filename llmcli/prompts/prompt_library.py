@@ -6,7 +6,6 @@ A prompt called ``summarize.merge`` is in ``summarize.merge.yaml``, ``generate/e
 from __future__ import annotations
 
 import builtins
-import difflib
 import os
 import re
 import stat
@@ -148,6 +147,8 @@ class PromptLibrary:
 
     def _similar_names(self, name: str) -> tuple[str, ...]:
         """Return names similar to ``name``; for kinds of text, all names if none is similar."""
+        import difflib
+
         names = self.names()
         near = difflib.get_close_matches(name, names, n=3)
         prefix = prefix_of(name)

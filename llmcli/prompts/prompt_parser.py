@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -180,6 +179,8 @@ class _PromptBuilder:
     def check_keys(self, path: FilePath, tree: Mapping[Any, Any], known: Collection[str]) -> None:
         for key in tree:
             if key not in known:
+                import difflib
+
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})"
                 self.add_problem((*path, str(key)), f"unknown key {_format_path((*path, str(key)))}{hint}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
+from llmcli.frozen_dataclass import replace
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
@@ -54,7 +54,7 @@ def _build_worker_or_engine(
     return open_local_backend(
         model.path,
         name=model.name,
-        model_id=model.sha256 or str(model.path),
+        model_id=model.model_id,
         options=options,
         interrupt=config.interrupt,
         on_loading=lambda share: _report_loading(config, model.name, share),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from llmcli.backend_config import LOCAL_BACKEND, ServerConfig
 from llmcli.configuration.backend_presets import find_preset, preset_names
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.app_paths import AppPaths

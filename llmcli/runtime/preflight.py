@@ -51,8 +51,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
     offer one that would fit.
     """
-    from dataclasses import replace
-
+    from llmcli.frozen_dataclass import replace
     from llmcli.runtime.hardware_fit import measure_machine
 
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
@@ -81,9 +80,8 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
     """Return what the model and its draft model need, and whether they fit the memory that is free now, without GPUs."""
-    from dataclasses import replace
-
     from llmcli.engine.llama import hardware
+    from llmcli.frozen_dataclass import replace
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
     from llmcli.runtime.hardware_fit import planned_kv_type
@@ -159,7 +157,7 @@ def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str
 
     load_check.check_once(
         draft.path,
-        draft.sha256 or str(draft.path),
+        draft.model_id,
         config.paths.cache,
         gpu_layers=None if config.settings["gpu_layers"] == "auto" else config.settings["gpu_layers"],
         stop=lambda: config.interrupt.error,

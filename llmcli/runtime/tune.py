@@ -80,7 +80,7 @@ def tune_model(
     plan = make_plan(model.path, store)
     if not (plan.types or plan.kernels):
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
-    sha256 = model.sha256 or ""
+    sha256 = model.weights_sha256 or ""
     load_check.check_once(model.path, sha256, cache, gpu_layers=0, stop=lambda: interrupt.error)
     on_plan(plan)
     load = SystemLoad()
@@ -110,6 +110,6 @@ def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.hardware_fit import kv_settings_chooser, measure_machine
 
-    choose = kv_settings_chooser(settings, cache, model.sha256 or "")
+    choose = kv_settings_chooser(settings, cache, model.weights_sha256 or "")
     header, memory = read_header(model.path), measure_machine(settings).free_bytes
     return {task: str(choose(header, work, memory or 1 << 62)) for task, work in WORKLOADS.items()}

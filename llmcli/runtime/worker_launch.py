@@ -70,7 +70,7 @@ def build_launcher(
     plan = WorkerConfig(
         path=str(path),
         name=model.name,
-        model_id=model.sha256 or str(path),
+        model_id=model.model_id,
         gpu_layers=options.gpu_layers,
         idle_timeout=settings["worker.idle_timeout"],
         log=str(log_file(config.paths, model.name)),

@@ -9,11 +9,11 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt, stop_requested
 
 _BUSY_TIMEOUT_S = 10.0
@@ -29,7 +29,7 @@ _NOT_A_FILE = "not a regular file"
 _NOT_WRITABLE_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DatabaseSpec:
     """The contents of a file: ``schema`` creates its ``tables``; ``description`` and ``kind`` name it in errors."""
 

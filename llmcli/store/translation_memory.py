@@ -12,10 +12,10 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.store.database import Database, DatabaseSpec
 
 _SCHEMA = """
@@ -40,7 +40,7 @@ ORDER BY model, target_language = :to DESC, source_language = :from DESC, change
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslationUnit:
     """A text and its translation; languages are BCP 47 codes, ``source_language`` "" if unknown.
 
@@ -56,7 +56,7 @@ class TranslationUnit:
     changed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputRecord:
     """What was written to the file ``path`` (in the spelling of ``for_file``), in ``language``.
 
@@ -159,7 +159,7 @@ class TranslationMemory:
     def save_output(self, record: OutputRecord) -> None:
         """Save the record of an output file, replacing an earlier one."""
         with self._database.transaction() as database:
-            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", astuple(record))
+            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", tuple(asdict(record).values()))
 
     def get_output(self, path: Path) -> OutputRecord | None:
         """Return the record of an output file in any language, or None."""

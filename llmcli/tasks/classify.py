@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.example_choice import ExampleChooser
 from llmcli.tasks.classification.label_decision import (
     LabelDecision,
     decide,
@@ -20,16 +19,16 @@ from llmcli.tasks.classification.label_decision import (
 )
 from llmcli.tasks.classification.label_scorer import Examples, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
-from llmcli.tasks.classification.label_set import LabelSet
-from llmcli.tasks.classification.long_texts import TextSplitter, pool_scores
-from llmcli.tasks.classification.nearest_job import NearestExamplesJob
-from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.multi_request_job import MultiRequestJob
 from llmcli.tasks.execution.request_job import RequestJob
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Finished, Result
+
+if TYPE_CHECKING:
+    from llmcli.tasks.classification.example_choice import ExampleChooser
+    from llmcli.tasks.classification.label_set import LabelSet
+    from llmcli.tasks.classification.long_texts import TextSplitter
 
 PROMPT = "classify"
 MULTI_PROMPT = "classify.multi"
@@ -38,7 +37,7 @@ LABEL_SEPARATOR = ", "
 DEFAULT_MULTI_THRESHOLD = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 
@@ -69,11 +68,11 @@ class ScoringVerb:
         self.single_request = not options.splits_long_texts and (
             options.chooser is None or not options.chooser.needs_hidden_states
         )
-        self._splitter = (
-            TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
-            if options.splits_long_texts
-            else None
-        )
+        self._splitter: TextSplitter | None = None
+        if options.splits_long_texts:
+            from llmcli.tasks.classification.long_texts import TextSplitter
+
+            self._splitter = TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
         self._chooser = options.chooser
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
@@ -87,10 +86,15 @@ class ScoringVerb:
         if self._chooser is None:
             request = self.scorer.make_request(str(record.index), record.text, record.fields)
             return RequestJob(record, request, self._finish_request)
+        from llmcli.tasks.classification.nearest_job import NearestExamplesJob
+
         return NearestExamplesJob(record, self._chooser, self.scorer, self._finish_answer)
 
     def _make_pooled_job(self, record: Record, pieces: Sequence[str]) -> DocumentJob:
         """Return the job that scores the pieces of a text; examples are not chosen for each of them."""
+        from llmcli.tasks.classification.long_texts import pool_scores
+        from llmcli.tasks.execution.multi_request_job import MultiRequestJob
+
         requests = [
             self.scorer.make_request(f"{record.index}.{number}", piece, record.fields)
             for number, piece in enumerate(pieces)
@@ -204,6 +208,8 @@ class MultiLabelVerb:
         generation: GenerationOptions,
         options: ClassifyOptions,
     ) -> None:
+        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+
         self._threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
         self._scorer = PresenceScorer(
             backend,

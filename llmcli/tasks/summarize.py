@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
@@ -59,7 +59,7 @@ def max_summary_tokens(words: int) -> int:
     return 3 * words + 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SummaryPlan:
     """The settings for all documents of a run; stage 0 summarizes the document, later stages merge summaries."""
 

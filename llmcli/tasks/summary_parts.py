@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmcli.documents.segments import LineNumbers
+from llmcli.frozen_dataclass import field, frozen, replace, slotted
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.types import FinishReason, Request
@@ -19,7 +19,7 @@ _SEPARATOR = "\n\n"
 PartProblem = Literal["empty", "cut"]
 
 
-@dataclass(slots=True)
+@slotted
 class SummaryPart:
     """A piece of a stage's text and its answer; ``start`` and ``end``: the offsets in the document that it covers."""
 
@@ -72,7 +72,7 @@ def _find_part_problem(answer: ResponseBuffer) -> PartProblem | None:
     return "cut" if require_finished(answer).reason is FinishReason.LENGTH else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StageText:
     """The text of a stage; ``origins``: (the end of a range of it, the offsets in the document that it covers)."""
 

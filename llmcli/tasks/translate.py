@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from llmcli.errors import CannotCreate, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.incomplete_results import IncompleteOutput
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, run_document_jobs

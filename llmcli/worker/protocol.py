@@ -10,14 +10,13 @@ dataclasses and exceptions of ``types`` and ``errors``, field by field.
 from __future__ import annotations
 
 import binascii
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli import errors
+from llmcli import errors, frozen_dataclass
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.types import (
@@ -108,7 +107,7 @@ def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: s
 def _non_default_fields(instance: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that are not at their defaults."""
     changed = {}
-    for field in dataclasses.fields(instance):
+    for field in frozen_dataclass.fields(instance):
         value = getattr(instance, field.name)
         if value != field.default:
             changed[field.name] = value
@@ -185,7 +184,7 @@ def _dump_finished(event: Finished) -> dict[str, Any]:
     fields = _non_default_fields(event)
     for name in ("usage", "timings"):
         if name in fields:
-            fields[name] = dataclasses.asdict(fields[name])
+            fields[name] = frozen_dataclass.asdict(fields[name])
     if event.tool_calls:
         fields["tool_calls"] = [_dump_call(call) for call in event.tool_calls]
     if event.error is not None:
@@ -219,7 +218,7 @@ _EVENT_LOADERS = {kind: load for kind, _, _, load in _EVENT_KINDS}
 
 def dump_info(info: BackendInfo) -> dict[str, Any]:
     """Return the capabilities of a backend as JSON."""
-    fields = dataclasses.asdict(info)
+    fields = frozen_dataclass.asdict(info)
     fields["refuses"] = fields.pop("rejects_overflow")
     return fields
 
@@ -232,7 +231,7 @@ def load_info(fields: Mapping[str, Any]) -> BackendInfo:
 
 def dump_stats(work: BackendStats) -> dict[str, Any]:
     """Return the statistics of a backend as JSON."""
-    return dataclasses.asdict(work)
+    return frozen_dataclass.asdict(work)
 
 
 def load_stats(fields: Mapping[str, Any]) -> BackendStats:

@@ -8,8 +8,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from split_models import split
 
-from llmcli.engine.derivation import derivation
+from llmcli.engine.derivation import derivation, quantize_child
 from llmcli.engine.llama import hardware
 from llmcli.errors import OutOfMemory
 from llmcli.runtime import weights as runtime_weights
@@ -42,6 +43,34 @@ def test_a_type_is_made_and_used(answer, llm):
     before = copy.stat()
     assert answer("ask", "hi", "--weights", "bf16").code == 0 and copies() == [copy]
     assert copy.stat().st_mtime_ns == before.st_mtime_ns and stat.S_IMODE(before.st_mode) == 0o600
+
+
+@pytest.fixture
+def parts(tiny, tmp_path):
+    """Return the files of a split model."""
+    files = [(tmp_path / name, content) for name, content in split(tiny("llama").read_bytes(), "parted", 3).items()]
+    for path, content in files:
+        path.write_bytes(content)
+    return [path for path, _ in files]
+
+
+def test_the_parts_of_a_split_model_become_one_copy(llm, models, parts, tmp_path):
+    """It belongs to all parts: another byte in one of them, and another copy is made; removing the model removes it."""
+    env = {"LLMCLI_MODEL": str(parts[0])}
+    run = llm("ask", "hi", "--weights", "bf16", env=env)
+    assert (run.code, llm.options.weights) == (0, "bf16"), run.err
+    (first,) = copies()
+    whole = tmp_path / "whole.gguf"
+    quantize_child.quantize(str(parts[0]), str(whole), "bf16", 1)
+    assert first.read_bytes() == whole.read_bytes()
+    content = bytearray(parts[2].read_bytes())
+    content[-1] ^= 1
+    parts[2].write_bytes(content)
+    assert llm("ask", "hi", "--weights", "bf16", env=env).code == 0
+    assert len(copies()) == 2 and first in copies()
+    assert "bf16" in models("list", "--json").out or "bf16" in models("show", str(parts[0]), "--json").out
+    (pruned,) = [line for line in models("prune", "--yes", "--json").out.splitlines() if first.name in line]
+    assert pruned and len(copies()) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.labelled_rows import LabelledRows, read_labelled_rows, rows_digest
 from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
-from llmcli.tasks.classification.example_choice import make_chooser
-from llmcli.tasks.classification.label_set import LabelSet, parse_label_file, parse_label_names
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.classification.label_summary import LabelSummary
-from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
-from llmcli.tasks.classification.scored_records import choose_record_threshold, labelled_records, score_records
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.classify import (
     MULTI_PROMPT,
@@ -32,7 +26,10 @@ from llmcli.types import Notice, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.classification.labelled_rows import LabelledRows
     from llmcli.prompts import Prompt
+    from llmcli.tasks.classification.label_set import LabelSet
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 DEFAULT_NEAREST = 8
@@ -42,6 +39,9 @@ MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], ScoringVe
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
     """Return the labels of ``--labels``: names with commas, or ``@FILE``. Raises as the parsers do."""
+    from llmcli.cli.input import inputs
+    from llmcli.tasks.classification.label_set import parse_label_file, parse_label_names
+
     if not text.startswith("@"):
         return parse_label_names(inputs.decode_argument(text))
     if text == "@":
@@ -58,21 +58,22 @@ def scoring_flags(ctx: CommandContext) -> ScoringFlags:
 def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *, multi: bool) -> int:
     """Label the records; return the exit code. Raises ``UsageError`` for options that exclude each other."""
     prompts = ctx.runtime.prompts
-    manifest = {"labels": [asdict(label) for label in labels.labels], "--multi": multi}
     if multi:
-        return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files, manifest)
+        return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files)
     prompt = prompts.get(PROMPT)
     run = ScoringRun(
         ctx,
         labels.names,
         lambda backend, generation, options: make_classify_verb(backend, prompt, labels, generation, options),
     )
-    return run.run(files, {**prompt_manifest(prompt), **manifest})
+    return run.run(files, lambda: _labels_manifest(prompt, labels, multi=False))
 
 
-def _run_multi(
-    ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str], manifest: Mapping[str, Any]
-) -> int:
+def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[str, Any]:
+    return {**prompt_manifest(prompt), "labels": [asdict(label) for label in labels.labels], "--multi": multi}
+
+
+def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
     flags, summary = scoring_flags(ctx), LabelSummary()
     alone = {"--examples": flags.examples, "--target-precision": flags.target_precision, "--calibrate": flags.calibrate}
     given = [name for name, value in alone.items() if value is not None]
@@ -85,7 +86,11 @@ def _run_multi(
 
     task = RecordTask(
         make_verb,
-        {**prompt_manifest(prompt), **manifest, "--threshold": flags.threshold, "--no-prior": flags.no_prior},
+        lambda: {
+            **_labels_manifest(prompt, labels, multi=True),
+            "--threshold": flags.threshold,
+            "--no-prior": flags.no_prior,
+        },
         lambda events: summary.observe(add_scoring_notices(events)),
     )
     code = run_records(ctx, files, task)
@@ -93,7 +98,7 @@ def _run_multi(
     return code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _LabelledInputs:
     """``examples`` and ``heldout`` rows (for the threshold), with the number of examples to show to each text."""
 
@@ -131,6 +136,10 @@ class ScoringRun:
 
     def _read_rows(self) -> _LabelledInputs:
         flags = self._flags
+        if flags.examples is None and flags.calibrate is None:
+            return _LabelledInputs([], [], DEFAULT_NEAREST)
+        from llmcli.cli.classification.labelled_rows import read_labelled_rows
+
         examples, heldout = (
             [] if path is None else read_labelled_rows(self._ctx, path, flags.label_column, self._labels)
             for path in (flags.examples, flags.calibrate)
@@ -141,11 +150,22 @@ class ScoringRun:
             raise UsageError(words, detail="Leave them out of one of the files.")
         return _LabelledInputs(examples, heldout, flags.nearest or DEFAULT_NEAREST)
 
-    def run(self, files: Sequence[str], manifest: Mapping[str, Any], *, input_format: str | None = None) -> int:
+    def run(
+        self, files: Sequence[str], manifest: Callable[[], Mapping[str, Any]], *, input_format: str | None = None
+    ) -> int:
         """Label the records and write the summary; return the exit code. ``input_format`` overrides --format."""
+        task = RecordTask(
+            self._make, lambda: {**manifest(), **self._flags_manifest()}, self._wrap, input_format=input_format
+        )
+        code = run_records(self._ctx, files, task)
+        write_summary(self._ctx, self.summary, self._flags.summary)
+        return code
+
+    def _flags_manifest(self) -> dict[str, Any]:
+        from llmcli.cli.classification.labelled_rows import rows_digest
+
         flags, rows = self._flags, self._rows
-        whole = {
-            **manifest,
+        return {
             "--threshold": flags.threshold,
             "--no-prior": flags.no_prior,
             "--target-precision": flags.target_precision,
@@ -153,10 +173,6 @@ class ScoringRun:
             "rows of --examples": rows_digest(rows.examples),
             "--nearest": rows.nearest,
         }
-        task = RecordTask(self._make, whole, self._wrap, input_format=input_format)
-        code = run_records(self._ctx, files, task)
-        write_summary(self._ctx, self.summary, flags.summary)
-        return code
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> ScoringVerb:
         rows, flags = self._rows, self._flags
@@ -168,11 +184,15 @@ class ScoringRun:
             splits_long_texts=self._splits_long_texts,
         )
         if len(rows.examples) > rows.nearest:
+            from llmcli.tasks.classification.example_choice import make_chooser
+
             chooser = make_chooser(backend, rows.examples, rows.nearest)
             options = replace(options, examples=rows.examples[: rows.nearest], chooser=chooser)
         verb = self._make_verb(backend, generation, options)
         if flags.target_precision is None:
             return verb
+        from llmcli.tasks.classification.scored_records import choose_record_threshold, labelled_records, score_records
+
         records, labels = labelled_records(rows.heldout)
         scored = score_records(backend, verb.scorer, records)
         self._chosen = choose_record_threshold(scored, labels, flags.target_precision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class FilterOutput(RecordOutput):
         self.has_matches = False
         """Whether anything matched, in this run or in an earlier one of the job."""
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Mapping[str, Any]) -> None:
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Begin as ``RecordOutput`` does; rows of earlier runs are matches."""
         super().begin(schema, verb, manifest)
         if self.job is not None:

@@ -68,7 +68,7 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
 
     task = RecordTask(
         make_verb,
-        {**prompt_manifest(prompt), "query": asdict(query), "--no-prior": flags.no_prior, **view_fields(view)},
+        lambda: {**prompt_manifest(prompt), "query": asdict(query), "--no-prior": flags.no_prior, **view_fields(view)},
         lambda events: summary.observe(add_scoring_notices(events)),
         make_output=make_output,
         input_format="document" if view.names else None,

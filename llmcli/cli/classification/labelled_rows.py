@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -74,4 +73,6 @@ def _default_choice(path: str, columns: Sequence[str], label_column: str) -> Tex
 
 def rows_digest(rows: Sequence[tuple[str, str]]) -> str:
     """Return a hash of labelled rows, for the manifest of a job."""
+    import hashlib
+
     return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-import typer
-
+from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.frozen_dataclass import frozen
 
 ThresholdOption = Annotated[
     float | None,
-    typer.Option("--threshold", min=0.0, max=1.0, metavar="P", help="Least probability of a label or a match."),
+    Option("--threshold", min=0.0, max=1.0, metavar="P", help="Least probability of a label or a match."),
 ]
 
 
@@ -19,10 +18,10 @@ class SummaryFlags(RecordFlags):
 
     threshold: ThresholdOption = None
     no_prior: Annotated[
-        bool, typer.Option("--no-prior", help="Do not correct for what the model answers without a text.")
+        bool, Option("--no-prior", help="Do not correct for what the model answers without a text.")
     ] = False
     summary: Annotated[
-        str | None, typer.Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.")
+        str | None, Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.")
     ] = None
 
 
@@ -32,7 +31,7 @@ class ScoringFlags(SummaryFlags):
 
     target_precision: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--target-precision",
             min=0.0,
             max=1.0,
@@ -42,19 +41,17 @@ class ScoringFlags(SummaryFlags):
     ] = None
     calibrate: Annotated[
         str | None,
-        typer.Option("--calibrate", metavar="FILE", help="Labelled rows that set the threshold of --target-precision."),
+        Option("--calibrate", metavar="FILE", help="Labelled rows that set the threshold of --target-precision."),
     ] = None
     examples: Annotated[
-        str | None, typer.Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")
+        str | None, Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")
     ] = None
     nearest: Annotated[
         int | None,
-        typer.Option(
-            "--nearest", min=1, metavar="N", help="Show each text the N most similar --examples (default: 8)."
-        ),
+        Option("--nearest", min=1, metavar="N", help="Show each text the N most similar --examples (default: 8)."),
     ] = None
     label_column: Annotated[
-        str, typer.Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
+        str, Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
     ] = "label"
 
 
@@ -64,5 +61,5 @@ class FilterFlags(SummaryFlags):
 
     on_error: Annotated[
         OnError,
-        typer.Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+        Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
     ] = OnError.SKIP

@@ -41,5 +41,8 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
         return SentimentVerb(backend, prompts, generation, options, scale=scale)
 
     run = ScoringRun(ctx, prompt.labels, make_verb, splits_long_texts=by == "document")
-    manifest = {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects}
-    return run.run(files, manifest, input_format=_FORMATS[by])
+    return run.run(
+        files,
+        lambda: {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects},
+        input_format=_FORMATS[by],
+    )

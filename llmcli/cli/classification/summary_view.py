@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import json_text
-from llmcli.tasks.classification.label_summary import LabelSummary
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
+    from llmcli.tasks.classification.label_summary import LabelSummary
 
 _BAR_COLUMNS = 24
 _MAX_LABELS = 20
@@ -15,6 +17,7 @@ _MIN_RECORDS = 2
 def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) -> None:
     """Write the summary to the file ``path``, and show it on a terminal unless -q or --json is given."""
     if path is not None:
+        from llmcli.cli.console import json_text
         from llmcli.files.atomic_file import atomic_write
 
         with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FileOption, command
+from llmcli.cli.parsing.parameters import Argument
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.types import Priority, TaskEvent
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 )
 def ask(
     ctx: CommandContext,
-    prompt: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="The question; - is standard input.")] = None,
+    prompt: Annotated[str | None, Argument(metavar="[PROMPT]", help="The question; - is standard input.")] = None,
     file: FileOption = None,
 ) -> int:
     """Answer a question, with or without documents."""

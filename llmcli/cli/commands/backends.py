@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -71,18 +70,18 @@ def add(
     ctx: CommandContext,
     *,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name for --backend.", autocompletion=completers.backend_presets)
+        str, Argument(metavar="NAME", help="Its name for --backend.", autocompletion=completers.backend_presets)
     ],
     base_url: Annotated[
-        str | None, typer.Option("--base-url", metavar="URL", help="Its address, such as https://HOST/v1.")
+        str | None, Option("--base-url", metavar="URL", help="Its address, such as https://HOST/v1.")
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--type", metavar="TYPE", help="Its protocol.", autocompletion=completers.backend_types),
+        Option("--type", metavar="TYPE", help="Its protocol.", autocompletion=completers.backend_types),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--preset",
             metavar="NAME",
             help="Take type and address of this well-known server (default: NAME).",
@@ -90,33 +89,33 @@ def add(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-m", "--model", metavar="MODEL", help="Its model, unless -m names another.")
+        str | None, Option("-m", "--model", metavar="MODEL", help="Its model, unless -m names another.")
     ] = None,
     key_env: Annotated[
-        str | None, typer.Option("--key-env", metavar="VARIABLE", help="Environment variable with its key.")
+        str | None, Option("--key-env", metavar="VARIABLE", help="Environment variable with its key.")
     ] = None,
-    key_file: Annotated[str | None, typer.Option("--key-file", metavar="FILE", help="File of its key.")] = None,
+    key_file: Annotated[str | None, Option("--key-file", metavar="FILE", help="File of its key.")] = None,
     context: Annotated[
-        int | None, typer.Option("--context", metavar="N", help="Context in tokens (default: ask the server).")
+        int | None, Option("--context", metavar="N", help="Context in tokens (default: ask the server).")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", help="Most requests at once (default: 16).")
+        int | None, Option("--concurrency", metavar="N", help="Most requests at once (default: 16).")
     ] = None,
     price_input: Annotated[
-        float | None, typer.Option("--price-input", metavar="AMOUNT", help=f"{_PRICE_HELP} of a prompt.")
+        float | None, Option("--price-input", metavar="AMOUNT", help=f"{_PRICE_HELP} of a prompt.")
     ] = None,
     price_cached: Annotated[
         float | None,
-        typer.Option("--price-cached", metavar="AMOUNT", help=f"{_PRICE_HELP} that the server had cached."),
+        Option("--price-cached", metavar="AMOUNT", help=f"{_PRICE_HELP} that the server had cached."),
     ] = None,
     price_output: Annotated[
-        float | None, typer.Option("--price-output", metavar="AMOUNT", help=f"{_PRICE_HELP} of an answer.")
+        float | None, Option("--price-output", metavar="AMOUNT", help=f"{_PRICE_HELP} of an answer.")
     ] = None,
     currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CODE", help="Currency of the prices (default: USD).")
+        str | None, Option("--currency", metavar="CODE", help="Currency of the prices (default: USD).")
     ] = None,
-    consent: Annotated[bool, typer.Option("--consent", help="Consent to sending it data.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the backend of this name.")] = False,
+    consent: Annotated[bool, Option("--consent", help="Consent to sending it data.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace the backend of this name.")] = False,
 ) -> int:
     """Add a remote server to the configuration file; its comments and all other lines stay as they are."""
     from llmcli.runtime import backend_editor
@@ -179,7 +178,7 @@ def probe(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A backend.", autocompletion=completers.remote_backends),
+        Argument(metavar="[NAME]", help="A backend.", autocompletion=completers.remote_backends),
     ] = None,
 ) -> int:
     """Send one word to a server and say what works: stream, schema, tools, log-probabilities, context.
@@ -217,9 +216,7 @@ def _probe_rows(results: Iterator[ProbeResult]) -> Iterator[dict[str, Any]]:
 @command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes work")
 def rm(
     ctx: CommandContext,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A backend.", autocompletion=completers.configured_backends)
-    ],
+    name: Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion=completers.configured_backends)],
     yes: YesOption = False,
 ) -> int:
     """Remove a remote server from the configuration file; asks first, unless --yes. A stored key stays."""

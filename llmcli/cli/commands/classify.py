@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.parsing.parameters import Option
 
 
 @command(
@@ -25,12 +24,10 @@ def classify(
     ctx: CommandContext,
     labels: Annotated[
         str,
-        typer.Option("--labels", metavar="A,B,...|@FILE", help="The labels, or a YAML file with descriptions."),
+        Option("--labels", metavar="A,B,...|@FILE", help="The labels, or a YAML file with descriptions."),
     ],
     files: FilesArgument = None,
-    multi: Annotated[
-        bool, typer.Option("--multi", help="Labels do not exclude each other: give all that apply.")
-    ] = False,
+    multi: Annotated[bool, Option("--multi", help="Labels do not exclude each other: give all that apply.")] = False,
 ) -> int:
     """Give each line or record one of your labels, with the probability of each."""
     from llmcli.cli.classification.classify_run import read_labels, run_classify

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completion_scripts import Shell, binding_script, completion_script
 from llmcli.cli.options import command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 
 
@@ -26,10 +25,10 @@ from llmcli.errors import UsageError
 )
 def completion(
     ctx: CommandContext,
-    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
+    shell: Annotated[Shell, Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
     bind: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--bind",
             metavar="KEY",
             help="Print the script of a key that turns the typed line into a command (llm command); "

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import CannotCreate
 from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, find_setting
 
 SettingArgument = Annotated[
-    str, typer.Argument(metavar="SETTING", help="The setting's name.", autocompletion=completers.settings)
+    str, Argument(metavar="SETTING", help="The setting's name.", autocompletion=completers.settings)
 ]
 _CONFIG_TEMPLATE = (
     "# Settings of llm; llm config show lists them with their values. Remove the # in front of those that you set.\n"
@@ -46,7 +45,7 @@ def show(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
+        Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
     ] = None,
 ) -> int:
     """Show every setting, its value and where it came from.
@@ -106,7 +105,7 @@ def edit(ctx: CommandContext) -> int:
 def set_(
     ctx: CommandContext,
     name: SettingArgument,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value, as in the configuration file (YAML).")],
+    value: Annotated[str, Argument(metavar="VALUE", help="Its value, as in the configuration file (YAML).")],
 ) -> int:
     """Write a setting to the configuration file; everything else in the file stays as it is."""
     from llmcli.configuration import config_editor

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.classification.scoring_flags import FilterFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.parsing.parameters import Argument, Option
 
 Statements = list[str] | None
 
@@ -26,23 +25,23 @@ Statements = list[str] | None
 )
 def filter(  # noqa: A001 (the command's name)
     ctx: CommandContext,
-    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="What must hold for a record.")],
+    statement: Annotated[str, Argument(metavar="STATEMENT", help="What must hold for a record.")],
     files: FilesArgument = None,
     *,
     conjuncts: Annotated[
-        Statements, typer.Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
+        Statements, Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
     ] = None,
     alternatives: Annotated[
-        Statements, typer.Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
+        Statements, Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
     ] = None,
     excluded: Annotated[
-        Statements, typer.Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
+        Statements, Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
     ] = None,
-    invert: Annotated[bool, typer.Option("--invert", help="Print the records that do not match.")] = False,
-    count: Annotated[bool, typer.Option("-c", "--count", help="Print only the number of matches.")] = False,
-    numbers: Annotated[bool, typer.Option("-n", "--line-number", help="Print line numbers.")] = False,
+    invert: Annotated[bool, Option("--invert", help="Print the records that do not match.")] = False,
+    count: Annotated[bool, Option("-c", "--count", help="Print only the number of matches.")] = False,
+    numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,
     names: Annotated[
-        bool, typer.Option("--files", help="Read each file as one document; print the names of those that match.")
+        bool, Option("--files", help="Read each file as one document; print the names of those that match.")
     ] = False,
 ) -> int:
     """Print the lines, rows or files for which a statement holds; exit code 1 if there are none."""

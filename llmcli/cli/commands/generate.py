@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import MissingError, UsageError
@@ -32,11 +31,11 @@ def generate(
     ctx: CommandContext,
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
+        Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
     ] = None,
     var: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--var",
             metavar="NAME=VALUE",
             help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
@@ -44,11 +43,11 @@ def generate(
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("-f", "--file", metavar="FILE", help="Records: a text for each, its columns as variables."),
+        Option("-f", "--file", metavar="FILE", help="Records: a text for each, its columns as variables."),
     ] = None,
     show_list: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--list",
             help="List the kinds (kind, description), or the variables of KIND (variable, default, choices, description).",
         ),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument
 from llmcli.errors import EmptyInput, InputError, MissingError, UsageError
 
-BackendArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A backend.", autocompletion=completers.remote_backends)
-]
+BackendArgument = Annotated[str, Argument(metavar="NAME", help="A backend.", autocompletion=completers.remote_backends)]
 
 
 @command(*GENERAL_OPTIONS, examples="llm keys set openai\nllm keys set openai < secret")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.prompts import Prompt, PromptProblem
 from llmcli.prompts.contracts import prefix_of
 
-PromptArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)
-]
+PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
 OptionalPromptArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="Name of a prompt (default: all).", autocompletion=completers.prompts),
+    Argument(metavar="[NAME]", help="Name of a prompt (default: all).", autocompletion=completers.prompts),
 ]
 PromptSourceOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="NAME", help="The prompt to copy.", autocompletion=completers.prompts),
+    Option("--from", metavar="NAME", help="The prompt to copy.", autocompletion=completers.prompts),
 ]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input import inputs
 from llmcli.cli.options import GENERAL_OPTIONS, FilesArgument, command
+from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import PartialError
 from llmcli.types import ItemFailed
 
@@ -34,12 +33,8 @@ _OPTIONS = ("model", "output", "threads", "pull", "offline", "no_worker", "no_st
 def redact(
     ctx: CommandContext,
     files: FilesArgument = None,
-    names: Annotated[
-        bool, typer.Option("--names", help="Find names of people too, with a model on this machine.")
-    ] = False,
-    show_values: Annotated[
-        bool, typer.Option("--show-values", help="With --json, print the private values too.")
-    ] = False,
+    names: Annotated[bool, Option("--names", help="Find names of people too, with a model on this machine.")] = False,
+    show_values: Annotated[bool, Option("--show-values", help="With --json, print the private values too.")] = False,
 ) -> int:
     """Show what would be replaced before text is sent to a server.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.parsing.parameters import Option
 
 MAX_SCALE = 100
 
@@ -37,13 +36,13 @@ class TextUnit(StrEnum):
 def sentiment(
     ctx: CommandContext,
     files: FilesArgument = None,
-    by: Annotated[TextUnit, typer.Option("--by", help="What is labelled in plain text.")] = TextUnit.LINE,
+    by: Annotated[TextUnit, Option("--by", help="What is labelled in plain text.")] = TextUnit.LINE,
     scale: Annotated[
         int | None,
-        typer.Option("--scale", min=2, max=MAX_SCALE, metavar="N", help="Also rate from 1 to N, N being positive."),
+        Option("--scale", min=2, max=MAX_SCALE, metavar="N", help="Also rate from 1 to N, N being positive."),
     ] = None,
     aspects: Annotated[
-        bool, typer.Option("--aspects", help="Also list what the text has opinions about, in its own words.")
+        bool, Option("--aspects", help="Also list what the text has opinions about, in its own words.")
     ] = False,
 ) -> int:
     """Label each line or record as positive, neutral or negative."""

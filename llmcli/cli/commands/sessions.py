@@ -5,19 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.settings import DATA_DIR_VARIABLE
 
-SessionArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)
-]
+SessionArgument = Annotated[str, Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)]
 
 
 class ExportFormat(StrEnum):
@@ -75,9 +72,9 @@ def rm(
     ctx: CommandContext,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Saved chats.", autocompletion=completers.sessions),
+        Argument(metavar="[NAME]...", help="Saved chats.", autocompletion=completers.sessions),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    every: Annotated[bool, Option("--all", help="All of them.")] = False,
     yes: YesOption = False,
 ) -> int:
     """Remove saved chats and their model states on disk; asks first, unless --yes."""
@@ -118,7 +115,7 @@ def export(
     name: SessionArgument,
     form: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="markdown (default), or json: a list of messages in OpenAI's format."),
+        Option("--format", help="markdown (default), or json: a list of messages in OpenAI's format."),
     ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
@@ -145,7 +142,7 @@ def export(
 @command(*GENERAL_OPTIONS, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
 def search(
     ctx: CommandContext,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to find; case is ignored.")],
+    text: Annotated[str, Argument(metavar="TEXT", help="The text to find; case is ignored.")],
 ) -> int:
     """Print the lines of saved chats that contain TEXT.
 
@@ -170,7 +167,7 @@ def search(
 def rename(
     ctx: CommandContext,
     name: SessionArgument,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Letters, digits and ._- are allowed.")],
+    new: Annotated[str, Argument(metavar="NEW", help="Letters, digits and ._- are allowed.")],
 ) -> int:
     """Rename a saved chat."""
     from llmcli.cli.commands.chat import session_files

@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 
@@ -36,10 +35,8 @@ class Style(StrEnum):
 def summarize(
     ctx: CommandContext,
     files: FilesArgument = None,
-    words: Annotated[
-        int | None, typer.Option("--words", min=1, metavar="N", help="Approximate length in words.")
-    ] = None,
-    style: Annotated[Style, typer.Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
+    words: Annotated[int | None, Option("--words", min=1, metavar="N", help="Approximate length in words.")] = None,
+    style: Annotated[Style, Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
 ) -> int:
     """Summarize documents of any length."""
     if wants_records(ctx.flags):

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import confirm, json_text, suggestion
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.settings import DATA_DIR_VARIABLE
 
 if TYPE_CHECKING:
     from llmcli.store.translation_memory import TranslationUnit
 
 MemoryFileOption = Annotated[
-    str | None, typer.Option("--tm", metavar="FILE", help="Use this translation memory instead of yours.")
+    str | None, Option("--tm", metavar="FILE", help="Use this translation memory instead of yours.")
 ]
 
 
@@ -69,7 +68,7 @@ def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
 @command(*GENERAL_OPTIONS, examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
 def import_(
     ctx: CommandContext,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
+    files: Annotated[list[str], Argument(metavar="FILE...", help="TMX files.")],
     memory: MemoryFileOption = None,
 ) -> int:
     """Import the translations of TMX files; they override those of models. If one file is broken, none is imported.

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import MissingError, TemporaryFailure
 from llmcli.types import Phase
 
@@ -25,7 +24,7 @@ _COLUMNS = (
 _NOT_ANSWERING = "(does not answer)"
 WorkersArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion=completers.workers),
+    Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion=completers.workers),
 ]
 
 
@@ -53,7 +52,7 @@ def show_list(ctx: CommandContext) -> int:
 def stop(
     ctx: CommandContext,
     which: WorkersArgument = None,
-    idle: Annotated[bool, typer.Option("--idle", help="Only idle workers.")] = False,
+    idle: Annotated[bool, Option("--idle", help="Only idle workers.")] = False,
 ) -> int:
     """Stop workers; running answers get some seconds to finish."""
     _stop_workers(ctx, which, only_idle=idle)

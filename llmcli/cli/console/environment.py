@@ -6,9 +6,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import field
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, frozen
 
 
 @frozen

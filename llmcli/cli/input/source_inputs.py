@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import read_bytes, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 

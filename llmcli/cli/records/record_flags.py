@@ -3,10 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.flags import Flags
+from llmcli.cli.parsing.parameters import Option
 from llmcli.frozen_dataclass import frozen
 
 
@@ -21,7 +20,7 @@ class OnError(StrEnum):
 def _parse_delimiter(value: str | None) -> str | None:
     value = {"tab": "\t", "\\t": "\t"}.get(value or "", value)
     if value is not None and (len(value) != 1 or value in '"\r\n'):
-        raise typer.BadParameter("expected one character, or tab")
+        raise ValueError("expected one character, or tab")
     return value
 
 
@@ -31,19 +30,19 @@ class RecordFlags(Flags):
 
     column: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--column", "--field", metavar="NAME", help="The column with the text; a.b is a field inside; repeatable."
         ),
     ] = None
     template: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--template", metavar="TEXT|@FILE", help="The text of a record, made of its columns: '{{ row.title }}'."
         ),
     ] = None
     format: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--format",
             metavar="FORMAT",
             help="Format of the records: lines, csv, tsv, jsonl, parquet (default: by name and content).",
@@ -52,7 +51,7 @@ class RecordFlags(Flags):
     ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--delimiter",
             metavar="CHAR",
             help="Delimiter of a CSV file (default: detected).",
@@ -61,7 +60,7 @@ class RecordFlags(Flags):
     ] = None
     output_format: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--output-format",
             metavar="FORMAT",
             help="Format of the output (default: by the name of -o, else that of the input).",
@@ -70,23 +69,19 @@ class RecordFlags(Flags):
     ] = None
     on_error: Annotated[
         OnError,
-        typer.Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+        Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
     ] = OnError.KEEP
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace columns that have the names of new ones.")] = (
-        False
-    )
-    unordered: Annotated[bool, typer.Option("--unordered", help="Write records as they are done.")] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished job of -o FILE.")] = False
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace columns that have the names of new ones.")] = False
+    unordered: Annotated[bool, Option("--unordered", help="Write records as they are done.")] = False
+    resume: Annotated[bool, Option("--resume", help="Go on with the unfinished job of -o FILE.")] = False
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Process only the records that have an error in -o FILE.")
+        bool, Option("--retry-failed", help="Process only the records that have an error in -o FILE.")
     ] = False
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Process only the first N records.")
-    ] = None
+    limit: Annotated[int | None, Option("--limit", min=1, metavar="N", help="Process only the first N records.")] = None
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, metavar="N", help="Process N random records, by --seed.")
+        int | None, Option("--sample", min=1, metavar="N", help="Process N random records, by --seed.")
     ] = None
-    dedupe: Annotated[bool, typer.Option("--dedupe", help="Answer records with the same text once.")] = False
+    dedupe: Annotated[bool, Option("--dedupe", help="Answer records with the same text once.")] = False
 
 
 RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample")

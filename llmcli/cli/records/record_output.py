@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import json_text, sanitize
+from llmcli.cli.console import sanitize
 from llmcli.cli.records.record_flags import OnError
 from llmcli.cli.records.record_inputs import record_flags
-from llmcli.cli.records.record_job import RecordJob
-from llmcli.cli.render.result_object import result_as_object
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
-from llmcli.files.resumable_file import is_resumable
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
+    from llmcli.cli.records.record_job import RecordJob
     from llmcli.tasks.execution.record_verb import RecordVerb
 
 _JSON_RESULTS = "json results"
@@ -58,10 +56,12 @@ class RecordOutput:
     def open(self, stack: ExitStack) -> ByteSink:
         """Open the output and return its sink. Raises what opening raises, and ``UsageError``."""
         path = self._flags.output
-        if path is None or not is_resumable(path):
+        if path is None or not _is_resumable(path):
             if self._flags.resume or self._flags.retry_failed:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
         elif self._named_format(path) != "parquet" or self._as_json:
+            from llmcli.cli.records.record_job import RecordJob
+
             self.job = RecordJob(path, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
             stack.push(self._leave)
             return self.job
@@ -77,8 +77,8 @@ class RecordOutput:
         self._on_terminal = writes_to_terminal(self._sink)
         return self._sink
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Mapping[str, Any]) -> None:
-        """Write the head, or continue the job.
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+        """Write the head, or continue the job that was begun with the same ``manifest``.
 
         Raises ``UsageError`` when the input has columns with the names of new ones, and ``JobMismatch``.
         """
@@ -92,7 +92,7 @@ class RecordOutput:
             columns = OutputColumns(schema, added, has_error)
             self._writer = load_record_format(self._format).open_writer(columns)
         has_head = self.job is not None and self.job.begin(
-            {**manifest, "format": schema.format, "output format": self._format}
+            {**manifest(), "format": schema.format, "output format": self._format}
         )
         if self.job is not None:
             progress = self.job.progress
@@ -136,6 +136,8 @@ class RecordOutput:
             self._write_row(record, record.carried, result)
             return None
         if self._writer is None:
+            from llmcli.cli.render.result_object import result_as_object
+
             shown = result_as_object(result, self._ctx.runtime)
             self._write_row(record, self._json_row(record, shown), result)
             return None
@@ -178,6 +180,8 @@ class RecordOutput:
 
     def _json_row(self, record: Record, found: Mapping[str, Any]) -> bytes:
         row = {} if self._schema.format == LINES else {"row": record.fields}
+        from llmcli.cli.console import json_text
+
         text = json_text.dumps({**record.position, **row, **found})
         return (text + "\n").encode("utf-8", "backslashreplace")
 
@@ -262,3 +266,9 @@ def resume_command(ctx: CommandContext) -> str:
     if "--resume" not in words[:at]:
         words.insert(at, "--resume")
     return format_command(*words)
+
+
+def _is_resumable(path: str) -> bool:
+    from llmcli.files.resumable_file import is_resumable
+
+    return is_resumable(path)

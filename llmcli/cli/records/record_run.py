@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +14,7 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
 from llmcli.errors import Interrupted
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
@@ -24,18 +25,19 @@ if TYPE_CHECKING:
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordTask:
     """What a command does with records.
 
-    ``make_verb`` returns the verb for a backend and the user's options. ``manifest``: everything else that the results
-    depend on, by its name for people, as JSON values; a job is continued only with the same. ``wrap`` adds events.
+    ``make_verb`` returns the verb for a backend and the user's options. ``manifest`` returns everything else that the
+    results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
+    where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events.
     ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
     overrides --format.
     """
 
     make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
-    manifest: Mapping[str, Any]
+    manifest: Callable[[], Mapping[str, Any]]
     wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
     needs_text: bool = True
     make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
@@ -81,7 +83,7 @@ class _RecordRun:
         schema = self.source.open()
         self._choice = self._choice.resolve(schema)
         verb = self._task.make_verb(backend, generation)
-        self.output.begin(schema, verb, self._manifest(backend.info().model_id, generation))
+        self.output.begin(schema, verb, lambda: self._manifest(backend.info().model_id, generation))
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
         options = RecordJobOptions(
             ordered=not self._flags.unordered,
@@ -124,9 +126,9 @@ class _RecordRun:
     def _dedupe_key(self, record: Record) -> object:
         return (record.text, repr(record.fields)) if self._task_uses_row else record.text
 
-    @property
+    @cached_property
     def _task_uses_row(self) -> bool:
-        return bool(self._task.manifest.get("uses columns"))
+        return bool(self._task.manifest().get("uses columns"))
 
     def _estimate_total(self, done: int) -> int | None:
         """Return the estimated number of records, by the bytes read so far; None for a pipe."""
@@ -147,7 +149,7 @@ class _RecordRun:
             "verb": self._ctx.verb,
             "model": model_id,
             "weights": self._ctx.runtime.weights,
-            **self._task.manifest,
+            **self._task.manifest(),
             **{name.replace("_", " "): value for name, value in settings.items()},
             "column": list(self._choice.columns),
             "template": flags.template,

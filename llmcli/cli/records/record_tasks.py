@@ -16,10 +16,11 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -
 
     question = None if prompt is None else inputs.decode_argument(prompt)
     chosen = ask_prompt(ctx.runtime.prompts, question)
-    manifest = {**prompt_manifest(chosen), "question": question}
-    return run_records(
-        ctx, files, RecordTask(lambda backend, options: AskVerb(backend, chosen, question, options), manifest)
+    task = RecordTask(
+        lambda backend, options: AskVerb(backend, chosen, question, options),
+        lambda: {**prompt_manifest(chosen), "question": question},
     )
+    return run_records(ctx, files, task)
 
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], *, words: int | None, style: str) -> int:
@@ -28,9 +29,10 @@ def summarize_records(ctx: CommandContext, files: Sequence[str], *, words: int |
     from llmcli.tasks.summarize import MERGE_PROMPT, PROMPT
 
     prompts = ctx.runtime.prompts
-    manifest = {**prompt_manifest(prompts.get(PROMPT), prompts.get(MERGE_PROMPT)), "words": words, "style": style}
+    read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)
     task = RecordTask(
-        lambda backend, options: SummarizeVerb(backend, prompts, options, words=words, style=style), manifest
+        lambda backend, options: SummarizeVerb(backend, prompts, options, words=words, style=style),
+        lambda: {**prompt_manifest(*read), "words": words, "style": style},
     )
     return run_records(ctx, files, task)
 
@@ -42,10 +44,9 @@ def generate_records(ctx: CommandContext, kind: str, variables: Mapping[str, str
 
     prompt, flags = find_kind(ctx.runtime.prompts, kind), record_flags(ctx)
     has_text = bool(flags.column or flags.template)
-    manifest = {**prompt_manifest(prompt), "uses columns": True, "variables": dict(variables)}
     task = RecordTask(
         lambda backend, options: GenerateVerb(backend, prompt, variables, options, has_text=has_text),
-        manifest,
+        lambda: {**prompt_manifest(prompt), "uses columns": True, "variables": dict(variables)},
         needs_text=False,
     )
     return run_records(ctx, files, task)

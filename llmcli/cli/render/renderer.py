@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import json_text, sanitize
+from llmcli.cli.console import sanitize
 from llmcli.cli.render.item_order import ItemOrder
-from llmcli.cli.render.result_object import result_as_object
 from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.render.writer_factory import open_text_writer
@@ -196,6 +195,9 @@ class ResultRenderer:
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
         if self._ctx.console.as_json:
+            from llmcli.cli.console import json_text
+            from llmcli.cli.render.result_object import result_as_object
+
             shown = result_as_object(end, self._ctx.runtime, named=self._options.has_several_inputs)
             self._write_line(json_text.dumps(shown))
         elif self._options.format_row is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from llmcli.frozen_dataclass import asdict
 from llmcli.types import Result, Usage
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 if TYPE_CHECKING:

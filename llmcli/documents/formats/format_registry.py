@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.documents.formats.document_format import DocumentFormat
@@ -20,7 +20,7 @@ _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormatEntry:
     """The registration of a format."""
 

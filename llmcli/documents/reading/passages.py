@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 
 MAX_TEXT_CHARS = 64_000_000
 """The longest text that is taken from one document."""
@@ -14,7 +14,7 @@ SEPARATOR = "\n\n"
 """Separates the passages in the text of a document."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """What a reader yields: a part of a document's text, which holds its own heading if it has one.
 
@@ -28,7 +28,7 @@ class Section:
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passage:
     """A part of a document's text, and where it stands.
 
@@ -45,7 +45,7 @@ class Passage:
     headings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceDocument:
     """The passages of a document in its order. ``notes`` says what of it was left out, a line each.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
 from llmcli.documents.reading.file_reader import MAX_BINARY_BYTES
 from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 
 MAX_ATTACHMENT_DEPTH = 3
 """Emails that are attached as files to emails."""
@@ -24,7 +24,7 @@ _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _EMPTY_ZIP = b"PK\x05\x06"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceFormat:
     """A format that is not read as it is; ``what`` names it for people, ``reader`` is "module:function".
 

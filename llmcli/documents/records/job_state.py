@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from llmcli.documents.records.job_errors import JobMismatch
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, MissingError
 from llmcli.files.resumable_file import replace_durably
+from llmcli.frozen_dataclass import asdict, field, slotted
 from llmcli.types import ItemFailed, Result
 
 _VERSION = 1
 _MAX_JOB_BYTES = 16 << 20
 
 
-@dataclass(slots=True)
+@slotted
 class JobProgress:
     """How far a job has come.
 
@@ -73,7 +73,7 @@ class JobProgress:
             self.ahead = sorted(ahead)
 
 
-@dataclass(slots=True)
+@slotted
 class JobState:
     """The job of the output ``target``. ``manifest`` holds everything that its results depend on, as JSON values."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from llmcli.errors import LlmError
+from llmcli.frozen_dataclass import field, frozen, slotted
 
 TEXT_COLUMN = "text"
 """The column of an input of plain lines, and the default text column of tables."""
 
 
-@dataclass(slots=True)
+@slotted
 class Record:
     """One record.
 
@@ -44,7 +44,7 @@ class Record:
         return {"file": self.file, "line": self.line} if self.file else {"line": self.line}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordSchema:
     """The structure of an input: its format, its columns (for JSON Lines, those of the first record) and its dialect.
 

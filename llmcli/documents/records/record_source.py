@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from io import BufferedReader
 
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
 from llmcli.documents.records.formats.record_formats import load_record_format, sniff_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordInput:
     """One input. ``open`` returns its stream; ``size`` in bytes, None for a pipe.
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema, find_field, value_as_text
 from llmcli.errors import BadDocument, LlmError, UsageError
+from llmcli.frozen_dataclass import frozen
 
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextChoice:
     """The text of a record: a template rendered with its fields, or columns joined by newlines.
 
@@ -72,7 +71,7 @@ def _list_columns(names: Sequence[str]) -> str:
     return f"Try: --column NAME, one of {', '.join(names)}" if names else "Try: --column NAME"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """Which records of an input are processed: the first ``limit``, or ``sample`` random ones, by ``seed``.
 
@@ -101,6 +100,8 @@ def draw_sample(records: Iterable[Record], count: int, seed: int) -> list[Record
 
     Algorithm R (Vitter 1985, Random Sampling with a Reservoir).
     """
+    import random
+
     chance = random.Random(seed)  # noqa: S311 (a sample, no secret)
     reservoir: list[Record] = []
     for number, record in enumerate(records):

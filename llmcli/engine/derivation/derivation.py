@@ -20,6 +20,7 @@ from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
+from llmcli.models.files.names import part_names
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
@@ -38,7 +39,10 @@ _STREAM_FAILURE = "iostream error"
 
 @dataclass(frozen=True, slots=True)
 class DerivationSource:
-    """The verified file of a model, called ``name``, with its SHA-256."""
+    """The verified file of a model, called ``name``, with its SHA-256.
+
+    A split model is read from its first part, and the hash is that of all parts (``ModelFile.weights_sha256``).
+    """
 
     path: Path
     name: str
@@ -49,9 +53,9 @@ class DerivationSource:
         return weights_file.derived_key(self.sha256, weights)
 
     def fingerprint(self) -> tuple[int, ...]:
-        """Return what changes when the file is replaced or written. Raises ``OSError``."""
-        status = self.path.stat()
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        """Return what changes when a file is replaced or written. Raises ``OSError``."""
+        parts = [self.path.with_name(name).stat() for name in part_names(self.path.name)]
+        return tuple(value for part in parts for value in (part.st_dev, part.st_ino, part.st_size, part.st_mtime_ns))
 
 
 def derive_copy(

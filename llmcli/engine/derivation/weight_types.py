@@ -31,8 +31,6 @@ _KEPT_NAMES = (
 
 def refusal_reason(header: Header, weights: str) -> str:
     """Return why a model with this header cannot be stored in a type, "" if it can."""
-    if header.part_count > 1:
-        return f"it is split into {header.part_count} files"
     if is_stored_as(header, weights):
         return f"its weights are {weights} already"
     return ""

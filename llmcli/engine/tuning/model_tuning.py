@@ -22,7 +22,7 @@ from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
 from llmcli.interrupt import Interrupt
-from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -86,7 +86,7 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
 
     Raises ``BadModelFile`` and ``MissingError``.
     """
-    header = read_header(path)
+    header = load_checked_header(path)
     skipped: dict[str, str] = {}
     sizes: dict[str, int] = {}
     for name in candidate_types(bindings.system_info()) if store.limit_bytes else ():

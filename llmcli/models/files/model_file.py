@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.files.paths import announced_sha256
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ class ModelFile:
     of ``path`` was ``announced`` by its source or pinned by the catalogue, or else computed here; None before that.
     ``verified``: it was verified, and size and time of the files are unchanged; ``damaged``: the hash was wrong.
     ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue. ``adapters``
-    change its weights in this run, and ``draft`` drafts tokens for it; these two are no part of what is stored about it.
+    change its weights in this run, and ``draft`` drafts tokens for it. ``part_hashes``: the SHA-256 of each part of a
+    split model, () if one is unknown. These three are no part of what is stored about it.
     """
 
     name: str
@@ -43,11 +43,23 @@ class ModelFile:
     damaged: bool = False
     adapters: tuple[LoraAdapter, ...] = ()
     draft: ModelFile | None = None
+    part_hashes: tuple[str, ...] = ()
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The SHA-256 of all weights: that of the file, or of the hashes of its parts; None if one is unknown."""
+        if len(self.parts) <= 1:
+            return self.sha256
+        if not self.part_hashes:
+            return None
+        import hashlib
+
+        return hashlib.sha256("".join(self.part_hashes).encode()).hexdigest()
 
     @property
     def model_id(self) -> str:
-        """What identifies its weights: their hash, or the path if that is unknown; without adapters."""
-        return self.sha256 or str(self.path)
+        """What identifies its weights: their hash, or the absolute path if that is unknown; without adapters."""
+        return self.weights_sha256 or str(self.path.absolute())
 
     @property
     def adapted_id(self) -> str:
@@ -88,9 +100,9 @@ class ModelFile:
         return self.sha256 if self.announced and part == self.path else announced_sha256(part)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values, without adapters and draft model."""
+        """Return the fields as JSON values, without adapters, draft model and hashes of parts."""
         fields = asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
-        del fields["adapters"], fields["draft"]
+        del fields["adapters"], fields["draft"], fields["part_hashes"]
         return fields
 
     @classmethod

@@ -44,9 +44,14 @@ UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", 
 """Types for which llama.cpp has no operations between weights and activations."""
 
 
+def is_adapter(header: Header) -> bool:
+    """Return whether a header is that of a LoRA adapter (``general.type``, by convert_lora_to_gguf.py)."""
+    return header.metadata.get("general.type") == "adapter"
+
+
 def check_is_model(header: Header, subject: str) -> None:
-    """Raise ``BadModelFile`` about ``subject`` if it is a LoRA adapter (``general.type``, by convert_lora_to_gguf.py)."""
-    if header.metadata.get("general.type") == "adapter":
+    """Raise ``BadModelFile`` about ``subject`` if it is a LoRA adapter."""
+    if is_adapter(header):
         raise BadModelFile(subject, detail="it is a LoRA adapter, which --lora applies to a model")
 
 

@@ -43,7 +43,9 @@ def read_header(path: Path) -> Header:
 
 
 def load_checked_header(path: Path) -> Header:
-    """Read the header of a model that llama.cpp is about to load; of a split one the first part's, ``size`` of all.
+    """Read the header of a model that llama.cpp is about to load.
+
+    Of a split one, it is that of the first part, with the tensors and the ``size`` of all.
 
     Raises as ``read_header``, and ``BadModelFile`` for claims that would crash llama.cpp.
     """
@@ -58,7 +60,8 @@ def load_checked_header(path: Path) -> Header:
     headers = [first, *map(read_header, files[1:])]
     for file, header in zip(files, headers, strict=True):
         check_header(header, str(file))
-    return dataclasses.replace(first, size=sum(header.size for header in headers))
+    tensors = tuple(tensor for header in headers for tensor in header.tensors)
+    return dataclasses.replace(first, size=sum(header.size for header in headers), tensors=tensors)
 
 
 def parse_header(stream: ByteStream, size: int, subject: str) -> Header:

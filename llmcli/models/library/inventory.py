@@ -153,12 +153,12 @@ class ModelInventory:
 
     def _add_file_facts(self, model: ModelFile) -> ModelFile:
         """Add what the registry knows about the files, or else facts from the header."""
+        records = [self._checksums.verified_record(model, part) for part in model.parts]
         wrong = [
             part
-            for part in model.parts
-            if self._registry.current_record(part) and not self._checksums.verified_record(model, part)
+            for part, record in zip(model.parts, records, strict=True)
+            if self._registry.current_record(part) and not record
         ]
-        checked = all(self._checksums.verified_record(model, part) for part in model.parts)
         last = self._registry.last_record(model.path)
         expected = last.sha256 if last and last.damaged else None
         model = replace(model, damaged=bool(wrong), sha256=model.sha256 or expected)
@@ -174,17 +174,22 @@ class ModelInventory:
             quantization=model.quantization or facts.quantization,
             architecture=facts.architecture,
             context=facts.context,
-            verified=checked,
+            verified=all(records),
+            part_hashes=tuple(record.sha256 for record in records if record) if all(records) else (),
         )
 
 
-def read_file_record(path: Path, sha256: str = "") -> FileRecord:
-    """Return size, time and header facts of the model at ``path``. Raises as ``read_header`` and ``check_is_model``."""
+def read_file_record(path: Path, sha256: str = "", *, adapter: bool = False) -> FileRecord:
+    """Return size, time and header facts of the model at ``path``, or of an ``adapter``.
+
+    Raises as ``read_header`` and ``check_is_model``.
+    """
     from llmcli.models.gguf.header_checks import check_is_model
     from llmcli.models.gguf.header_parser import read_header
 
     header = read_header(path)
-    check_is_model(header, str(path))
+    if not adapter:
+        check_is_model(header, str(path))
     status = path.stat()
     return FileRecord(
         size=status.st_size,

@@ -6,13 +6,13 @@ import builtins
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offline, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile

@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError, OutputError
 from llmcli.files import file_lock, private_files
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 
 _SECTIONS: dict[str, type] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import ModelNotDownloaded
+from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import check_removable, translate_write_errors
@@ -107,8 +108,9 @@ class ModelRemover:
         self._models.registry.forget_models(
             model.parts, called | ({names.model_stem(model.path.name)} if own else set()), delete
         )
-        if model.sha256 is not None and model.sha256 not in {each.sha256 for each in self._models.list()}:
-            removed += self._derived_weights.remove(model.sha256)
+        source = model.weights_sha256
+        if source is not None and source not in {each.weights_sha256 for each in self._models.list()}:
+            removed += self._derived_weights.remove(source)
         return removed
 
     def find_prune_candidates(self) -> list[PruneCandidate]:
@@ -116,11 +118,18 @@ class ModelRemover:
 
         This includes copies in other types of models that are no longer here.
         """
-        known = {model.sha256 for model in self._models.list()} | self._models.registry.existing_hashes()
-        derived = [PruneCandidate(*each) for each in self._derived_weights.find_unneeded(known)]
+        derived = [PruneCandidate(*each) for each in self._derived_weights.find_unneeded(self._known_sources())]
         return derived + find_prune_candidates(
             self._models.cache, self._models.imports.directory, self._scratch_directory, self._models.registry.path
         )
+
+    def _known_sources(self) -> set[str | None]:
+        """Return the hashes of all weights that are here: of models, of files, and of split models used by a path."""
+        found = {model.weights_sha256 for model in self._models.list()} | self._models.registry.existing_hashes()
+        for name in self._models.registry.sections["names"]:
+            with suppress(MissingError, ModelNotDownloaded, BadModelFile):
+                found.add(self._models.find(name).weights_sha256)
+        return found
 
     def prune(self, found: Collection[PruneCandidate]) -> list[PruneCandidate]:
         """Remove those of ``found`` that are still unneeded, and return them; forget the records of missing files.

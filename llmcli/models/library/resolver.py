@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import hub_cache_directory, is_path
@@ -154,7 +155,9 @@ class ModelResolver:
             return None  # in the cache of another HF_HOME
         records = [self.checksums.verified_record(model, part) for part in model.parts]
         first = records[0] if records and all(records) else None
-        return model if first and first.sha256 == model.sha256 else None
+        if not first or first.sha256 != model.sha256:
+            return None
+        return replace(model, part_hashes=tuple(record.sha256 for record in records if record))
 
     def _resolve_uncached(self, key: str) -> ModelFile:
         if is_path(key):

@@ -13,6 +13,8 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names
 from llmcli.models.files.paths import announced_sha256, unreadable_error
+from llmcli.models.gguf.header_checks import check_is_model, is_adapter
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.inventory import read_file_record
 from llmcli.models.library.registry import FileRecord, ModelRegistry
@@ -32,14 +34,20 @@ class ModelVerifier:
         """Verify ``model`` and return it with its facts, recorded as the model that ``key`` means.
 
         Parts are hashed if they are new or have changed; with ``again`` all of them, and one without an announced hash
-        must be unchanged. Yields how many bytes were read. Raises ``DamagedModel``, ``BadModelFile`` for a damaged file
-        of another program that was named by its path, and ``MissingError``.
+        must be unchanged. Then ``model`` may be a LoRA adapter too, which gets no name as a model. Yields how many bytes
+        were read. Raises ``DamagedModel``, ``BadModelFile`` for a damaged file of another program that was named by its
+        path, and ``MissingError``.
         """
+        adapter = again and _is_adapter(model.path)
         records: dict[Path, FileRecord] = {}
         for part in model.parts:
             known = None if again else self._checksums.verified_record(model, part)
+            if known is not None and part == model.path:
+                check_is_model(read_header(part), str(part))  # the hash of an adapter is known if --lora applied it
             before = sum(record.size for record in records.values())
-            records[part] = known or (yield from self._verify_part(model, part, before, interrupt, again=again))
+            records[part] = known or (
+                yield from self._verify_part(model, part, before, interrupt, again=again, adapter=adapter)
+            )
         facts = records[model.path]
         model = replace(
             model,
@@ -49,12 +57,13 @@ class ModelVerifier:
             context=facts.context,
             verified=True,
             damaged=False,
+            part_hashes=tuple(records[part].sha256 for part in model.parts),
         )
-        self._registry.save_records(records, {key: model.to_json()})
+        self._registry.save_records(records, {} if adapter else {key: model.to_json()})
         return model
 
     def _verify_part(
-        self, model: ModelFile, part: Path, before: int, interrupt: Interrupt, *, again: bool
+        self, model: ModelFile, part: Path, before: int, interrupt: Interrupt, *, again: bool, adapter: bool
     ) -> Generator[Progress, None, FileRecord]:
         from llmcli.models.files.file_bytes import hash_steps
 
@@ -72,11 +81,20 @@ class ModelVerifier:
         announced = last is not None and last.announced
         promise = "announced" if announced or model.expected_sha256(part) else "expected"
         if expected not in (found, None):
+            detail = f"SHA-256 is {found}, {promise} was {expected}"
+            if adapter and promise == "expected":
+                self._raise_changed_adapter(model, part, detail)
             record = FileRecord(status.st_size, status.st_mtime_ns, str(expected), announced=announced, damaged=True)
             self._registry.save_records({part: record})
-            self._raise_damaged(model, part, f"SHA-256 is {found}, {promise} was {expected}", interrupt)
-        facts = read_file_record(part, found)
+            self._raise_damaged(model, part, detail, interrupt)
+        facts = read_file_record(part, found, adapter=adapter)
         return replace(facts, size=status.st_size, mtime_ns=status.st_mtime_ns, announced=announced)
+
+    def _raise_changed_adapter(self, model: ModelFile, part: Path, detail: str) -> NoReturn:
+        """Refuse a changed adapter, whose new bytes the next command uses: no source announced the old ones."""
+        self._registry.forget_file(part)
+        repair = f"llm models verify {shlex.quote(str(part))}"
+        raise DamagedModel(model.name, detail=detail, repair=repair, note="it accepts the adapter as it is now")
 
     def _raise_damaged(self, model: ModelFile, part: Path, detail: str, interrupt: Interrupt) -> NoReturn:
         if model.repo is not None:
@@ -111,6 +129,14 @@ class ModelVerifier:
         except (OSError, ValueError, BadModelFile):  # missing, or another number of files
             return None
         return origin
+
+
+def _is_adapter(path: Path) -> bool:
+    """Return whether a file is a LoRA adapter. Raises ``MissingError``."""
+    try:
+        return is_adapter(read_header(path))
+    except BadModelFile:  # its hash says what is wrong
+        return False
 
 
 def track_progress(steps: Generator[int, None, str], start: Progress) -> Generator[Progress, None, str]:

@@ -28,7 +28,7 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
     here. For a question, or records from a pipe, only one small file is read, and nothing is imported.
     """
-    threads, sha256 = config.settings["threads"], model.sha256 or ""
+    threads, sha256 = config.settings["threads"], model.weights_sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
     work = _typical_work(verb, characters)
     if work:

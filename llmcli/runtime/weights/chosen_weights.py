@@ -27,7 +27,7 @@ class ChosenWeights:
         """Return the model as its weights will be loaded: path, size and hash are those of the copy."""
         if self.copy is None:
             return model
-        from dataclasses import replace
+        from llmcli.frozen_dataclass import replace
 
         return replace(
             model, path=self.copy.path, size=self.copy.size, sha256=self.copy.sha256, parts=(self.copy.path,)

@@ -28,11 +28,9 @@ def derivation_source(model: ModelFile) -> DerivationSource:
     """Return a verified model as the source of copies. Raises ``DerivationRefused`` for one of unknown content."""
     from llmcli.engine.derivation.derivation import DerivationSource
 
-    if model.sha256 is None:
+    if model.weights_sha256 is None:
         raise DerivationRefused(model.name, detail="its file was not verified")
-    if len(model.parts) > 1:
-        raise DerivationRefused(model.name, detail=f"it is split into {len(model.parts)} files")
-    return DerivationSource(model.path, model.name, model.sha256)
+    return DerivationSource(model.path, model.name, model.weights_sha256)
 
 
 def prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str) -> ChosenWeights:

@@ -25,7 +25,7 @@ def peak_bytes_by_task(config: RunConfig, models: ModelLibrary, model: ModelFile
 
     Raises ``BadModelFile`` and ``MissingError``.
     """
-    policy = hardware_fit.build_fit_policy(config.settings, config.paths.cache, model_id=model.sha256 or "")
+    policy = hardware_fit.build_fit_policy(config.settings, config.paths.cache, model_id=model.weights_sha256 or "")
     header = read_header(model.path)
     peaks = dict(policy.estimate(header, model.size).peak_bytes_by_task)
     for task in peaks:
@@ -52,6 +52,6 @@ def _stored_as(header: Header, models: ModelLibrary, model: ModelFile, weights: 
     from llmcli.engine.derivation import weight_types
 
     for copy in models.derived_weights.list_copies():
-        if copy.key.source == model.sha256 and copy.key.weights == weights:
+        if copy.key.source == model.weights_sha256 and copy.key.weights == weights:
             return read_header(copy.path), copy.size
     return header, weight_types.derived_bytes(header, weights)

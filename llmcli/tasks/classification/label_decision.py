@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scores import best_label, margin_of, round_probabilities
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelDecision:
     """``label`` is None where the decision ``abstain``s; ``margin`` is the lead of the most likely label."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Row
 from llmcli.errors import ConfigError, Unsupported
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.classification.label_prior import measure_prior
@@ -23,7 +23,7 @@ Examples = Sequence[tuple[str, str]]
 """Pairs of a text and its label."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelScores:
     """The natural-log probabilities of the labels for one text, given that the answer is one of them.
 
@@ -41,7 +41,7 @@ class LabelScores:
         return to_probabilities(self.corrected)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScorerOptions:
     """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
 

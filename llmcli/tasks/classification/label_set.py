@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from llmcli.errors import BadDocument, UsageError
+from llmcli.frozen_dataclass import field, frozen
 
 _KEYS = ("description", "examples")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Label:
     """``description`` says when it applies, "" without one; ``examples`` are texts that have it."""
 
@@ -20,7 +20,7 @@ class Label:
     examples: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelSet:
     """Two labels or more, with distinct names."""
 

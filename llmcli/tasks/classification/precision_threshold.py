@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from llmcli.frozen_dataclass import frozen
 
 CONFIDENCE = 0.95
 """Of the interval of a precision."""
 _BISECTIONS = 60
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrecisionThreshold:
     """Answers with a probability of at least ``threshold`` are given; the others abstain.
 

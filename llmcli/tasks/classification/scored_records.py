@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.classification.label_scores import best_label
 from llmcli.tasks.classification.precision_threshold import PrecisionThreshold, choose_threshold
@@ -17,7 +17,7 @@ from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request
 from llmcli.types import Event, Finished, HiddenStates, ItemFailed, Request, Result
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScoredRecord:
     """The scores of one record; ``mean_state`` and ``last_state`` as in ``HiddenStates``, b"" if not requested."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from llmcli.backends.base import Backend, Job
 from llmcli.errors import LlmError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import renumber_failure
 from llmcli.tasks.execution.step_progress import StepProgress
@@ -17,7 +17,7 @@ from llmcli.types import Event, Finished, ItemFailed, Progress, Request, Request
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelRequest:
     """A request of the same document to cancel now; its ``Finished`` still follows."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field, replace
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError
+from llmcli.frozen_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep
 from llmcli.tasks.execution.record_verb import RecordJobOptions, RecordVerb
@@ -67,7 +67,7 @@ def run_record_jobs(
         raise starter.error
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class _PendingRecord:
     """A record whose outcome was not yielded yet.
 
@@ -84,6 +84,9 @@ class _PendingRecord:
     queued: bool = False
     yielded: bool = False
     discarded: bool = False
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class _RecordStarter(threading.Thread):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.types import Result
 
@@ -41,7 +41,7 @@ class RecordVerb(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordJobOptions:
     """How records are run.
 

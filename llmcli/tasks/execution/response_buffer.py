@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import (
     CandidateScores,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow, LlmError
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.execution.response_buffer import (
     ResponseBuffer,
     UsageTally,

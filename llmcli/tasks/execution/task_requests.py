@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.types import (
     Message,

@@ -7,10 +7,10 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 
 _STEM_SHARE = 0.7
 """Share of a word that inflection leaves unchanged in most languages."""
@@ -20,7 +20,7 @@ _SEPARATORS = "\t,;"
 """Of equally frequent separators, the first one counts: a cell may contain a comma, but hardly a tab."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Term:
     """A term; ``translation`` "" means that it stays untranslated; ``note`` is for the model."""
 

@@ -10,12 +10,12 @@ import difflib
 import functools
 import re
 import unicodedata
-from dataclasses import dataclass
 
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Language:
     """A language: its BCP 47 ``code`` ("pt-BR") and its English ``name`` ("Brazilian Portuguese")."""
 

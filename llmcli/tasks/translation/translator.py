@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request
@@ -30,16 +30,16 @@ def max_translation_tokens(tokens: int) -> int:
     return 3 * tokens + 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Brief:
     """The user's instructions for a translation; all of them are part of the key in the translation memory."""
 
     formality: Formality = "auto"
     context: str = ""
-    glossary: Glossary = Glossary()  # noqa: RUF009 (it never changes)
+    glossary: Glossary = Glossary()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentContext:
     """The context of a text, for the model only."""
 
@@ -48,7 +48,7 @@ class SegmentContext:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Translator:
     """``prompt`` and ``review_prompt`` (None: no review) are prompt files.
 
@@ -79,7 +79,7 @@ class Translator:
         limit: int,
         *,
         source: Language | None = None,
-        around: SegmentContext = SegmentContext(),
+        around: SegmentContext = SegmentContext(),  # noqa: B008 (immutable)
         terms: Sequence[Term] = (),
         marks: str = "",
         problems: Sequence[str] = (),

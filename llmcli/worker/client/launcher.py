@@ -13,13 +13,13 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli import child_processes
 from llmcli.errors import LlmError, OutputError, TemporaryFailure
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict
 from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
 from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths, translate_os_errors

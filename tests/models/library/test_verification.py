@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import split_models
 from fake_hub import REPO
+from tiny_adapters import write_adapter
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError
+from llmcli.models.library.adapter_files import find_adapters
 from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Progress
 
@@ -174,3 +176,32 @@ def test_a_missing_file(library, make_library, interrupt, local):
     (model,) = make_library().list()
     with pytest.raises(MissingError):
         list(make_library().verify(model, interrupt))
+
+
+# ---- LoRA adapters ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def adapter(tmp_path, tiny):
+    """Return an adapter that a run has hashed."""
+    return write_adapter(tmp_path / "style.gguf", tiny("llama"))
+
+
+def test_an_adapter_is_verified_as_one(library, adapter, interrupt):
+    """It is hashed and compared, and does not become a model."""
+    (known,) = find_adapters([str(adapter)], library.registry, interrupt)
+    assert verify(library, str(adapter), interrupt).sha256 == known.sha256
+    assert str(adapter) not in library.registry.sections["names"]
+    with pytest.raises(BadModelFile, match="LoRA adapter"):
+        library.ensure_verified(str(adapter), interrupt)
+
+
+def test_a_changed_adapter_is_reported_once(library, adapter, interrupt):
+    """Then it is what it is now: runs use its new bytes."""
+    (before,) = find_adapters([str(adapter)], library.registry, interrupt)
+    rot(adapter)
+    with pytest.raises(DamagedModel, match="expected was") as caught:
+        verify(library, str(adapter), interrupt)
+    assert caught.value.repair == f"llm models verify {adapter}"
+    (after,) = find_adapters([str(adapter)], library.registry, interrupt)
+    assert after.sha256 == verify(library, str(adapter), interrupt).sha256 != before.sha256

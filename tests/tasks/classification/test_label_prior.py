@@ -1,5 +1,6 @@
 """The prior of labels: measured with content-free texts, kept in the cache."""
 
+import json
 import math
 
 import pytest
@@ -52,10 +53,20 @@ def test_the_cache_keeps_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b'{"a": 1}', b'{"a": "x", "b": 1}', b'{"a": NaN, "b": -1}', b"[" * 100_000]
+    "content",
+    [
+        *(b"", b"[]", b"[" * 100_000, b'{"key": "KEY"}', b'{"key": "KEY", "prior": []}'),
+        *(
+            b'{"key": "KEY", "prior": %b}' % prior
+            for prior in (b'{"a": 1}', b'{"a": "x", "b": 1}', b'{"a": NaN, "b": -1}')
+        ),
+        b'{"key": "of another prompt", "prior": {"a": -9.0, "b": -0.1}}',
+    ],
 )
 def test_a_damaged_cache_is_measured_again(tmp_path, content):
-    """Whatever the file holds."""
+    """Whatever the file holds, and also when it is that of other messages with the same checksum."""
+    key = prior_key(ScriptedBackend(scored).info().model_id, requests("N/A"))
+    content = content.replace(b'"KEY"', json.dumps(key).encode())
     backend = ScriptedBackend(scored)
     found = measure_prior(backend, requests("N/A"), tmp_path)
     (file,) = tmp_path.iterdir()

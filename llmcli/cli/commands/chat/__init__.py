@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import ALL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
 from llmcli.types import Priority
 
@@ -25,20 +24,18 @@ from llmcli.types import Priority
 )
 def chat(
     ctx: CommandContext,
-    system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT", help="Instructions for the whole chat.")
-    ] = None,
+    system: Annotated[str | None, Option("--system", metavar="TEXT", help="Instructions for the whole chat.")] = None,
     session: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--session",
             metavar="NAME",
             help="Continue this saved chat, or start it.",
             autocompletion=completers.sessions,
         ),
     ] = None,
-    go_on: Annotated[bool, typer.Option("--continue", help="Continue the chat used last.")] = False,
-    no_save: Annotated[bool, typer.Option("--no-save", help="Do not save this chat.")] = False,
+    go_on: Annotated[bool, Option("--continue", help="Continue the chat used last.")] = False,
+    no_save: Annotated[bool, Option("--no-save", help="Do not save this chat.")] = False,
 ) -> int:
     """Chat with a model on the terminal.
 

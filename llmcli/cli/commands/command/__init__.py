@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmcli.cli import options
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.errors import UsageError
 from llmcli.types import Priority, Result, TaskEvent
@@ -35,11 +34,11 @@ _SYSTEM_NAMES = {"Darwin": "macOS"}
 def command(
     ctx: CommandContext,
     task: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT...", help="What the command should do, in your words.")
+        list[str] | None, Argument(metavar="TEXT...", help="What the command should do, in your words.")
     ] = None,
     shell: Annotated[
         str | None,
-        typer.Option("--shell", metavar="NAME", help="Write it for this shell (default: yours, from $SHELL)."),
+        Option("--shell", metavar="NAME", help="Write it for this shell (default: yours, from $SHELL)."),
     ] = None,
 ) -> int:
     """Write a shell command for a task. It is printed, never run.

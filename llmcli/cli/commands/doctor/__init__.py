@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize, wrapping
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Option
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def doctor(
     ctx: CommandContext,
     network: Annotated[
         bool,
-        typer.Option("--network", help="Also connect to the Hub and to the configured servers."),
+        Option("--network", help="Also connect to the Hub and to the configured servers."),
     ] = False,
 ) -> int:
     """Report what this machine can run and what is wrong.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import command
+from llmcli.cli.parsing.parameters import Argument
 
 _LIST_OF_TOPICS = "topics"
 
@@ -28,7 +27,7 @@ def help(  # noqa: A001 (the command's name)
     ctx: CommandContext,
     topic: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[TOPIC]...",
             help='A command, a page of the documentation, or "topics" to list the pages.',
             autocompletion=completers.help_topics,

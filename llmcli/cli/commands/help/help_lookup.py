@@ -11,6 +11,7 @@ from typing import Any
 from llmcli.cli import command_registry
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.help import help_topics
+from llmcli.cli.parsing import typer_parser
 from llmcli.errors import UsageError
 
 
@@ -22,7 +23,7 @@ def find_help(ctx: CommandContext, words: Sequence[str]) -> str:
     topic = help_topics.find_topic("-".join(words).lower())
     if topic is not None:
         return _show_page(ctx, topic.read())
-    program = command_registry.build_parser(words[0] if words else "")
+    program = typer_parser.build_parser(words[0] if words else "")
     parser = program
     for depth, word in enumerate(words):
         commands = getattr(parser, "commands", {})

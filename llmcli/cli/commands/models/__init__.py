@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
@@ -13,14 +11,15 @@ from llmcli.cli.commands.models.quantize_command import quantize
 from llmcli.cli.commands.models.search_commands import recommend, search
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import ModelNotDownloaded, NothingToRemove
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
+    str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
 ]
 OptionalModelArgument = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="[NAME]",
         help="Any name that -m accepts (default: the default model).",
         autocompletion=completers.models,
@@ -77,7 +76,7 @@ def show_list(ctx: CommandContext) -> int:
 def pull(
     ctx: CommandContext,
     name: OptionalModelArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Download it even if it does not fit this machine.")] = False,
+    force: Annotated[bool, Option("--force", help="Download it even if it does not fit this machine.")] = False,
 ) -> int:
     """Download a model and verify it; a local file stays where it is.
 

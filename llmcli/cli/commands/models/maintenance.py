@@ -48,7 +48,7 @@ def _verify_copies(ctx: CommandContext, model: ModelFile) -> Iterator[dict[str, 
     """Hash a model's copies in other types again; a damaged one is removed."""
     store = ctx.runtime.models.derived_weights
     for copy in store.list_copies():
-        if copy.key.source != model.sha256:
+        if copy.key.source != model.weights_sha256:
             continue
         reporter, steps = Reporter(ctx.console), store.verify(copy, ctx.runtime.interrupt)
         try:

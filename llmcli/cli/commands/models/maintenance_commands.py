@@ -6,12 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import suggestion
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 
 
@@ -34,13 +33,13 @@ class ForeignProgram(StrEnum):
 def alias(
     ctx: CommandContext,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The alias.", autocompletion=completers.aliases)
+        str | None, Argument(metavar="[NAME]", help="The alias.", autocompletion=completers.aliases)
     ] = None,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion=completers.models),
+        Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion=completers.models),
     ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
+    remove: Annotated[bool, Option("--remove", help="Remove the alias.")] = False,
 ) -> int:
     """List the aliases, print the model of NAME, or make NAME an alias for MODEL.
 
@@ -81,16 +80,14 @@ def default(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
+        Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
     ] = None,
     verb: Annotated[
         str | None,
-        typer.Option(
-            "--for", metavar="COMMAND", help="For this command only.", autocompletion=completers.model_commands
-        ),
+        Option("--for", metavar="COMMAND", help="For this command only.", autocompletion=completers.model_commands),
     ] = None,
-    unset: Annotated[bool, typer.Option("--unset", help="Clear the default.")] = False,
-    every: Annotated[bool, typer.Option("--list", help="List the defaults of all commands.")] = False,
+    unset: Annotated[bool, Option("--unset", help="Clear the default.")] = False,
+    every: Annotated[bool, Option("--list", help="List the defaults of all commands.")] = False,
 ) -> int:
     """Print the default model, or make NAME the default; -v says where it was set.
 
@@ -141,7 +138,7 @@ def verify(
     ctx: CommandContext,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[NAME]...", help="Any names that -m accepts (default: all).", autocompletion=completers.models
         ),
     ] = None,
@@ -170,7 +167,7 @@ def verify(
 def prune(
     ctx: CommandContext,
     yes: YesOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> int:
     """Remove what is no longer needed: unfinished downloads, unreferenced files, records and copies of missing models.
 
@@ -198,16 +195,16 @@ def import_(
     ctx: CommandContext,
     path: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[PATH]", help="A file, or with --from a model's name.", autocompletion=completers.foreign_models
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Its name here (default: that of the file).")
+        str | None, Option("--name", metavar="NAME", help="Its name here (default: that of the file).")
     ] = None,
     program: Annotated[
         ForeignProgram | None,
-        typer.Option("--from", help="The program to import from; without a model, list its models."),
+        Option("--from", help="The program to import from; without a model, list its models."),
     ] = None,
 ) -> int:
     """Import a model into llm's own directory, by hard link or by copying.

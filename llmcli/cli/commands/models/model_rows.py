@@ -67,8 +67,8 @@ def local_model_row(models: ModelLibrary, model: ModelFile) -> dict[str, Any]:
 
 def derived_sizes(models: ModelLibrary, model: ModelFile) -> dict[str, int]:
     """Return the bytes of a model's copies in other types, by type."""
-    copies = models.derived_weights.list_copies() if model.sha256 else []
-    return {copy.key.weights: copy.size for copy in copies if copy.key.source == model.sha256}
+    copies = models.derived_weights.list_copies() if model.weights_sha256 else []
+    return {copy.key.weights: copy.size for copy in copies if copy.key.source == model.weights_sha256}
 
 
 def derived_as_text(row: dict[str, Any]) -> dict[str, Any]:

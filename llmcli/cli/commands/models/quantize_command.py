@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,18 +33,14 @@ def _require_file(name: str | None) -> str | None:
 )
 def quantize(
     ctx: CommandContext,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
-    ],
+    name: Annotated[str, Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)],
     quantization: Annotated[
         str,
-        typer.Option(
-            "--type", metavar="TYPE", help="Type of the weights.", autocompletion=completers.quantization_types
-        ),
+        Option("--type", metavar="TYPE", help="Type of the weights.", autocompletion=completers.quantization_types),
     ],
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "-o",
             "--output",
             metavar="FILE",
@@ -53,7 +48,7 @@ def quantize(
             callback=_require_file,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite NAME-TYPE.gguf.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite NAME-TYPE.gguf.")] = False,
 ) -> int:
     """Write a model in another type of weights to a GGUF file: NAME-TYPE.gguf here, or the file of -o.
 

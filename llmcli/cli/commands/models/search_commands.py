@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import command_registry, completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 
 _TASKS_OF_NO_COMMAND = ("code",)
@@ -53,9 +52,9 @@ _DEFAULT_USE = ModelUse("chat")
 )
 def search(
     ctx: CommandContext,
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Parts of the name of a repository.")],
+    words: Annotated[list[str], Argument(metavar="WORDS...", help="Parts of the name of a repository.")],
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=50, metavar="N", help="Show at most this many repositories.")
+        int, Option("--limit", min=1, max=50, metavar="N", help="Show at most this many repositories.")
     ] = 10,
 ) -> int:
     """Search the Hub for GGUF models, and show what each needs and whether it fits this machine.
@@ -89,10 +88,10 @@ def search(
 )
 def recommend(
     ctx: CommandContext,
-    use: Annotated[ModelUse, typer.Option("--for", help="What the model is for.")] = _DEFAULT_USE,
+    use: Annotated[ModelUse, Option("--for", help="What the model is for.")] = _DEFAULT_USE,
     language: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--language",
             metavar="LANG",
             help="A language that the model must know: fi, French; repeatable.",

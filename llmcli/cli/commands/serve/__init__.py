@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Annotated
 
-import typer
-
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import GENERAL_OPTIONS, command, reject_empty_values
+from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
 
 _EXAMPLES = """
@@ -30,37 +29,33 @@ def serve(  # noqa: PLR0917 (options, all of them named)
     ctx: CommandContext,
     host: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--host",
             metavar="H",
             help="Address to listen on (default: 127.0.0.1). Other machines can reach any but a loopback address.",
         ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, metavar="N", help="Port (default: 8033; 0: any).")
+        int | None, Option("--port", min=0, max=65535, metavar="N", help="Port (default: 8033; 0: any).")
     ] = None,
     socket: Annotated[
         str | None,
-        typer.Option(
-            "--socket", metavar="PATH", help="Listen on a Unix socket at this path instead; only you can use it."
-        ),
+        Option("--socket", metavar="PATH", help="Listen on a Unix socket at this path instead; only you can use it."),
     ] = None,
     token_file: Annotated[
-        str | None, typer.Option("--token-file", metavar="FILE", help="The token (or LLMCLI_SERVE_TOKEN); mode 0600.")
+        str | None, Option("--token-file", metavar="FILE", help="The token (or LLMCLI_SERVE_TOKEN); mode 0600.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option("--allow-origin", metavar="O", help="Accept requests from web pages of this origin; repeatable."),
+        Option("--allow-origin", metavar="O", help="Accept requests from web pages of this origin; repeatable."),
     ] = None,
     max_concurrency: Annotated[
         int,
-        typer.Option(
-            "--max-concurrency", min=1, max=4096, metavar="N", help="Limit of concurrent requests; more get a 429."
-        ),
+        Option("--max-concurrency", min=1, max=4096, metavar="N", help="Limit of concurrent requests; more get a 429."),
     ] = 64,
     max_body: Annotated[
         int,
-        typer.Option(
+        Option(
             "--max-body", min=1, max=32, metavar="MB", help="Limit of a request's size, in MB; larger ones get a 413."
         ),
     ] = 16,

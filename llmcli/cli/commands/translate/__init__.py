@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
 
 
@@ -55,7 +54,7 @@ def translate(
     files: FilesArgument = None,
     to: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--to",
             metavar="LANG",
             help="The target language: fr, pt-BR, French; repeatable.",
@@ -64,7 +63,7 @@ def translate(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--from",
             metavar="LANG",
             help="The language of the document (default: detected).",
@@ -73,49 +72,49 @@ def translate(
     ] = None,
     format_name: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--format",
             metavar="FORMAT",
             help="plain, markdown, html, po, csv, ... (default: by name and content).",
             autocompletion=completers.formats,
         ),
     ] = None,
-    formality: Annotated[Formality, typer.Option("--formality", help="How the reader is addressed.")] = Formality.AUTO,
+    formality: Annotated[Formality, Option("--formality", help="How the reader is addressed.")] = Formality.AUTO,
     context: Annotated[
-        str | None, typer.Option("--context", metavar="TEXT|@FILE", help="What the model should know about the text.")
+        str | None, Option("--context", metavar="TEXT|@FILE", help="What the model should know about the text.")
     ] = None,
     glossary: Annotated[
         str | None,
-        typer.Option("--glossary", metavar="FILE", help="CSV file: term, translation (empty: keep the term), note."),
+        Option("--glossary", metavar="FILE", help="CSV file: term, translation (empty: keep the term), note."),
     ] = None,
     update: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep people's edits."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files (-o DIR or pattern).")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite existing files (-o DIR or pattern).")] = False,
     memory: Annotated[
-        str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
+        str | None, Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
     ] = None,
-    no_memory: Annotated[bool, typer.Option("--no-tm", help="Do not read or write a translation memory.")] = False,
-    review: Annotated[bool, typer.Option("--review", help="Correct doubtful segments in a second pass.")] = False,
+    no_memory: Annotated[bool, Option("--no-tm", help="Do not read or write a translation memory.")] = False,
+    review: Annotated[bool, Option("--review", help="Correct doubtful segments in a second pass.")] = False,
     bilingual: Annotated[
-        BilingualLayout | None, typer.Option("--bilingual", help="Write the source together with its translation.")
+        BilingualLayout | None, Option("--bilingual", help="Write the source together with its translation.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate the amount of work and the time, without translating.")
+        bool, Option("--dry-run", help="Estimate the amount of work and the time, without translating.")
     ] = False,
     report: Annotated[
-        str | None, typer.Option("--report", metavar="FILE", help="Write the outcome of each segment, as JSON.")
+        str | None, Option("--report", metavar="FILE", help="Write the outcome of each segment, as JSON.")
     ] = None,
     pseudo: Annotated[
         PseudoLocalization | None,
-        typer.Option("--pseudo", help="Use no model: write accented letters, or copy the text."),
+        Option("--pseudo", help="Use no model: write accented letters, or copy the text."),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
+        Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
     ] = None,
 ) -> int:
     """Translate documents into another language.

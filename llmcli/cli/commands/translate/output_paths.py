@@ -6,18 +6,18 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.cli.input.path_conflicts import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
+from llmcli.frozen_dataclass import frozen
 
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
 _LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
 """A possible language code in a path."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputFile:
     """A document by its name; ``relative`` is its path below the argument on the command line.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.languages import Language
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanOptions:
     """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
@@ -38,7 +38,7 @@ class PlanOptions:
     writes_files: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedTranslation:
     """A document (or why it cannot be read), its target language, and the file for its translation.
 
@@ -53,7 +53,7 @@ class PlannedTranslation:
     keeps_existing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslationPlan:
     """All translations of a command; ``has_derived_names``: llm chose the names of the files."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +13,7 @@ from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.documents.records.formats.record_formats import record_format_names
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.tasks.translation.translator import Translator
@@ -42,10 +42,12 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
         if memory is not None:
             stack.enter_context(memory)
         remembered = create_memory_cache(memory)
-        manifest = _manifest(options, translators, several=len(columns) > len(translators))
-        code = run_records(
-            ctx, options.files, RecordTask(lambda *_: TranslateVerb(columns, source, remembered), manifest)
+        several = len(columns) > len(translators)
+        task = RecordTask(
+            lambda *_: TranslateVerb(columns, source, remembered),
+            lambda: _manifest(options, translators, several=several),
         )
+        code = run_records(ctx, options.files, task)
         remembered.flush()
         report_memory_trouble(ctx, remembered)
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, json_text
 from llmcli.errors import CannotCreate, LlmError, UsageError
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from llmcli.frozen_dataclass import frozen
 
 TRANSLATION_ONLY = "translation"
 """The layout of an output that does not show the source."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslateOptions:
     """The options by their meaning; None if not given."""
 

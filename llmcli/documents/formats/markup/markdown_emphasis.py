@@ -9,7 +9,8 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field
+
+from llmcli.frozen_dataclass import field, frozen, slotted
 
 STRONG, EMPHASIS, STRIKETHROUGH = "**bold**", "*italic*", "~~struck out~~"
 
@@ -18,7 +19,7 @@ _WIDE_CHARACTER = re.compile(r"[\u2e80-\U0010ffff]")
 """Characters of scripts that are written without spaces between words."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EmphasisCounts:
     """The number of ``pairs`` of each kind in a text, and the unmatched delimiters (``loose``) by character.
 
@@ -29,7 +30,7 @@ class EmphasisCounts:
     unpaired: Counter[str]
 
 
-@dataclass(slots=True)
+@slotted
 class _DelimiterRun:
     """A delimiter run; ``left`` of its characters are not paired yet."""
 
@@ -40,7 +41,7 @@ class _DelimiterRun:
     unpaired_signs: int
 
 
-@dataclass(slots=True)
+@slotted
 class _DelimiterStack:
     """Pairs delimiter runs in time linear in their number."""
 

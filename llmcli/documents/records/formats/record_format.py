@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any, Protocol
 
 from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.frozen_dataclass import frozen
 
 ERROR_COLUMN = "error"
 """The column that says what is wrong with a record."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadOptions:
     """The user's options for reading; None leaves the choice to the reader. ``delimiter`` is one character."""
 
     delimiter: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputColumns:
     """The columns of an output: those of the input, then those that the verb adds, then ``error``.
 

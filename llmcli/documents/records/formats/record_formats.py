@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import PurePath
 from typing import cast
 
 from llmcli.documents.records.formats.record_format import RecordFormat
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 
 LINES = "lines"
 _MODULES = "llmcli.documents.records.formats"
 _PARQUET_MAGIC = b"PAR1"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _RegisteredFormat:
     """``module`` has the format as its attribute ``attribute``."""
 

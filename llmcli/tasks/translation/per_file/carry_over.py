@@ -11,12 +11,12 @@ import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from llmcli.documents.segments import Segment
+from llmcli.frozen_dataclass import field, frozen, slotted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordedSegment:
     """A segment as it was written: ``translation`` is None if it was left in the source language."""
 
@@ -25,7 +25,7 @@ class RecordedSegment:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreviousOutput:
     """What was last written to a file; ``skeleton_digest`` identifies the text between segments, "" if unknown."""
 
@@ -33,7 +33,7 @@ class PreviousOutput:
     skeleton_digest: str
 
 
-@dataclass(slots=True)
+@slotted
 class CarriedTranslations:
     """Translations by the index of their segment; ``regions`` as they are in the document, if it has markup.
 

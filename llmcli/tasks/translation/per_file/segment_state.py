@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from llmcli.documents.segments import Segment
+from llmcli.frozen_dataclass import field, slotted
 from llmcli.tasks.translation.per_file.translation_report import SegmentStatus
 from llmcli.tasks.translation.per_segment.segment_job import SegmentJob
 
 
-@dataclass(slots=True)
+@slotted
 class SegmentState:
     """The state of a segment; ``job`` while the model works on it."""
 

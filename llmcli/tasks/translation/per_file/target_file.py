@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -12,6 +11,7 @@ from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout
@@ -29,7 +29,7 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 from llmcli.tasks.translation.translator import Translator
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslationJob:
     """A document to translate with ``translator``.
 

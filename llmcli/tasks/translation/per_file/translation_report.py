@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from llmcli.frozen_dataclass import asdict, field, frozen, slotted
 
 
 class SegmentStatus(StrEnum):
@@ -18,7 +19,7 @@ class SegmentStatus(StrEnum):
     UNTRANSLATED = "untranslated"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentOutcome:
     """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated."""
 
@@ -31,7 +32,7 @@ class SegmentOutcome:
     checks: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@slotted
 class TranslationReport:
     """The rows of each item."""
 

@@ -6,10 +6,10 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.translation.glossary import Term, uses_translation
 from llmcli.tasks.translation.language_detection import is_still_in_source_language
 from llmcli.tasks.translation.languages import Language
@@ -34,7 +34,7 @@ _QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb", "'": "'", "\u201e":
 _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerRequirements:
     """The requirements on the translation of one text; ``width`` of a line; ``emphasis``: whether markup counts."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+from llmcli.frozen_dataclass import field, slotted
 
 _NAME = re.compile(r"</?\s*([A-Za-z][\w:.-]*)")
 _VOID_ELEMENTS = frozenset(
@@ -16,7 +17,7 @@ _VOID_ELEMENTS = frozenset(
 )
 
 
-@dataclass(slots=True)
+@slotted
 class _SpanGroup:
     """Texts that belong together, by their numbers; ``name``: of a tag."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from llmcli.documents.segments import Span
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.translation.per_segment.mask_order import group_spans, keeps_group_order
 
 _MASK_SIGNS = "#~@%&"
@@ -15,7 +15,7 @@ _MASK_SIGNS = "#~@%&"
 _OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MaskedText:
     """A text with marks; the mark of ``originals[0]`` has number 1. ``sign`` tells marks from other brackets."""
 

@@ -6,10 +6,10 @@ The whole segment is masked once; its pieces are pieces of the masked text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
+from llmcli.frozen_dataclass import field, slotted
 from llmcli.incomplete_results import AnswerRefused
 from llmcli.tasks.execution.document_jobs import CancelRequest
 from llmcli.tasks.execution.response_buffer import (
@@ -43,7 +43,7 @@ TRUNCATED_MESSAGE = "the answer is incomplete"
 UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
 
 
-@dataclass(slots=True)
+@slotted
 class _SegmentPiece:
     """A piece of the masked text of ``tokens`` tokens; ``before`` and ``after``: the white space around ``text``."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_hub import REPO, Fault
 from split_models import split
+from tiny_adapters import write_adapter
 
 
 def rows(run):
@@ -197,6 +198,15 @@ def test_verify_reports_success(models, here, mine):
         "repair": None,
         "ok": True,
     }
+
+
+def test_verify_accepts_an_adapter(models, tiny, tmp_path):
+    """An intact LoRA adapter is not a damaged model."""
+    adapter = write_adapter(tmp_path / "style.gguf", tiny("llama"))
+    run = models("verify", str(adapter), "--json")
+    assert run.code == 0
+    (row,) = rows(run)
+    assert row["ok"] and row["verification"] == "not announced" and row["sha256"]
 
 
 def test_verify_finds_a_flipped_bit(llm, models, here):

@@ -1,0 +1,1 @@
+"""Command lines: what commands declare, the parser of usual command lines, and Typer for all else."""

@@ -1,0 +1,116 @@
+"""Options and arguments of commands as data: what a command declares in ``Annotated``, read without Typer.
+
+Typer takes 20 ms to import and to build a parser, about as long as all the rest of a start. So commands declare their
+parameters with the classes here. ``command_line`` parses the usual command lines by them; ``typer_parser`` turns them
+into Typer's for help, completion and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
+
+from llmcli.frozen_dataclass import frozen
+
+REQUIRED: Any = ...
+"""Stands for the default of a parameter without one."""
+
+
+class Option:
+    """An option: its names, such as ``-m`` and ``--model``, and Typer's keyword arguments for it.
+
+    ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
+    final one; it raises ``ValueError`` with a message if the value is unusable.
+    """
+
+    __slots__ = ("callback", "keywords", "max", "min", "names")
+
+    def __init__(
+        self,
+        *names: str,
+        help: str,  # noqa: A002 (Typer's names)
+        metavar: str | None = None,
+        min: float | None = None,  # noqa: A002
+        max: float | None = None,  # noqa: A002
+        callback: Callable[[Any], Any] | None = None,
+        autocompletion: Callable[..., Any] | None = None,
+    ) -> None:
+        self.names = names
+        self.min = min
+        self.max = max
+        self.callback = callback
+        self.keywords: dict[str, Any] = {
+            "help": help,
+            "metavar": metavar,
+            "min": min,
+            "max": max,
+            "autocompletion": autocompletion,
+        }
+
+
+class Argument:
+    """A positional argument, and Typer's keyword arguments for it."""
+
+    __slots__ = ("keywords",)
+
+    def __init__(
+        self,
+        *,
+        help: str,  # noqa: A002 (Typer's name)
+        metavar: str,
+        autocompletion: Callable[..., Any] | None = None,
+    ) -> None:
+        self.keywords: dict[str, Any] = {"help": help, "metavar": metavar, "autocompletion": autocompletion}
+
+
+def option_names(declaration: Any) -> tuple[str, ...]:
+    """Return the names of an option of ours or of Typer's, in which the first one takes the place of a default."""
+    if isinstance(declaration, Option):
+        return declaration.names
+    return (declaration.default, *declaration.param_decls)
+
+
+@frozen
+class CommandParameter:
+    """A parameter of a command function: its name, its default or ``REQUIRED``, and its annotation.
+
+    The annotation is ``Annotated[TYPE, DECLARATION, ...]`` with an ``Option``, an ``Argument``, or one of Typer's.
+    """
+
+    name: str
+    default: Any
+    annotation: Any
+
+    @property
+    def value_type(self) -> Any:
+        """The type of the value."""
+        return self.annotation.__origin__
+
+    @property
+    def declaration(self) -> Any:
+        """The option or argument."""
+        return self.annotation.__metadata__[0]
+
+
+def read_parameters(function: Callable[..., Any]) -> Iterator[CommandParameter]:
+    """Yield the parameters of a command function after the first one, which is its context."""
+    hints = get_type_hints(function, include_extras=True)
+    code: Any = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    values: tuple[Any, ...] = function.__defaults__ or ()
+    keyword_values: Mapping[str, Any] = function.__kwdefaults__ or {}
+    defaults = dict(zip(positional[len(positional) - len(values) :], values, strict=True)) | dict(keyword_values)
+    for name in names:
+        yield CommandParameter(name, defaults.get(name, REQUIRED), hints[name])
+
+
+def class_annotations(cls: type) -> dict[str, Any]:
+    """Return the annotations of a class and its bases, bases first, with those that are text evaluated."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        own = base.__dict__.get("__annotations__", {})  # noqa: RUF063 (inspect takes 4 ms to import)
+        if any(isinstance(hint, str) for hint in own.values()):
+            own = {name: hint for name, hint in get_type_hints(base, include_extras=True).items() if name in own}
+        found |= own
+    return found

@@ -1,0 +1,159 @@
+"""The Typer application, in which only the typed command is complete; the others are stubs with a line of help.
+
+Typer gives help, completion and the messages about unusable command lines. It parses the groups of commands, and what
+``command_line`` leaves to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from llmcli import __version__
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, Command
+from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option
+
+TYPER_OPTIONS: dict[str, Any] = {
+    "rich_markup_mode": None,  # rich help costs 50 ms at every start
+    "pretty_exceptions_enable": False,
+}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+
+
+_EPILOG = """\b
+Examples:
+  llm ask "Why is the sky blue?"
+  llm summarize --pull README.md
+  git diff | llm ask "Write a commit message for this change."
+  llm translate --to fr notes.txt > notes.fr.txt
+
+Run "llm COMMAND --help" for the options of a command, and "llm help topics" for
+the documentation.
+"""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM_NAME} {__version__} (llmcli)")
+        raise typer.Exit
+
+
+def _root_command(
+    context: typer.Context,
+    _show_version: Annotated[
+        bool, typer.Option("-V", "--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _placeholder_command() -> None:
+    """Stands in for a command that was not typed: only its name and its line of help are used."""
+    from llmcli.errors import InternalError
+
+    raise InternalError("command", detail="a command that was not typed was called")
+
+
+def build_app(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
+    """Return the application with the command called ``word`` in full and the others by name.
+
+    ``alone``: leave out the others, which cost 2 ms. ``completing``: set up Typer's support for shell completion.
+    """
+    app = typer.Typer(**TYPER_OPTIONS, add_completion=completing, context_settings=CONTEXT_SETTINGS)
+    app.callback(
+        invoke_without_command=True,
+        help="Language work from the shell on your own machine.",
+        epilog=_EPILOG,
+    )(_root_command)
+    for command in COMMANDS:
+        if command.name != word:
+            if not alone:
+                app.command(command.name, help=command.help, short_help=command.help)(_placeholder_command)
+        elif command.group:
+            app.add_typer(command.load(), name=command.name)
+        else:
+            add_command(app, command.name, command.load())
+    return app
+
+
+def build_parser(word: str, *, alone: bool = False, completing: bool = False) -> Any:
+    """Return the parser that Typer makes of ``build_app``.
+
+    It is kept for programs that call ``main`` more than once: building the parser of a group takes 20 ms.
+    """
+    return _cached_parser(tuple(COMMANDS), word, alone, completing)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_parser(_commands: tuple[Command, ...], word: str, alone: bool, completing: bool) -> Any:
+    return typer.main.get_command(build_app(word, alone=alone, completing=completing))
+
+
+def add_command(app: typer.Typer, name: str, function: Any, **options: Any) -> None:
+    """Add a function made by ``@command`` to a Typer application, with more ``options`` of Typer's."""
+    epilog = "\b\nExamples:\n  " + inspect.cleandoc(function.examples).replace("\n", "\n  ")
+    app.command(name, epilog=epilog, context_settings=CONTEXT_SETTINGS, **options)(_with_typer_signature(function))
+
+
+def _with_typer_signature(function: Any) -> Callable[..., int]:
+    """Return the command with a signature of Typer's declarations."""
+
+    @functools.wraps(function)
+    def typer_command(**given: Any) -> int:
+        code: int = function(**given)
+        return code
+
+    parameters = [_typer_parameter(parameter) for parameter in function.parameters]
+    parameters.append(inspect.Parameter("invocation", _KEYWORD_ONLY, annotation=typer.Context))
+    typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typer_command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return typer_command
+
+
+def _typer_parameter(parameter: CommandParameter) -> inspect.Parameter:
+    default = inspect.Parameter.empty if parameter.default is ... else parameter.default
+    declaration, *marks = parameter.annotation.__metadata__
+    annotation: Any = Annotated[(parameter.value_type, _typer_declaration(declaration), *marks)]
+    return inspect.Parameter(parameter.name, _KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _typer_declaration(declaration: Any) -> Any:
+    if not isinstance(declaration, Option | Argument):
+        return declaration
+    keywords = {**declaration.keywords, "autocompletion": _typer_completer(declaration.keywords["autocompletion"])}
+    if isinstance(declaration, Argument):
+        return typer.Argument(**keywords)
+    return typer.Option(*declaration.names, **keywords, callback=_typer_callback(declaration.callback))
+
+
+def _typer_completer(offer: Callable[..., Any] | None) -> Callable[[typer.Context, str], Any] | None:
+    """Return a completer with annotations that tell Typer what to pass: the context, and the word so far."""
+    if offer is None:
+        return None
+    wanted = inspect.signature(offer).parameters
+
+    def typer_completer(ctx: typer.Context, incomplete: str) -> Any:
+        given = {"ctx": ctx, "incomplete": incomplete}
+        return offer(**{name: given[name] for name in wanted})
+
+    return typer_completer
+
+
+def _typer_callback(callback: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """Return a callback that reports an unusable value in Typer's way."""
+    if callback is None:
+        return None
+
+    def typer_callback(value: Any) -> Any:
+        try:
+            return callback(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return typer_callback
