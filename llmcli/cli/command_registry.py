@@ -85,6 +85,7 @@ COMMANDS = [
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("models", "Find, download, list and remove models.", group=True),
+    Command("index", "Index directories of documents, for llm ask and for search.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),
     Command("sessions", "List, show, search, export and remove saved chats.", group=True),
