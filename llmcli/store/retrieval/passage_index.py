@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from llmcli.store.database import Database, DatabaseSpec
-from llmcli.store.retrieval.word_search import WordTable
+from llmcli.store.retrieval.word_search import WORDS_DEFINITION, add_words, remove_words, search_words
 
 if TYPE_CHECKING:
     import sqlite3
 
-_WORDS = WordTable()
 _SCHEMA = f"""
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -34,7 +33,7 @@ CREATE INDEX passages_of_files ON passages (file);
 CREATE TABLE vectors (
     passage INTEGER NOT NULL, model TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (passage, model)
 ) WITHOUT ROWID;
-{_WORDS.definition};
+{WORDS_DEFINITION};
 """
 _SPEC = DatabaseSpec(
     description="an index of passages",
@@ -43,7 +42,11 @@ _SPEC = DatabaseSpec(
     schema=_SCHEMA,
     tables=frozenset({"properties", "files", "passages", "vectors", "words"}),
 )
-_PASSAGE_COLUMNS = "path, text, source, page, first_line, last_line, start, headings"
+_RACY_NS = 1_000_000_000  # file systems round modification times, to a second at worst
+_GET_PASSAGE = """
+SELECT path, text, source, page, first_line, last_line, start, headings
+FROM passages JOIN files ON files.id = file WHERE passages.id = ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class FileState:
 
         A file that changed in the second in which it was read might have the same time (as in Git's racy-git).
         """
-        return (size, modified_ns) == (self.size, self.modified_ns) and self.read_ns - modified_ns > 1_000_000_000
+        return (size, modified_ns) == (self.size, self.modified_ns) and self.read_ns - modified_ns > _RACY_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,10 @@ class PassageIndex:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
     def files(self) -> dict[str, FileState]:
@@ -128,7 +135,7 @@ class PassageIndex:
             rows = database.execute(
                 "SELECT path, size, modified_ns, digest, read_ns, characters, notes FROM files ORDER BY id"
             )
-            return {row[0]: FileState(*row[:6], notes=tuple(json.loads(row[6]))) for row in rows}
+            return {row[0]: FileState(*row[:6], tuple(json.loads(row[6]))) for row in rows}
 
     def replace(self, files: Iterable[tuple[FileState, Sequence[IndexedPassage] | None]]) -> None:
         """Add files or replace them, in one transaction; passages None: they stay, and only the state changes."""
@@ -151,7 +158,7 @@ class PassageIndex:
     def search_words(self, question: str, limit: int) -> list[int]:
         """Return the passages that contain a word of ``question``, the best by BM25 first."""
         with self._database.read() as database:
-            return _WORDS.search(database, question, limit)
+            return search_words(database, question, limit)
 
     def missing_vectors(self, model: str) -> list[int]:
         """Return the passages without a vector of ``model``."""
@@ -181,12 +188,11 @@ class PassageIndex:
     def passages(self, ids: Sequence[int]) -> dict[int, IndexedPassage]:
         """Return passages by their ids; those that another process removed meanwhile are missing."""
         found: dict[int, IndexedPassage] = {}
-        statement = f"SELECT passages.id, {_PASSAGE_COLUMNS} FROM passages JOIN files ON files.id = file"
         with self._database.read() as database:
             for number in ids:
-                row = database.execute(f"{statement} WHERE passages.id = ?", (number,)).fetchone()
+                row = database.execute(_GET_PASSAGE, (number,)).fetchone()
                 if row is not None:
-                    found[number] = IndexedPassage(*row[1:8], headings=tuple(json.loads(row[8])))
+                    found[number] = IndexedPassage(*row[:7], tuple(json.loads(row[7])))
         return found
 
     def passage_ids(self) -> list[int]:
@@ -204,9 +210,7 @@ class PassageIndex:
             vectors = dict(database.execute("SELECT model, count(*) FROM vectors GROUP BY model"))
         changed = int(properties.get("changed", 0))
         size = self.path.stat().st_size
-        return IndexSummary(
-            properties.get("directory", ""), files, passages, int(characters), vectors, changed, size
-        )
+        return IndexSummary(properties.get("directory", ""), files, passages, int(characters), vectors, changed, size)
 
 
 def _touch(database: sqlite3.Connection) -> None:
@@ -248,7 +252,7 @@ def _add_passage(database: sqlite3.Connection, file: int, passage: IndexedPassag
             json.dumps(passage.headings),
         ),
     ).lastrowid
-    _WORDS.add(database, int(row or 0), _searched_text(passage.text, passage.headings))
+    add_words(database, int(row or 0), _searched_text(passage.text, passage.headings))
 
 
 def _remove_file(database: sqlite3.Connection, path: str) -> None:
@@ -257,7 +261,7 @@ def _remove_file(database: sqlite3.Connection, path: str) -> None:
         return
     kept = database.execute("SELECT id, text, headings FROM passages WHERE file = ?", row).fetchall()
     for number, text, headings in kept:
-        _WORDS.remove(database, number, _searched_text(text, json.loads(headings)))
+        remove_words(database, number, _searched_text(text, json.loads(headings)))
     database.execute("DELETE FROM vectors WHERE passage IN (SELECT id FROM passages WHERE file = ?)", row)
     database.execute("DELETE FROM passages WHERE file = ?", row)
     database.execute("DELETE FROM files WHERE id = ?", row)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from itertools import pairwise
 
 MAX_QUERY_TERMS = 64
 """Words of a question that are searched for; the rest of a longer one is ignored."""
@@ -19,36 +20,29 @@ _CJK_CHARACTER = re.compile(f"[{_CJK}]")
 _CJK_RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 
 
-class WordTable:
-    """The FTS5 table ``name`` of a database; the texts in it are known by a row id."""
+WORDS_DEFINITION = """
+CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2')
+"""
+"""Creates the table ``words`` of a database; the texts in it are known by a row id."""
 
-    def __init__(self, name: str = "words") -> None:
-        self._name = name
 
-    @property
-    def definition(self) -> str:
-        """The statement that creates it."""
-        return (
-            f"CREATE VIRTUAL TABLE {self._name} "
-            "USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2')"
-        )
+def add_words(database: sqlite3.Connection, row: int, text: str) -> None:
+    """Add a text."""
+    database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (row, separate_words(text)))
 
-    def add(self, database: sqlite3.Connection, row: int, text: str) -> None:
-        """Add a text."""
-        database.execute(f"INSERT INTO {self._name} (rowid, text) VALUES (?, ?)", (row, separate_words(text)))
 
-    def remove(self, database: sqlite3.Connection, row: int, text: str) -> None:
-        """Remove a text, which has to be the one that was added."""
-        statement = f"INSERT INTO {self._name} ({self._name}, rowid, text) VALUES ('delete', ?, ?)"
-        database.execute(statement, (row, separate_words(text)))
+def remove_words(database: sqlite3.Connection, row: int, text: str) -> None:
+    """Remove a text, which has to be the one that was added."""
+    database.execute("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (row, separate_words(text)))
 
-    def search(self, database: sqlite3.Connection, question: str, limit: int) -> list[int]:
-        """Return the rows of the texts that contain a word of ``question``, the best by BM25 first."""
-        query = match_query(question)
-        if not query:
-            return []
-        statement = f"SELECT rowid FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rank, rowid LIMIT ?"
-        return [row for (row,) in database.execute(statement, (query, limit))]
+
+def search_words(database: sqlite3.Connection, question: str, limit: int) -> list[int]:
+    """Return the rows of the texts that contain a word of ``question``, the best by BM25 first."""
+    query = match_query(question)
+    if not query:
+        return []
+    statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?"
+    return [row for (row,) in database.execute(statement, (query, limit))]
 
 
 def separate_words(text: str) -> str:
@@ -66,6 +60,6 @@ def _terms(word: str) -> Iterator[str]:
     """Yield what is searched for: a word, and pairs of characters in a script without blanks."""
     for run in _CJK_RUN.findall(word.encode("utf-8", "replace").decode()):
         if _CJK_CHARACTER.match(run) and len(run) > 1:
-            yield from (f"{first} {second}" for first, second in zip(run, run[1:], strict=False))
+            yield from (f"{first} {second}" for first, second in pairwise(run))
         else:
             yield run

@@ -114,7 +114,9 @@ def embed_passages(index: PassageIndex, embedder: PassageEmbedder, interrupt: In
     """Compute the vectors that an index lacks: Progress. Raises as ``PassageEmbedder.embed`` and ``PassageIndex`` do."""
     missing = index.missing_vectors(embedder.model)
     for first in range(0, len(missing), _EMBEDDED_PASSAGES):
-        texts = {number: each.text for number, each in index.passages(missing[first : first + _EMBEDDED_PASSAGES]).items()}
+        texts = {
+            number: each.text for number, each in index.passages(missing[first : first + _EMBEDDED_PASSAGES]).items()
+        }
         done = first
         for vectors in embedder.embed(texts):
             interrupt.check()

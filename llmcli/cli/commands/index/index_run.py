@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.questions.indexed_sources import open_embedder
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.store.retrieval.index_files import IndexFiles, real_path
 from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
@@ -78,20 +79,6 @@ class _Outcome:
         if self.failure is None:
             return 0
         return PartialError.exit_code if self.delivered else self.failure.exit_code
-
-
-@contextmanager
-def open_embedder(ctx: CommandContext) -> Iterator[PassageEmbedder]:
-    """Yield what computes vectors: the setting ``embedding_model``, else the model that answers."""
-    name = ctx.runtime.settings["embedding_model"]
-    if name is None:
-        yield PassageEmbedder(ctx.runtime.backend())
-        return
-    backend = ctx.runtime.build_embedding_backend(name)
-    try:
-        yield PassageEmbedder(backend)
-    finally:
-        backend.close()
 
 
 def search_indexes(
