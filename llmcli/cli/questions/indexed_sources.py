@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,20 +42,25 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
         _, documents = source_inputs.read_sources(ctx, [name])
         return [each for each in documents if isinstance(each, Document)]
 
+    def rename(path: str) -> str:
+        return name.rstrip("/") + path.removeprefix(real_path(name))
+
     def collection(backend: Backend, question: str) -> PassageCollection:
-        return _make_collection(ctx, index, backend, question)
+        return _make_collection(ctx, index, backend, question, rename)
 
     return IndexedSource(index.summary().characters, read, collection)
 
 
-def _make_collection(ctx: CommandContext, index: PassageIndex, backend: Backend, question: str) -> PassageCollection:
+def _make_collection(
+    ctx: CommandContext, index: PassageIndex, backend: Backend, question: str, rename: Callable[[str], str]
+) -> PassageCollection:
     """Return the passages of an index, with the vector of the question if the index has vectors of the same model."""
     models = index.summary().vectors
     if models:
         with open_embedder(ctx, backend) as embedder:
             if embedder.model in models:
-                return IndexPassages(index, embedder.embed_question(question), embedder.model)
-    return IndexPassages(index)
+                return IndexPassages(index, embedder.embed_question(question), embedder.model, rename=rename)
+    return IndexPassages(index, rename=rename)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -135,7 +135,7 @@ class PassageIndex:
             rows = database.execute(
                 "SELECT path, size, modified_ns, digest, read_ns, characters, notes FROM files ORDER BY id"
             )
-            return {row[0]: FileState(*row[:6], tuple(json.loads(row[6]))) for row in rows}
+            return {row[0]: replace(FileState(*row[:6]), notes=tuple(json.loads(row[6]))) for row in rows}
 
     def replace(self, files: Iterable[tuple[FileState, Sequence[IndexedPassage] | None]]) -> None:
         """Add files or replace them, in one transaction; passages None: they stay, and only the state changes."""
@@ -192,7 +192,7 @@ class PassageIndex:
             for number in ids:
                 row = database.execute(_GET_PASSAGE, (number,)).fetchone()
                 if row is not None:
-                    found[number] = IndexedPassage(*row[:7], tuple(json.loads(row[7])))
+                    found[number] = replace(IndexedPassage(*row[:7]), headings=tuple(json.loads(row[7])))
         return found
 
     def passage_ids(self) -> list[int]:

@@ -158,10 +158,12 @@ def describe_table(table: Table) -> str:
 
 
 def _type_name(values: Sequence[Value]) -> str:
+    """Return the type of most values."""
     filled = [each for each in values if each is not None]
-    if filled and all(isinstance(each, int) for each in filled):
-        return "INTEGER"
-    return "REAL" if filled and all(isinstance(each, int | float) for each in filled) else "TEXT"
+    numbers = [each for each in filled if isinstance(each, int | float)]
+    if 2 * len(numbers) <= len(filled):
+        return "TEXT"
+    return "INTEGER" if all(isinstance(each, int) for each in numbers) else "REAL"
 
 
 def _describe_rows(table: Table) -> str:

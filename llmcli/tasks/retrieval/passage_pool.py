@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
@@ -62,10 +62,21 @@ class DocumentPassages:
 
 
 class IndexPassages:
-    """The passages of an index; ``vector`` is that of the question by ``model`` if the index has vectors of it."""
+    """The passages of an index; ``vector`` is that of the question by ``model`` if the index has vectors of it.
 
-    def __init__(self, index: PassageIndex, vector: bytes | None = None, model: str = "") -> None:
+    ``rename`` changes the names of files, which are absolute paths in an index, for references.
+    """
+
+    def __init__(
+        self,
+        index: PassageIndex,
+        vector: bytes | None = None,
+        model: str = "",
+        *,
+        rename: Callable[[str], str] = str,
+    ) -> None:
         self._index = index
+        self._rename = rename
         self._vector = vector
         self._model = model
         self.characters = index.summary().characters
@@ -80,7 +91,10 @@ class IndexPassages:
 
     def get(self, ids: Sequence[int]) -> dict[int, IndexedPassage]:
         """Return passages by their ids."""
-        return self._index.passages(ids)
+        return {
+            number: replace(each, path=self._rename(each.path), source=self._rename(each.source))
+            for number, each in self._index.passages(ids).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

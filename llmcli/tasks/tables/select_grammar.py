@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from llmcli.tasks.tables.table_database import quote_name
 from llmcli.tasks.tables.table_loader import Table
 
 MAX_CONSTRAINED_COLUMNS = 200
 """With more columns in all tables, the statement is not constrained."""
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# https://sqlite.org/lang_keywords.html: those that are no names without quotation marks, and names of literals
+_KEYWORDS = frozenset(
+    "add all alter and as autoincrement between case check collate commit constraint create cross current_date "  # noqa: SIM905
+    "current_time current_timestamp default deferrable delete distinct drop else escape except exists false filter "
+    "foreign from full group having in index inner insert intersect into is isnull join left limit natural not notnull "
+    "null on or order outer over primary references returning right select set table then to transaction true union "
+    "unique update using values when where window with".split()
+)
 _RULES = r"""
 start: select
 select: "SELECT " "DISTINCT "? results " FROM " source where? group? order? limit?
@@ -32,7 +42,7 @@ comparison: expression OPERATOR expression
     | expression (" IS NULL" | " IS NOT NULL")
 expression: operand (ARITHMETIC operand){0,3}
 operand: "COUNT(*)" | AGGREGATE "(" "DISTINCT "? expression ")" | FUNCTION "(" expression (", " value){0,2} ")"
-    | column | value | ALIAS | "(" expression ")" | "(" select ")"
+    | column | value | "(" expression ")" | "(" select ")"
 value: NUMBER | TEXT
 OPERATOR: " = " | " != " | " < " | " <= " | " > " | " >= "
 ARITHMETIC: " + " | " - " | " * " | " / " | " || "
@@ -51,9 +61,17 @@ def select_grammar(tables: Sequence[Table]) -> str | None:
     It admits joins of two tables, conditions, groups, order, limit, arithmetic and subqueries. The format is that of
     llguidance (see ``grammars``).
     """
-    columns = dict.fromkeys(quote_name(column) for table in tables for column in table.columns)
+    columns = dict.fromkeys(column for table in tables for column in table.columns)
     if len(columns) > MAX_CONSTRAINED_COLUMNS:
         return None
-    names = " | ".join(json.dumps(quote_name(table.name), ensure_ascii=False) for table in tables)
-    fields = " | ".join(json.dumps(column, ensure_ascii=False) for column in columns)
-    return f"{_RULES}table: {names}\ncolumn: {fields}\n"
+    return f"{_RULES}table: {_alternatives(table.name for table in tables)}\ncolumn: {_alternatives(columns)}\n"
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    """Return the alternatives of a rule: each name in quotation marks, and as it is if SQL allows that."""
+    found = [text for name in names for text in (quote_name(name), *([name] if _is_plain(name) else []))]
+    return " | ".join(json.dumps(each, ensure_ascii=False) for each in found)
+
+
+def _is_plain(name: str) -> bool:
+    return _PLAIN_NAME.fullmatch(name) is not None and name.lower() not in _KEYWORDS

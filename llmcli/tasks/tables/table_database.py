@@ -8,6 +8,7 @@ Sources: https://sqlite.org/c3ref/set_authorizer.html, https://sqlite.org/securi
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ _MAX_VALUE_BYTES = 1_000_000
 _MAX_SQL_BYTES = 10_000
 _PROGRESS_STEPS = 20_000
 _SORTER_KIB = 16_384  # memory of a temporary table, before it goes to a file
+_FIRST_WORD = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _MAX_VALUE_BYTES,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: _MAX_SQL_BYTES,
@@ -158,11 +160,10 @@ class TableDatabase:
         """Return what one SELECT returns. Raises ``QueryError``, and what ``interrupt.check()`` raises."""
         self._ends_at = time.monotonic() + self._time_limit_s
         self._refused = ""
+        if _FIRST_WORD.match(statement) is None:  # SQLite also has words that the authorizer does not see (EXPLAIN)
+            raise QueryError("only SELECT is allowed")
         try:
-            cursor = self._connection.execute(statement)
-            if cursor.description is None:
-                raise QueryError("only SELECT is allowed")
-            return self._fetch(cursor)
+            return self._fetch(self._connection.execute(statement))
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:  # ValueError: a NUL in the statement
             self._interrupt.check()
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:

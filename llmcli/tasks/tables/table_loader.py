@@ -24,8 +24,8 @@ _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
 # not "007", which is a code
-_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,3})?")
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 Value = int | float | str | None
 
 
@@ -90,9 +90,9 @@ def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[li
     _check_width(max(map(len, filled)))
     columns = _column_names(header, max(map(len, filled)))
     padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
-    numeric = [all(_is_number(row[at]) for row in padded) for at in range(len(columns))]
+    numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
     values: list[list[Value]] = [
-        [_to_number(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
+        [_to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
         for row in _checked(padded, interrupt)
     ]
     return columns, values
@@ -110,15 +110,23 @@ def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[s
         yield row
 
 
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """Whether most cells of a column are numbers, and none is a code such as 007, which would lose its zeros."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    numbers = sum(map(_is_number, filled))
+    return 2 * numbers > len(filled) and not any(each.isdigit() and not _is_number(each) for each in filled)
+
+
 def _is_number(cell: str) -> bool:
-    cell = cell.strip()
-    return not cell or (_NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell)))
+    return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
 
 
-def _to_number(cell: str) -> Value:
+def _to_value(cell: str) -> Value:
     cell = cell.strip()
     if not cell:
         return None
+    if not _is_number(cell):
+        return cell
     return int(cell) if _INTEGER.fullmatch(cell) else float(cell)
 
 
