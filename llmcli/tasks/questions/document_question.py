@@ -111,8 +111,8 @@ class DocumentQuestion:
         found, ranking = yield from self._rank(pool)
         chosen = self._choose(found)
         if not chosen:
-            problem = self._overflow(self._passages_request(found[:1]), name)
-            yield ItemFailed(0, name, problem or ContextOverflow(name, context=self._context))
+            (tokens,), _ = self._backend.count([self._passages_request(found[:1])])
+            yield ItemFailed(0, name, ContextOverflow(name, tokens=tokens + self._reserved, context=self._context))
             return
         read = sum(len(each.passage.text) for each in chosen)
         coverage = min(1.0, read / max(1, pool.characters))
@@ -180,7 +180,7 @@ class DocumentQuestion:
         (tokens,), _ = self._backend.count([request])
         if tokens + self._reserved <= self._context:
             return None
-        return ContextOverflow(name, tokens=tokens, context=self._context)
+        return ContextOverflow(name, tokens=tokens + self._reserved, context=self._context)
 
     def _documents_request(self, documents: Sequence[Document]) -> Request:
         return self._request(DOCUMENTS_PROMPT, {"documents": list(documents)})

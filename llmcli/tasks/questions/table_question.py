@@ -70,7 +70,8 @@ class TableQuestion:
         yield ItemFailed(0, "", QueryFailed(statement, detail=problem))
 
     def _finish(self, statement: str, found: QueryRows) -> Iterator[TaskEvent]:
-        warnings = [] if found.rows else ["the query returned no rows"]
+        answered = any(value is not None for row in found.rows for value in row)
+        warnings = [] if answered else ["the query found nothing"]
         yield from map(Notice, warnings)
         yield Result(
             0,
@@ -79,7 +80,7 @@ class TableQuestion:
             fields={
                 "method": "sql",
                 "coverage": 1.0,
-                "answered": bool(found.rows),
+                "answered": answered,
                 "sql": statement,
                 "columns": list(found.columns),
                 "rows": [list(row) for row in found.rows],
