@@ -28,7 +28,8 @@ def rerank_passages(
     """Yield progress; return ``passages``, which are ranked already, in their new order.
 
     All passages are scored in one batch by log P(yes) - log P(no), and this ranking is joined with the given one by
-    reciprocal rank fusion: the judgement of a small model alone is too unreliable. Raises the failure of a request.
+    reciprocal rank fusion, with the given best one kept first: the judgement of a small model alone is too unreliable.
+    Raises the failure of a request.
     """
     answers = {str(number): ResponseBuffer() for number in range(len(passages))}
     done = 0
@@ -48,7 +49,8 @@ def rerank_passages(
                 yield Progress(done, len(passages), "passages", "ranking", Phase.READING)
     margins = [_margin(answer) for answer in answers.values()]
     by_answer = sorted(range(len(passages)), key=lambda number: -margins[number])
-    return [passages[number] for number in fuse_rankings([range(len(passages)), by_answer])]
+    fused = fuse_rankings([range(len(passages)), by_answer])
+    return [passages[number] for number in dict.fromkeys([0, *fused])]
 
 
 def _margin(answer: ResponseBuffer) -> float:

@@ -41,12 +41,12 @@ comparison: expression OPERATOR expression
     | expression " LIKE " TEXT
     | expression (" IS NULL" | " IS NOT NULL")
 expression: operand (ARITHMETIC operand){0,3}
-operand: "COUNT(*)" | AGGREGATE "(" "DISTINCT "? expression ")" | FUNCTION "(" expression (", " value){0,2} ")"
+operand: "COUNT(" ("*" | "DISTINCT "? expression) ")" | AGGREGATE "(" expression ")" | FUNCTION "(" expression (", " value){0,2} ")"
     | column | value | "(" expression ")" | "(" select ")"
 value: NUMBER | TEXT
 OPERATOR: " = " | " != " | " < " | " <= " | " > " | " >= "
 ARITHMETIC: " + " | " - " | " * " | " / " | " || "
-AGGREGATE: "COUNT" | "SUM" | "AVG" | "MIN" | "MAX"
+AGGREGATE: "SUM" | "AVG" | "MIN" | "MAX"
 FUNCTION: "ROUND" | "ABS" | "LOWER" | "UPPER" | "LENGTH" | "SUBSTR" | "DATE" | "STRFTIME" | "COALESCE"
 ALIAS: /[a-z][a-z_]{1,30}/
 NUMBER: /-?[0-9]{1,15}(\.[0-9]{1,6})?/

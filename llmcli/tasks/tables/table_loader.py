@@ -135,7 +135,7 @@ def _read_json(
 ) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
     if by_line:
         lines = enumerate(io.StringIO(text), 1)
-        yield (title, *_table_of([_parse(line, number) for number, line in lines if line.strip()], interrupt))
+        yield (title, *_table_of([_parse(line.strip(), number) for number, line in lines if line.strip()], interrupt))
         return
     value = _parse(text, 1)
     if isinstance(value, list):

@@ -1,6 +1,7 @@
 """Bringing an index up to date."""
 
 import os
+from pathlib import Path
 
 import pytest
 from tasks.helpers import of
@@ -32,7 +33,7 @@ def update(tmp_path, docs):
             updater = IndexUpdater(index, str(docs), Interrupt())
             events = list(updater.update())
             found = index.passages(index.search_words(word, 9)).values()
-            return updater.changes, events, [os.path.basename(each.path) for each in found]
+            return updater.changes, events, [Path(each.path).name for each in found]
 
     return run
 
@@ -64,7 +65,7 @@ def test_an_unreadable_file_is_reported_each_time(update, docs):
     (docs / "a.txt").write_bytes(b"alpha \xff\xfe")
     for _ in range(2):
         changes, events, found = update()
-        assert [os.path.basename(each.name) for each in of(ItemFailed, events)] == ["a.pdf", "a.txt"]
+        assert [Path(each.name).name for each in of(ItemFailed, events)] == ["a.pdf", "a.txt"]
         assert isinstance(of(ItemFailed, events)[0].error, BadDocument)
         assert (changes.failed, found) == (2, [])
 
