@@ -58,7 +58,7 @@ COMMANDS = [
         "ask",
         "Answer a question, with or without documents.",
         model_task="chat",
-        overflow_advice="shorten the input, summarize it first (llm summarize FILE)",
+        overflow_advice="shorten the question",  # long documents are searched
     ),
     Command("chat", "Chat with a model on the terminal.", model_task="chat"),
     Command(
