@@ -25,7 +25,7 @@ EmbedOption = Annotated[bool, typer.Option("--embed", help="Use vectors of a mod
 @command(
     *GENERAL_OPTIONS,
     *_MODEL_OPTIONS,
-    examples="llm index add docs\nllm index add --embed contracts letters",
+    examples="llm index add docs\nllm index add docs letters",
 )
 def add(ctx: CommandContext, directories: DirectoriesArgument, embed: EmbedOption = False) -> int:
     """Index the documents in directories, or bring their indexes up to date.
@@ -69,9 +69,9 @@ def rm(ctx: CommandContext, directories: IndexedArgument) -> int:
     *GENERAL_OPTIONS,
     *_MODEL_OPTIONS,
     examples="""
-      llm index search "notice period"
-      llm index search --in contracts --limit 3 "Who pays for repairs?"
-      llm index search --json "notice period" | jq -r '"\\(.file):\\(.first_line)"'
+      llm index search workshop
+      llm index search --in docs --limit 3 "Who repairs my bicycle?"
+      llm index search --json workshop | jq -r '"\\(.file):\\(.first_line)"'
     """,
 )
 def search(
@@ -104,5 +104,5 @@ def search(
 
 index = build_group(
     "Index directories of documents, for llm ask and for search.",
-    {"add": add, "list": show_list, "rm": rm, "search": search},
+    {"add": add, "list": show_list, "search": search, "rm": rm},
 )
