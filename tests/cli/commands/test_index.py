@@ -53,6 +53,13 @@ def test_mistakes(llm, docs, argv, code, said):
     assert llm("index", "list").out.count("\n") == 1
 
 
+def test_a_missing_directory_keeps_its_index(llm, docs):
+    """It may be on a disk that is not there now."""
+    llm("index", "add", "docs")
+    docs.rename(docs.with_name("moved"))
+    assert llm("index", "add", "docs").code == 66 and llm("index", "search", "dogs").code == 0
+
+
 def test_unreadable_files_are_reported(llm, docs):
     """The others are indexed: 3."""
     (docs / "scan.pdf").write_bytes(b"<!DOCTYPE html><p>log in")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.questions.indexed_sources import open_embedder
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
+from llmcli.files import private_files
 from llmcli.store.retrieval.index_files import IndexFiles, real_path
 from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
 from llmcli.tasks.retrieval.index_search import search_index
@@ -24,18 +26,16 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
     files = IndexFiles(ctx.runtime.paths.indexes)
     outcome = _Outcome()
     for directory in dict.fromkeys(map(real_path, directories)):
-        try:
-            with files.open(directory) as index:
-                updater = IndexUpdater(index, directory, ctx.runtime.interrupt)
-                outcome.read(ctx, updater.update())
-                if embed:
-                    with open_embedder(ctx) as embedder:
-                        outcome.read(ctx, embed_passages(index, embedder, ctx.runtime.interrupt))
-                summary = index.summary()
-        except MissingError as error:
-            files.remove(directory)
-            outcome.fail(ctx, error, "")
+        if not private_files.exists(Path(directory)):
+            outcome.fail(ctx, MissingError(directory, kind="input"), "")
             continue
+        with files.open(directory) as index:
+            updater = IndexUpdater(index, directory, ctx.runtime.interrupt)
+            outcome.read(ctx, updater.update())
+            if embed:
+                with open_embedder(ctx) as embedder:
+                    outcome.read(ctx, embed_passages(index, embedder, ctx.runtime.interrupt))
+            summary = index.summary()
         outcome.delivered = outcome.delivered or summary.files > 0
         counts = asdict(updater.changes)
         ctx.console.status_line.hide()
