@@ -25,7 +25,7 @@ WORDS_PER_PASSAGE = 150
 PASSAGES_PER_FILE = 50
 QUESTION_WORDS = 8
 MAX_INDEX_S, MAX_SEARCH_S = 30.0, 0.050
-"""What issue 20 asks for, with 10,000 passages."""
+"""Limits for 10,000 passages."""
 
 
 def write_files(directory: Path, passages: int, choose: RandomWords) -> None:

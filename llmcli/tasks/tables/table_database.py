@@ -80,7 +80,6 @@ _FUNCTIONS = frozenset(
         "percent_rank",
         "pow",
         "power",
-        "printf",
         "rank",
         "replace",
         "round",
@@ -101,7 +100,7 @@ _FUNCTIONS = frozenset(
         "unicode",
         "upper",
     ]
-) - {"printf"}
+)
 """Functions that read no file and make no large value from nothing."""
 
 
