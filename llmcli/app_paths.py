@@ -47,6 +47,11 @@ class AppPaths:
         return self.cache / "prefixes"
 
     @property
+    def indexes(self) -> Path:
+        """The indexes of documents (``store.retrieval.index_files``)."""
+        return self.cache / "indexes"
+
+    @property
     def derived_weights(self) -> Path:
         """The copies of models in other types."""
         return self.cache / DERIVED_DIRECTORY

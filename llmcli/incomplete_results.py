@@ -12,6 +12,8 @@ LlmError
    |- IncompleteOutput          (some segments are unchanged)
    |- InvalidAnswer             (not of the required form, also after a retry)
    |- PartsMissing              (of the input, in a summary)
+   |- QueryFailed               (no attempt gave an SQL statement that works)
+   |- RowsOmitted               (of the result of an SQL query)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
@@ -89,6 +91,18 @@ class PartsMissing(PartialError):
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
+
+
+class QueryFailed(PartialError):
+    """The model's last SQL statement ``subject`` does not work either; ``detail`` says why."""
+
+
+class RowsOmitted(PartialError):
+    """An SQL query has more rows than the first ``limit``, or than fit the limit of bytes."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
 
 
 class ValuesNotRestored(PartialError):

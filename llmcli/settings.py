@@ -69,6 +69,9 @@ _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
 SETTING_SPECS = (
     SettingSpec("model", parse_text, None, "the model used without -m: any name that -m accepts"),
     SettingSpec(
+        "embedding_model", parse_text, None, "the model on this machine whose vectors llm index keeps (--embed)"
+    ),
+    SettingSpec(
         "aliases",
         parse_aliases,
         {},

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from llmcli.cli import command_registry
+from llmcli.cli.reference import page_name
 from llmcli.settings import SETTING_SPECS
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +62,7 @@ def test_every_page_and_command_is_in_the_navigation():
     """A page that the site does not list cannot be found."""
     listed = read(ROOT / "mkdocs.yml")
     assert all(f": {page.name}\n" in listed for page in PAGES)
-    assert all(f": reference/{command.name}.md\n" in listed for command in command_registry.COMMANDS)
+    assert all(f": reference/{page_name(command.name)}\n" in listed for command in command_registry.COMMANDS)
 
 
 def test_every_command_is_in_the_readme():

@@ -49,7 +49,7 @@ COMMANDS = [
         "ask",
         "Answer a question, with or without documents.",
         model_task="chat",
-        overflow_advice="shorten the input, summarize it first (llm summarize FILE)",
+        overflow_advice="shorten the question",  # long documents are searched
     ),
     Command("chat", "Chat with a model on the terminal.", model_task="chat"),
     Command(
@@ -77,6 +77,7 @@ COMMANDS = [
     Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("models", "Find, download, list and remove models.", group=True),
+    Command("index", "Index directories of documents, for llm ask and for search.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),
     Command("sessions", "List, show, search, export and remove saved chats.", group=True),

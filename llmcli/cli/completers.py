@@ -109,6 +109,16 @@ def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
 
 @_empty_on_error
+def indexes(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Directories that have an index, explained by the number of their files."""
+    from llmcli.app_paths import find_paths
+    from llmcli.store.retrieval.index_files import IndexFiles
+
+    files = IndexFiles(find_paths(ctx.find_root().obj[0].environ).indexes)
+    return [(each.directory, f"{each.files} files") for each in files.summaries()]
+
+
+@_empty_on_error
 def workers(ctx: typer.Context) -> Iterable[str]:
     """Models of the workers that run."""
     from llmcli.worker import runtime_dir

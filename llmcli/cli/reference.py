@@ -29,8 +29,14 @@ def build_pages() -> dict[str, str]:
     for command in command_registry.COMMANDS:
         parser = load_parser(command.name)
         page = _group_page(command, parser) if command.group else _command_section("#", f"llm {command.name}", parser)
-        pages[f"{command.name}.md"] = _join(page)
+        pages[page_name(command.name)] = _join(page)
     return pages
+
+
+def page_name(command: str) -> str:
+    """Return the file of a command's page: NAME.md, unless that is the page of all commands."""
+    name = f"{command}.md"
+    return f"{command}-command.md" if name == INDEX_PAGE else name
 
 
 def _join(lines: Iterable[str]) -> str:
@@ -44,7 +50,7 @@ def load_parser(name: str) -> Any:
 
 def _index_page() -> Iterator[str]:
     yield from ["# Command reference", "", "| command | what it does |", "|---|---|"]
-    yield from (f"| [`llm {each.name}`]({each.name}.md) | {each.help} |" for each in command_registry.COMMANDS)
+    yield from (f"| [`llm {each.name}`]({page_name(each.name)}) | {each.help} |" for each in command_registry.COMMANDS)
     yield from ["", "For the meaning of exit codes, see [Exit codes](exit-codes.md).", ""]
     yield from ["## Options of commands that run a model", ""]
     yield from _option_table([param for param in load_parser("ask").params if param.name in SHARED_OPTIONS])

@@ -42,6 +42,26 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("question", "documents"),
     ),
+    "ask.passages": Contract(
+        {
+            "question": "the user's question",
+            "passages": "a list of passages, each with .number, .name, .text and .fence: quotation marks not in the text",
+        },
+        required=("question", "passages"),
+    ),
+    "ask.relevance": Contract(
+        {"question": "the user's question", "text": "a passage that may answer it"}, required=("question", "text")
+    ),
+    "ask.sql": Contract(
+        {
+            "question": "the user's question",
+            "schema": "a CREATE TABLE statement for each table",
+            "sample": "the first rows of each table",
+            "query": "the statement of the last attempt; empty at the first one",
+            "problem": "what was wrong with it; empty at the first attempt",
+        },
+        required=("question", "schema"),
+    ),
     "chat": Contract(
         {"message": "the user's message in this turn", "system": "the user's own instructions; may be empty"},
         required=("message",),

@@ -266,6 +266,15 @@ class Runtime:
         name = name or redaction_policy.name_model(self.settings, self.models)
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))
 
+    def build_embedding_backend(self, name: str) -> Backend:
+        """Return the backend of a model on this machine that computes vectors, which the caller closes.
+
+        Raises as ``backend``.
+        """
+        from llmcli.runtime import backend_factory
+
+        return backend_factory.build_local(self.config, self.models, self._find_verified(name))
+
     def price_of(self, model: str) -> Price | None:
         """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""
         return None if self._server is None else self._server.price_of(model)

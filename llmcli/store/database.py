@@ -7,13 +7,13 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import check_interrupt, stop_requested
 
 _BUSY_TIMEOUT_S = 10.0
@@ -31,13 +31,17 @@ _NOT_WRITABLE_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 @frozen
 class DatabaseSpec:
-    """The contents of a file: ``schema`` creates its ``tables``; ``description`` and ``kind`` name it in errors."""
+    """The contents of a file: ``schema`` creates its ``tables``; ``description`` and ``kind`` name it in errors.
+
+    ``migrations`` maps an older version to the statements that turn a file of it into one of the next version.
+    """
 
     description: str
     kind: str
     version: int
     schema: str
     tables: frozenset[str]
+    migrations: Mapping[int, str] = field(default_factory=dict)
 
 
 class Database:
@@ -121,22 +125,30 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def _create_tables(self) -> None:
-        """Create the tables in an empty file. Raises ``BadDocument`` for a file of another program or version."""
+        """Create the tables in an empty file, or change those of an older version.
+
+        Raises ``BadDocument`` for a file of another program, and for a version that has no migrations.
+        """
         self._connection.execute("BEGIN")  # version and tables in one snapshot
         ready = self._has_tables()
         self._connection.execute("COMMIT")
         if ready:
             return
         with self.transaction() as connection:
-            if not self._has_tables():  # another process may have created them meanwhile
-                for statement in filter(str.strip, self._spec.schema.split(";")):
+            while not self._has_tables():  # another process may have created them meanwhile
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                following = version + 1 if version else self._spec.version
+                script = self._spec.migrations[version] if version else self._spec.schema
+                for statement in filter(str.strip, script.split(";")):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {self._spec.version}")
+                connection.execute(f"PRAGMA user_version = {following}")
 
     def _has_tables(self) -> bool:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
         if version == 0 and not tables:
+            return False
+        if version in self._spec.migrations and tables & self._spec.tables:
             return False
         if not tables >= self._spec.tables:
             raise BadDocument(str(self.path), detail="it is another program's database", kind=self._spec.kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
@@ -12,30 +13,42 @@ from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent
 
+if TYPE_CHECKING:
+    from llmcli.tasks.questions.document_question import IndexedSource
+
 PROMPT = "ask"
-DOCUMENTS_PROMPT = "ask.documents"
 
 
 def ask(
-    backend: Backend, prompts: PromptLibrary, question: str, documents: Sequence[Document], options: GenerationOptions
+    backend: Backend,
+    prompts: PromptLibrary,
+    question: str,
+    documents: Sequence[Document],
+    options: GenerationOptions,
+    *,
+    cite: bool = False,
+    indexed: Sequence[IndexedSource] = (),
 ) -> Iterator[TaskEvent]:
-    """Answer ``question`` about ``documents`` (may be none): Deltas, then one Result, or ItemFailed.
+    """Answer ``question`` about ``documents`` and ``indexed`` directories (may be none): Deltas, then one Result.
 
-    Documents are never cut: if they exceed the context, the item fails with ``ContextOverflow``. Raises ``EmptyInput``
-    when both the question and the documents are blank, or when every named document is blank.
+    See ``DocumentQuestion`` for documents. Raises ``EmptyInput`` when both the question and the documents are blank, or
+    when every named document is blank.
     """
     blank = [document for document in documents if not document.text.strip()]
-    if len(blank) == len(documents) and (documents or not question.strip()):
+    if len(blank) == len(documents) and not indexed and (documents or not question.strip()):
         raise EmptyInput(documents[0].name if documents else "")
-    prompt = prompts.get(DOCUMENTS_PROMPT if documents else PROMPT)
-    messages = prompt.render({"question": question} | ({"documents": list(documents)} if documents else {}))
+    if documents or indexed:
+        from llmcli.tasks.questions.document_question import DocumentQuestion
+
+        yield from DocumentQuestion(backend, prompts, question, options, cite=cite).answer(documents, indexed)
+        return
+    prompt = prompts.get(PROMPT)
     request = make_request(
         "ask",
-        messages,
+        prompt.render({"question": question}),
         prompt,
         options,
         max_tokens=max_answer_tokens(prompt, options, None),
         priority=Priority.INTERACTIVE,
     )
-    name = documents[0].name if len(documents) == 1 else ""
-    yield from run_single_request(backend, request, options, prompt=prompt.name, name=name)
+    yield from run_single_request(backend, request, options, prompt=prompt.name)

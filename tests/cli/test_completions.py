@@ -229,8 +229,8 @@ def test_every_command_has_a_page_in_the_reference():
     """The index links to each."""
     pages = reference.build_pages()
     names = [command.name for command in command_registry.COMMANDS]
-    assert set(pages) == {reference.INDEX_PAGE, *(f"{name}.md" for name in names)}
-    assert all(f"[`llm {name}`]({name}.md)" in pages[reference.INDEX_PAGE] for name in names)
+    assert set(pages) == {reference.INDEX_PAGE, *map(reference.page_name, names)}
+    assert all(f"[`llm {name}`]({reference.page_name(name)})" in pages[reference.INDEX_PAGE] for name in names)
 
 
 def test_the_reference_names_every_command_and_option():

@@ -92,6 +92,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],
+        "index": ["index", "add", "--embed", str(text)],
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
         "backends": ["backends", "list"],

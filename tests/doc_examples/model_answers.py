@@ -19,7 +19,8 @@ ANSWERS = {
     "Suggest three names for a cat.": "1. Lola (Spanish cat)\n2. Luna (Japanese cat)\n3. Luna (Mexican cat)",
     "And for a dog?": "1. Max (Dog)\n2. Maxx (Furry dog)\n3. Maxxmoose (Dog)",
     "Say hello.": "Hello, it's me. What's up?",
-    "Which shop sells most?": "North sells most.",
+    "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
+    "How many rows are there?": "SELECT COUNT(*) FROM sales",
     "Name a colour.": "A colour is a color.",
     "What is this text about? Summarize it": (
         "The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaired after the storm. Bicycles "

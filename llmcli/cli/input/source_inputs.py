@@ -76,14 +76,14 @@ def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], 
 
 
 def read_question(
-    ctx: CommandContext, prompt: str | None, files: Sequence[str]
+    ctx: CommandContext, prompt: str | None, files: Sequence[str], *, indexed: Sequence[str] = ()
 ) -> tuple[str, list[Document], list[ItemFailed]]:
     """Return the question, its documents, and the files of directories and patterns that cannot be read.
 
-    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``,
+    The directories ``indexed`` among ``files`` are not read. Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``,
     and what a file that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, files)
+    found, failed = _read_question_files(ctx, [name for name in files if name not in indexed])
     asks = prompt is None and STDIN not in files
     piped = None
     if reads_stdin(ctx, () if asks else files):

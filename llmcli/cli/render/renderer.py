@@ -31,7 +31,8 @@ class DisplayOptions:
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
     a line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
-    context manager ``replace_guard()``. ``silent``: results are shown only with --json.
+    context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
+    stand below a result's text, or in the place of one that has none; "" for no lines.
     """
 
     input_names: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class DisplayOptions:
     output: str | None = None
     replace_guard: Callable[[], AbstractContextManager[object]] = nullcontext
     silent: bool = False
+    footer: Callable[[Result], str] | None = None
 
     @property
     def has_several_inputs(self) -> bool:
@@ -204,13 +206,20 @@ class ResultRenderer:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
         elif not self._options.silent:
-            text = self._open_text()
-            if end.text and not streamed:
-                text.feed(end.text)
-            text.finish()
-            self._text_writer = None
-            if self._options.ending is TextEnding.LINE:
-                self._reporter.end_result()
+            footer = "" if self._options.footer is None else self._options.footer(end)
+            if end.text is not None or not footer:
+                self._render_text(end, streamed=streamed)
+            if footer:
+                self._write_line(sanitize.strip_controls(footer) if self._on_terminal else footer)
+
+    def _render_text(self, end: Result, *, streamed: bool) -> None:
+        text = self._open_text()
+        if end.text and not streamed:
+            text.feed(end.text)
+        text.finish()
+        self._text_writer = None
+        if self._options.ending is TextEnding.LINE:
+            self._reporter.end_result()
 
     def _write_line(self, line: str) -> None:
         self._reporter.begin_result()

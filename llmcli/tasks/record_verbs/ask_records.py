@@ -6,9 +6,10 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record, Row
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.ask import DOCUMENTS_PROMPT, PROMPT
+from llmcli.tasks.ask import PROMPT
 from llmcli.tasks.execution.request_job import AnswerJob
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT
 from llmcli.tasks.record_verbs.text_verb import TextVerb, require_fit
 
 COLUMN = "answer"

@@ -69,6 +69,7 @@ def _name_topic(link: re.Match[str]) -> str:
     if not page:  # a section of the same page
         return text
     command = page.removeprefix("../").removeprefix("reference/").removesuffix(".md")
+    command = "index" if command == "index-command" else "" if command == "index" else command
     if "reference/" in page and command != "exit-codes":
-        return f"{text} (`llm help`)" if command == "index" else f"{text} (`llm help {command}`)"
+        return f"{text} (`llm help {command}`)" if command else f"{text} (`llm help`)"
     return f"{text} (`llm help {topic_name(page)}`)"

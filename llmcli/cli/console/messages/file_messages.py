@@ -20,6 +20,7 @@ from llmcli.cli.console.messages.message_text import (
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
     "sessions": "Move it away: llm creates a new one.",
+    "index": "Delete it: llm index add creates a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
@@ -51,6 +52,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
         "last session": "Start one: llm chat --session NAME",
+        "index": f"Create one: llm index add {shlex.quote(error.subject)}",
+        "passage": "Try other words, or bring the index up to date: llm index add DIRECTORY",
         "line": "List the saved chats: llm sessions list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
         "match": "Try fewer words: the Hub searches for all of them in the names of repositories.",
@@ -66,6 +69,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "place": "cannot read",
         "last session": "no saved chat for",
         "line": "no saved chat mentions",
+        "index": "no index of",
+        "passage": "no indexed passage contains a word of",
         "backend": "the configuration has no backend",
         "stored key": "no key is stored for",
         "match": "no repository with GGUF files matches",

@@ -82,6 +82,14 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.IncompleteOutput: _describe_untranslated,
     i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
     i.PartsMissing: _describe_missing_parts,
+    i.QueryFailed: lambda x: (
+        append_detail(f"the model wrote no SQL that works; its last query was: {' '.join(x.subject.split())}", x),
+        f"Rephrase the question with the names of columns, or {_LARGER_MODEL_ADVICE}",
+    ),
+    i.RowsOmitted: lambda x: (
+        f"the query has more rows than are printed (at most {x.limit:,})",
+        "Ask for fewer rows, or for a sum, a count or the largest ones.",
+    ),
     i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""

@@ -1,0 +1,105 @@
+"""``llm index``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.cli.parsing.parameters import Argument, Option
+
+_MODEL_OPTIONS = ("model", "ctx", "threads", "pull", "offline", "no_worker", "timeout")
+DirectoriesArgument = Annotated[list[str], Argument(metavar="DIRECTORY...", help="Directories, or single documents.")]
+IndexedArgument = Annotated[
+    list[str],
+    Argument(metavar="DIRECTORY...", help="Directories that have an index.", autocompletion=completers.indexes),
+]
+EmbedOption = Annotated[bool, Option("--embed", help="Use vectors of a model too, not only words.")]
+
+
+@command(
+    *GENERAL_OPTIONS,
+    *_MODEL_OPTIONS,
+    examples="llm index add docs\nllm index add docs letters",
+)
+def add(ctx: CommandContext, directories: DirectoriesArgument, embed: EmbedOption = False) -> int:
+    """Index the documents in directories, or bring their indexes up to date.
+
+    Only files whose content changed are read again. With --embed, the setting embedding_model computes the vectors of
+    passages, else the model that answers.
+    """
+    from llmcli.cli.commands.index.index_run import add_directories
+
+    return add_directories(ctx, directories, embed=embed)
+
+
+@command(*GENERAL_OPTIONS, examples="llm index list\nllm index list --json | jq -r .directory")
+def show_list(ctx: CommandContext) -> int:
+    """List the indexed directories.
+
+    In a pipe, tab-separated: directory, files, passages, vectors, size in bytes, date of the last change.
+    """
+    from llmcli.cli.commands.index.index_view import summary_rows
+    from llmcli.store.retrieval.index_files import IndexFiles
+
+    rows = summary_rows(IndexFiles(ctx.runtime.paths.indexes).summaries(), people=ctx.console.writes_for_people)
+    if not rows and ctx.console.writes_for_people:
+        ctx.console.write_stdout("No directory has an index. Try: llm index add DIRECTORY\n")
+    ctx.console.write_table(rows)
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm index rm docs")
+def rm(ctx: CommandContext, directories: IndexedArgument) -> int:
+    """Remove the indexes of directories; the documents stay."""
+    from llmcli.cli.commands.index.index_run import remove_indexes
+
+    removed = remove_indexes(ctx, directories)
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": removed})
+    return 0
+
+
+@command(
+    *GENERAL_OPTIONS,
+    *_MODEL_OPTIONS,
+    examples="""
+      llm index search workshop
+      llm index search --in docs --limit 3 "Who repairs my bicycle?"
+      llm index search --json workshop | jq -r '"\\(.file):\\(.first_line)"'
+    """,
+)
+def search(
+    ctx: CommandContext,
+    query: Annotated[str, Argument(metavar="QUERY", help="Words or a question.")],
+    inside: Annotated[
+        list[str] | None,
+        Option(
+            "--in",
+            metavar="DIRECTORY",
+            help="Search this directory's index; repeatable (default: all).",
+            autocompletion=completers.indexes,
+        ),
+    ] = None,
+    limit: Annotated[int, Option("--limit", min=1, max=1000, metavar="N", help="Passages at most.")] = 10,
+    embed: EmbedOption = False,
+) -> int:
+    """Print the passages that match a query best.
+
+    In a pipe, tab-separated: file, page or lines, text. The exit code is 66 if nothing was found.
+    """
+    from llmcli.cli.commands.index.index_run import search_indexes
+    from llmcli.cli.commands.index.index_view import passage_rows
+    from llmcli.cli.input.inputs import decode_argument
+
+    found = search_indexes(ctx, decode_argument(query), inside, limit, embed=embed)
+    ctx.console.write_table(passage_rows(found, as_json=ctx.console.as_json), preview="text")
+    return 0
+
+
+index = build_group(
+    "Index directories of documents, for llm ask and for search.",
+    {"add": add, "list": show_list, "search": search, "rm": rm},
+)

@@ -1,0 +1,143 @@
+"""The work of ``llm index``: updating, searching and removing the indexes in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.questions.indexed_sources import open_embedder
+from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
+from llmcli.files import private_files
+from llmcli.store.retrieval.index_files import IndexFiles, real_path
+from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
+from llmcli.tasks.retrieval.index_search import search_index
+from llmcli.tasks.retrieval.index_update import IndexUpdater, embed_passages
+from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
+from llmcli.types import ItemFailed, Notice, Progress, TaskEvent
+
+_KIND = "index"
+
+
+def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: bool) -> int:
+    """Index directories; return the exit code: 3 if some of their files cannot be read."""
+    files = IndexFiles(ctx.runtime.paths.indexes)
+    outcome = _Outcome()
+    for directory in dict.fromkeys(map(real_path, directories)):
+        if not private_files.exists(Path(directory)):
+            outcome.fail(ctx, MissingError(directory, kind="input"), "")
+            continue
+        with files.open(directory) as index:
+            updater = IndexUpdater(index, directory, ctx.runtime.interrupt)
+            outcome.read(ctx, updater.update())
+            if embed:
+                with open_embedder(ctx) as embedder:
+                    outcome.read(ctx, embed_passages(index, embedder, ctx.runtime.interrupt))
+            summary = index.summary()
+        outcome.delivered = outcome.delivered or summary.files > 0
+        counts = asdict(updater.changes)
+        ctx.console.status_line.hide()
+        said = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+        ctx.console.write_note(f"{directory}: {summary.passages} passages of {summary.files} files ({said})")
+        if ctx.console.as_json:
+            vectors = sum(summary.vectors.values())
+            ctx.console.write_record(
+                {"directory": directory, "files": summary.files, "passages": summary.passages, "vectors": vectors}
+                | counts
+            )
+    return outcome.exit_code
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """``failure`` is the first failed file; ``delivered``: another one was indexed."""
+
+    failure: LlmError | None = None
+    delivered: bool = False
+
+    def read(self, ctx: CommandContext, events: Iterator[TaskEvent]) -> None:
+        """Show the events of an update."""
+        for event in events:
+            if isinstance(event, Progress):
+                ctx.console.status_line.show(event)
+            elif isinstance(event, Notice):
+                ctx.console.write_note(event.text)
+            elif isinstance(event, ItemFailed) and isinstance(event.error, LlmError):
+                self.fail(ctx, event.error, event.name)
+
+    def fail(self, ctx: CommandContext, error: LlmError, name: str) -> None:
+        """Report a failure."""
+        self.failure = self.failure or error
+        ctx.console.status_line.hide()
+        ctx.console.write_error(error, name=name)
+
+    @property
+    def exit_code(self) -> int:
+        """As with several inputs: 3 if anything was delivered, else the code of the first failure."""
+        if self.failure is None:
+            return 0
+        return PartialError.exit_code if self.delivered else self.failure.exit_code
+
+
+def search_indexes(
+    ctx: CommandContext, query: str, directories: Sequence[str] | None, limit: int, *, embed: bool
+) -> list[IndexedPassage]:
+    """Return the passages of indexes (None: of all) that match a query best.
+
+    Raises ``EmptyInput``, and ``MissingError`` for a directory without an index and if nothing was found.
+    """
+    if not query.strip():
+        raise EmptyInput("the query")
+    files = IndexFiles(ctx.runtime.paths.indexes)
+    if directories is None:
+        directories = [each.directory for each in files.summaries()]
+    for directory in directories:
+        if not files.exists(directory):
+            raise MissingError(directory, kind=_KIND)
+    found: list[list[IndexedPassage]] = []
+    with _embedder_if(ctx, wanted=embed) as embedder:
+        for directory in directories:
+            with files.open_read_only(directory) as index:
+                found.append(_search_one(index, query, limit, embedder))
+    ranked = [each for same_rank in _zip_ranks(found) for each in same_rank]
+    if not ranked:
+        raise MissingError(query, kind="passage")
+    return ranked[:limit]
+
+
+def _search_one(index: PassageIndex, query: str, limit: int, embedder: PassageEmbedder | None) -> list[IndexedPassage]:
+    vector = None if embedder is None else embedder.embed_question(query)
+    ids = search_index(index, query, limit, vector, "" if embedder is None else embedder.model)
+    return list(index.passages(ids).values())
+
+
+def _zip_ranks(found: Sequence[list[IndexedPassage]]) -> Iterator[list[IndexedPassage]]:
+    """Yield the best passages of all indexes, then the second best ones, ...: scores of indexes do not compare."""
+    for rank in range(max(map(len, found), default=0)):
+        yield [each[rank] for each in found if rank < len(each)]
+
+
+@contextmanager
+def _embedder_if(ctx: CommandContext, *, wanted: bool) -> Iterator[PassageEmbedder | None]:
+    if not wanted:
+        yield None
+        return
+    with open_embedder(ctx) as embedder:
+        yield embedder
+
+
+def remove_indexes(ctx: CommandContext, directories: Sequence[str]) -> list[str]:
+    """Remove indexes, all or none of them; return the directories. Raises ``MissingError`` and ``OutputError``."""
+    files = IndexFiles(ctx.runtime.paths.indexes)
+    paths = list(dict.fromkeys(map(real_path, directories)))
+    for path in paths:
+        if not files.exists(path):
+            raise MissingError(path, kind=_KIND)
+    for path in paths:
+        try:
+            files.remove(path)
+        except OSError as error:
+            raise OutputError(str(files.path_of(path)), detail=error.strerror or "") from error
+    return paths

@@ -1,0 +1,1 @@
+"""What ``llm ask`` does with documents, indexes and tables."""

@@ -1,0 +1,77 @@
+"""Directories that ``llm ask -f`` names and that have an index: it is brought up to date, and searched if they are large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmcli.backends.base import Backend
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import source_inputs
+from llmcli.documents.reading.document import STDIN, Document
+from llmcli.store.retrieval.index_files import IndexFiles, real_path
+from llmcli.store.retrieval.passage_index import PassageIndex
+from llmcli.tasks.questions.document_question import IndexedSource
+from llmcli.tasks.retrieval.index_update import IndexUpdater
+from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
+from llmcli.tasks.retrieval.passage_pool import IndexPassages, PassageCollection
+from llmcli.types import ItemFailed, Progress
+
+
+def find_indexed(ctx: CommandContext, names: Sequence[str]) -> list[str]:
+    """Return the directories among the inputs that have an index."""
+    files = IndexFiles(ctx.runtime.paths.indexes)
+    return [name for name in names if name != STDIN and Path(name).is_dir() and files.exists(name)]
+
+
+def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> IndexedSource:
+    """Bring the index of a directory up to date and return it; its unreadable files are added to ``failed``.
+
+    The index is closed at the end of the command. Raises what ``PassageIndex`` and ``IndexUpdater`` raise.
+    """
+    index = IndexFiles(ctx.runtime.paths.indexes).open(name)
+    ctx.on_exit(index.close)
+    for event in IndexUpdater(index, real_path(name), ctx.runtime.interrupt).update():
+        if isinstance(event, Progress):
+            ctx.console.status_line.show(event)
+        elif isinstance(event, ItemFailed):
+            failed.append(ItemFailed(len(failed), event.name, event.error))
+
+    def read() -> list[Document]:
+        _, documents = source_inputs.read_sources(ctx, [name])
+        return [each for each in documents if isinstance(each, Document)]
+
+    def rename(path: str) -> str:
+        return name.rstrip("/") + path.removeprefix(real_path(name))
+
+    def collection(backend: Backend, question: str) -> PassageCollection:
+        return _make_collection(ctx, index, backend, question, rename)
+
+    return IndexedSource(index.summary().characters, read, collection)
+
+
+def _make_collection(
+    ctx: CommandContext, index: PassageIndex, backend: Backend, question: str, rename: Callable[[str], str]
+) -> PassageCollection:
+    """Return the passages of an index, with the vector of the question if the index has vectors of the same model."""
+    models = index.summary().vectors
+    if models:
+        with open_embedder(ctx, backend) as embedder:
+            if embedder.model in models:
+                return IndexPassages(index, embedder.embed_question(question), embedder.model, rename=rename)
+    return IndexPassages(index, rename=rename)
+
+
+@contextmanager
+def open_embedder(ctx: CommandContext, backend: Backend | None = None) -> Iterator[PassageEmbedder]:
+    """Yield what computes vectors: the setting ``embedding_model``, else ``backend`` (None: the model that answers)."""
+    name = ctx.runtime.settings["embedding_model"]
+    if name is None:
+        yield PassageEmbedder(backend or ctx.runtime.backend())
+        return
+    own = ctx.runtime.build_embedding_backend(name)
+    try:
+        yield PassageEmbedder(own)
+    finally:
+        own.close()

@@ -1,0 +1,73 @@
+"""One question about documents, from its inputs to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import source_inputs
+from llmcli.cli.questions.answer_footer import format_footer
+from llmcli.cli.questions.indexed_sources import find_indexed, open_indexed
+from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.documents.reading.document import Document
+from llmcli.errors import BadDocument, UsageError
+from llmcli.tasks.questions.document_question import DocumentQuestion
+from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
+from llmcli.types import Priority, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+
+def ask_about_documents(ctx: CommandContext, prompt: str | None, files: Sequence[str], *, cite: bool, sql: bool) -> int:
+    """Answer a question about ``files``, or about tables with SQL; return the exit code."""
+    names = find_indexed(ctx, files)
+    question, documents, failed = source_inputs.read_question(ctx, prompt, files, indexed=names)
+    indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
+    if sql and (not documents or indexed):
+        raise UsageError("--sql needs tables", detail="Name CSV or JSON files: -f FILE")
+    if sql and cite:
+        raise UsageError("--sql and --cite exclude each other")
+
+    if cite and not (documents or indexed):
+        raise UsageError("--cite needs documents", detail="Name them: -f FILE")
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        from llmcli.tasks.ask import ask
+        from llmcli.tasks.questions.table_question import TableQuestion
+
+        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
+        asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
+        if sql:
+            tables = load_tables(documents, ctx.runtime.interrupt)
+        else:
+            tables = [] if indexed or cite else _large_tables(ctx, asked, documents)
+        if tables:
+            by_sql = TableQuestion(backend, ctx.runtime.prompts, question, options, ctx.runtime.interrupt)
+            return source_inputs.append_failed(_explain_sql(ctx, by_sql.answer(tables)), failed)
+        events = ask(backend, ctx.runtime.prompts, question, documents, options, cite=cite, indexed=indexed)
+        events = source_inputs.add_source_notes(events, documents, one_answer=True)
+        return source_inputs.append_failed(events, failed)
+
+    return render_task(ctx, task, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))
+
+
+def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:
+    """Return the tables if all documents are tables that do not fit the context as a whole together; else none."""
+    if not documents or not all(map(is_table, documents)):
+        return []
+    if all(each.source is None for each in documents) and asked.fits_whole(documents):
+        return []
+    try:
+        return load_tables(documents, ctx.runtime.interrupt)
+    except BadDocument:  # JSON of another shape: the model reads its overview
+        return []
+
+
+def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
+    """Show the query with ``-v``; with ``--json`` it is a field of the result."""
+    for event in events:
+        if isinstance(event, Result) and not ctx.console.as_json:
+            ctx.console.explain(f"SQL: {event.fields['sql']}")
+        yield event

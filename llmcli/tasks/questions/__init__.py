@@ -1,0 +1,1 @@
+"""Questions about documents: answered from whole documents, from passages, or from tables by SQL."""

@@ -1,0 +1,5 @@
+"""The names of the prompts of questions about documents."""
+
+DOCUMENTS_PROMPT = "ask.documents"
+PASSAGES_PROMPT = "ask.passages"
+SQL_PROMPT = "ask.sql"

@@ -1,0 +1,78 @@
+"""Vectors of texts: the mean hidden states of a model, of length 1, stored as 16-bit floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from llmcli.backends.base import Backend, run_requests
+from llmcli.errors import Unsupported
+from llmcli.tasks.execution.response_buffer import raise_request_error
+from llmcli.types import Finished, HiddenStates, Priority, Request
+
+BATCH_TEXTS = 64
+"""Texts that are requested at once."""
+
+
+class PassageEmbedder:
+    """Computes vectors with the model of ``backend``; ``model`` identifies it in an index."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.model = backend.info().model_id
+
+    def embed(self, texts: Mapping[int, str]) -> Iterator[dict[int, bytes]]:
+        """Yield the vectors of texts by their numbers, some at a time.
+
+        Raises ``Unsupported`` if a server reports no hidden states, and the failure of a request.
+        """
+        numbers = list(texts)
+        for first in range(0, len(numbers), BATCH_TEXTS):
+            yield self._embed_batch({number: texts[number] for number in numbers[first : first + BATCH_TEXTS]})
+
+    def embed_question(self, question: str) -> bytes:
+        """Return the vector of a question. Raises as ``embed`` does."""
+        return next(self.embed({0: question}))[0]
+
+    def _embed_batch(self, texts: Mapping[int, str]) -> dict[int, bytes]:
+        requests = [
+            Request(str(number), (), prompt=text, priority=Priority.BULK, hidden_states=True)
+            for number, text in texts.items()
+        ]
+        found: dict[int, bytes] = {}
+        for event in run_requests(self._backend, requests):
+            if isinstance(event, HiddenStates):
+                found[int(event.id)] = _normalize(event.mean)
+            elif isinstance(event, Finished):
+                raise_request_error(event)
+        if len(found) < len(texts):
+            raise Unsupported("embeddings")
+        return found
+
+
+def _normalize(states: bytes) -> bytes:
+    """Return 32-bit floats divided by their Euclidean norm, as 16-bit floats; both little-endian."""
+    import numpy as np
+
+    vector = np.frombuffer(states, dtype="<f4")
+    norm = float(np.linalg.norm(vector))
+    return (vector / norm if norm else vector).astype("<f2").tobytes()
+
+
+def rank_by_similarity(question: bytes, vectors: Sequence[bytes]) -> list[int]:
+    """Return the positions of ``vectors``, the most similar to ``question`` first.
+
+    The similarity is the cosine after the mean of the vectors is subtracted: the hidden states of a generative model
+    share a large common part (Mu and Viswanath 2018, All-but-the-Top).
+    """
+    import numpy as np
+
+    if not vectors:
+        return []
+    width = len(question) // 2
+    rows = np.frombuffer(b"".join(vectors), dtype="<f2").reshape(-1, width).astype(np.float32)
+    mean = rows.mean(axis=0)
+    rows -= mean
+    wanted = np.frombuffer(question, dtype="<f2").astype(np.float32) - mean
+    norms = np.linalg.norm(rows, axis=1)
+    similarities = rows @ wanted / np.where(norms > 0, norms, 1)
+    return [int(each) for each in np.argsort(-similarities, kind="stable")]

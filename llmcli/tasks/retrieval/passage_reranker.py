@@ -1,0 +1,58 @@
+"""Ranks passages by whether the model says that they answer a question."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from llmcli.backends.base import Backend
+from llmcli.prompts import Prompt
+from llmcli.store.retrieval.rank_fusion import fuse_rankings
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.retrieval.passage_pool import FoundPassage
+from llmcli.types import Finished, Phase, Priority, Progress
+
+PROMPT = "ask.relevance"
+ANSWERS = ("yes", "no")
+
+
+def rerank_passages(
+    backend: Backend,
+    prompt: Prompt,
+    question: str,
+    passages: Sequence[FoundPassage],
+    *,
+    options: GenerationOptions,
+    tally: UsageTally,
+) -> Generator[Progress, None, list[FoundPassage]]:
+    """Yield progress; return ``passages``, which are ranked already, in their new order.
+
+    All passages are scored in one batch by log P(yes) - log P(no), and this ranking is joined with the given one by
+    reciprocal rank fusion, with the given best one kept first: the judgement of a small model alone is too unreliable.
+    Raises the failure of a request.
+    """
+    answers = {str(number): ResponseBuffer() for number in range(len(passages))}
+    done = 0
+    with backend.open() as job:
+        for number, each in enumerate(passages):
+            messages = prompt.render({"question": question, "text": each.passage.text})
+            job.submit(
+                make_request(str(number), messages, prompt, options, candidates=ANSWERS, priority=Priority.INTERACTIVE)
+            )
+        job.close_input()
+        for event in job:
+            answers[event.id].add_event(event)
+            if isinstance(event, Finished):
+                raise_request_error(event)
+                tally.add(event)
+                done += 1
+                yield Progress(done, len(passages), "passages", "ranking", Phase.READING)
+    margins = [_margin(answer) for answer in answers.values()]
+    by_answer = sorted(range(len(passages)), key=lambda number: -margins[number])
+    fused = fuse_rankings([range(len(passages)), by_answer])
+    return [passages[number] for number in dict.fromkeys([0, *fused])]
+
+
+def _margin(answer: ResponseBuffer) -> float:
+    yes, no = (each.logprob for each in answer.scores)
+    return yes - no

@@ -1,0 +1,214 @@
+"""Loads CSV and JSON documents as tables of named columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from llmcli.documents.reading.document import Document, decode_utf8
+from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.errors import BadDocument
+from llmcli.interrupt import Interrupt
+
+MAX_COLUMNS = 500
+"""Columns of a table; one with more is refused."""
+_MAX_FIELD_CHARS = 1_000_000
+_DELIMITERS = ",;\t|"
+_CSV_SUFFIXES = frozenset({".csv", ".tsv"})
+_LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+_JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
+# not "007", which is a code
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+Value = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: the names of its columns, unique without regard to case, and its rows, each as long as these."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Value]]
+
+
+def is_table(document: Document) -> bool:
+    """Whether a document is a table or JSON by the suffix of its name."""
+    return PurePath(document.name).suffix.lower() in _CSV_SUFFIXES | _JSON_SUFFIXES
+
+
+def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Table]:
+    """Return the tables of documents; a document of several lists of objects gives several.
+
+    A file that was read as an overview is read again, as a whole. Raises ``BadDocument`` for one that is no table, and
+    what ``read_bytes`` raises.
+    """
+    found: list[Table] = []
+    names: set[str] = set()
+    for document in documents:
+        try:
+            for title, columns, rows in _read_tables(document, interrupt):
+                found.append(Table(_unique(_identifier(title), names), columns, rows))
+        except BadDocument as error:
+            raise BadDocument(document.name, line=error.line, detail=error.detail) from error
+    return found
+
+
+def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
+    path = PurePath(document.name)
+    text = document.text
+    if document.source is not None and document.path is not None:
+        text, _ = decode_utf8(read_bytes(document.name, interrupt), document.name)
+    suffix = path.suffix.lower()
+    title = path.stem if document.path is not None else "data"
+    if suffix in _JSON_SUFFIXES or (suffix not in _CSV_SUFFIXES and text.lstrip()[:1] in {"[", "{"}):
+        yield from _read_json(text, title, by_line=suffix in _LINE_SUFFIXES, interrupt=interrupt)
+    else:
+        yield (title, *_read_csv(text, interrupt))
+
+
+def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
+    first = text[: text.find("\n") + 1 or None]
+    delimiter = max(_DELIMITERS, key=first.count)
+    before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        filled = [row for row in _checked(reader, interrupt) if any(row)]
+    except csv.Error as error:
+        raise BadDocument(line=reader.line_num, detail=str(error)) from error
+    finally:
+        csv.field_size_limit(before)
+    if not filled:
+        raise BadDocument(detail="it has no header")
+    header, *rows = filled
+    _check_width(max(map(len, filled)))
+    columns = _column_names(header, max(map(len, filled)))
+    padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
+    numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
+    values: list[list[Value]] = [
+        [_to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
+        for row in _checked(padded, interrupt)
+    ]
+    return columns, values
+
+
+def _check_width(columns: int) -> None:
+    if columns > MAX_COLUMNS:
+        raise BadDocument(detail=f"it has more than {MAX_COLUMNS} columns")
+
+
+def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[str]]:
+    for number, row in enumerate(rows):
+        if number % 10_000 == 0:
+            interrupt.check()
+        yield row
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """Whether most cells of a column are numbers, and none is a code such as 007, which would lose its zeros."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    numbers = sum(map(_is_number, filled))
+    return 2 * numbers > len(filled) and not any(each.isdigit() and not _is_number(each) for each in filled)
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
+
+
+def _to_value(cell: str) -> Value:
+    cell = cell.strip()
+    if not cell:
+        return None
+    if not _is_number(cell):
+        return cell
+    return int(cell) if _INTEGER.fullmatch(cell) else float(cell)
+
+
+def _read_json(
+    text: str, title: str, *, by_line: bool, interrupt: Interrupt
+) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
+    if by_line:
+        lines = enumerate(io.StringIO(text), 1)
+        yield (title, *_table_of([_parse(line.strip(), number) for number, line in lines if line.strip()], interrupt))
+        return
+    value = _parse(text, 1)
+    if isinstance(value, list):
+        yield (title, *_table_of(value, interrupt))
+        return
+    lists = {key: each for key, each in value.items() if _is_list_of_objects(each)} if isinstance(value, dict) else {}
+    if not lists:
+        raise BadDocument(detail="it has no list of objects, so it is no table")
+    for key, items in lists.items():
+        yield (key if len(lists) > 1 else title, *_table_of(items, interrupt))
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _parse(text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
+    except (RecursionError, ValueError) as error:
+        raise BadDocument(detail="its JSON is nested too deeply, or has a number that is too long") from error
+
+
+def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
+    """Return the columns and rows of values: the paths in objects are columns ("a.b"), lists stay JSON."""
+    flat: list[dict[str, Value]] = []
+    paths: dict[str, None] = {}
+    for number, item in enumerate(items):
+        if number % 10_000 == 0:
+            interrupt.check()
+        flat.append(dict(_flatten(item, "")))
+        paths.update(dict.fromkeys(flat[-1]))
+        _check_width(len(paths))
+    if not paths:
+        raise BadDocument(detail="it has no columns")
+    keys = list(paths)
+    return _column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
+
+
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _flatten(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, dict | list):
+        yield path or "value", json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield path or "value", float(value) if abs(value) < 10**300 else str(value)
+    else:
+        yield path or "value", value
+
+
+def _column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
+    used: set[str] = set()
+    filled = [*header, *[""] * (count - len(header))]
+    return tuple(
+        _unique(" ".join(each.replace("\0", " ").split()) or f"column {number}", used)
+        for number, each in enumerate(filled, 1)
+    )
+
+
+def _identifier(title: str) -> str:
+    """Return a table's name that needs no quotation marks."""
+    name = re.sub(r"\W+", "_", title, flags=re.ASCII).strip("_").lower() or "data"
+    return f"t_{name}" if name[0].isdigit() else name
+
+
+def _unique(name: str, used: set[str]) -> str:
+    """Return ``name``, with a number if it was used before; case does not count, as in SQLite."""
+    found, number = name, 1
+    while found.lower() in used:
+        number += 1
+        found = f"{name}_{number}"
+    used.add(found.lower())
+    return found

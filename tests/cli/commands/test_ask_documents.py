@@ -1,0 +1,110 @@
+"""``llm ask`` about documents that are too large, with citations, and about tables."""
+
+import json
+
+import pytest
+from scripted import all_messages
+
+ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n % 40}\n" for n in range(3000))
+
+
+def respond(request):
+    """Find the needle, or write SQL."""
+    if request.candidates:
+        return {"yes": -1.0, "no": -2.0}
+    if "CREATE TABLE" in all_messages(request):
+        return "SELECT shop, count(*) FROM sales GROUP BY shop"
+    return "It is 4711 [1]." if "4711" in all_messages(request) else "Not in these documents."
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a file and returns its path."""
+
+    def file(name, content):
+        (tmp_path / name).write_text(content)
+        return str(tmp_path / name)
+
+    return file
+
+
+@pytest.fixture
+def long_text(write):
+    """Return a document larger than the context, with a needle at its end."""
+    return write("long.txt", "\n".join(f"Line {n} is about the weather." for n in range(3000)) + "\nThe code is 4711.")
+
+
+def test_the_passages_of_a_long_document_are_named(llm, long_text):
+    """Below the answer; stderr stays empty in a pipe."""
+    run = llm("ask", "What is the code?", "-f", long_text, answer=respond)
+    assert (run.code, run.err) == (0, "")
+    answer, blank, reference = run.out.splitlines()
+    assert (answer, blank) == ("It is 4711 [1].", "") and reference.startswith(f"[1] {long_text}, lines ")
+
+
+def test_a_terminal_says_what_was_read(llm, long_text, terminal):
+    """In one line on stderr."""
+    screen = terminal(columns=200)
+    run = llm("ask", "What is the code?", "-f", long_text, answer=respond, err=screen.slave)
+    shown = screen.close()
+    assert run.code == 0 and shown.count("do not fit the context, so the answer is from") == 1
+
+
+def test_an_unanswered_question_is_flagged(llm, long_text):
+    """With exit code 0 and without references in the text."""
+    run = llm("ask", "Which line is about unicorns?", "-f", long_text, answer=respond)
+    assert (run.code, run.out) == (0, "Not in these documents.\n")
+
+
+def test_a_small_document_is_cited_on_request(llm, write):
+    """With the passages as references; without a citation in the answer it says so."""
+    file = write("a.md", "# One\n\nalpha\n\n# Two\n\nbeta\n")
+    run = llm("ask", "?", "--cite", "-f", file, answer=lambda _: "beta [2].")
+    assert run.out == f"beta [2].\n\n[2] {file}, lines 5-7\n"
+    run = llm("ask", "?", "--cite", "-f", file, answer=lambda _: "beta.")
+    assert "cites no passage" in run.out and "[1]" in run.out and "[2]" in run.out
+    found = json.loads(llm("ask", "?", "--cite", "--json", "-f", file, answer=lambda _: "beta [2].").out)
+    assert (
+        found["references"][1] | {"start": 14, "end": 25, "cited": True, "headings": ["Two"]} == found["references"][1]
+    )
+
+
+@pytest.mark.parametrize("argv", [[], ["--sql"]])
+def test_a_large_table_is_answered_by_sql(llm, write, argv):
+    """The rows are printed, with tabs between the values; -v shows the query."""
+    file = write("sales.csv", ROWS)
+    run = llm("ask", "How many receipts has each shop?", "-f", file, *argv, answer=respond)
+    assert (run.code, run.out, run.err) == (0, "North\t2000\nSouth\t1000\n", "")
+    assert "llm: SQL: SELECT shop, count(*)" in llm("ask", "?", "-v", "-f", file, *argv, answer=respond).err
+    found = json.loads(llm("ask", "?", "--json", "-f", file, *argv, answer=respond).out)
+    assert found["rows"] == [["North", 2000], ["South", 1000]] and found["columns"] == ["shop", "count(*)"]
+    assert (found["method"], found["truncated"], "text" in found) == ("sql", False, False)
+
+
+def test_a_small_table_is_read_as_it_is(llm, write):
+    """Unless SQL is wanted."""
+    file = write("sales.csv", "shop,price\nNorth,3\nNorth,4\n")
+    assert llm("ask", "?", "-f", file, answer=lambda _: "yes").out == "yes\n"
+    assert llm("ask", "?", "--sql", "-f", file, answer=respond).out == "North\t2\n"
+
+
+def test_json_of_another_shape_is_read_as_an_overview(llm, write):
+    """It has no rows."""
+    file = write("a.json", json.dumps({f"key{n}": {"value": n} for n in range(5000)}))
+    run = llm("ask", "?", "-f", file, answer=lambda _: "yes")
+    assert run.code == 0 and "Overview of 1 JSON values" in all_messages(run.backend.requests[0])
+    assert llm("ask", "?", "--sql", "-f", file, answer=respond).code == 65
+
+
+def test_sql_that_does_not_work_is_a_failure(llm, write):
+    """With exit code 3 and the reason."""
+    run = llm("ask", "?", "-f", write("sales.csv", ROWS), answer=lambda _: "ATTACH 'x' AS y")
+    assert (run.code, run.out) == (3, "")
+    assert "the model wrote no SQL that works; its last query was: ATTACH 'x' AS y: only SELECT is allowed" in run.err
+
+
+@pytest.mark.parametrize(("argv", "said"), [(["--sql"], "needs tables"), (["--cite"], "needs documents")])
+def test_options_without_documents(llm, argv, said):
+    """They are wrong."""
+    run = llm("ask", "?", "--no-stdin", *argv)
+    assert run.code == 2 and said in run.err

@@ -1,0 +1,93 @@
+"""``llm index`` and what ``llm ask`` does with an index, from the command line."""
+
+import json
+
+import pytest
+from scripted import all_messages
+
+
+@pytest.fixture
+def docs(tmp_path, monkeypatch):
+    """Create a directory of documents and work beside it."""
+    directory = tmp_path / "docs"
+    directory.mkdir()
+    (directory / "lease.md").write_text("# Lease\n\n## Notice\n\nThe notice period is three months.\n")
+    (directory / "rules.txt").write_text("No dogs.\n\nNo music after ten.\n")
+    monkeypatch.chdir(tmp_path)
+    return directory
+
+
+def test_an_index_is_made_searched_listed_and_removed(llm, docs):
+    """Quietly in a pipe, with objects for programs."""
+    assert (llm("index", "add", "docs").out, llm("index", "add", "docs").err) == ("", "")
+    made = json.loads(llm("index", "add", "--json", "docs").out)
+    assert made["directory"] == str(docs) and (made["files"], made["passages"], made["unchanged"]) == (2, 3, 2)
+    run = llm("index", "search", "notice period")
+    assert run.out == f"{docs}/lease.md\t3-5\t## Notice The notice period is three months.\n" and run.backend is None
+    found = json.loads(llm("index", "search", "--json", "--in", "docs", "dogs").out)
+    assert (found["file"], found["first_line"], found["text"]) == (
+        f"{docs}/rules.txt",
+        1,
+        "No dogs.\n\nNo music after ten.",
+    )
+    assert llm("index", "list").out.split("\t")[:4] == [str(docs), "2", "3", "0"]
+    assert llm("index", "rm", "docs").code == 0 and llm("index", "list").out == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["search", "unicorn"], 66, "no indexed passage contains a word of unicorn"),
+        (["search", ""], 65, "query"),
+        (["search", "--in", ".", "dogs"], 66, "Create one: llm index add ."),
+        (["rm", "elsewhere"], 66, "no index of"),
+        (["add", "elsewhere"], 66, "cannot read"),
+        (["add"], 2, "DIRECTORY"),
+    ],
+)
+def test_mistakes(llm, docs, argv, code, said):
+    """One line says what to do, and no index is left behind."""
+    llm("index", "add", "docs")
+    run = llm("index", *argv)
+    assert (run.code, run.out) == (code, "") and said in run.err
+    assert llm("index", "list").out.count("\n") == 1
+
+
+def test_a_missing_directory_keeps_its_index(llm, docs):
+    """It may be on a disk that is not there now."""
+    llm("index", "add", "docs")
+    docs.rename(docs.with_name("moved"))
+    assert llm("index", "add", "docs").code == 66 and llm("index", "search", "dogs").code == 0
+
+
+def test_unreadable_files_are_reported(llm, docs):
+    """The others are indexed: 3."""
+    (docs / "scan.pdf").write_bytes(b"<!DOCTYPE html><p>log in")
+    run = llm("index", "add", "docs")
+    assert run.code == 3 and "scan.pdf" in run.err and llm("index", "search", "dogs").code == 0
+
+
+def test_a_large_indexed_directory_is_not_read_again(llm, docs):
+    """Its index answers, brought up to date, with the names as they were typed."""
+    for number in range(40):
+        (docs / f"{number}.txt").write_text("\n".join(f"Line {line} is about the weather." for line in range(300)))
+    llm("index", "add", "docs")
+    (docs / "late.txt").write_text("The code is 4711.")
+
+    def respond(request):
+        if request.candidates:
+            return {"yes": -1.0, "no": -2.0}
+        return "4711 [1]." if "4711" in all_messages(request) else "Not in these documents."
+
+    run = llm("ask", "What is the code?", "-f", "docs", answer=respond)
+    assert (run.code, run.err) == (0, "") and run.out.startswith("4711 [1].\n\n[1] docs/")
+    found = json.loads(llm("ask", "--json", "What is the code?", "-f", "docs", answer=respond).out)
+    assert found["answered"] and 0 < found["coverage"] < 0.1 and found["passages"]["all"] > 100
+    assert "docs/late.txt" in {each["file"] for each in found["references"]}
+
+
+def test_a_small_indexed_directory_is_read_whole(llm, docs):
+    """As without an index."""
+    llm("index", "add", "docs")
+    run = llm("ask", "?", "-f", "docs", answer=lambda _: "yes")
+    assert run.out == "yes\n" and "three months" in all_messages(run.backend.requests[0])

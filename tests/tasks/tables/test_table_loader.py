@@ -1,0 +1,73 @@
+"""Tables of CSV and JSON documents."""
+
+from pathlib import Path
+
+import pytest
+
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.source_reader import read_source
+from llmcli.errors import BadDocument
+from llmcli.interrupt import Interrupt
+from llmcli.tasks.tables.table_loader import load_tables
+
+
+def load(name, text):
+    return load_tables([Document(name, text, Path(name))], Interrupt())
+
+
+def test_values_of_csv_are_numbers_where_most_are():
+    """Codes with leading zeros stay texts, and so does a column of texts."""
+    (table,) = load("My sales.csv", "zip,price,name,x\n00123,3.50,1984,\n04567,n/a,Emma,\n10115,7,Ulysses,\n,8,Dune,\n")
+    assert (table.name, table.columns) == ("my_sales", ("zip", "price", "name", "x"))
+    assert table.rows[0] == ["00123", 3.5, "1984", None]
+    assert [row[1] for row in table.rows] == [3.5, "n/a", 7, 8] and table.rows[3][0] is None
+
+
+def test_rows_of_other_lengths_are_kept():
+    """More columns get names, and missing values are empty."""
+    (table,) = load("a.csv", "a;A;\n1\n1;2;3;4\n\n")
+    assert table.columns == ("a", "A_2", "column 3", "column 4")
+    assert table.rows == [[1, None, None, None], [1, 2, 3, 4]]
+
+
+def test_paths_of_json_are_columns():
+    """Objects are flattened, lists stay JSON."""
+    (table,) = load("a.json", '[{"a": {"b": 1}, "t": ["x"]}, {"a": {"b": null}, "c": true}]')
+    assert table.columns == ("a.b", "t", "c")
+    assert table.rows == [[1, '["x"]', None], [None, None, True]]
+
+
+def test_each_list_of_an_object_is_a_table():
+    """Named by its key; a single one by the file."""
+    assert [each.name for each in load("a.json", '{"x": [{"a": 1}], "y": [{"b": 2}], "n": 3}')] == ["x", "y"]
+    assert [each.name for each in load("2024.json", '{"rows": [{"a": 1}]}')] == ["t_2024"]
+
+
+def test_json_lines_are_rows():
+    """A broken line is reported with its number."""
+    assert load("a.jsonl", '{"a": 1}\n\n{"a": 2}\n')[0].rows == [[1], [2]]
+    with pytest.raises(BadDocument) as raised:
+        load("a.jsonl", '{"a": 1}\n{"a": \n')
+    assert raised.value.line == 2
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.json", '{"a": 1}'), ("a.json", "3"), ("a.json", "[]"), ("a.csv", "\n")])
+def test_what_is_no_table_is_refused(name, text):
+    """With the name of the file."""
+    with pytest.raises(BadDocument) as raised:
+        load(name, text)
+    assert raised.value.subject == name
+
+
+def test_a_large_file_is_loaded_whole(tmp_path):
+    """Though the model would read an overview."""
+    file = tmp_path / "big.csv"
+    file.write_text("a,b\n" + "1,2\n" * 20_000)
+    document = read_source(file.read_bytes(), str(file), file)
+    assert document.source is not None and len(load_tables([document], Interrupt())[0].rows) == 20_000
+
+
+def test_huge_numbers_are_kept():
+    """SQLite's integers have 64 bits."""
+    assert load("a.json", f'[{{"a": {2**70}}}]')[0].rows == [[float(2**70)]]
+    assert load("a.csv", f"a\n{10**30}\n")[0].rows == [[str(10**30)]]
