@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from llmcli.cli.console import json_text
-from llmcli.store.session_store import SessionStore, new_session
+from llmcli.store.session import new_session
+from llmcli.store.session_store import SessionStore
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 from llmcli.store.turn import Turn
 from llmcli.types import Role

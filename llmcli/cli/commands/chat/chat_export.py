@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
-from llmcli.store.session_store import Session, SessionMatch, SessionOverview
+from llmcli.store.session import Session, SessionMatch, SessionOverview
 from llmcli.store.turn import Turn
 
 _MAX_FIRST_CHARS = 80

@@ -14,7 +14,7 @@ from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, o
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
-from llmcli.store.session_store import Session, new_session
+from llmcli.store.session import Session, new_session
 from llmcli.store.turn import Turn
 
 

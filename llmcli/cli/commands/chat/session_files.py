@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llmcli.errors import UsageError
 from llmcli.store.database import make_parent_directory
-from llmcli.store.session_store import ALLOWED_NAME_TEXT, SessionStore, is_session_name
+from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
+from llmcli.store.session_store import SessionStore
 
 
 def open_sessions(path: Path) -> SessionStore:

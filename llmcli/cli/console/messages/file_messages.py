@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmcli import errors as e
 from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
+from llmcli.store.schema_errors import NewerSchema
 from llmcli.cli.console.messages.message_text import (
     Descriptions,
     ErrorText,
@@ -158,6 +159,10 @@ FILE_DESCRIPTIONS: Descriptions = {
         "To translate it again without those edits, use -o (or -o and --force) instead of --update.",
     ),
     e.OutputError: lambda x: (append_detail(f"cannot write {subject_of(x)}".rstrip(), x), _write_advice(x)),
+    NewerSchema: lambda x: (
+        append_detail(subject_of(x), x),
+        "Update llm, or name another data directory: LLMCLI_DATA_DIR=DIRECTORY",
+    ),
     e.ConfigError: _describe_config,
     e.UnusableDirectory: lambda x: (
         append_detail(f"{subject_of(x)} cannot hold the sockets of workers", x),

@@ -9,7 +9,7 @@ from terminal import PROMPT, ended
 
 from llmcli.cli.commands.chat import chat_commands
 from llmcli.errors import UsageError
-from llmcli.store.session_store import ALLOWED_NAME_TEXT, is_session_name
+from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
 
 COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
 

@@ -14,7 +14,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.store.session_store import new_session
+from llmcli.store.session import new_session
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
