@@ -199,17 +199,19 @@ class SessionStore:
             content = replace_surrogates(turn.content)
             return turn_rows.replace_content(database, turn.id, content, interrupted=turn.interrupted)
 
-    def withdraw(self, session: Session, turn: Turn) -> None:
-        """Delete a message that nothing follows; the head goes back to the one before it. An empty session is removed."""
+    def withdraw(self, session: Session, turn: Turn) -> bool:
+        """Delete a message that nothing follows; the head goes back to the one before it.
+
+        A session without messages is removed; return whether it remains.
+        """
         with self._database.transaction() as database:
-            if database.execute("SELECT 1 FROM turns WHERE parent = ?", (turn.id,)).fetchone():
-                return
-            database.execute(
-                "UPDATE sessions SET head = ? WHERE head = ?", (turn.parent or None, turn.id)
-            )
-            turn_rows.delete_turns(database, [(turn.id, turn.content)])
-            if not turn_rows.select_tree_ids(database, session.id):
+            if database.execute("SELECT 1 FROM turns WHERE parent = ?", (turn.id,)).fetchone() is None:
+                database.execute("UPDATE sessions SET head = ? WHERE head = ?", (turn.parent or None, turn.id))
+                turn_rows.delete_turns(database, [(turn.id, turn.content)])
+            remains = bool(turn_rows.select_tree_ids(database, session.id))
+            if not remains:
                 database.execute("DELETE FROM sessions WHERE id = ?", (session.id,))
+        return remains
 
     def fork(self, session: Session, turn: int, name: str) -> Session | None:
         """Create the session ``name`` that shares the messages up to ``turn`` (an id); None if the name is taken.
