@@ -42,9 +42,7 @@ def back_up(path: Path, version: int) -> Path:
     return target
 
 
-def migrate(
-    connection: sqlite3.Connection, version: int, target: int, steps: Mapping[int, MigrationStep]
-) -> None:
+def migrate(connection: sqlite3.Connection, version: int, target: int, steps: Mapping[int, MigrationStep]) -> None:
     """Bring a database from ``version`` to ``target``; the caller commits or rolls back."""
     for each in range(version, target):
         steps[each](connection)

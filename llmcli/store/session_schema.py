@@ -8,9 +8,13 @@ it, its position (``depth``, from 1) and the first message of its tree (``root``
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 
 from llmcli.store import turn_index
 from llmcli.store.database import DatabaseSpec
+from llmcli.store.schema_migration import split_statements
+from llmcli.store.turn import Turn
+from llmcli.types import Role
 
 _SCHEMA = """
 CREATE TABLE sessions (
@@ -35,7 +39,9 @@ CREATE TABLE summaries (
 
 def _migrate_lists_to_trees(connection: sqlite3.Connection) -> None:
     """Turn the numbered messages of version 1 into trees that have no branches."""
-    sessions = connection.execute("SELECT id, name, model, system, created, updated FROM sessions ORDER BY rowid").fetchall()
+    sessions = connection.execute(
+        "SELECT id, name, model, system, created, updated FROM sessions ORDER BY rowid"
+    ).fetchall()
     connection.execute("ALTER TABLE turns RENAME TO turns_1")
     connection.execute("DROP TABLE sessions")
     create_tables(connection)
@@ -43,45 +49,51 @@ def _migrate_lists_to_trees(connection: sqlite3.Connection) -> None:
         rows = connection.execute(
             "SELECT role, content, interrupted, time FROM turns_1 WHERE session = ? ORDER BY number", (session,)
         ).fetchall()
-        head, root = None, None
-        for depth, (role, content, interrupted, time) in enumerate(rows, 1):
-            head = insert_turn(connection, session, head, root, depth, role, content, interrupted=interrupted, time=time)
-            root = root or head
+        head: TurnPosition | None = None
+        for role, content, interrupted, time in rows:
+            head = insert_turn(connection, session, Turn(Role(role), content, bool(interrupted), time), head)
         connection.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, '', ?, ?, ?)", (session, *fields, head, created, updated)
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, '', ?, ?, ?)",
+            (session, *fields, head and head.id, created, updated),
         )
     connection.execute("DROP TABLE turns_1")
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create the tables of the current version."""
-    from llmcli.store.schema_migration import split_statements
-
     for statement in split_statements(_SCHEMA + turn_index.SCHEMA):
         connection.execute(statement)
 
 
-def insert_turn(
-    connection: sqlite3.Connection,
-    session: str,
-    parent: int | None,
-    root: int | None,
-    depth: int,
-    role: str,
-    content: str,
-    *,
-    interrupted: bool,
-    time: float,
-) -> int:
-    """Insert a message and index its words; return its id. ``root`` None: it is the first of its tree."""
+@dataclass(frozen=True, slots=True)
+class TurnPosition:
+    """Where a message is: its id, the first message of its tree, and its position from 1."""
+
+    id: int
+    root: int
+    depth: int
+
+
+def insert_turn(connection: sqlite3.Connection, session: str, turn: Turn, after: TurnPosition | None) -> TurnPosition:
+    """Insert a message of ``session`` after another one, or as the first of a tree, and index its words."""
     inserted = connection.execute(
         "INSERT INTO turns (session, parent, root, depth, role, content, interrupted, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (session, parent, root or 0, depth, role, content, interrupted, time),
+        (
+            session,
+            after and after.id,
+            after.root if after else 0,
+            after.depth + 1 if after else 1,
+            str(turn.role),
+            turn.content,
+            turn.interrupted,
+            turn.time,
+        ),
     ).lastrowid
-    if root is None:
-        connection.execute("UPDATE turns SET root = id WHERE id = ?", (inserted,))
-    turn_index.add(connection, inserted or 0, content)
-    return inserted or 0
+    own = inserted or 0
+    if after is None:
+        connection.execute("UPDATE turns SET root = id WHERE id = ?", (own,))
+    turn_index.add(connection, own, turn.content)
+    return TurnPosition(own, after.root if after else own, after.depth + 1 if after else 1)
 
 
 SESSIONS_SPEC = DatabaseSpec(

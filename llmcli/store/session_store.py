@@ -26,7 +26,7 @@ from llmcli.store.session import (
     Summary,
     replace_surrogates,
 )
-from llmcli.store.session_schema import SESSIONS_SPEC, insert_turn
+from llmcli.store.session_schema import SESSIONS_SPEC, TurnPosition, insert_turn
 from llmcli.store.turn import Turn
 
 _FIELDS = "sessions.id, name, model, system, overflow, coalesce(head, 0), created, updated"
@@ -95,7 +95,9 @@ class SessionStore:
         """Return the summary that covers most of a conversation."""
         with self._database.read() as database:
             for turn in reversed(turns):
-                row = database.execute("SELECT turn, content, model FROM summaries WHERE turn = ?", (turn.id,)).fetchone()
+                row = database.execute(
+                    "SELECT turn, content, model FROM summaries WHERE turn = ?", (turn.id,)
+                ).fetchone()
                 if row is not None:
                     return Summary(*row)
         return None
@@ -176,21 +178,18 @@ class SessionStore:
     ) -> tuple[Turn, ...]:
         """Insert the messages that are not saved, or were removed; return all with their ids."""
         saved: list[Turn] = []
-        parent, root, depth, inserted = 0, 0, 0, False
+        at: TurnPosition | None = None
+        inserting = False
         for turn in turns:
-            known = turn_rows.position(database, turn.id) if turn.id and not inserted else None
+            known = turn_rows.find_position(database, turn.id) if turn.id and not inserting else None
             if known is not None:
-                parent, (depth, root) = turn.id, known
+                at = known
                 saved.append(turn)
                 continue
-            inserted, depth = True, depth + 1
-            content, at = replace_surrogates(turn.content), turn.time or now
-            own = insert_turn(
-                database, session, parent or None, root or None, depth, str(turn.role), content,
-                interrupted=turn.interrupted, time=at,
-            )
-            saved.append(replace(turn, content=content, time=at, id=own, parent=parent))
-            parent, root = own, root or own
+            inserting, parent = True, at.id if at else 0
+            new = replace(turn, content=replace_surrogates(turn.content), time=turn.time or now, parent=parent)
+            at = insert_turn(database, session, new, at)
+            saved.append(replace(new, id=at.id))
         return tuple(saved)
 
     def update_turn(self, turn: Turn) -> bool:

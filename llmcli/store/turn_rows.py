@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 
 from llmcli.store import turn_index
+from llmcli.store.session_schema import TurnPosition
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
@@ -58,10 +59,10 @@ def _turns(rows: sqlite3.Cursor) -> Iterator[Turn]:
         yield Turn(Role(role), content, bool(interrupted), time, bool(pinned), turn, parent or 0)
 
 
-def position(connection: sqlite3.Connection, turn: int) -> tuple[int, int] | None:
-    """Return depth and root of a message; None if it does not exist."""
-    row = connection.execute("SELECT depth, root FROM turns WHERE id = ?", (turn,)).fetchone()
-    return None if row is None else (row[0], row[1])
+def find_position(connection: sqlite3.Connection, turn: int) -> TurnPosition | None:
+    """Return where a message is; None if it does not exist."""
+    row = connection.execute("SELECT id, root, depth FROM turns WHERE id = ?", (turn,)).fetchone()
+    return None if row is None else TurnPosition(*row)
 
 
 def replace_content(connection: sqlite3.Connection, turn: int, content: str, *, interrupted: bool) -> bool:

@@ -11,9 +11,10 @@ from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary
 from llmcli.store.turn import Turn
-from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, OverflowPolicy, SentPart, sent_turns
+from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
 from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
 from llmcli.tasks.conversation.conversation_store import ConversationStore
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.repetition_detector import RepetitionDetector
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.single_request import run_single_request
@@ -47,6 +48,8 @@ class Conversation:
         self.system = system
         self.policy = policy
         self.stops_repetition = True
+        self.announces_model = True
+        """Whether the next answer begins with a Notice if another model gave the earlier ones."""
         self._prompts = prompts
         self._prompt = prompts.get(PROMPT)
         self._saved = saved
@@ -85,6 +88,11 @@ class Conversation:
         """Save the conversation from now on, with its turns so far."""
         self._saved = saved
         self._save()
+
+    def continue_from(self, saved: ConversationStore) -> None:
+        """Continue another saved conversation."""
+        self._saved = saved
+        self.load(saved.turns)
 
     def go_back(self, exchanges: int = 1) -> None:
         """Take back the last questions and their answers; they stay in the saved tree."""
@@ -126,7 +134,11 @@ class Conversation:
         before = self._part
         part = yield from self._window().summarize(before, self._turns, max(0, len(self._turns) - kept))
         if part is None:
-            yield Notice("there is nothing to summarize" if len(self._turns) <= kept + before.start else "the model gave no summary")
+            yield Notice(
+                "there is nothing to summarize"
+                if len(self._turns) <= kept + before.start
+                else "the model gave no summary"
+            )
         else:
             self._set_part(part)
 
@@ -230,8 +242,11 @@ class Conversation:
         """Report once that another model continues a conversation."""
         self._model = self._backend.info().model
         if self._saved is not None and self._saved.model not in {"", self._model}:
-            yield Notice(f"{self._saved.model} answered in this conversation so far; {self._model} answers from now on")
+            if self.announces_model:
+                known = self._saved.model
+                yield Notice(f"{known} answered in this conversation so far; {self._model} answers from now on")
             self._saved.model = self._model
+        self.announces_model = True
 
     # ---- what is sent ---------------------------------------------------------------------------------------------
 
@@ -280,4 +295,3 @@ class Conversation:
         earlier = f"Summary of the earlier conversation:\n{summary}" if summary else ""
         system = "\n\n".join(filter(None, (self.system, earlier)))
         return self._prompt.render({"message": text, "system": system})
-

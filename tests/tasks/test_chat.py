@@ -5,7 +5,7 @@ from tasks.helpers import error, notices, of, result, streamed
 from llmcli.errors import ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.conversation.context_window import OverflowPolicy
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Delta, FinishReason, Role
 

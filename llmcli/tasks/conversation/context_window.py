@@ -9,11 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from llmcli.backends.base import Backend
 from llmcli.store.turn import Turn
 from llmcli.tasks.conversation.conversation_errors import ConversationFull
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.types import Notice, Request, Role
@@ -24,17 +24,6 @@ KEPT_HISTORY_SHARE = 0.75
 """Share of the history's room that is filled after messages were left out, so that the next turns reuse the cache."""
 SUMMARIZED_HISTORY_SHARE = 0.5
 """The same after messages were summarized, since a summary takes room and time."""
-
-
-class OverflowPolicy(StrEnum):
-    """What happens to the oldest messages when the next one would not fit."""
-
-    SUMMARIZE = "summarize"
-    """They are replaced by a summary."""
-    SLIDE = "slide"
-    """They are left out."""
-    STOP = "stop"
-    """The message is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +91,7 @@ class ContextWindow:
         start = self._find_start(part, turns, text, use, KEPT_HISTORY_SHARE)
         return SentPart(start, part.summary if self._fits(SentPart(start, part.summary), turns, text) else "")
 
-    def summarize(
-        self, part: SentPart, turns: Sequence[Turn], start: int
-    ) -> Generator[Notice, None, SentPart | None]:
+    def summarize(self, part: SentPart, turns: Sequence[Turn], start: int) -> Generator[Notice, None, SentPart | None]:
         """Return the part from ``start`` on with a summary of everything before it; None if no summary could be made."""
         if start <= part.start:
             return None
@@ -124,9 +111,7 @@ class ContextWindow:
         keep = min(self._max_tokens or use.context, use.context // ANSWER_CONTEXT_FRACTION)
         return (use.context if use.exact else int(use.context * INEXACT_CONTEXT_SHARE)) - keep
 
-    def _find_start(
-        self, part: SentPart, turns: Sequence[Turn], text: str, use: ContextUse, share: float
-    ) -> int:
+    def _find_start(self, part: SentPart, turns: Sequence[Turn], text: str, use: ContextUse, share: float) -> int:
         """Return the first message to send, so that some of the context is free."""
         starts = [index for index in range(part.start, len(turns)) if turns[index].role is Role.USER]
         starts = [*starts, len(turns)]

@@ -38,7 +38,7 @@ def session_as_messages(session: Session, turns: Sequence[Turn]) -> str:
 
 def session_as_object(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:
     """Return all data of a conversation."""
-    said = [{**asdict(turn), "role": str(turn.role), "time": _iso_utc(turn.time)} for turn in turns]
+    said = [{**asdict(turn), "role": str(turn.role), "time": iso_utc(turn.time)} for turn in turns]
     return {**_session_fields(session), "system": session.system or None, "messages": said}
 
 
@@ -49,7 +49,7 @@ def session_row(overview: SessionOverview) -> dict[str, Any]:
     session = overview.session
     return {
         "name": session.name,
-        "updated": _iso_utc(session.updated),
+        "updated": iso_utc(session.updated),
         "messages": overview.message_count,
         "model": session.model,
         "first": short,
@@ -80,11 +80,12 @@ def _session_fields(session: Session) -> dict[str, Any]:
     return {
         "name": session.name,
         "id": session.id,
-        "created": _iso_utc(session.created),
-        "updated": _iso_utc(session.updated),
+        "created": iso_utc(session.created),
+        "updated": iso_utc(session.updated),
         "model": session.model,
     }
 
 
-def _iso_utc(seconds: float) -> str:
+def iso_utc(seconds: float) -> str:
+    """Return a time in UTC, in the format of ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

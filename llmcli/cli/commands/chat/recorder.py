@@ -155,9 +155,7 @@ class ChatRecorder:
             self.save(self.turns, self.model)
 
     def load_tree(self) -> tuple[Turn, ...]:
-        """Return the messages of all branches; without a saved session those of the conversation. Raises ``LlmError``."""
-        if not self.is_saved:
-            return tuple(self.turns)
+        """Return the messages of all branches of the saved session. Raises ``LlmError``."""
         with open_read_only(self._path) as sessions:
             return sessions.load_tree(self.session)
 
@@ -226,11 +224,11 @@ class ChatRecorder:
 
 
 def choose_recorder(
-    ctx: CommandContext, name: str | None, *, go_on: bool, off: bool, system: str | None
+    ctx: CommandContext, name: str | None, *, go_on: bool, off: bool, system: str | None, overflow: str | None = None
 ) -> ChatRecorder:
     """Return the recorder that the options select; ``go_on``: the session used last, ``off``: save nothing.
 
-    ``system`` replaces the instructions of an earlier session, unless it is None. Raises ``UsageError``,
+    ``system`` and ``overflow`` replace the instructions and the policy of an earlier session, unless they are None. Raises ``UsageError``,
     ``MissingError``, and, if the user named a session, everything that would prevent saving it.
     """
     if go_on and name is not None:
@@ -247,7 +245,7 @@ def choose_recorder(
         by_default=by_default,
     )
     if name is None and not go_on:
-        return recorder(new_session(default_session_name(), system or ""))
+        return recorder(replace(new_session(default_session_name(), system or ""), overflow=str(overflow or "")))
     if go_on:
         name = _last_session_name(path)
     with open_sessions(path) as sessions:
@@ -255,6 +253,7 @@ def choose_recorder(
         session = sessions.find(require_valid_name(name or "")) or new_session(name or "")
         turns = sessions.load_turns(session)
     session = session if system is None else replace(session, system=system)
+    session = session if overflow is None else replace(session, overflow=str(overflow))
     return recorder(session, turns, named=True)
 
 

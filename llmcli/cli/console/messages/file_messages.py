@@ -9,7 +9,6 @@ from pathlib import Path
 
 from llmcli import errors as e
 from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
-from llmcli.store.schema_errors import NewerSchema
 from llmcli.cli.console.messages.message_text import (
     Descriptions,
     ErrorText,
@@ -17,6 +16,7 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
     suggest_names,
 )
+from llmcli.store.schema_errors import NewerSchema
 
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
