@@ -145,9 +145,11 @@ def export(
 @command(*GENERAL_OPTIONS, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
 def search(
     ctx: CommandContext,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to find; case is ignored.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help='Words, all of which a message contains; "a phrase"; case is ignored.')
+    ],
 ) -> int:
-    """Print the lines of saved chats that contain TEXT.
+    """Print the lines of saved chats, in all branches, that contain words of TEXT.
 
     In a pipe, tab-separated: name, number of the message, role, line. The exit code is 66 if nothing was found.
     """
@@ -186,7 +188,67 @@ def rename(
     return 0
 
 
+@command(
+    *GENERAL_OPTIONS, examples="llm sessions tree work\nllm sessions tree work --json | jq 'select(.current).content'"
+)
+def tree(ctx: CommandContext, name: SessionArgument) -> int:
+    """Show all messages of a saved chat with their numbers and branches; a star marks the current branch.
+
+    In a pipe, tab-separated: number, number of the message before it, role, current, pinned, interrupted, time, text.
+    """
+    from llmcli.cli.commands.chat import session_files, tree_view
+
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
+        turns = sessions.load_tree(session)
+    if ctx.console.writes_for_people:
+        ctx.console.write_stdout(tree_view.format_tree(turns, session.head) + "\n" if turns else "")
+    else:
+        ctx.console.write_table(tree_view.tree_rows(turns, session.head), preview="content")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm sessions fork work\nllm sessions fork work --at 4 --as other-answer")
+def fork(
+    ctx: CommandContext,
+    name: SessionArgument,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            "--at", min=1, metavar="N", help="Up to message N (see llm sessions tree); default: the last one."
+        ),
+    ] = None,
+    new: Annotated[
+        str | None, typer.Option("--as", metavar="NEW", help="The name of the new chat (default: NAME-fork).")
+    ] = None,
+) -> int:
+    """Start a saved chat that shares the messages of another one."""
+    from llmcli.cli.commands.chat import session_files, tree_view
+
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
+        head = session_files.message_id(sessions, session, at)
+        new = session_files.require_valid_name(new) if new is not None else tree_view.free_fork_name(sessions, name)
+    with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
+        if sessions.fork(session, head, new) is None:
+            raise session_files.name_taken(new)
+    if ctx.console.as_json:
+        ctx.console.write_record({"name": new, "from": name, "at": at})
+    else:
+        ctx.console.write_stdout(f"{new}\n")
+    return 0
+
+
 sessions = build_group(
-    "List, show, search, export and remove saved chats.",
-    {"list": show_list, "show": show, "rm": rm, "export": export, "search": search, "rename": rename},
+    "List, show, search, export, fork and remove saved chats.",
+    {
+        "list": show_list,
+        "show": show,
+        "tree": tree,
+        "fork": fork,
+        "rm": rm,
+        "export": export,
+        "search": search,
+        "rename": rename,
+    },
 )

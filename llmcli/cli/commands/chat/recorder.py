@@ -149,8 +149,12 @@ class ChatRecorder:
 
     def set_details(self, *, system: str | None = None, overflow: str | None = None) -> None:
         """Change the instructions or the policy of the session; they are saved at once if it is."""
-        changes = {"system": system, "overflow": overflow}
-        self.session = replace(self.session, **{name: value for name, value in changes.items() if value is not None})
+        session = self.session
+        self.session = replace(
+            session,
+            system=session.system if system is None else system,
+            overflow=session.overflow if overflow is None else overflow,
+        )
         if self.is_saved:
             self.save(self.turns, self.model)
 

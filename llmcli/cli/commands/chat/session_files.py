@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmcli.errors import UsageError
 from llmcli.store.database import make_parent_directory
-from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
+from llmcli.store.session import ALLOWED_NAME_TEXT, Session, is_session_name
 from llmcli.store.session_store import SessionStore
 
 
@@ -33,6 +33,16 @@ def require_valid_name(name: str) -> str:
 def name_taken(name: str) -> UsageError:
     """Return the error for a session name that is taken."""
     return UsageError(f"the session {name} already exists", detail=f"Choose another name, or: llm sessions rm {name}")
+
+
+def message_id(sessions: SessionStore, session: Session, number: int | None) -> int:
+    """Return the id of message ``number`` of a session, of its last one for None. Raises ``UsageError``."""
+    if number is None:
+        return session.head
+    tree = sessions.load_tree(session)
+    if number > len(tree):
+        raise UsageError(f"{session.name} has {len(tree)} messages", detail=f"Try: llm sessions tree {session.name}")
+    return tree[number - 1].id
 
 
 def format_local_time(seconds: float) -> str:

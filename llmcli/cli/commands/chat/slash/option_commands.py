@@ -106,8 +106,9 @@ def _change(chat: ActiveChat, name: str, value: str) -> None:
         else:
             parse, expected = _GENERATION_OPTIONS[name]
             default = False if name == "reasoning" else None
-            parsed = default if value == AUTO else parse(value)
-            chat.conversation.options = dataclasses.replace(chat.conversation.options, **{name: parsed})
+            parsed: Any = default if value == AUTO else parse(value)
+            changed: dict[str, Any] = {name: parsed}
+            chat.conversation.options = dataclasses.replace(chat.conversation.options, **changed)
             if name == "reasoning":
                 chat.ctx.flags = dataclasses.replace(chat.ctx.flags, reasoning=bool(parsed))
     except (ValueError, KeyError) as error:
