@@ -5,8 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.shortcuts import CompleteStyle
 
 from llmcli.cli.commands.chat import chat_commands
 from llmcli.cli.commands.chat.active_chat import ActiveChat
@@ -16,26 +28,12 @@ from llmcli.cli.console import sanitize
 from llmcli.errors import LlmError
 from llmcli.files import private_files
 
-if TYPE_CHECKING:
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import Completer, Completion
-    from prompt_toolkit.document import Document
-    from prompt_toolkit.history import History
-    from prompt_toolkit.key_binding import KeyBindings
-    from prompt_toolkit.key_binding.key_processor import KeyPressEvent
-
 HISTORY_FILE = "chat_history"
 """The file of typed messages in the data directory."""
 
 
 def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
     """Return the line editor on the run's terminal; the prompt goes to stderr if stdout is no terminal."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.data_structures import Size
-    from prompt_toolkit.enums import EditingMode
-    from prompt_toolkit.input import create_input
-    from prompt_toolkit.output.vt100 import Vt100_Output
-
     console = chat.ctx.console
     shown = console.environment.stdout if console.stdout_is_terminal else console.environment.stderr
     vi = chat.ctx.runtime.settings["chat.keys"] == "vi"
@@ -45,12 +43,14 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
         editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
         enable_open_in_editor=True,
         history=_open_history(chat),
-        completer=_completer(chat),
+        completer=_ChatCompleter(chat),
         complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+        reserve_space_for_menu=0,
         bottom_toolbar=lambda: status_bar(chat),
         input=create_input(os.fdopen(os.dup(console.environment.stdin), encoding="utf-8", errors="replace")),
         # without this, a terminal that does not report its cursor position gets a warning and a delay at every prompt
-        output=Vt100_Output(
+        output=_ChatOutput(
             os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
             lambda: Size(console.environment.rows(shown), console.environment.columns(shown)),
             term=chat.ctx.runtime.environ.get("TERM"),
@@ -59,10 +59,15 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
     )
 
 
+class _ChatOutput(Vt100_Output):
+    """A terminal whose cursor position is not asked for."""
+
+    def get_rows_below_cursor_position(self) -> int:
+        """Return the rows that are surely free: without a number, the bar at the bottom would not be shown."""
+        return 1
+
+
 def _key_bindings(chat: ActiveChat) -> KeyBindings:
-    from prompt_toolkit.filters import Condition
-    from prompt_toolkit.key_binding import KeyBindings
-    from prompt_toolkit.keys import Keys
 
     keys = KeyBindings()
     pasting = Condition(lambda: chat.pasting)
@@ -73,8 +78,8 @@ def _key_bindings(chat: ActiveChat) -> KeyBindings:
     def begin_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    keys.add("enter", filter=~pasting)(accept)
-    keys.add("enter", filter=pasting)(begin_line)
+    keys.add("enter", filter=~pasting & ~is_searching)(accept)
+    keys.add("enter", filter=pasting & ~is_searching)(begin_line)
     keys.add("c-d", filter=pasting)(accept)
     keys.add("escape", "enter")(begin_line)
     # the mouse is off, so this is other input, such as a pasted colour, on which prompt_toolkit's own binding fails
@@ -84,8 +89,6 @@ def _key_bindings(chat: ActiveChat) -> KeyBindings:
 
 def _open_history(chat: ActiveChat) -> History:
     """Return what was typed in earlier chats; a chat that is not saved leaves nothing in the file."""
-    from prompt_toolkit.history import FileHistory, InMemoryHistory
-
     if not chat.recorder.saves:
         return InMemoryHistory()
     path = chat.ctx.runtime.paths.data / HISTORY_FILE
@@ -119,32 +122,24 @@ def status_bar(chat: ActiveChat) -> str:
     return " · ".join(parts)[:width]
 
 
-def _completer(chat: ActiveChat) -> Completer:
-    from prompt_toolkit.completion import Completer, Completion, PathCompleter
-    from prompt_toolkit.document import Document
+class _ChatCompleter(Completer):
+    """Completes slash commands and their arguments."""
 
-    class ChatCompleter(Completer):
-        """Completes slash commands and their arguments."""
+    def __init__(self, chat: ActiveChat) -> None:
+        self._chat = chat
 
-        def get_completions(self, document: Document, complete_event: object) -> Iterable[Completion]:
-            word, space, argument = document.text_before_cursor.partition(" ")
-            if not word.startswith("/") or "\n" in document.text_before_cursor:
-                return
-            if not space:
-                for command in chat_commands.slash_commands().values():
-                    if command.name.startswith(word):
-                        yield Completion(command.name, -len(word), display_meta=command.help)
-                return
-            known = chat_commands.slash_commands().get(word)
-            if known is not None and known.completes == "files":
-                inner = Document(argument, len(argument))
-                yield from PathCompleter(expanduser=True).get_completions(inner, complete_event)  # type: ignore[arg-type]
-            elif known is not None:
-                for each in complete_argument(chat, known.completes):
-                    if each.startswith(argument):
-                        yield Completion(each, -len(argument))
-
-    return ChatCompleter()
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        word, space, argument = document.text_before_cursor.partition(" ")
+        if not word.startswith("/") or "\n" in document.text_before_cursor:
+            return
+        commands = chat_commands.slash_commands()
+        if not space:
+            yield from (Completion(name, -len(word)) for name in commands if name.startswith(word))
+        elif (command := commands.get(word)) is not None and command.completes == "files":
+            yield from PathCompleter(expanduser=True).get_completions(Document(argument), complete_event)
+        elif command is not None:
+            known = complete_argument(self._chat, command.completes)
+            yield from (Completion(each, -len(argument)) for each in known if each.startswith(argument))
 
 
 def complete_argument(chat: ActiveChat, kind: str) -> list[str]:
@@ -153,7 +148,7 @@ def complete_argument(chat: ActiveChat, kind: str) -> list[str]:
         if kind == "models":
             return list(chat.ctx.runtime.models.known_names())
         if kind == "sessions":
-            with open_read_only(Path(chat.ctx.runtime.paths.sessions)) as sessions:
+            with open_read_only(chat.ctx.runtime.paths.sessions) as sessions:
                 return [each.session.name for each in sessions.list()]
         if kind == "options":
             return list(OPTION_NAMES)

@@ -163,7 +163,7 @@ def test_an_answer_that_fails_leaves_no_session(llm, file, store):
 
 def test_an_interrupted_answer_is_saved(llm, store):
     """The part so far, marked."""
-    run = llm("chat", "--session", "a", "--timeout", "0.2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
+    run = llm("chat", "--session", "a", "--timeout", "2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
     assert run.code == 124
     with store() as sessions:
         assert [(t.content, t.interrupted) for t in sessions.load_turns(sessions.get("a"))] == [
