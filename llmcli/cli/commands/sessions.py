@@ -80,7 +80,10 @@ def rm(
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     yes: YesOption = False,
 ) -> int:
-    """Remove saved chats and their model states on disk; asks first, unless --yes."""
+    """Remove saved chats and their model states on disk; asks first, unless --yes.
+
+    Messages that a fork shares stay. --all also removes the history of typed lines and copies of older formats.
+    """
     from llmcli.cli.commands.chat import session_files
     from llmcli.cli.console import confirm
     from llmcli.engine.kv.disk_prefix_store import delete_sessions
@@ -103,6 +106,8 @@ def rm(
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         known = {each.session.id for each in sessions.list()}
     delete_sessions(ctx.runtime.paths.prefix_cache, lambda session_id: session_id not in known)
+    if every:
+        session_files.remove_side_files(ctx.runtime.paths.sessions)
     if ctx.console.as_json:
         ctx.console.write_record({"removed": [session.name for session in chosen]})
     return 0

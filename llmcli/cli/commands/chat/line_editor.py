@@ -22,14 +22,11 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from llmcli.cli.commands.chat import chat_commands
 from llmcli.cli.commands.chat.active_chat import ActiveChat
-from llmcli.cli.commands.chat.session_files import open_read_only
+from llmcli.cli.commands.chat.session_files import HISTORY_FILE, open_read_only
 from llmcli.cli.commands.chat.slash.option_commands import OPTION_NAMES
 from llmcli.cli.console import sanitize
 from llmcli.errors import LlmError
 from llmcli.files import private_files
-
-HISTORY_FILE = "chat_history"
-"""The file of typed messages in the data directory."""
 
 
 def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
@@ -91,7 +88,7 @@ def _open_history(chat: ActiveChat) -> History:
     """Return what was typed in earlier chats; a chat that is not saved leaves nothing in the file."""
     if not chat.recorder.saves:
         return InMemoryHistory()
-    path = chat.ctx.runtime.paths.data / HISTORY_FILE
+    path = chat.ctx.runtime.paths.sessions.with_name(HISTORY_FILE)
     try:
         private_files.make_directory(path.parent)
         descriptor = private_files.open_file(path, os.O_RDWR)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from llmcli.errors import UsageError
+from llmcli.errors import OutputError, UsageError
 from llmcli.store.database import make_parent_directory
 from llmcli.store.session import ALLOWED_NAME_TEXT, Session, is_session_name
 from llmcli.store.session_store import SessionStore
+
+HISTORY_FILE = "chat_history"
+"""The file beside the saved chats with the lines that were typed."""
 
 
 def open_sessions(path: Path) -> SessionStore:
@@ -33,6 +36,18 @@ def require_valid_name(name: str) -> str:
 def name_taken(name: str) -> UsageError:
     """Return the error for a session name that is taken."""
     return UsageError(f"the session {name} already exists", detail=f"Choose another name, or: llm sessions rm {name}")
+
+
+def remove_side_files(path: Path) -> None:
+    """Remove what else holds text of chats beside the file ``path``: typed lines, and copies of older formats.
+
+    Raises ``OutputError``.
+    """
+    for each in (path.with_name(HISTORY_FILE), *path.parent.glob(f"{path.name}.v*-backup")):
+        try:
+            each.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(str(each), detail=error.strerror or "") from error
 
 
 def message_id(sessions: SessionStore, session: Session, number: int | None) -> int:

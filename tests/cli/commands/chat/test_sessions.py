@@ -552,6 +552,15 @@ def test_rm(llm, work, store):
     assert llm("sessions", "list").out == ""
 
 
+def test_removing_all_removes_typed_lines_and_old_copies(llm, work, file):
+    """Removing one chat leaves them, since they may belong to others."""
+    sides = [file.with_name("chat_history"), file.with_name("sessions.db.v1-backup")]
+    for side in sides:
+        side.write_text("secret")
+    assert llm("sessions", "rm", "--yes", "work").code == 0 and all(side.exists() for side in sides)
+    assert llm("sessions", "rm", "--yes", "--all").code == 0 and not any(side.exists() for side in sides)
+
+
 @pytest.mark.parametrize("argv", [[], ["--all", "work"]])
 def test_rm_wants_names_or_all(llm, work, argv):
     """Not both, not none."""
