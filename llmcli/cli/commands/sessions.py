@@ -99,15 +99,11 @@ def rm(
         return 1
     ids = {session.id for session in chosen}
     delete_sessions(ctx.runtime.paths.prefix_cache, ids.__contains__)
-    if chosen:
-        with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
-            sessions.remove(chosen)
+    session_files.remove_sessions(ctx.runtime.paths.sessions, chosen, everything=every)
     # also remove states that a killed process left, or of sessions that were continued during the removal
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         known = {each.session.id for each in sessions.list()}
     delete_sessions(ctx.runtime.paths.prefix_cache, lambda session_id: session_id not in known)
-    if every:
-        session_files.remove_side_files(ctx.runtime.paths.sessions)
     if ctx.console.as_json:
         ctx.console.write_record({"removed": [session.name for session in chosen]})
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmcli.errors import OutputError, UsageError
@@ -38,12 +39,16 @@ def name_taken(name: str) -> UsageError:
     return UsageError(f"the session {name} already exists", detail=f"Choose another name, or: llm sessions rm {name}")
 
 
-def remove_side_files(path: Path) -> None:
-    """Remove what else holds text of chats beside the file ``path``: typed lines, and copies of older formats.
+def remove_sessions(path: Path, chosen: Sequence[Session], *, everything: bool) -> None:
+    """Remove sessions from the file ``path``.
 
-    Raises ``OutputError``.
+    With ``everything`` the files beside it that hold text of chats are removed too: typed lines, and copies of older
+    formats. Raises ``OutputError`` and as ``SessionStore``.
     """
-    for each in (path.with_name(HISTORY_FILE), *path.parent.glob(f"{path.name}.v*-backup")):
+    if chosen:
+        with open_sessions(path) as sessions:
+            sessions.remove(chosen)
+    for each in (path.with_name(HISTORY_FILE), *path.parent.glob(f"{path.name}.v*-backup")) if everything else ():
         try:
             each.unlink(missing_ok=True)
         except OSError as error:
