@@ -163,6 +163,13 @@ SETTING_SPECS = (
     SettingSpec("offline", parse_switch, False, "connect to no other machine"),
     SettingSpec("pull", parse_switch, False, "download a missing model without asking"),
     SettingSpec("chat.save", choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
+    SettingSpec(
+        "chat.overflow",
+        choice_parser("summarize", "slide", "stop"),
+        "summarize",
+        "when a chat exceeds the context: summarize its beginning, leave it out (slide), or stop (as --overflow)",
+    ),
+    SettingSpec("chat.keys", choice_parser("emacs", "vi"), "emacs", "keys for editing the line in a chat"),
     SettingSpec("markdown", choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}

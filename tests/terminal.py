@@ -13,8 +13,8 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parents[1]
-# as prompt_toolkit paints it, ending with a visible cursor; typed text is painted too, and is no new prompt
-PROMPT = r"\[0m>(?:\x1b\[[0-9;?]*[A-Za-z]|[ \x08])*\x1b\[\?25h"
+# as prompt_toolkit paints it, from bracketed paste to a visible cursor below which the bar is; typed text is no new prompt
+PROMPT = r"\x1b\[\?2004h(?:(?!\x1b\[\?25h).)*\[0m>(?:(?!\x1b\[\?25h).)*\x1b\[\?25h"
 
 
 class Terminal:

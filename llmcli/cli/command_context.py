@@ -29,16 +29,38 @@ class CommandContext:
         self.flags = flags
         self.verb = verb
         self.console = Console(environment, interrupt, as_json=flags.json, quiet=flags.quiet, verbose=flags.verbose)
-        self.runtime = Runtime(
+        self._tolerant = tolerant
+        self.runtime = self._build_runtime(flags, interrupt)
+        self._exit_stack = ExitStack()
+
+    def use_model(self, name: str) -> None:
+        """Let another model answer from now on; the time limit of the run stays.
+
+        Raises what ``Runtime.backend`` and the model's load raise; the earlier model stays in use then.
+        """
+        flags, interrupt = frozen_dataclass.replace(self.flags, model=name), self.runtime.interrupt
+        deadline = interrupt.deadline
+        runtime = self._build_runtime(flags, interrupt)
+        try:
+            runtime.backend().info()
+        except BaseException:
+            runtime.close()
+            raise
+        finally:
+            interrupt.deadline = deadline
+        self.runtime.close()
+        self.runtime, self.flags = runtime, flags
+
+    def _build_runtime(self, flags: Flags, interrupt: Interrupt) -> Runtime:
+        return Runtime(
             flag_settings(flags),
-            environment.environ,
+            self.console.environment.environ,
             interrupt,
             TerminalObserver(self.console),
-            verb=verb,
+            verb=self.verb,
             consents=flags.yes,
-            tolerant=tolerant,
+            tolerant=self._tolerant,
         )
-        self._exit_stack = ExitStack()
 
     def __enter__(self) -> Self:
         return self

@@ -66,6 +66,14 @@ _CONTRACTS: dict[str, Contract] = {
         {"message": "the user's message in this turn", "system": "the user's own instructions; may be empty"},
         required=("message",),
     ),
+    "chat.summary": Contract(
+        {
+            "text": "the messages to summarize, each after the name of its author",
+            "summary": "the summary of the messages before them; may be empty",
+            "words": "the most words of the summary",
+        },
+        required=("text", "summary"),
+    ),
     "translate": Contract(
         {
             "text": "the text to translate",

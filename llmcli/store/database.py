@@ -8,13 +8,15 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import check_interrupt, stop_requested
+from llmcli.store.schema_errors import NewerSchema
+from llmcli.store.schema_migration import MigrationStep, back_up, migrate, split_statements
 
 _BUSY_TIMEOUT_S = 10.0
 """Seconds to wait for another process that writes."""
@@ -31,9 +33,9 @@ _NOT_WRITABLE_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3
 
 @frozen
 class DatabaseSpec:
-    """The contents of a file: ``schema`` creates its ``tables``; ``description`` and ``kind`` name it in errors.
+    """The contents of a file: ``schema`` creates its tables; ``description`` and ``kind`` name it in errors.
 
-    ``migrations`` maps an older version to the statements that turn a file of it into one of the next version.
+    ``tables``: those that files of every version have. ``migrations``: for each older version the step to the next one.
     """
 
     description: str
@@ -41,7 +43,7 @@ class DatabaseSpec:
     version: int
     schema: str
     tables: frozenset[str]
-    migrations: Mapping[int, str] = field(default_factory=dict)
+    migrations: Mapping[int, MigrationStep] = field(default_factory=dict)
 
 
 class Database:
@@ -50,11 +52,15 @@ class Database:
     def __init__(self, path: Path, spec: DatabaseSpec, *, read_only: bool = False, private: bool = True) -> None:
         """``read_only``: nothing is written; a missing file counts as empty. ``private``: other users have no access.
 
-        Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is locked),
-        ``BadDocument``, and with ``read_only`` ``MissingError``.
+        A file of an older version is copied to ``PATH.vN-backup`` and migrated; with ``read_only`` its contents are
+        migrated in memory. Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is
+        locked), ``BadDocument``, ``NewerSchema``, and with ``read_only`` ``MissingError``.
         """
         self.path = path
         self._spec = spec
+        self._read_only = read_only
+        if read_only and private:
+            _restrict_existing(path)
         database = _read_only_uri(path) if read_only else _create_file(path, private=private)
         with self.translate_errors():
             self._connection = sqlite3.connect(
@@ -125,36 +131,48 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def _create_tables(self) -> None:
-        """Create the tables in an empty file, or change those of an older version.
+        """Create the tables in an empty file, migrate one of an older version.
 
-        Raises ``BadDocument`` for a file of another program, and for a version that has no migrations.
+        Raises ``BadDocument`` for a file of another program, ``NewerSchema`` for one of a newer version.
         """
         self._connection.execute("BEGIN")  # version and tables in one snapshot
-        ready = self._has_tables()
+        version = self._find_version()
         self._connection.execute("COMMIT")
-        if ready:
+        if version == self._spec.version:
             return
+        if version is not None and self._read_only:
+            self._copy_to_memory()
         with self.transaction() as connection:
-            while not self._has_tables():  # another process may have created them meanwhile
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                following = version + 1 if version else self._spec.version
-                script = self._spec.migrations[version] if version else self._spec.schema
-                for statement in filter(str.strip, script.split(";")):
+            version = self._find_version()  # another process may have created or migrated them meanwhile
+            if version is None:
+                for statement in split_statements(self._spec.schema):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {following}")
+                connection.execute(f"PRAGMA user_version = {self._spec.version}")
+            elif version < self._spec.version:
+                if not self._read_only:
+                    back_up(self.path, version)
+                migrate(connection, version, self._spec.version, self._spec.migrations)
 
-    def _has_tables(self) -> bool:
+    def _copy_to_memory(self) -> None:
+        """Continue on a copy in memory, since nothing may be written."""
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._connection.backup(copy)
+        self._connection.close()
+        self._connection = copy
+
+    def _find_version(self) -> int | None:
+        """Return the version of the tables; None for an empty file."""
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
         if version == 0 and not tables:
-            return False
-        if version in self._spec.migrations and tables & self._spec.tables:
-            return False
+            return None
         if not tables >= self._spec.tables:
             raise BadDocument(str(self.path), detail="it is another program's database", kind=self._spec.kind)
-        if version != self._spec.version:
-            raise BadDocument(str(self.path), detail="it is of another version of llm", kind=self._spec.kind)
-        return True
+        if version > self._spec.version:
+            raise NewerSchema(str(self.path), version=version, known=self._spec.version)
+        if version != self._spec.version and version not in self._spec.migrations:
+            raise BadDocument(str(self.path), detail="it is of an unknown version", kind=self._spec.kind)
+        return int(version)
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -208,6 +226,14 @@ def _create_file(path: Path, *, private: bool) -> Path:
         kind = CannotCreate if error.errno in _IMPOSSIBLE_PATH_ERRNOS else OutputError
         raise kind(str(path), detail=error.strerror or "") from error
     return path
+
+
+def _restrict_existing(path: Path) -> None:
+    """Remove the permissions of other users on an existing file of this user, as far as the system allows it."""
+    with suppress(OSError):  # a missing file, or a medium that cannot be changed: reading reports what matters
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
+            path.chmod(private_files.FILE_MODE)  # by name: closing a descriptor of the file would free SQLite's locks
 
 
 def _read_only_uri(path: Path) -> str:

@@ -1,105 +1,41 @@
-"""Saved conversations: one SQLite file, mode 0600.
+"""Saved conversations: one SQLite file, mode 0600; ``session_schema`` describes its tables.
 
-Table ``sessions``: a name, an id, the model that answered last, the user's instructions. Table ``turns``: the messages,
-in order. Turns are only ever added, so a writer sees by their number whether another process has continued the session.
+Messages are only ever added: going back, retrying and editing move the head of a session or start a branch, and two
+processes that continue one session write two branches of it.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from llmcli.errors import MissingError
-from llmcli.store.database import Database, DatabaseSpec
+from llmcli.store import turn_index, turn_rows
+from llmcli.store.database import Database
+from llmcli.store.session import (
+    MAX_SESSION_NAME_CHARS,
+    SavedConversation,
+    Session,
+    SessionMatch,
+    SessionOverview,
+    Summary,
+    replace_surrogates,
+)
+from llmcli.store.session_schema import SESSIONS_SPEC, TurnPosition, insert_turn
 from llmcli.store.turn import Turn
-from llmcli.types import Role
 
-MAX_SESSION_NAME_CHARS = 100
-"""Characters of a name."""
-ALLOWED_NAME_TEXT = (
-    f"use letters A to Z, digits and ._- only, {MAX_SESSION_NAME_CHARS} at most, and do not begin with . or -"
-)
-"""The message for an invalid session name."""
-_NAME = rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_SESSION_NAME_CHARS - 1}}}"
-_SCHEMA = """
-CREATE TABLE sessions (
-    id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, system TEXT NOT NULL,
-    created REAL NOT NULL, updated REAL NOT NULL
-);
-CREATE TABLE turns (
-    session TEXT NOT NULL, number INTEGER NOT NULL, role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
-    content TEXT NOT NULL, interrupted INTEGER NOT NULL, time REAL NOT NULL, PRIMARY KEY (session, number)
-) WITHOUT ROWID;
-"""
-_SPEC = DatabaseSpec(
-    description="a file of saved chats",
-    kind="sessions",
-    version=1,
-    schema=_SCHEMA,
-    tables=frozenset({"sessions", "turns"}),
-)
-_SELECT_BY_NAME = "SELECT id, name, model, system, created, updated FROM sessions WHERE name = ?"
-_SELECT_LAST = """
-SELECT id, name, model, system, created, updated FROM sessions ORDER BY updated DESC, sessions.rowid DESC LIMIT 1
-"""
-_SELECT_ALL = """
-SELECT id, name, model, system, created, updated, (SELECT count(*) FROM turns WHERE session = id),
-(SELECT content FROM turns WHERE session = id AND number = 0) FROM sessions ORDER BY updated DESC, sessions.rowid DESC
-"""
-_SELECT_TURNS = """
-SELECT name, number, role, content FROM turns JOIN sessions ON session = id
-ORDER BY updated DESC, sessions.rowid DESC, number
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A saved conversation without its turns; times in seconds since the epoch. ``created`` 0: not saved yet.
-
-    ``id``: 32 hexadecimal digits; ``model``: the name of the model that answered last.
-    """
-
-    id: str
-    name: str
-    model: str = ""
-    system: str = ""
-    created: float = 0.0
-    updated: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOverview:
-    """A line of the list: a session, the number of its messages, and the first one."""
-
-    session: Session
-    message_count: int
-    first_message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionMatch:
-    """A line of message number ``number`` (from 1) of the session called ``name``."""
-
-    name: str
-    number: int
-    role: Role
-    line: str
-
-
-def is_session_name(text: str) -> bool:
-    """Return whether ``text`` is a valid name of a session."""
-    return re.fullmatch(_NAME, text) is not None
-
-
-def new_session(name: str, system: str = "") -> Session:
-    """Return a new session; it is saved together with its first turns."""
-    return Session(secrets.token_hex(16), name, system=_replace_surrogates(system))
+_FIELDS = "sessions.id, name, model, system, overflow, coalesce(head, 0), created, updated"
+_NEWEST_FIRST = "ORDER BY updated DESC, sessions.rowid DESC"
+_SELECT_ALL = f"""
+SELECT {_FIELDS}, coalesce(head.depth, 0), coalesce(root.content, '') FROM sessions
+LEFT JOIN turns AS head ON head.id = sessions.head LEFT JOIN turns AS root ON root.id = head.root {_NEWEST_FIRST}
+"""  # noqa: S608 (no value is inserted)
+_SELECT_NAMES = f"SELECT id, name FROM sessions {_NEWEST_FIRST}"  # noqa: S608 (no value is inserted)
 
 
 class SessionStore:
@@ -107,7 +43,7 @@ class SessionStore:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises what ``Database`` raises; ``read_only`` as there."""
-        self._database = Database(path, _SPEC, read_only=read_only)
+        self._database = Database(path, SESSIONS_SPEC, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +59,7 @@ class SessionStore:
 
     def find(self, name: str) -> Session | None:
         """Return the session called ``name``."""
-        return self._select_one(_SELECT_BY_NAME, name)
+        return self._select_one("WHERE name = ?", name)
 
     def get(self, name: str) -> Session:
         """Return the session called ``name``; raises ``MissingError``."""
@@ -137,77 +73,178 @@ class SessionStore:
 
     def last_used(self) -> Session | None:
         """Return the most recently used session."""
-        return self._select_one(_SELECT_LAST)
+        return self._select_one(f"{_NEWEST_FIRST} LIMIT 1")
 
     def list(self) -> list[SessionOverview]:
         """Return all sessions, the most recently used first."""
         with self._database.read() as database:
             rows = database.execute(_SELECT_ALL).fetchall()
-        return [SessionOverview(Session(*fields), messages, first or "") for *fields, messages, first in rows]
+        return [SessionOverview(Session(*fields), messages, first) for *fields, messages, first in rows]
 
     def load_turns(self, session: Session) -> tuple[Turn, ...]:
-        """Return the turns, in order."""
+        """Return the messages of the conversation that ends at the session's head, in order."""
         with self._database.read() as database:
-            rows = database.execute(
-                "SELECT role, content, interrupted, time FROM turns WHERE session = ? ORDER BY number", (session.id,)
-            ).fetchall()
-        return tuple(Turn(Role(role), content, bool(interrupted), at) for role, content, interrupted, at in rows)
+            return turn_rows.select_branch(database, session.id, session.head)
+
+    def load_tree(self, session: Session) -> tuple[Turn, ...]:
+        """Return the messages of all branches, in the order of writing; message number N is the N-th of them."""
+        with self._database.read() as database:
+            return turn_rows.select_tree(database, session.id)
+
+    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+        """Return the summary that covers most of a conversation."""
+        with self._database.read() as database:
+            for turn in reversed(turns):
+                row = database.execute(
+                    "SELECT turn, content, model FROM summaries WHERE turn = ?", (turn.id,)
+                ).fetchone()
+                if row is not None:
+                    return Summary(*row)
+        return None
 
     def search(self, text: str) -> Iterator[SessionMatch]:
-        """Yield the lines that contain ``text``, ignoring case, from the most recently used session on."""
-        needle = text.casefold()
-        with self._database.read() as database:
-            for name, number, role, content in database.execute(_SELECT_TURNS):
-                for line in content.splitlines():
-                    if needle in line.casefold():
-                        yield SessionMatch(name, number + 1, Role(role), line)
+        """Yield the lines that contain a term of ``text``, of messages that contain all of them.
 
-    def _select_one(self, query: str, *values: str) -> Session | None:
+        Terms are words and "quoted phrases"; case is ignored. The most recently used session comes first; a message that
+        several sessions share belongs to the one that wrote it.
+        """
+        terms = turn_index.parse_terms(text)
         with self._database.read() as database:
-            row = database.execute(query, values).fetchone()
+            found = {each.id: each for each in turn_index.find_turns(database, terms)} if terms else {}
+            sessions = database.execute(_SELECT_NAMES).fetchall() if found else []
+            known = {session for session, _ in sessions}
+            for session, name in sessions:
+                for number, turn in enumerate(turn_rows.select_tree_ids(database, session), 1):
+                    match = found.get(turn)
+                    if match is None or match.session not in {session} | ({match.session} - known):
+                        continue
+                    del found[turn]
+                    for line in match.content.splitlines():
+                        if any(term in line.casefold() for term in terms):
+                            yield SessionMatch(name, number, match.role, line)
+
+    def _select_one(self, condition: str, *values: str) -> Session | None:
+        with self._database.read() as database:
+            row = database.execute(f"SELECT {_FIELDS} FROM sessions {condition}", values).fetchone()  # noqa: S608
         return Session(*row) if row else None
 
     # ---- changing -------------------------------------------------------------------------------------------------
 
-    def save(self, session: Session, turns: Sequence[Turn], known: int) -> Session:
-        """Save a conversation whose first ``known`` turns are saved already; return the saved session.
+    def save(self, session: Session, turns: Sequence[Turn], *, joins: bool = False) -> SavedConversation:
+        """Save a conversation and make its last message the head; messages with an id are saved already.
 
-        If another process continued or removed the session, it is saved as a new session with its own name and id and
-        all ``turns``. A new session gets another name if its name is taken.
+        If another process has continued the session, the new messages become a branch of it. If one has removed it, it
+        is saved again as a new session with all ``turns``. A new session whose name is taken gets another name, or with
+        ``joins`` becomes a branch of the session that has the name.
         """
         now = time.time()
         with self._database.transaction() as database:
             row = database.execute(
-                "SELECT name, created, (SELECT count(*) FROM turns WHERE session = id) FROM sessions WHERE id = ?",
-                (session.id,),
+                "SELECT id, name, created, coalesce(head, 0) FROM sessions WHERE id = ?", (session.id,)
             ).fetchone()
-            if row and row[2] == known:
-                saved = replace(session, name=row[0], created=row[1], updated=now)
-                database.execute(
-                    "UPDATE sessions SET model = ?, system = ?, updated = ? WHERE id = ?",
-                    (saved.model, _replace_surrogates(saved.system), now, saved.id),
-                )
+            if row is None and joins and not session.created:
+                row = database.execute(
+                    "SELECT id, name, created, coalesce(head, 0) FROM sessions WHERE name = ?", (session.name,)
+                ).fetchone()
+            own, name, created, head = row or self._new_row(database, session, now)
+            branched = row is not None and head != session.head
+            saved = self._insert_missing(database, own, turns, now)
+            at = saved[-1].id if saved else 0
+            database.execute(
+                "INSERT INTO sessions VALUES (:id, :name, :model, :system, :overflow, :head, :created, :updated) ON CONFLICT (id) "
+                "DO UPDATE SET model = :model, system = :system, overflow = :overflow, head = :head, updated = :updated",
+                {
+                    "id": own,
+                    "name": name,
+                    "model": session.model,
+                    "system": replace_surrogates(session.system),
+                    "overflow": session.overflow,
+                    "head": at or None,
+                    "created": created,
+                    "updated": now,
+                },
+            )
+        done = replace(session, id=own, name=name, head=at, created=created, updated=now)
+        return SavedConversation(done, saved, branched)
+
+    @staticmethod
+    def _new_row(database: sqlite3.Connection, session: Session, now: float) -> tuple[str, str, float, int]:
+        own = secrets.token_hex(16) if session.created else session.id
+        return own, _free_name(database, session.name), now, 0
+
+    @staticmethod
+    def _insert_missing(
+        database: sqlite3.Connection, session: str, turns: Sequence[Turn], now: float
+    ) -> tuple[Turn, ...]:
+        """Insert the messages that are not saved, or were removed; return all with their ids."""
+        saved: list[Turn] = []
+        at: TurnPosition | None = None
+        inserting = False
+        for turn in turns:
+            known = turn_rows.find_position(database, turn.id) if turn.id and not inserting else None
+            if known is not None:
+                at = known
+                saved.append(turn)
+                continue
+            inserting, parent = True, at.id if at else 0
+            new = replace(turn, content=replace_surrogates(turn.content), time=turn.time or now, parent=parent)
+            at = insert_turn(database, session, new, at)
+            saved.append(replace(new, id=at.id))
+        return tuple(saved)
+
+    def update_turn(self, turn: Turn) -> bool:
+        """Replace the text of a saved message and whether it is interrupted; False if it was removed meanwhile."""
+        with self._database.transaction() as database:
+            content = replace_surrogates(turn.content)
+            return turn_rows.replace_content(database, turn.id, content, interrupted=turn.interrupted)
+
+    def withdraw(self, session: Session, turn: Turn) -> bool:
+        """Delete a message that nothing follows; the head goes back to the one before it.
+
+        A session without messages is removed; return whether it remains.
+        """
+        with self._database.transaction() as database:
+            if database.execute("SELECT 1 FROM turns WHERE parent = ?", (turn.id,)).fetchone() is None:
+                database.execute("UPDATE sessions SET head = ? WHERE head = ?", (turn.parent or None, turn.id))
+                turn_rows.delete_turns(database, [(turn.id, turn.content)])
+            remains = bool(turn_rows.select_tree_ids(database, session.id))
+            if not remains:
+                database.execute("DELETE FROM sessions WHERE id = ?", (session.id,))
+        return remains
+
+    def fork(self, session: Session, turn: int, name: str) -> Session | None:
+        """Create the session ``name`` that shares the messages up to ``turn`` (an id); None if the name is taken.
+
+        It has the same instructions and pinned messages.
+        """
+        now = time.time()
+        forked = replace(session, id=secrets.token_hex(16), name=name, head=turn, created=now, updated=now)
+        with self._database.transaction() as database:
+            if database.execute("SELECT 1 FROM sessions WHERE name = ?", (name,)).fetchone():
+                return None
+            database.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (forked.id, name, forked.model, forked.system, forked.overflow, turn or None, now, now),
+            )
+            pinned = [each.id for each in turn_rows.select_branch(database, session.id, turn) if each.pinned]
+            database.executemany("INSERT INTO pins VALUES (?, ?)", [(forked.id, each) for each in pinned])
+        return forked
+
+    def pin(self, session: Session, turn: int, *, pinned: bool) -> None:
+        """Pin a message in a session, or remove the pin."""
+        with self._database.transaction() as database:
+            if pinned:
+                database.execute("INSERT OR IGNORE INTO pins VALUES (?, ?)", (session.id, turn))
             else:
-                own = secrets.token_hex(16) if row or known else session.id
-                name = _free_name(database, session.name if row is None else row[0])
-                saved, known = replace(session, id=own, name=name, created=now, updated=now), 0
-                database.execute(
-                    "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)",
-                    (own, name, saved.model, _replace_surrogates(saved.system), now, now),
-                )
-            rows = [
-                (
-                    saved.id,
-                    number,
-                    str(turn.role),
-                    _replace_surrogates(turn.content),
-                    turn.interrupted,
-                    turn.time or now,
-                )
-                for number, turn in enumerate(turns[known:], known)
-            ]
-            database.executemany("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?)", rows)
-        return saved
+                database.execute("DELETE FROM pins WHERE session = ? AND turn = ?", (session.id, turn))
+
+    def save_summary(self, summary: Summary) -> None:
+        """Save a summary, replacing an earlier one up to the same message."""
+        with self._database.transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)",
+                (summary.turn, replace_surrogates(summary.content), summary.model, time.time()),
+            )
 
     def rename(self, session: Session, name: str) -> bool:
         """Rename a session; False if another session has the name."""
@@ -217,12 +254,11 @@ class SessionStore:
                 database.execute("UPDATE sessions SET name = ? WHERE id = ?", (name, session.id))
         return row is None or row[0] == session.id
 
-    def remove(self, sessions: Sequence[Session]) -> None:
-        """Remove sessions with all their messages."""
-        ids = [(session.id,) for session in sessions]
+    def remove(self, sessions: Collection[Session]) -> None:
+        """Remove sessions with all messages that no other session shares."""
         with self._database.transaction() as database:
-            database.executemany("DELETE FROM turns WHERE session = ?", ids)
-            database.executemany("DELETE FROM sessions WHERE id = ?", ids)
+            database.executemany("DELETE FROM sessions WHERE id = ?", [(session.id,) for session in sessions])
+            turn_rows.delete_unused(database)
 
 
 def _free_name(database: sqlite3.Connection, name: str) -> str:
@@ -233,12 +269,3 @@ def _free_name(database: sqlite3.Connection, name: str) -> str:
         end = f"-{number}"
         tried = name[: MAX_SESSION_NAME_CHARS - len(end)] + end
     return tried
-
-
-def _replace_surrogates(text: str) -> str:
-    """Return a text without lone surrogates, which a server may send and UTF-8 cannot encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

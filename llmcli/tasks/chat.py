@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
+from llmcli.store.session import Summary
 from llmcli.store.turn import Turn
-from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
+from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
+from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
+from llmcli.tasks.conversation.conversation_store import ConversationStore
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
+from llmcli.tasks.conversation.repetition_detector import RepetitionDetector
+from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent
+from llmcli.types import Delta, ItemFailed, Message, Notice, Priority, Request, Result, Role, TaskEvent
 
 PROMPT = "chat"
-ANSWER_CONTEXT_FRACTION = 4  # a quarter of the context is kept free for the answer
-KEPT_HISTORY_SHARE = (
-    # share of the history's room that is filled: leaving out more than needed lets the next turns reuse the cached
-    # prefix
-    0.75
-)
-
-
-class ConversationStore(Protocol):
-    """A saved conversation: its earlier ``turns``, and the ``model`` that answered last ("": none yet)."""
-
-    turns: Sequence[Turn]
-    model: str
-
-    @property
-    def id(self) -> str | None:
-        """Its id in requests; None while it is not saved."""
-        ...
-
-    def save(self, turns: Sequence[Turn], model: str) -> None:
-        """Save the conversation, whose last turns are new; never raises an error that would end the chat."""
-        ...
-
-    def renew(self) -> None:
-        """Begin a new conversation."""
-        ...
+PARTIAL_SAVE_S = 0.5
+"""Seconds between two savings of an answer that is being written."""
 
 
 class Conversation:
-    """A conversation with one backend."""
+    """A conversation with one backend; ``turns`` are those of its current branch, in order."""
 
     def __init__(
         self,
@@ -57,118 +37,261 @@ class Conversation:
         *,
         system: str = "",
         saved: ConversationStore | None = None,
+        policy: OverflowPolicy = OverflowPolicy.SUMMARIZE,
     ) -> None:
         """``system``: the user's own instructions, added to those of the prompt file, which stay in every request.
 
-        ``saved``: the saved conversation to continue, or the one to save to.
+        ``saved``: the saved conversation to continue, or the one to save to. ``policy``: what happens to messages that
+        no longer fit.
         """
-        self._backend = backend
-        self._options = options
+        self.options = options
+        self.system = system
+        self.policy = policy
+        self.stops_repetition = True
+        self.announces_model = True
+        """Whether the next answer begins with a Notice if another model gave the earlier ones."""
+        self._prompts = prompts
         self._prompt = prompts.get(PROMPT)
-        self._system = system
         self._saved = saved
-        self._turns: list[Turn] = list(saved.turns) if saved else []  # user and assistant alternate
-        self._first_sent_turn = 0  # the first turn that is still sent
+        self._turns: list[Turn] = []  # user and assistant alternate
+        self._part = SentPart()
         self._request_number = 0
         self._model = ""  # the model that answers
+        self.unanswered: Turn | None = None
+        """A saved question at the end that got no answer, since the process was killed."""
+        self._backend = backend
+        self.load(saved.turns if saved else ())
 
     @property
     def history(self) -> tuple[Turn, ...]:
         """All turns so far, including those that are no longer sent."""
         return tuple(self._turns)
 
+    def load(self, turns: Sequence[Turn]) -> None:
+        """Continue from ``turns``; a question without an answer at their end is not sent."""
+        self._turns, self.unanswered = list(turns), None
+        if self._turns and self._turns[-1].role is Role.USER:
+            self.unanswered = self._turns.pop()
+        self._part = self._saved_part()
+
+    def use_backend(self, backend: Backend) -> None:
+        """Let another model answer from now on."""
+        self._backend = backend
+
     def reset(self) -> None:
         """Drop all turns, and begin to save another conversation."""
-        self._turns.clear()
-        self._first_sent_turn = 0
+        self.load(())
         if self._saved is not None:
             self._saved.renew()
 
     def save_to(self, saved: ConversationStore) -> None:
         """Save the conversation from now on, with its turns so far."""
         self._saved = saved
-        if self._turns:
-            saved.save(self._turns, self._model)
+        self._save()
+
+    def continue_from(self, saved: ConversationStore) -> None:
+        """Continue another saved conversation."""
+        self._saved = saved
+        self.load(saved.turns)
+
+    def go_back(self, exchanges: int = 1) -> None:
+        """Take back the last questions and their answers; they stay in the saved tree."""
+        self.move_to(self._turns[: max(0, len(self._turns) - 2 * exchanges)])
+
+    def move_to(self, turns: Sequence[Turn]) -> None:
+        """Continue from the end of ``turns``, the branch up to any answer of the saved tree."""
+        self.load(turns)
+        if self._saved is not None:
+            self._turns = list(self._saved.save(self._turns, self._saved.model))
+
+    def set_pinned(self, index: int, *, pinned: bool) -> Turn:
+        """Pin the turn number ``index``, from 0; return it."""
+        self._turns[index] = replace(self._turns[index], pinned=pinned)
+        return self._turns[index]
 
     def send(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
-        When the history no longer fits, the oldest turns are left out of requests; a ``Notice`` and the ``warnings`` of
-        the Result say so. A text that is too large on its own fails with ``ContextOverflow``, and nothing is left out.
-        A stopped answer (the iterator was closed, or an error came) stays in the history as far as it came; a text
-        without any answer does not. The history is saved before the Result is yielded, and after a stopped answer.
+        When the history no longer fits, the policy decides; a ``Notice`` and the ``warnings`` of the Result say what was
+        done. A text that is too large on its own fails with ``ContextOverflow``, and the history stays as it was. The
+        question is saved before it is sent, and the answer while it is written. A stopped answer (the iterator was
+        closed, or an error came) stays as far as it came; a text without any answer does not.
         """
+        return self._answer(self._turns, Turn(Role.USER, text, time=time.time()))
+
+    def retry(self) -> Iterator[TaskEvent]:
+        """Ask the last question again, as a new branch. Raises ``IndexError`` if there is none."""
+        if self.unanswered is not None:
+            return self._answer(self._turns, self.unanswered)
+        return self._answer(self._turns[:-2], self._turns[-2])
+
+    def edit(self, index: int, text: str) -> Iterator[TaskEvent]:
+        """Send ``text`` instead of the question that is turn number ``index`` (from 0), as a new branch."""
+        return self._answer(self._turns[:index], Turn(Role.USER, text, time=time.time()))
+
+    def compact(self, kept: int = 2) -> Iterator[TaskEvent]:
+        """Replace all messages but the last ``kept`` by a summary in what is sent; Notices say how it went."""
+        before = self._part
+        part = yield from self._window().summarize(before, self._turns, max(0, len(self._turns) - kept))
+        if part is None:
+            yield Notice(
+                "there is nothing to summarize"
+                if len(self._turns) <= kept + before.start
+                else "the model gave no summary"
+            )
+        else:
+            self._set_part(part)
+
+    def context_use(self, text: str = "") -> ContextUse:
+        """Return how much of the context the next request takes, with the message ``text``."""
+        return self._window().measure(self._part, self._turns, text)
+
+    @property
+    def part(self) -> SentPart:
+        """The part of the turns that is sent."""
+        return self._part
+
+    # ---- one answer -----------------------------------------------------------------------------------------------
+
+    def _answer(self, base: Sequence[Turn], question: Turn) -> Iterator[TaskEvent]:
+        """Answer ``question`` after the turns ``base``, which need not be all turns so far."""
+        before, before_part = list(self._turns), self._part
         yield from self._note_model_change()
-        start = self._first_turn_that_fits(text)
-        left_out = f"the oldest {start} messages no longer fit the context and are left out"
-        self._request_number += 1
-        asked, said, complete = time.time(), list[str](), False
+        if len(base) < len(self._turns):
+            self._turns = list(base)
+            self._part = self._part if self._part.start <= len(base) else self._saved_part()
+        said, complete = list[str](), False
         try:
-            with closing(
-                run_single_request(self._backend, self._request(start, text), self._options, prompt=PROMPT)
-            ) as events:
-                for event in events:
-                    if isinstance(event, Delta | Result) and start > self._first_sent_turn:  # it was not refused
-                        self._first_sent_turn = start
-                        yield Notice(left_out)
-                    if isinstance(event, Delta) and not event.reasoning:
-                        said.append(event.text)
+            part = yield from self._window().fit(self._part, self._turns, question.content, self.policy)
+            self._request_number += 1
+            request = self._request(part, self._turns, question.content)
+            self._turns.append(question)
+            self._save()
+            with closing(run_single_request(self._backend, request, self.options, prompt=PROMPT)) as events:
+                for event in self._stop_repetition(events, said):
+                    if isinstance(event, Delta | Result) and part != self._part:  # it was not refused
+                        left_out = part.start > self._part.start and not part.summary
+                        self._set_part(part)
+                        if left_out:
+                            yield Notice(self._describe_part())
                     if isinstance(event, Result):
+                        complete = not isinstance(event.incomplete, AnswerRepeats)
+                        self._save_answer("".join(said), interrupted=not complete)
+                        said_so = self._describe_part()
+                        yield replace(event, warnings=(*event.warnings, said_so)) if said_so else event
+                        said.clear()
                         complete = True
-                        self._append_turns(Turn(Role.USER, text, time=asked), "".join(said))
-                        yield replace(event, warnings=(*event.warnings, left_out)) if start else event
                     else:
                         yield event
+        except ConversationFull as error:
+            yield ItemFailed(0, "", error)
         finally:
-            if said and not complete:
-                self._append_turns(Turn(Role.USER, text, time=asked), "".join(said), interrupted=True)
+            if not complete:
+                self._end_stopped(question, "".join(said), before, before_part)
 
-    def _append_turns(self, question: Turn, answer: str, *, interrupted: bool = False) -> None:
-        self._turns += [question, Turn(Role.ASSISTANT, answer, interrupted, time.time())]
-        if self._saved is not None:
-            self._saved.save(self._turns, self._model)
+    def _stop_repetition(self, events: Iterator[TaskEvent], said: list[str]) -> Iterator[TaskEvent]:
+        """Yield the events of an answer and collect and save its text; end it if it repeats itself."""
+        detector, saved_at = RepetitionDetector(), time.monotonic()
+        for event in events:
+            if isinstance(event, Delta) and not event.reasoning:
+                said.append(event.text)
+                if len(said) == 1 or time.monotonic() - saved_at >= PARTIAL_SAVE_S:
+                    self._save_answer("".join(said), interrupted=True)
+                    saved_at = time.monotonic()
+                if self.stops_repetition and detector.feed(event.text):
+                    yield event
+                    yield Result(
+                        0, "", "".join(said), model=self._model, prompt=PROMPT, cut=True, incomplete=AnswerRepeats()
+                    )
+                    return
+            yield event
+
+    def _end_stopped(self, question: Turn, text: str, before: list[Turn], before_part: SentPart) -> None:
+        """Keep what came of a stopped answer; take a question back that got none."""
+        if text:
+            self._save_answer(text, interrupted=True)
+            return
+        added = self._turns[-1] if len(self._turns) % 2 else None
+        self._turns, self._part = before, before_part
+        if self._saved is None or added is None:
+            return
+        if question.id == 0 and added.id:
+            self._saved.withdraw(added)
+        if before and added.parent != before[-1].id:
+            self._turns = list(self._saved.save(before, self._saved.model))
+
+    def _save_answer(self, text: str, *, interrupted: bool) -> None:
+        """Add the answer, or replace what came of it so far, and save it."""
+        if len(self._turns) % 2:
+            self.unanswered = None
+            self._turns.append(Turn(Role.ASSISTANT, text, interrupted, time.time()))
+            self._save()
+            return
+        answer = replace(self._turns[-1], content=text, interrupted=interrupted)
+        self._turns[-1] = answer
+        if self._saved is not None and answer.id:
+            self._saved.update(answer)
+        else:
+            self._save()
+
+    def _save(self) -> None:
+        if self._saved is not None and self._turns:
+            self._turns = list(self._saved.save(self._turns, self._model))
 
     def _note_model_change(self) -> Iterator[Notice]:
         """Report once that another model continues a conversation."""
         self._model = self._backend.info().model
         if self._saved is not None and self._saved.model not in {"", self._model}:
-            yield Notice(f"{self._saved.model} answered in this conversation so far; {self._model} answers from now on")
+            if self.announces_model:
+                known = self._saved.model
+                yield Notice(f"{known} answered in this conversation so far; {self._model} answers from now on")
             self._saved.model = self._model
+        self.announces_model = True
 
-    def _first_turn_that_fits(self, text: str) -> int:
-        """Return the first turn to send: the same as last time if the rest fits, else one that frees some context."""
-        context = self._backend.info().context
-        keep = min(self._options.max_tokens or context, context // ANSWER_CONTEXT_FRACTION)
-        tokens, exact = self._count_tokens(self._first_sent_turn, text)
-        budget = (context if exact else int(context * INEXACT_CONTEXT_SHARE)) - keep
-        if tokens <= budget:
-            return self._first_sent_turn
-        starts = range(self._first_sent_turn, len(self._turns) + 1, 2)
-        goal = int(budget * KEPT_HISTORY_SHARE)
-        found = bisect_left(starts, True, key=lambda start: self._count_tokens(start, text)[0] <= goal)
-        return starts[min(found, len(starts) - 1)]
+    # ---- what is sent ---------------------------------------------------------------------------------------------
 
-    def _count_tokens(self, start: int, text: str) -> tuple[int, bool]:
-        (tokens,), exact = self._backend.count([self._request(start, text)])
-        return tokens, exact
+    def _window(self) -> ContextWindow:
+        summarizer = TurnSummarizer(self._backend, self._prompts, self.options)
+        return ContextWindow(self._backend, self._request, summarizer, max_tokens=self.options.max_tokens)
 
-    def _request(self, start: int, text: str) -> Request:
-        *opening, last = self._render(text)
+    def _saved_part(self) -> SentPart:
+        """Return the part of the turns that follows their saved summary."""
+        summary = self._saved.find_summary(self._turns) if self._saved is not None and self._turns else None
+        if summary is None:
+            return SentPart()
+        covered = next(index for index, turn in enumerate(self._turns, 1) if turn.id == summary.turn)
+        return SentPart(covered, summary.content)
+
+    def _set_part(self, part: SentPart) -> None:
+        self._part = part
+        if part.summary and self._saved is not None and self._turns[part.start - 1].id:
+            self._saved.save_summary(Summary(self._turns[part.start - 1].id, part.summary, self._model))
+
+    def _describe_part(self) -> str:
+        if not self._part.start:
+            return ""
+        if self._part.summary:
+            return f"a summary replaces the first {self._part.start} messages"
+        return f"the oldest {self._part.start} messages no longer fit the context and are left out"
+
+    def _request(self, part: SentPart, turns: Sequence[Turn], text: str) -> Request:
+        *opening, last = self._render(text, part.summary)
         messages = [*opening]
-        for turn in self._turns[start:]:
+        for turn in sent_turns(turns, part.start):
             is_user = turn.role is Role.USER
             messages.append(self._render(turn.content)[-1] if is_user else Message(Role.ASSISTANT, turn.content))
-        limit = max_answer_tokens(self._prompt, self._options, None)
         return make_request(
             f"chat.{self._request_number}",
             (*messages, last),
             self._prompt,
-            self._options,
-            max_tokens=limit,
+            self.options,
+            max_tokens=max_answer_tokens(self._prompt, self.options, None),
             priority=Priority.INTERACTIVE,
             conversation=True,
             session=self._saved.id if self._saved else None,
         )
 
-    def _render(self, text: str) -> tuple[Message, ...]:
-        return self._prompt.render({"message": text, "system": self._system})
+    def _render(self, text: str, summary: str = "") -> tuple[Message, ...]:
+        earlier = f"Summary of the earlier conversation:\n{summary}" if summary else ""
+        system = "\n\n".join(filter(None, (self.system, earlier)))
+        return self._prompt.render({"message": text, "system": system})

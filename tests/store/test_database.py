@@ -5,16 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from llmcli.errors import BadDocument
 from llmcli.store.database import Database, DatabaseSpec
+from llmcli.store.schema_errors import NewerSchema
+
+
+def add_column(connection):
+    """Change the first version into the second."""
+    connection.execute("ALTER TABLE a ADD COLUMN y")
+    connection.execute("UPDATE a SET y = 7")
+
 
 FIRST = DatabaseSpec("an example", "example", 1, "CREATE TABLE a (x)", frozenset({"a"}))
 THIRD = replace(
     FIRST,
     version=3,
-    schema="CREATE TABLE a (x, y); CREATE TABLE b (z)",
-    tables=frozenset({"a", "b"}),
-    migrations={1: "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = 7", 2: "CREATE TABLE b (z)"},
+    schema="CREATE TABLE a (x, y);\nCREATE TABLE b (z);\n",
+    migrations={1: add_column, 2: lambda connection: connection.execute("CREATE TABLE b (z)")},
 )
 
 
@@ -40,8 +46,9 @@ def test_a_file_of_an_older_version_is_migrated(old_file):
 
 def test_a_failed_migration_changes_nothing(old_file):
     """All steps are one transaction."""
+    steps = {1: add_column, 2: lambda connection: connection.execute("DROP TABLE nothing")}
     with pytest.raises(Exception, match="nothing"):
-        Database(old_file, replace(THIRD, migrations={1: "ALTER TABLE a ADD COLUMN y", 2: "DROP TABLE nothing"}))
+        Database(old_file, replace(THIRD, migrations=steps))
     with sqlite3.connect(old_file) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert [row[1] for row in connection.execute("PRAGMA table_info(a)")] == ["x"]
@@ -50,5 +57,5 @@ def test_a_failed_migration_changes_nothing(old_file):
 def test_a_newer_version_is_refused(old_file):
     """A file that a later version of llm wrote is not touched."""
     Database(old_file, THIRD).close()
-    with pytest.raises(BadDocument, match="another version"):
+    with pytest.raises(NewerSchema):
         Database(old_file, FIRST)

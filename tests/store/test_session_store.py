@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.store import database
-from llmcli.store.session_store import MAX_SESSION_NAME_CHARS, SessionStore, is_session_name, new_session
+from llmcli.store.session import MAX_SESSION_NAME_CHARS, Summary, is_session_name, new_session
+from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
@@ -40,76 +41,166 @@ def turns(*texts):
     return [Turn(roles[number % 2], text, time=100.0 + number) for number, text in enumerate(texts)]
 
 
+def save(store, session, *texts, **more):
+    """Save a conversation of these texts; return the session."""
+    return store.save(session, turns(*texts), **more).session
+
+
+def contents(store, session):
+    """Return the texts of the branch that ends at the head of a session, read again."""
+    return [turn.content for turn in store.load_turns(store.get(session.name))]
+
+
 def test_a_saved_session_is_found(store):
     """Turns in order, with roles, marks and times; the session with its model and instructions."""
     said = [*turns("one", "two", "three"), Turn(Role.ASSISTANT, "fo", interrupted=True, time=103.0)]
     new = new_session("work", "Be brief.")
     assert store.find("work") is None  # nothing is saved before the first answer
-    saved = store.save(replace(new, model="small"), said, 0)
+    saved = store.save(replace(new, model="small"), said).session
     assert store.find("work") == store.last_used() == saved
     assert (saved.id, saved.model, saved.system) == (new.id, "small", "Be brief.") and saved.created > 0
     assert list(store.load_turns(saved)) == said
 
 
 def test_answers_are_added(store):
-    """Each with its question, in one transaction; earlier turns stay."""
-    saved = store.save(new_session("work"), turns("one", "two"), 0)
-    again = store.save(replace(saved, model="large"), turns("one", "two", "three", "four"), 2)
-    assert [turn.content for turn in store.load_turns(again)] == ["one", "two", "three", "four"]
-    assert (again.id, again.created, store.find("work").model) == (saved.id, saved.created, "large")
+    """Messages that have an id are not saved again."""
+    saved = store.save(new_session("work"), turns("one", "two"))
+    more = [*saved.turns, *turns("three", "four")]
+    again = store.save(replace(saved.session, model="large"), more)
+    assert contents(store, again.session) == ["one", "two", "three", "four"] and not again.branched
+    assert [turn.id for turn in again.turns] == [turn.id for turn in store.load_tree(again.session)]
+    assert (again.session.id, again.session.created) == (saved.session.id, saved.session.created)
+    assert store.find("work").model == "large"
 
 
-def test_the_second_writer_gets_another_name(store):
-    """If two processes continue one session, nothing is lost or mixed: each conversation is complete."""
-    start = store.save(new_session("work"), turns("one", "two"), 0)
-    store.save(start, turns("one", "two", "mine", "yes"), 2)
-    other = store.save(start, turns("one", "two", "theirs", "no"), 2)
-    third = store.save(start, turns("one", "two", "and theirs", "so"), 2)
-    assert (other.name, third.name) == ("work-2", "work-3") and len({start.id, other.id, third.id}) == 3
-    assert [turn.content for turn in store.load_turns(start)] == ["one", "two", "mine", "yes"]
-    assert list(store.load_turns(other)) == turns("one", "two", "theirs", "no")
-    further = store.save(other, turns("one", "two", "theirs", "no", "x", "y"), 4)
-    assert further.id == other.id and len(store.load_turns(further)) == 6
+def test_two_writers_make_branches_of_one_session(store):
+    """Nothing is lost or mixed: each conversation is complete, and the last writer has the head."""
+    start = store.save(new_session("work"), turns("one", "two"))
+    store.save(start.session, [*start.turns, *turns("mine", "yes")])
+    other = store.save(start.session, [*start.turns, *turns("theirs", "no")])
+    assert other.branched and other.session.id == start.session.id
+    further = store.save(other.session, [*other.turns, *turns("x", "y")])
+    assert not further.branched
+    assert contents(store, start.session) == ["one", "two", "theirs", "no", "x", "y"]
+    tree = store.load_tree(start.session)
+    assert [turn.content for turn in tree] == ["one", "two", "mine", "yes", "theirs", "no", "x", "y"]
+    assert [turn.parent for turn in tree[2:6:2]] == [start.turns[-1].id] * 2
+    assert [each.session.name for each in store.list()] == ["work"] and store.list()[0].message_count == 6
+
+
+def test_going_back_loses_nothing(store):
+    """The head moves; the messages after it stay in the tree, and the next message starts a branch."""
+    saved = store.save(new_session("work"), turns("one", "two", "three", "four"))
+    back = store.save(saved.session, saved.turns[:2])
+    assert contents(store, back.session) == ["one", "two"] and len(store.load_tree(back.session)) == 4
+    store.save(back.session, [*back.turns, *turns("other", "five")])
+    assert len(store.load_tree(back.session)) == 6
+    empty = store.save(back.session, [])
+    assert contents(store, empty.session) == [] and len(store.load_tree(back.session)) == 6
+
+
+def test_a_fork_shares_its_history(store):
+    """No message is copied; each session goes on by itself, and removing one leaves the other whole."""
+    saved = store.save(new_session("work", "Be kind."), turns("one", "two", "three", "four"))
+    store.pin(saved.session, saved.turns[0].id, pinned=True)
+    fork = store.fork(saved.session, saved.turns[1].id, "other")
+    assert fork.system == "Be kind." and store.fork(saved.session, saved.turns[1].id, "other") is None
+    branch = store.load_turns(fork)
+    assert [turn.id for turn in branch] == [turn.id for turn in saved.turns[:2]] and branch[0].pinned
+    store.save(fork, [*branch, *turns("five", "six")])
+    assert contents(store, saved.session) == ["one", "two", "three", "four"]
+    store.remove([saved.session])
+    assert contents(store, fork) == ["one", "two", "five", "six"]
+    assert [match.line for match in store.search("two")] == ["two"] and list(store.search("three")) == []
+    store.remove([store.get("other")])
+    assert store._database._connection.execute("SELECT count(*) FROM turns").fetchone() == (0,)
 
 
 def test_a_name_that_is_taken_meanwhile(store):
-    """The second new session of a name gets another; long names stay within the limit."""
-    assert store.save(new_session("a"), turns("x", "y"), 0).name == "a"
-    assert store.save(new_session("a"), turns("x", "y"), 0).name == "a-2"
+    """The second new session of a name gets another, or joins the first; long names stay within the limit."""
+    assert save(store, new_session("a"), "x", "y").name == "a"
+    assert save(store, new_session("a"), "x", "y").name == "a-2"
+    assert save(store, new_session("a"), "v", "w", joins=True).name == "a"
+    assert contents(store, store.get("a")) == ["v", "w"] and len(store.load_tree(store.get("a"))) == 4
     long = "n" * MAX_SESSION_NAME_CHARS
-    assert store.save(new_session(long), turns("x", "y"), 0).name == long
-    second = store.save(new_session(long), turns("x", "y"), 0).name
+    assert save(store, new_session(long), "x", "y").name == long
+    second = save(store, new_session(long), "x", "y").name
     assert second == "n" * (MAX_SESSION_NAME_CHARS - 2) + "-2" and is_session_name(second)
 
 
 def test_a_session_removed_meanwhile_is_saved_completely(store):
     """Later turns are not lost; it keeps its name if that is free."""
-    saved = store.save(new_session("work"), turns("one", "two"), 0)
-    store.remove([saved])
-    again = store.save(saved, turns("one", "two", "three", "four"), 2)
-    assert again.name == "work" and again.id != saved.id and len(store.load_turns(again)) == 4
+    saved = store.save(new_session("work"), turns("one", "two"))
+    store.remove([saved.session])
+    again = store.save(saved.session, [*saved.turns, *turns("three", "four")]).session
+    assert again.name == "work" and again.id != saved.session.id
+    assert contents(store, again) == ["one", "two", "three", "four"]
 
 
 def test_a_session_that_was_renamed_meanwhile_keeps_its_new_name(store):
     """It stays the same session."""
-    saved = store.save(new_session("work"), turns("one", "two"), 0)
-    assert store.rename(saved, "play")
-    again = store.save(saved, turns("one", "two", "three", "four"), 2)
-    assert (again.name, again.id) == ("play", saved.id) and store.find("work") is None
+    saved = store.save(new_session("work"), turns("one", "two"))
+    assert store.rename(saved.session, "play")
+    again = store.save(saved.session, [*saved.turns, *turns("three", "four")]).session
+    assert (again.name, again.id) == ("play", saved.session.id) and store.find("work") is None
+
+
+def test_an_answer_grows(store):
+    """The text that arrived so far is saved as interrupted, and is found; then the whole answer replaces it."""
+    question, answer = store.save(new_session("work"), turns("one", "tw")).turns
+    assert store.update_turn(replace(answer, content="two th", interrupted=True))
+    assert [match.line for match in store.search("two")] == ["two th"]
+    assert store.update_turn(replace(answer, content="two three"))
+    assert list(store.load_turns(store.get("work"))) == [question, replace(answer, content="two three")]
+    assert [match.line for match in store.search("three")] == ["two three"]
+    store.remove([store.get("work")])
+    assert not store.update_turn(answer)
+
+
+def test_a_question_without_an_answer_is_withdrawn(store):
+    """The head goes back; a session without messages is removed; a message with an answer stays."""
+    saved = store.save(new_session("work"), turns("one", "two", "three"))
+    store.withdraw(saved.session, saved.turns[0])
+    assert len(store.load_tree(saved.session)) == 3
+    store.withdraw(saved.session, saved.turns[2])
+    assert contents(store, saved.session) == ["one", "two"]
+    new = store.save(new_session("other"), turns("one"))
+    store.withdraw(new.session, new.turns[0])
+    assert store.find("other") is None
+
+
+def test_pins_belong_to_a_session(store):
+    """They are loaded with its turns, and can be removed."""
+    saved = store.save(new_session("work"), turns("one", "two"))
+    for pinned in (True, True, False):
+        store.pin(saved.session, saved.turns[0].id, pinned=pinned)
+        assert [turn.pinned for turn in store.load_turns(saved.session)] == [pinned, False]
+
+
+def test_the_latest_summary_of_a_branch_is_found(store):
+    """Not that of another branch."""
+    saved = store.save(new_session("work"), turns("one", "two", "three", "four", "five", "six"))
+    assert store.find_summary(saved.turns) is None
+    for turn in (saved.turns[3], saved.turns[1]):
+        store.save_summary(Summary(turn.id, f"up to {turn.content}", "small"))
+    assert store.find_summary(saved.turns) == Summary(saved.turns[3].id, "up to four", "small")
+    assert store.find_summary(saved.turns[:3]).content == "up to two"
+    store.save_summary(Summary(saved.turns[1].id, "again", "large"))
+    assert store.find_summary(saved.turns[:3]).content == "again"
 
 
 def test_names_are_unique(store):
     """Renaming to another session's name changes nothing; renaming to its own succeeds."""
-    one, two = (store.save(new_session(name), turns("x", "y"), 0) for name in ("one", "two"))
+    one, two = (save(store, new_session(name), "x", "y") for name in ("one", "two"))
     assert not store.rename(one, "two") and store.rename(two, "two")
     assert [each.session.name for each in store.list()] == ["two", "one"]
 
 
 def test_the_list_begins_with_the_last_used(store):
     """With the number of messages and the first of them."""
-    first = store.save(new_session("first"), turns("hello", "hi"), 0)
-    store.save(new_session("second"), turns("good day", "yes"), 0)
-    store.save(first, turns("hello", "hi", "and", "so"), 2)
+    first = store.save(new_session("first"), turns("hello", "hi"))
+    store.save(new_session("second"), turns("good day", "yes"))
+    store.save(first.session, [*first.turns, *turns("and", "so")])
     assert [(each.session.name, each.message_count, each.first_message) for each in store.list()] == [
         ("first", 4, "hello"),
         ("second", 2, "good day"),
@@ -119,7 +210,7 @@ def test_the_list_begins_with_the_last_used(store):
 
 def test_a_missing_session_has_suggestions(store):
     """A misspelt name has suggestions."""
-    store.save(new_session("invoices"), turns("x", "y"), 0)
+    save(store, new_session("invoices"), "x", "y")
     with pytest.raises(MissingError) as caught:
         store.get("invoice")
     assert caught.value.suggestions == ("invoices",) and caught.value.kind == "session"
@@ -127,7 +218,7 @@ def test_a_missing_session_has_suggestions(store):
 
 def test_search_folds_case(store):
     """As in Unicode: a sharp s equals ss, a final sigma a sigma; each matching line with its position."""
-    store.save(new_session("a"), turns("first line\nDie STRASSE ist lang", "ὈΔΥΣΣΕΎΣ"), 0)
+    save(store, new_session("a"), "first line\nDie STRASSE ist lang", "ὈΔΥΣΣΕΎΣ")
     assert [(m.name, m.number, m.role, m.line) for m in store.search("straße")] == [
         ("a", 1, Role.USER, "Die STRASSE ist lang")
     ]
@@ -135,13 +226,35 @@ def test_search_folds_case(store):
     assert list(store.search("100%")) == [] == list(store.search("lines"))
 
 
+def test_search_finds_words_and_phrases(store):
+    """All words of the query, parts of words too, in any order; a phrase in quotes; short ones; no operators."""
+    save(store, new_session("a"), "The invoice is\ndue on Friday", '発注書です "x" OR y')
+    found = [
+        [match.line for match in store.search(query)]
+        for query in ("due invoice", "invo day", '"invoice is"', '"is invoice"', "is", "due snow", "注書で", '"', "x\0")
+    ]
+    both = ["The invoice is", "due on Friday"]
+    assert found == [both, both, both[:1], [], both[:1], [], ['発注書です "x" OR y'], ['発注書です "x" OR y'], []]
+    assert [match.number for match in store.search("OR invoice")] == [] and list(store.search("  ")) == []
+
+
+def test_search_numbers_messages_of_all_branches(store):
+    """In the order of writing, which is the order of the tree."""
+    start = store.save(new_session("work"), turns("one", "two"))
+    store.save(start.session, [*start.turns, *turns("left", "three")])
+    store.save(start.session, [*start.turns, *turns("right", "four")])
+    assert [match.number for word in ("left", "right", "four") for match in store.search(word)] == [3, 5, 6]
+
+
 def test_removed_text_is_gone_from_the_file(store, path):
     """Not only from the tables."""
     secret = "a very secret text that nobody else should read"
-    saved = store.save(new_session("work", secret), turns(secret, secret * 100), 0)
+    saved = save(store, new_session("work", secret), secret, secret * 100)
     assert secret.encode() in path.read_bytes()
     store.remove([saved])
     assert secret.encode() not in path.read_bytes() and store.list() == []
+    store._database._connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab ('main', 'turn_index', 'row')")
+    assert store._database._connection.execute("SELECT term FROM terms").fetchall() == []
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d", "_", "2026-11-25-1732", "n" * MAX_SESSION_NAME_CHARS])
@@ -179,13 +292,13 @@ def test_any_text_survives(pairs):
     """Except for lone surrogates, which no file can hold."""
     with SessionStore(Path("/nowhere/at/all"), read_only=True) as empty:  # in memory
         said = turns(*(text for pair in pairs for text in pair))
-        saved = empty.save(new_session("a"), said, 0)
+        saved = empty.save(new_session("a"), said).session
         assert list(empty.load_turns(saved)) == said
 
 
 def test_lone_surrogates_are_replaced(store):
     """A server may send them in JSON; a pair becomes its character."""
-    saved = store.save(new_session("a"), turns("a\ud800b", "\ud83d\ude00"), 0)
+    saved = save(store, new_session("a"), "a\ud800b", "\ud83d\ude00")
     assert [turn.content for turn in store.load_turns(saved)] == ["a\ufffdb", "😀"]
 
 
@@ -224,14 +337,14 @@ sys.stdin.readline()
 for number in range(10):
     said += [Turn(Role.USER, f"{who} {number}"), Turn(Role.ASSISTANT, "yes")]
     with SessionStore(path) as store:
-        session = store.save(session, said, len(said) - 2)
+        session, said = (done := store.save(session, said)).session, list(done.turns)
 print(session.name)
 """
 
 
 def test_two_processes_continue_one_session(store, path):
-    """Both write at once: one keeps the name, the other gets a new one, and both conversations are complete."""
-    store.save(new_session("work"), turns("one", "two"), 0)
+    """Both write at once: two branches of one session, each complete."""
+    save(store, new_session("work"), "one", "two")
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     both = [
         subprocess.Popen(
@@ -248,12 +361,13 @@ def test_two_processes_continue_one_session(store, path):
     for process in both:
         process.stdin.write("go\n")
         process.stdin.flush()
-    names = {process.communicate(timeout=60)[0].strip() for process in both}
-    assert names == {"work", "work-2"}
-    for session in (store.get("work"), store.get("work-2")):
-        said = [turn.content for turn in store.load_turns(session)]
-        (who,) = {text.split()[0] for text in said[2::2]}
-        assert said[:2] == ["one", "two"] and said[2::2] == [f"{who} {number}" for number in range(10)]
+    assert {process.communicate(timeout=60)[0].strip() for process in both} == {"work"}
+    assert [each.session.name for each in store.list()] == ["work"]
+    written = [turn.content for turn in store.load_tree(store.get("work"))]
+    for who in ("left", "right"):
+        assert [text for text in written if text.startswith(who)] == [f"{who} {number}" for number in range(10)]
+    branch = contents(store, store.get("work"))
+    assert branch[:2] == ["one", "two"] and len({text.split()[0] for text in branch[2::2]}) == 1 and len(branch) == 22
 
 
 def test_many_may_start_at_once(tmp_path):
@@ -267,7 +381,7 @@ def test_many_may_start_at_once(tmp_path):
 
 def _begin(path, name):
     with SessionStore(path) as own:
-        return own.save(new_session(name), turns("x", "y"), 0).name
+        return save(own, new_session(name), "x", "y").name
 
 
 def test_other_files_are_refused_and_unchanged(tmp_path):
@@ -295,13 +409,14 @@ def test_other_files_are_refused_and_unchanged(tmp_path):
 def everything(path):
     """Return the whole content of a store."""
     with SessionStore(path, read_only=True) as opened:
-        return [(each, opened.find(each.session.name), opened.load_turns(each.session)) for each in opened.list()]
+        listed = [(each, opened.find(each.session.name), opened.load_turns(each.session)) for each in opened.list()]
+        return listed, list(opened.search("xxx"))
 
 
 def test_a_damaged_file_is_refused(store, path):
     """Wherever its bytes are wrong: 65, not a traceback, and nothing is skipped."""
     for number in range(40):
-        store.save(new_session(f"s{number}"), turns("x" * 500, "y" * 500), 0)
+        save(store, new_session(f"s{number}"), "x" * 500, "y" * 500)
     whole, held = path.read_bytes(), everything(path)
     starts = range(4096, len(whole), 4096)
     refused = 0
@@ -316,7 +431,7 @@ def test_a_damaged_file_is_refused(store, path):
 
 def test_invalid_utf_8_is_damage(store, path):
     """If the bytes of a text were changed, the user learns that they are invalid."""
-    store.save(new_session("a"), turns("marked text", "y"), 0)
+    save(store, new_session("a"), "marked text", "y")
     path.write_bytes(path.read_bytes().replace(b"marked", b"\xff\xff\xff\xff\xff\xff"))
     with pytest.raises(BadDocument), SessionStore(path, read_only=True) as opened:
         opened.load_turns(opened.last_used())
@@ -324,14 +439,14 @@ def test_invalid_utf_8_is_damage(store, path):
 
 def test_a_locked_file_is_a_temporary_failure(store, path, monkeypatch):
     """If another process writes for long: 75. Reading still works."""
-    saved = store.save(new_session("a"), turns("x", "y"), 0)
+    saved = save(store, new_session("a"), "x", "y")
     monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.01)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with SessionStore(path) as other:
         assert other.last_used() == saved
         with pytest.raises(TemporaryFailure):
-            other.save(saved, turns("x", "y", "z", "a"), 2)
+            save(other, saved, "z", "a")
         with pytest.raises(TemporaryFailure):
             other.check_writable()
     holder.close()
@@ -340,19 +455,19 @@ def test_a_locked_file_is_a_temporary_failure(store, path, monkeypatch):
 
 def test_a_full_disk(store, path):
     """An answer without space is not saved in part, and the error says that the disk is full."""
-    saved = store.save(new_session("a"), turns("x", "y"), 0)
-    store._database._connection.execute("PRAGMA max_page_count = 8")
+    saved = save(store, new_session("a"), "x", "y")
+    store._database._connection.execute("PRAGMA max_page_count = 30")
     with pytest.raises(OutputError) as caught:
-        store.save(saved, turns("x", "y", "z" * 100_000, "a"), 2)
+        save(store, saved, "z" * 100_000, "a")
     assert caught.value.detail == "No space left on device"
     assert len(store.load_turns(saved)) == 2
     store._database._connection.execute("PRAGMA max_page_count = 1000")
-    assert store.save(saved, turns("x", "y", "z" * 100_000, "a"), 2).id == saved.id  # and continues with more space
+    assert save(store, saved, "z" * 100_000, "a").id == saved.id  # and continues with more space
 
 
 def test_a_read_only_file_can_be_read(store, path, monkeypatch):
     """From a read-only medium sessions can be read; saving is refused."""
-    saved = store.save(new_session("a"), turns("x", "y"), 0)
+    saved = save(store, new_session("a"), "x", "y")
     usual = os.open
 
     def refusing(name, flags, *more):

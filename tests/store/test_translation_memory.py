@@ -111,7 +111,7 @@ def test_other_files_are_refused(tmp_path):
     database = sqlite3.connect(newer)
     database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(BadDocument):
+    with pytest.raises(BadDocument):  # another program has set the version
         TranslationMemory(newer)
 
 

@@ -10,6 +10,7 @@ FILES = {
     "ask": 'user: "{{ question }}"',
     "ask.documents": 'user: "{% for d in documents %}[{{ d.name }}] {{ d.text }} {% endfor %}{{ question }}"',
     "chat": 'system: "be kind {{ system }}"\nuser: "{{ message }}"',
+    "chat.summary": 'user: "{{ summary }} + {{ text }} in {{ words }}"',
     "translate": 'user: "{{ text }}"\noptions: {temperature: 0}',
     "summarize": (
         'system: "summarize words={{ words }} style={{ style }} part={{ part }}/{{ parts }}"\n'

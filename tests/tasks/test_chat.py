@@ -5,8 +5,11 @@ from tasks.helpers import error, notices, of, result, streamed
 from llmcli.errors import ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.chat import Conversation
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Delta, FinishReason, Role
+
+SLIDE = OverflowPolicy.SLIDE
 
 
 def sent(backend):
@@ -55,7 +58,7 @@ def test_reset_forgets(prompts):
 def test_the_oldest_turns_are_left_out_with_a_notice(prompts):
     """When the history outgrows the context, the oldest turns are not sent and a notice gives their number."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100)
-    talk = Conversation(backend, prompts, GenerationOptions())
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE)
     for number in range(4):
         assert notices(talk.send(f"message {number} " + "text " * 8)) == []
     (notice,) = notices(talk.send("message 4"))
@@ -67,7 +70,7 @@ def test_the_oldest_turns_are_left_out_with_a_notice(prompts):
 def test_the_system_message_stays(prompts):
     """The instructions are in every request, however long the conversation is."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100)
-    talk = Conversation(backend, prompts, GenerationOptions(), system="and brief")
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE, system="and brief")
     for number in range(20):
         list(talk.send(f"message {number} " + "text " * 8))
     assert {request.messages[0].content for request in backend.requests} == {"be kind and brief"}
@@ -76,7 +79,7 @@ def test_the_system_message_stays(prompts):
 def test_every_request_leaves_room_for_an_answer(prompts):
     """However long the conversation is, a quarter of the context is free for the answer."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100)
-    talk = Conversation(backend, prompts, GenerationOptions())
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE)
     for number in range(20):
         assert not result(talk.send(f"message {number}")).cut
     assert all(backend.prompt_tokens(request) <= 75 for request in backend.requests)
@@ -85,7 +88,7 @@ def test_every_request_leaves_room_for_an_answer(prompts):
 def test_turns_are_left_out_in_bulk(prompts):
     """More turns than necessary are left out, so that most requests extend the previous one and reuse its prefix."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=400)
-    talk = Conversation(backend, prompts, GenerationOptions())
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE)
     told = sum(bool(notices(talk.send(f"message {number}"))) for number in range(100))
     assert 1 < told < 20
 
@@ -93,7 +96,7 @@ def test_turns_are_left_out_in_bulk(prompts):
 def test_estimated_counts_leave_more_room(prompts):
     """If token counts are estimates, 15% of the context stay free."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100, exact=False)
-    talk = Conversation(backend, prompts, GenerationOptions())
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE)
     for number in range(20):
         list(talk.send(f"message {number}"))
     assert all(backend.prompt_tokens(request) <= 60 for request in backend.requests)
@@ -115,7 +118,7 @@ def test_a_message_too_large_is_refused(prompts):
 def test_a_large_message_pushes_out_the_history(prompts):
     """A message that fits only alone is sent alone, with a notice."""
     backend = ScriptedBackend(lambda _: "fine", context=50)
-    talk = Conversation(backend, prompts, GenerationOptions())
+    talk = Conversation(backend, prompts, GenerationOptions(), policy=SLIDE)
     list(talk.send("hello"))
     said = "the oldest 2 messages no longer fit the context and are left out"
     events = list(talk.send("word " * 45))

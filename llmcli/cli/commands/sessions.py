@@ -77,7 +77,10 @@ def rm(
     every: Annotated[bool, Option("--all", help="All of them.")] = False,
     yes: YesOption = False,
 ) -> int:
-    """Remove saved chats and their model states on disk; asks first, unless --yes."""
+    """Remove saved chats and their model states on disk; asks first, unless --yes.
+
+    Messages that a fork shares stay. --all also removes the history of typed lines and copies of older formats.
+    """
     from llmcli.cli.commands.chat import session_files
     from llmcli.cli.console import confirm
     from llmcli.engine.kv.disk_prefix_store import delete_sessions
@@ -93,9 +96,7 @@ def rm(
         return 1
     ids = {session.id for session in chosen}
     delete_sessions(ctx.runtime.paths.prefix_cache, ids.__contains__)
-    if chosen:
-        with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
-            sessions.remove(chosen)
+    session_files.remove_sessions(ctx.runtime.paths.sessions, chosen, everything=every)
     # also remove states that a killed process left, or of sessions that were continued during the removal
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         known = {each.session.id for each in sessions.list()}
@@ -142,9 +143,11 @@ def export(
 @command(*GENERAL_OPTIONS, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
 def search(
     ctx: CommandContext,
-    text: Annotated[str, Argument(metavar="TEXT", help="The text to find; case is ignored.")],
+    text: Annotated[
+        str, Argument(metavar="TEXT", help='Words, all of which a message contains; "a phrase"; case is ignored.')
+    ],
 ) -> int:
-    """Print the lines of saved chats that contain TEXT.
+    """Print the lines of saved chats, in all branches, that contain words of TEXT.
 
     In a pipe, tab-separated: name, number of the message, role, line. The exit code is 66 if nothing was found.
     """
@@ -183,7 +186,65 @@ def rename(
     return 0
 
 
+@command(
+    *GENERAL_OPTIONS, examples="llm sessions tree work\nllm sessions tree work --json | jq 'select(.current).content'"
+)
+def tree(ctx: CommandContext, name: SessionArgument) -> int:
+    """Show all messages of a saved chat with their numbers and branches; a star marks the current branch.
+
+    In a pipe, tab-separated: number, number of the message before it, role, current, pinned, interrupted, time, text.
+    """
+    from llmcli.cli.commands.chat import session_files, tree_view
+
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
+        turns = sessions.load_tree(session)
+    if ctx.console.writes_for_people:
+        ctx.console.write_stdout(tree_view.format_tree(turns, session.head) + "\n" if turns else "")
+    else:
+        ctx.console.write_table(tree_view.tree_rows(turns, session.head), preview="content")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm sessions fork work\nllm sessions fork work --at 4 --as other-answer")
+def fork(
+    ctx: CommandContext,
+    name: SessionArgument,
+    at: Annotated[
+        int | None,
+        Option("--at", min=1, metavar="N", help="Up to message N (see llm sessions tree); default: the last one."),
+    ] = None,
+    new: Annotated[
+        str | None, Option("--as", metavar="NEW", help="The name of the new chat (default: NAME-fork).")
+    ] = None,
+) -> int:
+    """Start a saved chat that shares the messages of another one."""
+    from llmcli.cli.commands.chat import session_files, tree_view
+
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
+        head = session_files.message_id(sessions, session, at)
+        new = session_files.require_valid_name(new) if new is not None else tree_view.free_fork_name(sessions, name)
+    with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
+        if sessions.fork(session, head, new) is None:
+            raise session_files.name_taken(new)
+    if ctx.console.as_json:
+        ctx.console.write_record({"name": new, "from": name, "at": at})
+    else:
+        ctx.console.write_stdout(f"{new}\n")
+    return 0
+
+
 sessions = build_group(
-    "List, show, search, export and remove saved chats.",
-    {"list": show_list, "show": show, "rm": rm, "export": export, "search": search, "rename": rename},
+    "List, show, search, export, fork and remove saved chats.",
+    {
+        "list": show_list,
+        "show": show,
+        "tree": tree,
+        "fork": fork,
+        "rm": rm,
+        "export": export,
+        "search": search,
+        "rename": rename,
+    },
 )

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from llmcli.cli.console import json_text
-from llmcli.store.session_store import SessionStore, new_session
+from llmcli.store.session import new_session
+from llmcli.store.session_store import SessionStore
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 from llmcli.store.turn import Turn
 from llmcli.types import Role
@@ -100,6 +101,8 @@ def test_tm_export_on_a_terminal_and_in_a_file(shown, llm, tmp_path):
         ("show", "work", "--json"),
         ("export", "work"),
         ("export", "work", "--json"),
+        ("tree", "work"),
+        ("tree", "work", "--json"),
         ("search", "evil"),
         ("search", "evil", "--json"),
     ],
@@ -109,7 +112,7 @@ def test_saved_chats_on_a_terminal(shown, argv):
     file = Path(os.environ["LLMCLI_DATA_DIR"]) / "sessions.db"
     file.parent.mkdir(parents=True)
     with SessionStore(file) as sessions:
-        sessions.save(new_session("work", EVIL), [Turn(Role.USER, EVIL), Turn(Role.ASSISTANT, EVIL)], 0)
+        sessions.save(new_session("work", EVIL), [Turn(Role.USER, EVIL), Turn(Role.ASSISTANT, EVIL)])
     out = shown("sessions", *argv, env={"LLMCLI_MARKDOWN": "off"})
     assert "work" in out or "evil" in out or "é中" in out
     assert not DANGEROUS.search(out)

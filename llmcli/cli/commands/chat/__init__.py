@@ -9,6 +9,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import ALL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
+from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.types import Priority
 
 
@@ -24,6 +25,7 @@ from llmcli.types import Priority
 )
 def chat(
     ctx: CommandContext,
+    *,
     system: Annotated[str | None, Option("--system", metavar="TEXT", help="Instructions for the whole chat.")] = None,
     session: Annotated[
         str | None,
@@ -35,6 +37,10 @@ def chat(
         ),
     ] = None,
     go_on: Annotated[bool, Option("--continue", help="Continue the chat used last.")] = False,
+    overflow: Annotated[
+        OverflowPolicy | None,
+        Option("--overflow", help="When the chat exceeds the context: summarize (default), slide, or stop."),
+    ] = None,
     no_save: Annotated[bool, Option("--no-save", help="Do not save this chat.")] = False,
 ) -> int:
     """Chat with a model on the terminal.
@@ -43,6 +49,7 @@ def chat(
     its instructions unless --system replaces them.
     """
     from llmcli.cli.commands.chat import recorder
+    from llmcli.cli.commands.chat.active_chat import ActiveChat, overflow_policy
     from llmcli.cli.commands.chat.loop import ChatLoop
     from llmcli.cli.input.inputs import decode_argument
     from llmcli.tasks.chat import Conversation
@@ -51,13 +58,16 @@ def chat(
     person = ctx.console.stdin_is_terminal
     if not person and ctx.runtime.settings["stdin"] == "off":
         raise UsageError("nothing to answer: standard input is not a terminal, and reading it is off (--no-stdin)")
-    kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=no_save, system=instructions)
+    kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=no_save, system=instructions, overflow=overflow)
     ctx.on_exit(kept.forget_orphaned_states)
     options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
-    wanted = kept if kept.saves else None
-    talk = ChatLoop(
-        ctx,
-        Conversation(ctx.runtime.backend(), ctx.runtime.prompts, options, system=kept.session.system, saved=wanted),
-        kept,
+    conversation = Conversation(
+        ctx.runtime.backend(),
+        ctx.runtime.prompts,
+        options,
+        system=kept.session.system,
+        saved=kept if kept.saves else None,
+        policy=overflow_policy(ctx, kept.session),
     )
-    return talk.run_interactive() if person else talk.run_piped()
+    loop = ChatLoop(ActiveChat(ctx, conversation, kept))
+    return loop.run_interactive() if person else loop.run_piped()

@@ -1,30 +1,63 @@
-"""The commands of a chat: lines that begin with a slash."""
+"""The commands of a chat: lines that begin with a slash. One table, from which /help and the completion are made."""
 
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Mapping
+from functools import cache
 
+from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
 
-CHAT_HELP = """\
-/help   this list
-/reset  forget this chat and begin another one
-/save NAME  save this chat under NAME
-/exit   leave (or press Ctrl-D)
-//TEXT  send /TEXT as a message
-Ctrl-C stops an answer. Alt-Enter starts a new line."""
 EXIT_COMMANDS = ("/exit", "/quit")
-_COMMANDS_WITH_NAME = ("/save",)
-_COMMANDS_WITHOUT_ARGUMENT = ("/help", "/reset", *EXIT_COMMANDS)
-_INVALID_NAME_CHARS = re.compile(r"[^A-Za-z0-9._-]+")
+_KEYS_HELP = """\
+//TEXT  send /TEXT as a message
+Ctrl-C stops an answer. Alt-Enter starts a new line. Ctrl-R searches what you typed, Ctrl-X Ctrl-E opens your editor."""
+
+
+@cache
+def slash_commands() -> Mapping[str, SlashCommand]:
+    """Return the commands by name, in the order of /help."""
+    from llmcli.cli.commands.chat.slash import (
+        branch_commands,
+        context_commands,
+        input_commands,
+        option_commands,
+        session_commands,
+        turn_commands,
+        verb_commands,
+    )
+
+    groups = (
+        turn_commands,
+        branch_commands,
+        option_commands,
+        input_commands,
+        context_commands,
+        session_commands,
+        verb_commands,
+    )
+    general = (
+        SlashCommand("/help", "list these commands", lambda chat, _: chat.write_notice(format_help())),
+        *(command for group in groups for command in group.COMMANDS),
+        *(SlashCommand(name, "leave (or press Ctrl-D)", lambda chat, _: chat.leave()) for name in EXIT_COMMANDS),
+    )
+    return {command.name: command for command in general}
+
+
+def format_help() -> str:
+    """Return the text of /help."""
+    shown = [command for command in slash_commands().values() if command.name != "/quit"]
+    width = max(len(command.usage) for command in shown) + 2
+    lines = [f"{command.usage:{width}}{command.help}" for command in shown]
+    return "\n".join([*lines, _KEYS_HELP])
 
 
 def parse_chat_command(text: str) -> tuple[str, str]:
     """Return the typed command and its argument; a message has the command "".
 
     A path such as /etc/passwd or a lone slash begins a message, and ``//TEXT`` is the message ``/TEXT``. Raises
-    ``UsageError`` for an unknown command, and for an argument to a command that takes none.
+    ``UsageError`` for an unknown command, for an argument to a command that takes none, and for a missing one.
     """
     if not text.startswith("/"):
         return "", text
@@ -35,19 +68,11 @@ def parse_chat_command(text: str) -> tuple[str, str]:
     if "/" in word[1:] or (word == "/" and rest):
         return "", text
     sent = "start it with two slashes to send it as a message"
-    if word in _COMMANDS_WITH_NAME:
-        return word, rest
-    if word not in _COMMANDS_WITHOUT_ARGUMENT:
-        near = difflib.get_close_matches(word, [*_COMMANDS_WITH_NAME, *_COMMANDS_WITHOUT_ARGUMENT], n=1)
+    command = slash_commands().get(word)
+    if command is None:
+        near = difflib.get_close_matches(word, list(slash_commands()), n=1)
         meant = f"Did you mean {near[0]}? " if near else ""
         raise UsageError(f"{word} is not a command of a chat", detail=f"{meant}/help lists the commands; {sent}.")
-    if rest:
+    if rest and not command.arguments:
         raise UsageError(f"{word} takes no argument", detail=f"Type {word} by itself; {sent}.")
-    return word, ""
-
-
-def explain_save_refusal(error: UsageError, name: str) -> UsageError:
-    """Return the refusal of the ``name`` after /save with advice that works inside the chat."""
-    allowed = _INVALID_NAME_CHARS.sub("-", name).strip(".-")[:80]
-    other = f"{name}-2" if name and allowed == name else allowed
-    return UsageError(error.subject, detail=f"Try: /save {other or 'NAME'}")
+    return word, rest

@@ -10,8 +10,9 @@ from typing import Any
 
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
-from llmcli.store.session_store import Session, SessionMatch, SessionOverview
+from llmcli.store.session import Session, SessionMatch, SessionOverview
 from llmcli.store.turn import Turn
+from llmcli.store.turn_index import parse_terms
 
 _MAX_FIRST_CHARS = 80
 """Characters of the first message in a list."""
@@ -38,7 +39,7 @@ def session_as_messages(session: Session, turns: Sequence[Turn]) -> str:
 
 def session_as_object(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:
     """Return all data of a conversation."""
-    said = [{**asdict(turn), "role": str(turn.role), "time": _iso_utc(turn.time)} for turn in turns]
+    said = [{**asdict(turn), "role": str(turn.role), "time": iso_utc(turn.time)} for turn in turns]
     return {**_session_fields(session), "system": session.system or None, "messages": said}
 
 
@@ -49,7 +50,7 @@ def session_row(overview: SessionOverview) -> dict[str, Any]:
     session = overview.session
     return {
         "name": session.name,
-        "updated": _iso_utc(session.updated),
+        "updated": iso_utc(session.updated),
         "messages": overview.message_count,
         "model": session.model,
         "first": short,
@@ -63,15 +64,16 @@ def session_row_for_terminal(overview: SessionOverview) -> dict[str, Any]:
 
 
 def match_row(found: SessionMatch, wanted: str = "") -> dict[str, Any]:
-    """Return the row of a matching line; a long line starts shortly before the text ``wanted``, unless that is ""."""
-    start = max(0, _match_offset(found.line, wanted) - _CONTEXT_CHARS)
+    """Return the row of a matching line; a long line starts shortly before a term of ``wanted``, unless that is ""."""
+    offsets = [_match_offset(found.line, term) for term in parse_terms(wanted) if term in found.line.casefold()]
+    start = max(0, min(offsets, default=0) - _CONTEXT_CHARS)
     shown = "…" + found.line[start:] if start else found.line
     return {"name": found.name, "message": found.number, "role": str(found.role), "line": shown}
 
 
 def _match_offset(line: str, wanted: str) -> int:
-    """Return where ``wanted`` begins in a line, ignoring case; case folding may lengthen the text."""
-    folded = line.casefold().index(wanted.casefold())
+    """Return where ``wanted`` (case-folded) begins in a line, ignoring case; case folding may lengthen the text."""
+    folded = line.casefold().index(wanted)
     lengths = accumulate((len(char.casefold()) for char in line), initial=0)
     return next(index for index, length in enumerate(lengths) if length >= folded)
 
@@ -80,11 +82,12 @@ def _session_fields(session: Session) -> dict[str, Any]:
     return {
         "name": session.name,
         "id": session.id,
-        "created": _iso_utc(session.created),
-        "updated": _iso_utc(session.updated),
+        "created": iso_utc(session.created),
+        "updated": iso_utc(session.updated),
         "model": session.model,
     }
 
 
-def _iso_utc(seconds: float) -> str:
+def iso_utc(seconds: float) -> str:
+    """Return a time in UTC, in the format of ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
-from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.chat import chat_commands
-from llmcli.cli.commands.chat.recorder import ChatRecorder
+from llmcli.cli.commands.chat import chat_commands, tree_view
+from llmcli.cli.commands.chat.active_chat import ActiveChat
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import suggestion
 from llmcli.cli.flags import model_options
 from llmcli.cli.input.standard_input import stdin_lines
-from llmcli.cli.render.renderer import render_events
 from llmcli.errors import InputError, Interrupted, LlmError, MissingError, PartialError, UsageError
-from llmcli.tasks.chat import Conversation
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -24,12 +20,11 @@ _POLL_S = 0.1
 
 
 class ChatLoop:
-    """One conversation: how its messages arrive, and where it is saved."""
+    """How the messages of a chat arrive."""
 
-    def __init__(self, ctx: CommandContext, conversation: Conversation, saving: ChatRecorder) -> None:
-        self._ctx = ctx
-        self._conversation = conversation
-        self._recorder = saving
+    def __init__(self, chat: ActiveChat) -> None:
+        self._chat = chat
+        self._ctx = chat.ctx
 
     def run_piped(self) -> int:
         """Answer each line of standard input; returns 0, 3 or the first failure's code."""
@@ -38,7 +33,7 @@ class ChatLoop:
             for line in stdin_lines(self._ctx.console):
                 if not line.strip():
                     continue
-                codes.append(self._render_answer(line))
+                codes.append(self._chat.send(line))
         except (InputError, MissingError) as error:  # the lines before the bad one are answered
             if all(codes):
                 raise
@@ -46,86 +41,76 @@ class ChatLoop:
             self._ctx.console.write_error(error)
         failed = [code for code in codes if code]
         code = PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
-        return code or self._recorder.exit_code
+        return code or self._chat.recorder.exit_code
 
     def run_interactive(self) -> int:
         """Chat until the person leaves. Ctrl-C stops an answer or clears the line; it does not end the program."""
-        editor = _create_prompt_session(self._ctx)
-        self._write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands.")
-        if self._recorder.is_saved:
-            session, count = self._recorder.session, len(self._recorder.turns)
-            self._write_notice(
-                f"Continuing {session.name}: {count} messages, the last at {format_local_time(session.updated)}."
-            )
-        while True:
+        from llmcli.cli.commands.chat.line_editor import create_line_editor
+
+        editor = create_line_editor(self._chat)
+        self._chat.write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands.")
+        self._show_resumed()
+        while not self._chat.leaving:
             try:
-                text = editor.prompt("> ", pre_run=self._exit_on_interrupt).strip()
+                text = self._read_message(editor)
             except KeyboardInterrupt:
+                self._chat.edited, self._chat.pasting = None, False
                 continue
             except EOFError:
-                return self._finish()
-            if not text:
-                continue
-            try:
-                command, rest = chat_commands.parse_chat_command(text)
-            except UsageError as error:
-                self._write_refusal(error)
-                continue
-            if command in chat_commands.EXIT_COMMANDS:
-                return self._finish()
-            self._run_chat_command(command, rest)
+                break
+            if text:
+                self._handle(text)
+            else:
+                self._chat.edited = None
+        return self._finish()
+
+    def _read_message(self, editor: PromptSession[str]) -> str:
+        """Return what the person typed; a new text replaces the question that is edited."""
+        chat = self._chat
+        prefill, chat.prefill = chat.prefill, ""
+        typed = editor.prompt("> ", default=prefill, pre_run=self._exit_on_interrupt)
+        literal, chat.pasting = chat.pasting, False
+        text = typed.strip()
+        return f"/{text}" if literal and text.startswith("/") else text
+
+    def _show_resumed(self) -> None:
+        """Show where a resumed chat was."""
+        recorder, conversation = self._chat.recorder, self._chat.conversation
+        if not recorder.is_saved:
+            return
+        session, count = recorder.session, len(recorder.turns)
+        last = format_local_time(session.updated)
+        self._chat.write_notice(f"Continuing {session.name}: {count} messages, the last at {last}.")
+        self._chat.write_notice(tree_view.format_last_exchange(conversation.history))
+        if conversation.unanswered is not None:
+            self._chat.write_notice(f"> {tree_view.shorten(conversation.unanswered.content)}")
+            self._chat.write_notice("The last question has no answer: /retry asks it again.")
+
+    def _handle(self, text: str) -> None:
+        """Run a slash command or answer a message; what goes wrong is reported, and the chat goes on."""
+        try:
+            command, rest = chat_commands.parse_chat_command(text)
+            if command:
+                self._chat.edited = None
+                chat_commands.slash_commands()[command].run(self._chat, rest)
+            else:
+                self._chat.send(rest)
+        except Interrupted:
+            self._ctx.runtime.interrupt.clear()
+        except UsageError as error:
+            self._chat.write_error(error)
+        except LlmError as error:
+            if self._ctx.runtime.interrupt.error is not None or not text.startswith("/"):
+                raise
+            self._chat.write_error(error)
 
     def _finish(self) -> int:
-        if self._recorder.changed and self._recorder.refresh_saved_name():
-            name = self._recorder.session.name
+        chat = self._chat
+        if chat.recorder.changed and chat.recorder.refresh_saved_name():
+            name = chat.recorder.session.name
             again = suggestion.format_command("chat", *model_options(self._ctx.flags), "--session", name)
-            self._write_notice(f"Saved as {name}. To continue: {again}")
-        return self._recorder.exit_code
-
-    def _run_chat_command(self, command: str, rest: str) -> None:
-        if command == "/help":
-            self._write_notice(chat_commands.CHAT_HELP)
-        elif command == "/reset":
-            kept = f"; it remains saved as {self._recorder.session.name}" if self._recorder.refresh_saved_name() else ""
-            self._conversation.reset()
-            self._write_notice(f"This chat is forgotten{kept}.")
-        elif command == "/save":
-            self._save_as(rest)
-        else:
-            try:
-                self._render_answer(rest)
-            except Interrupted:
-                self._ctx.runtime.interrupt.clear()
-
-    def _write_refusal(self, error: LlmError) -> None:
-        self._ctx.console.write_error(error)
-
-    def _save_as(self, name: str) -> None:
-        """Save the conversation under another name, even if it was not saved before."""
-        fresh = not self._recorder.saves
-        try:
-            self._recorder.rename(name)
-        except LlmError as error:
-            self._write_refusal(
-                chat_commands.explain_save_refusal(error, name) if isinstance(error, UsageError) else error
-            )
-            return
-        if fresh:
-            self._conversation.save_to(self._recorder)
-            self._recorder.flush_warnings()
-        if not self._recorder.exit_code:
-            when = "is saved" if self._recorder.is_saved else "will be saved after its first answer"
-            self._write_notice(f"This chat {when} as {self._recorder.session.name}.")
-
-    def _render_answer(self, text: str) -> int:
-        try:
-            return render_events(self._ctx, lambda: self._conversation.send(text))
-        finally:
-            self._recorder.flush_warnings()
-
-    def _write_notice(self, text: str) -> None:
-        if not self._ctx.console.quiet:
-            self._ctx.console.write_stderr(text)
+            chat.write_notice(f"Saved as {name}. To continue: {again}")
+        return chat.recorder.exit_code
 
     def _exit_on_interrupt(self) -> None:
         """End the wait for a message at a signal or the deadline."""
@@ -139,32 +124,3 @@ class ChatLoop:
             app.exit(exception=interrupt.error)
 
         app.create_background_task(watch())
-
-
-def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
-    """Return the line editor on the run's terminal; the prompt goes to stderr if stdout is no terminal."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.data_structures import Size
-    from prompt_toolkit.input import create_input
-    from prompt_toolkit.key_binding import KeyBindings
-    from prompt_toolkit.keys import Keys
-    from prompt_toolkit.output.vt100 import Vt100_Output
-
-    keys = KeyBindings()
-    keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
-    keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
-    # the mouse is off, so this is other input, such as a pasted colour, on which prompt_toolkit's own binding fails
-    keys.add(Keys.Vt100MouseEvent)(lambda _: None)
-    shown = ctx.console.environment.stdout if ctx.console.stdout_is_terminal else ctx.console.environment.stderr
-    return PromptSession(
-        multiline=True,
-        key_bindings=keys,
-        input=create_input(os.fdopen(os.dup(ctx.console.environment.stdin), encoding="utf-8", errors="replace")),
-        # without this, a terminal that does not report its cursor position gets a warning and a delay at every prompt
-        output=Vt100_Output(
-            os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
-            lambda: Size(ctx.console.environment.rows(shown), ctx.console.environment.columns(shown)),
-            term=ctx.runtime.environ.get("TERM"),
-            enable_cpr=False,
-        ),
-    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, o
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
-from llmcli.store.session_store import Session, new_session
+from llmcli.store.session import Session, Summary, new_session
+from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn
 
 
@@ -46,8 +47,8 @@ class ChatRecorder:
         self._by_default = by_default
         self.named = named
         self.changed = False
-        self._saved_turns = len(turns)
         self._error: LlmError | None = None
+        self._grown_turns: dict[int, Turn] = {}  # answers whose last text is not saved yet
         self._pending_warnings: list[str | LlmError] = []
         self._orphaned_ids: set[str] = set()  # ids of states on disk that the saved chat does not use
 
@@ -64,7 +65,7 @@ class ChatRecorder:
     @property
     def is_saved(self) -> bool:
         """Whether something is saved, as far as this object knows."""
-        return self._saved_turns > 0 and self._error is None
+        return bool(self.session.created) and self._error is None
 
     def refresh_saved_name(self) -> bool:
         """Check whether the whole conversation is saved now, and under which name."""
@@ -75,7 +76,7 @@ class ChatRecorder:
             return False
         if found is not None:
             self.session = replace(self.session, name=found.session.name)
-        return self.is_saved and found is not None and found.message_count >= self._saved_turns
+        return self.is_saved and found is not None
 
     def forget_orphaned_states(self) -> None:
         """Remove states that a model may have kept under ids that this conversation no longer uses."""
@@ -84,22 +85,87 @@ class ChatRecorder:
         with suppress(LlmError):  # then they stay until the cache needs the space, or until `llm sessions rm`
             self._forget_states(self._orphaned_ids.__contains__)
 
-    def save(self, turns: Sequence[Turn], model: str) -> None:
+    # ---- a ConversationStore ----------------------------------------------------------------------------------------
+
+    def save(self, turns: Sequence[Turn], model: str) -> Sequence[Turn]:
         """Save the conversation, if wanted; retry the turns that could not be saved before."""
-        if not self.saves:
-            return
+        self.turns = turns
         before = replace(self.session, model=model)
-        try:
-            with open_sessions(self._path) as sessions:
-                now = sessions.save(before, turns, self._saved_turns)
-        except LlmError as error:
-            self._record_failure(error)
-            return
-        self._note_new_place(before, now)
-        self._orphaned_ids.discard(now.id)
-        if now.id != before.id:
-            self._orphaned_ids.add(before.id)
-        self.session, self.model, self._saved_turns, self._error, self.changed = now, model, len(turns), None, True
+        with self._saving() as sessions:
+            if sessions is not None:
+                self._update_grown(sessions)
+                saved = sessions.save(before, turns, joins=self.named)
+                self._note_new_place(before, saved.session, branched=saved.branched)
+                self.session, self.model, self.turns, self._error = saved.session, model, saved.turns, None
+                self.changed = self.changed or len(turns) > 0
+                self._orphaned_ids.discard(self.session.id)
+        return self.turns
+
+    def update(self, turn: Turn) -> None:
+        """Save the text of an answer that has grown; an answer that another process has removed is saved later."""
+        self._grown_turns[turn.id] = turn
+        with self._saving() as sessions:
+            if sessions is not None:
+                self._update_grown(sessions)
+                self._error = None
+
+    def _update_grown(self, sessions: SessionStore) -> None:
+        for turn in self._grown_turns.values():
+            sessions.update_turn(turn)
+        self._grown_turns.clear()
+
+    def withdraw(self, turn: Turn) -> None:
+        """Remove a question that got no answer; a session that has no other message is no longer saved."""
+        with self._saving() as sessions:
+            if sessions is not None:
+                remains = sessions.withdraw(self.session, turn)
+                created = self.session.created if remains else 0.0
+                self.session = replace(self.session, head=turn.parent, created=created)
+
+    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+        """Return the saved summary that covers most of ``turns``."""
+        with suppress(LlmError), open_read_only(self._path) as sessions:  # an unreadable file was reported
+            return sessions.find_summary(turns)
+        return None
+
+    def save_summary(self, summary: Summary) -> None:
+        """Save a summary."""
+        with self._saving() as sessions:
+            if sessions is not None:
+                sessions.save_summary(summary)
+
+    def renew(self) -> None:
+        """Begin a new session with the same instructions and a generated name."""
+        fresh = new_session(default_session_name(), self.session.system)
+        self.use(replace(fresh, overflow=self.session.overflow), ())
+        self.named, self.changed, self.saves = False, False, self._by_default
+
+    # ---- the session ------------------------------------------------------------------------------------------------
+
+    def use(self, session: Session, turns: Sequence[Turn]) -> None:
+        """Save to another session from now on."""
+        self.session, self.turns, self.model, self._error = session, turns, session.model, None
+        self.saves = True
+
+    def set_details(self, *, system: str | None = None, overflow: str | None = None) -> None:
+        """Change the instructions or the policy of the session; they are saved at once if it is."""
+        session = self.session
+        self.session = replace(
+            session,
+            system=session.system if system is None else system,
+            overflow=session.overflow if overflow is None else overflow,
+        )
+        if self.is_saved:
+            self.save(self.turns, self.model)
+
+    def load_tree(self) -> tuple[Turn, ...]:
+        """Return the messages of all branches of the saved session. Raises ``LlmError``."""
+        with open_read_only(self._path) as sessions:
+            return sessions.load_tree(self.session)
+
+    def open_store(self) -> SessionStore:
+        """Open the file of saved chats to change it. Raises what ``SessionStore`` raises."""
+        return open_sessions(self._path)
 
     def flush_warnings(self) -> None:
         """Report what went wrong since the last call; do not call it while an answer is shown."""
@@ -112,6 +178,24 @@ class ChatRecorder:
                 self._console.write_error(each, name=name)
         self._pending_warnings.clear()
 
+    @contextmanager
+    def _saving(self) -> Iterator[SessionStore | None]:
+        """Open the file for the block, which gets None if nothing is to be saved; an error is recorded, not raised."""
+        if not self.saves:
+            yield None
+            return
+        try:
+            opened = open_sessions(self._path)
+        except LlmError as error:
+            self._record_failure(error)
+            yield None
+            return
+        try:
+            with opened as sessions:
+                yield sessions
+        except LlmError as error:
+            self._record_failure(error)
+
     def _record_failure(self, error: LlmError) -> None:
         if self._error is None:
             words = ". ".join(filter(None, error_messages.describe(error)))
@@ -119,24 +203,19 @@ class ChatRecorder:
         self._error = error
         self._orphaned_ids.add(self.session.id)
 
-    def _note_new_place(self, before: Session, now: Session) -> None:
-        """Report where the conversation is saved if that is not the expected session."""
-        if now.id == before.id and (self._saved_turns or now.name == before.name or not self.named):
-            return
-        if now.name == before.name:
+    def _note_new_place(self, before: Session, now: Session, *, branched: bool) -> None:
+        """Report where the conversation is saved if that is not what the user expects."""
+        if now.id != before.id:
+            self._orphaned_ids.add(before.id)
+        if branched:
             self._pending_warnings.append(
-                f"{now.name} was removed in the meantime; this conversation is saved again in full"
+                f"another process continued {now.name}; this conversation goes on as a branch of it"
             )
-        else:
+        elif now.id != before.id:
+            renamed = f" as {now.name}" if now.name != before.name else ""
             self._pending_warnings.append(
-                f"another process continued {before.name}; this conversation is saved as {now.name}"
+                f"{before.name} was removed in the meantime; this conversation is saved again in full{renamed}"
             )
-
-    def renew(self) -> None:
-        """Begin a new session with the same instructions and a generated name."""
-        self.session = new_session(_default_name(), self.session.system)
-        self.turns, self.model, self.named, self._saved_turns, self._error = (), "", False, 0, None
-        self.changed, self.saves = False, self._by_default
 
     def rename(self, name: str) -> None:
         """Rename the session. Raises ``UsageError`` for an invalid or used name, and what ``SessionStore`` raises."""
@@ -149,11 +228,11 @@ class ChatRecorder:
 
 
 def choose_recorder(
-    ctx: CommandContext, name: str | None, *, go_on: bool, off: bool, system: str | None
+    ctx: CommandContext, name: str | None, *, go_on: bool, off: bool, system: str | None, overflow: str | None = None
 ) -> ChatRecorder:
     """Return the recorder that the options select; ``go_on``: the session used last, ``off``: save nothing.
 
-    ``system`` replaces the instructions of an earlier session, unless it is None. Raises ``UsageError``,
+    ``system`` and ``overflow`` replace the instructions and the policy of an earlier session, unless they are None. Raises ``UsageError``,
     ``MissingError``, and, if the user named a session, everything that would prevent saving it.
     """
     if go_on and name is not None:
@@ -170,7 +249,7 @@ def choose_recorder(
         by_default=by_default,
     )
     if name is None and not go_on:
-        return recorder(new_session(_default_name(), system or ""))
+        return recorder(replace(new_session(default_session_name(), system or ""), overflow=str(overflow or "")))
     if go_on:
         name = _last_session_name(path)
     with open_sessions(path) as sessions:
@@ -178,6 +257,7 @@ def choose_recorder(
         session = sessions.find(require_valid_name(name or "")) or new_session(name or "")
         turns = sessions.load_turns(session)
     session = session if system is None else replace(session, system=system)
+    session = session if overflow is None else replace(session, overflow=str(overflow))
     return recorder(session, turns, named=True)
 
 
@@ -195,6 +275,6 @@ def _last_session_name(path: Path) -> str:
     return session.name
 
 
-def _default_name() -> str:
+def default_session_name() -> str:
     """Return a name made of date and time."""
     return time.strftime("%Y-%m-%d-%H%M")

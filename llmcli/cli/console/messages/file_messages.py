@@ -16,6 +16,7 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
     suggest_names,
 )
+from llmcli.store.schema_errors import NewerSchema
 
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
@@ -163,6 +164,10 @@ FILE_DESCRIPTIONS: Descriptions = {
         "To translate it again without those edits, use -o (or -o and --force) instead of --update.",
     ),
     e.OutputError: lambda x: (append_detail(f"cannot write {subject_of(x)}".rstrip(), x), _write_advice(x)),
+    NewerSchema: lambda x: (
+        append_detail(subject_of(x), x),
+        "Update llm, or name another data directory: LLMCLI_DATA_DIR=DIRECTORY",
+    ),
     e.ConfigError: _describe_config,
     e.UnusableDirectory: lambda x: (
         append_detail(f"{subject_of(x)} cannot hold the sockets of workers", x),

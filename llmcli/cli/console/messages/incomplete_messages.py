@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from llmcli import incomplete_results as i
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
+from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
@@ -69,6 +70,14 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
 
 
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
+    AnswerRepeats: lambda _: (
+        "the answer repeated itself and was stopped",
+        "Ask again (in a chat: /retry), or try a larger model: llm models list",
+    ),
+    ConversationFull: lambda x: (
+        f"the conversation takes {x.tokens} of {x.context} tokens, which leaves no room for an answer",
+        "Let llm summarize or leave out its beginning: --overflow summarize or slide (in a chat: /set overflow slide)",
+    ),
     i.EmptyAnswer: _describe_empty,
     i.AnswerRefused: lambda x: (
         append_detail(f"{subject_of(x)} refuses to answer", x),

@@ -8,8 +8,9 @@ import pytest
 from terminal import PROMPT, ended
 
 from llmcli.cli.commands.chat import chat_commands
+from llmcli.cli.commands.chat.slash import session_commands
 from llmcli.errors import UsageError
-from llmcli.store.session_store import ALLOWED_NAME_TEXT, is_session_name
+from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
 
 COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
 
@@ -35,7 +36,7 @@ def test_messages(text, sent):
 def test_commands_are_listed_and_recognized(command):
     """Each listed command is recognized, and nothing else is."""
     assert chat_commands.parse_chat_command(command) == (command, "")
-    assert command in chat_commands.CHAT_HELP or command == "/quit"
+    assert command in chat_commands.format_help() or command == "/quit"
 
 
 def test_save_takes_a_name():
@@ -66,7 +67,7 @@ def test_what_is_no_command_is_refused(text, said, advice):
 @pytest.mark.parametrize("name", ["my chat", "../x", "é", "", "work", "x" * 200, "a.", "x" * 99])
 def test_a_refused_name_comes_with_an_allowed_one(name):
     """The suggestion can be typed in the chat."""
-    advice = chat_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
+    advice = session_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
     other = advice.removeprefix("Try: /save ")
     assert other not in {advice, name} and is_session_name(other)
 

@@ -14,7 +14,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.store.session_store import new_session
+from llmcli.store.session import new_session
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
@@ -118,17 +118,18 @@ def test_states_of_a_failed_session_are_forgotten(saved):
     assert saved.forgotten == []
 
 
-def test_a_session_that_another_process_continued_is_saved_under_another_name(saved):
-    """The other keeps the name; states that models kept under the first id are deleted."""
+def test_a_session_that_another_process_continued_gets_a_branch(saved):
+    """One line tells the user, once."""
     first = saved()
-    first.save(TURNS, "tiny")
-    second = saved(session=first.session, turns=TURNS)
-    second.save(MORE, "tiny")
-    first.save((*TURNS, Turn(Role.USER, "else"), Turn(Role.ASSISTANT, "what?")), "tiny")
+    turns = first.save(TURNS, "tiny")
+    second = saved(session=first.session, turns=turns)
+    second.save((*turns, *MORE[2:]), "tiny")
+    mine = first.save((*turns, Turn(Role.USER, "else"), Turn(Role.ASSISTANT, "what?")), "tiny")
+    first.save((*mine, *MORE[2:]), "tiny")
     first.flush_warnings()
-    assert first.session.name != "work" and set(names(saved.path)) == {"work", first.session.name}
-    assert f"another process continued work; this conversation is saved as {first.session.name}" in saved.said()
-    assert saved.forgotten == [second.session.id] and first.id not in saved.forgotten
+    assert names(saved.path) == {"work": 6} and len(first.load_tree()) == 8
+    assert saved.said().count("another process continued work; this conversation goes on as a branch of it") == 1
+    assert saved.forgotten == []
 
 
 def test_a_session_removed_meanwhile_is_saved_completely(saved):

@@ -13,7 +13,8 @@ from scripted import Reply
 from terminal import PROMPT, ended
 
 from llmcli.errors import OutputError, TemporaryFailure
-from llmcli.store.session_store import SessionStore, new_session
+from llmcli.store.session import new_session
+from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
@@ -42,8 +43,8 @@ def work(store):
     """Save a chat called work that contains control sequences, and one called other."""
     with store() as sessions:
         said = [Turn(Role.USER, "What is **rain**?\nSay it \x1b]0;evil\x07briefly."), Turn(Role.ASSISTANT, "Water.")]
-        sessions.save(new_session("other"), [Turn(Role.USER, "Hi"), Turn(Role.ASSISTANT, "Ho", interrupted=True)], 0)
-        return sessions.save(new_session("work", "Be kind."), said, 0)
+        sessions.save(new_session("other"), [Turn(Role.USER, "Hi"), Turn(Role.ASSISTANT, "Ho", interrupted=True)])
+        return sessions.save(new_session("work", "Be kind."), said).session
 
 
 def rows(run):
@@ -162,7 +163,7 @@ def test_an_answer_that_fails_leaves_no_session(llm, file, store):
 
 def test_an_interrupted_answer_is_saved(llm, store):
     """The part so far, marked."""
-    run = llm("chat", "--session", "a", "--timeout", "0.2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
+    run = llm("chat", "--session", "a", "--timeout", "2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
     assert run.code == 124
     with store() as sessions:
         assert [(t.content, t.interrupted) for t in sessions.load_turns(sessions.get("a"))] == [
@@ -171,7 +172,7 @@ def test_an_interrupted_answer_is_saved(llm, store):
         ]
 
 
-def test_an_overtaken_chat_gets_another_name(llm, store):
+def test_an_overtaken_chat_becomes_a_branch(llm, store):
     """Another process continued the session during this chat: both conversations are complete, one line says so."""
     llm("chat", "--session", "a", stdin=b"x\n")
 
@@ -179,15 +180,17 @@ def test_an_overtaken_chat_gets_another_name(llm, store):
         if request.messages[-1].content == "mine":
             with store() as sessions:
                 session = sessions.get("a")
-                said = [*sessions.load_turns(session), Turn(Role.USER, "theirs"), Turn(Role.ASSISTANT, "yes")]
-                sessions.save(session, said, 2)
+                said = [*sessions.load_turns(session)[:2], Turn(Role.USER, "theirs"), Turn(Role.ASSISTANT, "yes")]
+                sessions.save(session, said)
         return "fine"
 
     run = llm("chat", "--session", "a", stdin=b"mine\nmore\n", answer=meanwhile)
     assert run.code == 0 and run.out == "fine\nfine\n"
-    assert run.err == "llm: warning: another process continued a; this conversation is saved as a-2\n"
-    assert contents(store, "a") == ["x", "x", "theirs", "yes"]
-    assert contents(store, "a-2") == ["x", "x", "mine", "fine", "more", "fine"]
+    assert run.err == "llm: warning: another process continued a; this conversation goes on as a branch of it\n"
+    assert contents(store, "a") == ["x", "x", "mine", "fine", "more", "fine"]
+    rows = [json.loads(line) for line in llm("sessions", "tree", "a", "--json").out.splitlines()]
+    theirs = next(row for row in rows if row["content"] == "theirs")
+    assert theirs["parent"] == 2 and not theirs["current"] and len(rows) == 8
 
 
 def test_a_session_removed_during_a_chat_is_saved_again(llm, store):
@@ -234,11 +237,11 @@ def test_unsaved_turns_are_saved_with_the_next_answer(llm, monkeypatch, store):
     """After a lock or a full disk, the conversation is complete in the end, and the code is 0."""
     saving, calls = SessionStore.save, []
 
-    def at_first(self, *given):
+    def at_first(self, *given, **more):
         calls.append(given)
         if len(calls) == 1:
             raise TemporaryFailure("sessions.db")
-        return saving(self, *given)
+        return saving(self, *given, **more)
 
     monkeypatch.setattr(SessionStore, "save", at_first)
     run = llm("chat", "--session", "a", stdin=b"one\ntwo\n")
@@ -246,7 +249,7 @@ def test_unsaved_turns_are_saved_with_the_next_answer(llm, monkeypatch, store):
 
 
 def _refusing(detail):
-    def save(*_):
+    def save(*_, **__):
         raise OutputError("sessions.db", detail=detail)
 
     return save
@@ -276,27 +279,27 @@ def test_removing_a_session_removes_orphaned_states(llm, work, store, argv):
     assert llm("sessions", "rm", "--all").code == 0 and not lost.exists(), "also where nothing is saved"
 
 
-def test_a_moved_chat_leaves_no_state_under_its_old_id(llm, work, store, monkeypatch):
-    """If another process continued the session, the saved state may belong to this conversation: it is deleted."""
+def test_a_chat_that_is_saved_again_leaves_no_state_under_its_old_id(llm, work, store):
+    """Another process removed the session: the state under its id is deleted."""
     kept = stray(work.id)
-    saving = SessionStore.save
 
-    def overtaken(self, session, turns, known):
-        if session.id == work.id:
-            saving(self, session, [*turns[:known], *turns[known:]], known)
-        return saving(self, session, turns, known)
+    def removing(_request):
+        with store() as sessions:
+            found = sessions.find("work")
+            if found.id == work.id:
+                sessions.remove([found])
+        return "fine"
 
-    monkeypatch.setattr(SessionStore, "save", overtaken)
-    run = llm("chat", "--session", "work", stdin=b"and snow?\n")
-    assert "another process continued work; this conversation is saved as work-2" in run.err
-    assert not kept.exists()
+    run = llm("chat", "--session", "work", stdin=b"and snow?\nand hail?\n", answer=removing)
+    assert "work was removed in the meantime" in run.err and run.code == 0
+    assert not kept.exists() and contents(store, "work")[::2][1:] == ["and snow?", "and hail?"]
 
 
 def test_an_unsaved_chat_leaves_no_state(llm, monkeypatch):
     """No state of a conversation that is not saved anywhere."""
     ids = []
 
-    def failing(_self, session, *_):
+    def failing(_self, session, *_, **__):
         ids.append(stray(session.id))
         raise OutputError("sessions.db", detail="No space left on device")
 
@@ -528,7 +531,7 @@ def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
     """Also if case folding adds characters to the line."""
     with store() as sessions:
         sessions.save(
-            new_session("a"), [Turn(Role.USER, "ß" * 300 + " needle " + "y" * 300), Turn(Role.ASSISTANT, "no")], 0
+            new_session("a"), [Turn(Role.USER, "ß" * 300 + " needle " + "y" * 300), Turn(Role.ASSISTANT, "no")]
         )
     screen = terminal()
     llm("sessions", "search", "NEEDLE", out=screen.slave)
@@ -547,6 +550,15 @@ def test_rm(llm, work, store):
     assert rows(llm("sessions", "rm", "--yes", "work", "other", "work", "--json")) == [{"removed": ["work", "other"]}]
     assert prompts.exists() and not mine.exists()
     assert llm("sessions", "list").out == ""
+
+
+def test_removing_all_removes_typed_lines_and_old_copies(llm, work, file):
+    """Removing one chat leaves them, since they may belong to others."""
+    sides = [file.with_name("chat_history"), file.with_name("sessions.db.v1-backup")]
+    for side in sides:
+        side.write_text("secret")
+    assert llm("sessions", "rm", "--yes", "work").code == 0 and all(side.exists() for side in sides)
+    assert llm("sessions", "rm", "--yes", "--all").code == 0 and not any(side.exists() for side in sides)
 
 
 @pytest.mark.parametrize("argv", [[], ["--all", "work"]])
@@ -590,4 +602,84 @@ def test_two_commands_create_one_name_at_once(llm, process, store):
         thread.join(60)
     assert {each.returncode for each in both} <= {0, 3}
     with store() as sessions:
-        assert sum(each.message_count for each in sessions.list()) == 4
+        (session,) = (each.session for each in sessions.list())
+        assert [turn.content for turn in sessions.load_tree(session)].count("hello") == 2
+
+
+@pytest.fixture
+def branched(llm):
+    """Save a chat called work that has a branch after its second message, written by two chats."""
+    for lines in (b"one\ntwo\n", b"three\n"):
+        assert llm("chat", "--session", "work", stdin=lines).code == 0
+    assert llm("sessions", "fork", "work", "--at", "2", "--as", "other").out == "other\n"
+    assert llm("chat", "--session", "other", stdin=b"four\n").code == 0
+
+
+def test_a_fork_shares_messages(llm, branched, store):
+    """The new chat sends the messages up to the fork; the first one is unchanged; the default name is free."""
+    assert contents(store, "other") == ["one", "one", "four", "four"]
+    assert contents(store, "work")[::2] == ["one", "two", "three"]
+    assert rows(llm("sessions", "fork", "work", "--json")) == [{"name": "work-fork", "from": "work", "at": None}]
+    assert llm("sessions", "fork", "work").out == "work-fork-2\n"
+    assert contents(store, "work-fork") == contents(store, "work")
+
+
+def test_forks_that_are_refused(llm, branched):
+    """A name that is taken, or invalid; a message or a chat that does not exist."""
+    for argv, code in (
+        (["work", "--as", "other"], 2),
+        (["work", "--as", "../x"], 2),
+        (["work", "--at", "7"], 2),
+        (["work", "--at", "0"], 2),
+        (["nothing"], 66),
+    ):
+        run = llm("sessions", "fork", *argv)
+        assert (run.code, run.out) == (code, "") and run.err.count("\n") == 2
+
+
+def test_the_tree(llm, branched, store, terminal):
+    """Only branches are indented, and a star marks the current one; rows for programs; no control sequences."""
+    with store() as sessions:
+        session = sessions.get("work")
+        turns = sessions.load_turns(session)
+        said = [Turn(Role.USER, "x\x1b]0;evil\x07y"), Turn(Role.ASSISTANT, "z", interrupted=True)]
+        sessions.save(session, [*turns[:2], *said])
+        sessions.pin(session, turns[0].id, pinned=True)
+    screen = terminal()
+    llm("sessions", "tree", "work", out=screen.slave)
+    assert screen.close().splitlines() == [
+        "* 1 user (pinned): one",
+        "* 2 assistant: one",
+        "├─   3 user: two",
+        "│    4 assistant: two",
+        "│    5 user: three",
+        "│    6 assistant: three",
+        "└─ * 7 user: xy",
+        "   * 8 assistant (interrupted): z",
+    ]
+    lines = [line.split("\t") for line in llm("sessions", "tree", "work").out.splitlines()]
+    assert [line[:2] for line in lines[:3]] == [["1", ""], ["2", "1"], ["3", "2"]] and lines[6][1] == "2"
+    (row, *_) = rows(llm("sessions", "tree", "work", "--json"))
+    assert list(row) == ["number", "parent", "role", "current", "pinned", "interrupted", "time", "content"]
+    assert llm("sessions", "tree", "nothing").code == 66
+
+
+def test_a_search_finds_all_branches(llm, branched):
+    """Under the chat that wrote the message, with its number in the tree."""
+    assert llm("sessions", "search", "two").out == "work\t3\tuser\ttwo\nwork\t4\tassistant\ttwo\n"
+    assert llm("sessions", "search", "one").out == "work\t1\tuser\tone\nwork\t2\tassistant\tone\n"
+    assert llm("sessions", "search", "four").out.splitlines()[0] == "other\t3\tuser\tfour"
+
+
+def test_a_newer_file_is_refused(llm, work, file):
+    """By every command, with 78 and a next step; it does not change."""
+    import sqlite3
+
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = file.read_bytes()
+    for argv in (["sessions", "list"], ["sessions", "tree", "work"], ["chat", "--session", "work"]):
+        run = llm(*argv, stdin=b"x\n")
+        assert (run.code, run.out) == (78, "") and "a newer version of llm" in run.err and run.err.count("\n") == 2
+    assert file.read_bytes() == before

@@ -1,0 +1,44 @@
+"""Slash commands that bring more into the next message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, require_argument
+from llmcli.errors import EmptyInput, UsageError
+
+if TYPE_CHECKING:
+    from llmcli.cli.commands.chat.active_chat import ActiveChat
+
+
+def attach_file(chat: ActiveChat, argument: str) -> None:
+    """Attach a file in any format that llm reads; the whole text goes with the next message."""
+    from llmcli.cli.input.source_inputs import expand_names, read_source_document
+
+    name = require_argument("/file", argument, "/file report.pdf")
+    for each in expand_names([name]):
+        document = read_source_document(chat.ctx, each)
+        if not document.text.strip():
+            raise EmptyInput(each)
+        chat.attachments.append((document.name, document.text))
+        chat.write_notice(f"{document.name} goes with your next message ({len(document.text)} characters).")
+
+
+def fetch_url(_chat: ActiveChat, _argument: str) -> None:
+    """Say that this version does not read web addresses."""
+    raise UsageError(
+        "this version of llm does not read web addresses", detail="Save the page as a file, then: /file PAGE.html"
+    )
+
+
+def paste(chat: ActiveChat, _argument: str) -> None:
+    """Let the next message have many lines."""
+    chat.pasting = True
+    chat.write_notice("Paste or type many lines; Enter starts a new one. Ctrl-D sends them, Ctrl-C drops them.")
+
+
+COMMANDS = (
+    SlashCommand("/file", "attach a file to the next message", attach_file, "PATH", "files"),
+    SlashCommand("/url", "attach a web page (not in this version)", fetch_url, "[ADDRESS]"),
+    SlashCommand("/paste", "type or paste many lines", paste),
+)
