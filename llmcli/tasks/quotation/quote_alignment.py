@@ -24,7 +24,9 @@ _MAX_SHIFT = 6
 """Words left out or added in a near match, up to any one of its words."""
 _WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\s{UNSPACED_CHARACTERS}]+")
 _LINE_END = re.compile(r"\r\n?|\n")
-_SINGLE_FORMS = str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u2032`", "'") | dict.fromkeys("\u201c\u201d\u201e", '"'))
+_SINGLE_FORMS = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u2032`", "'") | dict.fromkeys("\u201c\u201d\u201e", '"')
+)
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _EDGES = "\"'.,;:!?()[]{}*_<>\u2026-"
 
@@ -134,7 +136,11 @@ def _match_in_order(found: list[list[int]], diagonal: int) -> list[int]:
         least = max(diagonal + index - _MAX_SHIFT, matched[-1] + 1 if matched else 0)
         at = bisect_left(positions, max(least, shift + index))
         near = positions[at] if at < len(positions) else None
-        if at > 0 and positions[at - 1] >= least and (near is None or near - shift - index > shift + index - positions[at - 1]):
+        if (
+            at > 0
+            and positions[at - 1] >= least
+            and (near is None or near - shift - index > shift + index - positions[at - 1])
+        ):
             near = positions[at - 1]
         if near is not None and near <= diagonal + index + _MAX_SHIFT:
             matched.append(near)

@@ -110,8 +110,10 @@ class QuoteGeneration:
         if is_cut:  # the last word may be cut
             text = text.rpartition(" ")[0]
         quote = self.passage.locate(text) or _best_quote(self.passage, text, self._options.min_similarity)
-        if quote is None or not is_long_enough(quote.text, self.passage.text, self._options.min_words):
-            return self.is_constrained and is_cut  # a longer answer is not allowed
+        if quote is None:
+            return False
+        if not is_long_enough(quote.text, self.passage.text, self._options.min_words):
+            return self.is_constrained and is_cut  # the limit allows no longer answer
         self.quote = quote
         return True
 

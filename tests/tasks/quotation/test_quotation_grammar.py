@@ -8,9 +8,7 @@ import pytest
 
 from llmcli.tasks.quotation.quotation_grammar import quotation_grammar, quotation_terminal, split_chunks
 
-PASSAGE = (
-    'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt costs 3.5 million  dollars, étude.\n\nStop here. Next one.'
-)
+PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt costs 3.5 million  dollars, étude.\n\nStop here. Next one.'
 
 
 def allows(grammar: str, text: str) -> bool:

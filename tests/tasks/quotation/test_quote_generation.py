@@ -11,11 +11,12 @@ from llmcli.errors import InternalError, Unsupported
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, QuoteOptions, generate_quotes
-from llmcli.types import FinishReason, Message, Request, Role
+from llmcli.types import FinishReason, Message, Request, Role, Sampling
 
 TEXT = "The council met on Monday.\nIt raised the budget for schools by 12 percent.\n\nThe mayor was absent. No vote."
 QUOTE = "raised the budget for schools by 12 percent."
 SEVERAL = 40
+MESSAGES = (Message(Role.USER, "quote"),)
 
 
 def without_grammars(answer):
@@ -29,7 +30,10 @@ def generate(answer, options=None, *, greedy=False, count=1):
     generation = GenerationOptions(temperature=0.0 if greedy else None)
     wanted = [
         QuoteGeneration(
-            passage, Request(str(n), (Message(Role.USER, "quote"),)), generation, options or QuoteOptions()
+            passage,
+            Request(str(n), MESSAGES, sampling=Sampling(0.0 if greedy else 0.7)),
+            generation,
+            options or QuoteOptions(),
         )
         for n in range(count)
     ]
@@ -115,7 +119,9 @@ def test_of_a_thousand_lies_none_is_printed(wrap):
         said = [choice.choice([*words, "not", "13", "unanimously"]) for _ in range(choice.randrange(1, 20))]
         start = choice.randrange(len(words))
         true = words[start : start + choice.randrange(1, 12)]
-        return " ".join([*said, *true] if choice.random() < 0.5 else true[::-1] if choice.random() < 0.3 else [*true, *said[:1]])
+        return " ".join(
+            [*said, *true] if choice.random() < 0.5 else true[::-1] if choice.random() < 0.3 else [*true, *said[:1]]
+        )
 
     printed = 0
     for _ in range(25):
