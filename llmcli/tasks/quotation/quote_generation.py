@@ -109,21 +109,20 @@ class QuoteGeneration:
             return True
         if is_cut:  # the last word may be cut
             text = text.rpartition(" ")[0]
-        quote = self.passage.locate(text) or _best_quote(self.passage, text, self._options.min_similarity)
-        if quote is None:
-            return False
-        if not is_long_enough(quote.text, self.passage.text, self._options.min_words):
-            return self.is_constrained and is_cut  # the limit allows no longer answer
-        self.quote = quote
-        return True
+        whole = self.passage.locate(text)
+        self.quote = whole if whole is not None and self._is_long_enough(whole) else self._best_part(text)
+        return self.quote is not None or (whole is not None and is_cut and self.is_constrained)
 
+    def _best_part(self, answer: str) -> Quote | None:
+        """Return the quote that an answer holds: what it puts between quotation marks, one of its lines, or all of it."""
+        parts = dict.fromkeys([*_MARKED.findall(answer), *answer.splitlines(), answer])
+        least = self._options.min_similarity
+        located = [self.passage.locate(part.strip(_LINE_MARKS), min_similarity=least) for part in parts]
+        found = [quote for quote in located if quote is not None and self._is_long_enough(quote)]
+        return max(found, key=lambda quote: (quote.similarity, len(quote.text)), default=None)
 
-def _best_quote(passage: QuotableText, answer: str, min_similarity: float) -> Quote | None:
-    """Return the quote that an answer holds: what it puts between quotation marks, one of its lines, or all of it."""
-    parts = [*_MARKED.findall(answer), *answer.splitlines(), answer]
-    located = [passage.locate(part.strip(_LINE_MARKS), min_similarity=min_similarity) for part in parts]
-    found = [quote for quote in located if quote is not None]
-    return max(found, key=lambda quote: (quote.similarity, len(quote.text)), default=None)
+    def _is_long_enough(self, quote: Quote) -> bool:
+        return is_long_enough(quote.text, self.passage.text, self._options.min_words)
 
 
 def generate_quotes(backend: Backend, quotes: Iterable[QuoteGeneration]) -> Iterator[QuoteGeneration]:
