@@ -147,11 +147,17 @@ class Timings:
 
 @frozen
 class Score:
-    """Natural-log probability of one candidate, summed over its ``tokens`` tokens."""
+    """Natural-log probability of one candidate, summed over its ``tokens`` tokens.
+
+    If the request sets ``logprobs``, the engine also reports each token: its log-probability and its length in bytes. The
+    first token may be longer than the text by a space before it.
+    """
 
     candidate: str
     logprob: float
     tokens: int
+    token_logprobs: tuple[float, ...] = ()
+    token_bytes: tuple[int, ...] = ()
 
 
 @frozen
