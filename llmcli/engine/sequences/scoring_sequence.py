@@ -110,7 +110,6 @@ class ScoringSequence(Sequence):
         self.sink.emit(CandidateScores(self.request.id, scores))
         self.finish(FinishReason.STOP)
 
-
     def _token_details(self, logprobs: list[float], tail: list[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
         if self.request.logprobs is None or self._token_to_piece is None:
             return (), ()

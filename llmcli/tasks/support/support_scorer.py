@@ -1,0 +1,171 @@
+"""The probability that a passage supports a sentence.
+
+The features of ``support_features`` and the log-odds of "Yes" against "No" (after the model's prior is taken out, as in
+``classification.label_scores``) are standardized and added up with the weights of a logistic regression. A feature that a
+backend cannot give counts as average. The weights were fitted to claims about the descriptions of Python packages
+(``benchmarks/check_quality.py``, which holds the documents of its figures apart).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from functools import cached_property
+
+from llmcli.backends.base import Backend
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.classification.label_scores import label_logprobs
+from llmcli.tasks.execution.response_buffer import ResponseBuffer
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
+from llmcli.tasks.support.support_features import (
+    EvidenceSentence,
+    RuleFeatures,
+    SurprisalFeatures,
+    compare_scores,
+    compare_terms,
+    nearest_sentence,
+    read_evidence,
+)
+from llmcli.types import Request
+
+PROMPT, RESTATE_PROMPT = "check", "check.restate"
+SUPPORTED_FROM, WEAK_FROM = 0.5, 0.25
+"""Probabilities from which a sentence counts as supported, and as weakly supported."""
+MAX_ANSWER_ODDS = 8.0
+"""Nats of the answer at most."""
+_INTERCEPT = 0.0
+_WEIGHTS: Mapping[str, tuple[float, float, float]] = {}
+"""Feature -> its mean, its standard deviation, its weight."""
+
+
+class SupportLevel(StrEnum):
+    """How well a sentence is supported."""
+
+    SUPPORTED = "supported"
+    WEAK = "weak"
+    UNSUPPORTED = "unsupported"
+
+
+def support_level(probability: float) -> SupportLevel:
+    """Return the level of a probability."""
+    if probability >= SUPPORTED_FROM:
+        return SupportLevel.SUPPORTED
+    return SupportLevel.WEAK if probability >= WEAK_FROM else SupportLevel.UNSUPPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class PassageSupport:
+    """How far ``passage`` supports a claim, and its sentence that is nearest to it.
+
+    ``features``: what the probability was computed from, by name.
+    """
+
+    passage: QuotableText
+    probability: float
+    sentence: Quote
+    features: Mapping[str, float]
+
+
+def support_probability(features: Mapping[str, float]) -> float:
+    """Return the probability of the regression; a feature that is missing counts as average."""
+    total = _INTERCEPT
+    for name, (mean, deviation, weight) in _WEIGHTS.items():
+        if name in features:
+            total += weight * (features[name] - mean) / deviation
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
+
+
+class SupportScorer:
+    """Scores claims against passages: three requests for a claim and a passage, two for a claim alone.
+
+    Without a backend that scores, only what is compared by rule counts, and there are no requests.
+    """
+
+    def __init__(self, backend: Backend, prompts: PromptLibrary, generation: GenerationOptions) -> None:
+        self._can_score = backend.info().scores
+        self._generation = generation
+        self._check: Prompt = prompts.get(PROMPT)
+        self._restate: Prompt = prompts.get(RESTATE_PROMPT)
+
+    @property
+    def can_score(self) -> bool:
+        """Whether the backend scores."""
+        return self._can_score
+
+    def claim_requests(self, prefix: str, claim: Claim) -> list[Request]:
+        """Return the requests for what the model says to a claim without a passage; their ids begin with ``prefix``."""
+        texts = [(*self._check.content_free, "")[0], (*self._restate.content_free, "")[0]]
+        return self._requests(prefix, claim, *texts)
+
+    def passage_requests(self, prefix: str, claim: Claim, passage: QuotableText) -> list[Request]:
+        """Return the requests for a claim and a passage."""
+        return self._requests(prefix, claim, passage.text, passage.text)
+
+    def _requests(self, prefix: str, claim: Claim, check_text: str, restate_text: str) -> list[Request]:
+        if not self._can_score:
+            return []
+        asked = self._check.render({"text": check_text, "statement": claim.text})
+        restated = self._restate.render({"text": restate_text})
+        return [
+            make_request(f"{prefix}.answer", asked, self._check, self._generation, candidates=self._check.labels),
+            replace(
+                make_request(f"{prefix}.restate", restated, self._restate, self._generation, candidates=claim.variants),
+                logprobs=0,
+            ),
+        ]
+
+    def read(
+        self,
+        claim: Claim,
+        passage: QuotableText,
+        given: Sequence[ResponseBuffer],
+        alone: Sequence[ResponseBuffer],
+    ) -> PassageSupport:
+        """Return the support from the answers to ``passage_requests`` and to ``claim_requests``, in their order."""
+        evidence = read_evidence(passage.text)
+        rules = compare_terms(claim.terms, evidence)
+        features = _as_mapping(rules)
+        if given and alone:
+            features["answer"] = self._answer_odds(given[0]) - self._answer_odds(alone[0])
+            features["answer"] = max(-MAX_ANSWER_ODDS, min(MAX_ANSWER_ODDS, features["answer"]))
+            surprisal = compare_scores(given[1].scores, alone[1].scores)
+            features |= {} if surprisal is None else _as_mapping(surprisal)
+        return PassageSupport(
+            passage, support_probability(features), _quote_sentence(claim, passage, evidence), features
+        )
+
+    def _answer_odds(self, answer: ResponseBuffer) -> float:
+        yes, no = self._check.labels
+        logprobs = label_logprobs(answer.scores)
+        return logprobs[yes] - logprobs[no]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence to be checked, with white space of single blanks."""
+
+    text: str
+
+    @cached_property
+    def variants(self) -> tuple[str, ...]:
+        """The claim, and its negation if it has one."""
+        negated = negate(self.text)
+        return (self.text,) if negated is None else (self.text, negated)
+
+    @cached_property
+    def terms(self) -> ClaimTerms:
+        """The terms of the claim."""
+        return read_terms(self.text)
+
+
+def _as_mapping(features: RuleFeatures | SurprisalFeatures) -> dict[str, float]:
+    return {field.name: getattr(features, field.name) for field in fields(features)}
+
+
+def _quote_sentence(claim: Claim, passage: QuotableText, evidence: Sequence[EvidenceSentence]) -> Quote:
+    nearest = evidence[nearest_sentence(claim.terms, evidence)]
+    return passage.document.quote(passage.start + nearest.start, passage.start + nearest.end)
