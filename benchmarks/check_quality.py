@@ -17,7 +17,6 @@ import difflib
 import hashlib
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
 

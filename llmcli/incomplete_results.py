@@ -11,6 +11,7 @@ LlmError
    |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
    |- PartsMissing              (of the input, in a summary)
+   |- PointsUnsupported         (no point of a summary is supported by its document)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
@@ -92,3 +93,11 @@ class ValuesNotRestored(PartialError):
     def __init__(self, subject: str, placeholders: tuple[str, ...]) -> None:
         super().__init__(subject)
         self.placeholders = placeholders
+
+
+class PointsUnsupported(PartialError):
+    """All ``total`` points of the summary of ``subject`` were left out, since its words do not support them."""
+
+    def __init__(self, subject: str, *, total: int) -> None:
+        super().__init__(subject)
+        self.total = total

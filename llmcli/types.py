@@ -278,7 +278,8 @@ Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogpr
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
-    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count.
+    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
+    scores can report each token (``Score.token_logprobs``).
     """
 
     model: str
@@ -287,6 +288,7 @@ class BackendInfo:
     scores: bool = True
     reasoning: bool = False
     rejects_overflow: bool = False
+    token_scores: bool = False
 
 
 @frozen

@@ -37,17 +37,17 @@ class ClaimChecks:
     def __init__(
         self,
         scorer: SupportScorer,
-        index: EvidenceIndex,
         claims: Sequence[Claim],
+        passages: Sequence[QuotableText],
+        found: Sequence[Sequence[int]],
         prefix: str,
-        *,
-        passages: int = PASSAGES_PER_CLAIM,
     ) -> None:
+        """``found``: for each claim, the indices of the passages to score it against."""
         self._scorer = scorer
-        self._index = index
         self._claims = claims
+        self._passages = passages
+        self._found = found
         self._prefix = prefix
-        self._found = [index.search(claim, passages) for claim in claims]
         self._answers: dict[str, ResponseBuffer] = {}
         self._unfinished: set[str] = set()
         self._ids: dict[tuple[int, int | None], list[str]] = {}
@@ -61,7 +61,7 @@ class ClaimChecks:
         pairs = sorted((passage, number) for number, found in enumerate(self._found) for passage in found)
         for passage, number in pairs:
             name = f"{self._prefix}.{number}.{passage}"
-            text = self._index.passages[passage]
+            text = self._passages[passage]
             yield from self._register(number, passage, self._scorer.passage_requests(name, self._claims[number], text))
 
     def _register(self, number: int, passage: int | None, requests: Sequence[Request]) -> Sequence[Request]:
@@ -98,13 +98,10 @@ class ClaimChecks:
         """Return the support of a claim by each passage that was scored for it, the strongest first."""
         alone = self._responses(number, None)
         found = [
-            self._scorer.read(self._claims[number], self._passage(passage), self._responses(number, passage), alone)
+            self._scorer.read(self._claims[number], self._passages[passage], self._responses(number, passage), alone)
             for passage in self._found[number]
         ]
         return sorted(found, key=lambda support: -support.probability)
-
-    def _passage(self, index: int) -> QuotableText:
-        return self._index.passages[index]
 
     def _responses(self, number: int, passage: int | None) -> list[ResponseBuffer]:
         return [self._answers[each] for each in self._ids.get((number, passage), ())]

@@ -60,6 +60,18 @@ def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield part[0][0], part[-1][1]
 
 
+def sentences_around(passage: QuotableText, start: int, end: int) -> QuotableText:
+    """Return the sentences of a passage that a range of its document touches."""
+    offset = passage.start
+    touched = [
+        (first + offset, last + offset)
+        for first, last in find_sentences(passage.text)
+        if first + offset < end and start < last + offset
+    ]
+    first = min([start, *(span[0] for span in touched)])
+    return QuotableText(passage.document, first, max([end, *(span[1] for span in touched)]))
+
+
 def cut_passages(document: QuotableDocument, max_words: int = WINDOW_WORDS) -> list[QuotableText]:
     """Return the passages of a document: consecutive sentences of together at most ``max_words`` words, or one longer one."""
     passages: list[QuotableText] = []

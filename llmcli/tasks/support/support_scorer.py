@@ -22,7 +22,6 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
 from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
 from llmcli.tasks.support.support_features import (
-    EvidenceSentence,
     RuleFeatures,
     SurprisalFeatures,
     compare_scores,
@@ -80,13 +79,16 @@ def support_probability(features: Mapping[str, float]) -> float:
 
 
 class SupportScorer:
-    """Scores claims against passages: three requests for a claim and a passage, two for a claim alone.
+    """Scores claims against passages, with two requests for each pair and two for a claim alone.
 
-    Without a backend that scores, only what is compared by rule counts, and there are no requests.
+    A server elsewhere that only estimates the probabilities of labels gets one of each two. If a backend cannot score,
+    there are no requests, and only what is compared by rule counts.
     """
 
     def __init__(self, backend: Backend, prompts: PromptLibrary, generation: GenerationOptions) -> None:
-        self._can_score = backend.info().scores
+        info = backend.info()
+        self._can_score = info.scores
+        self._scores_tokens = info.token_scores
         self._generation = generation
         self._check: Prompt = prompts.get(PROMPT)
         self._restate: Prompt = prompts.get(RESTATE_PROMPT)
@@ -109,14 +111,14 @@ class SupportScorer:
         if not self._can_score:
             return []
         asked = self._check.render({"text": check_text, "statement": claim.text})
-        restated = self._restate.render({"text": restate_text})
-        return [
-            make_request(f"{prefix}.answer", asked, self._check, self._generation, candidates=self._check.labels),
-            replace(
-                make_request(f"{prefix}.restate", restated, self._restate, self._generation, candidates=claim.variants),
-                logprobs=0,
-            ),
-        ]
+        answer = make_request(f"{prefix}.answer", asked, self._check, self._generation, candidates=self._check.labels)
+        if not self._scores_tokens:
+            return [answer]
+        messages = self._restate.render({"text": restate_text})
+        restated = make_request(
+            f"{prefix}.restate", messages, self._restate, self._generation, candidates=claim.variants
+        )
+        return [answer, replace(restated, logprobs=0)]
 
     def read(
         self,
@@ -132,11 +134,10 @@ class SupportScorer:
         if given and alone:
             features["answer"] = self._answer_odds(given[0]) - self._answer_odds(alone[0])
             features["answer"] = max(-MAX_ANSWER_ODDS, min(MAX_ANSWER_ODDS, features["answer"]))
+        if len(given) > 1 and len(alone) > 1:
             surprisal = compare_scores(given[1].scores, alone[1].scores)
             features |= {} if surprisal is None else _as_mapping(surprisal)
-        return PassageSupport(
-            passage, support_probability(features), _quote_sentence(claim, passage, evidence), features
-        )
+        return PassageSupport(passage, support_probability(features), nearest_quote(claim, passage), features)
 
     def _answer_odds(self, answer: ResponseBuffer) -> float:
         yes, no = self._check.labels
@@ -166,6 +167,8 @@ def _as_mapping(features: RuleFeatures | SurprisalFeatures) -> dict[str, float]:
     return {field.name: getattr(features, field.name) for field in fields(features)}
 
 
-def _quote_sentence(claim: Claim, passage: QuotableText, evidence: Sequence[EvidenceSentence]) -> Quote:
+def nearest_quote(claim: Claim, passage: QuotableText) -> Quote:
+    """Return the sentence of a passage that has most in common with a claim."""
+    evidence = read_evidence(passage.text)
     nearest = evidence[nearest_sentence(claim.terms, evidence)]
     return passage.document.quote(passage.start + nearest.start, passage.start + nearest.end)

@@ -81,6 +81,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     ),
     i.IncompleteOutput: _describe_untranslated,
     i.PartsMissing: _describe_missing_parts,
+    i.PointsUnsupported: lambda x: (
+        f"no point of the summary is supported by {subject_of(x)} ({x.total} left out)",
+        f"To see them: --keep-unsupported; {_LARGER_MODEL_ADVICE}",
+    ),
     i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""
