@@ -92,7 +92,7 @@ class CitedPoint:
 
 def split_points(answer: str) -> list[str]:
     """Return the points of an answer in one line each: its list items, or its sentences if it is no list."""
-    starts = [match for match in _BULLET.finditer(answer)]
+    starts = list(_BULLET.finditer(answer))
     if starts:
         ends = [*(match.start() for match in starts[1:]), len(answer)]
         parts = [

@@ -37,6 +37,7 @@ class Style(StrEnum):
 def summarize(
     ctx: CommandContext,
     files: FilesArgument = None,
+    *,
     words: Annotated[
         int | None, typer.Option("--words", min=1, metavar="N", help="Approximate length in words.")
     ] = None,

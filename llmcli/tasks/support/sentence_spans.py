@@ -19,9 +19,10 @@ _SENTENCE_END = re.compile(
     r"[.!?\u2026][\"'\u201d\u2019\u00bb)\]*_`]{0,3}(?=\s)|[\u3002\uff01\uff1f][\u300d\u300f\u201d\u2019\uff09]{0,3}"
 )
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|approx|no|fig|eq|sec|ch|vol|pp?|dr|mrs?|ms|prof|st|inc|ltd|co|jr|sr|ca)|\b[A-Z])\.$",
-    re.IGNORECASE,
+    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|approx|dr|mrs?|ms|prof|st|inc|ltd|co|jr|sr|ca)|\b[A-Z])\.$", re.IGNORECASE
 )
+_NUMBERED = re.compile(r"\b(?:no|fig|eq|sec|ch|vol|pp?)\.$", re.IGNORECASE)
+"""Abbreviations before a number."""
 _WORD_START = re.compile(r"\S+")
 
 
@@ -43,12 +44,16 @@ def _sentences_of_block(text: str, begin: int, end: int) -> Iterator[tuple[int, 
     for match in _SENTENCE_END.finditer(text, start, end):
         after = text[match.end() : end].lstrip()[:1]
         if after.islower() or (
-            match[0][0] == "." and _ABBREVIATION.search(text, max(start, match.start() - 8), match.start() + 1)
+            match[0] == "." and _is_abbreviated(text[max(start, match.start() - 8) : match.end()], after)
         ):
             continue
         yield from _bounded(text, start, match.end())
         start = match.end()
     yield from _bounded(text, start, end)
+
+
+def _is_abbreviated(before: str, after: str) -> bool:
+    return bool(_ABBREVIATION.search(before) or (after.isdigit() and _NUMBERED.search(before)))
 
 
 def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
