@@ -53,8 +53,8 @@ class CheckedSentence:
 
     @property
     def probability(self) -> float:
-        """That a passage supports the sentence."""
-        return 0.0 if self.support is None else self.support.probability
+        """That a passage supports the sentence, with as many digits as are shown."""
+        return 0.0 if self.support is None else round(self.support.probability, PROBABILITY_DIGITS)
 
     @property
     def quote(self) -> Quote | None:
@@ -70,7 +70,7 @@ class CheckedSentence:
             "first_line": self.first_line,
             "last_line": self.last_line,
             "support": str(support_level(self.probability)),
-            "probability": round(self.probability, PROBABILITY_DIGITS),
+            "probability": self.probability,
             "quote": None if self.quote is None else self.quote.to_json(),
         }
 
@@ -134,7 +134,7 @@ class _CheckJob:
         fields: dict[str, Any] = {
             "passed": lowest >= self._plan.threshold,
             "threshold": self._plan.threshold,
-            "lowest": round(lowest, PROBABILITY_DIGITS),
+            "lowest": lowest,
             "sentences": [sentence.to_json() for sentence in sentences],
         }
         if self._checks.method:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from scripted import Reply, ScriptedBackend, all_messages
+from scripted import ScriptedBackend, all_messages
 from tasks.helpers import notices, of, result
 
 from llmcli.documents.reading.document import Document
@@ -140,7 +140,11 @@ def test_endless_repetition_is_stopped(prompts):
 
 def test_parts_of_a_long_document_are_cited_too(prompts):
     """The points of the merged summary are looked up in the whole document."""
-    text = "\n\n".join(f"Filler paragraph {n} says nothing of use to anybody here at all." * 3 for n in range(90)) + "\n\n" + TEXT
+    text = (
+        "\n\n".join(f"Filler paragraph {n} says nothing of use to anybody here at all." * 3 for n in range(90))
+        + "\n\n"
+        + TEXT
+    )
     backend = ScriptedBackend(script(), context=800)
     found = result(list(summarize_with_citations(backend, prompts, [Document("long.txt", text)], GenerationOptions())))
     assert [text[p["quote"]["start"] : p["quote"]["end"]] for p in found.fields["points"]] == list(QUOTES.values())

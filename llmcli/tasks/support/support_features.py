@@ -41,13 +41,11 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
 class RuleFeatures:
     """What is compared by rule.
 
-    ``similarity`` is the Dice coefficient of the words of the claim and of the nearest sentence, ``coverage`` the share
-    of the claim's words that the passage has. ``foreign``: numbers and names of the claim that the passage has not;
+    ``coverage`` is the share of the claim's words that the passage has. ``foreign``: numbers and names of the claim that the passage has not;
     ``misplaced``: that it has, but not its nearest sentence. ``denial_differs``: exactly one of claim and nearest
     sentence denies.
     """
 
-    similarity: float
     coverage: float
     foreign: float
     misplaced: float
@@ -61,7 +59,6 @@ def compare_terms(claim: ClaimTerms, evidence: Sequence[EvidenceSentence]) -> Ru
     known = frozenset[str]().union(*(terms.words for terms in everywhere))
     foreign = missing_numbers(claim, everywhere) + missing_names(claim, everywhere)
     return RuleFeatures(
-        _dice(claim.words, near.words),
         len(claim.words & known) / max(1, len(claim.words)),
         float(foreign),
         float(missing_numbers(claim, [near]) + missing_names(claim, [near]) - foreign),
