@@ -279,9 +279,12 @@ class _CitedSummaryJob:
             yield self._warn(f"{count} left out, since no words of the document support them (--keep-unsupported)")
         summary = self._summary
         nothing_left = not kept
+        text = "\n".join(point.to_markdown() for point in kept)
+        if kept and dropped:
+            text += f"\n\n*{len(dropped)} of {len(points)} points left out: the document does not support them.*"
         yield replace(
             summary,
-            text="\n".join(point.to_markdown() for point in kept),
+            text=text,
             fields={
                 **summary.fields,
                 "points": [point.to_json() for point in kept],
