@@ -37,9 +37,10 @@ def italic(text: str) -> str:
 
 
 def placeholders(text: str) -> str:
-    """Return the placeholder of a value: words in capitals in italics, literal words in bold."""
+    """Return the placeholder of a value: words in capitals in italics, literal words in bold; a line may end after |."""
     words = re.split(r"([A-Z]+|[a-z][a-z-]*)", text)
-    return "".join(italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
+    marked = (italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
+    return "".join(marked).replace("|", r"|\:")
 
 
 def prose(text: str) -> Iterator[str]:

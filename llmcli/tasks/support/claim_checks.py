@@ -9,7 +9,7 @@ from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.tasks.support.passage_ranking import PassageRanker
 from llmcli.tasks.support.sentence_spans import cut_passages
 from llmcli.tasks.support.support_scorer import Claim, PassageSupport, SupportScorer
-from llmcli.types import Event, Finished, Request, Usage
+from llmcli.types import Event, Finished, Request
 
 PASSAGES_PER_CLAIM = 2
 """Passages that are scored for each claim."""
@@ -51,7 +51,6 @@ class ClaimChecks:
         self._answers: dict[str, ResponseBuffer] = {}
         self._unfinished: set[str] = set()
         self._ids: dict[tuple[int, int | None], list[str]] = {}
-        self.usage = Usage()
 
     def requests(self) -> Iterator[Request]:
         """Yield all requests."""
@@ -71,17 +70,12 @@ class ClaimChecks:
             self._unfinished.add(request.id)
         return requests
 
-    def owns(self, request_id: str) -> bool:
-        """Whether a request is one of these."""
-        return request_id in self._answers
-
     def add_event(self, event: Event) -> None:
         """Add an event of one of the requests. Raises its failure."""
         answer = self._answers[event.id]
         answer.add_event(event)
         if isinstance(event, Finished):
             raise_request_error(require_finished(answer))
-            self.usage += event.usage
             self._unfinished.discard(event.id)
 
     @property

@@ -13,11 +13,11 @@ from llmcli.cli.options import command
 @command(
     without=("draft", "max_tokens", "temperature", "seed"),
     examples="""
-      llm check answer.md --against report.pdf
-      llm check answer.md --against sources/ notes.txt
-      llm summarize report.pdf | llm check - --against report.pdf
-      llm check answer.md --against sources/ --threshold 0.8
-      llm check --json answer.md --against sources/
+      llm check answer.md --against report.txt
+      llm check answer.md --against docs notes.txt
+      llm summarize report.txt | llm check - --against report.txt
+      llm check answer.md --against notes.txt --threshold 0.7
+      llm check --json answer.md --against notes.txt
     """,
 )
 def check(
