@@ -1,4 +1,4 @@
-"""Lark grammars for ``Request.grammar``: regular expressions, quotations, aspects; and the error of a bad one.
+"""Lark grammars for ``Request.grammar``: regular expressions and aspects; and the error of a bad one.
 
 Source of the format: llguidance, "Grammar syntax" (docs/syntax.md).
 """
@@ -13,7 +13,6 @@ from llmcli.errors import InputError
 
 NO_QUOTATION = "NONE"
 """What a model answers where nothing in a passage is worth quoting."""
-MAX_QUOTATION_CHARACTERS = 600
 MAX_ASPECTS = 8
 MAX_SPAN_CHARACTERS = 80
 _ESCAPED_OR_END = re.compile(r"\\.|/|\n")
@@ -28,19 +27,6 @@ class BadGrammar(InputError):
 def regex_grammar(pattern: str) -> str:
     """Return a grammar of the texts that match a regular expression as a whole (Rust's syntax, no look-around)."""
     return f"start: /(?:{_ESCAPED_OR_END.sub(_escape, pattern)})/"
-
-
-def quotation_grammar(passage: str, max_characters: int = MAX_QUOTATION_CHARACTERS) -> str:
-    """Return a grammar of what stands in ``passage`` from word to word, at most ``max_characters`` long, or "NONE".
-
-    A quotation is neither empty nor does it begin or end with white space.
-    """
-    rest = max(0, max_characters - 2)
-    return (
-        f'start: "{NO_QUOTATION}" | QUOTATION\n'
-        f"QUOTATION: WORDS & /(?s:\\S(.{{0,{rest}}}\\S)?)/\n"
-        f"WORDS: %regex {json.dumps({'substring_words': passage}, ensure_ascii=False)}\n"
-    )
 
 
 def aspect_grammar(text: str, polarities: Sequence[str], separator: str, max_aspects: int = MAX_ASPECTS) -> str:

@@ -12,6 +12,7 @@ LlmError
    |- IncompleteOutput          (some segments are unchanged)
    |- InvalidAnswer             (not of the required form, also after a retry)
    |- PartsMissing              (of the input, in a summary)
+   |- PointsUnsupported         (no point of a summary is supported by its document)
    |- QueryFailed               (no attempt gave an SQL statement that works)
    |- RowsOmitted               (of the result of an SQL query)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
@@ -111,3 +112,11 @@ class ValuesNotRestored(PartialError):
     def __init__(self, subject: str, placeholders: tuple[str, ...]) -> None:
         super().__init__(subject)
         self.placeholders = placeholders
+
+
+class PointsUnsupported(PartialError):
+    """All ``total`` points of the summary of ``subject`` were left out, since its words do not support them."""
+
+    def __init__(self, subject: str, *, total: int) -> None:
+        super().__init__(subject)
+        self.total = total

@@ -146,11 +146,17 @@ class Timings:
 
 @frozen
 class Score:
-    """Natural-log probability of one candidate, summed over its ``tokens`` tokens."""
+    """Natural-log probability of one candidate, summed over its ``tokens`` tokens.
+
+    If the request sets ``logprobs``, the engine also reports each token: its log-probability and its length in bytes. The
+    first token may be longer than the text by a space before it.
+    """
 
     candidate: str
     logprob: float
     tokens: int
+    token_logprobs: tuple[float, ...] = ()
+    token_bytes: tuple[int, ...] = ()
 
 
 @frozen
@@ -271,7 +277,8 @@ Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogpr
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
-    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count.
+    ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
+    scores can report each token (``Score.token_logprobs``).
     """
 
     model: str
@@ -280,6 +287,7 @@ class BackendInfo:
     scores: bool = True
     reasoning: bool = False
     rejects_overflow: bool = False
+    token_scores: bool = False
 
 
 @frozen

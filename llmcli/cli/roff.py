@@ -37,13 +37,10 @@ def italic(text: str) -> str:
 
 
 def placeholders(text: str) -> str:
-    """Return the placeholder of a value: words in capitals in italics, literal words in bold.
-
-    A list of alternatives may be broken after each ``|``.
-    """
+    """Return the placeholder of a value: words in capitals in italics, literal words in bold; a line may end after |."""
     words = re.split(r"([A-Z]+|[a-z][a-z-]*)", text)
-    parts = (italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
-    return "".join(parts).replace("|", "|\\:")
+    marked = (italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
+    return "".join(marked).replace("|", r"|\:")
 
 
 def prose(text: str) -> Iterator[str]:

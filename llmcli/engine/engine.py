@@ -104,6 +104,7 @@ class Engine:
             context=self._setup.context_limit,
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
+            token_scores=True,
         )
 
     def count(

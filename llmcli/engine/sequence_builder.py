@@ -96,7 +96,7 @@ class SequenceBuilder:
         longest = max(map(len, candidates))
         if longest > self._context_limit:
             raise ContextOverflow(tokens=longest, context=self._context_limit)
-        return ScoringSequence(request, tokens, candidates, sink)
+        return ScoringSequence(request, tokens, candidates, sink, self._tokenizer.token_to_piece)
 
     def _build_generation(
         self, request: Request, sink: EventSink, tokens: list[int], *, inside: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import secrets
 import time
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 from llmcli.openai_api.error_body import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolCallParser
-from llmcli.types import Event, Finished, ReasoningDelta, TextDelta, TokenLogprobs, ToolCall, Usage
+from llmcli.types import Event, Finished, ReasoningDelta, Score, TextDelta, TokenLogprobs, ToolCall, Usage
 
 _MIN_LOGPROB = -9999.0  # JSON has no infinity
 
@@ -269,10 +268,14 @@ def dump_model_list(models: Sequence[tuple[str, int]]) -> dict[str, Any]:
     return {"object": "list", "data": [dump_model(*model) for model in models]}
 
 
+def _dump_score(score: Score) -> dict[str, Any]:
+    return {"candidate": score.candidate, "logprob": score.logprob, "tokens": score.tokens}
+
+
 def dump_scores(model: str, event: Any, end: Finished) -> dict[str, Any]:
     """Return the answer of ``/v1/score``."""
     return {
         "model": model,
-        "scores": [dataclasses.asdict(score) for score in event.scores] if event is not None else [],
+        "scores": [_dump_score(score) for score in event.scores] if event is not None else [],
         "usage": dump_usage([end]),
     }

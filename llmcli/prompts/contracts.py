@@ -147,6 +147,19 @@ _CONTRACTS: dict[str, Contract] = {
         required=("task",),
         public=frozenset({"shell", "system"}),
     ),
+    "check": Contract(
+        {"text": "a passage of the sources", "statement": "a sentence that it may support"},
+        required=("text", "statement"),
+    ),
+    "check.restate": Contract({"text": "a passage of the sources"}, required=("text",)),
+    "quote": Contract(
+        {
+            "text": "the passage to quote from",
+            "statement": "what the quote shall support",
+            "none": "whether the answer may be NONE",
+        },
+        required=("text", "statement"),
+    ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
 }

@@ -146,11 +146,16 @@ def _dump_text(event: TextDelta | ReasoningDelta) -> list[Any]:
 
 
 def _dump_scores(event: CandidateScores) -> list[Any]:
-    return [event.id, [[score.candidate, score.logprob, score.tokens] for score in event.scores]]
+    return [event.id, [_dump_score(score) for score in event.scores]]
+
+
+def _dump_score(score: Score) -> list[Any]:
+    plain: list[Any] = [score.candidate, score.logprob, score.tokens]
+    return [*plain, score.token_logprobs, score.token_bytes] if score.token_logprobs else plain
 
 
 def _load_scores(value: Sequence[Any]) -> CandidateScores:
-    return CandidateScores(value[0], tuple(Score(*score) for score in value[1]))
+    return CandidateScores(value[0], tuple(Score(*each[:3], *map(tuple, each[3:])) for each in value[1]))
 
 
 def _dump_hidden_states(event: HiddenStates) -> list[str]:

@@ -124,6 +124,6 @@ def test_code_is_escaped():
 
 
 def test_placeholders_differ_from_what_is_typed():
-    """In italics and in bold."""
+    """In italics and in bold; a line may end between alternatives."""
     assert roff.placeholders("[FILE]...") == r"[\fIFILE\fR]..."
     assert roff.placeholders("N|auto") == r"\fIN\fR|\:\fBauto\fR"

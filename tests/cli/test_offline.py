@@ -80,7 +80,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     """Every command with a pulled model, including the processes that it starts."""
     hub.asked.clear()
     text = tmp_path / "notes.txt"
-    text.write_text("Good morning.\n")
+    text.write_text("Good morning to you.\n")
     verbs = {
         "ask": ["ask", "hi", *SHORT],
         "command": ["command", "list files", *SHORT],
@@ -89,6 +89,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "summarize": ["summarize", str(text), *SHORT],
         "sentiment": ["sentiment", str(text)],
         "classify": ["classify", "--labels", "good,bad", str(text)],
+        "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],

@@ -63,6 +63,7 @@ TEXTS = {
     "guide.md": GUIDE,
     "docs/guide.md": GUIDE,
     "docs/repairs.md": "# Bicycle workshop\n\nBring your bicycle.\n",
+    "answer.md": "# Answer\n\nThe workshop is closed on Monday, 4 May. It opens again on Tuesday at 10:00.\n",
     "strings.json": '{"open": "We open at {time}.", "closed": "Closed today"}\n',
     "messages.po": MESSAGES,
     "terms.csv": "workshop,atelier\n",

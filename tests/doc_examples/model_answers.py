@@ -26,6 +26,10 @@ ANSWERS = {
         "The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaired after the storm. Bicycles "
         "that are already in the workshop will arrive one day later than planned."
     ),
+    "What is this text about? List its main points": (
+        "- The bicycle workshop will be closed on Monday, 4 May.\n- The roof has to be repaired after the storm."
+    ),
+    "Copy the sentence of the text that says this": "The bicycle workshop will be closed on Monday, 4 May.",
     "Who is this about?": '{ "name": "Ada Lovelace", "born": 1791, "field": "science" }',
     "Write a poem in English about rain.": (
         "In twilight's hallow tapestry, where shadows play,\nA moment's rain, a moment's rain,\n"

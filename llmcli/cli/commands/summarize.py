@@ -27,6 +27,7 @@ class Style(StrEnum):
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
       llm summarize --style bullets report.pdf slides.pptx letters/
+      llm summarize --cite report.pdf
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
     """,
@@ -35,10 +36,21 @@ class Style(StrEnum):
 def summarize(
     ctx: CommandContext,
     files: FilesArgument = None,
+    *,
     words: Annotated[int | None, Option("--words", min=1, metavar="N", help="Approximate length in words.")] = None,
     style: Annotated[Style, Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
+    cite: Annotated[
+        bool, Option("--cite", help="Give points, each with a quote from the document and its support.")
+    ] = False,
+    keep_unsupported: Annotated[
+        bool, Option("--keep-unsupported", help="With --cite, keep points that the document does not support.")
+    ] = False,
 ) -> int:
     """Summarize documents of any length."""
+    if cite or keep_unsupported:
+        from llmcli.cli.summarization.cited_run import summarize_cited
+
+        return summarize_cited(ctx, files or [], words=words, style=style.value, cite=cite, keep=keep_unsupported)
     if wants_records(ctx.flags):
         from llmcli.cli.records.record_tasks import summarize_records
 

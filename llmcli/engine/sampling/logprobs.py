@@ -30,12 +30,15 @@ def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]
 
 
 def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
-    """Return the logits of a batch position (float64, one per vocabulary entry) and the log of their softmax's sum."""
+    """Return the logits of a batch position (float32, one per vocabulary entry) and the log of their softmax's sum.
+
+    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token.
+    """
     import numpy as np
 
     lib = bindings.lib()
     row = lib.llama_get_logits_ith(context, index)
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
-    logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (size,)).astype(np.float64)
+    logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (size,))
     highest = logits.max()
-    return logits, highest + np.log(np.exp(logits - highest).sum())
+    return logits, float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))

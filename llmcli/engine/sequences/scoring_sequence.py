@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from llmcli.engine.sampling.logprobs import token_logprobs
@@ -13,13 +14,12 @@ from llmcli.types import CandidateScores, FinishReason, Request, Score
 
 
 class TargetTokens:
-    """Tokens whose log-probabilities are summed as their logits arrive, in one step or several."""
+    """Tokens whose log-probabilities are computed as their logits arrive, in one step or several."""
 
     def __init__(self, tokens: list[int]) -> None:
         self._tokens = tokens
-        self._num_scored = 0
-        self.logprob = 0.0
-        """The sum over the tokens scored so far."""
+        self.logprobs: list[float] = []
+        """Of each token scored so far."""
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -27,25 +27,32 @@ class TargetTokens:
     @property
     def all_scored(self) -> bool:
         """Whether no token is left."""
-        return self._num_scored == len(self._tokens)
+        return len(self.logprobs) == len(self._tokens)
 
     def score(self, context: Any, outputs: list[int]) -> int:
         """Score the next tokens with the logits at the batch indices ``outputs``; return how many it scored."""
-        targets = self._tokens[self._num_scored : self._num_scored + len(outputs)]
+        scored = len(self.logprobs)
+        targets = self._tokens[scored : scored + len(outputs)]
         for output, token in zip(outputs, targets, strict=False):
-            self.logprob += token_logprobs(context, output, [token])[0]
-        self._num_scored += len(targets)
+            self.logprobs += token_logprobs(context, output, [token])
         return len(targets)
 
     def reset(self) -> None:
         """Start again with the first token."""
-        self._num_scored, self.logprob = 0, 0.0
+        self.logprobs = []
 
 
 class ScoringSequence(Sequence):
     """A request that scores candidates: evaluates their common tokens, then a ``CandidateFork`` for each longer one."""
 
-    def __init__(self, request: Request, prompt: list[int], candidates: list[list[int]], sink: EventSink) -> None:
+    def __init__(
+        self,
+        request: Request,
+        prompt: list[int],
+        candidates: list[list[int]],
+        sink: EventSink,
+        token_to_piece: Callable[[int], bytes] | None = None,
+    ) -> None:
         """``prompt``: its tokens alone; ``candidates``: for each the tokens of prompt and candidate together.
 
         The scored tokens begin where a candidate first differs from the prompt, at the same position for all. Raises
@@ -59,16 +66,18 @@ class ScoringSequence(Sequence):
         self.first_logit = start - 1
         self.num_pooled_tokens = start if request.hidden_states else 0
         self._shared_tokens = TargetTokens(candidates[0][start:shared])
+        self._shared_targets = candidates[0][start:shared]
         self._candidate_tails = [tokens[shared:] for tokens in candidates]
+        self._token_to_piece = token_to_piece
         self.num_forks = sum(len(tail) > 1 for tail in self._candidate_tails)
-        self._logprobs: list[float] = []
+        self._logprobs: list[list[float]] = []
         self._num_open_forks = 0
 
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
         if self._shared_tokens.score(context, outputs) == len(outputs):
             return []
         first = token_logprobs(context, outputs[-1], [tail[0] for tail in self._candidate_tails])
-        self._logprobs = [self._shared_tokens.logprob + logprob for logprob in first]
+        self._logprobs = [[*self._shared_tokens.logprobs, logprob] for logprob in first]
         self.first_token_at = time.monotonic()
         forks: list[Sequence] = [
             CandidateFork(self, index, self.tokens + tail[:-1], tail)
@@ -80,9 +89,9 @@ class ScoringSequence(Sequence):
             self._emit_scores()
         return forks
 
-    def add_candidate_logprob(self, index: int, logprob: float) -> None:
-        """Add the rest of a candidate's log-probability, which its fork computed."""
-        self._logprobs[index] += logprob
+    def add_candidate_logprobs(self, index: int, logprobs: list[float]) -> None:
+        """Add the log-probabilities of the rest of a candidate's tokens, which its fork computed."""
+        self._logprobs[index] += logprobs
         self._num_open_forks -= 1
         if self._num_open_forks == 0:
             self._emit_scores()
@@ -93,13 +102,19 @@ class ScoringSequence(Sequence):
 
     def _emit_scores(self) -> None:
         scores = tuple(
-            Score(candidate, logprob, len(self._shared_tokens) + len(tail))
-            for candidate, logprob, tail in zip(
+            Score(candidate, sum(logprobs), len(logprobs), *self._token_details(logprobs, tail))
+            for candidate, logprobs, tail in zip(
                 self.request.candidates, self._logprobs, self._candidate_tails, strict=True
             )
         )
         self.sink.emit(CandidateScores(self.request.id, scores))
         self.finish(FinishReason.STOP)
+
+    def _token_details(self, logprobs: list[float], tail: list[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        if self.request.logprobs is None or self._token_to_piece is None:
+            return (), ()
+        sizes = (len(self._token_to_piece(token)) for token in [*self._shared_targets, *tail])
+        return tuple(logprobs), tuple(sizes)
 
 
 class CandidateFork(Sequence):
@@ -119,7 +134,7 @@ class CandidateFork(Sequence):
         if self._tail.all_scored:
             self.ended = True
             if not self.parent.ended:
-                self.parent.add_candidate_logprob(self._candidate_index, self._tail.logprob)
+                self.parent.add_candidate_logprobs(self._candidate_index, self._tail.logprobs)
         return []
 
     def report_progress(self, ahead: int | None = None) -> None:

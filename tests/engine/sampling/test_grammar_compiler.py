@@ -13,7 +13,7 @@ from engine.tools import req
 from llmcli.engine.sampling import grammar_compiler
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.grammars import BadGrammar, quotation_grammar, regex_grammar
+from llmcli.grammars import BadGrammar, regex_grammar
 
 PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt is  late, étude.'
 
@@ -70,23 +70,6 @@ def test_a_regular_expression_is_matched_as_a_whole(allows, pattern, right, wron
     grammar = regex_grammar(pattern)
     assert all(allows(text, grammar=grammar) for text in right)
     assert not any(allows(text, grammar=grammar) for text in wrong)
-
-
-def test_a_quotation_stands_in_the_passage(allows):
-    """From word to word, without blanks at the ends, at most so long; or NONE."""
-    grammar = quotation_grammar(PASSAGE)
-    right = ["NONE", "quick brown fox", 'the "lazy" dog\\cat / bird.\nIt', "late, étude.", "fox", PASSAGE]
-    wrong = ["", " ", " fox", "fox ", "quick  brown", "uick brown", "brown quick", "None", "is late"]
-    assert [text for text in right if not allows(text, grammar=grammar)] == []
-    assert [text for text in wrong if allows(text, grammar=grammar)] == []
-    short = quotation_grammar(PASSAGE, 11)
-    assert allows("quick brown", grammar=short) and not allows("The quick brown", grammar=short)
-
-
-@pytest.mark.parametrize("passage", ["", " ", "\n", "x", 'a"b', "\\"])
-def test_any_passage_makes_a_grammar(allows, passage):
-    """NONE can always be said."""
-    assert allows("NONE", grammar=quotation_grammar(passage))
 
 
 def test_white_space_between_tokens_is_bounded(allows):

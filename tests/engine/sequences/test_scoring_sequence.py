@@ -153,7 +153,19 @@ def test_target_tokens_are_scored_in_any_number_of_steps(monkeypatch):
     targets = TargetTokens([1, 2, 3])
     assert targets.score(None, [10, 20]) == 2 and not targets.all_scored
     assert targets.score(None, [30, 40]) == 1 and targets.all_scored
-    assert targets.logprob == 60 + (1 + 2 + 3) / 8 and len(targets) == 3
+    assert sum(targets.logprobs) == 60 + (1 + 2 + 3) / 8 and len(targets) == 3
     targets.reset()
-    assert targets.logprob == 0 and not targets.all_scored
-    assert targets.score(None, [1, 1, 1]) == 3 and targets.logprob == 3 + 6 / 8
+    assert targets.logprobs == [] and not targets.all_scored
+    assert targets.score(None, [1, 1, 1]) == 3 and sum(targets.logprobs) == 3 + 6 / 8
+
+
+@pytest.mark.parametrize("name", ["chatml", "mamba"])
+def test_tokens_are_reported_if_the_request_asks_for_it(engines, name):
+    """Their log-probabilities sum to that of the candidate, and their bytes are those of its text."""
+    request = req("s", TEXT, candidates=("It is so.", "no"), logprobs=0)
+    for score in answer(engines(name), request)["s"].scores:
+        assert sum(score.token_logprobs) == pytest.approx(score.logprob)
+        assert len(score.token_logprobs) == len(score.token_bytes) == score.tokens
+        assert sum(score.token_bytes) - len(score.candidate) in {0, 1}
+    plain = answer(engines(name), req("s", TEXT, candidates=("It is so.", "no")))["s"].scores
+    assert all(score.token_logprobs == score.token_bytes == () for score in plain)

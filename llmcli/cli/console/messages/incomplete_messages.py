@@ -99,6 +99,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         f"the query has more rows than are printed (at most {x.limit:,})",
         "Ask for fewer rows, or for a sum, a count or the largest ones.",
     ),
+    i.PointsUnsupported: lambda x: (
+        f"no point of the summary is supported by {subject_of(x)} ({x.total} left out)",
+        f"To see them: --keep-unsupported; {_LARGER_MODEL_ADVICE}",
+    ),
     i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""

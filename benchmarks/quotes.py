@@ -1,0 +1,57 @@
+"""Quotes that a model chooses from real documents under a grammar: how many do not stand in their passage.
+
+The documents are the descriptions of the installed Python packages, as in `check_quality.py`. For each quote a passage and a
+statement (a sentence of another passage, so that the model is tempted to write what does not stand there) are drawn.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import common
+from check_quality import load_documents
+
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.cited_summary import QUOTE_PROMPT
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.quotation.quote_generation import QuoteGeneration, generate_quotes
+from llmcli.tasks.support.sentence_spans import cut_passages
+
+
+def main() -> None:
+    """Quote and count."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--count", type=int, default=1000, help="quotes")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    options = parser.parse_args()
+    documents = [QuotableDocument(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
+    passages = [passage for document in documents for passage in cut_passages(document, 60)]
+    choice = random.Random(1)  # noqa: S311 (the same passages each time)
+    generation = GenerationOptions(temperature=options.temperature, seed=1)
+    with tempfile.TemporaryDirectory() as kept:
+        prompt = PromptLibrary(Path(kept)).get(QUOTE_PROMPT)
+        quotes = []
+        for number in range(options.count):
+            passage, other = choice.sample(passages, 2)
+            values = {"text": passage.text, "statement": other.text.split(". ")[0], "none": True}
+            request = make_request(str(number), prompt.render(values), prompt, generation)
+            quotes.append(QuoteGeneration(passage, request, generation))
+        started = time.perf_counter()
+        engine_options = EngineOptions(cache=Path(kept))
+        with common.open_engine(common.model_path(options.model), engine_options) as backend:
+            done = list(generate_quotes(backend, quotes))
+    found = [each for each in done if each.quote is not None]
+    foreign = [each for each in found if each.quote is not None and each.quote.text not in each.passage.text]
+    declined, failed = sum(each.declined for each in done), sum(each.error is not None for each in done)
+    free = sum(not each.is_constrained for each in done)
+    print(f"{len(found)} quotes, {declined} NONE, {failed} failed, {free} not by the grammar alone")
+    print(f"not in their passage: {len(foreign)}; {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

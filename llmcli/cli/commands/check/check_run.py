@@ -1,0 +1,80 @@
+"""One run of check: its inputs, its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.check.check_view import annotate_text, format_lines
+from llmcli.cli.input import source_inputs
+from llmcli.cli.input.inputs import reads_stdin
+from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.documents.reading.document import STDIN, Document
+from llmcli.errors import LlmError, PartialError, UsageError
+from llmcli.tasks.check import check
+from llmcli.tasks.classification.scoring_notices import add_scoring_notices
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+NOT_SUPPORTED = 1
+"""The exit code if a sentence falls below the threshold."""
+
+
+def run_check(
+    ctx: CommandContext, answer: str | None, against: Sequence[str], *, threshold: float, passages: int
+) -> int:
+    """Check a text and return the exit code; 3 if sources could not be read, since a sentence may be in those.
+
+    Raises ``UsageError`` if there is no text, and what a source raises that is named itself.
+    """
+    text = _read_answer(ctx, answer, against)
+    sources, failed = _read_sources(ctx, against)
+    on_terminal = ctx.console.stdout_is_terminal and ctx.flags.output is None
+    verdicts: list[bool] = []
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        options = ctx.generation_options()
+        events = check(backend, ctx.runtime.prompts, text, sources, options, threshold=threshold, passages=passages)
+        for event in add_scoring_notices(events):
+            if isinstance(event, Result):
+                verdicts.append(event.fields["passed"])
+                shown = annotate_text(text, event) if on_terminal else format_lines(text.name, event)
+                yield event if ctx.console.as_json else replace(event, text=shown)
+            else:
+                yield event
+
+    for failure in failed:
+        ctx.console.write_error(failure.error, name=failure.name)
+    code = render_task(ctx, task, DisplayOptions(markdown=on_terminal))
+    if code == 0 and failed:
+        return PartialError.exit_code
+    return NOT_SUPPORTED if code == 0 and not all(verdicts) else code
+
+
+def _read_answer(ctx: CommandContext, answer: str | None, against: Sequence[str]) -> Document:
+    if answer is None and not reads_stdin(ctx, ()):
+        raise UsageError("no text to check", detail="Try: llm check answer.md --against report.pdf")
+    name = STDIN if answer is None else answer
+    if name == STDIN and STDIN in against:
+        raise UsageError("standard input can be read only once")
+    return source_inputs.read_source_document(ctx, name)
+
+
+def _read_sources(ctx: CommandContext, against: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
+    sources: list[Document] = []
+    failed: list[ItemFailed] = []
+    for name in source_inputs.expand_names(against):
+        try:
+            sources.append(source_inputs.read_source_document(ctx, name))
+        except LlmError as error:
+            ctx.runtime.interrupt.check()
+            if name in against:
+                raise
+            failed.append(ItemFailed(len(failed), name, error))
+    if failed and not sources:
+        raise failed[0].error
+    return sources, failed

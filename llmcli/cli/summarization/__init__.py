@@ -1,0 +1,1 @@
+"""Forms of summaries that need more than one call of their task."""

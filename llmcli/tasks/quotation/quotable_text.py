@@ -1,0 +1,157 @@
+"""Passages that can be quoted, and quotes that know where they stand: offsets, page, lines."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.passages import SEPARATOR
+from llmcli.tasks.quotation.quote_alignment import QuoteAligner, find_line_starts
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A part of a document, ``text[start:end]`` of its text, character by character.
+
+    ``source`` is its name, with the attachment after ": "; ``page`` and ``last_page`` count from 1 (None: the format has
+    no pages); ``first_line`` and ``last_line`` are lines of the document's text, from 1. ``occurrences``: how often it
+    stands in the passage it was taken from; this is the first one. ``exact`` is False if the model's words were not
+    these, but nearly so, and ``similarity`` (0 to 1) says how nearly.
+    """
+
+    text: str
+    start: int
+    end: int
+    source: str
+    page: int | None
+    last_page: int | None
+    first_line: int
+    last_line: int
+    occurrences: int = 1
+    exact: bool = True
+    similarity: float = 1.0
+
+    @property
+    def line(self) -> str:
+        """The text in one line."""
+        return " ".join(self.text.split())
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as people write it: "report.pdf, p. 3" or "notes.txt, lines 4-5"."""
+        if self.page is not None:
+            last = self.last_page or self.page
+            return f"{self.source}, p. {self.page}" if last == self.page else f"{self.source}, pp. {self.page}-{last}"
+        if self.first_line == self.last_line:
+            return f"{self.source}, line {self.first_line}"
+        return f"{self.source}, lines {self.first_line}-{self.last_line}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as an object."""
+        return {**asdict(self), "similarity": round(self.similarity, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class SectionStart:
+    """From ``offset`` in a document's text, the text is of this ``source`` and page."""
+
+    offset: int
+    source: str
+    page: int | None
+
+
+@dataclass(frozen=True)
+class QuotableDocument:
+    """The text of a document and where its pages and attachments begin; ``number`` is its position among the inputs."""
+
+    name: str
+    text: str
+    sections: tuple[SectionStart, ...] = ()
+    number: int = 0
+
+    @classmethod
+    def from_document(cls, document: Document, number: int = 0) -> QuotableDocument:
+        """Return the quotable text of a document that was read."""
+        return cls(document.name, document.text, tuple(_find_sections(document)), number)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return find_line_starts(self.text)
+
+    @cached_property
+    def _section_offsets(self) -> list[int]:
+        return [section.offset for section in self.sections]
+
+    def whole(self) -> QuotableText:
+        """Return the whole text as one passage."""
+        return QuotableText(self, 0, len(self.text))
+
+    def quote(
+        self, start: int, end: int, *, occurrences: int = 1, exact: bool = True, similarity: float = 1.0
+    ) -> Quote:
+        """Return the quote of a range of the text, which is not empty."""
+        first, last = self._section_at(start), self._section_at(end - 1)
+        return Quote(
+            self.text[start:end],
+            start,
+            end,
+            self.name if first is None else first.source,
+            None if first is None else first.page,
+            None if last is None else last.page,
+            bisect_right(self._line_starts, start),
+            bisect_right(self._line_starts, end - 1),
+            occurrences,
+            exact,
+            similarity,
+        )
+
+    def _section_at(self, offset: int) -> SectionStart | None:
+        index = bisect_right(self._section_offsets, offset) - 1
+        return self.sections[index] if index >= 0 else None
+
+
+@dataclass(frozen=True)
+class QuotableText:
+    """The passage ``document.text[start:end]``, from which a model may quote."""
+
+    document: QuotableDocument
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """The text of the passage."""
+        return self.document.text[self.start : self.end]
+
+    @cached_property
+    def _aligner(self) -> QuoteAligner:
+        return QuoteAligner(self.text)
+
+    def locate(self, words: str, *, min_similarity: float = 1.0) -> Quote | None:
+        """Return the first place where ``words`` stand in the passage, whatever the white space between them.
+
+        Below a ``min_similarity`` of 1, words that differ in case, in typographic marks or in a few words are found as
+        well; the quote then has the text of the passage. None if they do not stand there, or are blank.
+        """
+        found = self._aligner.align(words, min_similarity)
+        if found is None:
+            return None
+        return self.document.quote(
+            self.start + found.start,
+            self.start + found.end,
+            occurrences=found.occurrences,
+            exact=found.exact,
+            similarity=found.similarity,
+        )
+
+
+def _find_sections(document: Document) -> Iterator[SectionStart]:
+    """Yield where the sections of a document begin that another format was read into; a text has none."""
+    at = 0
+    for passage in () if document.source is None else document.source.passages:
+        yield SectionStart(at, passage.source, passage.page)
+        at += len(passage.text) + len(SEPARATOR)

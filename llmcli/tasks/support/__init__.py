@@ -1,0 +1,1 @@
+"""How far the passages of documents support a sentence."""
