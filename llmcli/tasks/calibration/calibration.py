@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
+from llmcli.tasks.calibration.learning_curve import LearningCurve, measure_curve
 from llmcli.tasks.calibration.model_selection import (
     FitChoice,
     LinearScores,
@@ -29,10 +32,12 @@ class FitOptions:
 
     ``heldout``: also predict each row from a fit, choice included, that did not see it: nested cross-validation with
     ``outer_folds`` (Varma and Simon 2006, Bias in Error Estimation When Using Cross-Validation for Model Selection).
+    ``curve``: also measure the learning curve.
     """
 
     labels: Sequence[str] | None = None
     heldout: bool = True
+    curve: bool = True
     outer_folds: int = 5
     selection: SelectionOptions = field(default_factory=SelectionOptions)
 
@@ -50,8 +55,21 @@ class Calibration:
     """The indices of the labels that rows have: the columns of ``scores``."""
     scores: LinearScores
     choice: FitChoice
-    rows: int
+    targets: Targets
+    """The index of the label of each row that it was fitted on."""
     heldout: Matrix | None = None
+    curve: LearningCurve | None = None
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks of features that it uses."""
+        return tuple(self.scores.coefficients)
+
+    def figures(self) -> CalibrationFigures:
+        """Return the figures of the held-out probabilities. Raises ``ValueError`` if there are none."""
+        if self.heldout is None:
+            raise ValueError("no held-out probabilities")
+        return measure_figures(self.heldout, self.targets, self.labels)
 
     def probabilities(self, features: FeatureSet) -> Matrix:
         """Return (rows, labels), each row summing to 1. Raises ``KeyError`` for a missing block, ``ValueError`` for its width."""
@@ -75,15 +93,18 @@ def fit(features: FeatureSet, labels: Sequence[str], options: FitOptions | None 
     seen, targets = np.unique(whole, return_inverse=True)
     if len(labels) < MIN_ROWS or len(seen) < 2:  # noqa: PLR2004 (a choice)
         raise ValueError(f"a calibration needs {MIN_ROWS} rows with two labels")
-    selection = select(features, targets, len(seen), chosen.selection)
-    heldout = None
-    if chosen.heldout:
-        logits = selection.logits
-        if features.rows <= NESTED_ROWS:
-            logits = _predict_nested(features, targets, len(seen), chosen)
-        heldout = _spread(softmax(logits), tuple(map(int, seen)), len(names))
-    scores = fit_choice(features, targets, len(seen), selection.choice)
-    return Calibration(names, tuple(map(int, seen)), scores, selection.choice, features.rows, heldout)
+    columns = tuple(map(int, seen))
+    # the matrices are small: threads only wait for each other, above all beside a model that computes
+    with threadpool_limits(limits=1, user_api="blas"):
+        selection = select(features, targets, len(seen), chosen.selection)
+        heldout = None
+        if chosen.heldout:
+            nested = features.rows <= NESTED_ROWS
+            logits = _predict_nested(features, targets, len(seen), chosen) if nested else selection.logits
+            heldout = _spread(softmax(logits), columns, len(names))
+        scores = fit_choice(features, targets, len(seen), selection.choice)
+        curve = measure_curve(features, targets, len(seen), selection.choice) if chosen.curve else None
+    return Calibration(names, columns, scores, selection.choice, whole, heldout, curve)
 
 
 def _predict_nested(features: FeatureSet, targets: Targets, classes: int, options: FitOptions) -> Tensor:

@@ -19,12 +19,11 @@ from llmcli.types import Event, Finished, HiddenStates, ItemFailed, Request, Res
 
 @dataclass(frozen=True, slots=True)
 class ScoredRecord:
-    """The scores of one record; ``mean_state`` and ``last_state`` as in ``HiddenStates``, b"" if not requested."""
+    """The scores of one record; ``states`` None: not requested, or the server ignored the wish for them."""
 
     record: Record
     scores: LabelScores
-    mean_state: bytes = b""
-    last_state: bytes = b""
+    states: HiddenStates | None = None
 
 
 def score_records(
@@ -93,18 +92,15 @@ class _ScoredRecordJob:
         self._scorer = scorer
         self._request = request
         self._answer = ResponseBuffer()
-        self._states = (b"", b"")
 
     def start(self) -> Iterator[JobStep]:
         yield self._request
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
         self._answer.add_event(event)
-        if isinstance(event, HiddenStates):
-            self._states = (event.mean, event.last)
-        elif isinstance(event, Finished):
+        if isinstance(event, Finished):
             raise_request_error(event)
-            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), *self._states)
+            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), self._answer.states)
             yield Result(self.item, self.name, None, {"scored": scored})
 
 
