@@ -84,6 +84,7 @@ COMMANDS = [
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
+    Command("calibrations", "List, show and remove calibrations of classify and sentiment.", group=True),
     Command("models", "Find, download, list and remove models.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from llmcli.cli import completers
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.frozen_dataclass import frozen
 
@@ -37,12 +38,28 @@ class ScoringFlags(SummaryFlags):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Abstain below the probability from which this share of labels is right, by --calibrate.",
+            help="Abstain below the probability from which this share of labels is right, by the calibration.",
         ),
     ] = None
     calibrate: Annotated[
+        str | None, typer.Option("--calibrate", metavar="FILE", help="Learn from these labelled rows.")
+    ] = None
+    calibration: Annotated[
         str | None,
-        typer.Option("--calibrate", metavar="FILE", help="Labelled rows that set the threshold of --target-precision."),
+        typer.Option(
+            "--calibration",
+            metavar="NAME",
+            help="Use this calibration; with --calibrate, save it under this name.",
+            autocompletion=completers.calibrations,
+        ),
+    ] = None
+    evaluate: Annotated[
+        str | None,
+        typer.Option("--eval", metavar="FILE", help="Report how good the labels of these labelled rows are."),
+    ] = None
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the reliability and the learning curve (.svg or .png)."),
     ] = None
     examples: Annotated[
         str | None, typer.Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")

@@ -40,6 +40,7 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
             return AspectSentimentVerb(backend, prompts, generation, options, scale=scale)
         return SentimentVerb(backend, prompts, generation, options, scale=scale)
 
-    run = ScoringRun(ctx, prompt.labels, make_verb, splits_long_texts=by == "document")
+    identity = {"prompt": prompt.fingerprint, "label set": list(prompt.labels)}
+    run = ScoringRun(ctx, prompt.labels, make_verb, identity, splits_long_texts=by == "document")
     manifest = {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects}
     return run.run(files, manifest, input_format=_FORMATS[by])

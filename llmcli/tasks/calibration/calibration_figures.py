@@ -73,7 +73,9 @@ def figures_from_json(values: dict[str, Any]) -> CalibrationFigures:
     )
 
 
-def measure_figures(probabilities: Matrix, targets: Targets, labels: Sequence[str], seed: int = 0) -> CalibrationFigures:
+def measure_figures(
+    probabilities: Matrix, targets: Targets, labels: Sequence[str], seed: int = 0
+) -> CalibrationFigures:
     """Return the figures of probabilities (rows, labels) whose true labels have the indices ``targets``.
 
     The rows of a bootstrap sample only count by their true and chosen labels, so samples are drawn of the confusion
@@ -84,10 +86,11 @@ def measure_figures(probabilities: Matrix, targets: Targets, labels: Sequence[st
         raise ValueError("no rows")
     chosen = probabilities.argmax(axis=1)
     size = len(labels)
-    confusion = np.zeros((size, size), dtype=int)
+    confusion = np.zeros((size, size))
     np.add.at(confusion, (targets, chosen), 1)
     random = np.random.default_rng(seed)
-    samples = random.multinomial(count, confusion.ravel() / count, BOOTSTRAP_SAMPLES).reshape(-1, size, size)
+    samples = random.multinomial(count, confusion.ravel() / count, BOOTSTRAP_SAMPLES).astype(np.float64)
+    samples = samples.reshape(-1, size, size)
     truth = np.eye(size)[targets]
     confidences, right = probabilities[np.arange(count), chosen], chosen == targets
     bins = reliability_bins(confidences, right)

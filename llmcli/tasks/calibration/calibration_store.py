@@ -122,7 +122,9 @@ class CalibrationStore:
         try:
             self.path(name).unlink()
         except OSError as error:
-            raise MissingError(name, kind="calibration", suggestions=self.names(), detail=error.strerror or "") from error
+            raise MissingError(
+                name, kind="calibration", suggestions=self.names(), detail=error.strerror or ""
+            ) from error
 
 
 def encode_calibration(stored: StoredCalibration) -> bytes:
@@ -139,7 +141,7 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
         "model": stored.model,
         "created": stored.created,
     }
-    arrays = {_COEFFICIENTS + name: matrix for name, matrix in calibration.scores.coefficients.items()}
+    arrays: dict[str, Any] = {_COEFFICIENTS + name: matrix for name, matrix in calibration.scores.coefficients.items()}
     arrays |= {"bias": calibration.scores.bias, "targets": calibration.targets}
     if calibration.heldout is not None:
         arrays["heldout"] = calibration.heldout

@@ -32,7 +32,7 @@ def measure_scale(block: Matrix) -> BlockScale:
     of different widths and units can be weighed against each other. A constant column is left out.
     """
     spread = block.std(axis=0)
-    known = spread > 1e-9 * (np.abs(block).max(axis=0) + 1e-30)  # noqa: PLR2004 (rounding)
+    known = spread > 1e-9 * (np.abs(block).max(axis=0) + 1e-30)
     scale = np.where(known, 1 / np.where(known, spread, 1), 0) / np.sqrt(max(1, int(known.sum())))
     return BlockScale(block.mean(axis=0), scale)
 

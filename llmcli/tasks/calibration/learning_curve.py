@@ -43,7 +43,7 @@ class LearningCurve:
 
     def accuracy_at(self, rows: float) -> float:
         """Return the accuracy that the curve expects with this number of labelled rows."""
-        return 1 - self.floor - self.scale * float(rows) ** -self.exponent
+        return float(1 - self.floor - self.scale * rows**-self.exponent)
 
     def gain(self, more: int = MORE_ROWS) -> float:
         """Return by how much ``more`` labelled rows would raise the accuracy, 0 to 1."""

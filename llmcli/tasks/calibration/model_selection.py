@@ -77,9 +77,7 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
     """Return the choice with the least held-out log-loss."""
     scales = {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
     folds = [
-        fold
-        for repeat in range(options.repeats)
-        for fold in make_folds(targets, options.folds, options.seed + repeat)
+        fold for repeat in range(options.repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)
     ]
     best: tuple[float, Mapping[str, float], float, Tensor] | None = None
     for weights in options.candidates or candidate_weights([*features.blocks]):

@@ -26,9 +26,7 @@ def log_softmax(logits: Tensor) -> Tensor:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def fit_softmax(
-    design: Matrix, targets: NDArray[np.intp], classes: int, penalties: Tensor, bound: Tensor
-) -> Tensor:
+def fit_softmax(design: Matrix, targets: NDArray[np.intp], classes: int, penalties: Tensor, bound: Tensor) -> Tensor:
     """Return weights of shape (width, penalties, classes) for a design (rows, width) whose last column is all ones.
 
     Minimized is the sum over rows of -log softmax(row @ weights)[target], plus penalty / 2 * sum(weights ** 2), in which

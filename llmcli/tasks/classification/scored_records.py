@@ -9,8 +9,6 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
-from llmcli.tasks.classification.label_scores import best_label
-from llmcli.tasks.classification.precision_threshold import PrecisionThreshold, choose_threshold
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
 from llmcli.tasks.execution.record_jobs import run_record_jobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error
@@ -35,22 +33,6 @@ def score_records(
             raise event.error
         if isinstance(event, Result) and not event.blank:
             yield event.fields["scored"]
-
-
-def choose_record_threshold(
-    scored: Iterable[ScoredRecord], labels: Mapping[int, str], target: float
-) -> PrecisionThreshold:
-    """Return the threshold for a precision; ``labels`` are the true ones by the index of a record.
-
-    Raises ``ValueError`` without records.
-    """
-    confidences, correct = [], []
-    for each in scored:
-        probabilities = each.scores.probabilities
-        label = best_label(probabilities)
-        confidences.append(probabilities[label])
-        correct.append(label == labels[each.record.index])
-    return choose_threshold(confidences, correct, target)
 
 
 class _ScoredRecordVerb:

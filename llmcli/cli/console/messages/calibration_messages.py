@@ -19,6 +19,9 @@ CALIBRATION_DESCRIPTIONS: Descriptions = {
         append_detail(f"the calibration {subject_of(x)} cannot be read", x),
         f"Remove it and make it again: llm calibrations rm {subject_of(x)}",
     ),
-    TooFewLabels: lambda x: (f"{subject_of(x)} has too few labelled rows: {x.detail}", "Label more rows: 200 are a good start."),
+    TooFewLabels: lambda x: (
+        f"{subject_of(x)} has too few labelled rows: {x.detail}",
+        "Label more rows: 200 are a good start.",
+    ),
 }
 """What happened and what to do next, for each class."""

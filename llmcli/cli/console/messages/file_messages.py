@@ -50,6 +50,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "file of a variable": "For a text that begins with @, write @@",
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
+        "calibration": "Try: llm calibrations list",
         "last session": "Start one: llm chat --session NAME",
         "line": "List the saved chats: llm sessions list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
