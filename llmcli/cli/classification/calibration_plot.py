@@ -28,8 +28,8 @@ def check_plot_path(path: str) -> None:
         raise UsageError(f"--plot {path}: the name must end in .svg or .png")
     from importlib.util import find_spec
 
-    if find_spec("resvg_py") is None:
-        raise MissingExtra("resvg-py to write a PNG", detail="plot")
+    if any(find_spec(module) is None for module in ("resvg_py", "font_roboto")):
+        raise MissingExtra("the library resvg-py for a PNG (an SVG needs none)", detail="plot")
 
 
 def draw_plot(path: str, title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> bytes:
@@ -37,9 +37,11 @@ def draw_plot(path: str, title: str, figures: CalibrationFigures, curve: Learnin
     svg = draw_svg(title, figures, curve)
     if path.lower().endswith(".svg"):
         return svg.encode()
+    import font_roboto
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=2))
+    fonts = {"font_files": [font_roboto.Roboto], "skip_system_fonts": True, "sans_serif_family": "Roboto"}
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=2, **fonts))  # a server may have no font of its own
 
 
 def draw_svg(title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> str:

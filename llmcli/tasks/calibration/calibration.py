@@ -26,7 +26,7 @@ NESTED_ROWS = 1000
 """With more rows, the choice among a few dozen candidates no longer makes held-out figures too good."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FitOptions:
     """``labels``: all labels, in their order (None: those of the rows, sorted).
 
@@ -42,7 +42,7 @@ class FitOptions:
     selection: SelectionOptions = field(default_factory=SelectionOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """Probabilities of ``labels`` from features.
 

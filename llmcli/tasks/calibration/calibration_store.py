@@ -35,7 +35,7 @@ def is_calibration_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredCalibration:
     """A calibration, its figures, and everything that its features depend on: ``identity``, JSON values by name.
 
@@ -112,8 +112,8 @@ class CalibrationStore:
         try:
             return decode_calibration(self.path(name).read_bytes())
         except OSError as error:
-            known = self.names()
-            raise MissingError(name, kind="calibration", suggestions=known, detail=error.strerror or "") from error
+            detail = "" if isinstance(error, FileNotFoundError) else error.strerror or ""
+            raise MissingError(name, kind="calibration", suggestions=self.names(), detail=detail) from error
         except _FORMAT_ERRORS as error:
             raise DamagedCalibration(name, detail=str(error)) from error
 

@@ -14,7 +14,7 @@ from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, log
 Targets = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fold:
     """Indices of the rows to fit on and of those to predict."""
 

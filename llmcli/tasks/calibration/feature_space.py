@@ -13,7 +13,7 @@ _SMALLEST_SHARE = 1e-10
 """Of the largest squared singular value: directions below it are rounding errors."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockScale:
     """Standardizes a block: (column - ``mean``) * ``scale``, both of the block's width."""
 
@@ -37,7 +37,7 @@ def measure_scale(block: Matrix) -> BlockScale:
     return BlockScale(block.mean(axis=0), scale)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeatureSpace:
     """Standardized blocks, times their weights, in orthogonal coordinates.
 

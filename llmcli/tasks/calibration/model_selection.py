@@ -17,7 +17,7 @@ PENALTIES = 10.0 ** np.arange(-2.0, 2.1, 0.5)
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FitChoice:
     """The weight of each block that is used, the penalty, and the temperature by which logits are divided."""
 
@@ -26,7 +26,7 @@ class FitChoice:
     temperature: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LinearScores:
     """Logits as a linear function of features: ``coefficients`` by block (width, classes), ``bias`` (classes,)."""
 
@@ -55,7 +55,7 @@ _COMBINATIONS: list[dict[str, float]] = [
 """The last state tells most, since the model answers from it; hence the smaller weights of the others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SelectionOptions:
     """``folds`` divisions of the rows, ``repeats`` times in other ways; ``candidates`` None: all combinations."""
 
@@ -65,15 +65,15 @@ class SelectionOptions:
     candidates: Sequence[Mapping[str, float]] | None = None
 
 
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, slots=True)
+class SelectedFit:
     """What was chosen, and the held-out logits of the rows with it (rows, classes), temperature applied."""
 
     choice: FitChoice
     logits: Tensor
 
 
-def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> Selection:
+def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
     """Return the choice with the least held-out log-loss."""
     scales = {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
     folds = [
@@ -90,7 +90,7 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
     assert best is not None
     _, weights, penalty, logits = best
     temperature = choose_temperature(logits, targets)
-    return Selection(FitChoice(weights, penalty, temperature), logits / temperature)
+    return SelectedFit(FitChoice(weights, penalty, temperature), logits / temperature)
 
 
 def choose_temperature(logits: Tensor, targets: Targets) -> float:
