@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -58,7 +58,8 @@ def test_figures_as_json(llm, label_scores, labelled):
         (("sentiment",), "prompt"),
     ],
 )
-def test_another_label_set_is_refused(llm, label_scores, calibrated, write, options, difference):
+@pytest.mark.usefixtures("calibrated")
+def test_another_label_set_is_refused(llm, label_scores, write, options, difference):
     """With one line that names what differs, a next step and code 78; nothing is scored."""
     examples = write("examples.csv", "text,label\nit broke,bug\n")
     options = [examples if option == "EXAMPLES" else option for option in options]
@@ -67,7 +68,8 @@ def test_another_label_set_is_refused(llm, label_scores, calibrated, write, opti
     assert run.err.startswith("llm: the calibration tickets was made with another")
 
 
-def test_a_job_is_not_continued_with_another_calibration(llm, label_scores, calibrated, labelled, write, tmp_path):
+@pytest.mark.usefixtures("calibrated")
+def test_a_job_is_not_continued_with_another_calibration(llm, label_scores, write, tmp_path):
     """It is part of the job's manifest."""
     path, out = write("in.csv", "text\na bug\nboom\n"), str(tmp_path / "out.csv")
     first = llm("classify", *LABELS, path, "-o", out, "--resume", "--on-error", "fail", answer=label_scores)
