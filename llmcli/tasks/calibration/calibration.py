@@ -22,7 +22,7 @@ from llmcli.tasks.calibration.model_selection import (
 from llmcli.tasks.calibration.softmax_regression import Tensor, softmax
 
 MIN_ROWS = 4
-NESTED_ROWS = 1000
+NESTED_ROWS = 500
 """With more rows, the choice among a few dozen candidates no longer makes held-out figures too good."""
 
 

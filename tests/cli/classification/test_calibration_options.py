@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -105,7 +105,7 @@ def test_plots(llm, label_scores, labelled, tmp_path):
     for path in (svg, png):
         run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", str(path), answer=label_scores)
         assert run.code == 0, run.err
-    texts = [each.text or "" for each in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+    texts = [each.text or "" for each in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
     assert any("reliability" in text for text in texts) and any("more labels" in text for text in texts)
     assert png.read_bytes().startswith(PNG)
     run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", "plot.gif", answer=label_scores)
