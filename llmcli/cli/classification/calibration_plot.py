@@ -40,8 +40,15 @@ def draw_plot(path: str, title: str, figures: CalibrationFigures, curve: Learnin
     import font_roboto
     import resvg_py
 
-    fonts = {"font_files": [font_roboto.Roboto], "skip_system_fonts": True, "sans_serif_family": "Roboto"}
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=2, **fonts))  # a server may have no font of its own
+    # a server may have no font of its own, and the text would be left out
+    drawn = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        zoom=2,
+        font_files=[font_roboto.Roboto],
+        skip_system_fonts=True,
+        sans_serif_family="Roboto",
+    )
+    return bytes(drawn)
 
 
 def draw_svg(title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> str:

@@ -14,6 +14,8 @@ from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
 
 PENALTIES = 10.0 ** np.arange(-2.0, 2.1, 0.5)
 """Candidates, for blocks whose rows have a mean square of 1."""
+_LARGE_ROWS = 1000
+"""With more rows, one division tells candidates apart."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 
@@ -57,7 +59,10 @@ _COMBINATIONS: list[dict[str, float]] = [
 
 @dataclass(frozen=True, slots=True)
 class SelectionOptions:
-    """``folds`` divisions of the rows, ``repeats`` times in other ways; ``candidates`` None: all combinations."""
+    """``folds`` divisions of the rows, ``repeats`` times in other ways (once for more than ``_LARGE_ROWS``).
+
+    ``candidates`` None: all combinations.
+    """
 
     folds: int = 5
     repeats: int = 2
@@ -76,9 +81,8 @@ class SelectedFit:
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
     """Return the choice with the least held-out log-loss."""
     scales = {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
-    folds = [
-        fold for repeat in range(options.repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)
-    ]
+    repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
+    folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
     best: tuple[float, Mapping[str, float], float, Tensor] | None = None
     for weights in options.candidates or candidate_weights([*features.blocks]):
         space = make_space(features, scales, weights)
