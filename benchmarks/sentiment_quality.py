@@ -60,6 +60,13 @@ def load(directory: Path, name: str, parity: int) -> Rated:
     return rows
 
 
+def sample(rows: Rated, count: int | None) -> Rated:
+    """Return ``count`` of the rows, always the same; all of them if there are no more or it is None."""
+    if count is None or count >= len(rows):
+        return rows
+    return random.Random(0).sample(rows, count)  # noqa: S311 (a sample, no secret)
+
+
 def expected_calibration_error(confidences: list[float], correct: list[bool]) -> float:
     """Return the mean absolute difference of confidence and accuracy over the bins, weighted by their rows."""
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
@@ -105,9 +112,7 @@ def main() -> None:
         else:
             verb = SentimentVerb(backend, prompts, GenerationOptions(), choices)
         for title, name in SETS.items():
-            rows = load(options.directory, name, 0 if options.even else 1)
-            if options.count is not None and options.count < len(rows):
-                rows = random.Random(0).sample(rows, options.count)  # noqa: S311 (a sample, no secret)
+            rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)
             records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
             found = [each for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
             if len(found) != len(rows):

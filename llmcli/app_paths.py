@@ -37,6 +37,11 @@ class AppPaths:
         return self.data / "sessions.db"
 
     @property
+    def calibrations(self) -> Path:
+        """The directory of the user's calibrations, one file for each."""
+        return self.data / "calibrations"
+
+    @property
     def keys(self) -> Path:
         """The directory of stored API keys, one file for each backend."""
         return self.config / "keys"

@@ -77,6 +77,15 @@ def foreign_models(ctx: typer.Context) -> Iterable[str]:
 
 
 @_empty_on_error
+def calibrations(ctx: typer.Context) -> Iterable[str]:
+    """Names of saved calibrations."""
+    from llmcli.app_paths import find_paths
+
+    directory = find_paths(ctx.find_root().obj[0].environ).calibrations
+    return sorted(each.stem for each in directory.glob("*.npz"))
+
+
+@_empty_on_error
 def prompts(ctx: typer.Context) -> Iterable[str]:
     """Names of prompt files."""
     return _prompts(ctx, "")

@@ -12,7 +12,7 @@ from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupporte
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights import resolve_weights
-from llmcli.settings import ORIGINAL_WEIGHTS, resolve_settings
+from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
@@ -77,6 +77,12 @@ class Runtime:
         """The weights that answer: "original" or a type; None for a server, and until it is known."""
         self.input_characters: int | None = 0
         """Characters of the input read so far; None if it is read while it arrives."""
+
+    def pin_weights(self, weights: str, origin: str) -> None:
+        """Use these weights unless the user chose others; ``origin`` says what needs them. Call it before ``backend``."""
+        if self.settings["weights"] == AUTO_WEIGHTS:
+            self.settings = Settings({**self.settings.values, "weights": Setting(weights, origin)})
+            self.config = RunConfig(self.settings, self.paths, self.environ, self.interrupt, self.observer)
 
     def close(self) -> None:
         """Close the backend."""

@@ -17,7 +17,7 @@ from llmcli.tasks.classification.label_decision import (
     probability_column,
     table_values,
 )
-from llmcli.tasks.classification.label_scorer import Examples, LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.classification.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.request_job import RequestJob
@@ -41,7 +41,7 @@ DEFAULT_MULTI_THRESHOLD = 0.5
 class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 
-    ``cache`` and ``corrects_prior`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each record.
+    ``cache``, ``corrects_prior`` and ``calibrator`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each record.
     ``splits_long_texts``: a text that does not fit the context is scored in pieces; otherwise it is refused.
     """
 
@@ -51,6 +51,7 @@ class ClassifyOptions:
     examples: Examples = ()
     chooser: ExampleChooser | None = None
     splits_long_texts: bool = False
+    calibrator: LabelCalibrator | None = None
 
 
 class ScoringVerb:
@@ -184,6 +185,7 @@ def make_classify_verb(
             (*labels.examples, *options.examples),
             options.corrects_prior,
             options.cache,
+            options.calibrator,
         ),
     )
     return ScoringVerb(backend, scorer, options)

@@ -97,6 +97,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
         "backends": ["backends", "list"],
+        "calibrations": ["calibrations", "list"],
         "keys": ["keys", "list"],
         "redact": ["redact", str(text)],
         "config": ["config", "show"],

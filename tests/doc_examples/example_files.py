@@ -52,6 +52,10 @@ output:
       field: {enum: [science, art, politics]}
     required: [name, born, field]
 """
+LABELLED = "text,label\n" + "".join(
+    f"The page {number} stays blank.,bug\nWhat does it cost for {number}?,billing\nI like version {number}.,praise\n"
+    for number in range(4)
+)
 TEXTS = {
     "notes.txt": NOTES,
     "report.txt": NOTES,
@@ -70,7 +74,8 @@ TEXTS = {
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",
     "tickets.csv": "id,text\n1,Please send me the invoice.\n2,The app crashes.\n",
-    "labelled.csv": "text,label\nThe page stays blank.,bug\nWhat does it cost?,billing\nI like it.,praise\n",
+    "labelled.csv": LABELLED,
+    "check.csv": "text,label\nThe button does nothing.,bug\nPlease refund me.,billing\nA great tool.,praise\n",
     "labels.yaml": "billing: Money.\nbug: Something is broken.\npraise:\n",
     "topics.txt": "rain\nsnow\n",
     "reviews.csv": 'id,text,stars\n1,"I love this bicycle, it is wonderful!",5\n2,What a day!,3\n',

@@ -51,7 +51,9 @@ class Preparation:
 _CONFIGURE = "mkdir -p ~/.config/llmcli && cp servers.yaml ~/.config/llmcli/config.yaml"
 _RESTORE = "rm -f ~/.local/share/llmcli/sessions.db*; cp ~/chats.db ~/.local/share/llmcli/sessions.db"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
+_CALIBRATE = "llm classify --labels billing,bug,praise --calibrate labelled.csv --calibration tickets"
 _PREPARATIONS = {
+    "docs/reference/calibrations.md": Preparation(line=_CALIBRATE),
     "docs/prompts.md": Preparation(page="mkdir -p ~/.config/llmcli/prompts/generate"),
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),

@@ -245,6 +245,20 @@ def test_a_larger_context_keeps_the_states(bench, models):
         assert_close(emitted(each), models("llama"), each.tokens)
 
 
+def test_a_larger_context_keeps_sequences_that_have_not_begun(bench, models):
+    """A running sequence without a computed token gets its states in the context that replaces the first one."""
+    growing: Bench = bench("llama", gives_states=True, batch=64)
+    first, second = sequence(numbers(150, 1)), sequence([*numbers(150, 1), 7], "b")
+    growing.run(sequence(numbers(20, 9), "w"))
+    growing.add(first)
+    growing.scheduler._admit()
+    assert first.slot is not None and first.num_computed_tokens == 0
+    assert growing.scheduler.kv_cache.grow_context(growing.scheduler._running)
+    growing.run(second)
+    for each in (first, second):
+        assert_close(emitted(each), models("llama"), each.tokens)
+
+
 def test_token_states_share_prefixes():
     """A prefix has the rows of its tokens, however they arrived."""
     rows = np.arange(12, dtype=np.float32).reshape(6, 2)

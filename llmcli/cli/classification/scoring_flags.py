@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from llmcli.cli import completers
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.frozen_dataclass import frozen
@@ -36,12 +37,28 @@ class ScoringFlags(SummaryFlags):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Abstain below the probability from which this share of labels is right, by --calibrate.",
+            help="Abstain below the probability from which this share of labels is right, by the calibration.",
         ),
     ] = None
-    calibrate: Annotated[
+    calibrate: Annotated[str | None, Option("--calibrate", metavar="FILE", help="Learn from these labelled rows.")] = (
+        None
+    )
+    calibration: Annotated[
         str | None,
-        Option("--calibrate", metavar="FILE", help="Labelled rows that set the threshold of --target-precision."),
+        Option(
+            "--calibration",
+            metavar="NAME",
+            help="Use this calibration; with --calibrate, save it under this name.",
+            autocompletion=completers.calibrations,
+        ),
+    ] = None
+    evaluate: Annotated[
+        str | None,
+        Option("--eval", metavar="FILE", help="Report how good the labels of these labelled rows are."),
+    ] = None
+    plot: Annotated[
+        str | None,
+        Option("--plot", metavar="FILE", help="Draw the reliability and the learning curve (.svg or .png)."),
     ] = None
     examples: Annotated[
         str | None, Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")

@@ -40,7 +40,13 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
             return AspectSentimentVerb(backend, prompts, generation, options, scale=scale)
         return SentimentVerb(backend, prompts, generation, options, scale=scale)
 
-    run = ScoringRun(ctx, prompt.labels, make_verb, splits_long_texts=by == "document")
+    run = ScoringRun(
+        ctx,
+        prompt.labels,
+        make_verb,
+        lambda: {"prompt": prompt.fingerprint, "label set": list(prompt.labels)},
+        splits_long_texts=by == "document",
+    )
     return run.run(
         files,
         lambda: {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects},

@@ -18,18 +18,24 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
     """Write the summary to the file ``path``, and show it on a terminal unless -q or --json is given."""
     if path is not None:
         from llmcli.cli.console import json_text
-        from llmcli.files.atomic_file import atomic_write
 
-        with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
-            content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
-            if file.direct:
-                with ctx.console.open_writer(file.fd, path) as writer:
-                    writer.write(content)
-            else:
-                file.write(content)
+        content = (json_text.dumps(summary.to_json(), indent=2) + "\n").encode("utf-8", "backslashreplace")
+        write_report_file(ctx, path, content)
     console = ctx.console
     if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= _MIN_RECORDS:
         ctx.console.write_stderr("\n".join(format_summary(summary)))
+
+
+def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
+    """Write a file beside the output of a command. Raises as ``atomic_write`` does."""
+    from llmcli.files.atomic_file import atomic_write
+
+    with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
+        if file.direct:
+            with ctx.console.open_writer(file.fd, path) as writer:
+                writer.write(content)
+        else:
+            file.write(content)
 
 
 def format_summary(summary: LabelSummary) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from llmcli import errors as e
 from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.console.environment import Environment
+from llmcli.cli.console.messages.calibration_messages import CALIBRATION_DESCRIPTIONS
 from llmcli.cli.console.messages.file_messages import FILE_DESCRIPTIONS
 from llmcli.cli.console.messages.incomplete_messages import INCOMPLETE_DESCRIPTIONS
 from llmcli.cli.console.messages.job_messages import JOB_DESCRIPTIONS
@@ -20,6 +21,7 @@ _DESCRIPTIONS: Descriptions = {
     **INCOMPLETE_DESCRIPTIONS,
     **FILE_DESCRIPTIONS,
     **JOB_DESCRIPTIONS,
+    **CALIBRATION_DESCRIPTIONS,
     **MODEL_DESCRIPTIONS,
     **SERVER_DESCRIPTIONS,
     e.BadVariables: lambda x: (

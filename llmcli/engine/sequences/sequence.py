@@ -185,7 +185,8 @@ class Sequence(ABC):
         """Start again from the first token, since its state in memory was lost. The answer so far stays."""
         self.num_computed_tokens = 0
         self.slot = None
-        self.states = None
+        if self.states is not None:
+            self.states = TokenStates()
 
     def release(self) -> None:  # noqa: B027 (optional to override: few hold anything)
         """Free what the sequence owns outside the context."""

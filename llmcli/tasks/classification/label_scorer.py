@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Row
@@ -17,7 +18,7 @@ from llmcli.tasks.classification.label_prior import measure_prior
 from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
-from llmcli.types import Message, Request, Role
+from llmcli.types import HiddenStates, Message, Request, Role
 
 Examples = Sequence[tuple[str, str]]
 """Pairs of a text and its label."""
@@ -41,17 +42,30 @@ class LabelScores:
         return to_probabilities(self.corrected)
 
 
+class LabelCalibrator(Protocol):
+    """Computes calibrated probabilities of labels; see ``tasks.calibration``."""
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether ``calibrate`` needs the hidden states of the request that scores the labels."""
+
+    def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
+        """Return the probability of each label from their log-probabilities, normalized."""
+
+
 @frozen
 class ScorerOptions:
     """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
 
     ``corrects_prior``: the prior of the prompt's content-free texts is taken out. ``cache``: the directory of priors.
+    ``calibrator`` takes the place of that correction.
     """
 
     variables: Mapping[str, object]
     examples: Examples = ()
     corrects_prior: bool = True
     cache: Path | None = None
+    calibrator: LabelCalibrator | None = None
 
 
 class LabelScorer:
@@ -86,7 +100,8 @@ class LabelScorer:
 
         They are measured when the first text is scored: an input without any needs no model.
         """
-        texts = self.prompt.content_free if self._options.corrects_prior else ()
+        options = self._options
+        texts = self.prompt.content_free if options.corrects_prior and options.calibrator is None else ()
         requests = [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
         return measure_prior(self._backend, requests, self._options.cache)
 
@@ -106,7 +121,9 @@ class LabelScorer:
         """
         _ = self.prior
         request = self._make_request(request_id, text, fields, examples)
-        return replace(request, hidden_states=True) if hidden_states else request
+        calibrator = self._options.calibrator
+        needed = hidden_states or (calibrator is not None and calibrator.needs_hidden_states)
+        return replace(request, hidden_states=True) if needed else request
 
     def _make_request(
         self, request_id: str, text: str, fields: Mapping[str, Any], examples: Examples | None
@@ -128,5 +145,9 @@ class LabelScorer:
     def read_scores(self, answer: ResponseBuffer) -> LabelScores:
         """Return the scores of an answer."""
         raw = label_logprobs(answer.scores)
+        if self._options.calibrator is not None:
+            found = self._options.calibrator.calibrate(raw, answer.states)
+            logs = {label: math.log(share) if share > 0 else -math.inf for label, share in found.items()}
+            return LabelScores(raw, logs, answer.method)
         corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)
         return LabelScores(raw, corrected, answer.method)

@@ -9,8 +9,6 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
-from llmcli.tasks.classification.label_scores import best_label
-from llmcli.tasks.classification.precision_threshold import PrecisionThreshold, choose_threshold
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
 from llmcli.tasks.execution.record_jobs import run_record_jobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error
@@ -19,12 +17,11 @@ from llmcli.types import Event, Finished, HiddenStates, ItemFailed, Request, Res
 
 @frozen
 class ScoredRecord:
-    """The scores of one record; ``mean_state`` and ``last_state`` as in ``HiddenStates``, b"" if not requested."""
+    """The scores of one record; ``states`` None: not requested, or the server ignored the wish for them."""
 
     record: Record
     scores: LabelScores
-    mean_state: bytes = b""
-    last_state: bytes = b""
+    states: HiddenStates | None = None
 
 
 def score_records(
@@ -36,22 +33,6 @@ def score_records(
             raise event.error
         if isinstance(event, Result) and not event.blank:
             yield event.fields["scored"]
-
-
-def choose_record_threshold(
-    scored: Iterable[ScoredRecord], labels: Mapping[int, str], target: float
-) -> PrecisionThreshold:
-    """Return the threshold for a precision; ``labels`` are the true ones by the index of a record.
-
-    Raises ``ValueError`` without records.
-    """
-    confidences, correct = [], []
-    for each in scored:
-        probabilities = each.scores.probabilities
-        label = best_label(probabilities)
-        confidences.append(probabilities[label])
-        correct.append(label == labels[each.record.index])
-    return choose_threshold(confidences, correct, target)
 
 
 class _ScoredRecordVerb:
@@ -93,18 +74,15 @@ class _ScoredRecordJob:
         self._scorer = scorer
         self._request = request
         self._answer = ResponseBuffer()
-        self._states = (b"", b"")
 
     def start(self) -> Iterator[JobStep]:
         yield self._request
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
         self._answer.add_event(event)
-        if isinstance(event, HiddenStates):
-            self._states = (event.mean, event.last)
-        elif isinstance(event, Finished):
+        if isinstance(event, Finished):
             raise_request_error(event)
-            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), *self._states)
+            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), self._answer.states)
             yield Result(self.item, self.name, None, {"scored": scored})
 
 

@@ -13,6 +13,7 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     ItemFailed,
     Score,
     TextDelta,
@@ -66,6 +67,7 @@ class ResponseBuffer:
         self.parts: list[str] = []
         self.scores: tuple[Score, ...] = ()
         self.method = ""
+        self.states: HiddenStates | None = None
         self.finished: Finished | None = None
         self.size = 0
 
@@ -76,6 +78,8 @@ class ResponseBuffer:
             self.size += len(event.text)
         elif isinstance(event, CandidateScores):
             self.scores, self.method = event.scores, event.method
+        elif isinstance(event, HiddenStates):
+            self.states = event
         elif isinstance(event, Finished):
             self.finished = event
 

@@ -70,18 +70,18 @@ def test_a_threshold_abstains(llm, label_scores, write):
 
 
 def test_a_target_precision_sets_the_threshold(llm, label_scores, write):
-    """On labelled rows: those whose probability is as low as that of wrong answers abstain."""
+    """On labelled rows that were predicted without themselves: texts like those that were wrong abstain."""
     good = "".join(f"a bug {number},bug\nan idea {number},idea\n" for number in range(20))
-    bad = "".join(f"unclear {number},idea\n" for number in range(10))
+    bad = "".join(f"unclear {number},idea\nunclear {number} too,bug\n" for number in range(5))
     labelled = write("labelled.csv", f"text,label\n{good}{bad}")
     path = write("in.csv", "text\na bug\nunclear\n")
     summary = path + ".json"
-    options = ("--target-precision", "0.9", "--calibrate", labelled, "--summary", summary)
+    options = ("--target-precision", "0.95", "--calibrate", labelled, "--summary", summary)
     run = llm("classify", *LABELS, *options, path, answer=label_scores)
     assert run.code == 0 and [row["label"] for row in rows(run.out)] == ["bug", ""]
     found = json.loads(Path(summary).read_text(encoding="utf-8"))["target_precision"]
     assert (found["answered"], found["correct"], found["rows"], found["reached"]) == (40, 40, 50, True)
-    assert found["threshold"] == pytest.approx(0.9) and found["low"] == pytest.approx(0.912, abs=0.001)
+    assert found["threshold"] > 0.7 and found["low"] == pytest.approx(0.912, abs=0.001)
 
 
 def test_several_labels(llm, statement_scores):
@@ -124,7 +124,7 @@ def test_the_nearest_examples_are_shown(llm, label_scores, write):
         (("--labels", "a"), "two labels"),
         (("--labels", "a,a"), "twice"),
         (("--labels", "@"), "names no file"),
-        ((*LABELS, "--target-precision", "0.9"), "belong together"),
+        ((*LABELS, "--target-precision", "0.9"), "needs a calibration"),
         ((*LABELS, "--nearest", "3"), "--examples"),
         ((*LABELS, "--multi", "--examples", "x.csv"), "--multi"),
         ((*LABELS, "--threshold", "2"), "--threshold"),

@@ -52,6 +52,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "file of a variable": "For a text that begins with @, write @@",
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
+        "calibration": "Try: llm calibrations list",
         "last session": "Start one: llm chat --session NAME",
         "index": f"Create one: llm index add {shlex.quote(error.subject)}",
         "passage": "Try other words, or bring the index up to date: llm index add DIRECTORY",

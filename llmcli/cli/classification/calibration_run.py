@@ -1,0 +1,154 @@
+"""The calibration of one run of classify or sentiment: fitted on labelled rows or loaded, saved, evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.classification.labelled_rows import LabelledRows
+from llmcli.cli.classification.scoring_flags import ScoringFlags
+from llmcli.cli.command_context import CommandContext
+from llmcli.errors import RequestRejected, Unsupported, UsageError
+from llmcli.tasks.calibration.calibration_errors import TooFewLabels
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.classification.scored_records import ScoredRecord
+
+MIN_LABELLED_ROWS = 10
+"""Of all labels together; two labels at least must have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """The rows of a file that the command line names."""
+
+    path: str
+    rows: LabelledRows
+
+
+class CalibrationRun:
+    """Provides the calibration that the options ask for. ``identity``: what its features depend on, beside the model."""
+
+    def __init__(self, ctx: CommandContext, flags: ScoringFlags, identity: Mapping[str, Any]) -> None:
+        """Load the calibration to use. Raises ``MissingError``, ``DamagedCalibration`` and ``UsageError``."""
+        self._ctx = ctx
+        self._fits = flags.calibrate is not None
+        self._name = flags.calibration
+        self._identity = identity
+        self.stored: StoredCalibration | None = None
+        if self._name is not None:
+            self._check_name(self._name)
+            if not self._fits:
+                self.stored = self._store.load(self._name)
+                if self.stored.weights is not None:
+                    ctx.runtime.pin_weights(self.stored.weights, f"the calibration {self._name}")
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
+
+        if not is_calibration_name(name):
+            raise UsageError(f"{name!r} is no name for a calibration: {NAME_RULE}")
+
+    @property
+    def _store(self) -> CalibrationStore:
+        from llmcli.tasks.calibration.calibration_store import CalibrationStore
+
+        return CalibrationStore(self._ctx.runtime.paths.calibrations)
+
+    def digest(self) -> str | None:
+        """Return the SHA-256 of the calibration in use, None before it is fitted."""
+        if self.stored is None:
+            return None
+        from hashlib import sha256
+
+        from llmcli.tasks.calibration.calibration_store import encode_calibration
+
+        return sha256(encode_calibration(self.stored)).hexdigest()
+
+    def prepare(
+        self, backend: Backend, make_scorer: Callable[[], LabelScorer], labelled: LabelledFile | None
+    ) -> LabelCalibrator | None:
+        """Return the calibrator, fitted and saved first if there are ``labelled`` rows; None without a calibration.
+
+        ``make_scorer`` returns the scorer whose answers are calibrated. Raises ``CalibrationMismatch`` for one that was
+        made with other settings, ``TooFewLabels`` and the failure of a request.
+        """
+        identity = {
+            "model": backend.info().model_id,
+            "weights": self._ctx.runtime.weights,
+            **self._identity,
+        }
+        if labelled is not None:
+            self.stored = self._fit(backend, make_scorer(), labelled, identity)
+            if self._name is not None:
+                path = self._store.save(self._name, self.stored)
+                self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
+        elif self.stored is not None:
+            self.stored.require_identity(self._name or "", identity)
+        if self.stored is None:
+            return None
+        from llmcli.tasks.calibration.record_features import CalibratedScores
+
+        return CalibratedScores(self.stored.calibration)
+
+    def _fit(
+        self, backend: Backend, scorer: LabelScorer, labelled: LabelledFile, identity: Mapping[str, Any]
+    ) -> StoredCalibration:
+        from llmcli.tasks.calibration.calibration import FitOptions, fit
+        from llmcli.tasks.calibration.calibration_store import StoredCalibration
+        from llmcli.tasks.calibration.record_features import record_features
+
+        labels = [label for _, label in labelled.rows]
+        if len(labels) < MIN_LABELLED_ROWS:
+            raise TooFewLabels(labelled.path, detail=f"{len(labels)}, at least {MIN_LABELLED_ROWS} are needed")
+        if len(set(labels)) == 1:
+            raise TooFewLabels(labelled.path, detail=f"all are {labels[0]}")
+        scored = _score_labelled(backend, scorer, labelled.rows, hidden_states=True)
+        calibration = fit(record_features(scored), labels, FitOptions(labels=scorer.labels))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return StoredCalibration(calibration, calibration.figures(), identity, scorer.model, created)
+
+    def choose_threshold(self, target: float) -> PrecisionThreshold:
+        """Return the threshold for a precision, on the held-out probabilities of the labelled rows."""
+        from llmcli.tasks.classification.precision_threshold import choose_threshold
+
+        assert self.stored is not None
+        assert self.stored.calibration.heldout is not None
+        heldout, targets = self.stored.calibration.heldout, self.stored.calibration.targets
+        right = heldout.argmax(axis=1) == targets
+        return choose_threshold(heldout.max(axis=1).tolist(), right.tolist(), target)
+
+
+def _score_labelled(
+    backend: Backend, scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool
+) -> list[ScoredRecord]:
+    """Return the scores of labelled rows, with hidden states if they are requested and the backend gives them."""
+    from llmcli.tasks.classification.scored_records import labelled_records, score_records
+
+    records, _ = labelled_records(rows)
+    try:
+        return list(score_records(backend, scorer, records, hidden_states=hidden_states))
+    except (Unsupported, RequestRejected):
+        if not hidden_states:
+            raise
+        return list(score_records(backend, scorer, records))
+
+
+def evaluate(backend: Backend, scorer: LabelScorer, rows: LabelledRows) -> CalibrationFigures:
+    """Return the figures of a scorer's probabilities on labelled rows. Raises the failure of a request."""
+    import numpy as np
+
+    from llmcli.tasks.calibration.calibration_figures import measure_figures
+
+    scored = _score_labelled(backend, scorer, rows, hidden_states=False)
+    probabilities = np.array([[*each.scores.probabilities.values()] for each in scored])
+    targets = np.array([scorer.labels.index(label) for _, label in rows])
+    return measure_figures(probabilities, targets, scorer.labels)

@@ -1,0 +1,87 @@
+"""``llm calibrations``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument
+
+if TYPE_CHECKING:
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore
+
+CalibrationArgument = Annotated[
+    str, Argument(metavar="NAME", help="A calibration.", autocompletion=completers.calibrations)
+]
+
+
+def _open_store(ctx: CommandContext) -> CalibrationStore:
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore
+
+    return CalibrationStore(ctx.runtime.paths.calibrations)
+
+
+@command(*GENERAL_OPTIONS, examples="llm calibrations list\nllm calibrations list --json | jq -r .name")
+def show_list(ctx: CommandContext) -> int:
+    """List the calibrations with their labels and how good they are.
+
+    In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One that
+    cannot be read has only a name; llm calibrations show NAME says why.
+    """
+    from llmcli.tasks.calibration.calibration_errors import DamagedCalibration
+
+    store, rows = _open_store(ctx), []
+    for name in store.names():
+        row: dict[str, object] = {"name": name}
+        try:
+            stored = store.load(name)
+        except DamagedCalibration:
+            row |= dict.fromkeys(("verb", "labels", "model", "rows", "accuracy", "ece", "created"))
+        else:
+            row |= {"verb": stored.identity.get("verb"), "labels": ",".join(stored.calibration.labels)}
+            row |= {"model": stored.model, "rows": stored.figures.rows}
+            row |= {"accuracy": round(stored.figures.accuracy.value, 3), "ece": round(stored.figures.ece, 3)}
+            row["created"] = stored.created
+        rows.append(row)
+    if ctx.console.writes_for_people and not rows:
+        ctx.console.write_stdout("No calibrations. To make one: llm classify --calibrate FILE --calibration NAME\n")
+    ctx.console.write_table(rows)
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures")
+def show(ctx: CommandContext, name: CalibrationArgument) -> int:
+    """Show the figures of a calibration: accuracy, calibration error, learning curve, reliability, confusion."""
+    from llmcli.cli.classification.calibration_report import write_calibration
+
+    write_calibration(ctx, name, _open_store(ctx).load(name), "each predicted without itself")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm calibrations rm tickets\nllm calibrations rm --yes tickets")
+def rm(ctx: CommandContext, name: CalibrationArgument, yes: YesOption = False) -> int:
+    """Remove a calibration; asks first, unless --yes."""
+    from llmcli.cli.console import confirm
+    from llmcli.errors import MissingError
+    from llmcli.settings import DATA_DIR_VARIABLE
+
+    store = _open_store(ctx)
+    if name not in store.names():
+        raise MissingError(name, kind="calibration", suggestions=store.names())
+    again = ("calibrations", "rm", "--yes", name)
+    if not yes and not confirm.require_confirmation(
+        ctx.console, f"Remove the calibration {name}", again, [DATA_DIR_VARIABLE]
+    ):
+        return 1
+    store.remove(name)
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": name})
+    return 0
+
+
+calibrations = build_group(
+    "List, show and remove calibrations of classify and sentiment.", {"list": show_list, "show": show, "rm": rm}
+)

@@ -1,0 +1,175 @@
+"""Calibrations under names: one file each, readable by its owner only."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmcli.errors import CannotCreate, MissingError
+from llmcli.files import private_files
+from llmcli.tasks.calibration.calibration import Calibration
+from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
+from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
+from llmcli.tasks.calibration.learning_curve import curve_from_json
+from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores
+
+VERSION = 1
+"""Of the format. Other versions are refused."""
+_SUFFIX = ".npz"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+NAME_RULE = "use letters A to Z, digits and ._- only, 100 at most, and do not begin with . or -"
+_COEFFICIENTS = "coefficients."
+_FORMAT_ERRORS = (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
+
+
+def is_calibration_name(text: str) -> bool:
+    """Return whether a calibration may have this name (``NAME_RULE``)."""
+    return _NAME.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalibration:
+    """A calibration, its figures, and everything that its features depend on: ``identity``, JSON values by name.
+
+    ``model`` is the model's name for people, ``created`` a time in ISO 8601.
+    """
+
+    calibration: Calibration
+    figures: CalibrationFigures
+    identity: Mapping[str, Any]
+    model: str
+    created: str
+
+    @property
+    def weights(self) -> str | None:
+        """The type of the weights that it was made with; None for a server."""
+        found = self.identity.get("weights")
+        return None if found is None else str(found)
+
+    def require_identity(self, name: str, identity: Mapping[str, Any]) -> None:
+        """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``."""
+        own, other = (json.loads(json.dumps(dict(each))) for each in (self.identity, identity))
+        differences = tuple(key for key in {**own, **other} if own.get(key) != other.get(key))
+        if differences:
+            raise CalibrationMismatch(name, differences, weights=self.weights if differences == ("weights",) else None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the coefficients, as JSON values."""
+        calibration = self.calibration
+        return {
+            "model": self.model,
+            "created": self.created,
+            "rows": len(calibration.targets),
+            "features": list(calibration.blocks),
+            "penalty": calibration.choice.penalty,
+            "temperature": calibration.choice.temperature,
+            "figures": self.figures.to_json(),
+            "learning_curve": None if calibration.curve is None else calibration.curve.to_json(),
+        }
+
+
+class CalibrationStore:
+    """The calibrations in ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def path(self, name: str) -> Path:
+        """Return the file of a calibration. Raises ``MissingError`` for an impossible name."""
+        if not is_calibration_name(name):
+            raise MissingError(name, kind="calibration", detail=NAME_RULE)
+        return self._directory / f"{name}{_SUFFIX}"
+
+    def names(self) -> list[str]:
+        """Return the names, sorted. Raises ``MissingError`` for a directory that cannot be read."""
+        try:
+            found = (each.name.removesuffix(_SUFFIX) for each in self._directory.iterdir() if each.suffix == _SUFFIX)
+            return sorted(name for name in found if is_calibration_name(name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise MissingError(str(self._directory), kind="place", detail=error.strerror or "") from error
+
+    def save(self, name: str, stored: StoredCalibration) -> Path:
+        """Save a calibration in the place of an earlier one, atomically; return its file. Raises ``CannotCreate``."""
+        path = self.path(name)
+        try:
+            private_files.replace_file(path, encode_calibration(stored))
+        except OSError as error:
+            raise CannotCreate(str(path), detail=error.strerror or "") from error
+        return path
+
+    def load(self, name: str) -> StoredCalibration:
+        """Return a calibration. Raises ``MissingError`` and ``DamagedCalibration``."""
+        try:
+            return decode_calibration(self.path(name).read_bytes())
+        except OSError as error:
+            detail = "" if isinstance(error, FileNotFoundError) else error.strerror or ""
+            raise MissingError(name, kind="calibration", suggestions=self.names(), detail=detail) from error
+        except _FORMAT_ERRORS as error:
+            raise DamagedCalibration(name, detail=str(error)) from error
+
+    def remove(self, name: str) -> None:
+        """Remove a calibration. Raises ``MissingError`` if there is none."""
+        try:
+            self.path(name).unlink()
+        except OSError as error:
+            raise MissingError(
+                name, kind="calibration", suggestions=self.names(), detail=error.strerror or ""
+            ) from error
+
+
+def encode_calibration(stored: StoredCalibration) -> bytes:
+    """Return the content of a file: numpy's format of several arrays (no pickle), one of them text in JSON."""
+    calibration = stored.calibration
+    text = {
+        "version": VERSION,
+        "labels": calibration.labels,
+        "seen": calibration.seen,
+        "choice": asdict(calibration.choice),
+        "curve": None if calibration.curve is None else calibration.curve.to_json(),
+        "figures": stored.figures.to_json(),
+        "identity": dict(stored.identity),
+        "model": stored.model,
+        "created": stored.created,
+    }
+    arrays: dict[str, Any] = {_COEFFICIENTS + name: matrix for name, matrix in calibration.scores.coefficients.items()}
+    arrays |= {"bias": calibration.scores.bias, "targets": calibration.targets}
+    if calibration.heldout is not None:
+        arrays["heldout"] = calibration.heldout
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, json=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8), allow_pickle=False, **arrays
+    )
+    return buffer.getvalue()
+
+
+def decode_calibration(content: bytes) -> StoredCalibration:
+    """Return the calibration of ``encode_calibration``. Raises one of ``_FORMAT_ERRORS`` for other content."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    text = json.loads(bytes(arrays["json"]))
+    if text["version"] != VERSION:
+        raise ValueError(f"format {text['version']}, this version of llm reads {VERSION}")
+    coefficients = {
+        name.removeprefix(_COEFFICIENTS): matrix for name, matrix in arrays.items() if name.startswith(_COEFFICIENTS)
+    }
+    calibration = Calibration(
+        tuple(text["labels"]),
+        tuple(text["seen"]),
+        LinearScores(coefficients, arrays["bias"]),
+        FitChoice(**text["choice"]),
+        arrays["targets"],
+        arrays.get("heldout"),
+        None if text["curve"] is None else curve_from_json(text["curve"]),
+    )
+    figures = figures_from_json(text["figures"])
+    return StoredCalibration(calibration, figures, text["identity"], text["model"], text["created"])

@@ -1,0 +1,113 @@
+"""Which blocks of features, with which weights and which penalty: chosen by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
+from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_space import make_space, measure_scale
+from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
+
+PENALTIES = 10.0 ** np.arange(-2.0, 2.1, 0.5)
+"""Candidates, for blocks whose rows have a mean square of 1."""
+_LARGE_ROWS = 1000
+"""With more rows, one division tells candidates apart."""
+_TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
+
+
+@dataclass(frozen=True, slots=True)
+class FitChoice:
+    """The weight of each block that is used, the penalty, and the temperature by which logits are divided."""
+
+    weights: Mapping[str, float]
+    penalty: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinearScores:
+    """Logits as a linear function of features: ``coefficients`` by block (width, classes), ``bias`` (classes,)."""
+
+    coefficients: Mapping[str, Matrix]
+    bias: Matrix
+
+    def logits(self, features: FeatureSet) -> Tensor:
+        """Return the logits, (rows, classes). Raises ``KeyError`` for a missing block, ``ValueError`` for its width."""
+        parts = [features.blocks[name] @ matrix for name, matrix in self.coefficients.items()]
+        return np.asarray(sum(parts) + self.bias)
+
+
+def candidate_weights(names: Sequence[str]) -> list[dict[str, float]]:
+    """Return the combinations of blocks to try, the simplest first, among the blocks that there are."""
+    known = set(names)
+    return [each for each in _COMBINATIONS if set(each) <= known]
+
+
+_COMBINATIONS: list[dict[str, float]] = [
+    {SCORES: 1.0},
+    {LAST: 1.0},
+    {LAST: 1.0, MEAN: 0.7},
+    {SCORES: 0.5, LAST: 1.0},
+    {SCORES: 0.5, LAST: 1.0, MEAN: 0.7},
+]
+"""The last state tells most, since the model answers from it; hence the smaller weights of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionOptions:
+    """``folds`` divisions of the rows, ``repeats`` times in other ways (once for more than ``_LARGE_ROWS``).
+
+    ``candidates`` None: all combinations.
+    """
+
+    folds: int = 5
+    repeats: int = 2
+    seed: int = 0
+    candidates: Sequence[Mapping[str, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedFit:
+    """What was chosen, and the held-out logits of the rows with it (rows, classes), temperature applied."""
+
+    choice: FitChoice
+    logits: Tensor
+
+
+def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
+    """Return the choice with the least held-out log-loss."""
+    scales = {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
+    repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
+    folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
+    best: tuple[float, Mapping[str, float], float, Tensor] | None = None
+    for weights in options.candidates or candidate_weights([*features.blocks]):
+        space = make_space(features, scales, weights)
+        logits = predict_folds(space, targets, classes, PENALTIES, folds)
+        losses = row_losses(logits, targets).mean(axis=0)
+        index = int(losses.argmin())
+        if best is None or losses[index] < best[0]:
+            best = (float(losses[index]), weights, float(PENALTIES[index]), logits[:, index])
+    assert best is not None
+    _, weights, penalty, logits = best
+    temperature = choose_temperature(logits, targets)
+    return SelectedFit(FitChoice(weights, penalty, temperature), logits / temperature)
+
+
+def choose_temperature(logits: Tensor, targets: Targets) -> float:
+    """Return the temperature whose held-out log-loss is least (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
+    losses = [row_losses(logits / each, targets).mean() for each in _TEMPERATURES]
+    return float(_TEMPERATURES[int(np.argmin(losses))])
+
+
+def fit_choice(features: FeatureSet, targets: Targets, classes: int, choice: FitChoice) -> LinearScores:
+    """Return the regression with a choice on all rows, temperature applied."""
+    scales = {name: measure_scale(features.blocks[name]) for name in choice.weights}
+    space = make_space(features, scales, choice.weights)
+    solved = fit_softmax(space.design, targets, classes, np.array([choice.penalty]), space.bound)[:, 0]
+    coefficients = space.columns_to_blocks(solved[:-1] / choice.temperature)
+    shift = sum(scales[name].mean @ matrix for name, matrix in coefficients.items())
+    return LinearScores(coefficients, np.asarray(solved[-1] / choice.temperature - shift))

@@ -1,0 +1,175 @@
+"""``--calibrate``, ``--calibration``, ``--eval``, ``--plot`` of classify and sentiment, and ``llm calibrations``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+LABELS = ("--labels", "bug,idea")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def labelled(write):
+    """Return a file whose labels are the opposite of what the model says, for most rows."""
+    texts = "".join(f"a bug {number},idea\nan idea {number},bug\n" for number in range(15))
+    return write("labelled.csv", f"text,label\n{texts}a bug x,bug\nan idea x,idea\n")
+
+
+@pytest.fixture
+def calibrated(llm, label_scores, labelled):
+    """Make the calibration "tickets", and return the run."""
+    run = llm("classify", *LABELS, "--calibrate", labelled, "--calibration", "tickets", answer=label_scores)
+    assert run.code == 0, run.err
+    return run
+
+
+def test_a_calibration_corrects_the_model(llm, label_scores, calibrated):
+    """Its figures are printed; later runs use it by its name."""
+    assert "accuracy " in calibrated.out and "true \\ chosen" in calibrated.out
+    run = llm("classify", *LABELS, "--calibration", "tickets", stdin=b"a bug\nan idea\n", answer=label_scores)
+    assert [line.split("\t")[0] for line in run.out.splitlines()] == ["idea", "bug"]
+
+
+def test_records_are_labelled_at_once(llm, label_scores, labelled, write):
+    """With input, --calibrate is used for it; without a name nothing is saved."""
+    run = llm("classify", *LABELS, "--calibrate", labelled, write("in.txt", "a bug\n"), answer=label_scores)
+    assert run.out.startswith("idea\t")
+    assert llm("calibrations", "list").out == ""
+
+
+def test_figures_as_json(llm, label_scores, labelled):
+    """One object."""
+    run = llm("classify", *LABELS, "--calibrate", labelled, "--json", answer=label_scores)
+    found = json.loads(run.out)
+    assert found["calibration"] is None and found["rows"] == 32 and found["features"] == ["scores"]
+    assert found["figures"]["accuracy"]["value"] == pytest.approx(30 / 32)
+    assert found["learning_curve"]["rows"] == 32
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (("classify", "--labels", "bug,wish"), "label set"),
+        (("classify", "--labels", "bug,idea", "--examples", "EXAMPLES"), "set of --examples"),
+        (("sentiment",), "prompt"),
+    ],
+)
+@pytest.mark.usefixtures("calibrated")
+def test_another_label_set_is_refused(llm, label_scores, write, options, difference):
+    """With one line that names what differs, a next step and code 78; nothing is scored."""
+    examples = write("examples.csv", "text,label\nit broke,bug\n")
+    options = [examples if option == "EXAMPLES" else option for option in options]
+    run = llm(*options, "--calibration", "tickets", stdin=b"a bug\n", answer=label_scores)
+    assert (run.code, run.out) == (78, "") and difference in run.err.splitlines()[0]
+    assert run.err.startswith("llm: the calibration tickets was made with another")
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_job_is_not_continued_with_another_calibration(llm, label_scores, write, tmp_path):
+    """It is part of the job's manifest."""
+    path, out = write("in.csv", "text\na bug\nboom\n"), str(tmp_path / "out.csv")
+    first = llm("classify", *LABELS, path, "-o", out, "--resume", "--on-error", "fail", answer=label_scores)
+    assert first.code != 0
+    run = llm("classify", *LABELS, path, "-o", out, "--resume", "--calibration", "tickets", answer=label_scores)
+    assert run.code == 2 and "--calibration" in run.err
+
+
+def test_an_evaluation(llm, label_scores, calibrated, write):
+    """With a calibration and without one."""
+    rows = write("check.csv", "text,label\n" + "".join(f"a bug {n}!,idea\nan idea {n}!,idea\n" for n in range(4)))
+    plain = llm("classify", *LABELS, "--eval", rows, "--json", answer=label_scores)
+    used = llm("classify", *LABELS, "--eval", rows, "--calibration", "tickets", "--json", answer=label_scores)
+    assert json.loads(plain.out)["figures"]["confusion"] == [[0, 0], [4, 4]]
+    assert json.loads(used.out)["figures"]["confusion"] == [[0, 0], [4, 4]]
+    text = llm("classify", *LABELS, "--eval", rows, answer=label_scores).out
+    assert "accuracy           0.500" in text and "idea             4     4" in text
+
+
+def test_a_target_precision_uses_the_saved_calibration(llm, label_scores, calibrated):
+    """Its held-out probabilities set the threshold."""
+    run = llm(
+        *("classify", *LABELS, "--calibration", "tickets", "--target-precision", "0.99", "--json"),
+        stdin=b"a bug\n",
+        answer=label_scores,
+    )
+    assert run.code == 0 and "abstain" in json.loads(run.out)
+
+
+def test_plots(llm, label_scores, labelled, tmp_path):
+    """SVG is well-formed, PNG is one; other names are refused before anything is scored."""
+    svg, png = tmp_path / "plot.svg", tmp_path / "plot.PNG"
+    for path in (svg, png):
+        run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", str(path), answer=label_scores)
+        assert run.code == 0, run.err
+    texts = [each.text or "" for each in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert any("reliability" in text for text in texts) and any("more labels" in text for text in texts)
+    assert png.read_bytes().startswith(PNG)
+    run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", "plot.gif", answer=label_scores)
+    assert run.code == 2 and ".svg or .png" in run.err and not run.backend
+
+
+def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):
+    """The optional part is named."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", "plot.png", answer=label_scores)
+    assert run.code == 69 and "llmcli[plot]" in run.err
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--plot", "p.svg"), "--calibrate or --eval"),
+        (("--eval", "LABELLED", "in.txt"), "--eval"),
+        (("--eval", "LABELLED", "--calibrate", "LABELLED"), "also in --calibrate"),
+        (("--calibrate", "LABELLED", "--calibration", "../x"), "no name for a calibration"),
+        (("--multi", "--calibration", "tickets"), "--multi"),
+        (("--multi", "--eval", "LABELLED"), "--multi"),
+    ],
+)
+def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, options, what):
+    """Exit code 2."""
+    given = [labelled if option == "LABELLED" else option for option in options]
+    run = llm("classify", *LABELS, *given, stdin=b"x\n", answer=label_scores)
+    assert (run.code, run.out) == (2, "") and what in run.err
+
+
+def test_too_few_labelled_rows(llm, label_scores, write):
+    """The file is named, with what is missing."""
+    few = write("few.csv", "text,label\na bug,bug\nan idea,idea\n")
+    same = write("same.csv", "text,label\n" + "".join(f"a bug {n},bug\n" for n in range(12)))
+    for path, what in ((few, "at least 10"), (same, "all are bug")):
+        run = llm("classify", *LABELS, "--calibrate", path, answer=label_scores)
+        assert run.code == 65 and what in run.err and Path(path).name in run.err
+
+
+def test_sentiment_too(llm, write):
+    """With the labels of its prompt, and a score of the calibrated probabilities."""
+    rows = "".join(f"good {n},positive\nbad {n},negative\n" for n in range(10))
+
+    def answer(request):
+        good = "good" in request.messages[-1].content
+        return {"positive": -0.5 if good else -0.6, "neutral": -1.5, "negative": -0.6 if good else -0.5}
+
+    labelled = write("l.csv", f"text,label\n{rows}")
+    assert llm("sentiment", "--calibrate", labelled, "--calibration", "mood", answer=answer).code == 0
+    run = llm("sentiment", "--calibration", "mood", "--json", stdin=b"good\n", answer=answer)
+    found = json.loads(run.out)
+    assert found["label"] == "positive" and found["score"] > 0.5 and found["probabilities"]["neutral"] == 0
+
+
+def test_calibrations_are_listed_shown_and_removed(llm, calibrated):
+    """As the other groups do."""
+    (row,) = [json.loads(line) for line in llm("calibrations", "list", "--json").out.splitlines()]
+    assert (row["name"], row["verb"], row["labels"], row["rows"]) == ("tickets", "classify", "bug,idea", 32)
+    assert "accuracy " in llm("calibrations", "show", "tickets").out
+    assert json.loads(llm("calibrations", "show", "tickets", "--json").out)["calibration"] == "tickets"
+    missing = llm("calibrations", "show", "tickts")
+    assert missing.code == 66 and "tickets" in missing.err
+    assert llm("calibrations", "rm", "tickets").code == 2  # no terminal to ask
+    assert llm("calibrations", "rm", "--yes", "tickets").code == 0
+    assert llm("calibrations", "list").out == ""
+    assert llm("calibrations", "rm", "--yes", "tickets").code == 66
