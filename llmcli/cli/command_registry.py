@@ -86,7 +86,7 @@ COMMANDS = [
     Command("index", "Index directories of documents, for llm ask and for search.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),
-    Command("sessions", "List, show, search, export and remove saved chats.", group=True),
+    Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True),
     Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
     Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol."),
     Command("backends", "List, add, test and remove remote servers.", group=True),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from llmcli.types import Request
 
+FIND = '{"command": "find . -type f -size +1G -mtime -7", "explanation": "Lists large files."}'
 ANSWERS = {
     "What is the capital of France?": "The capital of France is Paris.",
     "When does the workshop open again?": (
@@ -21,6 +22,9 @@ ANSWERS = {
     "Say hello.": "Hello, it's me. What's up?",
     "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
     "How many rows are there?": "SELECT COUNT(*) FROM sales",
+    "files larger than 1 GB changed this week": FIND,
+    "rename all .jpeg files to .jpg": FIND,
+    "free space on this disk": FIND,
     "Name a colour.": "A colour is a color.",
     "What is this text about? Summarize it": (
         "The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaired after the storm. Bicycles "

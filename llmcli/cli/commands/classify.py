@@ -17,7 +17,7 @@ from llmcli.cli.parsing.parameters import Option
       llm classify --labels @labels.yaml tickets.csv --column text -o tagged.csv
       llm classify --labels bug,crash,idea --multi --threshold 0.6 tickets.csv
       llm classify --labels billing,bug,praise --examples labelled.csv tickets.txt
-      llm classify --labels billing,bug,praise --calibrate labelled.csv --calibration tickets
+      llm classify --labels @labels.yaml --calibrate labelled.csv --plot fit.svg
     """,
     flags=ScoringFlags,
 )

@@ -206,7 +206,7 @@ def tree(ctx: CommandContext, name: SessionArgument) -> int:
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm sessions fork work\nllm sessions fork work --at 4 --as other-answer")
+@command(*GENERAL_OPTIONS, examples="llm sessions fork work\nllm sessions fork work --at 2 --as other-answer")
 def fork(
     ctx: CommandContext,
     name: SessionArgument,

@@ -22,7 +22,14 @@ from llmcli.types import ItemFailed, Progress
 def find_indexed(ctx: CommandContext, names: Sequence[str]) -> list[str]:
     """Return the directories among the inputs that have an index."""
     files = IndexFiles(ctx.runtime.paths.indexes)
-    return [name for name in names if name != STDIN and Path(name).is_dir() and files.exists(name)]
+    return [name for name in names if name != STDIN and _is_directory(name) and files.exists(name)]
+
+
+def _is_directory(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that is too long; reading it is refused with an error of its own
+        return False
 
 
 def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> IndexedSource:

@@ -50,7 +50,9 @@ def remove_sessions(path: Path, chosen: Sequence[Session], *, everything: bool) 
             sessions.remove(chosen)
     for each in (path.with_name(HISTORY_FILE), *path.parent.glob(f"{path.name}.v*-backup")) if everything else ():
         try:
-            each.unlink(missing_ok=True)
+            each.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except OSError as error:
             raise OutputError(str(each), detail=error.strerror or "") from error
 
