@@ -107,7 +107,8 @@ def _centrality(vectors: Vectors) -> Scores:
 
 def _standardize(values: Scores) -> Scores:
     deviation = float(values.std())
-    return (values - values.mean()) / (deviation or 1.0)
+    standardized: Scores = (values - values.mean()) / (deviation or 1.0)
+    return standardized
 
 
 def _position_scores(sentences: Sequence[SentenceCandidate]) -> Scores:
