@@ -278,7 +278,8 @@ class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
-    scores can report each token (``Score.token_logprobs``).
+    scores can report each token (``Score.token_logprobs``). ``parameters``: the number of the model's weights, None if
+    unknown.
     """
 
     model: str
@@ -288,6 +289,7 @@ class BackendInfo:
     reasoning: bool = False
     rejects_overflow: bool = False
     token_scores: bool = False
+    parameters: int | None = None
 
 
 @frozen

@@ -19,6 +19,7 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    HiddenStates,
     Phase,
     ReasoningDelta,
     Request,
@@ -47,8 +48,8 @@ class Reply:
     calls: tuple[ToolCall, ...] = ()
 
 
-ScriptedAnswer = str | Reply | Exception | Mapping[str, float]
-"""Text; a ``Reply``; an error at once; or the log-probability of each candidate."""
+ScriptedAnswer = str | bytes | Reply | Exception | Mapping[str, float]
+"""Text; hidden states; a ``Reply``; an error at once; or the log-probability of each candidate."""
 
 
 def count_words(text: str) -> int:
@@ -57,8 +58,8 @@ def count_words(text: str) -> int:
 
 
 def last_message(request: Request) -> str:
-    """Return the user's message in a request."""
-    return request.messages[-1].content
+    """Return the user's message in a request, or the text that it continues."""
+    return request.messages[-1].content if request.prompt is None else request.prompt
 
 
 def all_messages(request: Request) -> str:
@@ -91,6 +92,7 @@ class ScriptedBackend:
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
         interrupt: Interrupt | None = None,
+        parameters: int | None = None,
     ) -> None:
         self.answer = answer
         self.exact = exact
@@ -101,7 +103,9 @@ class ScriptedBackend:
         self.cancelled: list[str] = []
         self.jobs = 0
         self.closed = False
-        self._info = BackendInfo(model=model, model_id=f"{model}-id", context=context, scores=scores)
+        self._info = BackendInfo(
+            model=model, model_id=f"{model}-id", context=context, scores=scores, parameters=parameters
+        )
 
     def info(self) -> BackendInfo:
         return self._info
@@ -110,7 +114,7 @@ class ScriptedBackend:
         return [self.prompt_tokens(request) for request in requests], self.exact
 
     def prompt_tokens(self, request: Request) -> int:
-        return sum(self.tokens(message.content) for message in request.messages)
+        return sum(self.tokens(message.content) for message in request.messages) + self.tokens(request.prompt or "")
 
     def open(self) -> ScriptedJob:
         self.jobs += 1
@@ -192,6 +196,13 @@ class ScriptedJob:
             return Finished(request.id, FinishReason.TIMEOUT, usage)
         return None
 
+    def _computed(self, request: Request, reply: Mapping[str, float] | bytes) -> Event:
+        """Return what an engine reports without generating anything."""
+        if isinstance(reply, bytes):
+            return HiddenStates(request.id, reply, reply)
+        scores = (Score(text, reply[text], self._backend.tokens(text)) for text in request.candidates)
+        return CandidateScores(request.id, tuple(scores))
+
     def _events(self, request: Request) -> Iterator[Event | None]:
         backend = self._backend
         prompt, context = backend.prompt_tokens(request), backend.info().context
@@ -199,9 +210,8 @@ class ScriptedJob:
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
         yield from self._progress(request, prompt)
-        if isinstance(reply, Mapping):
-            scores = tuple(Score(text, reply[text], backend.tokens(text)) for text in request.candidates)
-            yield CandidateScores(request.id, scores)
+        if isinstance(reply, Mapping | bytes):
+            yield self._computed(request, reply)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return
         if isinstance(reply, Exception):

@@ -103,15 +103,25 @@ def test_ask_answers_on_stdout_and_says_nothing_else(llm, starter):
 
 def test_summarize_does_the_main_job_of_the_readme(llm, starter):
     """The README's first command ends with a summary: with 0, or with 3 and a line for each missing part."""
-    done = llm("summarize", "--pull", "README.md")
+    done = llm("summarize", "--style", "paragraph", "--pull", "README.md")
     assert (done.returncode, bool(done.stderr)) in {(0, False), (3, True)}
     assert 100 < len(done.stdout) < 5000
+
+
+def test_the_starter_selects_sentences_of_the_readme(llm, starter):
+    """Each of them stands in it; nothing is generated, and a pipe has nothing on standard error."""
+    done = llm("summarize", "--json", "README.md")
+    assert (done.returncode, done.stderr) == (0, b"")
+    found, text = json.loads(done.stdout), (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (found["method"], found["usage"]["completion_tokens"]) == ("key-sentences", 0)
+    assert len(found["sentences"]) > 1
+    assert all(text[each["start"] : each["end"]] == each["text"] for each in found["sentences"])
 
 
 def test_summarize_evaluates_every_token_of_a_long_text(llm, starter):
     """A text several times the context is evaluated from its first line to its last."""
     text = "".join(f"Chapter {number}: the ship sailed on to island {number}.\n\n" for number in range(120))
-    done = llm("summarize", "--ctx", "1024", "--json", "--words", "30", stdin=text)
+    done = llm("summarize", "--style", "paragraph", "--ctx", "1024", "--json", "--words", "30", stdin=text)
     assert done.returncode in {0, 3}, done.stderr  # 3: the summary of a part was cut, and the output says so
     assert json.loads(done.stdout)["usage"]["prompt_tokens"] > 120 * 12
 

@@ -105,6 +105,7 @@ class Engine:
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
             token_scores=True,
+            parameters=self._setup.model.header.n_params,
         )
 
     def count(

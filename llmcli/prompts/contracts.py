@@ -30,7 +30,13 @@ class Contract:
 ROW_VARIABLE = "row"
 """The variable with the columns of a record, such as ``row.title``; empty if the input has no records."""
 _ROW = {ROW_VARIABLE: "the columns of the record: row.NAME; empty if the input is no table"}
-_STYLE_DESCRIPTION = "paragraph, bullets or headline"
+_SUMMARY_WISHES = {
+    "words": "the wanted length in words; empty if the user gave none",
+    "style": "paragraph, bullets, headline, abstract, outline or minutes",
+    "focus": "what the summary is to be about; empty for the whole text",
+    "audience": "for whom it is; empty if the user did not say",
+    "language": "the English name of the language to write in; empty for that of the text",
+}
 
 _CONTRACTS: dict[str, Contract] = {
     "ask": Contract({"question": "the user's question", **_ROW}, required=("question",)),
@@ -108,8 +114,7 @@ _CONTRACTS: dict[str, Contract] = {
     "summarize": Contract(
         {
             "text": "the text to summarize, or one part of it",
-            "words": "the wanted length in words; empty if the user gave none",
-            "style": _STYLE_DESCRIPTION,
+            **_SUMMARY_WISHES,
             "part": "the number of this part, from 1",
             "parts": "the number of parts of the whole text; 1 when it was not cut",
             **_ROW,
@@ -119,8 +124,7 @@ _CONTRACTS: dict[str, Contract] = {
     "summarize.merge": Contract(
         {
             "text": "the summaries of consecutive parts, joined by blank lines",
-            "words": "the wanted length in words; empty if the user gave none",
-            "style": _STYLE_DESCRIPTION,
+            **_SUMMARY_WISHES,
         },
         required=("text",),
     ),

@@ -23,6 +23,7 @@ from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, QuoteOptions
+from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import make_summary_job
 from llmcli.tasks.support.claim_checks import ClaimChecks, EvidenceIndex
 from llmcli.tasks.support.claim_terms import read_terms
@@ -130,7 +131,7 @@ class _CitationPlan:
     prompts: PromptLibrary
     options: GenerationOptions
     scorer: SupportScorer
-    words: int | None
+    wanted: SummaryOptions
     keeps_unsupported: bool
 
 
@@ -147,10 +148,8 @@ class _CitedSummaryJob:
             plan.prompts,
             document,
             plan.options,
+            replace(plan.wanted, style=QUOTED_STYLE),
             item=item,
-            words=plan.words,
-            style=QUOTED_STYLE,
-            row=None,
         )
         self._filters: dict[str, RepetitionFilter] = {}
         self._summary: Result | None = None
@@ -317,19 +316,19 @@ def summarize_with_citations(
     prompts: PromptLibrary,
     documents: Iterable[Document | ItemFailed],
     options: GenerationOptions,
+    wanted: SummaryOptions | None = None,
     *,
-    words: int | None = None,
     keeps_unsupported: bool = False,
 ) -> Iterator[TaskEvent]:
     """Summarize each document in points with quotes: per item a Result or ItemFailed.
 
-    ``words`` and failures are as in ``summarize``. The text of a Result is Markdown. Its fields besides ``missing``:
+    ``wanted`` and failures are as in ``summarize``; the style is that of bullets. The text of a Result is Markdown. Its fields besides ``missing``:
     ``points`` (each with ``text``, ``support``, ``probability``, ``quoted_by`` and ``quote``), ``unsupported`` (the texts
     of the points that were left out; none with ``keeps_unsupported``) and ``repeated`` (those that repeated another
     one). If all points were left out, the result is incomplete (``PointsUnsupported``).
     """
     scorer = SupportScorer(backend, prompts, options)
-    plan = _CitationPlan(backend, prompts, options, scorer, words, keeps_unsupported)
+    plan = _CitationPlan(backend, prompts, options, scorer, wanted or SummaryOptions(), keeps_unsupported)
     yield from run_document_jobs(
         backend, documents, lambda item, document: _CitedSummaryJob(plan, item, document), "requests"
     )

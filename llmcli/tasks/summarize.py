@@ -2,7 +2,8 @@
 
 A text that fits the context is one request. A longer text is cut at paragraph borders. The summaries of its parts are
 joined into the text of the next stage, until that fits one request. The parts of all documents run concurrently. A part
-with an empty or cut answer is requested again; the result lists the lines of parts that are still missing.
+with an empty or cut answer is requested again; the result lists the lines of parts that are still missing. Key sentences
+are chosen without an answer: ``summarization/``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ from llmcli.tasks.execution.response_buffer import (
     unrestored_warnings,
 )
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.summarization.key_sentences_job import KeySentencesJob
+from llmcli.tasks.summarization.summary_length import length_warning
+from llmcli.tasks.summarization.summary_options import (
+    HEADLINE,
+    KEY_SENTENCES,
+    PARAGRAPH,
+    WRITTEN_METHOD,
+    SummaryOptions,
+)
 from llmcli.tasks.summary_parts import StageText, SummaryPart, line_range
 from llmcli.types import (
     Delta,
@@ -47,7 +57,6 @@ from llmcli.types import (
 PROMPT, MERGE_PROMPT = "summarize", "summarize.merge"
 MERGE_STEP = "merging"
 """The step that summarizes summaries."""
-PART_STYLE = "paragraph"
 MAX_TOKENS = 512  # for a summary without a length from the user
 MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
 MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
@@ -67,7 +76,7 @@ class _SummaryPlan:
     summary_prompt: Prompt
     merge_prompt: Prompt
     options: GenerationOptions
-    words: int | None
+    wanted: SummaryOptions
     style: str
     row: object = None
     """The columns of a record, None for a document."""
@@ -84,15 +93,19 @@ class _SummaryPlan:
 
     def part_words(self, parts: int) -> int | None:
         """The parts together may be twice as long as the summary, so that merging can choose among them."""
-        return None if self.words is None else max(MIN_PART_WORDS, math.ceil(2 * self.words / parts))
+        words = self.wanted.words
+        return None if words is None else max(MIN_PART_WORDS, math.ceil(2 * words / parts))
 
     def request(self, request_id: str, stage: int, text: str, limit: int, *, part: int, parts: int) -> Request:
         """Return the request for a whole text, or for one of several parts whose summaries will be merged."""
-        words = self.words if parts == 1 else self.part_words(parts)
+        words = self.wanted.words if parts == 1 else self.part_words(parts)
         values: dict[str, object] = {
             "text": text,
             "words": "" if words is None else str(words),
-            "style": self.style if parts == 1 else PART_STYLE,
+            "style": self.style if parts == 1 else PARAGRAPH,
+            "focus": self.wanted.focus,
+            "audience": self.wanted.audience,
+            "language": self.wanted.language,
         }
         if stage == 0:
             values |= {"part": part, "parts": parts} | ({} if self.row is None else {"row": self.row})
@@ -185,7 +198,7 @@ class _SummaryJob:
         shorter than their texts.
         """
         plan, stage, text = self._plan, self._stage, self._source.text
-        limit = of_part = plan.options.max_tokens or plan.max_tokens(stage, plan.words)
+        limit = of_part = plan.options.max_tokens or plan.max_tokens(stage, plan.wanted.words)
         room = self._context_budget(limit, parts=1)
         pieces = [text]
         if not room.fits(text):
@@ -244,12 +257,15 @@ class _SummaryJob:
         cut, missing = is_truncated(finished, self._plan.options), tuple(self._missing_parts)
         if cut and missing:
             yield self._warn("the summary was cut at a limit")
+        warning = "" if self._plan.style == HEADLINE else length_warning(answer.text, self._plan.wanted.words)
+        if warning:
+            yield from self._warn_of_length(warning)
         limited = any(part.reason == "cut" for part in missing)
         yield Result(
             self.item,
             self.name,
             answer.text,
-            fields={"missing": [asdict(part) for part in missing]},
+            fields={"method": WRITTEN_METHOD, "missing": [asdict(part) for part in missing]},
             model=self._plan.backend.info().model,
             prompt=self._plan.summary_prompt.name,
             finish_reason=FinishReason.LENGTH if limited else finished.reason,
@@ -270,20 +286,28 @@ class _SummaryJob:
         self._warnings.append(text)
         return Notice(text, self.item)
 
+    def _warn_of_length(self, text: str) -> Iterator[Notice]:
+        """Warn that the length was missed; among records, which are many, only in the result."""
+        notice = self._warn(text)
+        if self._plan.row is None:
+            yield notice
+
 
 def make_summary_job(
     backend: Backend,
     prompts: PromptLibrary,
     document: Document,
     options: GenerationOptions,
+    wanted: SummaryOptions,
     *,
     item: int,
-    words: int | None,
-    style: str,
-    row: object,
+    row: object = None,
 ) -> DocumentJob:
-    """Return the job of a record's text, whose columns are ``row``; the rest is as in ``summarize``."""
-    plan = _SummaryPlan(backend, prompts.get(PROMPT), prompts.get(MERGE_PROMPT), options, words, style, row)
+    """Return the job of a document, or of a record's text, whose columns are ``row``; the rest is as in ``summarize``."""
+    style = wanted.style_for(backend.info())
+    if style == KEY_SENTENCES:
+        return KeySentencesJob(backend, item, document, options, wanted, is_record=row is not None)
+    plan = _SummaryPlan(backend, prompts.get(PROMPT), prompts.get(MERGE_PROMPT), options, wanted, style, row)
     return _SummaryJob(plan, item, document)
 
 
@@ -292,18 +316,23 @@ def summarize(
     prompts: PromptLibrary,
     documents: Iterable[Document | ItemFailed],
     options: GenerationOptions,
-    *,
-    words: int | None = None,
-    style: str = "paragraph",
+    wanted: SummaryOptions | None = None,
 ) -> Iterator[TaskEvent]:
     """Summarize each document: per item its Deltas (items may alternate), then Result or ItemFailed.
 
-    ``words`` is the wanted length; ``style`` is "paragraph", "bullets" or "headline". ``options.max_tokens`` limits the
-    summary, not the summaries of parts of a long text. An ``ItemFailed`` among the documents (an unreadable file) is
-    passed on in its position. A blank document fails with ``EmptyInput``, one that cannot be made to fit with
-    ``ContextOverflow``, an empty answer with ``EmptyAnswer``; the others go on. A Result's field ``missing`` lists the
-    ``MissingPart``s of the document that the summary lacks. ``Progress`` counts "parts", and the prompt tokens
+    ``options.max_tokens`` limits the summary, not the summaries of parts of a long text. An ``ItemFailed`` among the
+    documents (an unreadable file) is passed on in its position. A blank document fails with ``EmptyInput``, one that
+    cannot be made to fit with ``ContextOverflow``, an empty answer with ``EmptyAnswer``, key sentences with
+    ``Unsupported`` where the backend reports no hidden states; the others go on. A Result has the fields ``method``
+    ("written" or "key-sentences"), ``missing``, the ``MissingPart``s of the document that the summary lacks, and with
+    key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
+    summary whose length is not about ``wanted.words`` has a warning. ``Progress`` counts "parts", and the prompt tokens
     evaluated for all of them.
     """
-    plan = _SummaryPlan(backend, prompts.get(PROMPT), prompts.get(MERGE_PROMPT), options, words, style)
-    yield from run_document_jobs(backend, documents, lambda item, document: _SummaryJob(plan, item, document), "parts")
+    chosen = wanted or SummaryOptions()
+    yield from run_document_jobs(
+        backend,
+        documents,
+        lambda item, document: make_summary_job(backend, prompts, document, options, chosen, item=item),
+        "parts",
+    )

@@ -104,7 +104,7 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
         ("llm translate --to pt-", {"pt-BR", "pt-PT"}),
         ("llm translate --from Braz", {"Brazilian Portuguese"}),
         ("llm config show kv", {"kv_layout", "kv_type"}),
-        ("llm summarize --style ", {"paragraph", "bullets", "headline"}),
+        ("llm summarize --style k", {"key-sentences"}),
         ("llm ask --kv-type q", {"q8_0"}),
         ("llm completion f", {"fish"}),
         ("llm ask --model-", set()),
@@ -238,7 +238,12 @@ def test_the_reference_names_every_command_and_option():
     text = "".join(reference.build_pages().values())
     for words in ("# llm ask", "llm models pull [OPTIONS] [NAME]", "llm config show [OPTIONS] [SETTING]"):
         assert words in text
-    for option in ("`-m, --model MODEL`", "`--style paragraph\\|bullets\\|headline`", "`-y, --yes`", "`--to LANG`"):
+    for option in (
+        "`-m, --model MODEL`",
+        "`--style auto\\|paragraph\\|bullets\\|headline\\|abstract\\|outline\\|minutes\\|key-sentences`",
+        "`-y, --yes`",
+        "`--to LANG`",
+    ):
         assert option in text
     assert "\nllm sentiment reviews.txt\n" in text
 

@@ -62,6 +62,7 @@ TEXTS = {
     "summary.log": NOTES,
     "errors.log": NOTES,
     "chapter1.txt": NOTES,
+    "meeting.txt": NOTES,
     "chapter2.txt": NOTES,
     "README.md": GUIDE,
     "guide.md": GUIDE,

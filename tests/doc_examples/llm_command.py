@@ -22,7 +22,7 @@ _START_S = 60.0
 
 def script_model() -> None:
     """Let the worker's place be taken by the scripted model."""
-    from doc_examples.model_answers import CHOICES, answer_request
+    from doc_examples.model_answers import CHOICES, PARAMETERS, answer_request
     from scripted import ScriptedBackend
 
     from llmcli.backends import worker_backend
@@ -40,7 +40,7 @@ def script_model() -> None:
         return SimpleNamespace(spawned=False, pid=1, name=model.name)
 
     def connect(launcher, _options, interrupt, **_how):
-        return Scripted(answer_request, model=launcher.name, interrupt=interrupt)
+        return Scripted(answer_request, model=launcher.name, interrupt=interrupt, parameters=PARAMETERS)
 
     worker_launch.build_launcher = launcher
     worker_backend.WorkerBackend = connect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -101,8 +102,27 @@ def answer_text(said: str) -> str:
     return next((answer for part, answer in ANSWERS.items() if part in said), "This is the answer of the model.")
 
 
-def answer_request(request: Request) -> str | dict[str, float]:
-    """Return the answer to a request, or the log-probability of each candidate."""
+PARAMETERS = 134_515_008
+"""The size of the starter."""
+STATES = {
+    "The bicycle workshop will be closed": (-6.0, 2.22, -6.19),
+    "The roof has to be repaired": (15.2, -3.95, -0.75),
+    "Bicycles that are": (2.72, 6.41, 3.9),
+    "The workshop opens again": (-11.92, -4.68, 3.04),
+}
+"""By the beginning of a sentence: what the starter's mean hidden states are, less their mean, along their main axes."""
+
+
+def give_states(text: str) -> bytes:
+    """Return the hidden states of a text, the same for all that are not known."""
+    words = " ".join(text.split())
+    return struct.pack("<3f", *next((known for start, known in STATES.items() if words.startswith(start)), (1, 1, 1)))
+
+
+def answer_request(request: Request) -> str | bytes | dict[str, float]:
+    """Return the answer to a request, the log-probability of each candidate, or hidden states."""
+    if request.hidden_states:
+        return give_states(request.prompt or "")
     if request.candidates:
         return score_candidates(request.messages[-1].content, request.candidates)
     return answer_text(request.messages[-1].content)

@@ -90,9 +90,10 @@ def test_translate_and_summarize(served, there, tmp_path):
     first.write_text("One line.\n\n\nAnother.\n")
     second.write_text("A second text.\n")
     assert "\n\n\n" in there("translate", "--to", "fr", *LIMIT, str(first), code=3)[0]  # the limit cuts both lines
-    out = there("summarize", *LIMIT, str(first), str(second))[0]
-    assert out == local(served, "summarize", *LIMIT, str(first), str(second)) and out.count("==>") == 2
-    assert there("summarize", *LIMIT, stdin="A text.\n")[0] == local(served, "summarize", *LIMIT, stdin="A text.\n")
+    written = ("summarize", "--style", "paragraph", *LIMIT)
+    out = there(*written, str(first), str(second))[0]
+    assert out == local(served, *written, str(first), str(second)) and out.count("==>") == 2
+    assert there(*written, stdin="A text.\n")[0] == local(served, *written, stdin="A text.\n")
 
 
 def test_sentiment_is_scored_by_the_server(served, there):

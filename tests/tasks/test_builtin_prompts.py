@@ -12,6 +12,7 @@ from llmcli.tasks.chat import Conversation
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate
 from llmcli.tasks.sentiment import sentiment
+from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.glossary import Glossary, Term
@@ -47,7 +48,7 @@ def test_summarize(library, style, words):
     backend = ScriptedBackend(short, context=400)
     texts = [TEXT, TEXT * 100]
     documents = [Document("d", text) for text in texts]
-    events = list(summarize(backend, library, documents, GenerationOptions(), words=words, style=style))
+    events = list(summarize(backend, library, documents, GenerationOptions(), SummaryOptions(words, style)))
     assert len(of(Result, events)) == 2
     assert "It jumps." in all_messages(backend.requests[0])
     assert ("30 words" in all_messages(backend.requests[0])) is (words is not None)

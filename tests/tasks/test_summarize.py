@@ -9,6 +9,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
 from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import max_summary_tokens, summarize
 from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Usage
 
@@ -29,7 +30,7 @@ def gist(request):
 
 def run(backend, prompts, *texts, options=None, **how):
     documents = [Document(f"doc{index}", text) for index, text in enumerate(texts)]
-    return list(summarize(backend, prompts, documents, options or GenerationOptions(), **how))
+    return list(summarize(backend, prompts, documents, options or GenerationOptions(), SummaryOptions(**how)))
 
 
 def parts(backend):
@@ -180,7 +181,7 @@ def test_a_bad_answer_about_a_part_is_retried(prompts, bad):
     assert second.max_tokens == first.max_tokens * (2 if "word" in bad else 1)
     answer = result(events)
     assert (answer.cut, answer.incomplete, answer.warnings, notices(events)) == (False, None, (), [])
-    assert (answer.fields, answer.finish_reason) == ({"missing": []}, FinishReason.STOP)
+    assert (answer.fields, answer.finish_reason) == ({"method": "written", "missing": []}, FinishReason.STOP)
     assert gist(first) in last_message(backend.requests[-1])
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
+from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import source_inputs
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
-from llmcli.cli.render.renderer import DisplayOptions, render_task
 
 
 class Style(StrEnum):
     """The form of a summary."""
 
+    AUTO = "auto"
     PARAGRAPH = "paragraph"
     BULLETS = "bullets"
     HEADLINE = "headline"
+    ABSTRACT = "abstract"
+    OUTLINE = "outline"
+    MINUTES = "minutes"
+    KEY_SENTENCES = "key-sentences"
 
 
 @command(
@@ -26,6 +30,8 @@ class Style(StrEnum):
       llm summarize README.md
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
+      llm summarize --style key-sentences --focus prices report.pdf
+      llm summarize --style minutes --audience "new colleagues" --language German meeting.txt
       llm summarize --style bullets report.pdf slides.pptx letters/
       llm summarize --cite report.pdf
       llm summarize --backend openai report.txt
@@ -38,7 +44,27 @@ def summarize(
     files: FilesArgument = None,
     *,
     words: Annotated[int | None, Option("--words", min=1, metavar="N", help="Approximate length in words.")] = None,
-    style: Annotated[Style, Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
+    style: Annotated[
+        Style,
+        Option(
+            "--style",
+            help="The form of the summary. key-sentences: the most important sentences of the text, unchanged; auto: "
+            "these for a model with fewer than half a billion parameters, a paragraph for others.",
+        ),
+    ] = Style.AUTO,
+    focus: Annotated[
+        str, Option("--focus", metavar="TEXT", help="What the summary is to be about (default: the whole text).")
+    ] = "",
+    audience: Annotated[str, Option("--audience", metavar="TEXT", help="For whom the summary is.")] = "",
+    language: Annotated[
+        str,
+        Option(
+            "--language",
+            metavar="LANG",
+            help="The language of the summary: fr, pt-BR, French (default: that of the text).",
+            autocompletion=completers.languages,
+        ),
+    ] = "",
     cite: Annotated[
         bool, Option("--cite", help="Give points, each with a quote from the document and its support.")
     ] = False,
@@ -47,22 +73,15 @@ def summarize(
     ] = False,
 ) -> int:
     """Summarize documents of any length."""
+    from llmcli.cli.summarization.summary_run import read_wishes, summarize_documents
+
+    wanted = read_wishes(words, style.value, focus=focus, audience=audience, language=language)
     if cite or keep_unsupported:
         from llmcli.cli.summarization.cited_run import summarize_cited
 
-        return summarize_cited(ctx, files or [], words=words, style=style.value, cite=cite, keep=keep_unsupported)
+        return summarize_cited(ctx, files or [], wanted, cite=cite, keep=keep_unsupported)
     if wants_records(ctx.flags):
         from llmcli.cli.records.record_tasks import summarize_records
 
-        return summarize_records(ctx, files or [], words=words, style=style.value)
-    from llmcli.tasks.summarize import summarize as task
-
-    names, documents = source_inputs.read_sources(ctx, files or [])
-    options = ctx.generation_options()
-    return render_task(
-        ctx,
-        lambda backend: source_inputs.add_source_notes(
-            task(backend, ctx.runtime.prompts, documents, options, words=words, style=style.value), documents
-        ),
-        DisplayOptions(input_names=tuple(names)),
-    )
+        return summarize_records(ctx, files or [], wanted)
+    return summarize_documents(ctx, files or [], wanted)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
+
+if TYPE_CHECKING:
+    from llmcli.tasks.summarization.summary_options import SummaryOptions
 
 
 def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> int:
@@ -23,7 +28,7 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -
     return run_records(ctx, files, task)
 
 
-def summarize_records(ctx: CommandContext, files: Sequence[str], *, words: int | None, style: str) -> int:
+def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
     """Summarize each record; return the exit code."""
     from llmcli.tasks.record_verbs.summarize_records import SummarizeVerb
     from llmcli.tasks.summarize import MERGE_PROMPT, PROMPT
@@ -31,8 +36,8 @@ def summarize_records(ctx: CommandContext, files: Sequence[str], *, words: int |
     prompts = ctx.runtime.prompts
     read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)
     task = RecordTask(
-        lambda backend, options: SummarizeVerb(backend, prompts, options, words=words, style=style),
-        lambda: {**prompt_manifest(*read), "words": words, "style": style},
+        lambda backend, options: SummarizeVerb(backend, prompts, options, wanted),
+        lambda: {**prompt_manifest(*read), **asdict(wanted)},
     )
     return run_records(ctx, files, task)
 

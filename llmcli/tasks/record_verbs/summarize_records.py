@@ -9,6 +9,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.record_verbs.text_verb import TextVerb
+from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import PROMPT, make_summary_job
 
 COLUMN = "summary"
@@ -22,15 +23,12 @@ class SummarizeVerb(TextVerb):
         backend: Backend,
         prompts: PromptLibrary,
         options: GenerationOptions,
-        *,
-        words: int | None = None,
-        style: str = "paragraph",
+        wanted: SummaryOptions,
     ) -> None:
         super().__init__(backend, PROMPT, COLUMN)
         self._prompts = prompts
         self._options = options
-        self._words = words
-        self._style = style
+        self._wanted = wanted
 
     def make_job(self, record: Record) -> DocumentJob:
         """Return the job of a summary."""
@@ -39,8 +37,7 @@ class SummarizeVerb(TextVerb):
             self._prompts,
             Document(record.name, record.text),
             self._options,
+            self._wanted,
             item=record.index,
-            words=self._words,
-            style=self._style,
             row=Row(record.fields),
         )

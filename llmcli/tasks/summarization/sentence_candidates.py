@@ -1,0 +1,60 @@
+"""The sentences of a text, and which of them may stand in a summary: prose, but no headings, tables or code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmcli.tasks.summarization.summary_length import count_words
+from llmcli.tasks.support.sentence_spans import find_sentences
+
+_CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+_HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")
+_TABLE_ROW = re.compile(r"[ \t>]*\|")
+_IMAGE_OR_TAG = re.compile(r"!\[|\[!\[|<[a-zA-Z!/]")
+_PARAGRAPH_BREAK = re.compile(r"\n[ \t]*\n")
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]*_`\u300d\u300f\uff09]{0,3}\Z")
+_MIN_LETTER_SHARE = 0.7
+_MIN_WORDS, _MIN_UNENDED_WORDS = 3, 8
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceCandidate:
+    """``text[start:end]`` is a sentence of ``words`` words; ``eligible``: it may stand in a summary."""
+
+    start: int
+    end: int
+    words: int
+    eligible: bool
+    begins_paragraph: bool
+
+
+def find_candidates(text: str) -> Iterator[SentenceCandidate]:
+    """Yield the sentences of a text in order."""
+    code_blocks = (match.span() for match in _CODE_BLOCK.finditer(text))
+    code_start, code_end = next(code_blocks, (len(text), len(text)))
+    last_end = 0
+    for start, end in find_sentences(text):
+        while code_end <= start and code_start < len(text):
+            code_start, code_end = next(code_blocks, (len(text), len(text)))
+        words = count_words(text[start:end])
+        in_code = end > code_start
+        eligible = not in_code and _is_prose(text, start, end, words)
+        begins = not last_end or _PARAGRAPH_BREAK.search(text, last_end, start) is not None
+        yield SentenceCandidate(start, end, words, eligible, begins)
+        last_end = end
+
+
+def _is_prose(text: str, start: int, end: int, words: int) -> bool:
+    """Whether a sentence is one: no heading, row, image, address, and no scrap such as a title."""
+    line_start = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
+    sentence = text[start:end]
+    if _HEADING_MARK.match(text, line_start, start) or _TABLE_ROW.match(text, line_start, start + 1):
+        return False
+    if _IMAGE_OR_TAG.match(sentence) or sentence.endswith(":"):
+        return False
+    if words < (_MIN_WORDS if _SENTENCE_END.search(sentence) else _MIN_UNENDED_WORDS):
+        return False
+    visible = sum(not character.isspace() for character in sentence)
+    return sum(map(str.isalpha, sentence)) >= _MIN_LETTER_SHARE * visible

@@ -1,0 +1,43 @@
+"""What the user wants of a summary, and which of the styles a model can write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmcli.types import BackendInfo
+
+AUTO, PARAGRAPH, HEADLINE, KEY_SENTENCES = "auto", "paragraph", "headline", "key-sentences"
+WRITTEN_METHOD = "written"
+"""The method of a summary that the model wrote; that of key sentences is ``KEY_SENTENCES``."""
+MIN_WRITER_PARAMETERS = 500_000_000
+"""A smaller model invents too much to write a summary unless the user wants it to."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryOptions:
+    """``words``: the wanted length, None for a length that depends on the style; ``style``: a value of ``--style``.
+
+    ``focus``: what the summary is to be about, ``audience``: for whom it is, ``language``: the English name of the
+    language to write in; each "" if the user did not say.
+    """
+
+    words: int | None = None
+    style: str = PARAGRAPH
+    focus: str = ""
+    audience: str = ""
+    language: str = ""
+
+    @property
+    def needs_writing(self) -> bool:
+        """Whether sentences of the text itself cannot be what the user wants."""
+        return bool(self.audience or self.language)
+
+    def style_for(self, info: BackendInfo) -> str:
+        """Return the style, ``AUTO`` replaced: key sentences for a small model, a paragraph for others.
+
+        A model whose size is unknown, as that of most servers, counts as large.
+        """
+        if self.style != AUTO:
+            return self.style
+        small = info.parameters is not None and info.parameters < MIN_WRITER_PARAMETERS
+        return KEY_SENTENCES if small and not self.needs_writing else PARAGRAPH

@@ -1,0 +1,99 @@
+"""``llm summarize`` with the styles and wishes, from the command line."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from scripted import all_messages
+
+SMALL = 135_000_000
+TEXT = "The roof leaks badly. We repair it on Monday. The workshop stays closed."
+FIRST = "The roof leaks badly."
+
+
+def give_states(request):
+    """Return states for what is only read; else a summary."""
+    if not request.hidden_states:
+        return "A summary."
+    return struct.pack("<3f", *(float(word in request.prompt) for word in ("roof", "Monday", "workshop")))
+
+
+@pytest.fixture
+def summarize(llm):
+    """Run ``llm summarize`` on a text, with a small model."""
+    return lambda *argv, **how: llm(
+        "summarize", *argv, stdin=TEXT.encode(), answer=give_states, **{"parameters": SMALL, **how}
+    )
+
+
+def test_a_small_model_selects_sentences_and_nothing_is_on_stderr_in_a_pipe(summarize):
+    """The default; one line for each sentence."""
+    run = summarize("--words", "4")
+    assert (run.code, run.out, run.err) == (0, f"{FIRST}\n", "")
+
+
+def test_on_a_terminal_a_note_says_so(summarize, terminal):
+    """One line, with the option that lets the model write; none if the user chose the style."""
+    for argv, noted in (((), True), (("--style", "key-sentences"), False), (("-q",), False)):
+        screen = terminal(columns=200)
+        summarize("--words", "4", *argv, err=screen.slave)
+        assert ("--style paragraph lets it write a summary" in screen.close()) == noted
+
+
+def test_json_has_the_method_and_the_sentences(summarize):
+    """One object; the method of a text that the model wrote is another."""
+    found = json.loads(summarize("--words", "4", "--json").out)
+    assert found["method"] == "key-sentences"
+    assert [(each["text"], each["start"], each["end"]) for each in found["sentences"]] == [(FIRST, 0, len(FIRST))]
+    assert json.loads(summarize("--style", "paragraph", "--json").out)["method"] == "written"
+
+
+def test_a_larger_model_writes(summarize):
+    """So does one whose size is unknown."""
+    assert summarize(parameters=500_000_000).out == summarize(parameters=None).out == "A summary.\n"
+
+
+@pytest.mark.parametrize("style", ["abstract", "outline", "minutes"])
+def test_styles_and_wishes_reach_the_model(summarize, style):
+    """Focus, audience and the name of the language."""
+    run = summarize("--style", style, "--focus", "the roof", "--audience", "children", "--language", "de")
+    said = all_messages(run.backend.requests[-1])
+    assert run.code == 0
+    assert style in said.casefold()
+    assert "the roof" in said
+    assert "children" in said
+    assert said.rstrip().endswith("Write in German.")
+
+
+def test_a_missed_length_is_a_warning_of_the_result(summarize):
+    """It is no failure, and a pipe has an empty stderr."""
+    run = summarize("--style", "paragraph", "--words", "50", "--json")
+    assert (run.code, run.err) == (0, "")
+    assert json.loads(run.out)["warnings"] == ["the summary has 2 words, not about 50"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--style", "key-sentences", "--audience", "children"), "--audience needs a summary that the model writes"),
+        (("--style", "key-sentences", "--language", "de"), "Leave out --language"),
+        (("--style", "key-sentences", "--cite"), "key sentences are quotes themselves"),
+        (("--language", "Elvish"), "unknown language 'Elvish'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(summarize, argv, said):
+    """2, before a model is loaded."""
+    run = summarize(*argv)
+    assert run.code == 2
+    assert said in run.err
+    assert run.backend is None
+
+
+def test_records_get_key_sentences_too(llm, tmp_path):
+    """The column holds the sentences of each record's text."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"body": TEXT}) + "\n", encoding="utf-8")
+    run = llm("summarize", "--column", "body", "--words", "4", str(path), answer=give_states, parameters=SMALL)
+    assert (run.code, json.loads(run.out)["summary"]) == (0, FIRST)
