@@ -121,7 +121,7 @@ def give_states(text: str) -> bytes:
 
 def answer_request(request: Request) -> str | bytes | dict[str, float]:
     """Return the answer to a request, the log-probability of each candidate, or hidden states."""
-    if request.hidden_states:
+    if request.hidden_states and not request.candidates:
         return give_states(request.prompt or "")
     if request.candidates:
         return score_candidates(request.messages[-1].content, request.candidates)

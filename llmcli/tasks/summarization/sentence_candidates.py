@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.summarization.summary_length import count_words
 from llmcli.tasks.support.sentence_spans import find_sentences
 
@@ -19,7 +19,7 @@ _MIN_LETTER_SHARE = 0.7
 _MIN_WORDS, _MIN_UNENDED_WORDS = 3, 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SentenceCandidate:
     """``text[start:end]`` is a sentence of ``words`` words; ``eligible``: it may stand in a summary."""
 

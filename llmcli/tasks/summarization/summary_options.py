@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendInfo
 
 AUTO, PARAGRAPH, HEADLINE, KEY_SENTENCES = "auto", "paragraph", "headline", "key-sentences"
@@ -13,7 +12,7 @@ MIN_WRITER_PARAMETERS = 500_000_000
 """A smaller model invents too much to write a summary unless the user wants it to."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SummaryOptions:
     """``words``: the wanted length, None for a length that depends on the style; ``style``: a value of ``--style``.
 

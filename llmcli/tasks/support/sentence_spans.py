@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+if TYPE_CHECKING:
+    from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 
 WINDOW_WORDS = 100
 """Of a passage that is looked at for support: some sentences, as a claim rarely depends on more."""
@@ -67,6 +69,8 @@ def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def sentences_around(passage: QuotableText, start: int, end: int) -> QuotableText:
     """Return the sentences of a passage that a range of its document touches."""
+    from llmcli.tasks.quotation.quotable_text import QuotableText  # not needed to find sentences
+
     offset = passage.start
     touched = [
         (first + offset, last + offset)
@@ -79,6 +83,8 @@ def sentences_around(passage: QuotableText, start: int, end: int) -> QuotableTex
 
 def cut_passages(document: QuotableDocument, max_words: int = WINDOW_WORDS) -> list[QuotableText]:
     """Return the passages of a document: consecutive sentences of together at most ``max_words`` words, or one longer one."""
+    from llmcli.tasks.quotation.quotable_text import QuotableText
+
     passages: list[QuotableText] = []
     start = end = count = 0
     for first, last in find_sentences(document.text):
