@@ -82,6 +82,7 @@ COMMANDS = [
         "Print the lines, rows or files for which a statement holds; exit code 1 if there are none.",
         model_task="classify",
     ),
+    Command("label", "Ask you for the labels that teach most, for llm classify.", model_task="classify"),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("calibrations", "List, show and remove calibrations of classify and sentiment.", group=True),

@@ -19,9 +19,7 @@ _PENALTY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SelectionStrategy:
-    """``first_rows`` are spread over the pool; later rows are the most distant one of the ``uncertain_rows`` with the
-    smallest margins.
-    """
+    """``first_rows`` are spread over the pool; each later one is the most distant of ``uncertain_rows`` with small margins."""
 
     first_rows: int = 10
     uncertain_rows: int = 10
