@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from llmcli.tasks.calibration.cross_validation import Targets
 from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
@@ -73,7 +74,7 @@ class RowSelector:
             ordered = np.sort(softmax(fitted.logits(self._features)), axis=1)
         return np.asarray(ordered[:, -1] - ordered[:, -2])
 
-    def _distances(self, rows: Matrix, others: Matrix) -> Matrix:
+    def _distances(self, rows: Targets, others: Targets) -> Matrix:
         """Return the squared distance of each row to the nearest of the others."""
         products = self._points[rows] @ self._points[others].T
         squares = self._squares[rows][:, None] + self._squares[others] - 2 * products

@@ -47,16 +47,17 @@ def single_keys(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-def read_key(console: Console, on_resize: Callable[[], None]) -> str:
-    """Return the next key in lower case, ``QUIT`` at the end of input. A signal or the deadline ends the wait."""
+def read_key(console: Console, show: Callable[[], None]) -> str:
+    """Show the question, again when the width changes. Return the next key in lower case, ``QUIT`` at the end of input. A signal or the deadline ends the wait."""
     poll = select.poll()
     poll.register(console.environment.stdin, select.POLLIN)
     columns = console.environment.columns(console.environment.stderr)
+    show()
     while not poll.poll(_POLL_MS):
         console.interrupt.check()
         if columns != (now := console.environment.columns(console.environment.stderr)):
             columns = now
-            on_resize()
+            show()
     console.interrupt.check()
     data = os.read(console.environment.stdin, 1)
     return data.decode("ascii", "replace").lower() if data not in {b"", b"\x04"} else QUIT

@@ -196,7 +196,6 @@ class LabellingRun:
         def show() -> None:
             show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}")
 
-        show()
         while True:
             key = label_keys.read_key(self._ctx.console, show)
             if key in self._keys or key in {label_keys.UNDO, label_keys.SKIP, label_keys.QUIT}:
@@ -205,7 +204,6 @@ class LabellingRun:
     def _go_on(self, progress: LabellingProgress) -> bool:
         console = self._ctx.console
         words = f"llm: more labels would hardly raise the accuracy, {progress.accuracy:.0%}. Go on? [y/N]"
-        console.write_stderr(words)
         return label_keys.read_key(console, lambda: console.write_stderr(words)) == "y"
 
     # ---- results --------------------------------------------------------------------------------------------------
