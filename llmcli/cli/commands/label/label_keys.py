@@ -48,7 +48,10 @@ def single_keys(fd: int) -> Iterator[None]:
 
 
 def read_key(console: Console, show: Callable[[], None]) -> str:
-    """Show the question, again when the width changes. Return the next key in lower case, ``QUIT`` at the end of input. A signal or the deadline ends the wait."""
+    """Show the question, again when the width changes; return the next key in lower case, ``QUIT`` at the end of input.
+
+    A signal or the deadline ends the wait.
+    """
     poll = select.poll()
     poll.register(console.environment.stdin, select.POLLIN)
     columns = console.environment.columns(console.environment.stderr)
