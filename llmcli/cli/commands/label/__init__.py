@@ -1,0 +1,56 @@
+"""``llm label``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import command
+from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.cli.records.record_flags import RecordFlags
+
+_WITHOUT = (
+    *("draft", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed"),
+    *("limit", "sample", "dedupe"),
+)
+
+
+@command(
+    without=_WITHOUT,
+    examples="""
+      llm label --labels billing,bug,praise tickets.csv --column text
+      llm label --labels good,bad reviews.jsonl -o labelled.jsonl --calibration reviews
+    """,
+    flags=RecordFlags,
+)
+def label(
+    ctx: CommandContext,
+    labels: Annotated[
+        str,
+        Option("--labels", metavar="A,B,...|@FILE", help="The labels, or a YAML file with descriptions."),
+    ],
+    file: Annotated[str, Argument(metavar="FILE", help="Lines or records.")],
+    calibration: Annotated[
+        str | None,
+        Option(
+            "--calibration",
+            metavar="NAME",
+            help="Save a calibration for llm classify under this name.",
+            autocompletion=completers.calibrations,
+        ),
+    ] = None,
+    label_column: Annotated[
+        str, Option("--label-column", metavar="NAME", help="Column for the label in the output.")
+    ] = "label",
+) -> int:
+    """Ask you for the labels that teach most, and write them beside the records.
+
+    Each answer is one key, and on the disk before the next question: the same command goes on after any end. The output
+    is -o FILE, by default tickets.labelled.csv for tickets.csv. At most 2,000 records, drawn at random, are candidates.
+    """
+    from llmcli.cli.classification.classify_run import read_labels
+    from llmcli.cli.commands.label.labelling_run import LabellingRun
+
+    run = LabellingRun(ctx, read_labels(ctx, labels), file, calibration=calibration, column=label_column)
+    return run.run()

@@ -1,0 +1,66 @@
+"""The keys of labels and of the other actions, read one by one from the terminal."""
+
+from __future__ import annotations
+
+import os
+import select
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from llmcli.cli.console.console import Console
+from llmcli.errors import UsageError
+
+UNDO, SKIP, QUIT = "u", "s", "q"
+_DIGITS = "123456789"
+_POLL_MS = 100
+
+
+def assign_keys(labels: Sequence[str]) -> dict[str, str]:
+    """Return the label of each key: digits for the first nine, and the first letter where it is free.
+
+    Raises ``UsageError`` for a label that gets no key.
+    """
+    keys = dict(zip(_DIGITS, labels, strict=False))
+    taken = {UNDO, SKIP, QUIT}
+    for label in labels:
+        letter = label[:1].lower()
+        if letter and letter.isalpha() and letter not in taken:
+            taken.add(letter)
+            keys[letter] = label
+    unreachable = [label for label in labels if label not in keys.values()]
+    if unreachable:
+        words = f"no key is left for the label {unreachable[0]}"
+        raise UsageError(words, detail="Use nine labels at most, or further ones with first letters of their own.")
+    return keys
+
+
+@contextmanager
+def single_keys(fd: int) -> Iterator[None]:
+    """Pass on each key at once and without echo in the block; Ctrl-C still interrupts."""
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setcbreak(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def read_key(console: Console, show: Callable[[], None]) -> str:
+    """Show the question, again when the width changes; return the next key in lower case, ``QUIT`` at the end of input.
+
+    A signal or the deadline ends the wait.
+    """
+    poll = select.poll()
+    poll.register(console.environment.stdin, select.POLLIN)
+    columns = console.environment.columns(console.environment.stderr)
+    show()
+    while not poll.poll(_POLL_MS):
+        console.interrupt.check()
+        if columns != (now := console.environment.columns(console.environment.stderr)):
+            columns = now
+            show()
+    console.interrupt.check()
+    data = os.read(console.environment.stdin, 1)
+    return data.decode("ascii", "replace").lower() if data not in {b"", b"\x04"} else QUIT

@@ -1,0 +1,268 @@
+"""One run of ``llm label``: candidates, questions, and what they result in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.classification.labelled_rows import rows_digest
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.label import label_keys
+from llmcli.cli.commands.label.question_view import show_question
+from llmcli.cli.console import confirm
+from llmcli.cli.console.suggestion import format_command
+from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.records import record_inputs
+from llmcli.documents.records.formats.record_format import OutputColumns
+from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.documents.records.selection import draw_sample
+from llmcli.errors import Interrupted, MissingError, RequestRejected, Unsupported, UsageError
+from llmcli.tasks.classification.label_set import LabelSet
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
+from llmcli.tasks.labelling.answer_file import AnswerFile
+from llmcli.types import Progress
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.tasks.calibration.feature_set import FeatureSet
+    from llmcli.tasks.classification.label_scorer import LabelScorer
+    from llmcli.tasks.labelling.labelling_progress import LabellingProgress
+
+MAX_CANDIDATES = 2000
+MEASURE_EVERY = 5
+"""Answers between two measurements of the accuracy."""
+MIN_CALIBRATION_ROWS = 10
+
+
+class LabellingRun:
+    """Asks for labels of the records of ``file``."""
+
+    def __init__(
+        self, ctx: CommandContext, labels: LabelSet, file: str, *, calibration: str | None, column: str
+    ) -> None:
+        """Check the options. Raises ``UsageError`` and ``MissingError``."""
+        self._ctx, self._labels, self._file, self._column = ctx, labels, file, column
+        self._keys = label_keys.assign_keys(labels.names)
+        self._calibration = calibration
+        self._check(calibration)
+        given = ctx.flags.output
+        self._output = Path(given) if given is not None else _default_output(file)
+        check_distinct([("an input", file)], [("the output", str(self._output))])
+        self._answers_path = self._output.with_name(f"{self._output.name}.answers.jsonl")
+        if given is None and self._output.exists() and not self._answers_path.exists():
+            raise UsageError(f"{self._output} already exists", detail="Name another output: -o FILE")
+
+    def _check(self, calibration: str | None) -> None:
+        from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
+
+        if not confirm.can_ask(self._ctx.console):
+            raise UsageError("llm label asks questions and needs a terminal", detail="Run it without pipes.")
+        if not os.path.isfile(self._file):  # noqa: PTH113 (a Path raises for a long name)
+            raise MissingError(self._file, kind="file")
+        if calibration is not None and not is_calibration_name(calibration):
+            raise UsageError(f"{calibration!r} is no name for a calibration: {NAME_RULE}")
+
+    def run(self) -> int:
+        """Ask until the person quits or nothing is left; write the output and the calibration. Returns the exit code."""
+        from llmcli.tasks.labelling.row_selection import RowSelector
+
+        records, digest = self._read_candidates()
+        identity = {"input": digest, "labels": list(self._labels.names)}
+        answers = AnswerFile(self._answers_path, identity)
+        try:
+            backend = self._ctx.runtime.backend()
+            prompt = self._ctx.runtime.prompts.get(PROMPT)
+            options = ClassifyOptions(corrects_prior=False)
+            generation = self._ctx.generation_options()
+            scorer = make_classify_verb(backend, prompt, self._labels, generation, options).scorer
+            features = self._score(backend, scorer, records)
+            self._ask(records, answers, features, RowSelector(features, len(self._labels.names)))
+            self._write_output(answers)
+            if self._calibration is not None:
+                self._save_calibration(backend, scorer, records, answers, features)
+        except Interrupted:
+            again = format_command(*self._ctx.console.environment.argv)
+            self._ctx.console.write_stderr(f"llm: your answers are in {self._answers_path}; to go on: {again}")
+            raise
+        finally:
+            answers.close()
+        return 0
+
+    # ---- records --------------------------------------------------------------------------------------------------
+
+    def _records(self) -> Iterator[tuple[RecordSchema, Record]]:
+        source = record_inputs.open_source(self._ctx, [self._file])
+        try:
+            schema = source.open()
+            choice = record_inputs.text_choice(self._ctx, required=True)
+            choice = choice.resolve(schema)
+            for index, record in enumerate(source):
+                self._ctx.runtime.interrupt.check()
+                choice.apply(record)
+                record.index = index
+                yield schema, record
+        finally:
+            source.close()
+
+    def _read_candidates(self) -> tuple[list[Record], str]:
+        """Return the records to ask about and the hash of all texts. Raises ``UsageError`` if there are none."""
+        digest, count = hashlib.sha256(), 0
+
+        def candidates() -> Iterator[Record]:
+            nonlocal count
+            for schema, record in self._records():
+                if self._column in schema.columns:
+                    words = f"the input already has the column {self._column}"
+                    raise UsageError(words, detail="Name another one: --label-column NAME")
+                if record.error is not None:
+                    raise record.error
+                data = record.text.encode("utf-8", "surrogatepass")
+                digest.update(b"%d\n" % len(data) + data)
+                if record.text.strip():
+                    count += 1
+                    yield record
+
+        records = draw_sample(candidates(), MAX_CANDIDATES, 0)
+        if not records:
+            raise UsageError(f"{self._file} has no texts", detail="Name the column with the text: --column NAME")
+        if count > len(records):
+            self._ctx.console.write_note(f"{len(records)} of {count} records, drawn at random, are candidates")
+        return records, digest.hexdigest()
+
+    def _score(self, backend: Backend, scorer: LabelScorer, records: list[Record]) -> FeatureSet:
+        from llmcli.tasks.calibration.record_features import record_features
+        from llmcli.tasks.classification.scored_records import ScoredRecord, score_records
+
+        status = self._ctx.console.status_line
+        # jobs number their records themselves, so that the records here keep their index
+        copies = [Record(number, each.text, each.line, fields=each.fields) for number, each in enumerate(records)]
+
+        def score(*, hidden_states: bool) -> Iterator[ScoredRecord]:
+            found = score_records(backend, scorer, copies, hidden_states=hidden_states)
+            for done, scored in enumerate(found, 1):
+                status.show(Progress(done, len(copies), "records"))
+                yield scored
+
+        try:
+            try:
+                return record_features(list(score(hidden_states=True)))
+            except (Unsupported, RequestRejected):
+                return record_features(list(score(hidden_states=False)))
+        finally:
+            status.hide()
+
+    # ---- questions ------------------------------------------------------------------------------------------------
+
+    def _ask(self, records: list[Record], answers: AnswerFile, features: FeatureSet, selector: Any) -> None:
+        rows = {record.index: row for row, record in enumerate(records)}
+        names, console = self._labels.names, self._ctx.console
+        progress = _measure(rows, answers, features)
+        accepted_flat = False
+        repeated: int | None = None
+        with label_keys.single_keys(console.environment.stdin):
+            while True:
+                known = {rows[index]: names.index(label) for index, label in answers.labels.items()}
+                row = repeated
+                if row is None:
+                    row = selector.next_row(known, {rows[index] for index in answers.skipped})
+                if row is None:
+                    console.write_stderr("llm: every candidate has an answer")
+                    return
+                if progress is not None and progress.flat and not accepted_flat:
+                    if not self._go_on(progress):
+                        return
+                    accepted_flat = True
+                key = self._read_answer(records[row].text, len(known), progress)
+                repeated = None
+                if key == label_keys.QUIT:
+                    return
+                if key == label_keys.UNDO:
+                    undone = answers.undo()
+                    repeated = row if undone is None else rows[undone]
+                    continue
+                answers.add(records[row].index, None if key == label_keys.SKIP else self._keys[key])
+                if len(answers.labels) % MEASURE_EVERY == 0:
+                    progress = _measure(rows, answers, features)
+
+    def _read_answer(self, text: str, count: int, progress: LabellingProgress | None) -> str:
+        share = "" if progress is None else f", {progress.accuracy:.0%} right by cross-validation"
+
+        def show() -> None:
+            show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}")
+
+        while True:
+            key = label_keys.read_key(self._ctx.console, show)
+            if key in self._keys or key in {label_keys.UNDO, label_keys.SKIP, label_keys.QUIT}:
+                return key
+
+    def _go_on(self, progress: LabellingProgress) -> bool:
+        console = self._ctx.console
+        words = f"llm: more labels would hardly raise the accuracy, {progress.accuracy:.0%}. Go on? [y/N]"
+        return label_keys.read_key(console, lambda: console.write_stderr(words)) == "y"
+
+    # ---- results --------------------------------------------------------------------------------------------------
+
+    def _write_output(self, answers: AnswerFile) -> None:
+        """Write all records with the labels that were given; the label of the others is empty."""
+        from llmcli.files.atomic_file import atomic_write
+
+        labels, writer = answers.labels, None
+        with atomic_write(str(self._output), interrupt=self._ctx.runtime.interrupt) as file:
+            for schema, record in self._records():
+                if writer is None:
+                    own = "csv" if schema.format == LINES else schema.format
+                    chosen = load_record_format(format_by_suffix(str(self._output)) or own)
+                    writer = chosen.open_writer(OutputColumns(schema, {self._column: str}, has_error=False))
+                    file.write(writer.head())
+                file.write(writer.row(record, {self._column: labels.get(record.index, "")}, ""))
+            if writer is not None:
+                file.write(writer.tail())
+        self._ctx.console.write_note(f"{len(labels)} labels are in {self._output}")
+
+    def _save_calibration(
+        self, backend: Backend, scorer: LabelScorer, records: list[Record], answers: AnswerFile, features: FeatureSet
+    ) -> None:
+        from llmcli.tasks.calibration.calibration import FitOptions, fit
+        from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+
+        rows = {record.index: row for row, record in enumerate(records)}
+        labels, name = answers.labels, self._calibration or ""
+        if len(labels) < MIN_CALIBRATION_ROWS or len(set(labels.values())) == 1:
+            words = f"no calibration yet: it needs {MIN_CALIBRATION_ROWS} labels, and two different ones"
+            self._ctx.console.write_stderr(f"llm: {words}")
+            return
+        chosen = features.take([rows[index] for index in labels])
+        calibration = fit(chosen, [*labels.values()], FitOptions(labels=scorer.labels))
+        # what llm classify --calibrate stores, so that it accepts this calibration
+        identity = {
+            "model": backend.info().model_id,
+            "weights": self._ctx.runtime.weights,
+            "prompt": self._ctx.runtime.prompts.get(PROMPT).fingerprint,
+            "label set": [asdict(label) for label in self._labels.labels],
+            "verb": "classify",
+            "set of --examples": rows_digest(()),
+        }
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        stored = StoredCalibration(calibration, calibration.figures(), identity, scorer.model, created)
+        path = CalibrationStore(self._ctx.runtime.paths.calibrations).save(name, stored)
+        self._ctx.console.write_note(f"saved the calibration {name} in {path}")
+
+
+def _default_output(file: str) -> Path:
+    path = Path(file)
+    named = format_by_suffix(file)
+    suffix = path.suffix if named is not None and named != LINES else ".csv"
+    return path.with_name(f"{path.stem}.labelled{suffix}")
+
+
+def _measure(rows: dict[int, int], answers: AnswerFile, features: FeatureSet) -> LabellingProgress | None:
+    from llmcli.tasks.labelling.labelling_progress import measure_progress
+
+    labels = answers.labels
+    return measure_progress(features.take([rows[index] for index in labels]), [*labels.values()]) if labels else None

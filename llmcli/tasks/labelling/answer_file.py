@@ -1,0 +1,106 @@
+"""The answers of a person, on disk before the next question: one JSON line each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmcli.errors import CannotCreate, UsageError
+from llmcli.files.file_lock import acquire_lock
+
+VERSION = 1
+
+
+class AnswerFile:
+    """Labels by row number, appended to ``path`` and synced. A skipped row has the label None.
+
+    The first line is the ``identity`` of the question: JSON values such as the input's hash and the labels. A last line
+    that was cut off by a crash is removed. Another process cannot open the file at the same time.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Open or create the file.
+
+        Raises ``UsageError`` if it belongs to other rows or labels, is damaged or is in use, and ``CannotCreate``.
+        """
+        self.path = path
+        self._order: list[tuple[int, str | None]] = []
+        head = {"version": VERSION, **identity}
+        try:
+            lock = acquire_lock(path)
+        except OSError as error:
+            raise CannotCreate(str(path), detail=error.strerror or "") from error
+        if lock is None:
+            raise UsageError(f"{path} is in use by another llm label", detail="Finish that one first.")
+        self._descriptor = lock
+        try:
+            self._load(json.loads(json.dumps(head)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, head: Mapping[str, Any]) -> None:
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.ftruncate(self._descriptor, len(whole))
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        if not whole:
+            self._append(head)
+            return
+        try:
+            first, *events = [json.loads(line) for line in whole.splitlines()]
+            for event in events:
+                self._apply(event)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise UsageError(f"{self.path} is damaged", detail="Remove it to begin again.") from error
+        if first != head:
+            words = f"{self.path} has answers for other rows or labels"
+            raise UsageError(words, detail="Use the same input and labels, or remove it to begin again.")
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        if event.get("undo"):
+            self._order.pop()
+        else:
+            self._order.append((int(event["row"]), None if event["label"] is None else str(event["label"])))
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        data = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise CannotCreate(str(self.path), detail=error.strerror or "") from error
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """The labels by row number, in the order of the answers."""
+        return {row: label for row, label in self._order if label is not None}
+
+    @property
+    def skipped(self) -> set[int]:
+        """The rows that were skipped."""
+        return {row for row, label in self._order if label is None}
+
+    def add(self, row: int, label: str | None) -> None:
+        """Store an answer; None skips the row. Raises ``CannotCreate`` when it cannot be written."""
+        event = {"row": row, "label": label}
+        self._append(event)
+        self._apply(event)
+
+    def undo(self) -> int | None:
+        """Take back the last answer, or skip, and return its row; None if there is none."""
+        if not self._order:
+            return None
+        row = self._order[-1][0]
+        self._append({"undo": True})
+        self._order.pop()
+        return row
+
+    def close(self) -> None:
+        """Close the file; what it has stays."""
+        os.close(self._descriptor)

@@ -1,0 +1,102 @@
+"""``llm label`` on a pseudo-terminal, and where there is none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+
+import pytest
+from terminal import ended
+
+OPTIONS = ("--no-worker", "--labels", "bug,idea")
+QUESTION = r"(\d+) labelled"
+
+
+@pytest.fixture
+def tickets(tmp_path):
+    """Return a file with thirty records."""
+    rows = "".join(f"{number},ticket number {number}\n" for number in range(30))
+    (tmp_path / "tickets.csv").write_text(f"id,text\n{rows}")
+    return tmp_path / "tickets.csv"
+
+
+def stored(tmp_path):
+    """Return the events in the file of answers."""
+    lines = (tmp_path / "tickets.labelled.csv.answers.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[1:]]
+
+
+def answer(child, key, count):
+    """Type a key, and wait for the next question with this number of labels."""
+    child.send(key)
+    child.expect(QUESTION)
+    assert child.match.group(1) == str(count)
+
+
+def test_a_terminal_is_needed(llm, tickets):
+    """A pipe gets a usage error."""
+    run = llm("label", "--labels", "bug,idea", str(tickets))
+    assert run.code == 2 and "terminal" in run.err and run.out == ""
+
+
+def test_answers_undo_skip_and_quit(person, tickets, tmp_path):
+    """The output has all records, with the labels that were given and not taken back."""
+    child = person("label", *OPTIONS, str(tickets))
+    child.expect(QUESTION)
+    answer(child, "1", 1)
+    answer(child, "x", 1)  # no key: the question is shown again
+    answer(child, "1", 2)
+    answer(child, "u", 1)
+    answer(child, "i", 2)
+    answer(child, "s", 2)
+    child.send("q")
+    assert ended(child) == 0
+    rows = [*csv.DictReader((tmp_path / "tickets.labelled.csv").open())]
+    assert len(rows) == 30 and sorted(row["label"] for row in rows if row["label"]) == ["bug", "idea"]
+    assert "label" not in tickets.read_text().splitlines()[0]
+
+
+def test_a_resize_shows_the_question_again(person, tickets):
+    """In the new width."""
+    child = person("label", *OPTIONS, str(tickets))
+    child.expect(QUESTION)
+    child.setwinsize(24, 40)
+    child.expect("\r\n-{39}\r\n")
+    child.expect(QUESTION)
+    answer(child, "b", 1)
+    child.send("q")
+    assert ended(child) == 0
+
+
+def test_ctrl_c_keeps_the_answers(person, tickets, tmp_path):
+    """The command that goes on is printed, and goes on."""
+    child = person("label", *OPTIONS, str(tickets))
+    child.expect(QUESTION)
+    answer(child, "1", 1)
+    child.sendintr()
+    child.expect("to go on: llm label")
+    assert ended(child) in {130, -signal.SIGINT}
+    assert len(stored(tmp_path)) == 1
+    again = person("label", *OPTIONS, str(tickets))
+    again.expect("1 labelled")
+    again.send("q")
+    assert ended(again) == 0
+
+
+def test_kill_loses_nothing(person, tickets, tmp_path):
+    """Every answer is on disk before the next question; a calibration can be made after going on."""
+    child = person("label", *OPTIONS, str(tickets))
+    child.expect(QUESTION)
+    for count in range(1, 8):
+        answer(child, "12"[count % 2], count)
+    child.kill(signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    assert len(stored(tmp_path)) == 7
+    again = person("label", *OPTIONS, str(tickets), "--calibration", "tickets")
+    again.expect("7 labelled")
+    for count in range(8, 13):
+        answer(again, "12"[count % 2], count)
+    again.send("q")
+    again.expect("saved the calibration tickets")
+    assert ended(again) == 0
