@@ -114,7 +114,8 @@ class ScriptedBackend:
         return [self.prompt_tokens(request) for request in requests], self.exact
 
     def prompt_tokens(self, request: Request) -> int:
-        return sum(self.tokens(message.content) for message in request.messages) + self.tokens(request.prompt or "")
+        texts = [message.content for message in request.messages]
+        return sum(self.tokens(text) for text in (texts if request.prompt is None else [*texts, request.prompt]))
 
     def open(self) -> ScriptedJob:
         self.jobs += 1

@@ -78,7 +78,9 @@ COMMANDS = [
         "Check each sentence of a text against documents; exit code 1 if one is not supported.",
         model_task="classify",
     ),
-    Command("label", "Ask you for the labels that teach most, for llm classify.", model_task="classify"),
+    Command(
+        "label", "Ask you for the labels that teach most, and write them beside the records.", model_task="classify"
+    ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),

@@ -240,7 +240,8 @@ def test_the_reference_names_every_command_and_option():
         assert words in text
     for option in (
         "`-m, --model MODEL`",
-        "`--style auto\\|paragraph\\|bullets\\|headline\\|abstract\\|outline\\|minutes\\|key-sentences`",
+        "`--style STYLE`",
+        "`--on-error fail\\|skip\\|keep`",
         "`-y, --yes`",
         "`--to LANG`",
     ):

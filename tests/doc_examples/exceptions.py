@@ -5,6 +5,7 @@ from __future__ import annotations
 NOT_RUN = {
     "python benchmarks/": "a benchmark runs for minutes, and beside programs of others; its options are looked up",
     "python tests/doc_examples/": "runs these examples",
+    "llm label": "asks a person; tests/cli/commands/label answers it on a terminal",
 }
 """Commands by their beginning: every line of a block that begins so is left out."""
 

@@ -31,7 +31,7 @@ class Style(StrEnum):
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
       llm summarize --style key-sentences --focus prices report.pdf
-      llm summarize --style minutes --audience "new colleagues" --language German meeting.txt
+      llm summarize --style minutes --audience "new colleagues" meeting.txt
       llm summarize --style bullets report.pdf slides.pptx letters/
       llm summarize --cite report.pdf
       llm summarize --backend openai report.txt
@@ -48,8 +48,10 @@ def summarize(
         Style,
         Option(
             "--style",
-            help="The form of the summary. key-sentences: the most important sentences of the text, unchanged; auto: "
-            "these for a model with fewer than half a billion parameters, a paragraph for others.",
+            metavar="STYLE",
+            help="paragraph, bullets, headline, abstract, outline, minutes, key-sentences (the most important sentences "
+            "of the text, unchanged), or auto (default: key-sentences for a model with fewer than half a billion "
+            "parameters, a paragraph for others).",
         ),
     ] = Style.AUTO,
     focus: Annotated[

@@ -106,7 +106,12 @@ def test_an_error_of_a_callback_is_raised():
 def test_every_verb_declares_what_the_parser_knows(name):
     """A verb with one of Typer's own declarations would pay for Typer at each start."""
     parameters = find_command(name).load().parameters
-    required = {"check": ["--against", "x"], "classify": ["--labels", "a"], "filter": ["x"]}
+    required = {
+        "check": ["--against", "x"],
+        "classify": ["--labels", "a"],
+        "filter": ["x"],
+        "label": ["--labels", "a,b", "x"],
+    }
     assert parse_words(parameters, required.get(name, [])) is not None
 
 

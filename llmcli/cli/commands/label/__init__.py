@@ -20,7 +20,7 @@ _WITHOUT = (
     without=_WITHOUT,
     examples="""
       llm label --labels billing,bug,praise tickets.csv --column text
-      llm label --labels good,bad reviews.jsonl -o labelled.jsonl --calibration reviews
+      llm label --labels good,bad reviews.jsonl --calibration reviews
     """,
     flags=RecordFlags,
 )
