@@ -241,7 +241,7 @@ def test_the_reference_names_every_command_and_option():
     for option in (
         "`-m, --model MODEL`",
         "`--style STYLE`",
-        "`--on-error fail\\|skip\\|keep`",
+        "`--on-error keep\\|skip\\|fail`",
         "`-y, --yes`",
         "`--to LANG`",
     ):
