@@ -87,9 +87,10 @@ def with_spare_cells(
 ) -> ContextConfig:
     """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
 
-    At least as many as ``present``; half as many again if one buffer for all has become too small.
+    At least as many as ``present``; twice as many if one buffer for all has become too small: growing by half, sixteen
+    answers that begin one after another took 7% longer.
     """
-    spare = present.cells // 2 if config.unified and config.cells > present.cells else 0
+    spare = present.cells if config.unified and config.cells > present.cells else 0
     larger = config.with_cells(max(config.cells, present.cells + spare))
     return larger if max_bytes is None or context_bytes(header, larger.shape) <= max_bytes else config
 

@@ -325,9 +325,9 @@ def test_an_idle_engine_releases_its_memory(tiny, monkeypatch, priority):
         assert len(calls) == 2
 
 
-@pytest.mark.parametrize(("unified", "cells", "larger"), [(True, 1280, 1536), (False, 512, 1024)])
+@pytest.mark.parametrize(("unified", "cells", "larger"), [(True, 1280, 2048), (False, 512, 1024)])
 def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(models, unified, cells, larger):
-    """After 1,024 cells one buffer gets half as many again, and a buffer for each sequence no fewer."""
+    """After 1,024 cells one buffer gets twice as many, and a buffer for each sequence no fewer."""
     header = models("llama").header
     present = ContextConfig(1024, 8, unified=unified)
     config = replace(present, cells=cells, sequences=12)
