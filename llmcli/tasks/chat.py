@@ -12,7 +12,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary
 from llmcli.store.turn import Turn
 from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
-from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
+from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
 from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.repetition_detector import RepetitionDetector
@@ -175,7 +175,7 @@ class Conversation:
                         if left_out:
                             yield Notice(self._describe_part())
                     if isinstance(event, Result):
-                        complete = not isinstance(event.incomplete, AnswerRepeats)
+                        complete = not isinstance(event.incomplete, RepetitionStopped)
                         self._save_answer("".join(said), interrupted=not complete)
                         said_so = self._describe_part()
                         yield replace(event, warnings=(*event.warnings, said_so)) if said_so else event
@@ -201,7 +201,7 @@ class Conversation:
                 if self.stops_repetition and detector.feed(event.text):
                     yield event
                     yield Result(
-                        0, "", "".join(said), model=self._model, prompt=PROMPT, cut=True, incomplete=AnswerRepeats()
+                        0, "", "".join(said), model=self._model, prompt=PROMPT, cut=True, incomplete=RepetitionStopped()
                     )
                     return
             yield event

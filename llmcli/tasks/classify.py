@@ -87,7 +87,7 @@ class ScoringVerb:
         if self._chooser is None:
             request = self.scorer.make_request(str(record.index), record.text, record.fields)
             return RequestJob(record, request, self._finish_request)
-        from llmcli.tasks.classification.nearest_job import NearestExamplesJob
+        from llmcli.tasks.classification.nearest_examples_job import NearestExamplesJob
 
         return NearestExamplesJob(record, self._chooser, self.scorer, self._finish_answer)
 

@@ -75,9 +75,9 @@ def summarize(
     ] = False,
 ) -> int:
     """Summarize documents of any length."""
-    from llmcli.cli.summarization.summary_run import read_wishes, summarize_documents
+    from llmcli.cli.summarization.summary_run import read_summary_options, summarize_documents
 
-    wanted = read_wishes(words, style.value, focus=focus, audience=audience, language=language)
+    wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
     if cite or keep_unsupported:
         from llmcli.cli.summarization.cited_run import summarize_cited
 

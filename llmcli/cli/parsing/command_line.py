@@ -14,7 +14,7 @@ from typing import Any
 from llmcli.cli.parsing.parameters import REQUIRED, Argument, CommandParameter, Option
 
 
-class NotPlainError(Exception):
+class TyperFallback(Exception):
     """Typer has to parse these words."""
 
 
@@ -30,7 +30,7 @@ def parse_words(parameters: Sequence[CommandParameter], words: Sequence[str]) ->
             for parameter in parameters
             if isinstance(parameter.declaration, Option)
         }
-    except NotPlainError:
+    except TyperFallback:
         return None
 
 
@@ -41,7 +41,7 @@ def _options_by_name(parameters: Sequence[CommandParameter]) -> dict[str, Comman
         if isinstance(declaration, Option):
             named.update(dict.fromkeys(declaration.names, parameter))
         elif not isinstance(declaration, Argument):
-            raise NotPlainError
+            raise TyperFallback
     return named
 
 
@@ -58,11 +58,11 @@ def _split_words(named: Mapping[str, CommandParameter], words: Sequence[str]) ->
             name, equals, value = _split_option(word)
             parameter = named.get(name)
             if parameter is None or (_is_switch(parameter) and equals):
-                raise NotPlainError
+                raise TyperFallback
             if not _is_switch(parameter) and not equals:
                 value = next(rest, "--")
                 if value.startswith("-") and value != "-":
-                    raise NotPlainError
+                    raise TyperFallback
             given.setdefault(parameter.name, []).append(value)
     return given
 
@@ -73,7 +73,7 @@ def _split_option(word: str) -> tuple[str, str, str]:
         name, equals, value = word.partition("=")
         return name, equals, value
     if word[2:3] == "=":
-        raise NotPlainError
+        raise TyperFallback
     return word[:2], word[2:3], word[2:]
 
 
@@ -95,7 +95,7 @@ def _option_value(parameter: CommandParameter, texts: Sequence[str]) -> Any:
     if not texts:
         value = parameter.default
         if value is REQUIRED:
-            raise NotPlainError
+            raise TyperFallback
     elif wanted == list[str]:
         value = list(texts)
     else:
@@ -105,7 +105,7 @@ def _option_value(parameter: CommandParameter, texts: Sequence[str]) -> Any:
     try:
         return callback(value)
     except ValueError as error:
-        raise NotPlainError from error
+        raise TyperFallback from error
 
 
 def _convert(wanted: Any, text: str, option: Option) -> Any:
@@ -115,13 +115,13 @@ def _convert(wanted: Any, text: str, option: Option) -> Any:
     if wanted is str:
         return text
     if wanted not in (int, float) and not (isinstance(wanted, type) and issubclass(wanted, Enum)):
-        raise NotPlainError
+        raise TyperFallback
     try:
         value = wanted(text)
     except ValueError as error:
-        raise NotPlainError from error
+        raise TyperFallback from error
     if (option.min is not None and value < option.min) or (option.max is not None and value > option.max):
-        raise NotPlainError
+        raise TyperFallback
     return value
 
 
@@ -133,10 +133,10 @@ def _assign_positional(parameters: Sequence[CommandParameter], texts: Sequence[s
         if isinstance(parameter.declaration, Argument):
             wanted = _single_type(parameter.value_type)
             if wanted not in (str, list[str]) or (parameter.default is REQUIRED and not rest):
-                raise NotPlainError
+                raise TyperFallback
             taken = rest[:1] if wanted is str else rest
             rest = rest[len(taken) :]
             values[parameter.name] = (taken if wanted is not str else taken[0]) if taken else parameter.default
     if rest:
-        raise NotPlainError
+        raise TyperFallback
     return values

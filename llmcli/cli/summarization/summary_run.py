@@ -17,7 +17,7 @@ KEY_SENTENCES_NOTE = (
 )
 
 
-def read_wishes(words: int | None, style: str, *, focus: str, audience: str, language: str) -> SummaryOptions:
+def read_summary_options(words: int | None, style: str, *, focus: str, audience: str, language: str) -> SummaryOptions:
     """Return what the options say. Raises ``UsageError`` for an unknown language and for options that do not go together."""
     name = ""
     if language:

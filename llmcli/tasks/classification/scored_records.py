@@ -9,15 +9,16 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
-from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
+from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error
-from llmcli.types import Event, Finished, HiddenStates, ItemFailed, Request, Result
+from llmcli.tasks.execution.request_job import RequestJob
+from llmcli.tasks.execution.response_buffer import ResponseBuffer
+from llmcli.types import Finished, HiddenStates, ItemFailed, Result
 
 
 @frozen
 class ScoredRecord:
-    """The scores of one record; ``states`` None: not requested, or the server ignored the wish for them."""
+    """The scores of one record; ``states`` None: not requested, or the server does not give them."""
 
     record: Record
     scores: LabelScores
@@ -49,7 +50,12 @@ class _ScoredRecordVerb:
         request = self._scorer.make_request(
             str(record.index), record.text, record.fields, hidden_states=self._hidden_states
         )
-        return _ScoredRecordJob(record, self._scorer, request)
+        return RequestJob(record, request, self._make_result)
+
+    def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
+        del finished
+        scored = ScoredRecord(record, self._scorer.read_scores(answer), answer.states)
+        return Result(record.index, record.name, None, {"scored": scored})
 
     def blank_result(self, record: Record) -> Result:
         return Result(record.index, record.name, None, blank=True)
@@ -60,30 +66,6 @@ class _ScoredRecordVerb:
 
     def line(self, result: Result) -> str:
         return result.text or ""
-
-
-class _ScoredRecordJob:
-    """The job of one record, whose hidden states are kept too."""
-
-    step = ""
-
-    def __init__(self, record: Record, scorer: LabelScorer, request: Request) -> None:
-        self.item = record.index
-        self.name = record.name
-        self._record = record
-        self._scorer = scorer
-        self._request = request
-        self._answer = ResponseBuffer()
-
-    def start(self) -> Iterator[JobStep]:
-        yield self._request
-
-    def handle_event(self, event: Event) -> Iterator[JobStep]:
-        self._answer.add_event(event)
-        if isinstance(event, Finished):
-            raise_request_error(event)
-            scored = ScoredRecord(self._record, self._scorer.read_scores(self._answer), self._answer.states)
-            yield Result(self.item, self.name, None, {"scored": scored})
 
 
 def labelled_records(rows: Sequence[tuple[str, str]]) -> tuple[list[Record], dict[int, str]]:

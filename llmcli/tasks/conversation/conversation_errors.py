@@ -4,7 +4,7 @@ LlmError
 |- InputError              65
 |  `- ConversationFull          (the next message does not fit, and the session's policy is to stop)
 `- PartialError             3
-   `- AnswerRepeats             (an answer repeated itself and was stopped)
+   `- RepetitionStopped             (an answer repeated itself and was stopped)
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ class ConversationFull(InputError):
         self.context = context
 
 
-class AnswerRepeats(PartialError):
+class RepetitionStopped(PartialError):
     """An answer repeated itself and was stopped."""

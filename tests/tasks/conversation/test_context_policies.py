@@ -8,7 +8,7 @@ from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
+from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import ItemFailed
@@ -120,7 +120,7 @@ def test_an_answer_that_repeats_itself_is_stopped(talk):
     conversation, backend = talk(answer=lambda _: "and so on " * 1000)
     backend._info = backend._info.__class__(model="scripted", model_id="x", context=20_000)
     got = result(conversation.send("go"))
-    assert got.cut and isinstance(got.incomplete, AnswerRepeats) and len(got.text) < 2000
+    assert got.cut and isinstance(got.incomplete, RepetitionStopped) and len(got.text) < 2000
     assert conversation.history[-1].interrupted and backend.cancelled
     conversation.stops_repetition = False
     assert len(result(conversation.retry()).text) > 9000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmcli import incomplete_results as i
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
-from llmcli.tasks.conversation.conversation_errors import AnswerRepeats, ConversationFull
+from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
@@ -70,7 +70,7 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
 
 
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
-    AnswerRepeats: lambda _: (
+    RepetitionStopped: lambda _: (
         "the answer repeated itself and was stopped",
         "Ask again (in a chat: /retry), or try a larger model: llm models list",
     ),
