@@ -220,8 +220,10 @@ class KVCacheManager:
         if count < min(len(sequences), self.concurrency):
             self.concurrency_tuner.reject_increase()
         if self._context is not None:
-            config = sizing.with_spare_cells(config, self.context.config, self._model.header, self._available_bytes)
-            if count < len(running) or not sizing.is_larger(config, self.context.config):
+            present, header = self.context.config, self._model.header
+            generates = any(s.tokens_left for s in sequences)
+            config = sizing.with_spare_cells(config, present, header, self._available_bytes, generates=generates)
+            if count < len(running) or not sizing.is_larger(config, present):
                 self._refused_growth = situation
                 return None
         return config

@@ -83,14 +83,14 @@ def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits:
 
 
 def with_spare_cells(
-    config: ContextConfig, present: ContextConfig, header: Header, max_bytes: int | None
+    config: ContextConfig, present: ContextConfig, header: Header, max_bytes: int | None, *, generates: bool
 ) -> ContextConfig:
     """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
 
-    At least as many as ``present``; twice as many if one buffer for all has become too small: growing by half, sixteen
-    answers that begin one after another took 7% longer.
+    At least as many as ``present``. Twice as many if one buffer for all has become too small for sequences of which one
+    ``generates`` tokens: growing by half, sixteen answers that begin one after another took 7% longer.
     """
-    spare = present.cells if config.unified and config.cells > present.cells else 0
+    spare = present.cells if generates and config.unified and config.cells > present.cells else 0
     larger = config.with_cells(max(config.cells, present.cells + spare))
     return larger if max_bytes is None or context_bytes(header, larger.shape) <= max_bytes else config
 

@@ -327,15 +327,21 @@ def test_an_idle_engine_releases_its_memory(tiny, monkeypatch, priority):
 
 @pytest.mark.parametrize(("unified", "cells", "larger"), [(True, 1280, 2048), (False, 512, 1024)])
 def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(models, unified, cells, larger):
-    """After 1,024 cells one buffer gets twice as many, and a buffer for each sequence no fewer."""
+    """After 1,024 cells one buffer gets twice as many for answers, and a buffer for each sequence no fewer."""
     header = models("llama").header
     present = ContextConfig(1024, 8, unified=unified)
     config = replace(present, cells=cells, sequences=12)
-    grown = sizing.with_spare_cells(config, present, header, None)
+    grown = sizing.with_spare_cells(config, present, header, None, generates=True)
     assert grown.cells == larger
     size = context_bytes(header, grown.shape)
-    assert sizing.with_spare_cells(config, present, header, size) == grown
-    assert sizing.with_spare_cells(config, present, header, size - 1) == config
+    assert sizing.with_spare_cells(config, present, header, size, generates=True) == grown
+    assert sizing.with_spare_cells(config, present, header, size - 1, generates=True) == config
+
+
+def test_a_context_for_prompts_without_answers_has_no_spare_cells(models):
+    """Their number is known when the context is created, so a twofold context would only take memory."""
+    config = replace(ContextConfig(1024, 8, unified=True), cells=1280, sequences=12)
+    assert sizing.with_spare_cells(config, ContextConfig(1024, 8), models("llama").header, None, generates=False) == config
 
 
 # ---- states in files ---------------------------------------------------------------------------------------------------
