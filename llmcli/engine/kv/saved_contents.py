@@ -8,11 +8,17 @@ from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedContents:
-    """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for."""
+    """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for.
+
+    A state holds all tokens of a sequence, so states of sequences that shared the cells of a prefix need more cells than
+    the sequences did. One that generates nothing and has little beside the prefix is therefore not saved: it gets the
+    prefix from another sequence, and evaluates the rest again.
+    """
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
     awaited: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
@@ -23,20 +29,33 @@ class SavedContents:
     ) -> SavedContents:
         """Save the contents of ``context``; ``allow_files``: the next context has the same layout and reads files."""
         save = context.save_state_or_file if allow_files else context.save_state
+        shares = context.config.unified and pool.memory.supports_partial_prefix
+        saved: list[Sequence] = []
+        states: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]] = []
+        for sequence in running:
+            slot = sequence.slot if restorable and sequence.num_computed_tokens else None
+            if slot is None or (shares and _is_cheap_to_repeat(sequence, saved)):
+                states.append((sequence, None))
+            else:
+                states.append((sequence, save(slot)))
+                saved.append(sequence)
         return cls(
-            [
-                (s, save(s.slot) if restorable and s.slot is not None and s.num_computed_tokens else None)
-                for s in running
-            ],
+            states,
             [(prefix, save(slot)) for slot, prefix in pool.cached.items() if prefix.is_awaited and restorable],
         )
 
     def restore(self, context: Context, pool: SequenceIdPool) -> None:
         """Restore the states; a sequence whose state does not fit is evaluated again, such a prefix is dropped."""
+        shares = context.config.unified and pool.memory.supports_partial_prefix
+        restored: list[Sequence] = []
         for sequence, state in self.running:
             slot = pool.allocate()
-            if slot is None or state is None or not context.restore_state(slot, state):
+            if slot is not None and state is not None and context.restore_state(slot, state):
+                restored.append(sequence)
+            else:
                 sequence.reset()
+                if slot is not None and shares and _repeats_exactly(sequence):
+                    _copy_prefix(restored, sequence, slot, pool)
             sequence.slot = slot
         for prefix, awaited_state in self.awaited:
             slot = pool.allocate_highest()
@@ -46,6 +65,39 @@ class SavedContents:
                 pool.retain(slot, prefix)
             else:
                 pool.free(slot)
+
+
+def _repeats_exactly(sequence: Sequence) -> bool:
+    """Return whether a sequence gives the same result if a part of it is evaluated again: it has no results yet."""
+    return sequence.states is None and not sequence.tokens_left
+
+
+def _is_cheap_to_repeat(sequence: Sequence, saved: list[Sequence]) -> bool:
+    """Return whether a prefix of one of the ``saved`` sequences makes up at least half of what is evaluated."""
+    _, shared = _longest_prefix(sequence, saved)
+    return _repeats_exactly(sequence) and 2 * shared >= sequence.num_computed_tokens
+
+
+def _longest_prefix(sequence: Sequence, donors: list[Sequence]) -> tuple[int | None, int]:
+    """Return the slot whose evaluated tokens can stand for most of the first ones of ``sequence``, and their number.
+
+    Tokens that give logits are not among them.
+    """
+    found: tuple[int | None, int] = None, 0
+    for donor in donors:
+        common = common_prefix_length(sequence.tokens, donor.tokens)
+        length = min(common, donor.num_computed_tokens, sequence.logits_start)
+        if length > found[1]:
+            found = donor.slot, length
+    return found
+
+
+def _copy_prefix(restored: list[Sequence], sequence: Sequence, slot: int, pool: SequenceIdPool) -> None:
+    """Copy the longest prefix that one of the ``restored`` sequences has in common with ``sequence`` to its ``slot``."""
+    source, length = _longest_prefix(sequence, restored)
+    if source is not None:
+        pool.memory.copy_prefix(source, slot, length)
+        sequence.num_computed_tokens = length
 
 
 def compact_cells(context: Context, pool: SequenceIdPool) -> None:

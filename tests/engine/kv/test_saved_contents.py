@@ -6,6 +6,7 @@ from engine.tools import Probe, numbers
 
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+from llmcli.engine.llama.context import ContextConfig
 
 
 class Owner:
@@ -15,7 +16,9 @@ class Owner:
 
 
 class FakeMemory:
-    """Removes and clears sequences on a list."""
+    """Removes, copies and clears sequences on a list."""
+
+    supports_partial_prefix = True
 
     def __init__(self) -> None:
         self.calls: list[object] = []
@@ -23,12 +26,17 @@ class FakeMemory:
     def remove_sequence(self, slot: int) -> None:
         self.calls.append(slot)
 
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        self.calls.append((source, target, length))
+
     def clear(self) -> None:
         self.calls.append("clear")
 
 
 class FakeContext:
     """Saves the name of a sequence id as its state; restores all states except those in ``refused``."""
+
+    config = ContextConfig(256, 8)
 
     def __init__(self, *refused: bytes) -> None:
         self.refused = refused
@@ -50,6 +58,13 @@ class FakeContext:
 def running(slot: int) -> Probe:
     probe = Probe(f"r{slot}", numbers(10, slot), [])
     probe.slot, probe.num_computed_tokens = slot, 7
+    return probe
+
+
+def scored(slot: int, *, shared: int, own: int, answer: int = 0) -> Probe:
+    """Return a prompt of which all but the last token is evaluated; it is scored, or gets an answer of some tokens."""
+    probe = Probe(f"s{slot}", [*numbers(shared, 0), *numbers(own, 1000 + slot)], numbers(answer, 0))
+    probe.slot, probe.num_computed_tokens, probe.first_logit = slot, shared + own - 1, shared + own - 1
     return probe
 
 
@@ -95,6 +110,31 @@ def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
     assert [sequence.slot for sequence in sequences] == [0, 1]
     assert context.restored == {0: b"memory 4", 1: b"memory 2", 3: b"memory 7"}
     assert list(pool.cached) == [3] and sorted(pool.free_ids) == [2]
+
+
+def test_a_common_prefix_is_stored_once():
+    """Scored prompts that share most of what is evaluated need one state, and the rest of each is evaluated again."""
+    sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=5), scored(2, shared=20, own=30)]
+    contents = save(pool_of(), *sequences)
+    assert [state for _, state in contents.running] == [b"memory 0", None, b"memory 2"]
+    pool = pool_of(size=4)
+    contents.restore(FakeContext(), pool)
+    assert [(sequence.slot, sequence.num_computed_tokens) for sequence in sequences] == [(0, 24), (1, 20), (2, 49)]
+    assert pool.memory.calls == [(0, 1, 20)]
+
+
+def test_a_refused_state_is_replaced_by_a_common_prefix():
+    """Only what is not in the prefix is evaluated again."""
+    sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=50)]
+    contents = save(pool_of(), *sequences)
+    contents.restore(FakeContext(b"memory 1"), pool_of(size=4))
+    assert [sequence.num_computed_tokens for sequence in sequences] == [24, 20]
+
+
+def test_answers_are_saved_whole():
+    """A token that is evaluated again might be followed by another one."""
+    sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=5, answer=8)]
+    assert [state for _, state in save(pool_of(), *sequences).running] == [b"memory 0", b"memory 1"]
 
 
 def test_what_does_not_fit_is_evaluated_again_or_dropped():
