@@ -47,9 +47,10 @@ PROCESS_BYTES = 56_000_000
 the worker with a model of 0.1 MB, 58 MB with one of 92 MB."""
 _BYTES_PER_VOCABULARY_TOKEN = 260
 """Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
-_MAPPED_AGAIN_SHARE = 0.4
+_MAPPED_AGAIN_SHARE = 0.5
 """The share of released pages that come back with the small tensors between them, since the system maps pages in groups.
-Measured with 30 layers of 576 numbers on Linux 6.18: 0.6 where the page cache has large folios (ext4); 0.05 in groups of 64 KB."""
+Measured with 30 layers of 576 numbers on Linux 6.18: 0.60 to 0.65 where the page cache has large folios (ext4); 0.05 in groups
+of 64 KB."""
 SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 MIN_PROCESS_LIMIT_BYTES = 256_000_000

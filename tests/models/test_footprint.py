@@ -86,7 +86,7 @@ def test_of_released_pages_embeddings_count_that_are_the_output_too(tiny):
     """Rows of them are read in the file, and the output in its own layout."""
     header = read_header(tiny("llama"))
     every = duplicated_bytes(header, frozenset({"Q8_0"}), released=False)
-    assert 0 < duplicated_bytes(header, frozenset({"Q8_0"}), released=True) < every / 2
+    assert 0 < duplicated_bytes(header, frozenset({"Q8_0"}), released=True) < 0.6 * every
     tied = replace(header, tensors=tuple(tensor for tensor in header.tensors if tensor.name != "output.weight"))
     (embeddings,) = (tensor for tensor in tied.tensors if tensor.name == "token_embd.weight")
     rest = replace(tied, tensors=tuple(tensor for tensor in tied.tensors if tensor is not embeddings))

@@ -177,7 +177,7 @@ class KVCacheManager:
     def prepare(self, waiting: list[Sequence], running: list[Sequence], count_reusable: CountReusable) -> None:
         """Create the context, or a larger one if sequence ids, streams or cells are too few.
 
-        ``count_reusable`` is called only while nothing runs: settings that lose a long cached prefix are not taken. If
+        ``count_reusable`` is called only while nothing runs: settings must save more than the cached prefix that they lose. If
         the memory does not suffice for all sequences, the context is created for fewer. Raises ``OutOfMemory`` when
         nothing runs and not even the first waiting sequence fits.
         """
@@ -241,19 +241,21 @@ class KVCacheManager:
         )
 
     def _choose_settings(self, waiting: list[Sequence], count_reusable: CountReusable) -> None:
-        """Take the best settings for the waiting job unless that loses a more valuable prefix; nothing runs."""
+        """Take the best settings for the waiting job unless a prefix that they cannot reuse is worth more; nothing runs."""
         if not self._make_capacity_estimate(waiting[:1])(self.settings):
             self._model.budget.release_idle_contexts(self)
             self._measured_bytes = None
-        current = None if self._context is None else self.settings
-        reuse_pays = count_reusable(waiting[0], []) > len(waiting[0].tokens) // 2
+        reusable = count_reusable(waiting[0], [])
+        current = self.settings if reusable or self._context is not None else None
         if self._planner is None:
             best = self.settings
         else:
             self._layout_concurrency = min(len(waiting), self.concurrency)
-            best = self._planner.choose(waiting, self.concurrency, current, self._make_capacity_estimate(waiting))
-        if reuse_pays or best == current:
-            if self._context is not None and not reuse_pays and self._lacks_cells(waiting):
+            capacity = self._make_capacity_estimate(waiting)
+            best = self._planner.choose(waiting, self.concurrency, current, capacity, reusable)
+        if best == current:
+            mostly_cached = reusable > len(waiting[0].tokens) // 2
+            if self._context is not None and not mostly_cached and self._lacks_cells(waiting):
                 self.close()  # it is created again with more cells
             elif self._context is not None and self._planner is not None:
                 self._compact_cells(sum(len(s.tokens) for s in waiting[: self.concurrency]))

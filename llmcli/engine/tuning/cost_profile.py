@@ -132,7 +132,7 @@ class CostProfile:
         ``window``: tokens that most layers attend to, 0 for all; flash attention skips the cells before it.
         """
         costs = self.kernels[settings.flash_attention, settings.kv_type]
-        times = self.weights.types.get(weights, self.weights.types[ORIGINAL_WEIGHTS]).times
+        times = self._times(weights)
         count, width = len(shape.prompts), max(1, min(shape.width, len(shape.prompts)))
         outputs = sum(shape.outputs)
         prompt = sum(shape.prompts) / count - shape.shared  # of one sequence alone
@@ -155,6 +155,14 @@ class CostProfile:
             longest = max(shape.prompts) + max(shape.outputs)
             total += (shape.copies + shared) * longest * self.copy
         return total
+
+    def prompt_seconds(self, tokens: int, settings: CacheSettings, weights: str = ORIGINAL_WEIGHTS) -> float:
+        """Estimate the seconds of evaluating the first ``tokens`` of a prompt."""
+        costs = self.kernels[settings.flash_attention, settings.kv_type]
+        return tokens * (self._times(weights).prompt + _linear_cost(costs.prompt, tokens / 2))
+
+    def _times(self, weights: str) -> StepTimes:
+        return self.weights.types.get(weights, self.weights.types[ORIGINAL_WEIGHTS]).times
 
     def weighted_seconds(
         self, shape: JobShape, settings: CacheSettings, window: int = 0, weights: str = ORIGINAL_WEIGHTS

@@ -131,15 +131,18 @@ class Planner:
         concurrency: int,
         current: CacheSettings | None,
         capacity: Callable[[CacheSettings], int] | None = None,
+        reusable_tokens: int = 0,
     ) -> CacheSettings:
         """Return the settings for the waiting sequences: the ``current`` ones unless others save more than they cost.
 
         ``capacity`` returns how many sequences fit the memory at once with given settings, 0 if not even one fits.
+        ``reusable_tokens``: tokens in memory or in files that only the ``current`` settings can reuse.
         """
         if len(self.allowed_settings) == 1:
             return self.allowed_settings[0]
         self._load_profile()
-        return self._cheapest(self.allowed_settings, job_shape(waiting, concurrency), current, capacity)
+        shape = job_shape(waiting, concurrency)
+        return self._cheapest(self.allowed_settings, shape, current, capacity, reusable_tokens)
 
     def choose_for(self, workload: TaskWorkload, header: Header, max_bytes: int) -> CacheSettings:
         """Return the settings for a future job with at most ``max_bytes`` for its context."""
@@ -175,6 +178,7 @@ class Planner:
         shape: JobShape,
         current: CacheSettings | None,
         capacity: Callable[[CacheSettings], int] | None,
+        reusable_tokens: int = 0,
     ) -> CacheSettings:
         if not any(shape.outputs):
             # llama.cpp evaluates separate buffers together up to the length of the shortest chunk, then the rests again
@@ -194,7 +198,8 @@ class Planner:
 
         best = min(allowed, key=weighted_s)
         if current is not None and current in allowed:
-            return best if estimated_s(current) - estimated_s(best) > _MIN_SAVING_S else current
+            cost_s = _MIN_SAVING_S + self.profile.prompt_seconds(reusable_tokens, current, self._weights)
+            return best if estimated_s(current) - estimated_s(best) > cost_s else current
         return best
 
     def smaller_settings(self, current: CacheSettings) -> CacheSettings | None:

@@ -341,7 +341,9 @@ def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(
 def test_a_context_for_prompts_without_answers_has_no_spare_cells(models):
     """Their number is known when the context is created, so a twofold context would only take memory."""
     config = replace(ContextConfig(1024, 8, unified=True), cells=1280, sequences=12)
-    assert sizing.with_spare_cells(config, ContextConfig(1024, 8), models("llama").header, None, generates=False) == config
+    assert (
+        sizing.with_spare_cells(config, ContextConfig(1024, 8), models("llama").header, None, generates=False) == config
+    )
 
 
 # ---- states in files ---------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class Fickle:
         self.random = random.Random(seed)
         self.moves = 0
 
-    def choose(self, _waiting, _width, current, _capacity):
+    def choose(self, _waiting, _width, current, _capacity, _reusable):
         return current or CacheSettings()
 
     def choose_layout(self, _together, _width, current, _capacity):
