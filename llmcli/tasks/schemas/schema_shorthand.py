@@ -57,7 +57,10 @@ def parse_shorthand(text: str) -> list[SchemaField]:
 
 
 def shorthand_schema(fields: Sequence[SchemaField], *, nullable: bool = False) -> dict[str, Any]:
-    """Return the JSON Schema of an object with all of these fields, and no other; ``nullable``: each may be null."""
+    """Return the JSON Schema of an object with all of these fields, and no other.
+
+    ``nullable``: a field may be null, and lists have no limit, since a document may be long.
+    """
     return {
         "type": "object",
         "properties": {field.name: _field_schema(field, nullable=nullable) for field in fields},
@@ -68,7 +71,9 @@ def shorthand_schema(fields: Sequence[SchemaField], *, nullable: bool = False) -
 
 def _field_schema(field: SchemaField, *, nullable: bool) -> dict[str, Any]:
     schema = _SCHEMAS[field.kind]
-    if nullable and field.kind != "list":  # an empty list says as much
+    if nullable and field.kind == "list":  # an empty list says as much as null
+        schema = {name: value for name, value in schema.items() if name != "maxItems"}
+    elif nullable:
         schema = {**schema, "type": [schema["type"], "null"]}
     return {"description": field.description, **schema} if field.description else dict(schema)
 
