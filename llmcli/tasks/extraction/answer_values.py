@@ -108,7 +108,7 @@ def _value_spans(text: str) -> list[tuple[int, int]]:
         part = match[0]
         if part == ":":
             last = None
-        elif token not in "[]{},":
+        elif part not in "[]{},":
             last = (match.start() + 1, match.end() - 1) if part[0] == '"' else match.span()
             continue
         if last is not None:

@@ -13,6 +13,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.frozen_dataclass import asdict
+from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
@@ -21,6 +22,7 @@ from llmcli.tasks.extraction.answer_values import FoundValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.passage_extraction import PassageExtraction
 from llmcli.tasks.extraction.value_merging import FittedTree, drop_equal, fit_tree, iter_found, merge_objects, to_plain
+from llmcli.tasks.extraction.value_schema import SUBJECT
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
 
@@ -89,8 +91,11 @@ class _ExtractionJob:
     def _finish(self) -> Iterator[JobStep]:
         unread = [each for each in self._passages if each.outcome.problem and not each.outcome.objects]
         if len(unread) == len(self._passages):
-            if unread[0].error is not None:
-                raise unread[0].error
+            error = unread[0].error
+            if isinstance(error, BadGrammar):
+                raise BadGrammar(SUBJECT, detail=error.detail) from error
+            if error is not None:
+                raise error
             raise ExtractionFailed(self.name, detail="; ".join(unread[0].outcome.details[:1]))
         missing = []
         for number, each in enumerate(self._passages, 1):

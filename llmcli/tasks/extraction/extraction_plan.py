@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from llmcli.backends.base import Backend
+from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.prompts import Prompt
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
@@ -16,6 +18,7 @@ from llmcli.tasks.execution.text_fence import text_fence
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample
 from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, MAX_OBJECTS
 from llmcli.tasks.extraction.value_schema import (
+    SUBJECT,
     LeafKind,
     LeafNode,
     ListNode,
@@ -23,6 +26,7 @@ from llmcli.tasks.extraction.value_schema import (
     ValueNode,
     iter_leaves,
     passage_schema,
+    read_value_schema,
 )
 from llmcli.types import Message, Request, Role
 
@@ -73,7 +77,7 @@ class ExtractionPlan:
         one = dict(self.schema) if self.free or self.node is None else passage_schema(self.node, MAX_ITEMS)
         if not self.many:
             return one
-        definitions = {name: one.pop(name) for name in ("$defs", "definitions") if name in one}
+        definitions: dict[str, Any] = {name: one.pop(name) for name in ("$defs", "definitions") if name in one}
         return {"type": "array", "items": one, "maxItems": MAX_OBJECTS, **definitions}
 
     @cached_property
@@ -124,6 +128,23 @@ class ExtractionPlan:
     @cached_property
     def _fields(self) -> list[DescribedField]:
         return [] if self.node is None else _describe_fields(self.node, "")
+
+
+def read_extraction_schema(schema: Mapping[str, Any], *, free: bool) -> ObjectNode | None:
+    """Return the nodes of a schema; None for one whose values can only be ``free``, if they are.
+
+    Raises ``BadGrammar`` for a schema that is invalid, or of which no grammar can be made.
+    """
+    try:
+        SchemaValidator(dict(schema))
+    except InputError as error:
+        raise BadGrammar(SUBJECT, detail=error.detail) from error
+    try:
+        return read_value_schema(schema)
+    except BadGrammar:
+        if not free:
+            raise
+        return None
 
 
 def _describe_form(node: ValueNode) -> str:

@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from typing import Any, Literal
 
 from llmcli.documents.chunking import chunk_text
-from llmcli.errors import ContextOverflow, LlmError, ProcessStopped, TimedOut, Unsupported
+from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut, Unsupported
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
@@ -116,7 +116,7 @@ class PassageExtraction:
             return None
         self._attempts.append(attempt)
         self.outcome = min(self._attempts, key=lambda each: each.rank)
-        if not attempt.problem or len(self._attempts) >= MAX_ATTEMPTS or isinstance(self.error, ContextOverflow):
+        if not attempt.problem or len(self._attempts) >= MAX_ATTEMPTS or isinstance(self.error, InputError):
             return None
         again = make_retry(self._request, self._plan.options)
         if again is None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from llmcli.grammars import BadGrammar
 
+SUBJECT = "--schema"
+"""What errors of a schema are about."""
 MAX_LEAVES = 200
 MAX_DEPTH = 8
 _ANNOTATIONS = frozenset({
@@ -86,12 +88,12 @@ def read_value_schema(schema: Mapping[str, Any]) -> ObjectNode:
     """
     node = _SchemaNodeReader(schema).read(schema, (), 0)
     if isinstance(node, ListNode):
-        raise BadGrammar("schema", detail="it is that of a list; give that of one object, and --many")
+        raise BadGrammar(SUBJECT, detail="it is that of a list; give that of one object, and --many")
     if not isinstance(node, ObjectNode):
-        raise BadGrammar("schema", detail="it is not that of an object")
+        raise BadGrammar(SUBJECT, detail="it is not that of an object")
     leaves = sum(1 for _ in iter_leaves(node))
     if leaves > MAX_LEAVES:
-        raise BadGrammar("schema", detail=f"it has more than {MAX_LEAVES} values")
+        raise BadGrammar(SUBJECT, detail=f"it has more than {MAX_LEAVES} values")
     return replace(node, nullable=False)
 
 
@@ -131,7 +133,7 @@ class _SchemaNodeReader:
     def read(self, given: Any, seen: tuple[str, ...], depth: int) -> ValueNode:
         """Return the node of a schema; ``seen``: the references that led to it."""
         if depth > MAX_DEPTH:
-            raise BadGrammar("schema", detail=f"it is nested more than {MAX_DEPTH} deep")
+            raise BadGrammar(SUBJECT, detail=f"it is nested more than {MAX_DEPTH} deep")
         fields, seen = self._resolve(given, seen)
         if "enum" in fields or "const" in fields:
             return _read_choice(fields)
@@ -180,7 +182,7 @@ class _SchemaNodeReader:
             _check_names(given, {"$ref"})
             reference = given["$ref"]
             if reference in seen:
-                raise BadGrammar("schema", detail=f"{reference} leads back to itself")
+                raise BadGrammar(SUBJECT, detail=f"{reference} leads back to itself")
             seen = (*seen, reference)
             given = self._find(reference)
         if not isinstance(given, Mapping):
@@ -191,11 +193,11 @@ class _SchemaNodeReader:
         found: Any = self._root
         parts = str(reference).split("/")
         if parts[0] != "#":
-            raise BadGrammar("schema", detail=f"it refers to {reference!r}, which it does not contain")
+            raise BadGrammar(SUBJECT, detail=f"it refers to {reference!r}, which it does not contain")
         for part in parts[1:]:
             name = part.replace("~1", "/").replace("~0", "~")
             if not isinstance(found, Mapping) or name not in found:
-                raise BadGrammar("schema", detail=f"it refers to {reference!r}, which it does not contain")
+                raise BadGrammar(SUBJECT, detail=f"it refers to {reference!r}, which it does not contain")
             found = found[name]
         return found
 
@@ -232,4 +234,4 @@ def _check_names(fields: Mapping[str, Any], allowed: set[str]) -> None:
 
 
 def _unsupported(what: str) -> BadGrammar:
-    return BadGrammar("schema", detail=f"{what} is not supported by extract")
+    return BadGrammar(SUBJECT, detail=f"{what} can only be extracted with --free")
