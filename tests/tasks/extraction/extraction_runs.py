@@ -31,7 +31,9 @@ def make_plan(backend, schema, tmp_path, *, options=None, **choices):
     return ExtractionPlan(backend, prompt, options or GenerationOptions(), schema, node, **choices)
 
 
-def run_extraction(answer: Callable[[Request], object], text, schema, tmp_path, *, context=2048, options=None, **choices):
+def run_extraction(
+    answer: Callable[[Request], object], text, schema, tmp_path, *, context=2048, options=None, **choices
+):
     """Return the backend and the events for one document, or several; an answer that is no text is sent as JSON."""
 
     def reply(request: Request):

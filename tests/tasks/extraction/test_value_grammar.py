@@ -13,11 +13,16 @@ from llmcli.tasks.extraction.value_schema import read_value_schema
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema
 
-TEXT = (
-    'Invoice No.:12345 from "Acme Corp." dated 3 March 2024.\nTotal: $1,234.50 (due 04/15/2024).\n\nTags: red, a\\b, caf\u00e9'
-)
+TEXT = 'Invoice No.:12345 from "Acme Corp." dated 3 March 2024.\nTotal: $1,234.50 (due 04/15/2024).\n\nTags: red, a\\b, caf\u00e9'
 SHORT = "name, amount number, n int, due date, ok bool, tags list"
-VALUES = {"name": "Acme", "amount": 1234.5, "n": 3, "due": "2024-04-15", "ok": True, "tags": ["red", "a\\b", "caf\u00e9"]}
+VALUES = {
+    "name": "Acme",
+    "amount": 1234.5,
+    "n": 3,
+    "due": "2024-04-15",
+    "ok": True,
+    "tags": ["red", "a\\b", "caf\u00e9"],
+}
 TOKENIZER = llguidance.LLTokenizer("byte")
 
 
@@ -76,7 +81,14 @@ def test_lengths_bounds_patterns_and_choices_hold():
     text = "AB-12/x CD-x and 4 or 7 or 8, item 9 of many, 3"
     good = {"code": "AB-12/x", "part": "item 9", "count": 8, "kind": "red"}
     assert accepts(schema, text, good) and accepts(schema, text, {**good, "kind": 3})
-    for change in ({"code": "CD-x"}, {"part": "and"}, {"part": "item 9 of"}, {"count": 7}, {"count": 4}, {"kind": "blue"}):
+    for change in (
+        {"code": "CD-x"},
+        {"part": "and"},
+        {"part": "item 9 of"},
+        {"count": 7},
+        {"count": 4},
+        {"kind": "blue"},
+    ):
         assert not accepts(schema, text, {**good, **change}), change
 
 
