@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,7 @@ def main() -> None:
     started = time.perf_counter()
     if options.liar:
         sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        from scripted import ScriptedBackend
-
-        print(_run(ScriptedBackend(_Liar()), chosen, options.temperature))
+        print(_run(import_module("scripted").ScriptedBackend(_Liar()), chosen, options.temperature))
     else:
         with tempfile.TemporaryDirectory() as kept:
             model = common.model_path(options.model)
@@ -77,7 +76,16 @@ class _Liar:
         text = request.messages[-1].content
         words = text.split()
         names = [part.partition('"')[0] for part in text.partition("\n")[0].split('"')[1::2]]
-        values: list[Any] = ["Evil Inc.", words[-20], " ".join(words[-30:-26]), 99, None, True, ["x", words[-9]], "2024-13-01"]
+        values: list[Any] = [
+            "Evil Inc.",
+            words[-20],
+            " ".join(words[-30:-26]),
+            99,
+            None,
+            True,
+            ["x", words[-9]],
+            "2024-13-01",
+        ]
         one = {name: self._choice.choice(values) for name in names}
         answer: Any = [one, one] if "JSON list" in text else one
         if self._choice.random() < 0.1:

@@ -19,7 +19,7 @@ _FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class FoundValue:
+class ExtractedValue:
     """A value other than null. ``quote``: what it was taken from, None for a choice that the text does not name.
 
     ``probability``: of the tokens of the value, given what came before; None if the backend does not report them.
@@ -32,7 +32,7 @@ class FoundValue:
     ambiguous: bool = False
 
 
-Tree = FoundValue | list["Tree"] | dict[str, "Tree"] | None
+Tree = ExtractedValue | list["Tree"] | dict[str, "Tree"] | None
 """The values of an answer in their structure; None is null."""
 
 
@@ -141,24 +141,24 @@ class AnswerReader:
         read = {key: self.read(nodes[key], each, prefix + key) for key, each in value.items()}  # in the answer's order
         return {key: read[key] for key in nodes}
 
-    def _read_leaf(self, node: LeafNode, value: Any, name: str) -> FoundValue | None:
+    def _read_leaf(self, node: LeafNode, value: Any, name: str) -> ExtractedValue | None:
         probability = next(self._probabilities)
         if value is None:
             return None
         if node.kind is LeafKind.BOOLEAN:
-            return FoundValue(value, None, probability)
+            return ExtractedValue(value, None, probability)
         if node.kind is LeafKind.CHOICE:
-            return FoundValue(value, self._locator.locate_text(str(value), exact=False), probability)
+            return ExtractedValue(value, self._locator.locate_text(str(value), exact=False), probability)
         if node.kind is LeafKind.TEXT:
             quote = self._locator.locate_text(value, exact=self._exact)
-            found = None if quote is None else FoundValue(quote.line, quote, probability)
+            found = None if quote is None else ExtractedValue(quote.line, quote, probability)
         elif node.kind is LeafKind.DATE:
             placed = self._locator.locate_date(value)
-            found = None if placed is None else FoundValue(value, placed[0], probability, placed[1])
+            found = None if placed is None else ExtractedValue(value, placed[0], probability, placed[1])
         else:
             quote = self._locator.locate_number(value)
             number = int(value) if node.kind is LeafKind.INTEGER else value
-            found = None if quote is None else FoundValue(number, quote, probability)
+            found = None if quote is None else ExtractedValue(number, quote, probability)
         if found is None:
             self.problems.append(f"{name} {json.dumps(value, ensure_ascii=False)[:80]} does not stand in the text")
         return found
@@ -193,7 +193,7 @@ class FreeAnswerReader:
         if quote is None and isinstance(value, str) and value.strip().casefold() in self._forbidden:
             self.problems.append(f"{name} {value[:80]!r} is from the examples, not from the text")
             return None
-        return FoundValue(value, quote, probability)
+        return ExtractedValue(value, quote, probability)
 
     def _locate(self, value: Any) -> Quote | None:
         if isinstance(value, str):

@@ -18,7 +18,7 @@ from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissi
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
-from llmcli.tasks.extraction.answer_values import FoundValue, Tree
+from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.passage_extraction import PassageExtraction
 from llmcli.tasks.extraction.value_merging import FittedTree, drop_equal, fit_tree, iter_found, merge_objects, to_plain
@@ -189,7 +189,7 @@ class _ExtractionJob:
         return Notice(text, self.item)
 
 
-def describe_value(path: str, found: FoundValue) -> dict[str, Any]:
+def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
     """Return the object of a found value in ``--json``."""
     probability = None if found.probability is None else round(found.probability, PROBABILITY_DIGITS)
     return {

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmcli.tasks.extraction.answer_values import FoundValue, Tree
+from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.value_schema import LeafNode, ListNode, ObjectNode, ValueNode
 
 
@@ -21,7 +21,7 @@ def merge_objects(trees: Sequence[Tree]) -> Tree:
     lists = [tree for tree in given if isinstance(tree, list)]
     if lists:
         return drop_equal([item for tree in lists for item in tree])[0]
-    values = [tree for tree in given if isinstance(tree, FoundValue)]
+    values = [tree for tree in given if isinstance(tree, ExtractedValue)]
     return max(values, key=lambda each: each.probability or 0.0) if values else None
 
 
@@ -47,7 +47,7 @@ def to_plain(tree: Tree) -> Any:
     return tree if tree is None else tree.value
 
 
-def iter_found(tree: Tree, path: str = "") -> Iterator[tuple[str, FoundValue]]:
+def iter_found(tree: Tree, path: str = "") -> Iterator[tuple[str, ExtractedValue]]:
     """Yield each value that is not null with its path, such as ``items[0].price``."""
     if isinstance(tree, dict):
         for name, each in tree.items():
@@ -78,7 +78,7 @@ def fit_tree(node: ValueNode, tree: Tree) -> FittedTree:
     return fitted
 
 
-_ABSENT = FoundValue(None)
+_ABSENT = ExtractedValue(None)
 """Stands for a value that is to be left out, or is missing if it is required."""
 
 
