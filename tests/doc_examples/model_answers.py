@@ -23,7 +23,7 @@ ANSWERS = {
     "Write a JSON list with one filled form": (
         '[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'
     ),
-    "Seller: Acme Tools Ltd": '{"seller": "Acme Tools Ltd", "total": 65.33, "due": "2024-04-15"}',
+    "Seller: Acme Tools Ltd": '{"seller": "Acme Tools Ltd", "total_with_tax": 65.33, "due": "2024-04-15"}',
     "Say hello.": "Hello, it's me. What's up?",
     "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
     "How many rows are there?": "SELECT COUNT(*) FROM sales",

@@ -31,7 +31,7 @@ from llmcli.tasks.extraction.value_schema import (
 from llmcli.types import Message, Request, Role
 
 PROMPT = "extract"
-_TOKENS_PER_LEAF, _TOKENS_PER_LIST, _MIN_ANSWER_TOKENS, _TOKENS_OF_ANY_ANSWER = 40, 120, 64, 512
+_TOKENS_PER_LEAF, _TOKENS_PER_LIST, _MIN_ANSWER_TOKENS, _TOKENS_OF_ANY_ANSWER = 64, 120, 64, 512
 _FORMS = {
     LeafKind.TEXT: "text",
     LeafKind.INTEGER: "integer",
@@ -108,7 +108,7 @@ class ExtractionPlan:
         if self.node is not None:
             leaves = sum(1 for _ in iter_leaves(self.node))
             one = leaves * _TOKENS_PER_LEAF + _count_lists(self.node) * _TOKENS_PER_LIST + _MIN_ANSWER_TOKENS
-        wanted = max(one, _MIN_ANSWER_TOKENS + 2 * text_tokens) if self.many else one
+        wanted = max(one, _TOKENS_OF_ANY_ANSWER, _MIN_ANSWER_TOKENS + 2 * text_tokens) if self.many else one
         return max(1, min(wanted, context // 3))
 
     def _messages(self, text: str) -> tuple[Message, ...]:
