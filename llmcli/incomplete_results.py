@@ -9,12 +9,14 @@ LlmError
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
    |- CostLimitReached          (the next request could have cost more than --max-cost)
+   |- ExtractionFailed          (no answer fits the schema, or a required value was not found)
    |- IncompleteOutput          (some segments are unchanged)
    |- InvalidAnswer             (not of the required form, also after a retry)
    |- PartsMissing              (of the input, in a summary)
    |- PointsUnsupported         (no point of a summary is supported by its document)
    |- QueryFailed               (no attempt gave an SQL statement that works)
    |- RowsOmitted               (of the result of an SQL query)
+   |- ValuesMissing             (parts of a document gave no values, or not all)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
@@ -56,6 +58,10 @@ class CostLimitReached(PartialError):
         self.left = left
 
 
+class ExtractionFailed(PartialError):
+    """No values were taken from the document ``subject``, after several attempts; ``detail`` says why."""
+
+
 class InvalidAnswer(PartialError):
     """An answer about ``subject`` was not of the required form, also after a retry; ``detail`` says why."""
 
@@ -74,6 +80,9 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
 class MissingPart:
     """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 
+    In an extraction, ``reason`` is also "invalid" (no answer about it fits the schema), "absent" (values in the answer
+    are not in the text) and "failed" (an error ended its requests).
+
     Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
     parts.
     """
@@ -83,7 +92,7 @@ class MissingPart:
     part: int
     parts: int
     stage: int
-    reason: Literal["empty", "cut"]
+    reason: Literal["empty", "cut", "invalid", "absent", "failed"]
 
 
 class PartsMissing(PartialError):
@@ -92,6 +101,15 @@ class PartsMissing(PartialError):
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
+
+
+class ValuesMissing(PartialError):
+    """Values of the document ``subject`` may be missing: those of ``parts`` of it, and ``left_out`` incomplete ones."""
+
+    def __init__(self, subject: str, parts: tuple[MissingPart, ...], left_out: int = 0) -> None:
+        super().__init__(subject)
+        self.parts = parts
+        self.left_out = left_out
 
 
 class QueryFailed(PartialError):

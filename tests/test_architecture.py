@@ -22,6 +22,7 @@ LEAVES = {
     "http_server",
     "incomplete_results",
     "interrupt",
+    "json_schemas",
     "job_queue",
     "redaction",
     "backend_config",

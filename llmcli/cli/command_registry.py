@@ -64,6 +64,12 @@ COMMANDS = [
         model_task="summarize",
         overflow_advice="",  # its parts fit; only the instructions or the summaries may not
     ),
+    Command(
+        "extract",
+        "Take the values of a schema out of documents, with the place of each.",
+        model_task="summarize",
+        overflow_advice="give fewer or shorter --examples, or a smaller --schema",
+    ),
     Command("sentiment", "Label each line or record as positive, neutral or negative.", model_task="classify"),
     Command(
         "classify", "Give each line or record one of your labels, with the probability of each.", model_task="classify"

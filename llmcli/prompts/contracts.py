@@ -164,6 +164,16 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("text", "statement"),
     ),
+    "extract": Contract(
+        {
+            "text": "the passage to take values from",
+            "fence": "quotation marks that are not in the text",
+            "form": "the names of the values with their types, in the form of JSON",
+            "fields": "a list of the values, each with .name and .description, which may be empty",
+            "many": "whether the answer is a list of objects",
+        },
+        required=("text", "form"),
+    ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
 }

@@ -89,6 +89,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "summarize": ["summarize", str(text), *SHORT],
         "sentiment": ["sentiment", str(text)],
         "classify": ["classify", "--labels", "good,bad", str(text)],
+        "extract": ["extract", "--schema", "name", str(text)],
         "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],

@@ -52,6 +52,16 @@ output:
       field: {enum: [science, art, politics]}
     required: [name, born, field]
 """
+INVOICE = """\
+Invoice 2024-0317
+Seller: Acme Tools Ltd, Leeds
+
+2 hammers: 49.90 EUR
+1 saw: 15.43 EUR
+Total with tax: 65.33 EUR
+
+Please pay until 15 April 2024.
+"""
 LABELLED = "text,label\n" + "".join(
     f"The page {number} stays blank.,bug\nWhat does it cost for {number}?,billing\nI like version {number}.,praise\n"
     for number in range(4)
@@ -85,6 +95,7 @@ TEXTS = {
     "articles.jsonl": '{"body": "The bicycle workshop will be closed on Monday."}\n',
     "people.csv": "recipient,topic\nAnn,a later meeting\n",
     "settings.yaml": "ctx: 4096\n",
+    "invoice.txt": INVOICE,
     "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "person.yaml": PERSON,

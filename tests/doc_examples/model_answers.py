@@ -20,6 +20,10 @@ ANSWERS = {
     ),
     "Suggest three names for a cat.": "1. Lola (Spanish cat)\n2. Luna (Japanese cat)\n3. Luna (Mexican cat)",
     "And for a dog?": "1. Max (Dog)\n2. Maxx (Furry dog)\n3. Maxxmoose (Dog)",
+    "Write a JSON list with one filled form": (
+        '[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'
+    ),
+    "Seller: Acme Tools Ltd": '{"seller": "Acme Tools Ltd", "total_with_tax": 65.33, "due": "2024-04-15"}',
     "Say hello.": "Hello, it's me. What's up?",
     "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
     "How many rows are there?": "SELECT COUNT(*) FROM sales",

@@ -16,10 +16,10 @@ from typing import Any
 
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
-from llmcli.backends.remote.schema_validation import SchemaValidator
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RemoteError
+from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
 
 _MAX_REPAIRS = 2

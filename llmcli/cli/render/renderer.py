@@ -30,7 +30,7 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
+    a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
     stand below a result's text, or in the place of one that has none; "" for no lines.
     """
@@ -38,7 +38,7 @@ class DisplayOptions:
     input_names: tuple[str, ...] = ()
     ending: TextEnding = TextEnding.LINE
     markdown: bool = True
-    format_row: Callable[[Result], str] | None = None
+    format_row: Callable[[Result], str | None] | None = None
     records: RecordOutput | None = None
     output: str | None = None
     replace_guard: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -204,7 +204,8 @@ class ResultRenderer:
             self._write_line(json_text.dumps(shown))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
-            self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
+            if row is not None:
+                self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
         elif not self._options.silent:
             footer = "" if self._options.footer is None else self._options.footer(end)
             if end.text is not None or not footer:

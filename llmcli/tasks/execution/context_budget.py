@@ -73,11 +73,14 @@ class ContextBudget:
         whole = self._instruction_tokens + tokens
         return ContextOverflow(self._subject, tokens=whole, context=self.context, at_least=whole > self.context)
 
-    def split_to_fit(self, text: str) -> list[str]:
+    def split_to_fit(self, text: str, max_characters: int | None = None) -> list[str]:
         """Split a text into pieces that fit, at paragraph borders if possible; the joined pieces equal the text.
 
-        Raises ``ContextOverflow`` when instructions and answer leave too little room for text.
+        No piece is longer than ``max_characters``. Raises ``ContextOverflow`` when instructions and answer leave too
+        little room for text.
         """
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])
-        return chunk_text(text, self.fits)
+        if max_characters is None:
+            return chunk_text(text, self.fits)
+        return chunk_text(text, lambda piece: len(piece) <= max_characters and self.fits(piece))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHA
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.execution.text_fence import text_fence
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.questions.references import add_references, is_answered
 from llmcli.tasks.retrieval import passage_reranker
@@ -28,7 +28,6 @@ MAX_PASSAGES = 12
 """Passages that an answer is written from."""
 MAX_RESERVED_TOKENS = 512
 """Tokens that are kept free for the answer, unless the user set a limit; at most a quarter of the context."""
-_QUOTATION_MARKS = re.compile(r'"+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,5 +217,4 @@ class DocumentQuestion:
 
 def _number(number: int, passage: IndexedPassage) -> NumberedPassage:
     name = passage.source if passage.page is None else f"{passage.source}, page {passage.page}"
-    longest = max(map(len, _QUOTATION_MARKS.findall(passage.text)), default=0)
-    return NumberedPassage(number, name, passage.text, '"' * max(3, longest + 1))
+    return NumberedPassage(number, name, passage.text, text_fence(passage.text))

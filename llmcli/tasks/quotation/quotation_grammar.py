@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.grammars import NO_QUOTATION
 
@@ -61,7 +61,7 @@ def quotation_terminal(
     """
     write: Callable[[str], str] = _escape_json if json_escaped else str
     chunks = [chunk if chunk == "\n" else write(chunk) for chunk in split_chunks(passage)]
-    if not any(chunk.strip() for chunk in chunks):
+    if not chunks:
         return ""
     words = rf"\S+( \S+){{{min_words - 1},}}" if min_words > 1 else r"\S[^\n]*"
     if min_words > 1 and _UNSPACED.search(passage):
@@ -71,19 +71,27 @@ def quotation_terminal(
     return (
         f"{name}: {' | '.join([f'{name}_SPAN', *shorter])}\n"
         rf"{name}_SPAN: {name}_CHUNKS & /\S([^\n]{{0,{max(0, max_characters - 2)}}}\S)?/ & /({words})/"
-        f"\n{name}_CHUNKS: %regex {json.dumps({'substring_chunks': chunks}, ensure_ascii=False)}\n"
+        f"\n{chunks_terminal(f'{name}_CHUNKS', chunks)}"
     )
 
 
-def split_chunks(passage: str) -> Iterator[str]:
-    """Yield the words of a passage with a blank between them, and a line end between two paragraphs."""
+def chunks_terminal(name: str, chunks: Sequence[str]) -> str:
+    """Return the line that defines the terminal ``name``: the texts of consecutive ``chunks``, the empty one too."""
+    return f"{name}: %regex {json.dumps({'substring_chunks': list(chunks)}, ensure_ascii=False)}\n"
+
+
+def split_chunks(passage: str, word_parts: re.Pattern[str] = _WORD_PARTS) -> Iterator[str]:
+    """Yield the words of a passage with a blank between them, and a line end between two paragraphs.
+
+    A word is yielded in its parts, the matches of ``word_parts``, which have all of its characters.
+    """
     for number, paragraph in enumerate(filter(str.strip, PARAGRAPH_END.split(passage))):
         if number:
             yield "\n"
         for index, word in enumerate(paragraph.split()):
             if index:
                 yield " "
-            yield from _WORD_PARTS.findall(word)
+            yield from word_parts.findall(word)
 
 
 def count_quoted_words(text: str) -> int:

@@ -22,7 +22,7 @@ _MAX_SEEDS, _MAX_SEEDS_PER_WORD = 5, 24
 """The rarest words of a quote that vote, and how many places of each; a word in more places votes only alone."""
 _MAX_SHIFT = 6
 """Words left out or added in a near match, up to any one of its words."""
-_WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\s{UNSPACED_CHARACTERS}]+")
+QUOTED_WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\s{UNSPACED_CHARACTERS}]+")
 _LINE_END = re.compile(r"\r\n?|\n")
 _SINGLE_FORMS = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u2032`", "'") | dict.fromkeys("\u201c\u201d\u201e", '"')
@@ -43,11 +43,12 @@ class QuoteAlignment:
 
 
 class QuoteAligner:
-    """Finds quotes in one text, whose words are indexed at the first near match."""
+    """Finds quotes in one text, whose words are indexed at the first near match; ``word`` matches a word."""
 
-    def __init__(self, text: str) -> None:
-        spans = [match.span() for match in _WORD.finditer(text)]
+    def __init__(self, text: str, word: re.Pattern[str] = QUOTED_WORD) -> None:
+        spans = [match.span() for match in word.finditer(text)]
         self._text = text
+        self._word = word
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
         parts: list[str] = []
@@ -104,7 +105,7 @@ class QuoteAligner:
         return self._starts[index] + offset - self._offsets[index]
 
     def _find_nearly(self, sought: str, min_similarity: float) -> QuoteAlignment | None:
-        words = [_normalize(word) for word in _WORD.findall(sought)]
+        words = [_normalize(word) for word in self._word.findall(sought)]
         found = [self._positions.get(word) or [] if word else [] for word in words]
         rarest = sorted((len(positions), index) for index, positions in enumerate(found) if positions)[:_MAX_SEEDS]
         votes: dict[int, int] = {}

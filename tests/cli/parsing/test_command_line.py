@@ -109,6 +109,7 @@ def test_every_verb_declares_what_the_parser_knows(name):
     required = {
         "check": ["--against", "x"],
         "classify": ["--labels", "a"],
+        "extract": ["--schema", "a"],
         "filter": ["x"],
         "label": ["--labels", "a,b", "x"],
     }

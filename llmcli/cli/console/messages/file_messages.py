@@ -18,11 +18,14 @@ from llmcli.cli.console.messages.message_text import (
 )
 from llmcli.store.schema_errors import NewerSchema
 
+_SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due date'"
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
     "sessions": "Move it away: llm creates a new one.",
     "index": "Delete it: llm index add creates a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
+    "examples": 'Write an object a line: {"text": "...", "values": {...}}',
+    "schema": _SCHEMA_ADVICE,
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
 """What to do with a file that is not of the expected kind."""
@@ -156,7 +159,11 @@ FILE_DESCRIPTIONS: Descriptions = {
     ),
     e.InputError: lambda x: (
         append_detail(f"{subject_of(x)} is bad input", x),
-        "Correct it in the prompt: llm prompts edit NAME" if x.subject in {"schema", "grammar"} else "",
+        "Correct it in the prompt: llm prompts edit NAME"
+        if x.subject in {"schema", "grammar"}
+        else _SCHEMA_ADVICE
+        if x.subject == "--schema"
+        else "",
     ),
     e.MissingError: _describe_missing,
     e.CannotCreate: _describe_cannot_create,

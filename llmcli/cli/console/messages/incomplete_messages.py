@@ -43,6 +43,19 @@ def _describe_missing_parts(error: i.PartsMissing) -> ErrorText:
     return "; ".join(said), _LARGER_MODEL_ADVICE[0].upper() + _LARGER_MODEL_ADVICE[1:]
 
 
+def _describe_missing_values(error: i.ValuesMissing) -> ErrorText:
+    document = "standard input" if error.subject == "-" else error.subject
+    said = []
+    if error.parts:
+        one = len(error.parts) == 1 and error.parts[0].first_line == error.parts[0].last_line
+        where = f"line{'' if one else 's'} {_format_line_ranges(error.parts)}"
+        said.append(f"values in {where} of {document} may be missing{_format_part_numbers(error.parts)}")
+    if error.left_out:
+        objects = "an incomplete object was" if error.left_out == 1 else f"{error.left_out} incomplete objects were"
+        said.append(f"{objects} left out")
+    return "; ".join(said), f"The warnings say why; {_LARGER_MODEL_ADVICE}"
+
+
 def _format_line_ranges(parts: Sequence[i.MissingPart]) -> str:
     """Return "1 to 20, 41 to 60"."""
     ranges = [f"{p.first_line} to {p.last_line}" if p.first_line != p.last_line else str(p.first_line) for p in parts]
@@ -89,6 +102,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         "Raise --max-cost, or allow shorter answers with --max-tokens.",
     ),
     i.IncompleteOutput: _describe_untranslated,
+    i.ExtractionFailed: lambda x: (
+        append_detail(f"no values that fit the schema were found in {subject_of(x)}", x),
+        f"Let the schema allow null, describe its values, or {_LARGER_MODEL_ADVICE}",
+    ),
     i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
     i.PartsMissing: _describe_missing_parts,
     i.QueryFailed: lambda x: (
@@ -103,6 +120,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         f"no point of the summary is supported by {subject_of(x)} ({x.total} left out)",
         f"To see them: --keep-unsupported; {_LARGER_MODEL_ADVICE}",
     ),
+    i.ValuesMissing: _describe_missing_values,
     i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""

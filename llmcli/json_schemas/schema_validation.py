@@ -1,4 +1,4 @@
-"""Validation of a server's answer against a JSON schema, by the ``jsonschema`` package.
+"""Validation of a value against a JSON schema, by the ``jsonschema`` package.
 
 References are resolved inside the schema only: nothing is fetched. ``$schema`` selects the draft, by default 2020-12.
 """

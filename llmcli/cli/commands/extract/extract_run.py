@@ -1,0 +1,125 @@
+"""One run of extract: its inputs, its output, its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.extract.find_page import FindPage, NothingFound, place_of
+from llmcli.cli.commands.extract.value_rows import ValueRows
+from llmcli.cli.input import source_inputs
+from llmcli.cli.input.inputs import decode_argument, read_document, read_documents
+from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_file
+from llmcli.errors import UsageError
+from llmcli.files.atomic_file import atomic_write
+from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.tasks.extraction.extraction_examples import ExtractionExample, parse_examples
+from llmcli.tasks.extraction.extraction_job import extract
+from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
+from llmcli.tasks.schemas.schema_argument import read_schema
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+_TABLES = frozenset({"csv", "json"})
+"""Formats of text that are read as they are: an overview would leave out values."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractOptions:
+    """The command's own options as typed."""
+
+    schema: str
+    many: bool = False
+    free: bool = False
+    examples: str | None = None
+    format: str | None = None
+    html: str | None = None
+
+
+def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions) -> int:
+    """Extract the values and return the exit code. Raises what reading the schema, examples and documents raises."""
+    schema = read_schema(decode_argument(wanted.schema), ctx.runtime.interrupt, nullable=True)
+    node = read_extraction_schema(schema, free=wanted.free)
+    examples = _read_examples(ctx, wanted, schema)
+    names, documents = _read_documents(ctx, files, wanted)
+    several = len(names) > 1
+    rows = ValueRows(_choose_format(ctx, wanted, several=several), schema, many=wanted.many, named=several)
+    page = FindPage(documents)
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
+        plan = ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
+        for event in source_inputs.add_source_notes(extract(plan, documents), documents):
+            if isinstance(event, Result):
+                page.add(event)
+                _explain(ctx, event)
+            yield event
+
+    display = DisplayOptions(input_names=tuple(names), markdown=False, format_row=rows.format)
+    if wanted.html is None:
+        return render_task(ctx, task, display)
+    with _open_page(ctx, wanted.html, page):
+        return render_task(ctx, task, display)
+
+
+@contextmanager
+def _open_page(ctx: CommandContext, path: str, page: FindPage) -> Iterator[None]:
+    """Open the file of the page; write it after the block, unless there is no result."""
+    with suppress(NothingFound), atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
+        yield
+        for part in page.render():
+            file.write(part.encode("utf-8", "replace"))
+
+
+def _read_documents(
+    ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions
+) -> tuple[list[str], list[Document | ItemFailed]]:
+    names = source_inputs.expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    outputs = [("the page", wanted.html)] if wanted.html else []
+    outputs += [("the output", ctx.flags.output)] if ctx.flags.output else []
+    reads = [("an input", name) for name in names or [STDIN]]
+    check_distinct([*reads, *([("the examples", wanted.examples)] if wanted.examples else [])], outputs)
+    return names, read_documents(ctx, names, _read_whole)
+
+
+def _read_whole(ctx: CommandContext, name: str) -> Document:
+    """Read a document; a table or JSON as the text that it is."""
+    document = source_inputs.read_source_document(ctx, name)
+    if document.source is not None and document.source.format_name in _TABLES:
+        return read_document(ctx, name)
+    return document
+
+
+def _read_examples(ctx: CommandContext, wanted: ExtractOptions, schema: dict[str, Any]) -> list[ExtractionExample]:
+    if wanted.examples is None:
+        return []
+    text = read_file(wanted.examples, ctx.runtime.interrupt).text
+    return parse_examples(text, wanted.examples, SchemaValidator(schema), many=wanted.many)
+
+
+def _choose_format(ctx: CommandContext, wanted: ExtractOptions, *, several: bool) -> str:
+    if wanted.format is not None:
+        if ctx.console.as_json:
+            raise UsageError("--json and --format are two formats", detail="Leave out one of them.")
+        return wanted.format
+    suffix = PurePath(ctx.flags.output or "").suffix[1:].lower()
+    if suffix in {"jsonl", "ndjson"}:
+        return "jsonl"
+    return suffix if suffix == "csv" else "jsonl" if several else "json"
+
+
+def _explain(ctx: CommandContext, result: Result) -> None:
+    """With -v, write where each value stands to stderr."""
+    for each in result.fields["found"]:
+        probability = "" if each["probability"] is None else f", probability {each['probability']:.2f}"
+        ctx.console.explain(f"{each['path']} = {each['value']!r} ({place_of(each['quote'])}{probability})")

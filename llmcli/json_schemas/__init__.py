@@ -1,0 +1,1 @@
+"""Values and JSON Schema, for backends and tasks."""

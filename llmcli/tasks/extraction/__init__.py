@@ -1,0 +1,1 @@
+"""Extraction: values of a schema, copied from documents, with the place of each."""

@@ -1,0 +1,160 @@
+"""``llm extract``: inputs, formats, the page, errors."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from scripted import last_message
+
+TEXT = "Acme Corp. owes 12.50 EUR."
+SHORT = "name, amount number"
+
+
+def answer(request):
+    """Copy the first word and the first number of the text."""
+    text = re.search(r'Text:\n("{3,})\n(.*)\n\1\n', last_message(request), re.DOTALL)[2]
+    number = re.search(r"\d+\.\d+", text)
+    one = {"name": text.split()[0], "amount": None if number is None else float(number[0])}
+    return json.dumps([one] if "JSON list" in last_message(request) else one)
+
+
+@pytest.fixture
+def invoices(tmp_path, monkeypatch):
+    """Write two documents into the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b.txt").write_text("Bolt =1+1 owes <b>7.25</b> EUR.")
+    return tmp_path
+
+
+def test_one_document_is_an_object(llm, invoices):
+    """Standard output has the values alone, standard error nothing."""
+    done = llm("extract", "--schema", SHORT, "a.txt", answer=answer)
+    assert (done.code, done.err) == (0, "") and json.loads(done.out) == {"name": "Acme", "amount": 12.5}
+    assert done.out.startswith('{\n  "name"')
+    piped = llm("extract", "--schema", SHORT, stdin=TEXT.encode(), answer=answer)
+    assert piped.out == done.out
+
+
+def test_several_documents_are_lines(llm, invoices):
+    """One each, in their order."""
+    done = llm("extract", "--schema", SHORT, "b.txt", "a.txt", answer=answer)
+    assert [json.loads(line)["name"] for line in done.out.splitlines()] == ["Bolt", "Acme"]
+
+
+def test_a_table_names_the_documents(llm, invoices):
+    """Its format follows from the name of the file."""
+    done = llm("extract", "--schema", f"{SHORT}, tags list", "a.txt", "b.txt", "-o", "x.csv", answer=with_tags)
+    assert done.code == 0 and done.out == ""
+    rows = (invoices / "x.csv").read_text().splitlines()
+    assert rows == ["file,name,amount,tags", 'a.txt,Acme,12.5,"[""EUR""]"', 'b.txt,Bolt,7.25,"[""EUR""]"']
+
+
+def with_tags(request):
+    return json.dumps({**json.loads(answer(request)), "tags": ["EUR"]})
+
+
+def test_many_objects_are_a_list_or_lines(llm, invoices):
+    """No object is no line."""
+    shown = llm("extract", "--many", "--schema", SHORT, "a.txt", answer=answer)
+    assert json.loads(shown.out) == [{"name": "Acme", "amount": 12.5}]
+    lines = llm("extract", "--many", "--schema", SHORT, "--format", "jsonl", "a.txt", answer=answer)
+    assert lines.out == '{"name": "Acme", "amount": 12.5}\n'
+    none = llm("extract", "--many", "--schema", SHORT, "--format", "jsonl", "a.txt", answer=lambda _: "[]")
+    assert (none.code, none.out) == (0, "")
+    table = llm("extract", "--many", "--schema", SHORT, "--format", "csv", "a.txt", answer=lambda _: "[]")
+    assert table.out == "name,amount\n"
+
+
+def test_json_has_the_places(llm, invoices):
+    """With the usual fields of a result; -v says them on standard error."""
+    done = llm("extract", "--json", "--schema", SHORT, "a.txt", answer=answer)
+    shown = json.loads(done.out)
+    assert shown["values"] == {"name": "Acme", "amount": 12.5} and shown["coverage"] == 1.0
+    assert [each["quote"]["text"] for each in shown["found"]] == ["Acme", "12.50"]
+    assert shown["prompt"] == "extract" and shown["usage"]["prompt_tokens"] > 0
+    told = llm("extract", "-v", "--schema", SHORT, "a.txt", answer=answer)
+    assert "name = 'Acme' (line 1" in told.err
+
+
+def test_the_page_marks_the_finds(llm, invoices):
+    """It is escaped, and has no scripts and no addresses."""
+    done = llm("extract", "--schema", SHORT, "a.txt", "b.txt", "--html", "found.html", answer=answer)
+    page = (invoices / "found.html").read_text()
+    assert done.code == 0 and '<mark title="name">Acme</mark> Corp.' in page
+    assert "&lt;b&gt;<mark" in page and "7.25</mark>&lt;/b&gt;" in page
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_a_page_stays_if_nothing_was_found(llm, invoices):
+    """The failure has exit code 3, and says what to do."""
+    (invoices / "found.html").write_text("old")
+    done = llm("extract", "--schema", SHORT, "a.txt", "--html", "found.html", answer=lambda _: "no")
+    assert (done.code, done.out) == (3, "") and (invoices / "found.html").read_text() == "old"
+    assert "no values that fit the schema were found in a.txt" in done.err and "null" in done.err
+
+
+def test_values_that_are_not_in_the_text_are_exit_code_3(llm, invoices):
+    """The others are delivered."""
+    lie = json.dumps({"name": "Evil", "amount": 12.5})
+    done = llm("extract", "--schema", SHORT, "a.txt", answer=lambda _: lie)
+    assert done.code == 3 and json.loads(done.out) == {"name": None, "amount": 12.5}
+    assert 'name "Evil" does not stand in the text' in done.err and "line 1 of a.txt may be missing" in done.err
+
+
+def test_a_large_table_is_read_as_it_is(llm, invoices):
+    """Not as an overview, which would leave out rows."""
+    rows = "".join(f"row{n};{n}.5\n" for n in range(6000))
+    (invoices / "t.csv").write_text(rows)
+    seen = []
+
+    def copy(request):
+        seen.append(last_message(request))
+        return "[]"
+
+    done = llm("extract", "--many", "--schema", SHORT, "t.csv", answer=copy, context=8000)
+    assert done.code == 0 and any("row5999;" in text for text in seen)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--schema", "a strng"], 2, "unknown type 'strng'"),
+        (["--schema", ""], 2, "names no field"),
+        (["--schema", "@none.json"], 66, "none.json"),
+        (["--schema", '{"type": "object"'], 65, "not valid JSON"),
+        (["--schema", '{"type": "object", "properties": {"x": {}}}'], 2, "--free"),
+        (["--schema", "a", "--examples", "bad.jsonl"], 65, '"text"'),
+        (["--schema", "a", "--examples", "none.jsonl"], 66, "none.jsonl"),
+        (["--schema", "a", "--html", "a.txt"], 2, "overwrite"),
+        (["--schema", "a", "--html", "x.json", "-o", "x.json"], 2, "overwrite"),
+        (["--schema", "a", "--html", "none/x.html"], 73, "none"),
+        (["--schema", "a", "--json", "--format", "csv"], 2, "two formats"),
+        (["--schema", "a", "--format", "xml"], 2, "xml"),
+        ([], 2, "--schema"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_a_next_step(llm, invoices, arguments, code, message):
+    """Before a model is loaded."""
+    (invoices / "bad.jsonl").write_text('{"text": 1}\n')
+    done = llm("extract", "a.txt", *arguments, answer=answer)
+    assert done.code == code and message in done.err and "Traceback" not in done.err and done.backend is None
+
+
+def test_examples_are_shown_to_the_model(llm, invoices):
+    """Before the text; their values have to fit the schema."""
+    (invoices / "e.jsonl").write_text('{"text": "Zed owes 5.", "values": {"name": "Zed", "amount": 5}}\n')
+    done = llm("extract", "--schema", SHORT, "--examples", "e.jsonl", "a.txt", answer=answer)
+    contents = [message.content for message in done.backend.requests[0].messages]
+    assert done.code == 0 and '{"name": "Zed", "amount": 5}' in contents and "Zed" not in done.out
+    (invoices / "e.jsonl").write_text('{"text": "Zed owes 5.", "values": {"name": "Zed"}}\n')
+    bad = llm("extract", "--schema", SHORT, "--examples", "e.jsonl", "a.txt", answer=answer)
+    assert bad.code == 65 and "e.jsonl, line 1" in bad.err
+
+
+def test_an_unreadable_document_does_not_stop_the_others(llm, invoices):
+    """The exit code is 3."""
+    done = llm("extract", "--schema", SHORT, "none.txt", "a.txt", answer=answer)
+    assert done.code == 3 and json.loads(done.out)["name"] == "Acme" and "none.txt" in done.err
