@@ -11,6 +11,7 @@ LlmError
    |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
    |- InvalidAnswer             (not of the required form, also after a retry)
+   |  `- NoCodeBlock                (--extract finds none)
    |- PartsMissing              (of the input, in a summary)
    |- PointsUnsupported         (no point of a summary is supported by its document)
    |- QueryFailed               (no attempt gave an SQL statement that works)
@@ -58,6 +59,13 @@ class CostLimitReached(PartialError):
 
 class InvalidAnswer(PartialError):
     """An answer about ``subject`` was not of the required form, also after a retry; ``detail`` says why."""
+
+
+class NoCodeBlock(InvalidAnswer):
+    """An answer has no code block, which --extract asks for."""
+
+    def __init__(self) -> None:
+        super().__init__("answer")
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):

@@ -10,6 +10,7 @@ from llmcli.types import (
     Message,
     Priority,
     Request,
+    Role,
     Sampling,
 )
 
@@ -24,7 +25,7 @@ class GenerationOptions:
 
     ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
-    progress.
+    progress. ``system``: the user's instructions, added to those of the prompt file.
     """
 
     temperature: float | None = None
@@ -39,6 +40,7 @@ class GenerationOptions:
     deadline: float | None = None
     reasoning: bool = False
     progress: bool = False
+    system: str = ""
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
@@ -73,7 +75,7 @@ def make_request(
     priority = options.priority or priority
     return Request(
         id=request_id,
-        messages=messages,
+        messages=add_instructions(messages, options.system),
         candidates=candidates,
         sampling=choose_sampling(prompt, options),
         stop=options.stop or prompt.options.stop,
@@ -81,11 +83,21 @@ def make_request(
         priority=priority,
         deadline=options.deadline,
         reasoning=options.reasoning,
-        public_prefix=prompt.public_prefix and not conversation,
+        public_prefix=prompt.public_prefix and not conversation and not options.system,
         session=session,
         gathered=gathered and priority is Priority.BULK,
         progress=options.progress,
     )
+
+
+def add_instructions(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """Return the messages with ``text`` at the end of the system message; "" adds none."""
+    if not text:
+        return messages
+    if messages and messages[0].role is Role.SYSTEM:
+        first = replace(messages[0], content=f"{messages[0].content.rstrip()}\n\n{text}")
+        return (first, *messages[1:])
+    return (Message(Role.SYSTEM, text), *messages)
 
 
 def make_retry(request: Request, options: GenerationOptions) -> Request | None:
