@@ -24,6 +24,7 @@ _ADVICE_BY_KIND = {
     "logs": "Move it away: llm creates a new one.",
     "index": "Delete it: llm index add creates a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
+    "schema": "Give a JSON Schema, or the short form: --schema 'name, age int, due date'",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
 """What to do with a file that is not of the expected kind."""
