@@ -117,8 +117,8 @@ class AnswerLog:
 
     def _select(self, rest: str, values: Sequence[object]) -> Iterator[LoggedAnswer]:
         with self._database.read() as database:
-            for number, *columns, details in database.execute(f"{_SELECT} {rest}", values):
-                yield LoggedAnswer(*columns, details=json.loads(details), id=number)
+            for number, time, verb, model, question, answer, details in database.execute(f"{_SELECT} {rest}", values):
+                yield LoggedAnswer(time, verb, model, question, answer, json.loads(details), number)
 
 
 def _indexed_text(question: str, answer: str) -> str:

@@ -59,7 +59,7 @@ def run_prompt(
     limit = max_answer_tokens(prompt, options, max_tokens)
     messages = prompt.render(values)
     request = make_request("generate", messages, prompt, options, max_tokens=limit, priority=Priority.INTERACTIVE)
-    if prompt.output != "text":
+    if prompt.output != "text" and options.schema is None:
         request = replace(request, schema=prompt.schema, labels=prompt.labels)
     yield from run_single_request(backend, request, options, prompt=prompt.name, name=name)
 

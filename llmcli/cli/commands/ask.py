@@ -15,7 +15,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.errors import UsageError
-from llmcli.types import Priority, TaskEvent
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -57,6 +57,10 @@ def ask(
     session: SessionOption = None,
     go_on: ContinueOption = False,
     extract: Annotated[bool, Option("-x", "--extract", help="Print only the first code block of the answer.")] = False,
+    schema: Annotated[
+        str | None,
+        Option("--schema", metavar="SCHEMA", help="Answer in JSON: 'name, age int, tags list', or a JSON Schema file."),
+    ] = None,
     copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.")] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about tables by an SQL query.")] = False,
@@ -67,11 +71,12 @@ def ask(
     below the answer. Large tables (CSV, JSON) are answered by an SQL query, whose rows are printed.
     """
     files, given = file or [], _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
+    one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
     records = wants_records(ctx.flags)
-    _check_options(given, variables=bool(var) and prompt is None, records=records, answer=extract or copy)
+    _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
     text = _read_words(ctx, words, editor=editor)
     instructions = None if system is None else _read_instructions(ctx, system)
-    wanted = AnswerOptions(extract=extract, copy=copy)
+    wanted = _answer_options(ctx, instructions or "", schema, extract=extract, copy=copy)
     if records:
         return _ask_records(ctx, text, files, prompt, var or [], instructions or "")
     if session is not None or go_on:
@@ -81,12 +86,12 @@ def ask(
     if prompt is not None:
         from llmcli.cli.questions.prompted_run import make_prompted_task
 
-        return render_answer(ctx, make_prompted_task(ctx, prompt, text, files, var or [], instructions or ""), wanted)
+        return render_answer(ctx, make_prompted_task(ctx, prompt, text, files, var or [], wanted), wanted)
     if files or cite or sql:
         from llmcli.cli.questions.question_run import ask_about_documents
 
-        return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql, system=instructions or "")
-    return render_answer(ctx, _make_task(ctx, text, instructions or ""), wanted)
+        return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql)
+    return render_answer(ctx, _make_task(ctx, text, wanted), wanted)
 
 
 def _name_options(**given: object) -> list[str]:
@@ -94,18 +99,32 @@ def _name_options(**given: object) -> list[str]:
     return ["--continue" if name == "go_on" else f"--{name}" for name, value in given.items() if value]
 
 
-def _check_options(given: Sequence[str], *, variables: bool, records: bool, answer: bool) -> None:
+def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_answer: Sequence[str]) -> None:
     """Raise ``UsageError`` for options that make no sense together.
 
-    ``variables``: there are variables without a prompt; ``answer``: options that need one answer.
+    ``variables``: there are variables without a prompt; ``one_answer``: the options that need one answer.
     """
     if variables:
         raise UsageError("--var needs a prompt", detail="Name it: -p NAME")
-    if records and (answer or set(given) - {"--prompt"}):
-        wrong = next((name for name in given if name != "--prompt"), "--extract or --copy")
-        raise UsageError(f"{wrong} is not for records, which have an answer each")
-    if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} exclude each other")
+    wrong = [name for name in (*given, *one_answer) if name != "--prompt"]
+    if records and wrong:
+        raise UsageError(f"{wrong[0]} is not for records, which have an answer each")
+    for pair in (given, [name for name in one_answer if name != "--copy"]):
+        if len(pair) > 1:
+            raise UsageError(f"{pair[0]} and {pair[1]} exclude each other")
+
+
+def _answer_options(
+    ctx: CommandContext, system: str, schema: str | None, *, extract: bool, copy: bool
+) -> AnswerOptions:
+    """Return what the user wants of the answer; the instructions describe the schema, too."""
+    if schema is None:
+        return AnswerOptions(extract=extract, copy=copy, system=system)
+    from llmcli.cli.questions.schema_answer import read_answer_schema, schema_instructions
+
+    read = read_answer_schema(ctx, schema)
+    told = "\n\n".join(filter(None, [system, schema_instructions(read)]))
+    return AnswerOptions(copy=copy, system=told, schema=read)
 
 
 def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: bool) -> str | None:
@@ -143,14 +162,16 @@ def _ask_records(  # noqa: PLR0917 (in the order of the command line)
     return ask_records(ctx, text, files, system=system)
 
 
-def _make_task(ctx: CommandContext, text: str | None, system: str) -> Callable[[Backend], Iterator[TaskEvent]]:
+def _make_task(
+    ctx: CommandContext, text: str | None, wanted: AnswerOptions
+) -> Callable[[Backend], Iterator[TaskEvent]]:
     """Read the question, and return the task that answers it."""
     question, documents, failed = source_inputs.read_question(ctx, text, [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
-        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True, system=system)
+        options = wanted.generation_options(ctx)
         events = ask(backend, ctx.runtime.prompts, question, documents, options)
         events = source_inputs.add_source_notes(events, documents, one_answer=True)
         return source_inputs.append_failed(events, failed)

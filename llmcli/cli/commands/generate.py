@@ -72,11 +72,12 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
     from llmcli.prompts.own_prompts import find_own_prompt
 
     if kind is None:
-        rows: list[dict[str, object]] = [
-            {"kind": summary.name.removeprefix(GENERATE_PREFIX), "description": summary.description}
+        found = [
+            (summary.name.removeprefix(GENERATE_PREFIX), summary.description)
             for summary in ctx.runtime.prompts.list_summaries()
             if summary.name.startswith(GENERATE_PREFIX) or is_own_name(summary.name)
         ]
+        rows: list[dict[str, object]] = [{"kind": name, "description": text} for name, text in sorted(found)]
     else:
         rows = [
             {

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import ONE_ANSWER, DisplayOptions, render_task
 from llmcli.errors import PartialError, UsageError
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.types import Result, TaskEvent
+from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
 @frozen
 class AnswerOptions:
-    """``extract``: only the first code block is the answer. ``copy``: it goes to the terminal's clipboard too."""
+    """``extract``: only the first code block is the answer. ``copy``: it goes to the terminal's clipboard too.
+
+    ``system``: the user's instructions. ``schema``: the JSON schema of the answer.
+    """
 
     extract: bool = False
     copy: bool = False
+    system: str = ""
+    schema: Mapping[str, Any] | None = None
+
+    def generation_options(self, ctx: CommandContext) -> GenerationOptions:
+        """Return the options of one answer that the user waits for."""
+        priority = Priority.INTERACTIVE
+        return ctx.generation_options(priority=priority, reasoning=True, system=self.system, schema=self.schema)
 
 
 def render_answer(
@@ -35,16 +46,16 @@ def render_answer(
     """
     if wanted.copy:
         _require_clipboard(ctx)
-    task = keep_in_log(ctx, task)
+    shown = _shape(keep_in_log(ctx, task), wanted)
     answers: list[str] = []
 
     def run(backend: Backend) -> Iterator[TaskEvent]:
-        for event in _extract(task(backend)) if wanted.extract else task(backend):
+        for event in shown(backend):
             if isinstance(event, Result) and event.text:
                 answers.append(event.text)
             yield event
 
-    if wanted.extract:
+    if wanted.extract or wanted.schema is not None:
         display = replace(display, markdown=False, footer=None)
     code = render_task(ctx, run, display)
     return _copy(ctx, answers[0], code) if wanted.copy and answers else code
@@ -61,10 +72,20 @@ def keep_in_log(
     return log_answers(ctx, task)
 
 
-def _extract(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-    from llmcli.tasks.questions.code_extraction import extract_code
+def _shape(
+    task: Callable[[Backend], Iterator[TaskEvent]], wanted: AnswerOptions
+) -> Callable[[Backend], Iterator[TaskEvent]]:
+    """Return the task, whose answer is reduced to its code block, or checked against its schema, as the user wants."""
+    if wanted.extract:
+        from llmcli.tasks.questions.code_extraction import extract_code
 
-    return extract_code(events)
+        return lambda backend: extract_code(task(backend))
+    if wanted.schema is not None:
+        from llmcli.cli.questions.schema_answer import require_valid
+
+        schema = wanted.schema
+        return lambda backend: require_valid(task(backend), schema)
+    return task
 
 
 def _require_clipboard(ctx: CommandContext) -> None:

@@ -10,17 +10,23 @@ from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.input.text_values import read_variables
+from llmcli.cli.questions.answer_display import AnswerOptions
 from llmcli.errors import BadVariables, UsageError
 from llmcli.prompts.own_prompts import find_own_prompt
 from llmcli.tasks.questions.prompted_question import QUESTION_VARIABLES, ask_with_prompt, fill_variables
-from llmcli.types import Priority, TaskEvent
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
 
 def make_prompted_task(  # noqa: PLR0917 (in the order of the command line)
-    ctx: CommandContext, name: str, words: str | None, files: Sequence[str], variables: Sequence[str], system: str
+    ctx: CommandContext,
+    name: str,
+    words: str | None,
+    files: Sequence[str],
+    variables: Sequence[str],
+    wanted: AnswerOptions,
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
     """Read the inputs, and return the task that answers with the prompt called ``name``.
 
@@ -32,7 +38,7 @@ def make_prompted_task(  # noqa: PLR0917 (in the order of the command line)
     named = [*files, *([STDIN] if words == STDIN else [])]
     documents, failed = source_inputs.read_texts(ctx, named, reads_stdin=not read)
     values = fill_variables(prompt, given, question, documents)
-    options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True, system=system)
+    options = wanted.generation_options(ctx)
     try:
         prompt.render(values)
     except BadVariables as error:

@@ -15,7 +15,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, UsageError
 from llmcli.tasks.questions.document_question import DocumentQuestion
 from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
-from llmcli.types import Priority, Result, TaskEvent
+from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -29,12 +29,8 @@ def ask_about_documents(
     *,
     cite: bool,
     sql: bool,
-    system: str,
 ) -> int:
-    """Answer a question about ``files``, or about tables with SQL; return the exit code.
-
-    ``system``: the user's instructions.
-    """
+    """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
     question, documents, failed = source_inputs.read_question(ctx, prompt, files, indexed=names)
     indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
@@ -50,12 +46,12 @@ def ask_about_documents(
         from llmcli.tasks.ask import ask
         from llmcli.tasks.questions.table_question import TableQuestion
 
-        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True, system=system)
+        options = wanted.generation_options(ctx)
         asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
         if sql:
             tables = load_tables(documents, ctx.runtime.interrupt)
         else:
-            tables = [] if indexed or cite else _large_tables(ctx, asked, documents)
+            tables = [] if indexed or cite or wanted.schema is not None else _large_tables(ctx, asked, documents)
         if tables:
             by_sql = TableQuestion(backend, ctx.runtime.prompts, question, options, ctx.runtime.interrupt)
             return source_inputs.append_failed(_explain_sql(ctx, by_sql.answer(tables)), failed)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat import recorder
 from llmcli.cli.commands.chat.active_chat import overflow_policy
 from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.questions.prompted_question import join_documents
-from llmcli.types import Priority, TaskEvent
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -37,13 +38,14 @@ def ask_in_session(
     message = "\n\n".join(filter(None, [join_documents(documents), question])) if documents else question
     kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=False, system=system)
     ctx.on_exit(kept.forget_orphaned_states)
+    added = "" if wanted.schema is None else _describe_schema(wanted.schema)  # of one answer, not of the whole chat
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         conversation = Conversation(
             backend,
             ctx.runtime.prompts,
-            ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True),
-            system=kept.session.system,
+            replace(wanted.generation_options(ctx), system=""),
+            system="\n\n".join(filter(None, [kept.session.system, added])),
             saved=kept,
             policy=overflow_policy(ctx, kept.session),
         )
@@ -55,3 +57,9 @@ def ask_in_session(
     finally:
         kept.flush_warnings()
     return code or kept.exit_code
+
+
+def _describe_schema(schema: Mapping[str, Any]) -> str:
+    from llmcli.cli.questions.schema_answer import schema_instructions
+
+    return schema_instructions(schema)

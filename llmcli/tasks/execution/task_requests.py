@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmcli.frozen_dataclass import fields, frozen, replace
@@ -26,6 +27,7 @@ class GenerationOptions:
     ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
+    ``schema``: the JSON schema of the answer.
     """
 
     temperature: float | None = None
@@ -41,6 +43,7 @@ class GenerationOptions:
     reasoning: bool = False
     progress: bool = False
     system: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
@@ -80,6 +83,7 @@ def make_request(
         sampling=choose_sampling(prompt, options),
         stop=options.stop or prompt.options.stop,
         max_tokens=max_tokens,
+        schema=None if candidates else options.schema,
         priority=priority,
         deadline=options.deadline,
         reasoning=options.reasoning,

@@ -145,7 +145,7 @@ class DocumentQuestion:
                 prompt,
                 self._question,
                 found,
-                options=replace(self._options, system=""),
+                options=replace(self._options, system="", schema=None),
                 tally=self._tally,
             )
         except Unsupported:
