@@ -38,7 +38,9 @@ PromptOption = Annotated[
       git diff | llm ask "Write a commit message for this change."
       git diff | llm ask -p review
       llm ask -x "A shell script that counts the lines of all files" > count.sh
-      llm ask --session trip "Three sights in Lisbon?" && llm ask --continue "Only one."
+      llm ask --schema "name, born int" "Who wrote the first program?"
+      llm ask --session trip "Three sights in Lisbon?"
+      llm ask --continue "Only one of them."
     """,
     flags=RecordFlags,
 )

@@ -68,16 +68,10 @@ def generate(
 
 
 def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
-    from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
     from llmcli.prompts.own_prompts import find_own_prompt
 
     if kind is None:
-        found = [
-            (summary.name.removeprefix(GENERATE_PREFIX), summary.description)
-            for summary in ctx.runtime.prompts.list_summaries()
-            if summary.name.startswith(GENERATE_PREFIX) or is_own_name(summary.name)
-        ]
-        rows: list[dict[str, object]] = [{"kind": name, "description": text} for name, text in sorted(found)]
+        rows = _describe_kinds(ctx)
     else:
         rows = [
             {
@@ -94,6 +88,18 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
         else [{name: _format_cell(name, cell) for name, cell in row.items()} for row in rows]
     )
     return 0
+
+
+def _describe_kinds(ctx: CommandContext) -> list[dict[str, object]]:
+    """Return a row for each kind of text, and for each prompt of the user's own."""
+    from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
+
+    found = [
+        (summary.name.removeprefix(GENERATE_PREFIX), summary.description)
+        for summary in ctx.runtime.prompts.list_summaries()
+        if summary.name.startswith(GENERATE_PREFIX) or is_own_name(summary.name)
+    ]
+    return [{"kind": name, "description": text} for name, text in sorted(found)]
 
 
 def _format_cell(name: str, cell: object) -> object:
