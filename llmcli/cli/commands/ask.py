@@ -1,14 +1,11 @@
 """``llm ask``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.prose import join_words
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
@@ -131,7 +128,7 @@ def _answer_options(
 
 def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: bool) -> str | None:
     """Return the question on the command line, or with ``editor`` what the user makes of it there; None without one."""
-    text = words[0] if words and len(words) == 1 else join_words(ctx, words)
+    text = words[0] if words and len(words) == 1 else _join_words(ctx, words)
     if not editor:
         return text
     if text == STDIN:
@@ -139,6 +136,12 @@ def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: boo
     from llmcli.cli.input.editor import compose_text
 
     return compose_text(ctx.console, text or "")
+
+
+def _join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
+    from llmcli.cli.input.prose import join_words
+
+    return join_words(ctx, words)
 
 
 def _read_instructions(ctx: CommandContext, value: str) -> str:
@@ -166,11 +169,11 @@ def _ask_records(  # noqa: PLR0917 (in the order of the command line)
 
 def _make_task(
     ctx: CommandContext, text: str | None, wanted: AnswerOptions
-) -> Callable[[Backend], Iterator[TaskEvent]]:
+) -> Callable[["Backend"], Iterator[TaskEvent]]:
     """Read the question, and return the task that answers it."""
     question, documents, failed = source_inputs.read_question(ctx, text, [])
 
-    def task(backend: Backend) -> Iterator[TaskEvent]:
+    def task(backend: "Backend") -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
         options = wanted.generation_options(ctx)
