@@ -37,6 +37,11 @@ class AppPaths:
         return self.data / "sessions.db"
 
     @property
+    def logs(self) -> Path:
+        """The user's log of answers."""
+        return self.data / "logs.db"
+
+    @property
     def calibrations(self) -> Path:
         """The directory of the user's calibrations, one file for each."""
         return self.data / "calibrations"

@@ -12,6 +12,7 @@ LlmError
    |- ExtractionFailed          (no answer fits the schema, or a required value was not found)
    |- IncompleteOutput          (some segments are unchanged)
    |- InvalidAnswer             (not of the required form, also after a retry)
+   |  `- NoCodeBlock                (--extract finds none)
    |- PartsMissing              (of the input, in a summary)
    |- PointsUnsupported         (no point of a summary is supported by its document)
    |- QueryFailed               (no attempt gave an SQL statement that works)
@@ -64,6 +65,13 @@ class ExtractionFailed(PartialError):
 
 class InvalidAnswer(PartialError):
     """An answer about ``subject`` was not of the required form, also after a retry; ``detail`` says why."""
+
+
+class NoCodeBlock(InvalidAnswer):
+    """An answer has no code block, which --extract asks for."""
+
+    def __init__(self) -> None:
+        super().__init__("answer")
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):

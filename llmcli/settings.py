@@ -162,6 +162,7 @@ SETTING_SPECS = (
     SettingSpec("stdin", choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     SettingSpec("offline", parse_switch, False, "connect to no other machine"),
     SettingSpec("pull", parse_switch, False, "download a missing model without asking"),
+    SettingSpec("logs", choice_parser("on", "off"), "off", "on: keep the answers of ask and generate for llm logs"),
     SettingSpec("chat.save", choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec(
         "chat.overflow",

@@ -51,6 +51,16 @@ class CommandContext:
         self.runtime.close()
         self.runtime, self.flags = runtime, flags
 
+    def use_default_flags(self, **flags: Any) -> None:
+        """Use these flags where the command line has none; call it before the backend is built.
+
+        Raises what ``Runtime`` raises.
+        """
+        missing = {name: value for name, value in flags.items() if not getattr(self.flags, name)}
+        self.flags = frozen_dataclass.replace(self.flags, **missing)
+        self.runtime.close()
+        self.runtime = self._build_runtime(self.flags, self.runtime.interrupt)
+
     def _build_runtime(self, flags: Flags, interrupt: Interrupt) -> Runtime:
         return Runtime(
             flag_settings(flags),

@@ -96,6 +96,7 @@ COMMANDS = [
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),
     Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True),
+    Command("logs", "List, show, search, export, repeat and remove kept answers.", group=True),
     Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
     Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol."),
     Command("backends", "List, add, test and remove remote servers.", group=True),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.prompts import PromptLibrary
 
 Suggestions = list[str | tuple[str, str]]
 """Words, or pairs of a word and its explanation."""
@@ -88,22 +89,22 @@ def calibrations(ctx: typer.Context) -> Iterable[str]:
 @_empty_on_error
 def prompts(ctx: typer.Context) -> Iterable[str]:
     """Names of prompt files."""
-    return _prompts(ctx, "")
+    return _prompts(ctx).names()
 
 
 @_empty_on_error
 def generate_kinds(ctx: typer.Context) -> Iterable[str]:
-    """Kinds of text that ``llm generate`` writes."""
-    from llmcli.prompts.contracts import GENERATE_PREFIX
+    """Kinds of text that ``llm generate`` writes, and prompts of the user's own."""
+    from llmcli.prompts.own_prompts import own_prompt_names
 
-    return (name.removeprefix(GENERATE_PREFIX) for name in _prompts(ctx, GENERATE_PREFIX))
+    return own_prompt_names(_prompts(ctx))
 
 
-def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
+def _prompts(ctx: typer.Context) -> PromptLibrary:
     from llmcli.app_paths import find_paths
     from llmcli.prompts import PromptLibrary
 
-    return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
+    return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts)
 
 
 @_empty_on_error

@@ -76,7 +76,7 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        raise UsageError(_parser_message(error)) from error
+        raise UsageError(_parser_message(error), detail=_quoting_advice(words)) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
     except SystemExit as error:  # how Typer ends a completion
@@ -120,6 +120,20 @@ def _parser_message(error: typer.TyperException) -> str:
         bounds = f"of at least {low:g}" if high is None else f"from {low} to {high}"
         message = f"{option}: expected {kind} {bounds}, not {value}"
     return message[:1].lower() + message[1:].rstrip(".")
+
+
+def _quoting_advice(words: Sequence[str]) -> str:
+    """Return how to write a text with a word that looks like an option, if the text was given in several words."""
+    from llmcli.cli import command_registry
+    from llmcli.cli.parsing.parameters import Argument
+
+    command = command_registry.find_command(words[0]) if words else None
+    if command is None or command.group or len([word for word in words if not word.startswith("-")]) <= 2:  # noqa: PLR2004
+        return ""
+    declared = [parameter.declaration for parameter in command.load().parameters]
+    if not any(isinstance(each, Argument) and each.is_prose for each in declared):
+        return ""
+    return f'If that is part of your text, put the text in quotes: llm {command.name} "..." (all options: --help)'
 
 
 def _completed_words(environment: Environment) -> list[str]:

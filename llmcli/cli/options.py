@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
+from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import Flags, shared_options
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
@@ -32,6 +33,27 @@ class Invocation:
 FileOption = Annotated[
     list[str] | None,
     Option("-f", "--file", metavar="FILE", help="A document or directory; repeatable; - is standard input."),
+]
+SystemOption = Annotated[
+    str | None, Option("-s", "--system", metavar="TEXT|@FILE", help="Instructions for the model, or @FILE with them.")
+]
+SessionOption = Annotated[
+    str | None,
+    Option(
+        "--session",
+        metavar="NAME",
+        help="Continue this saved chat, or start it.",
+        autocompletion=completers.sessions,
+    ),
+]
+ContinueOption = Annotated[bool, Option("--continue", help="Continue the chat used last.")]
+VariablesOption = Annotated[
+    list[str] | None,
+    Option(
+        "--var",
+        metavar="NAME=VALUE",
+        help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
+    ),
 ]
 YesOption = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 FilesArgument = Annotated[list[str] | None, Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]

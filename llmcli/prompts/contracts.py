@@ -177,9 +177,19 @@ _CONTRACTS: dict[str, Contract] = {
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
 }
+_OWN_CONTRACT = Contract(_ROW)
 
 GENERATE_PREFIX = "generate/"
 """Name prefix of the prompts of ``llm generate``. Text from stdin goes into a declared variable ``text``."""
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a prompt of this name is one of the user's own, for ``llm ask -p`` and ``llm generate``.
+
+    Names of commands' prompts are not, and neither are ``ask.steps`` or ``ask/steps``.
+    """
+    first = name.partition("/")[0].partition(".")[0]
+    return all(each.partition(".")[0] != first for each in _CONTRACTS)
 
 
 def register_contract(name: str, contract: Contract) -> None:
@@ -199,6 +209,8 @@ def contract_of(name: str) -> Contract | None:
     prefix = prefix_of(name)
     if prefix:
         return _CONTRACTS[prefix.removesuffix("/")]
+    if is_own_name(name):
+        return _OWN_CONTRACT
     contract = _CONTRACTS.get(name)
     return None if contract is None or contract.is_prefix else contract
 

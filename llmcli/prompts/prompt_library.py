@@ -6,6 +6,7 @@ A prompt called ``summarize.merge`` is in ``summarize.merge.yaml``, ``generate/e
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ from pathlib import Path
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
-from llmcli.prompts.contracts import contract_of, prefix_of, prompt_prefixes
+from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of, is_own_name, prefix_of
 from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
@@ -22,6 +23,22 @@ SUFFIX = ".yaml"
 # no part begins with a dot, so a name cannot mean "..", a hidden file or an absolute path
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
 _ALLOWED_NAMES = "letters, digits, '_', '-' and '.', parts joined by '/'"
+_NEW_PROMPT = """\
+# Use it: llm ask -p NAME < FILE; llm ask -p NAME -f FILE "a question". Check it: llm prompts check
+description: What NAME does
+system: You are a careful assistant. Answer clearly and correctly.
+user: |
+  Read this text and say in one sentence what it is about.
+
+  {{ text }}
+
+  {{ question }}
+variables:
+  text: {description: "the text: standard input and the files of -f"}
+  question: {default: "", description: the words on the command line of llm ask}
+"""
+_SIMILAR = 0.8
+"""From this similarity on (difflib's ratio), a name is taken for a misspelled one."""
 
 
 @frozen
@@ -83,7 +100,7 @@ class PromptLibrary:
 
         Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` is not a valid name.
         """
-        _require_name(name)
+        require_name(name)
         for root in (self.user, self.builtin):
             file = root / (name + SUFFIX)
             # an unreadable file of the user is an error, no reason to use the built-in prompt
@@ -91,13 +108,30 @@ class PromptLibrary:
                 return file
         raise MissingError(name, kind="prompt", suggestions=self._similar_names(name))
 
+    def exists(self, name: str) -> bool:
+        """Return whether there is a prompt called ``name``, valid or not."""
+        files = (root / (name + SUFFIX) for root in (self.user, self.builtin))
+        return _NAME.fullmatch(name) is not None and any(map(os.path.lexists, files))
+
     def read(self, name: str) -> str:
         """Return the text of a prompt file. Raises as ``path`` does, and ``ConfigError`` (unreadable, not UTF-8)."""
         return _read_prompt_file(self.path(name))
 
     def get(self, name: str) -> Prompt:
         """Return a prompt. Raises as ``path`` does, and ``ConfigError`` with all problems of a bad file."""
-        file = self.path(name)
+        return self._parse(name, self.path(name))
+
+    def get_file(self, name: str) -> Prompt:
+        """Return the prompt in the file ``name``, a path that is called as it was typed.
+
+        Raises ``MissingError`` (kind "prompt file"), and ``ConfigError`` as ``get``.
+        """
+        file = Path(name).expanduser()
+        if not os.path.lexists(file):
+            raise MissingError(name, kind="prompt file", detail=os.strerror(errno.ENOENT))
+        return self._parse(name, file)
+
+    def _parse(self, name: str, file: Path) -> Prompt:
         try:
             return parse_prompt(name, file, _read_prompt_file(file), self._cache)
         except BadPrompt as error:
@@ -132,11 +166,18 @@ class PromptLibrary:
         Raises ``MissingError`` for the source, ``UsageError`` when ``name`` is not a valid name, ``CannotCreate``
         (``exists`` if the user already has such a file), and ``OutputError`` (disk full). No partial file is left.
         """
+        require_name(name)
+        return self._write_user_file(name, _read_prompt_file(self.path(source or name)))
+
+    def create(self, name: str) -> Path:
+        """Create a prompt of the user's own called ``name`` from a template. Raises as ``copy_to_user``."""
+        require_name(name)
+        return self._write_user_file(name, _NEW_PROMPT.replace("NAME", name.removeprefix(GENERATE_PREFIX)))
+
+    def _write_user_file(self, name: str, content: str) -> Path:
         from llmcli.files.atomic_file import atomic_write
 
-        _require_name(name)
         target = self.user / (name + SUFFIX)
-        content = _read_prompt_file(self.path(source or name))
         try:
             private_files.make_directory(target.parent)
         except OSError as error:
@@ -144,6 +185,17 @@ class PromptLibrary:
         with atomic_write(str(target), force=False, mode=private_files.FILE_MODE) as file:
             file.write(content.encode())
         return target
+
+    def own_names(self) -> builtins.list[str]:
+        """Return the names of the user's own prompts, which no command has, sorted."""
+        return [name for name in self.names() if is_own_name(name)]
+
+    def misspelled(self, name: str) -> tuple[str, ...]:
+        """Return the names of commands' prompts that are so similar to ``name`` that one of them may be meant."""
+        import difflib
+
+        known = [each for each in self.names() if not is_own_name(each) and not prefix_of(each)]
+        return tuple(difflib.get_close_matches(name, known, n=3, cutoff=_SIMILAR))
 
     def _similar_names(self, name: str) -> tuple[str, ...]:
         """Return names similar to ``name``; for kinds of text, all names if none is similar."""
@@ -165,7 +217,8 @@ def _list_tree(directory: Path) -> builtins.list[Path]:
         return []
 
 
-def _require_name(name: str) -> None:
+def require_name(name: str) -> None:
+    """Raise ``UsageError`` unless ``name`` is a valid name of a prompt."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a valid prompt name: use {_ALLOWED_NAMES}")
 
@@ -190,12 +243,8 @@ def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
         return [PromptProblem(name, file, None, error.detail)]
     contract = contract_of(name)
     if contract is None:
-        free = " or ".join(f"{prefix}NAME" for prefix in prompt_prefixes())
-        return [
-            PromptProblem(
-                name, file, None, f"no command uses a prompt of this name; prompts for kinds of text are called {free}"
-            )
-        ]
+        said = "no command uses a prompt of this name; call a prompt of your own otherwise, without a dot"
+        return [PromptProblem(name, file, None, said)]
     templates = [prompt.user, *([prompt.system] if prompt.system else [])]
     used = frozenset[str]().union(*(template.names for template in templates))
     return [

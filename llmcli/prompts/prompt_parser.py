@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import yaml_cache
-from llmcli.prompts.contracts import contract_of, prefix_of
+from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, Variable
 from llmcli.prompts.sampling_options import read_options
@@ -212,7 +212,7 @@ class _PromptBuilder:
 
     def _declaration_hint(self, names: Sequence[str]) -> str:
         """Return where to declare variables, with a line to copy; in a command's own prompt, they need a default."""
-        default = "" if prefix_of(self.name) else 'default: "", '
+        default = "" if prefix_of(self.name) or is_own_name(self.name) else 'default: "", '
         which = "it" if len(names) == 1 else "each of them"
         example = f"variables: {{{names[0]}: {{{default}description: what it holds}}}}"
         return f'declare {which} in {self.origin.name} under the key "variables:", for example: {example}'

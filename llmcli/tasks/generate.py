@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from llmcli.backends.base import Backend
-from llmcli.errors import MissingError, UsageError
+from llmcli.errors import UsageError
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.prompts.contracts import GENERATE_PREFIX
+from llmcli.prompts.own_prompts import find_own_prompt, own_prompt_names
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent
@@ -20,7 +19,7 @@ INPUT_VARIABLES = ("text", "input")
 
 def list_kinds(prompts: PromptLibrary) -> list[str]:
     """Return the kinds of text that have prompt files, sorted; no file is opened."""
-    return [name.removeprefix(GENERATE_PREFIX) for name in prompts.names(GENERATE_PREFIX)]
+    return own_prompt_names(prompts)
 
 
 def generate(  # noqa: PLR0917 (named by the caller, in the order of the command line)
@@ -41,31 +40,43 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
     values = dict(variables)
     if text is not None and text.strip():
         values[_input_variable(prompt, kind, variables)] = text
-    request = make_request(
-        "generate",
-        prompt.render(values),
-        prompt,
-        options,
-        max_tokens=max_answer_tokens(prompt, options, MAX_TOKENS),
-        priority=Priority.INTERACTIVE,
-    )
-    if prompt.output != "text":
+    yield from run_prompt(backend, prompt, values, options, name=kind, max_tokens=MAX_TOKENS)
+
+
+def run_prompt(
+    backend: Backend,
+    prompt: Prompt,
+    values: Mapping[str, str],
+    options: GenerationOptions,
+    *,
+    name: str,
+    max_tokens: int | None,
+) -> Iterator[TaskEvent]:
+    """Run a prompt with the ``values`` of its variables: Deltas, then one Result called ``name``, or ItemFailed.
+
+    ``max_tokens`` bounds an answer that neither the user nor the prompt bounds. Raises ``BadVariables``.
+    """
+    limit = max_answer_tokens(prompt, options, max_tokens)
+    messages = prompt.render(values)
+    request = make_request("generate", messages, prompt, options, max_tokens=limit, priority=Priority.INTERACTIVE)
+    if prompt.output != "text" and options.schema is None:
         request = replace(request, schema=prompt.schema, labels=prompt.labels)
-    yield from run_single_request(backend, request, options, prompt=prompt.name, name=kind)
+    yield from run_single_request(backend, request, options, prompt=prompt.name, name=name)
 
 
 def find_kind(prompts: PromptLibrary, kind: str) -> Prompt:
     """Return the prompt of a kind of text. Raises ``MissingError`` (with similar kinds) and ``UsageError``."""
-    try:
-        return prompts.get(GENERATE_PREFIX + kind)
-    except MissingError as error:
-        near = difflib.get_close_matches(kind, list_kinds(prompts), n=3, cutoff=0.5)
-        raise MissingError(kind, kind=error.kind, suggestions=near or list_kinds(prompts)) from error
+    return find_own_prompt(prompts, kind, kinds_first=True)
+
+
+def find_variable(prompt: Prompt, names: tuple[str, ...], given: Mapping[str, str]) -> str | None:
+    """Return the first of ``names`` that the prompt declares and that is not ``given``; None if there is none."""
+    return next((name for name in names if name in prompt.variables and name not in given), None)
 
 
 def _input_variable(prompt: Prompt, kind: str, given: Mapping[str, str]) -> str:
-    for name in INPUT_VARIABLES:
-        if name in prompt.variables and name not in given:
-            return name
+    found = find_variable(prompt, INPUT_VARIABLES, given)
+    if found is not None:
+        return found
     takes = ", ".join(f"--var {name}=..." for name in prompt.variables)
     raise UsageError(f"generate {kind} reads no text from stdin; it takes {takes or 'no variables'}")

@@ -8,12 +8,12 @@ import sys
 import pexpect
 import pytest
 from fake_hub import REPO, FakeHub
-from llm_fixtures import llm, process, terminal
+from llm_fixtures import llm, process, terminal, write
 from terminal import ROOT
 
 from llmcli.cli.console import status_line
 
-__all__ = ["at_once", "here", "hub", "llm", "mine", "models", "person", "process", "terminal"]
+__all__ = ["at_once", "here", "hub", "llm", "mine", "models", "person", "process", "terminal", "write"]
 
 
 @pytest.fixture

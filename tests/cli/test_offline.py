@@ -103,6 +103,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "redact": ["redact", str(text)],
         "config": ["config", "show"],
         "sessions": ["sessions", "list"],
+        "logs": ["logs", "list"],
         "worker": ["worker", "list"],
         "doctor": ["doctor"],
         "completion": ["completion", "bash"],

@@ -96,6 +96,7 @@ TEXTS = {
     "people.csv": "recipient,topic\nAnn,a later meeting\n",
     "settings.yaml": "ctx: 4096\n",
     "invoice.txt": INVOICE,
+    "person.json": '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}\n',
     "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "person.yaml": PERSON,

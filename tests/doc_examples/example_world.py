@@ -50,14 +50,19 @@ class Preparation:
 
 _CONFIGURE = "mkdir -p ~/.config/llmcli && cp servers.yaml ~/.config/llmcli/config.yaml"
 _RESTORE = "rm -f ~/.local/share/llmcli/sessions.db*; cp ~/chats.db ~/.local/share/llmcli/sessions.db"
+_LOG = "~/.local/share/llmcli/logs.db"
+_KEEP_ANSWERS = f"LLMCLI_LOGS=on llm ask 'When is the invoice due? The due date?'; LLMCLI_LOGS=on llm ask Hi; cp {_LOG} ~/answers.db"
+_RESTORE_LOG = f"rm -f {_LOG}*; cp ~/answers.db {_LOG}"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _CALIBRATE = "llm classify --labels billing,bug,praise --calibrate labelled.csv --calibration tickets"
 _PREPARATIONS = {
     "docs/reference/calibrations.md": Preparation(line=_CALIBRATE),
+    "docs/reference/ask.md": Preparation(page="llm prompts new review"),
     "docs/prompts.md": Preparation(page="mkdir -p ~/.config/llmcli/prompts/generate"),
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),
     "docs/chat.md": Preparation(block=_RESTORE),
+    "docs/reference/logs.md": Preparation(page=_KEEP_ANSWERS, line=_RESTORE_LOG),
     "docs/reference/keys.md": Preparation(line="llm keys set openai < secret"),
     "docs/reference/sessions.md": Preparation(line=_RESTORE),
     "docs/reference/models.md": Preparation(block=f"test -e {_PULLED} || llm models pull qwen3-1.7b"),

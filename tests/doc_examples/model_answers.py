@@ -30,6 +30,9 @@ ANSWERS = {
     "files larger than 1 GB changed this week": FIND,
     "rename all .jpeg files to .jpg": FIND,
     "free space on this disk": FIND,
+    "A shell script that counts": "Use wc:\n\n```sh\nwc -l *\n```\n",
+    "Who wrote the first program?": '{ "name": "Ada Lovelace", "born": 1815 }',
+    "Who wrote it?": '{ "name": "Jane Doe" }',
     "Name a colour.": "A colour is a color.",
     "What is this text about? Summarize it": (
         "The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaired after the storm. Bicycles "

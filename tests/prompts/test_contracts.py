@@ -2,6 +2,7 @@ import pytest
 
 from llmcli.prompts import Contract, PromptLibrary, contract_of
 from llmcli.prompts.contracts import (
+    is_own_name,
     prefix_of,
     prompt_prefixes,
     register_contract,
@@ -25,7 +26,7 @@ def registered():
 def test_prompts_of_one_directory_share_a_contract():
     """Any name in the directory has it, the name of the directory itself has none."""
     assert contract_of("generate/anything") is contract_of("generate/email") is not None
-    assert contract_of("generate") is contract_of("unknown") is contract_of("ask/x") is None
+    assert contract_of("generate") is contract_of("ask/x") is contract_of("ask.x") is None
     assert prefix_of("generate/email") == "generate/" and prefix_of("generate") == prefix_of("ask") == ""
 
 
@@ -42,8 +43,16 @@ def test_a_registered_contract_applies_to_prompt_files(tmp_path):
     (tmp_path / "rhyme.yaml").write_text("description: d\nuser: '{{ language }}'\n")
     assert [problem.message for problem in library.check("rhyme")] == ["neither user nor system uses text: t"]
     (tmp_path / "other.yaml").write_text("description: d\nuser: hello\n")
-    (problem,) = library.check("other")
-    assert problem.message.endswith("kinds of text are called generate/NAME or draw/NAME")
+    assert library.check("other") == []
+    (tmp_path / "rhyme.steps.yaml").write_text("description: d\nuser: hello\n")
+    (problem,) = library.check("rhyme.steps")
+    assert problem.message.startswith("no command uses a prompt of this name")
+
+
+def test_any_other_name_is_the_users_own():
+    """Such a prompt gets the columns of records, and declares its other variables."""
+    assert is_own_name("review") and is_own_name("team/review") and tuple(contract_of("review").variables) == ("row",)
+    assert not any(map(is_own_name, ("ask", "ask.x", "ask/x", "redact.x", "generate/email", "generate")))
 
 
 @pytest.mark.usefixtures("registered")
@@ -57,4 +66,4 @@ def test_a_contract_is_registered_once():
 
 def test_unregistering_restores_the_contracts():
     """Only the program's own contracts remain."""
-    assert prompt_prefixes() == ["generate/"] and contract_of("rhyme") is None
+    assert prompt_prefixes() == ["generate/"] and is_own_name("rhyme")

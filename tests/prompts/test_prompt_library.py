@@ -167,10 +167,11 @@ def test_check_reports_ignored_files(prompts, own, name):
 def test_check_holds_prompts_to_their_contract(prompts, own):
     """A prompt that never shows its input to the model, or that no command uses, is a problem."""
     (own / "sentiment.yaml").write_text("description: d\nuser: hello\n")
-    (own / "sentimental.yaml").write_text("description: d\nuser: hello\n")
+    (own / "sentiment.steps.yaml").write_text("description: d\nuser: hello\n")
+    (own / "mine.yaml").write_text("description: d\nuser: hello\n")
     messages = {problem.name: problem.message for problem in prompts.check()}
     assert "uses text" in messages["sentiment"]
-    assert "no command uses" in messages["sentimental"]
+    assert "no command uses" in messages["sentiment.steps"] and "mine" not in messages
 
 
 def test_the_checkouts_files_override_a_stale_copy(tmp_path, monkeypatch):

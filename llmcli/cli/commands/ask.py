@@ -1,39 +1,66 @@
 """``llm ask``."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import source_inputs
-from llmcli.cli.options import FileOption, command
+from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
-from llmcli.cli.render.renderer import render_task
-from llmcli.types import Priority, TaskEvent
+from llmcli.errors import UsageError
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
+PromptOption = Annotated[
+    str | None,
+    Option("-p", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion=generate_kinds),
+]
+
 
 @command(
     examples="""
-      llm ask "What is the capital of France?"
+      llm ask What is the capital of France?
+      llm ask -s "Answer in one sentence." "Why is the sky blue?"
       llm ask -f report.txt "What does it say about costs?"
       llm ask -f contract.pdf -f letters/ "What changed for tenants?"
-      llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       llm ask --cite -f guide.md "When does the workshop open?"
       llm ask --sql -f sales.csv "How many rows are there?"
-      git diff | llm ask "Write a commit message for this change."
       llm ask -f reviews.csv --column text "Which product?" -o answers.csv
+      git diff | llm ask "Write a commit message for this change."
+      git diff | llm ask -p review
+      llm ask -x "A shell script that counts the lines of all files" > count.sh
+      llm ask --schema "name, born int" "Who wrote the first program?"
+      llm ask --session trip "Three sights in Lisbon?"
+      llm ask --continue "Only one of them."
     """,
     flags=RecordFlags,
 )
 def ask(
     ctx: CommandContext,
-    prompt: Annotated[str | None, Argument(metavar="[PROMPT]", help="The question; - is standard input.")] = None,
+    words: Annotated[
+        list[str] | None,
+        Argument(metavar="[PROMPT]...", help="The question, quoted or not; - is standard input.", is_prose=True),
+    ] = None,
+    *,
     file: FileOption = None,
+    system: SystemOption = None,
+    prompt: PromptOption = None,
+    var: VariablesOption = None,
+    editor: Annotated[bool, Option("--editor", help="Write the question in your editor ($VISUAL, $EDITOR).")] = False,
+    session: SessionOption = None,
+    go_on: ContinueOption = False,
+    extract: Annotated[bool, Option("-x", "--extract", help="Print only the first code block of the answer.")] = False,
+    schema: Annotated[
+        str | None,
+        Option("--schema", metavar="SCHEMA", help="Answer in JSON: 'name, age int, tags list', or a JSON Schema file."),
+    ] = None,
+    copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.")] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about tables by an SQL query.")] = False,
 ) -> int:
@@ -42,22 +69,116 @@ def ask(
     Documents that do not fit the context are searched for the passages that answer the question, which are then named
     below the answer. Large tables (CSV, JSON) are answered by an SQL query, whose rows are printed.
     """
-    if wants_records(ctx.flags):
-        from llmcli.cli.records.record_tasks import ask_records
+    files, given = file or [], _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
+    one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
+    records = wants_records(ctx.flags)
+    _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
+    text = _read_words(ctx, words, editor=editor)
+    instructions = None if system is None else _read_instructions(ctx, system)
+    wanted = _answer_options(ctx, instructions or "", schema, extract=extract, copy=copy)
+    if records:
+        return _ask_records(ctx, text, files, prompt, var or [], instructions or "")
+    if session is not None or go_on:
+        from llmcli.cli.questions.session_run import ask_in_session
 
-        return ask_records(ctx, prompt, file or [])
-    if file or cite or sql:
+        return ask_in_session(ctx, text, files, wanted, session=session, go_on=go_on, system=instructions)
+    if prompt is not None:
+        from llmcli.cli.questions.prompted_run import make_prompted_task
+
+        return render_answer(ctx, make_prompted_task(ctx, prompt, text, files, var or [], wanted), wanted)
+    if files or cite or sql:
         from llmcli.cli.questions.question_run import ask_about_documents
 
-        return ask_about_documents(ctx, prompt, file or [], cite=cite, sql=sql)
-    question, documents, failed = source_inputs.read_question(ctx, prompt, [])
+        return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql)
+    return render_answer(ctx, _make_task(ctx, text, wanted), wanted)
 
-    def task(backend: Backend) -> Iterator[TaskEvent]:
+
+def _name_options(**given: object) -> list[str]:
+    """Return the names of the given options among those that choose how the question is answered."""
+    return ["--continue" if name == "go_on" else f"--{name}" for name, value in given.items() if value]
+
+
+def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_answer: Sequence[str]) -> None:
+    """Raise ``UsageError`` for options that make no sense together.
+
+    ``variables``: there are variables without a prompt; ``one_answer``: the options that need one answer.
+    """
+    if variables:
+        raise UsageError("--var needs a prompt", detail="Name it: -p NAME")
+    wrong = [name for name in (*given, *one_answer) if name != "--prompt"]
+    if records and wrong:
+        raise UsageError(f"{wrong[0]} is not for records, which have an answer each")
+    for pair in (given, [name for name in one_answer if name != "--copy"]):
+        if len(pair) > 1:
+            raise UsageError(f"{pair[0]} and {pair[1]} exclude each other")
+
+
+def _answer_options(
+    ctx: CommandContext, system: str, schema: str | None, *, extract: bool, copy: bool
+) -> AnswerOptions:
+    """Return what the user wants of the answer; the instructions describe the schema, too."""
+    if schema is None:
+        return AnswerOptions(extract=extract, copy=copy, system=system)
+    from llmcli.cli.questions.schema_answer import read_answer_schema, schema_instructions
+
+    read = read_answer_schema(ctx, schema)
+    told = "\n\n".join(filter(None, [system, schema_instructions(read)]))
+    return AnswerOptions(copy=copy, system=told, schema=read)
+
+
+def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: bool) -> str | None:
+    """Return the question on the command line, or with ``editor`` what the user makes of it there; None without one."""
+    text = words[0] if words and len(words) == 1 else _join_words(ctx, words)
+    if not editor:
+        return text
+    if text == STDIN:
+        raise UsageError("- and --editor exclude each other")
+    from llmcli.cli.input.editor import compose_text
+
+    return compose_text(ctx.console, text or "")
+
+
+def _join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
+    from llmcli.cli.input.prose import join_words
+
+    return join_words(ctx, words)
+
+
+def _read_instructions(ctx: CommandContext, value: str) -> str:
+    from llmcli.cli.input.text_values import read_instructions
+
+    return read_instructions(ctx, value)
+
+
+def _ask_records(  # noqa: PLR0917 (in the order of the command line)
+    ctx: CommandContext,
+    text: str | None,
+    files: Sequence[str],
+    prompt: str | None,
+    variables: Sequence[str],
+    system: str,
+) -> int:
+    if prompt is not None:
+        from llmcli.cli.questions.prompted_run import ask_prompt_of_records
+
+        return ask_prompt_of_records(ctx, prompt, text, files, variables, system)
+    from llmcli.cli.records.record_tasks import ask_records
+
+    return ask_records(ctx, text, files, system=system)
+
+
+def _make_task(
+    ctx: CommandContext, text: str | None, wanted: AnswerOptions
+) -> Callable[["Backend"], Iterator[TaskEvent]]:
+    """Read the question, and return the task that answers it."""
+    question, documents, failed = source_inputs.read_question(ctx, text, [])
+
+    def task(backend: "Backend") -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
-        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
+        options = wanted.generation_options(ctx)
         events = ask(backend, ctx.runtime.prompts, question, documents, options)
         events = source_inputs.add_source_notes(events, documents, one_answer=True)
         return source_inputs.append_failed(events, failed)
 
-    return render_task(ctx, task)
+    return task

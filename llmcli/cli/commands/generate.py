@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
-from llmcli.cli.input.standard_input import STDIN
-from llmcli.cli.options import command
+from llmcli.cli.input.text_values import read_variables
+from llmcli.cli.options import VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.cli.questions.answer_display import keep_in_log
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
-from llmcli.errors import MissingError, UsageError
+from llmcli.errors import UsageError
 
 
 @command(
@@ -33,14 +33,7 @@ def generate(
         str | None,
         Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
     ] = None,
-    var: Annotated[
-        list[str] | None,
-        Option(
-            "--var",
-            metavar="NAME=VALUE",
-            help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
-        ),
-    ] = None,
+    var: VariablesOption = None,
     file: Annotated[
         list[str] | None,
         Option("-f", "--file", metavar="FILE", help="Records: a text for each, its columns as variables."),
@@ -62,56 +55,23 @@ def generate(
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    variables, read = _read_variables(ctx, var or [])
+    variables, read = read_variables(ctx, var or [])
     if file or wants_records(ctx.flags):
         from llmcli.cli.records.record_tasks import generate_records
+        from llmcli.tasks.generate import find_kind
 
-        return generate_records(ctx, kind, variables, file or [])
+        return generate_records(ctx, find_kind(ctx.runtime.prompts, kind), variables, file or [])
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
-    return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
-
-
-def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the values of variables, and ``["-"]`` if one of them is standard input."""
-    pairs = [_parse_assignment(inputs.decode_argument(text)) for text in texts]
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"--var sets {twice} twice")
-    read = [value[1:] for _, value in pairs if value == f"@{STDIN}"]
-    if len(read) > 1:
-        raise UsageError("standard input can be read only once")
-    return {name: _read_value(ctx, name, value) for name, value in pairs}, read
-
-
-def _parse_assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise UsageError(f"--var expects NAME=VALUE, not {text!r}")
-    return name.strip(), value
-
-
-def _read_value(ctx: CommandContext, name: str, value: str) -> str:
-    """Return the value; for ``@FILE`` the file's text without trailing newlines, as $(cat FILE) gives it."""
-    if not value.startswith("@") or value.startswith("@@"):
-        return value.removeprefix("@")
-    if value == "@":
-        raise UsageError(f"--var {name}=@ names no file", detail=f"Try: --var {name}=@FILE, or @@ for a literal @")
-    try:
-        return inputs.read_document(ctx, value[1:]).text.rstrip("\r\n")
-    except MissingError as error:
-        raise MissingError(value[1:], kind="file of a variable", detail=error.detail) from error
+    run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
+    return render_task(ctx, run)
 
 
 def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
-    from llmcli.prompts.contracts import GENERATE_PREFIX
+    from llmcli.prompts.own_prompts import find_own_prompt
 
     if kind is None:
-        rows: list[dict[str, object]] = [
-            {"kind": summary.name.removeprefix(GENERATE_PREFIX), "description": summary.description}
-            for summary in ctx.runtime.prompts.list_summaries(GENERATE_PREFIX)
-        ]
+        rows = _describe_kinds(ctx)
     else:
         rows = [
             {
@@ -120,7 +80,7 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
                 "choices": list(variable.choices),
                 "description": variable.description,
             }
-            for variable in ctx.runtime.prompts.get(GENERATE_PREFIX + kind).variables.values()
+            for variable in find_own_prompt(ctx.runtime.prompts, kind, kinds_first=True).variables.values()
         ]
     ctx.console.write_table(
         rows
@@ -128,6 +88,18 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
         else [{name: _format_cell(name, cell) for name, cell in row.items()} for row in rows]
     )
     return 0
+
+
+def _describe_kinds(ctx: CommandContext) -> list[dict[str, object]]:
+    """Return a row for each kind of text, and for each prompt of the user's own."""
+    from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
+
+    found = [
+        (summary.name.removeprefix(GENERATE_PREFIX), summary.description)
+        for summary in ctx.runtime.prompts.list_summaries()
+        if summary.name.startswith(GENERATE_PREFIX) or is_own_name(summary.name)
+    ]
+    return [{"kind": name, "description": text} for name, text in sorted(found)]
 
 
 def _format_cell(name: str, cell: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from llmcli.cli import completers
@@ -11,7 +12,7 @@ from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.prompts import Prompt, PromptProblem
-from llmcli.prompts.contracts import prefix_of
+from llmcli.prompts.contracts import is_own_name, prefix_of
 
 PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
 OptionalPromptArgument = Annotated[
@@ -73,11 +74,18 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-@command(*GENERAL_OPTIONS, examples="llm prompts new summarize\nllm prompts new generate/haiku --from generate/poem")
+@command(
+    *GENERAL_OPTIONS,
+    examples="llm prompts new review\nllm prompts new summarize\nllm prompts new generate/haiku --from generate/poem",
+)
 def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = None) -> int:
-    """Copy a prompt into a new one of your own and print its path."""
+    """Create a prompt of your own, or copy a built-in one, and print its path.
+
+    A new name gets a small prompt to edit, for llm ask -p NAME. The name of a built-in prompt copies that, and your copy
+    replaces it.
+    """
     try:
-        file = ctx.runtime.prompts.copy_to_user(name, source)
+        file = _create_or_copy(ctx, name, source)
     except CannotCreate as error:
         if not error.exists:
             raise
@@ -85,13 +93,21 @@ def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = 
     except MissingError as error:
         if source is not None:
             raise
-        detail = "name the prompt to copy: --from NAME"
-        near = () if prefix_of(name) else error.suggestions  # kinds of text may have any name
-        raise MissingError(name, kind="prompt", suggestions=near, detail=detail) from error
+        detail = "to copy another prompt: --from NAME"
+        raise MissingError(name, kind="prompt", suggestions=error.suggestions, detail=detail) from error
     ctx.console.write_record({"name": name, "path": str(file)}) if ctx.console.as_json else ctx.console.write_stdout(
         f"{file}\n"
     )
     return 0
+
+
+def _create_or_copy(ctx: CommandContext, name: str, source: str | None) -> Path:
+    """Create the user's file; a new name that resembles a built-in one is taken for a mistake."""
+    prompts = ctx.runtime.prompts
+    is_free = bool(prefix_of(name)) or is_own_name(name)
+    if source is None and is_free and not prompts.exists(name) and not prompts.misspelled(name):
+        return prompts.create(name)
+    return prompts.copy_to_user(name, source)
 
 
 @command(*GENERAL_OPTIONS, examples="llm prompts edit summarize\nEDITOR=nano llm prompts edit generate/email")

@@ -26,7 +26,7 @@ _DESCRIPTIONS: Descriptions = {
     **SERVER_DESCRIPTIONS,
     e.BadVariables: lambda x: (
         subject_of(x),
-        f"Try: llm {x.prompt.replace('/', ' ')} --list" if "/" in x.prompt else "",
+        f"Try: llm {x.prompt.replace('/', ' ')} --list" if x.prompt.startswith("generate/") else x.detail,
     ),
     e.UsageError: lambda x: (subject_of(x), x.detail),
     e.PartialError: lambda x: (append_detail(subject_of(x) or "something failed", x), ""),

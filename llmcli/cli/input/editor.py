@@ -1,18 +1,22 @@
-"""Opening a file in the user's editor."""
+"""Opening a file in the user's editor, and writing a text in it."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.cli.console.console import Console
+from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import ignore_interrupt_keys
-from llmcli.errors import LlmError, MissingError, UsageError
+from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, UsageError
 
 _DEFAULT_EDITOR = "vi"
+_TERMINAL = "/dev/tty"
 
 
 def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
@@ -53,16 +57,15 @@ def edit_file(console: Console, file: Path) -> None:
     Raises ``UsageError`` (no editor is set), ``MissingError`` (it is not there) and ``LlmError`` (it failed).
     """
     environment = console.environment
-    words = editor_command(
-        environment.environ,
-        terminal=console.stdin_is_terminal and console.stdout_is_terminal,
-    )
     try:
-        with ignore_interrupt_keys():
+        with ignore_interrupt_keys(), _terminal_streams(environment) as (stdin, stdout):
+            words = editor_command(
+                environment.environ, terminal=environment.is_terminal(stdin) and environment.is_terminal(stdout)
+            )
             code = subprocess.run(  # noqa: S603 (the command is the user's own)
                 [*words, str(file)],
-                stdin=environment.stdin,
-                stdout=environment.stdout,
+                stdin=stdin,
+                stdout=stdout,
                 stderr=environment.stderr,
                 env=dict(environment.environ),
                 check=False,
@@ -73,3 +76,44 @@ def edit_file(console: Console, file: Path) -> None:
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise LlmError(f"the editor {words[0]} failed", detail=how)
+
+
+@contextmanager
+def _terminal_streams(environment: Environment) -> Iterator[tuple[int, int]]:
+    """Yield descriptors to read and to write; the terminal replaces a standard stream that is a pipe or a file."""
+    own = (environment.stdin, environment.stdout)
+    terminal = None
+    if not all(map(environment.is_terminal, own)):
+        with suppress(OSError):  # without a terminal, the editor gets the streams as they are
+            terminal = os.open(_TERMINAL, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+    stdin, stdout = (fd if terminal is None or environment.is_terminal(fd) else terminal for fd in own)
+    try:
+        yield stdin, stdout
+    finally:
+        if terminal is not None:
+            os.close(terminal)
+
+
+def compose_text(console: Console, text: str) -> str:
+    """Let the user write a text, beginning with ``text``, in the editor; return it as an argument would hold it.
+
+    The file is accessible to the user only and is removed. Raises ``EmptyInput`` for a blank text, ``OutputError``, and
+    what ``edit_file`` raises.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="llm-", suffix=".md")
+        os.close(descriptor)
+        Path(name).write_bytes(os.fsencode(text + "\n" if text else ""))
+    except OSError as error:
+        raise OutputError("a file for the editor", detail=error.strerror or "") from error
+    try:
+        edit_file(console, Path(name))
+        written = Path(name).read_bytes()
+    except FileNotFoundError:  # the user removed it: there is no text
+        written = b""
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108
+    if not written.strip():
+        raise EmptyInput("the text from the editor")
+    return os.fsdecode(written.rstrip(b"\r\n"))

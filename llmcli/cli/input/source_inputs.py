@@ -106,6 +106,22 @@ def read_question(
     return piped.text, found, failed
 
 
+def read_texts(
+    ctx: CommandContext, files: Sequence[str], *, reads_stdin: bool = True
+) -> tuple[list[Document], list[ItemFailed]]:
+    """Return the documents ``files`` and the text of a pipe, and the files that cannot be read.
+
+    ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises what a file
+    that is named itself raises.
+    """
+    found, failed = _read_question_files(ctx, files)
+    piped = ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
+    if reads_stdin and piped and STDIN not in files:
+        document = read_source_document(ctx, STDIN)
+        found += [document] if document.text.strip() else []
+    return found, failed
+
+
 def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
     found: list[Document] = []
     failed: list[ItemFailed] = []

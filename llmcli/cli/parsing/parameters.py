@@ -49,9 +49,9 @@ class Option:
 
 
 class Argument:
-    """A positional argument, and Typer's keyword arguments for it."""
+    """A positional argument, and Typer's keyword arguments for it; ``is_prose``: a text that needs no quotes."""
 
-    __slots__ = ("keywords",)
+    __slots__ = ("is_prose", "keywords")
 
     def __init__(
         self,
@@ -59,7 +59,9 @@ class Argument:
         help: str,  # noqa: A002 (Typer's name)
         metavar: str,
         autocompletion: Callable[..., Any] | None = None,
+        is_prose: bool = False,
     ) -> None:
+        self.is_prose = is_prose
         self.keywords: dict[str, Any] = {"help": help, "metavar": metavar, "autocompletion": autocompletion}
 
 

@@ -7,20 +7,29 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
+from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.questions.answer_footer import format_footer
 from llmcli.cli.questions.indexed_sources import find_indexed, open_indexed
-from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, UsageError
 from llmcli.tasks.questions.document_question import DocumentQuestion
 from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
-from llmcli.types import Priority, Result, TaskEvent
+from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
 
-def ask_about_documents(ctx: CommandContext, prompt: str | None, files: Sequence[str], *, cite: bool, sql: bool) -> int:
+def ask_about_documents(
+    ctx: CommandContext,
+    prompt: str | None,
+    files: Sequence[str],
+    wanted: AnswerOptions,
+    *,
+    cite: bool,
+    sql: bool,
+) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
     question, documents, failed = source_inputs.read_question(ctx, prompt, files, indexed=names)
@@ -37,12 +46,12 @@ def ask_about_documents(ctx: CommandContext, prompt: str | None, files: Sequence
         from llmcli.tasks.ask import ask
         from llmcli.tasks.questions.table_question import TableQuestion
 
-        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
+        options = wanted.generation_options(ctx)
         asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
         if sql:
             tables = load_tables(documents, ctx.runtime.interrupt)
         else:
-            tables = [] if indexed or cite else _large_tables(ctx, asked, documents)
+            tables = [] if indexed or cite or wanted.schema is not None else _large_tables(ctx, asked, documents)
         if tables:
             by_sql = TableQuestion(backend, ctx.runtime.prompts, question, options, ctx.runtime.interrupt)
             return source_inputs.append_failed(_explain_sql(ctx, by_sql.answer(tables)), failed)
@@ -50,7 +59,7 @@ def ask_about_documents(ctx: CommandContext, prompt: str | None, files: Sequence
         events = source_inputs.add_source_notes(events, documents, one_answer=True)
         return source_inputs.append_failed(events, failed)
 
-    return render_task(ctx, task, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))
+    return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))
 
 
 def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:

@@ -12,20 +12,21 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 
 if TYPE_CHECKING:
+    from llmcli.prompts import Prompt
     from llmcli.tasks.summarization.summary_options import SummaryOptions
 
 
-def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> int:
-    """Answer a question about each record, or each record; return the exit code."""
+def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *, system: str = "") -> int:
+    """Answer a question about each record, or each record, with the instructions ``system``; return the exit code."""
     from llmcli.tasks.record_verbs.ask_records import AskVerb, ask_prompt
 
     question = None if prompt is None else inputs.decode_argument(prompt)
     chosen = ask_prompt(ctx.runtime.prompts, question)
     task = RecordTask(
         lambda backend, options: AskVerb(backend, chosen, question, options),
-        lambda: {**prompt_manifest(chosen), "question": question},
+        lambda: {**prompt_manifest(chosen), "question": question, **_system_manifest(system)},
     )
-    return run_records(ctx, files, task)
+    return run_records(ctx, files, task, system=system)
 
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
@@ -42,16 +43,27 @@ def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: Summary
     return run_records(ctx, files, task)
 
 
-def generate_records(ctx: CommandContext, kind: str, variables: Mapping[str, str], files: Sequence[str]) -> int:
-    """Write a text for each record; return the exit code."""
-    from llmcli.tasks.generate import find_kind
+def generate_records(
+    ctx: CommandContext, prompt: Prompt, variables: Mapping[str, str], files: Sequence[str], *, system: str = ""
+) -> int:
+    """Write a text for each record, with the instructions ``system``; return the exit code."""
     from llmcli.tasks.record_verbs.generate_records import GenerateVerb
 
-    prompt, flags = find_kind(ctx.runtime.prompts, kind), record_flags(ctx)
+    flags = record_flags(ctx)
     has_text = bool(flags.column or flags.template)
     task = RecordTask(
         lambda backend, options: GenerateVerb(backend, prompt, variables, options, has_text=has_text),
-        lambda: {**prompt_manifest(prompt), "uses columns": True, "variables": dict(variables)},
+        lambda: {
+            **prompt_manifest(prompt),
+            "uses columns": True,
+            "variables": dict(variables),
+            **_system_manifest(system),
+        },
         needs_text=False,
     )
-    return run_records(ctx, files, task)
+    return run_records(ctx, files, task, system=system)
+
+
+def _system_manifest(system: str) -> dict[str, str]:
+    """Return the instructions as an entry of a manifest; none without them, as in manifests of earlier versions."""
+    return {"system": system} if system else {}

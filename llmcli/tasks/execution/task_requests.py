@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmcli.frozen_dataclass import fields, frozen, replace
@@ -10,6 +11,7 @@ from llmcli.types import (
     Message,
     Priority,
     Request,
+    Role,
     Sampling,
 )
 
@@ -24,7 +26,8 @@ class GenerationOptions:
 
     ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
-    progress.
+    progress. ``system``: the user's instructions, added to those of the prompt file.
+    ``schema``: the JSON schema of the answer.
     """
 
     temperature: float | None = None
@@ -39,6 +42,8 @@ class GenerationOptions:
     deadline: float | None = None
     reasoning: bool = False
     progress: bool = False
+    system: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
@@ -73,19 +78,30 @@ def make_request(
     priority = options.priority or priority
     return Request(
         id=request_id,
-        messages=messages,
+        messages=add_instructions(messages, options.system),
         candidates=candidates,
         sampling=choose_sampling(prompt, options),
         stop=options.stop or prompt.options.stop,
         max_tokens=max_tokens,
+        schema=None if candidates else options.schema,
         priority=priority,
         deadline=options.deadline,
         reasoning=options.reasoning,
-        public_prefix=prompt.public_prefix and not conversation,
+        public_prefix=prompt.public_prefix and not conversation and not options.system,
         session=session,
         gathered=gathered and priority is Priority.BULK,
         progress=options.progress,
     )
+
+
+def add_instructions(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """Return the messages with ``text`` at the end of the system message; "" adds none."""
+    if not text:
+        return messages
+    if messages and messages[0].role is Role.SYSTEM:
+        first = replace(messages[0], content=f"{messages[0].content.rstrip()}\n\n{text}")
+        return (first, *messages[1:])
+    return (Message(Role.SYSTEM, text), *messages)
 
 
 def make_retry(request: Request, options: GenerationOptions) -> Request | None:

@@ -140,7 +140,12 @@ class DocumentQuestion:
         prompt = self._prompts.get(passage_reranker.PROMPT)
         try:
             ranked: list[FoundPassage] = yield from passage_reranker.rerank_passages(
-                self._backend, prompt, self._question, found, options=self._options, tally=self._tally
+                self._backend,
+                prompt,
+                self._question,
+                found,
+                options=replace(self._options, system="", schema=None),
+                tally=self._tally,
             )
         except Unsupported:
             return found, ["words"]

@@ -79,7 +79,7 @@ def test_show_keeps_control_sequences_from_the_terminal(prompts, own, terminal):
 @pytest.mark.parametrize(
     ("name", "code"), [("nonsense", 66), ("../ask", 2), ("/etc/passwd", 2), ("generate/../ask", 2), ("", 2)]
 )
-@pytest.mark.parametrize("command", ["show", "edit", "new", "check"])
+@pytest.mark.parametrize("command", ["show", "edit", "check"])
 def test_an_invalid_name_reaches_no_path(prompts, command, name, code):
     """Unknown names are 66, impossible ones usage."""
     assert prompts(command, name, env={"EDITOR": "true"}).code == code
@@ -103,10 +103,19 @@ def test_new_makes_a_kind_that_generate_lists(prompts, llm):
     assert "haiku" in {line.split("\t")[0] for line in llm("generate", "--list").out.splitlines()}
 
 
-def test_new_of_an_unknown_name_asks_for_the_source(prompts):
-    """A new name needs a prompt to copy."""
-    run = prompts("new", "generate/k3")
-    assert run.code == 66 and "--from" in run.err
+@pytest.mark.parametrize("name", ["review", "generate/k3"])
+def test_new_of_an_unknown_name_makes_a_prompt_that_works(prompts, llm, own, name):
+    """It is valid, and its text is standard input."""
+    assert prompts("new", name).out == f"{own / name}.yaml\n" and prompts("check").code == 0
+    run = llm("ask", "-p", name, stdin=b"the text", answer=lambda request: request.messages[-1].content)
+    assert run.code == 0 and "the text" in run.out
+
+
+@pytest.mark.parametrize(("name", "code"), [("sumarize", 66), ("ask.steps", 66), ("../x", 2), ("", 2)])
+def test_new_refuses_a_name_that_no_prompt_should_have(prompts, own, name, code):
+    """A misspelled name, a step of a command, a path."""
+    run = prompts("new", name)
+    assert run.code == code and not list(own.iterdir())
 
 
 def test_new_overwrites_nothing(prompts):

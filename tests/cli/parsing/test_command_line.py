@@ -17,6 +17,8 @@ from llmcli.errors import UsageError
 PLAIN = [
     "ask",
     "ask hi",
+    "ask what is new -x --copy --editor",
+    "ask -p review -s text --var a=b --session x --continue",
     "ask hi -f a.txt -f b.txt --max-tokens 5 --temperature 0",
     "ask -- -1",
     "ask - --json -q -v",
@@ -47,7 +49,6 @@ PLAIN = [
 ]
 UNUSUAL = [
     "ask --help",
-    "ask a b",
     "ask --nope",
     "ask hi --max-tokens 0",
     "ask hi --max-tokens x",

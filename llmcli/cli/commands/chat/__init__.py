@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.options import ALL_OPTIONS, command
+from llmcli.cli.options import ALL_OPTIONS, ContinueOption, SessionOption, SystemOption, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
@@ -26,17 +25,9 @@ from llmcli.types import Priority
 def chat(
     ctx: CommandContext,
     *,
-    system: Annotated[str | None, Option("--system", metavar="TEXT", help="Instructions for the whole chat.")] = None,
-    session: Annotated[
-        str | None,
-        Option(
-            "--session",
-            metavar="NAME",
-            help="Continue this saved chat, or start it.",
-            autocompletion=completers.sessions,
-        ),
-    ] = None,
-    go_on: Annotated[bool, Option("--continue", help="Continue the chat used last.")] = False,
+    system: SystemOption = None,
+    session: SessionOption = None,
+    go_on: ContinueOption = False,
     overflow: Annotated[
         OverflowPolicy | None,
         Option("--overflow", help="When the chat exceeds the context: summarize (default), slide, or stop."),
@@ -51,10 +42,10 @@ def chat(
     from llmcli.cli.commands.chat import recorder
     from llmcli.cli.commands.chat.active_chat import ActiveChat, overflow_policy
     from llmcli.cli.commands.chat.loop import ChatLoop
-    from llmcli.cli.input.inputs import decode_argument
+    from llmcli.cli.input.text_values import read_instructions
     from llmcli.tasks.chat import Conversation
 
-    instructions = None if system is None else decode_argument(system)
+    instructions = None if system is None else read_instructions(ctx, system)
     person = ctx.console.stdin_is_terminal
     if not person and ctx.runtime.settings["stdin"] == "off":
         raise UsageError("nothing to answer: standard input is not a terminal, and reading it is off (--no-stdin)")

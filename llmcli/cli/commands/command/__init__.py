@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from llmcli.cli import options
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
+from llmcli.cli.input.prose import join_words
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.errors import UsageError
@@ -34,7 +35,7 @@ _SYSTEM_NAMES = {"Darwin": "macOS"}
 def command(
     ctx: CommandContext,
     task: Annotated[
-        list[str] | None, Argument(metavar="TEXT...", help="What the command should do, in your words.")
+        list[str] | None, Argument(metavar="TEXT...", help="What the command should do, in your words.", is_prose=True)
     ] = None,
     shell: Annotated[
         str | None,
@@ -46,7 +47,7 @@ def command(
     Standard output is the command: one line, without control characters. On a terminal, a sentence on standard error
     explains it. Read the command before you run it: a model may be wrong.
     """
-    text = " ".join(task or ()).strip()
+    text = (join_words(ctx, task) or "").strip()
     if not text:
         raise UsageError("what should the command do?", detail='Try: llm command "files larger than 1 GB"')
     text = inputs.decode_argument(text)

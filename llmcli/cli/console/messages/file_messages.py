@@ -22,6 +22,7 @@ _SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
     "sessions": "Move it away: llm creates a new one.",
+    "logs": "Move it away: llm creates a new one.",
     "index": "Delete it: llm index add creates a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
     "examples": 'Write an object a line: {"text": "...", "values": {...}}',

@@ -107,6 +107,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         f"Let the schema allow null, describe its values, or {_LARGER_MODEL_ADVICE}",
     ),
     i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
+    i.NoCodeBlock: lambda _: ("the answer has no code block; without --extract it is printed as it is", ""),
     i.PartsMissing: _describe_missing_parts,
     i.QueryFailed: lambda x: (
         append_detail(f"the model wrote no SQL that works; its last query was: {' '.join(x.subject.split())}", x),

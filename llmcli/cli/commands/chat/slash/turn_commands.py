@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from typing import TYPE_CHECKING
 
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, parse_number
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
 
 CONTINUE_MESSAGE = "Continue exactly where you stopped."
-_MAX_CLIPBOARD_BYTES = 74_994
-"""Bytes that terminals accept in one OSC 52 sequence: xterm allows 100,000 characters of base64 with the frame."""
 
 
 def _require_exchange(chat: ActiveChat) -> None:
@@ -69,13 +65,10 @@ def go_on(chat: ActiveChat, _argument: str) -> None:
 
 def copy(chat: ActiveChat, _argument: str) -> None:
     """Send the last answer to the terminal's clipboard."""
-    answer = chat.last_answer().encode("utf-8", "replace")
-    console = chat.ctx.console
-    if len(answer) > _MAX_CLIPBOARD_BYTES:
+    from llmcli.cli.render.clipboard import copy_to_clipboard
+
+    if not copy_to_clipboard(chat.ctx.console, chat.last_answer()):
         raise UsageError("the last answer is too long for the terminal's clipboard", detail="Try: /export FILE")
-    target = console.environment.stdout if console.stdout_is_terminal else console.environment.stderr
-    # OSC 52 of xterm's control sequences; the terminal decides whether it lets programs write its clipboard
-    os.write(target, b"\x1b]52;c;" + base64.b64encode(answer) + b"\x07")
     chat.write_notice("Sent the last answer to the terminal's clipboard (OSC 52).")
 
 

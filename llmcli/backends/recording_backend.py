@@ -1,0 +1,85 @@
+"""A backend that remembers the last request that another backend got."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from llmcli.backends.base import Backend, Job
+from llmcli.types import BackendInfo, BackendStats, Event, Request
+
+
+class RecordingBackend:
+    """Wraps ``backend``, whose last request is ``last_request``; None before the first one.
+
+    ``chooses_seeds``: a request without a seed gets one, so that it can be repeated.
+    """
+
+    def __init__(self, backend: Backend, *, chooses_seeds: bool) -> None:
+        self._backend = backend
+        self._chooses_seeds = chooses_seeds
+        self.last_request: Request | None = None
+
+    def info(self) -> BackendInfo:
+        """What the backend can do."""
+        return self._backend.info()
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """Return the prompt length of each request in tokens, and whether they are exact."""
+        return self._backend.count(requests)
+
+    def open(self) -> RecordingJob:
+        """Open a job."""
+        return RecordingJob(self._backend.open(), self)
+
+    def stats(self) -> BackendStats:
+        """Statistics of the backend."""
+        return self._backend.stats()
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._backend.close()
+
+    def record(self, request: Request) -> Request:
+        """Remember a request; return it as it is to be sent."""
+        if self._chooses_seeds and request.sampling.seed is None and not request.candidates:
+            seed = int.from_bytes(os.urandom(4), "little")
+            request = replace(request, sampling=replace(request.sampling, seed=seed))
+        if not request.candidates and not request.hidden_states:
+            self.last_request = request
+        return request
+
+
+class RecordingJob:
+    """A job of a ``RecordingBackend``."""
+
+    def __init__(self, job: Job, backend: RecordingBackend) -> None:
+        self._job = job
+        self._backend = backend
+
+    def __enter__(self) -> Self:
+        self._job.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._job.__exit__(kind, error, trace)
+
+    def submit(self, request: Request) -> None:
+        """Add a request."""
+        self._job.submit(self._backend.record(request))
+
+    def cancel(self, request_id: str) -> None:
+        """End a request."""
+        self._job.cancel(request_id)
+
+    def close_input(self) -> None:
+        """No more requests will come."""
+        self._job.close_input()
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._job

@@ -1,0 +1,99 @@
+"""Keeps the answers of ``ask`` and ``generate`` in the log. What goes wrong there is a warning, never an error."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from llmcli import __version__
+from llmcli.backends.recording_backend import RecordingBackend
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages
+from llmcli.errors import LlmError
+from llmcli.frozen_dataclass import asdict
+from llmcli.store.answer_log import AnswerLog, LoggedAnswer
+from llmcli.store.database import make_parent_directory
+from llmcli.types import Request, Result, Role, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+_BUSY_TIMEOUT_S = 1.0
+"""Seconds to wait for another process that writes: the command has nothing else to do then."""
+_RUN_SETTINGS = ("lora", "backend", "base_url", "key_env", "ctx", "deterministic", "draft")
+"""The settings besides the model that decide what answers; ``log_repeat`` gives them as flags."""
+
+
+def log_answers(
+    ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]]
+) -> Callable[[Backend], Iterator[TaskEvent]]:
+    """Return the task, which keeps each answer in the log after it was shown."""
+
+    def run(backend: Backend) -> Iterator[TaskEvent]:
+        recording = RecordingBackend(backend, chooses_seeds=not ctx.runtime.is_remote)
+        for event in task(recording):
+            yield event
+            if isinstance(event, Result) and recording.last_request is not None:
+                _save(ctx, _make_entry(ctx, event, recording.last_request, backend.info().model_id))
+
+    return run
+
+
+def _save(ctx: CommandContext, entry: LoggedAnswer) -> None:
+    path = ctx.runtime.paths.logs
+    try:
+        make_parent_directory(path)
+        with AnswerLog(path, busy_timeout_s=_BUSY_TIMEOUT_S) as log:
+            log.add(entry)
+    except LlmError as error:
+        ctx.runtime.interrupt.check()
+        ctx.console.warn(f"this answer is not in the log: {error_messages.describe(error)[0]}")
+
+
+def _make_entry(ctx: CommandContext, result: Result, request: Request, model_id: str) -> LoggedAnswer:
+    runtime = ctx.runtime
+    system = next((each.content for each in request.messages if each.role is Role.SYSTEM), "")
+    details = {
+        "system": system,
+        "prompt": result.prompt,
+        "model_id": model_id,
+        "weights": runtime.weights,
+        "adapters": [adapter.to_json() for adapter in runtime.adapters],
+        "finish_reason": str(result.finish_reason),
+        "usage": asdict(result.usage),
+        "timings": asdict(result.timings),
+        "fields": dict(result.fields),
+        "request": request_to_json(request),
+        "run": _run_options(ctx),
+        "version": __version__,
+    }
+    answer = result.text if result.text is not None else str(result.fields.get("sql", ""))
+    question = request.messages[-1].content if request.messages else request.prompt or ""
+    return LoggedAnswer(time.time(), ctx.verb, result.model, question, answer, details)
+
+
+def request_to_json(request: Request) -> dict[str, Any]:
+    """Return everything that decides the answer to a request, as JSON values."""
+    return {
+        "messages": [{"role": str(each.role), "content": each.content} for each in request.messages],
+        "sampling": asdict(request.sampling),
+        "stop": list(request.stop),
+        "max_tokens": request.max_tokens,
+        "schema": request.schema,
+        "grammar": request.grammar,
+        "labels": list(request.labels),
+        "reasoning": request.reasoning,
+    }
+
+
+def _run_options(ctx: CommandContext) -> dict[str, Any]:
+    """Return the options that choose the model and where it runs; a file is named by its absolute path."""
+    runtime, settings = ctx.runtime, ctx.runtime.settings
+    name = runtime.model_name or settings["model"] or (None if runtime.is_remote else runtime.responder_name)
+    if name is not None and not runtime.is_remote and os.path.isfile(name):  # noqa: PTH113 (a Path raises for a long name)
+        name = os.path.abspath(name)  # noqa: PTH100 (the same)
+    chosen = {each: settings[each] for each in _RUN_SETTINGS if settings.origin(each) != "default"}
+    user_limit = settings["max_tokens"] != "auto"
+    return {"model": name, **chosen, "max_tokens_by_user": user_limit}

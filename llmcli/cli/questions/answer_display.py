@@ -1,0 +1,105 @@
+"""What is done with an answer besides printing it: its code block is extracted, it is copied to the clipboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.render.renderer import ONE_ANSWER, DisplayOptions, render_task
+from llmcli.errors import PartialError, UsageError
+from llmcli.frozen_dataclass import frozen, replace
+from llmcli.types import Priority, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.task_requests import GenerationOptions
+
+
+@frozen
+class AnswerOptions:
+    """``extract``: only the first code block is the answer. ``copy``: it goes to the terminal's clipboard too.
+
+    ``system``: the user's instructions. ``schema``: the JSON schema of the answer.
+    """
+
+    extract: bool = False
+    copy: bool = False
+    system: str = ""
+    schema: Mapping[str, Any] | None = None
+
+    def generation_options(self, ctx: CommandContext) -> GenerationOptions:
+        """Return the options of one answer that the user waits for."""
+        priority = Priority.INTERACTIVE
+        return ctx.generation_options(priority=priority, reasoning=True, system=self.system, schema=self.schema)
+
+
+def render_answer(
+    ctx: CommandContext,
+    task: Callable[[Backend], Iterator[TaskEvent]],
+    wanted: AnswerOptions,
+    display: DisplayOptions = ONE_ANSWER,
+) -> int:
+    """Show the answer of ``task`` as ``render_task`` does, with the user's options; return the exit code.
+
+    The exit code is 3 if the answer is too long to be copied. Raises ``UsageError`` if there is no terminal to copy to.
+    """
+    if wanted.copy:
+        _require_clipboard(ctx)
+    shown = _shape(keep_in_log(ctx, task), wanted)
+    answers: list[str] = []
+
+    def run(backend: Backend) -> Iterator[TaskEvent]:
+        for event in shown(backend):
+            if isinstance(event, Result) and event.text:
+                answers.append(event.text)
+            yield event
+
+    if wanted.extract or wanted.schema is not None:
+        display = replace(display, markdown=False, footer=None)
+    code = render_task(ctx, run, display)
+    return _copy(ctx, answers[0], code) if wanted.copy and answers else code
+
+
+def keep_in_log(
+    ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]]
+) -> Callable[[Backend], Iterator[TaskEvent]]:
+    """Return the task, whose answers are kept in the log if the setting ``logs`` is on."""
+    if ctx.runtime.settings["logs"] == "off":
+        return task
+    from llmcli.cli.commands.logs.log_recorder import log_answers
+
+    return log_answers(ctx, task)
+
+
+def _shape(
+    task: Callable[[Backend], Iterator[TaskEvent]], wanted: AnswerOptions
+) -> Callable[[Backend], Iterator[TaskEvent]]:
+    """Return the task, whose answer is reduced to its code block, or checked against its schema, as the user wants."""
+    if wanted.extract:
+        from llmcli.tasks.questions.code_extraction import extract_code
+
+        return lambda backend: extract_code(task(backend))
+    if wanted.schema is not None:
+        from llmcli.cli.questions.schema_answer import require_valid
+
+        schema = wanted.schema
+        return lambda backend: require_valid(task(backend), schema)
+    return task
+
+
+def _require_clipboard(ctx: CommandContext) -> None:
+    from llmcli.cli.render.clipboard import clipboard_terminal
+
+    if clipboard_terminal(ctx.console) is None:
+        raise UsageError("--copy needs a terminal, which has the clipboard", detail="Leave --copy out in a pipe.")
+
+
+def _copy(ctx: CommandContext, text: str, code: int) -> int:
+    """Copy an answer; return the exit code of the command, which was ``code`` so far."""
+    from llmcli.cli.render.clipboard import copy_to_clipboard
+
+    if copy_to_clipboard(ctx.console, text.rstrip("\n")):
+        return code
+    ctx.console.write_error(PartialError("the answer is too long for the terminal's clipboard, so it is not copied"))
+    return code or PartialError.exit_code

@@ -1,0 +1,72 @@
+"""One question with a prompt of the user's own, from its inputs to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import source_inputs
+from llmcli.cli.input.inputs import decode_argument
+from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.input.text_values import read_variables
+from llmcli.cli.questions.answer_display import AnswerOptions
+from llmcli.errors import BadVariables, UsageError
+from llmcli.prompts.own_prompts import find_own_prompt
+from llmcli.tasks.questions.prompted_question import QUESTION_VARIABLES, ask_with_prompt, fill_variables
+from llmcli.types import TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+
+def make_prompted_task(  # noqa: PLR0917 (in the order of the command line)
+    ctx: CommandContext,
+    name: str,
+    words: str | None,
+    files: Sequence[str],
+    variables: Sequence[str],
+    wanted: AnswerOptions,
+) -> Callable[[Backend], Iterator[TaskEvent]]:
+    """Read the inputs, and return the task that answers with the prompt called ``name``.
+
+    Raises as ``find_own_prompt``, ``read_variables`` and ``fill_variables``, and what a file that is named raises.
+    """
+    prompt = find_own_prompt(ctx.runtime.prompts, name)
+    given, read = read_variables(ctx, variables)
+    question = None if words in {None, STDIN} else decode_argument(words or "")
+    named = [*files, *([STDIN] if words == STDIN else [])]
+    documents, failed = source_inputs.read_texts(ctx, named, reads_stdin=not read)
+    values = fill_variables(prompt, given, question, documents)
+    options = wanted.generation_options(ctx)
+    try:
+        prompt.render(values)
+    except BadVariables as error:
+        advice = "Pipe the text in, name a file with -f, or set a variable: --var NAME=VALUE"
+        raise UsageError(error.subject, detail=advice) from error
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        events = ask_with_prompt(backend, prompt, values, options)
+        events = source_inputs.add_source_notes(events, documents, one_answer=True)
+        return source_inputs.append_failed(events, failed)
+
+    return task
+
+
+def ask_prompt_of_records(  # noqa: PLR0917 (in the order of the command line)
+    ctx: CommandContext, name: str, words: str | None, files: Sequence[str], variables: Sequence[str], system: str
+) -> int:
+    """Answer each record with the prompt called ``name``; return the exit code."""
+    from llmcli.cli.records.record_tasks import generate_records
+
+    prompt = find_own_prompt(ctx.runtime.prompts, name)
+    given, _ = read_variables(ctx, variables)
+    if words is not None:
+        values = fill_variables(prompt, given, decode_argument(words), [])
+        asked = next((each for each in QUESTION_VARIABLES if each in values), None)
+        if asked is None:
+            raise UsageError(
+                f"the prompt {prompt.name} has no variable for the question", detail="Leave the words out."
+            )
+        given = values
+    return generate_records(ctx, prompt, given, files, system=system)
