@@ -11,6 +11,7 @@ from llmcli.cli.input.inputs import (
     check_output,
     count_characters,
     decode_argument,
+    is_web_address,
     read_documents,
     read_stdin_document,
     reads_stdin,
@@ -35,6 +36,10 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
 
 
 def _read_named_source(ctx: CommandContext, name: str) -> Document:
+    if is_web_address(name):
+        from llmcli.cli.input.web_inputs import read_web_document
+
+        return read_web_document(ctx, name)
     from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 
     try:
@@ -63,10 +68,12 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
 
 
 def expand_names(names: Sequence[str]) -> list[str]:
-    """Return the files that the names of files, directories and patterns stand for, each file once."""
+    """Return the files that the names of files, directories and patterns stand for, each file once; web addresses stay."""
     from llmcli.documents.reading.directory_walk import expand_input
 
-    return list(dict.fromkeys(file for name in names for file in expand_input(name)))
+    return list(
+        dict.fromkeys(file for name in names for file in ([name] if is_web_address(name) else expand_input(name)))
+    )
 
 
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
