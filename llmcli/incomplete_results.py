@@ -74,7 +74,7 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
 class MissingPart:
     """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 
-    Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
+    Lines count from 1; they are those of ``file`` if the summary is about several. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
     parts.
     """
 
@@ -84,6 +84,7 @@ class MissingPart:
     parts: int
     stage: int
     reason: Literal["empty", "cut"]
+    file: str = ""
 
 
 class PartsMissing(PartialError):

@@ -34,8 +34,12 @@ def ask(
     ctx: CommandContext,
     prompt: Annotated[str | None, Argument(metavar="[PROMPT]", help="The question; - is standard input.")] = None,
     file: FileOption = None,
+    *,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about tables by an SQL query.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
+    ] = False,
 ) -> int:
     """Answer a question, with or without documents.
 
@@ -46,10 +50,10 @@ def ask(
         from llmcli.cli.records.record_tasks import ask_records
 
         return ask_records(ctx, prompt, file or [])
-    if file or cite or sql:
+    if file or cite or sql or dry_run:
         from llmcli.cli.questions.question_run import ask_about_documents
 
-        return ask_about_documents(ctx, prompt, file or [], cite=cite, sql=sql)
+        return ask_about_documents(ctx, prompt, file or [], cite=cite, sql=sql, dry_run=dry_run)
     question, documents, failed = source_inputs.read_question(ctx, prompt, [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:

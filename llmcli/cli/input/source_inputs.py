@@ -18,7 +18,7 @@ from llmcli.cli.input.inputs import (
 )
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
-from llmcli.documents.reading.file_reader import read_bytes, read_stdin
+from llmcli.documents.reading.file_reader import read_bytes, read_file, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import run_interruptible
@@ -80,6 +80,11 @@ def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], 
     """Return the names of the inputs and what was read, as ``read_documents`` does. Raises what ``expand_input`` raises."""
     names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
     return names, read_documents(ctx, names, read_source_document)
+
+
+def read_earlier_file(ctx: CommandContext, name: str) -> Document:
+    """Read a file that -o may replace, since it is the earlier version of the output."""
+    return read_file(name, ctx.runtime.interrupt)
 
 
 def read_question(
