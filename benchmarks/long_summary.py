@@ -9,9 +9,10 @@ seconds of this process are printed too: other processes change them less than t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
 import common
 from key_sentences import long_text
@@ -25,32 +26,39 @@ from llmcli.tasks.ask import ask
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
-from llmcli.types import Finished, ItemFailed, Request, Result, TaskEvent
+from llmcli.types import Event, Finished, ItemFailed, Request, Result, TaskEvent
 
 PROMPTS = PromptLibrary(Path("none"))
 
 
 class Recorder:
-    """A backend that notes the requests that another one gets."""
+    """A backend, or a job of it, that notes the requests that it gets in ``requests``."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.requests: list[Request] = []
+    def __init__(self, inner: Any, requests: list[Request]) -> None:
+        self._inner = inner
+        self.requests = requests
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._backend, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
-    def open(self) -> object:
+    def __enter__(self) -> Self:
+        self._inner = self._inner.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._inner.__exit__(*error)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._inner)
+
+    def open(self) -> Recorder:
         """Open a job whose requests are noted."""
-        job = self._backend.open()
-        submit = job.submit
+        return Recorder(self._inner.open(), self.requests)
 
-        def note(request: Request) -> None:
-            self.requests.append(request)
-            submit(request)
-
-        job.submit = note  # type: ignore[method-assign]
-        return job
+    def submit(self, request: Request) -> None:
+        """Note a request and submit it."""
+        self.requests.append(request)
+        self._inner.submit(request)
 
 
 def the_result(events: Sequence[TaskEvent]) -> Result:
@@ -83,11 +91,11 @@ def main() -> None:
     backend = open_local_backend(
         Path(common.model_path(options.model)), name="m", model_id="m", options=EngineOptions(), interrupt=Interrupt()
     )
-    recorder = Recorder(backend)
+    recorder: Any = Recorder(backend, [])
     document = Document("text", long_text(options.words))
     wall, cpu = time.perf_counter(), time.process_time()
     wanted = SummaryOptions(style="paragraph")
-    result = the_result(list(summarize(recorder, PROMPTS, [document], GenerationOptions(), wanted)))  # type: ignore[arg-type]
+    result = the_result(list(summarize(recorder, PROMPTS, [document], GenerationOptions(), wanted)))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     calls = recorder.requests
     print(
