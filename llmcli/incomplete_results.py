@@ -91,8 +91,8 @@ class MissingPart:
     In an extraction, ``reason`` is also "invalid" (no answer about it fits the schema), "absent" (values in the answer
     are not in the text) and "failed" (an error ended its requests).
 
-    Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
-    parts.
+    Lines count from 1; they are those of ``file`` if the summary is about several. ``part`` of ``parts`` in ``stage``:
+    stage 0 is the document, later stages are summaries of parts.
     """
 
     first_line: int
@@ -101,6 +101,7 @@ class MissingPart:
     parts: int
     stage: int
     reason: Literal["empty", "cut", "invalid", "absent", "failed"]
+    file: str = ""
 
 
 class PartsMissing(PartialError):

@@ -161,6 +161,7 @@ SETTING_SPECS = (
     SettingSpec("timeout", parse_seconds, None, "seconds after which a command gives up (exit 124)"),
     SettingSpec("stdin", choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     SettingSpec("offline", parse_switch, False, "connect to no other machine"),
+    SettingSpec("web.allow_private", parse_switch, False, "read web addresses of this machine and of private networks"),
     SettingSpec("pull", parse_switch, False, "download a missing model without asking"),
     SettingSpec("logs", choice_parser("on", "off"), "off", "on: keep the answers of ask and generate for llm logs"),
     SettingSpec("chat.save", choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),

@@ -111,6 +111,14 @@ _CONTRACTS: dict[str, Contract] = {
         required=("text", "translation", "target_language"),
         public=frozenset({"target_language"}),
     ),
+    "ask.quote": Contract(
+        {
+            "number": "the number of a passage that the answer cites",
+            "statement": "what the answer says with it",
+            "none": "whether the answer may be NONE",
+        },
+        required=("number", "statement"),
+    ),
     "summarize": Contract(
         {
             "text": "the text to summarize, or one part of it",
@@ -120,6 +128,14 @@ _CONTRACTS: dict[str, Contract] = {
             **_ROW,
         },
         required=("text",),
+    ),
+    "summarize.update": Contract(
+        {
+            "summary": "the earlier summary",
+            "text": "what is new since then, or the summaries of its parts",
+            **_SUMMARY_WISHES,
+        },
+        required=("summary", "text"),
     ),
     "summarize.merge": Contract(
         {

@@ -14,6 +14,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, EvidenceIndex
 from llmcli.tasks.support.sentence_spans import find_sentences
@@ -25,7 +26,7 @@ from llmcli.tasks.support.support_scorer import (
     SupportScorer,
     support_level,
 )
-from llmcli.types import Event, Finished, Notice, Result, TaskEvent
+from llmcli.types import Event, Finished, Notice, Request, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM
 PROBABILITY_DIGITS = 4
@@ -188,3 +189,20 @@ def check(
     yield from run_document_jobs(
         backend, [answer], lambda item, document: _CheckJob(item, document, scorer, index, plan), "requests"
     )
+
+
+def estimate_check(
+    backend: Backend,
+    prompts: PromptLibrary,
+    answer: Document,
+    sources: Sequence[Document],
+    options: GenerationOptions,
+    *,
+    passages: int = PASSAGES_PER_CLAIM,
+) -> WorkEstimate:
+    """Return the work of a check; the backend only counts tokens. Raises ``EmptyInput``."""
+    scorer = SupportScorer(backend, prompts, options)
+    index = EvidenceIndex([QuotableDocument.from_document(document, number) for number, document in enumerate(sources)])
+    job = _CheckJob(0, answer, scorer, index, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
+    calls, tokens = count_requests(backend, (step for step in job.start() if isinstance(step, Request)))
+    return WorkEstimate(answer.name, "scores", len(index.passages), calls, tokens)

@@ -5,6 +5,9 @@ from __future__ import annotations
 NOT_RUN = {
     "python benchmarks/": "a benchmark runs for minutes, and beside programs of others; its options are looked up",
     "python tests/doc_examples/": "runs these examples",
+    "llm summarize https://": "needs a page of the web; tests/cli/commands/test_web_documents.py reads some on loopback",
+    'llm ask "What changed for tenants?" -f https://': "needs a page of the web, too",
+    "llm check answer.md --against https://": "needs a page of the web, too",
     "llm label": "asks a person; tests/cli/commands/label answers it on a terminal",
 }
 """Commands by their beginning: every line of a block that begins so is left out."""

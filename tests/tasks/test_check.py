@@ -109,3 +109,18 @@ def test_markdown_is_no_part_of_a_claim():
     )
     text = "Title here now\n=====\n\nIt is so, they say. <!-- it is not so -->\n"
     assert [text[start:end] for start, end in find_claims(text)] == ["It is so, they say."]
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("times", [3, 30])
+def test_a_needle_is_found_anywhere(prompts, place, times):
+    """At head, middle and tail of a source of 3 and 30 times the context, which is never sent as a whole."""
+    needle = "The password of the vault is xylophone."
+    hay = [f"Sentence {number} tells of the weather in city {number % 97}." for number in range(times * 2048 // 10)]
+    hay.insert(round(place * len(hay)), needle)
+    text = "\n".join(hay)
+    events, backend = run(prompts, "The vault has the password xylophone.", sources=(text,))
+    (sentence,) = result(events).fields["sentences"]
+    assert text[sentence["quote"]["start"] : sentence["quote"]["end"]] == needle
+    assert sentence["support"] == "supported"
+    assert max(map(backend.prompt_tokens, backend.requests)) < 2048

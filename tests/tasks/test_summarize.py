@@ -10,7 +10,8 @@ from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingErr
 from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
-from llmcli.tasks.summarize import max_summary_tokens, summarize
+from llmcli.tasks.summarization.summary_plan import max_summary_tokens
+from llmcli.tasks.summarize import summarize
 from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Usage
 
 SHORT = "one two three.\n"
@@ -181,7 +182,10 @@ def test_a_bad_answer_about_a_part_is_retried(prompts, bad):
     assert second.max_tokens == first.max_tokens * (2 if "word" in bad else 1)
     answer = result(events)
     assert (answer.cut, answer.incomplete, answer.warnings, notices(events)) == (False, None, (), [])
-    assert (answer.fields, answer.finish_reason) == ({"method": "written", "missing": []}, FinishReason.STOP)
+    assert (answer.fields, answer.finish_reason) == (
+        {"method": "written", "coverage": 1.0, "missing": []},
+        FinishReason.STOP,
+    )
     assert gist(first) in last_message(backend.requests[-1])
 
 
@@ -204,7 +208,8 @@ def test_a_part_that_stays_empty_or_cut_is_missing(prompts, bad, reason, what, f
     assert isinstance(answer.incomplete, PartsMissing) and answer.incomplete.subject == "doc0"
     (missing,) = answer.incomplete.parts
     assert missing == MissingPart(first, final, 2, count, 0, reason)
-    assert answer.fields["missing"] == [asdict(missing)]
+    told = {name: value for name, value in asdict(missing).items() if name != "file"}  # there is only one
+    assert answer.fields["missing"] == [told]
     assert len(backend.requests) == count + 2  # one more attempt at the part, and the merge
 
 
@@ -360,3 +365,47 @@ def test_only_the_final_summary_is_streamed_piece_by_piece(prompts):
     assert {request.priority for request in backend.requests} == {Priority.BULK}
     assert {request.gathered for request in parts(backend)} == {True}
     assert not backend.requests[-1].gathered
+
+
+NEEDLE = "The password of the vault is xylophone."
+
+
+def able(request):
+    """Answer as an able model does: with what matters in the text."""
+    return f"It says: {NEEDLE}" if NEEDLE in last_message(request) else "It is about the weather."
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("times", [3, 30])
+def test_a_needle_reaches_the_summary(prompts, place, times):
+    """From head, middle and tail of a text of 3 and 30 times the context, through all stages; every token is read."""
+    hay = [paragraph(number) for number in range(times * 10)]
+    hay.insert(round(place * len(hay)), f"{NEEDLE}\n\n")
+    backend = ScriptedBackend(able, context=300)
+    answer = result(run(backend, prompts, "".join(hay)))
+    assert NEEDLE in answer.text and answer.fields["coverage"] == 1.0
+    assert "".join(last_message(request) for request in parts(backend)) == "".join(hay)
+
+
+def test_the_coverage_lacks_parts_without_an_answer(prompts):
+    """It is the share of the tokens of the first stage whose calls answered."""
+    backend = ScriptedBackend(of_part(2, ""), context=300)
+    answer = result(run(backend, prompts, LONG))
+    tokens = {request.id.split(".")[2]: backend.prompt_tokens(request) for request in parts(backend)}
+    assert answer.fields["coverage"] == pytest.approx(1 - tokens["2"] / sum(tokens.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("words", [40, 120])
+def test_an_able_model_meets_the_length(prompts, words):
+    """The plan gives the last call the wanted length and room for it; a summary is never cut to meet it."""
+
+    def obedient(request):
+        wanted = int(all_messages(request).split("words=")[1].split()[0])
+        return " ".join(["word"] * wanted)
+
+    backend = ScriptedBackend(obedient, context=1200)
+    answer = result(run(backend, prompts, LONG * 4, words=words))
+    assert abs(len(answer.text.split()) - words) <= 0.2 * words
+    assert (answer.warnings, answer.cut) == ((), False)
+    missed = result(run(ScriptedBackend(lambda _: "word " * 10, context=1200), prompts, LONG, words=words))
+    assert len(missed.warnings) == 1 and missed.cut is False and len(missed.text.split()) == 10

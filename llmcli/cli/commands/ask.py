@@ -63,6 +63,9 @@ def ask(
     copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.")] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about tables by an SQL query.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
+    ] = False,
 ) -> int:
     """Answer a question, with or without documents.
 
@@ -73,6 +76,8 @@ def ask(
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
     records = wants_records(ctx.flags)
     _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
+    if dry_run and (records or prompt is not None or session is not None or go_on):
+        raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
     text = _read_words(ctx, words, editor=editor)
     instructions = None if system is None else _read_instructions(ctx, system)
     wanted = _answer_options(ctx, instructions or "", schema, extract=extract, copy=copy)
@@ -86,10 +91,10 @@ def ask(
         from llmcli.cli.questions.prompted_run import make_prompted_task
 
         return render_answer(ctx, make_prompted_task(ctx, prompt, text, files, var or [], wanted), wanted)
-    if files or cite or sql:
+    if files or cite or sql or dry_run:
         from llmcli.cli.questions.question_run import ask_about_documents
 
-        return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql)
+        return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql, dry_run=dry_run)
     return render_answer(ctx, _make_task(ctx, text, wanted), wanted)
 
 

@@ -34,6 +34,10 @@ class Style(StrEnum):
       llm summarize --style minutes --audience "new colleagues" meeting.txt
       llm summarize --style bullets report.pdf slides.pptx letters/
       llm summarize --cite report.pdf
+      llm summarize --combine week1.txt week2.txt
+      llm summarize --json service.log -o state.json
+      llm summarize --json service.log --update state.json -o state.json
+      llm summarize https://example.org/report.html
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
     """,
@@ -73,11 +77,29 @@ def summarize(
     keep_unsupported: Annotated[
         bool, Option("--keep-unsupported", help="With --cite, keep points that the document does not support.")
     ] = False,
+    combine: Annotated[
+        bool, Option("--combine", help="Write one summary of all documents (default: one of each).")
+    ] = False,
+    update: Annotated[
+        str | None,
+        Option(
+            "--update",
+            metavar="FILE",
+            help="Continue the summary in this file with what is new; of a --json result, the beginning is not read again.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show parts, calls, tokens and estimated time, without running the model.")
+    ] = False,
 ) -> int:
     """Summarize documents of any length."""
     from llmcli.cli.summarization.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
+    if combine or update is not None or dry_run:
+        from llmcli.cli.summarization.joined_run import JoinOptions, summarize_joined
+
+        return summarize_joined(ctx, files or [], wanted, JoinOptions(combine, update, dry_run, cite))
     if cite or keep_unsupported:
         from llmcli.cli.summarization.cited_run import summarize_cited
 

@@ -16,6 +16,7 @@ from llmcli.cli.console.messages.job_messages import JOB_DESCRIPTIONS
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS
+from llmcli.cli.console.messages.web_messages import WEB_DESCRIPTIONS
 
 _DESCRIPTIONS: Descriptions = {
     **INCOMPLETE_DESCRIPTIONS,
@@ -24,6 +25,7 @@ _DESCRIPTIONS: Descriptions = {
     **CALIBRATION_DESCRIPTIONS,
     **MODEL_DESCRIPTIONS,
     **SERVER_DESCRIPTIONS,
+    **WEB_DESCRIPTIONS,
     e.BadVariables: lambda x: (
         subject_of(x),
         f"Try: llm {x.prompt.replace('/', ' ')} --list" if x.prompt.startswith("generate/") else x.detail,

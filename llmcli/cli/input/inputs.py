@@ -23,6 +23,11 @@ def decode_argument(text: str) -> str:
         raise NotUtf8("the argument", offset=error.start) from error
 
 
+def is_web_address(name: str) -> bool:
+    """Whether an input is named by its web address."""
+    return name[:8].lower().startswith(("http://", "https://"))
+
+
 def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
     """Whether standard input is read by default: no file is named, it is no terminal, and it is not switched off."""
     return not files and ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal

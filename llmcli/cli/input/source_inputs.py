@@ -11,13 +11,14 @@ from llmcli.cli.input.inputs import (
     check_output,
     count_characters,
     decode_argument,
+    is_web_address,
     read_documents,
     read_stdin_document,
     reads_stdin,
 )
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
-from llmcli.documents.reading.file_reader import read_bytes, read_stdin
+from llmcli.documents.reading.file_reader import read_bytes, read_file, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import run_interruptible
@@ -35,6 +36,10 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
 
 
 def _read_named_source(ctx: CommandContext, name: str) -> Document:
+    if is_web_address(name):
+        from llmcli.cli.input.web_inputs import read_web_document
+
+        return read_web_document(ctx, name)
     from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 
     try:
@@ -63,16 +68,23 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
 
 
 def expand_names(names: Sequence[str]) -> list[str]:
-    """Return the files that the names of files, directories and patterns stand for, each file once."""
+    """Return the files that the names of files, directories and patterns stand for, each file once; web addresses stay."""
     from llmcli.documents.reading.directory_walk import expand_input
 
-    return list(dict.fromkeys(file for name in names for file in expand_input(name)))
+    return list(
+        dict.fromkeys(file for name in names for file in ([name] if is_web_address(name) else expand_input(name)))
+    )
 
 
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
     """Return the names of the inputs and what was read, as ``read_documents`` does. Raises what ``expand_input`` raises."""
     names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
     return names, read_documents(ctx, names, read_source_document)
+
+
+def read_earlier_file(ctx: CommandContext, name: str) -> Document:
+    """Read a file that -o may replace, since it is the earlier version of the output."""
+    return read_file(name, ctx.runtime.interrupt)
 
 
 def read_question(

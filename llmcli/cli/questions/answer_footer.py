@@ -29,7 +29,7 @@ def _format_reference(reference: Mapping[str, Any]) -> str:
     first, last = reference["first_line"], reference["last_line"]
     lines = f"line {first}" if first == last else f"lines {first}-{last}"
     place = lines if reference["page"] is None else f"page {reference['page']}"
-    quote = f': "{reference["quote"]}"' if "quote" in reference else ""
+    quote = f': "{" ".join(reference["quote"]["text"].split())}"' if "quote" in reference else ""
     return f"[{reference['number']}] {reference['source']}, {place}{quote}"
 
 

@@ -10,15 +10,17 @@ from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.questions.answer_footer import format_footer
 from llmcli.cli.questions.indexed_sources import find_indexed, open_indexed
+from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
-from llmcli.errors import BadDocument, UsageError
-from llmcli.tasks.questions.document_question import DocumentQuestion
+from llmcli.errors import BadDocument, PartialError, UsageError
+from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource
 from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
-from llmcli.types import Result, TaskEvent
+from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.work_estimate import WorkEstimate
 
 
 def ask_about_documents(
@@ -29,6 +31,7 @@ def ask_about_documents(
     *,
     cite: bool,
     sql: bool,
+    dry_run: bool = False,
 ) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
@@ -41,6 +44,9 @@ def ask_about_documents(
 
     if cite and not (documents or indexed):
         raise UsageError("--cite needs documents", detail="Name them: -f FILE")
+
+    if dry_run:
+        return _show_work(ctx, question, documents, indexed, failed, wanted, cite=cite)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask
@@ -60,6 +66,33 @@ def ask_about_documents(
         return source_inputs.append_failed(events, failed)
 
     return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))
+
+
+def _show_work(
+    ctx: CommandContext,
+    question: str,
+    documents: Sequence[Document],
+    indexed: Sequence[IndexedSource],
+    failed: Sequence[ItemFailed],
+    wanted: AnswerOptions,
+    *,
+    cite: bool,
+) -> int:
+    """Show the work that the question would be; return the exit code."""
+    from llmcli.tasks.questions.question_estimate import estimate_question
+
+    if not (documents or indexed):
+        raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
+    for failure in failed:
+        ctx.console.write_error(failure.error, name=failure.name)
+
+    def estimate(_index: int) -> WorkEstimate:
+        options = wanted.generation_options(ctx)
+        asked = DocumentQuestion(ctx.runtime.backend(), ctx.runtime.prompts, question, options, cite=cite)
+        return estimate_question(asked, documents, indexed)
+
+    code = write_estimates(ctx, [documents[0].name if len(documents) == 1 else "documents"], estimate)
+    return PartialError.exit_code if code == 0 and failed else code
 
 
 def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:

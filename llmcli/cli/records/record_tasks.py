@@ -32,7 +32,7 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
     """Summarize each record; return the exit code."""
     from llmcli.tasks.record_verbs.summarize_records import SummarizeVerb
-    from llmcli.tasks.summarize import MERGE_PROMPT, PROMPT
+    from llmcli.tasks.summarization.summary_plan import MERGE_PROMPT, PROMPT
 
     prompts = ctx.runtime.prompts
     read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.documents.reading.document import Document
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.summarization.summary_options import AUTO, KEY_SENTENCES, SummaryOptions
-from llmcli.types import Result, TaskEvent
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
 
 KEY_SENTENCES_NOTE = (
     "these sentences are from the text itself, since the model is small; --style paragraph lets it write a summary"
@@ -39,17 +45,42 @@ def summarize_documents(ctx: CommandContext, files: Sequence[str], wanted: Summa
 
     names, documents = source_inputs.read_sources(ctx, files)
     options = ctx.generation_options()
+    return show_summaries(
+        ctx,
+        wanted,
+        names,
+        lambda backend: source_inputs.add_source_notes(
+            add_sources(ctx, summarize(backend, ctx.runtime.prompts, documents, options, wanted), documents), documents
+        ),
+    )
+
+
+def show_summaries(
+    ctx: CommandContext,
+    wanted: SummaryOptions,
+    names: Sequence[str],
+    task: Callable[[Backend], Iterator[TaskEvent]],
+) -> int:
+    """Show what ``task`` yields about the inputs called ``names``; return the exit code."""
     return render_task(
         ctx,
-        lambda backend: _note_key_sentences(
-            ctx,
-            wanted,
-            source_inputs.add_source_notes(
-                summarize(backend, ctx.runtime.prompts, documents, options, wanted), documents
-            ),
-        ),
+        lambda backend: _note_key_sentences(ctx, wanted, task(backend)),
         DisplayOptions(input_names=tuple(names)),
     )
+
+
+def add_sources(
+    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | ItemFailed]
+) -> Iterator[TaskEvent]:
+    """Add to the results of ``--json`` which text they are about, so that ``--update`` can continue them."""
+    for event in events:
+        document = documents[event.item] if isinstance(event, Result) and ctx.console.as_json else None
+        if isinstance(event, Result) and isinstance(document, Document):
+            from llmcli.tasks.summarization.earlier_summary import describe_source
+
+            yield replace(event, fields={**event.fields, "source": describe_source(document.text)})
+        else:
+            yield event
 
 
 def _note_key_sentences(

@@ -77,13 +77,15 @@ _EMAIL_FIELDS = frozenset({b"to", b"subject", b"date"})
 _EMAIL_MARKS = frozenset({b"mime-version", b"message-id", b"received"})
 
 
-def read_source(data: bytes, name: str, path: Path | None = None) -> Document:
+def read_source(data: bytes, name: str, path: Path | None = None, *, file_name: str = "") -> Document:
     """Return the document in ``data``; ``source`` holds its passages if a reader took its text from another format.
+
+    ``file_name`` has the suffix that counts, if ``name`` is not that of a file.
 
     Raises ``BadDocument`` for a file that its reader cannot read, one without text, and one whose content is not what
     its name says; ``MissingExtra``; for a text what ``open_document`` raises.
     """
-    source = _read_with_reader(data, name, 0)
+    source = _read_with_reader(data, name, 0, file_name)
     return open_document(data, name, path) if source is None else Document(name, source.text, path, source=source)
 
 
@@ -161,10 +163,10 @@ def _looks_like_email(data: bytes, *, is_named: bool) -> bool:
     return bool(fields & _EMAIL_ORIGINS and fields & _EMAIL_MARKS)
 
 
-def _read_with_reader(data: bytes, name: str, depth: int) -> SourceDocument | None:
+def _read_with_reader(data: bytes, name: str, depth: int, file_name: str = "") -> SourceDocument | None:
     """Return what the reader of the input's format reads; None for a text, and for a table or JSON read as it is."""
     try:
-        found = find_source_format(data, name)
+        found = find_source_format(data, file_name or name)
         if found is None:
             return None
         _check_size(data, found)

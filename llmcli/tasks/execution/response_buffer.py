@@ -99,15 +99,20 @@ class UsageTally:
     def __init__(self) -> None:
         self._started_at = time.monotonic()
         self._calls: list[Finished] = []
+        self._more = Usage()
 
     def add(self, finished: Finished) -> None:
         """Add a call."""
         self._calls.append(finished)
 
+    def add_usage(self, usage: Usage) -> None:
+        """Add the usage of calls whose timings do not count."""
+        self._more += usage
+
     @property
     def usage(self) -> Usage:
         """The sum of all calls."""
-        return sum((call.usage for call in self._calls), Usage())
+        return sum((call.usage for call in self._calls), self._more)
 
     @property
     def timings(self) -> Timings:

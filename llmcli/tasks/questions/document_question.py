@@ -16,7 +16,8 @@ from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.execution.text_fence import text_fence
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, PASSAGES_PROMPT
-from llmcli.tasks.questions.references import add_references, is_answered
+from llmcli.tasks.questions.reference_quotes import ReferenceQuotes
+from llmcli.tasks.questions.references import find_references, is_answered, unknown_citations
 from llmcli.tasks.retrieval import passage_reranker
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
@@ -79,42 +80,72 @@ class DocumentQuestion:
     def answer(self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()) -> Iterator[TaskEvent]:
         """Yield Deltas, then one Result, or ItemFailed with ``ContextOverflow`` if not even one passage fits.
 
-        Fields of the result: ``method`` ("whole" or "retrieval"), ``coverage`` (the share of the documents' characters
+        Fields of the result: ``method`` ("whole" or "retrieval"), ``coverage`` (the share of the documents' tokens
         that the model read for the answer), ``answered`` (False: the documents do not answer the question); with
         retrieval or citations ``references``, with retrieval ``passages`` (read and all) and ``ranking``.
         """
         name = documents[0].name if len(documents) == 1 and not indexed else ""
+        whole = self.whole_request(documents, indexed)
+        if whole is not None:
+            yield from self._run(*whole, {"method": "whole", "coverage": 1.0}, name)
+            return
+        yield from self._answer_from(self.make_pool(documents, indexed), name)
+
+    def whole_request(
+        self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()
+    ) -> tuple[Request, list[IndexedPassage]] | None:
+        """Return the request with all documents and its numbered passages (none if that is not wanted), if it fits."""
         total = sum(len(each.text) for each in documents) + sum(each.characters for each in indexed)
-        if total <= MAX_CHARS_PER_TOKEN * self._context:
-            whole = [*documents, *(document for each in indexed for document in each.read())]
-            if self._cite:
-                pool = PassagePool([DocumentPassages(whole, PASSAGE_CHARS)])
-                request, passages = self._passages_request(pool.all()), [each.passage for each in pool.all()]
-            else:
-                request, passages = self._documents_request(whole), []
-            if self._fits(request, total):
-                fields = {"method": "whole", "coverage": 1.0}
-                yield from self._run(request, passages, fields, name)
-                return
+        if total > MAX_CHARS_PER_TOKEN * self._context:
+            return None
+        whole = [*documents, *(document for each in indexed for document in each.read())]
+        request, passages = self._documents_request(whole), list[IndexedPassage]()
+        if self._cite:
+            pool = PassagePool([DocumentPassages(whole, PASSAGE_CHARS)])
+            request, passages = self.passages_request(pool.all()), [each.passage for each in pool.all()]
+        return (request, passages) if self._fits(request, total) else None
+
+    def make_pool(self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()) -> PassagePool:
+        """Return all passages."""
         collections: list[PassageCollection] = [each.collection(self._backend, self._question) for each in indexed]
         if documents:
             collections.append(DocumentPassages(documents, min(PASSAGE_CHARS, 2 * self._context)))
-        yield from self._answer_from(PassagePool(collections), name)
+        return PassagePool(collections)
+
+    def find_candidates(self, pool: PassagePool) -> list[FoundPassage]:
+        """Return the passages that match the question by their words and vectors; else a sample of all."""
+        return pool.search(self._question, MAX_CANDIDATES) or pool.sample(MAX_PASSAGES)
+
+    def ranking_requests(self, found: Sequence[FoundPassage]) -> list[Request]:
+        """Return the requests that rank the candidates, if there is something to rank."""
+        if not self._backend.info().scores or len(found) <= 1:
+            return []
+        prompt = self._prompts.get(passage_reranker.PROMPT)
+        return list(passage_reranker.relevance_requests(prompt, self._question, found, self._options))
+
+    def count(self, requests: Sequence[Request]) -> int:
+        """Return the tokens of prompts."""
+        return sum(self._backend.count(requests)[0]) if requests else 0
+
+    @property
+    def expected_tokens(self) -> int:
+        """About how long the answer is."""
+        return self._reserved // 2
 
     def _answer_from(self, pool: PassagePool, name: str) -> Iterator[TaskEvent]:
         """Answer from the passages that are most likely to contain the answer."""
-        problem = self._overflow(self._passages_request([]), name)
+        problem = self._overflow(self.passages_request([]), name)
         if problem is not None:
             yield ItemFailed(0, name, problem)
             return
         found, ranking = yield from self._rank(pool)
-        chosen = self._choose(found)
+        sizes = self.measure(found)
+        chosen = self.choose(found, sizes)
         if not chosen:
-            (tokens,), _ = self._backend.count([self._passages_request(found[:1])])
+            (tokens,), _ = self._backend.count([self.passages_request(found[:1])])
             yield ItemFailed(0, name, ContextOverflow(name, tokens=tokens + self._reserved, context=self._context))
             return
-        read = sum(len(each.passage.text) for each in chosen)
-        coverage = min(1.0, read / max(1, pool.characters))
+        coverage = _share_read(found, sizes, chosen, pool.characters)
         note = (
             f"the documents do not fit the context, so the answer is from {len(chosen)} of {len(pool):,} passages "
             f"({max(coverage, 0.001):.1%} of the text)"
@@ -127,7 +158,7 @@ class DocumentQuestion:
             "ranking": ranking,
         }
         passages = [each.passage for each in chosen]
-        for event in self._run(self._passages_request(chosen), passages, fields, name):
+        for event in self._run(self.passages_request(chosen), passages, fields, name):
             yield replace(event, warnings=(note, *event.warnings)) if isinstance(event, Result) else event
 
     def _rank(self, pool: PassagePool) -> Generator[TaskEvent, None, tuple[list[FoundPassage], list[str]]]:
@@ -151,17 +182,21 @@ class DocumentQuestion:
             return found, ["words"]
         return ranked, ["words", "yes/no"]
 
-    def _choose(self, found: Sequence[FoundPassage]) -> list[FoundPassage]:
+    def measure(self, found: Sequence[FoundPassage]) -> list[int]:
+        """Return the tokens of each passage in a prompt."""
+        counts, _ = self._backend.count([self.passages_request(each) for each in ([], *([one] for one in found))])
+        return [count - counts[0] for count in counts[1:]]
+
+    def choose(self, found: Sequence[FoundPassage], sizes: Sequence[int]) -> list[FoundPassage]:
         """Return the best passages that fit the context together, in the order of the documents."""
-        (base,), exact = self._backend.count([self._passages_request([])])
-        counts, _ = self._backend.count([self._passages_request([each]) for each in found])
+        (base,), exact = self._backend.count([self.passages_request([])])
         free = self._planned(exact=exact) - base - self._reserved
         chosen: list[FoundPassage] = []
-        for each, count in zip(found, counts, strict=True):
-            if len(chosen) < MAX_PASSAGES and count - base <= free:
+        for each, size in zip(found, sizes, strict=True):
+            if len(chosen) < MAX_PASSAGES and size <= free:
                 chosen.append(each)
-                free -= count - base
-        while chosen and not self._fits(self._passages_request(chosen), None):
+                free -= size
+        while chosen and not self._fits(self.passages_request(chosen), None):
             chosen.pop()  # tokens at the borders of passages may differ
         return sorted(chosen, key=lambda each: each.position)
 
@@ -189,7 +224,8 @@ class DocumentQuestion:
     def _documents_request(self, documents: Sequence[Document]) -> Request:
         return self._request(DOCUMENTS_PROMPT, {"documents": list(documents)})
 
-    def _passages_request(self, found: Sequence[FoundPassage]) -> Request:
+    def passages_request(self, found: Sequence[FoundPassage]) -> Request:
+        """Return the request with numbered passages."""
         passages = [_number(number, each.passage) for number, each in enumerate(found, 1)]
         return self._request(PASSAGES_PROMPT, {"passages": passages})
 
@@ -211,13 +247,36 @@ class DocumentQuestion:
         events: Iterator[TaskEvent] = run_single_request(
             self._backend, request, self._options, prompt=prompt, name=name, fields=fields
         )
-        for event in add_references(events, passages) if passages else events:
-            if isinstance(event, Result):
-                answered = is_answered(event.text or "")
-                usage = event.usage + self._tally.usage
-                yield replace(event, fields={**event.fields, "answered": answered}, usage=usage)
-            else:
+        for event in events:
+            if not isinstance(event, Result):
                 yield event
+                continue
+            answer = event.text or ""
+            answered = is_answered(answer)
+            fields, warnings = {**event.fields, "answered": answered}, event.warnings
+            if passages:
+                references = find_references(answer, passages)
+                unknown = unknown_citations(answer, references)
+                yield from (Notice(warning, event.item) for warning in unknown)
+                if answered:
+                    quotes = ReferenceQuotes(self._backend, self._prompts, self._options, request, self._tally)
+                    references = yield from quotes.add(answer, references)
+                fields["references"] = [each.as_fields() for each in references]
+                warnings = (*warnings, *unknown)
+            yield replace(event, fields=fields, warnings=warnings, usage=event.usage + self._tally.usage)
+
+
+def _share_read(
+    found: Sequence[FoundPassage], sizes: Sequence[int], chosen: Sequence[FoundPassage], characters: int
+) -> float:
+    """Return the share of the tokens of all documents that are in the chosen passages.
+
+    The documents, of so many ``characters``, are not counted: their tokens are as long as those of the passages found.
+    """
+    size_of = {each.position: size for each, size in zip(found, sizes, strict=True)}
+    tokens_per_character = sum(sizes) / max(1, sum(len(each.passage.text) for each in found))
+    total = tokens_per_character * characters
+    return min(1.0, sum(size_of[each.position] for each in chosen) / total) if total else 1.0
 
 
 def _number(number: int, passage: IndexedPassage) -> NumberedPassage:

@@ -3,3 +3,4 @@
 DOCUMENTS_PROMPT = "ask.documents"
 PASSAGES_PROMPT = "ask.passages"
 SQL_PROMPT = "ask.sql"
+QUOTE_PROMPT = "ask.quote"

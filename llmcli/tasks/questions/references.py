@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmcli.store.retrieval.passage_index import IndexedPassage
-from llmcli.types import Notice, Result, TaskEvent
+from llmcli.tasks.quotation.quotable_text import Quote
 
 UNANSWERED = "Not in these documents."
 """What the prompt asks for where the documents do not answer the question."""
@@ -20,13 +20,13 @@ _CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 class Reference:
     """Passage ``number`` of an answer, from 1. ``cited``: the answer names it.
 
-    ``quote`` is what the passage says in its own words, "" without one.
+    ``quote`` is what the passage says in its own words, None without one.
     """
 
     number: int
     passage: IndexedPassage
     cited: bool = False
-    quote: str = ""
+    quote: Quote | None = None
 
     def as_fields(self) -> dict[str, Any]:
         """Return the object of ``--json``: offsets are in characters of the document's text."""
@@ -42,7 +42,7 @@ class Reference:
             "start": passage.start,
             "end": passage.start + len(passage.text),
             "headings": list(passage.headings),
-            **({"quote": self.quote} if self.quote else {}),
+            **({} if self.quote is None else {"quote": self.quote.to_json()}),
         }
 
 
@@ -62,23 +62,7 @@ def find_references(answer: str, passages: Sequence[IndexedPassage]) -> list[Ref
     return [Reference(number, each, number in cited) for number, each in enumerate(passages, 1)]
 
 
-def add_references(events: Iterator[TaskEvent], passages: Sequence[IndexedPassage]) -> Iterator[TaskEvent]:
-    """Add the field ``references`` to the result in ``events``: a list, as ``Reference.as_fields`` returns them.
-
-    A number that is that of no passage becomes a warning.
-    """
-    for event in events:
-        if isinstance(event, Result):
-            yield from _finish(event, passages)
-        else:
-            yield event
-
-
-def _finish(result: Result, passages: Sequence[IndexedPassage]) -> Iterator[TaskEvent]:
-    answer = result.text or ""
-    references = find_references(answer, passages)
+def unknown_citations(answer: str, references: Sequence[Reference]) -> list[str]:
+    """Return a warning for each cited number that is that of no passage."""
     unknown = sorted(cited_numbers(answer) - {each.number for each in references})
-    warnings = [f"the answer cites [{number}], which is no passage" for number in unknown]
-    yield from (Notice(warning, result.item) for warning in warnings)
-    fields = {**result.fields, "references": [each.as_fields() for each in references]}
-    yield replace(result, fields=fields, warnings=(*result.warnings, *warnings))
+    return [f"the answer cites [{number}], which is no passage" for number in unknown]

@@ -10,7 +10,8 @@ from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.record_verbs.text_verb import TextVerb
 from llmcli.tasks.summarization.summary_options import SummaryOptions
-from llmcli.tasks.summarize import PROMPT, make_summary_job
+from llmcli.tasks.summarization.summary_plan import PROMPT
+from llmcli.tasks.summarize import make_summary_job
 
 COLUMN = "summary"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
@@ -10,10 +10,19 @@ from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
-from llmcli.types import Finished, Phase, Priority, Progress
+from llmcli.types import Finished, Phase, Priority, Progress, Request
 
 PROMPT = "ask.relevance"
 ANSWERS = ("yes", "no")
+
+
+def relevance_requests(
+    prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
+) -> Iterator[Request]:
+    """Yield a request for each passage; its id is the position."""
+    for number, each in enumerate(passages):
+        messages = prompt.render({"question": question, "text": each.passage.text})
+        yield make_request(str(number), messages, prompt, options, candidates=ANSWERS, priority=Priority.INTERACTIVE)
 
 
 def rerank_passages(
@@ -34,11 +43,8 @@ def rerank_passages(
     answers = {str(number): ResponseBuffer() for number in range(len(passages))}
     done = 0
     with backend.open() as job:
-        for number, each in enumerate(passages):
-            messages = prompt.render({"question": question, "text": each.passage.text})
-            job.submit(
-                make_request(str(number), messages, prompt, options, candidates=ANSWERS, priority=Priority.INTERACTIVE)
-            )
+        for request in relevance_requests(prompt, question, passages, options):
+            job.submit(request)
         job.close_input()
         for event in job:
             answers[event.id].add_event(event)

@@ -28,7 +28,8 @@ MAX_WORDS, MIN_WORDS, WORDS_SHARE = 100, 20, 1 / 3
 MAX_PENDING = 512
 """Sentences that are requested at once: more than a batch holds, few enough that a long text is not kept twice."""
 _MAX_READ_CHARS = 2000
-_FOCUS = "focus"
+_FOCUS = -1
+"""The number of the focus among the sentences."""
 
 
 class KeySentencesJob:
@@ -56,12 +57,11 @@ class KeySentencesJob:
         self._wanted = wanted
         self._is_record = is_record
         self._text = document.text
-        self._read_chars = max(1, min(_MAX_READ_CHARS, backend.info().context // 4))  # a token for each byte fits
+        self._read_chars = _max_read_chars(backend.info().context)
         self._unsent = enumerate(find_candidates(document.text))
         self._sentences: list[SentenceCandidate] = []
         self._vectors: dict[int, Any] = {}
-        self._focus: Any = None
-        self._pending = 0
+        self._pending: dict[str, tuple[int, int]] = {}  # request id -> sentence, characters of it
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
@@ -70,7 +70,7 @@ class KeySentencesJob:
         if not self._sentences:
             raise EmptyInput(self.name)
         if self._wanted.focus:
-            yield self._request(_FOCUS, self._wanted.focus)
+            yield from self._requests(_FOCUS, self._wanted.focus)
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
         """Yield the next requests, and the result after the last event.
@@ -78,44 +78,47 @@ class KeySentencesJob:
         Raises the failure of a request, and ``Unsupported`` if the backend reports no hidden states.
         """
         if isinstance(event, HiddenStates):
-            self._store(event.id.rpartition(".")[2], event.mean)
+            self._store(*self._pending[event.id], event.mean)
         if not isinstance(event, Finished):
             return
         raise_request_error(event)
         self._tally.add(event)
-        self._pending -= 1
+        del self._pending[event.id]
         yield from self._send(1)
         if self._pending:
             return
-        if len(self._vectors) < len(self._sentences):
+        if len(self._vectors) < len(self._sentences) + bool(self._wanted.focus):
             raise Unsupported("hidden states", detail="the server reports none")
         yield from self._finish()
 
-    def _store(self, key: str, mean: bytes) -> None:
-        """Keep the vector of a sentence in 16 bits, since a long text has very many."""
+    def _store(self, sentence: int, characters: int, mean: bytes) -> None:
+        """Keep the vector of a sentence in 16 bits, since a long text has very many; the mean of those of its pieces."""
         import numpy as np
 
         vector = np.frombuffer(mean, dtype="<f4")
-        if key == _FOCUS:
-            self._focus = vector
-        else:
-            self._vectors[int(key)] = vector.astype(np.float16)
+        if characters < self._length(sentence):
+            vector = vector * (characters / self._length(sentence))
+            before = self._vectors.get(sentence)
+            vector = vector if before is None else vector + before
+        self._vectors[sentence] = vector.astype(np.float16)
+
+    def _length(self, sentence: int) -> int:
+        if sentence == _FOCUS:
+            return len(self._wanted.focus)
+        return self._sentences[sentence].end - self._sentences[sentence].start
 
     def _send(self, count: int) -> Iterator[Request]:
         for number, sentence in islice(self._unsent, count):
             self._sentences.append(sentence)
-            yield self._request(str(number), self._text[sentence.start : sentence.end])
+            yield from self._requests(number, self._text[sentence.start : sentence.end])
 
-    def _request(self, key: str, text: str) -> Request:
-        self._pending += 1
-        return Request(
-            f"{self.item}.{key}",
-            (),
-            prompt=text[: self._read_chars],
-            priority=self._options.priority or Priority.BULK,
-            deadline=self._options.deadline,
-            hidden_states=True,
-        )
+    def _requests(self, sentence: int, text: str) -> Iterator[Request]:
+        """Yield a request for each piece of a sentence: most have only one."""
+        for first in range(0, len(text), self._read_chars):
+            piece = text[first : first + self._read_chars]
+            name = f"{self.item}.{sentence}.{first}"
+            self._pending[name] = sentence, len(piece)
+            yield _state_request(name, piece, self._options)
 
     def _finish(self) -> Iterator[JobStep]:
         """Choose the sentences and yield the result."""
@@ -123,7 +126,7 @@ class KeySentencesJob:
 
         vectors = np.stack([self._vectors.pop(number) for number in range(len(self._sentences))]).astype(np.float32)
         words = self._wanted.words or self._default_words()
-        chosen = choose_sentences(self._sentences, vectors, words, self._focus)
+        chosen = choose_sentences(self._sentences, vectors, words, self._vectors.pop(_FOCUS, None))
         text = "\n".join(self._one_line(self._sentences[number]) for number, _ in chosen)
         warning = length_warning(text, self._wanted.words)
         if warning and not self._is_record:
@@ -136,6 +139,7 @@ class KeySentencesJob:
             {
                 "method": KEY_SENTENCES,
                 "sentences": [self._describe(self._sentences[number], score, lines) for number, score in chosen],
+                "coverage": 1.0,
                 "missing": [],
             },
             model=self._backend.info().model,
@@ -162,3 +166,27 @@ class KeySentencesJob:
             "last_line": lines.line_at(sentence.end - 1),
             "score": score,
         }
+
+
+def sentence_requests(text: str, context: int, options: GenerationOptions) -> Iterator[Request]:
+    """Yield the requests for all sentences of a text."""
+    size = _max_read_chars(context)
+    for sentence in find_candidates(text):
+        for first in range(sentence.start, sentence.end, size):
+            yield _state_request("count", text[first : min(first + size, sentence.end)], options)
+
+
+def _max_read_chars(context: int) -> int:
+    """Return how long a piece of a sentence may be: it fits with a token for each byte."""
+    return max(1, min(_MAX_READ_CHARS, context // 4))
+
+
+def _state_request(name: str, text: str, options: GenerationOptions) -> Request:
+    return Request(
+        name,
+        (),
+        prompt=text,
+        priority=options.priority or Priority.BULK,
+        deadline=options.deadline,
+        hidden_states=True,
+    )

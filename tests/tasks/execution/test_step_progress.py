@@ -14,7 +14,8 @@ from llmcli.tasks.execution.step_progress import StepProgress
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate
 from llmcli.tasks.sentiment import sentiment
-from llmcli.tasks.summarize import MERGE_STEP, summarize
+from llmcli.tasks.summarization.summary_job import MERGE_STEP
+from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.target_file import TranslationJob

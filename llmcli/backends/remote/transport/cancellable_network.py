@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ import httpcore2
 
 from llmcli.backends.remote.transport.cancel import CancelToken
 
+Connect = Callable[[str, int, float], httpcore2.NetworkStream]
+"""Opens a connection to a host and port within so many seconds."""
 _POLL_S = 0.02
 """Seconds between two looks at the token while a connection is made."""
 
@@ -53,8 +55,10 @@ class Exchange:
 class CancellableNetwork(httpcore2.NetworkBackend):
     """Opens connections for the thread's ``exchange``."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Connect | None = None) -> None:
+        """``connect`` opens a connection in a thread of its own; by default that of httpcore2."""
         self._local = threading.local()
+        self._connect = connect or _connect_directly
 
     @property
     def exchange(self) -> Exchange:
@@ -78,7 +82,8 @@ class CancellableNetwork(httpcore2.NetworkBackend):
         exchange.is_new = True
         connecting: Future[httpcore2.NetworkStream] = Future()
         seconds = exchange.limit_timeout()
-        threading.Thread(target=_connect, args=(connecting, host, port, seconds), name="connect", daemon=True).start()
+        arguments = (connecting, self._connect, host, port, seconds)
+        threading.Thread(target=_run_connect, args=arguments, name="connect", daemon=True).start()
         try:
             while not wait([connecting], _POLL_S).done:
                 exchange.call.check()
@@ -145,9 +150,15 @@ class CancellableStream(httpcore2.NetworkStream):
         return exchange
 
 
-def _connect(connecting: Future[httpcore2.NetworkStream], host: str, port: int, timeout: float) -> None:
+def _connect_directly(host: str, port: int, timeout: float) -> httpcore2.NetworkStream:
+    return httpcore2.SyncBackend().connect_tcp(host, port, timeout, socket_options=[])
+
+
+def _run_connect(
+    connecting: Future[httpcore2.NetworkStream], connect: Connect, host: str, port: int, timeout: float
+) -> None:
     try:
-        connecting.set_result(httpcore2.SyncBackend().connect_tcp(host, port, timeout, socket_options=[]))
+        connecting.set_result(connect(host, port, timeout))
     except Exception as error:  # noqa: BLE001 (raised by the thread that waits)
         connecting.set_exception(error)
 

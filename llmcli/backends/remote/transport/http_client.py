@@ -24,6 +24,7 @@ from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
 from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
+from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
@@ -211,7 +212,7 @@ class HttpClient:
             )
             try:
                 return exchange, self._open_pool().handle_request(request)
-            except self._network_errors() as error:
+            except network_errors(self._proxy) as error:
                 call.check()
                 if not exchange.is_connected:
                     raise self._connection_error(error, exchange) from error
@@ -223,26 +224,10 @@ class HttpClient:
                 if exchange.stream is not None and not exchange.is_connected:
                     exchange.stream.close()
 
-    def _network_errors(self) -> tuple[type[Exception], ...]:
-        """Return the errors of sockets, TLS, and what a server or proxy sent."""
-        errors = (OSError, httpcore2.RemoteProtocolError, httpcore2.ProxyError)
-        if self._proxy is None or not self._proxy.is_socks:
-            return errors
-        import socksio
-
-        return (*errors, socksio.ProtocolError)
-
     def _open_pool(self) -> httpcore2.ConnectionPool:
         with self._lock:
             if self._pool is None:
-                encrypted = self.server.is_encrypted or (self._proxy is not None and self._proxy.is_encrypted)
-                tls = _create_tls_context() if encrypted else None
-                self._pool = httpcore2.ConnectionPool(
-                    ssl_context=tls,
-                    proxy=_pool_proxy(self._proxy, tls) if self._proxy else None,
-                    max_connections=None,
-                    network_backend=self._network,
-                )
+                self._pool = make_pool(self._network, self._proxy, is_encrypted=self.server.is_encrypted)
             return self._pool
 
     def _connection_error(self, error: Exception, exchange: Exchange) -> LlmError:
@@ -331,25 +316,3 @@ class HttpClient:
             said = "" if isinstance(error, ssl.SSLError) else error.strerror  # its text names a line of OpenSSL
             return TemporaryFailure(label, detail=silent or said or "the connection broke")
         raise error
-
-
-def _create_tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the system's certificates, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
-    tls = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and paths.capath is None:  # this Python does not know the system's certificates
-        with suppress(ImportError):
-            import certifi
-
-            tls.load_verify_locations(certifi.where())
-    return tls
-
-
-def _pool_proxy(proxy: Proxy, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
-    """Return the proxy as the connection pool takes it."""
-    name, password = proxy.credentials or ("", "")
-    return httpcore2.Proxy(
-        httpcore2.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
-        auth=(name.encode(), password.encode()) if proxy.credentials else None,
-        ssl_context=tls if proxy.is_encrypted else None,
-    )

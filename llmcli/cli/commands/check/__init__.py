@@ -17,6 +17,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
       llm summarize report.txt | llm check - --against report.txt
       llm check answer.md --against notes.txt --threshold 0.7
       llm check --json answer.md --against notes.txt
+      llm check --dry-run answer.md --against docs
     """,
 )
 def check(
@@ -34,6 +35,9 @@ def check(
     passages: Annotated[
         int, Option("--passages", min=1, max=20, metavar="N", help="Passages to score for each sentence.")
     ] = 2,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
+    ] = False,
 ) -> int:
     """Check each sentence of a text against documents; exit code 1 if one is not supported.
 
@@ -42,4 +46,5 @@ def check(
     """
     from llmcli.cli.commands.check.check_run import run_check
 
-    return run_check(ctx, answer, [*against, *(more or ())], threshold=threshold, passages=passages)
+    sources = [*against, *(more or ())]
+    return run_check(ctx, answer, sources, threshold=threshold, passages=passages, dry_run=dry_run)

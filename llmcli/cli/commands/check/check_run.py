@@ -10,10 +10,11 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.check.check_view import annotate_text, format_lines
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import reads_stdin
+from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.errors import LlmError, PartialError, UsageError
-from llmcli.tasks.check import check
+from llmcli.tasks.check import check, estimate_check
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -25,7 +26,13 @@ NOT_SUPPORTED = 1
 
 
 def run_check(
-    ctx: CommandContext, answer: str | None, against: Sequence[str], *, threshold: float, passages: int
+    ctx: CommandContext,
+    answer: str | None,
+    against: Sequence[str],
+    *,
+    threshold: float,
+    passages: int,
+    dry_run: bool = False,
 ) -> int:
     """Check a text and return the exit code; 3 if sources could not be read, since a sentence may be in those.
 
@@ -33,6 +40,17 @@ def run_check(
     """
     text = _read_answer(ctx, answer, against)
     sources, failed = _read_sources(ctx, against)
+    for failure in failed:
+        ctx.console.write_error(failure.error, name=failure.name)
+    if dry_run:
+        code = write_estimates(
+            ctx,
+            [text.name],
+            lambda _: estimate_check(
+                ctx.runtime.backend(), ctx.runtime.prompts, text, sources, ctx.generation_options(), passages=passages
+            ),
+        )
+        return PartialError.exit_code if code == 0 and failed else code
     on_terminal = ctx.console.stdout_is_terminal and ctx.flags.output is None
     verdicts: list[bool] = []
 
@@ -47,8 +65,6 @@ def run_check(
             else:
                 yield event
 
-    for failure in failed:
-        ctx.console.write_error(failure.error, name=failure.name)
     code = render_task(ctx, task, DisplayOptions(markdown=on_terminal))
     if code == 0 and failed:
         return PartialError.exit_code

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.render.estimate_table import estimate_seconds, total_row
 from llmcli.errors import LlmError, PartialError
 from llmcli.types import ItemFailed, Phase
 
@@ -13,11 +14,6 @@ if TYPE_CHECKING:
     from llmcli.store.translation_memory import TranslationMemory
     from llmcli.tasks.translation.per_file.target_file import TranslationJob
     from llmcli.tasks.translation_estimate import TranslationEstimate
-
-_BATCH_SPEEDUP = 1.5
-"""How many times faster a batch of answers is than one answer, on a CPU."""
-_PREFILL_SPEEDUP = 3.0
-"""How many times faster prefill is than decode."""
 
 
 def write_estimate(
@@ -39,15 +35,17 @@ def write_estimate(
             failed.append(error)
             name = job.name if isinstance(job, ItemFailed) else job.document.name
             ctx.console.write_error(error, name=name)
-    ctx.console.write_table([*rows, _total_row(rows)] if len(rows) > 1 and not ctx.console.as_json else rows)
+    ctx.console.write_table(
+        [*rows, total_row(rows, ("segments", "new", "tokens", "seconds"))]
+        if len(rows) > 1 and not ctx.console.as_json
+        else rows
+    )
     if not failed:
         return 0
     return PartialError.exit_code if rows else failed[0].exit_code
 
 
 def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, Any]:
-    speed = _decode_rate(ctx) if found.segments_to_translate else 1.0
-    seconds = (found.answer_tokens / _BATCH_SPEEDUP + found.prompt_tokens / _PREFILL_SPEEDUP) / speed if speed else None
     return {
         "name": found.name,
         "to": found.target,
@@ -56,23 +54,5 @@ def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, 
         "segments": found.segments,
         "new": found.segments_to_translate,
         "tokens": found.prompt_tokens,
-        "seconds": None if seconds is None else round(seconds, 1),
+        "seconds": estimate_seconds(ctx, found.prompt_tokens, found.answer_tokens),
     }
-
-
-def _total_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    total: dict[str, Any] = {"name": "total", "to": "", "from": "", "format": ""}
-    for key in ("segments", "new", "tokens", "seconds"):
-        numbers: list[Any] = [row[key] for row in rows]
-        total[key] = None if None in numbers else round(sum(numbers), 1)
-    return total
-
-
-def _decode_rate(ctx: CommandContext) -> float | None:
-    """Return the estimated decode rate for one answer in tokens per second; None if unknown."""
-    from llmcli.models.gguf.header_parser import read_header
-
-    if ctx.runtime.is_remote:
-        return None
-    model = ctx.runtime.resolve_model()
-    return ctx.runtime.fit_policy(shown=True).estimate(read_header(model.path), model.size).tokens_per_second

@@ -38,7 +38,8 @@ def _describe_missing_parts(error: i.PartsMissing) -> ErrorText:
         parts = [part for part in error.parts if part.reason == reason]
         if parts:
             one = len(parts) == 1 and parts[0].first_line == parts[0].last_line
-            where = f"line{'' if one else 's'} {_format_line_ranges(parts)} of {document}{_format_part_numbers(parts)}"
+            of = "" if parts[0].file else f" of {document}"
+            where = f"line{'' if one else 's'} {_format_line_ranges(parts)}{of}{_format_part_numbers(parts)}"
             said.append(f"{where} {'is' if one else 'are'} {words}")
     return "; ".join(said), _LARGER_MODEL_ADVICE[0].upper() + _LARGER_MODEL_ADVICE[1:]
 
@@ -58,8 +59,13 @@ def _describe_missing_values(error: i.ValuesMissing) -> ErrorText:
 
 def _format_line_ranges(parts: Sequence[i.MissingPart]) -> str:
     """Return "1 to 20, 41 to 60"."""
-    ranges = [f"{p.first_line} to {p.last_line}" if p.first_line != p.last_line else str(p.first_line) for p in parts]
+    ranges = [_format_line_range(part) for part in parts]
     return ", ".join(ranges[:_MAX_NAMED_PARTS]) + _format_rest(parts)
+
+
+def _format_line_range(part: i.MissingPart) -> str:
+    lines = str(part.first_line) if part.first_line == part.last_line else f"{part.first_line} to {part.last_line}"
+    return f"{lines} of {part.file}" if part.file else lines
 
 
 def _format_part_numbers(parts: Sequence[i.MissingPart]) -> str:

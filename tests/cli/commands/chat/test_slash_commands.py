@@ -167,7 +167,7 @@ def test_files_go_with_the_next_message(talk, tree, tmp_path):
     assert "goes with your next message (16 characters)" in chat("/file notes.txt")
     assert "cannot read" in chat("/file nothing.txt") and "is empty" in chat("/file empty.txt")
     assert "/file needs an argument" in chat("/file")
-    assert "does not read web addresses" in chat("/url http://example.org")
+    assert "is no web address" in chat("/url notes.txt") and "not a public address" in chat("/url http://127.0.0.1/")
     chat("What fruit?")
     chat("And?")
     asked = questions(tree("work"))

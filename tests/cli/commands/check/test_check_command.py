@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 
 import pytest
 from llm_fixtures import write
@@ -111,3 +112,27 @@ def test_options_that_do_not_go_together_are_refused(llm, source, argv):
     """With a sentence on standard error."""
     run = llm("summarize", *argv, source)
     assert run.code == 2 and run.err.startswith("llm: ")
+
+
+def test_check_on_a_terminal_marks_weak_sentences(llm, source, terminal):
+    """The text with a mark before what has no support, then how many are supported, then the nearest sentence."""
+    screen = terminal(columns=200)
+    run = llm("check", "--against", source, stdin=f"{TRUE} {FALSE}\n".encode(), answer=agree, out=screen.slave)
+    shown = screen.close()
+    assert run.code == 1
+    assert f"{TRUE} [?1] {FALSE}" in shown and "1 of 2 sentences are supported (threshold 0.5)" in shown
+    assert "Its library opened in 1950" in shown and "\x1b" not in shown
+
+
+def test_check_through_a_worker(process, write, source, monkeypatch):
+    """A worker scores, and the second check finds it warm; random weights leave what is compared by rule."""
+    answer = write("answer.md", TRUE)
+    with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
+        env = {"LLMCLI_WORKER": "on", "LLMCLI_RUNTIME_DIR": runtime}
+        argv = ("check", answer, "--against", source, "--threshold", "0", "--json")
+        results = [json.loads(process(*argv, env=env).communicate()[0]) for _ in range(2)]
+        assert process("worker", "stop", env=env).wait() == 0
+    for found in results:
+        assert found["sentences"][0]["quote"]["text"].startswith("Its library opened in 1950")
+    assert results[0]["usage"]["prompt_tokens"] > 0
+    assert results[1]["usage"]["cached_tokens"] > results[0]["usage"]["prompt_tokens"] // 2

@@ -24,11 +24,14 @@ def attach_file(chat: ActiveChat, argument: str) -> None:
         chat.write_notice(f"{document.name} goes with your next message ({len(document.text)} characters).")
 
 
-def fetch_url(_chat: ActiveChat, _argument: str) -> None:
-    """Say that this version does not read web addresses."""
-    raise UsageError(
-        "this version of llm does not read web addresses", detail="Save the page as a file, then: /file PAGE.html"
-    )
+def attach_page(chat: ActiveChat, argument: str) -> None:
+    """Attach the page at a web address."""
+    from llmcli.cli.input.inputs import is_web_address
+
+    name = require_argument("/url", argument, "/url https://example.org/page")
+    if not is_web_address(name):
+        raise UsageError(f"{name!r} is no web address", detail="Write it as https://HOST/PATH; for a file: /file")
+    attach_file(chat, name)
 
 
 def paste(chat: ActiveChat, _argument: str) -> None:
@@ -39,6 +42,6 @@ def paste(chat: ActiveChat, _argument: str) -> None:
 
 COMMANDS = (
     SlashCommand("/file", "attach a file to the next message", attach_file, "PATH", "files"),
-    SlashCommand("/url", "attach a web page (not in this version)", fetch_url, "[ADDRESS]"),
+    SlashCommand("/url", "attach a web page to the next message", attach_page, "ADDRESS"),
     SlashCommand("/paste", "type or paste many lines", paste),
 )

@@ -113,6 +113,18 @@ class StageText:
         return min(origin[1] for origin in touched), max(origin[2] for origin in touched)
 
 
+def share_read(parts: Sequence[SummaryPart]) -> float:
+    """Return the share of the parts' tokens that a call with an answer has read.
+
+    A server that reports no tokens leaves the characters.
+    """
+    sizes = [require_finished(part.response).usage.prompt_tokens for part in parts]
+    if not all(sizes):
+        sizes = [part.end - part.start for part in parts]
+    read = sum(size for size, part in zip(sizes, parts, strict=True) if part.problem != "empty")
+    return round(read / max(1, sum(sizes)), 6)
+
+
 def line_range(document: str, offsets: tuple[int, int]) -> tuple[int, int]:
     """Return the first and the last line (from 1) of a range in a document."""
     numbers = LineNumbers(document)

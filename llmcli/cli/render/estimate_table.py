@@ -1,0 +1,82 @@
+"""``--dry-run``: the amount of work, and about how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.errors import LlmError, PartialError
+from llmcli.types import Phase
+
+if TYPE_CHECKING:
+    from llmcli.tasks.execution.work_estimate import WorkEstimate
+
+_BATCH_SPEEDUP = 1.5
+"""How many times faster a batch of answers is than one answer, on a CPU."""
+_PREFILL_SPEEDUP = 3.0
+"""How many times faster prefill is than decode."""
+
+
+def write_estimates(
+    ctx: CommandContext,
+    names: Sequence[str],
+    estimate: Callable[[int], WorkEstimate],
+) -> int:
+    """Write the work for each input and in total, a line each; return the exit code.
+
+    ``estimate`` returns that of an input by its position; an ``LlmError`` that it raises is the failure of this input.
+    """
+    rows: list[dict[str, Any]] = []
+    failed: list[LlmError] = []
+    for index, name in enumerate(names):
+        try:
+            with ctx.console.status_line.waiting(Phase.WORKING, ""):
+                rows.append(_estimate_row(ctx, estimate(index)))
+        except LlmError as error:
+            ctx.runtime.interrupt.check()  # not a failure of this input
+            failed.append(error)
+            ctx.console.write_error(error, name=name)
+    total = total_row(rows, ("passages", "calls", "tokens", "seconds")) if len(rows) > 1 else None
+    ctx.console.write_table(rows if total is None or ctx.console.as_json else [*rows, total])
+    if not failed:
+        return 0
+    return PartialError.exit_code if rows else failed[0].exit_code
+
+
+def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "method": found.method,
+        "passages": found.passages,
+        "calls": found.calls,
+        "tokens": found.prompt_tokens,
+        "seconds": estimate_seconds(ctx, found.prompt_tokens, found.answer_tokens),
+    }
+
+
+def total_row(rows: Sequence[dict[str, Any]], summed: Sequence[str]) -> dict[str, Any]:
+    """Return the row of sums below ``rows``; a sum of which a part is unknown is unknown."""
+    total: dict[str, Any] = dict.fromkeys(rows[0], "") | {"name": "total"}
+    for key in summed:
+        numbers: list[Any] = [row[key] for row in rows]
+        total[key] = None if None in numbers else round(sum(numbers), 1)
+    return total
+
+
+def estimate_seconds(ctx: CommandContext, prompt_tokens: int, answer_tokens: int) -> float | None:
+    """Return about how long this machine takes for so many tokens in batches; None if unknown."""
+    speed = _decode_rate(ctx) if prompt_tokens else 1.0
+    if not speed:
+        return None
+    return round((answer_tokens / _BATCH_SPEEDUP + prompt_tokens / _PREFILL_SPEEDUP) / speed, 1)
+
+
+def _decode_rate(ctx: CommandContext) -> float | None:
+    """Return the estimated decode rate for one answer in tokens per second; None if unknown."""
+    from llmcli.models.gguf.header_parser import read_header
+
+    if ctx.runtime.is_remote:
+        return None
+    model = ctx.runtime.resolve_model()
+    return ctx.runtime.fit_policy(shown=True).estimate(read_header(model.path), model.size).tokens_per_second

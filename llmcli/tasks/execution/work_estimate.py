@@ -1,0 +1,45 @@
+"""How much work a job would be: what ``--dry-run`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmcli.backends.base import Backend
+from llmcli.interrupt import check_interrupt
+from llmcli.types import Request
+
+_COUNTED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEstimate:
+    """The work for one input. ``passages``: parts of the input; ``calls``: requests to the model.
+
+    ``prompt_tokens`` are those of all calls, also where several share a beginning that is evaluated once.
+    ``answer_tokens``: about how many are generated.
+    """
+
+    name: str
+    method: str
+    passages: int
+    calls: int
+    prompt_tokens: int
+    answer_tokens: int = 0
+
+
+def count_requests(backend: Backend, requests: Iterable[Request]) -> tuple[int, int]:
+    """Return the number of requests and the tokens of their prompts; not all are kept at once."""
+    number = tokens = 0
+    waiting: list[Request] = []
+    for request in requests:
+        waiting.append(request)
+        if len(waiting) == _COUNTED_AT_ONCE:
+            number, tokens = number + len(waiting), tokens + _count(backend, waiting)
+            waiting = []
+    return number + len(waiting), tokens + _count(backend, waiting)
+
+
+def _count(backend: Backend, requests: list[Request]) -> int:
+    check_interrupt()
+    return sum(backend.count(requests)[0]) if requests else 0

@@ -1,0 +1,70 @@
+"""The work of a summary, without running the model: its parts and calls, and the tokens of these."""
+
+from __future__ import annotations
+
+from llmcli.backends.base import Backend
+from llmcli.documents.reading.document import Document
+from llmcli.errors import EmptyInput
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.summarization.key_sentences_job import sentence_requests
+from llmcli.tasks.summarization.summary_job import MAX_STALLS
+from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, WRITTEN_METHOD, SummaryOptions
+from llmcli.tasks.summarization.summary_plan import SummaryPlan
+
+_ANSWER_SHARE = 0.5
+"""Of the longest answer: about how long it is."""
+_MAX_STAGES = 30
+
+
+def estimate_summary(
+    backend: Backend,
+    prompts: PromptLibrary,
+    document: Document,
+    options: GenerationOptions,
+    wanted: SummaryOptions,
+    *,
+    earlier: str = "",
+) -> WorkEstimate:
+    """Return the work of summarizing a document; the backend only counts tokens.
+
+    The parts and their tokens are those of the summary itself. How long the summaries of parts become is estimated, and
+    so is the work of merging them. Raises ``EmptyInput`` and ``ContextOverflow``.
+    """
+    if not document.text.strip():
+        raise EmptyInput(document.name)
+    style = wanted.style_for(backend.info())
+    if style == KEY_SENTENCES:
+        calls, tokens = count_requests(backend, sentence_requests(document.text, backend.info().context, options))
+        return WorkEstimate(document.name, KEY_SENTENCES, calls, calls, tokens)
+    plan = SummaryPlan(backend, prompts, options, wanted, style, None, earlier)
+    return _estimate_stages(plan, document)
+
+
+def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:
+    limit = plan.final_limit(0)
+    if plan.budget(0, limit, is_last=True, subject=document.name).fits(document.text):
+        _, tokens = count_requests(plan.backend, [plan.request("count", 0, document.text, limit, is_last=True)])
+        return WorkEstimate(document.name, WRITTEN_METHOD, 1, 1, tokens, round(_ANSWER_SHARE * limit))
+    of_part = plan.part_limit(0, 0)
+    pieces = plan.budget(0, of_part, is_last=False, subject=document.name).split_to_fit(document.text)
+    passages = len(pieces)
+    requests = (
+        plan.request("count", 0, piece, of_part, part=part, parts=passages) for part, piece in enumerate(pieces, 1)
+    )
+    calls, prompts = count_requests(plan.backend, requests)
+    text = answers = round(_ANSWER_SHARE * of_part * calls)  # the text of the next stage
+    final = plan.budget(1, plan.final_limit(1), is_last=True, subject=document.name)
+    _, instructions = count_requests(plan.backend, [plan.request("count", 1, "", of_part)])
+    for stage in range(1, _MAX_STAGES):
+        of_part = plan.part_limit(1, min(stage - 1, MAX_STALLS))
+        room = max(1, plan.budget(1, of_part, is_last=False, subject=document.name).free_tokens - of_part)
+        count = 1 if final.fits_tokens(text) else max(2, -(-text // room))
+        limit = plan.final_limit(1) if count == 1 else of_part
+        calls, prompts = calls + count, prompts + text + count * instructions
+        text = round(_ANSWER_SHARE * limit * count)
+        answers += text
+        if count == 1:
+            break
+    return WorkEstimate(document.name, WRITTEN_METHOD, passages, calls, prompts, answers)

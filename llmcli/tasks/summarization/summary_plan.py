@@ -1,0 +1,112 @@
+"""The requests of a written summary: which prompt a stage uses, how long its answers may be, how much text fits."""
+
+from __future__ import annotations
+
+import math
+
+from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import frozen
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.summarization.combined_text import CombinedText
+from llmcli.tasks.summarization.summary_options import PARAGRAPH, SummaryOptions
+from llmcli.types import Request
+
+PROMPT, MERGE_PROMPT, UPDATE_PROMPT = "summarize", "summarize.merge", "summarize.update"
+MAX_TOKENS = 512  # for a summary without a length from the user
+MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
+
+
+def max_summary_tokens(words: int) -> int:
+    """Return the token limit for that many words: up to 3 tokens a word (long words, small vocabularies), plus 32."""
+    return 3 * words + 32
+
+
+@frozen
+class SummaryPlan:
+    """The settings for all documents of a run; stage 0 summarizes the document, later stages merge summaries.
+
+    ``row``: the columns of a record, None for a document. ``earlier``: the summary to update, "" for none: then the text
+    is what is new, and the last stage joins both. ``combined``: the text is that of several documents.
+    """
+
+    backend: Backend
+    prompts: PromptLibrary
+    options: GenerationOptions
+    wanted: SummaryOptions
+    style: str
+    row: object = None
+    earlier: str = ""
+    combined: CombinedText | None = None
+
+    @property
+    def context(self) -> int:
+        """The context of the model in tokens."""
+        return self.backend.info().context
+
+    def prompt(self, stage: int, *, is_last: bool = False) -> Prompt:
+        """Return the prompt of a stage; ``is_last``: of the one request whose answer is the summary."""
+        if is_last and self.earlier:
+            return self.prompts.get(UPDATE_PROMPT)
+        return self.prompts.get(MERGE_PROMPT if stage else PROMPT)
+
+    def max_tokens(self, stage: int, words: int | None) -> int:
+        """Return the longest answer of a stage, without a limit of the user."""
+        return max_summary_tokens(words) if words is not None else self.prompt(stage).options.max_tokens or MAX_TOKENS
+
+    def part_words(self, parts: int) -> int | None:
+        """The parts together may be twice as long as the summary, so that merging can choose among them."""
+        words = self.wanted.words
+        return None if words is None else max(MIN_PART_WORDS, math.ceil(2 * words / parts))
+
+    def request(
+        self,
+        request_id: str,
+        stage: int,
+        text: str,
+        limit: int,
+        *,
+        part: int = 1,
+        parts: int = 1,
+        is_last: bool = False,
+    ) -> Request:
+        """Return the request for a whole text (``is_last``), or for a part whose summary will be merged."""
+        words = self.wanted.words if is_last else self.part_words(max(2, parts))
+        values: dict[str, object] = {
+            "text": text,
+            "words": "" if words is None else str(words),
+            "style": self.style if is_last else PARAGRAPH,
+            "focus": self.wanted.focus,
+            "audience": self.wanted.audience,
+            "language": self.wanted.language,
+        }
+        prompt = self.prompt(stage, is_last=is_last)
+        if prompt.name == UPDATE_PROMPT:
+            values |= {"summary": self.earlier}
+        elif stage == 0:
+            values |= {"part": part, "parts": parts} | ({} if self.row is None else {"row": self.row})
+        messages = prompt.render(values)
+        return make_request(
+            request_id, messages, prompt, self.options, max_tokens=limit, gathered=not is_last or self.row is not None
+        )
+
+    def budget(self, stage: int, limit: int, *, is_last: bool, subject: str) -> ContextBudget:
+        """Return how much text fits a request of a stage whose answer has at most ``limit`` tokens."""
+        reserve = min(limit, self.context // 4)
+        return ContextBudget(
+            self.backend,
+            lambda text: self.request(
+                "count", stage, text, limit, part=1 if is_last else 2, parts=1 if is_last else 2, is_last=is_last
+            ),
+            lambda _: reserve,
+            subject=subject,
+        )
+
+    def final_limit(self, stage: int) -> int:
+        """Return the longest summary."""
+        return self.options.max_tokens or self.max_tokens(stage, self.wanted.words)
+
+    def part_limit(self, stage: int, stalls: int) -> int:
+        """Return the longest summary of one of several parts; shorter after stages that did not shorten the text."""
+        return max(1, min(self.max_tokens(stage, self.part_words(2)), self.context // 4) >> stalls)

@@ -1,0 +1,1 @@
+"""Pages at web addresses that the user names: which addresses are allowed, and how a page is fetched."""

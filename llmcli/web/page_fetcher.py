@@ -1,0 +1,238 @@
+"""Fetches one page over HTTP, within limits, from an address that was checked.
+
+Each redirect is a request of its own, with its own check. The connection goes to the IP address that was checked; TLS and
+the Host field have the name. A proxy of the environment resolves the name by itself; then a name is checked only if it
+can be resolved here as well.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+import httpcore2
+
+from llmcli import __version__
+from llmcli.backend_config import ServerConfig
+from llmcli.backends.remote.transport.cancel import CancelToken, DeadlineExceeded
+from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
+from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
+from llmcli.backends.remote.transport.proxies import find_proxy
+from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
+from llmcli.web.address_policy import check_addresses, resolve_host
+from llmcli.web.web_address import WebAddress, parse_web_address
+from llmcli.web.web_errors import PageDenied, PageMissing, PageUnavailable, UntrustedPage
+
+MAX_PAGE_BYTES = 32 << 20
+FETCH_TIMEOUT_S = 60.0
+"""Seconds for a page with all its redirects."""
+CONNECT_TIMEOUT_S = 10.0
+MAX_REDIRECTS = 5
+_SILENCE_TIMEOUT_S = 20.0
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_OK = 200
+_MISSING = frozenset({404, 410})
+_DENIED = frozenset({401, 402, 403, 407, 451})
+_LATER = frozenset({408, 425, 429})
+_SERVER_ERRORS = 500
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+_ANY_ZLIB = 32 + zlib.MAX_WBITS
+"""The header of gzip or of zlib."""
+_ACCEPTED = "text/html, application/xhtml+xml, text/plain, text/markdown, application/pdf, */*;q=0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """The page that ``address`` answered with, after redirects; ``media_type`` and ``charset`` are "" if unknown."""
+
+    address: WebAddress
+    media_type: str
+    charset: str
+    data: bytes
+
+
+class PageFetcher:
+    """Fetches pages. ``allows_private``: also from this machine and private networks."""
+
+    def __init__(
+        self, environ: Mapping[str, str], *, allows_private: bool = False, timeout: float = FETCH_TIMEOUT_S
+    ) -> None:
+        """``environ`` may name a proxy; ``timeout``: seconds for a page."""
+        self._environ = environ
+        self._allows_private = allows_private
+        self._timeout = timeout
+
+    def fetch(self, name: str) -> FetchedPage:
+        """Return the page at a web address.
+
+        Raises ``UsageError`` (no web address), ``PrivateAddress``, ``PageMissing``, ``PageDenied``, ``PageUnavailable``
+        (no connection, 5xx, the time limit), ``UntrustedPage``, ``RemoteError`` and ``BadDocument`` (too large).
+        """
+        address = parse_web_address(name)
+        call = CancelToken(time.monotonic() + self._timeout)
+        for _ in range(MAX_REDIRECTS + 1):
+            found = _PageRequest(name, address, call, self._environ, allows_private=self._allows_private).send()
+            if isinstance(found, FetchedPage):
+                return found
+            address = found
+        raise RemoteError(name, detail=f"more than {MAX_REDIRECTS} redirects")
+
+
+class _PageRequest:
+    """One request of ``address`` for the page that the user named ``name``."""
+
+    def __init__(
+        self, name: str, address: WebAddress, call: CancelToken, environ: Mapping[str, str], *, allows_private: bool
+    ) -> None:
+        self._name = name
+        self._address = address
+        self._call = call
+        self._proxy = find_proxy(ServerConfig(base_url=address.origin), environ)
+        self._allows_private = allows_private
+
+    def send(self) -> FetchedPage | WebAddress:
+        """Return the page, or the address to which it redirects."""
+        network = CancellableNetwork(None if self._proxy else self._connect)
+        network.exchange = exchange = Exchange(self._call, CONNECT_TIMEOUT_S, _SILENCE_TIMEOUT_S)
+        expected: tuple[type[Exception], ...] = (*network_errors(self._proxy), DeadlineExceeded)
+        try:
+            if self._proxy is not None:
+                self._check_behind_proxy()
+            with make_pool(network, self._proxy, is_encrypted=self._address.scheme == "https") as pool:
+                response = pool.handle_request(self._request(exchange))
+                try:
+                    return self._read(response)
+                finally:
+                    self._call.attach_socket(None)
+                    response.close()
+        except expected as error:
+            self._raise_failure(error, exchange)
+        finally:
+            if exchange.stream is not None:
+                exchange.stream.close()
+
+    def _connect(self, host: str, port: int, timeout: float) -> httpcore2.NetworkStream:
+        """Connect to a checked address of ``host``: the first one that answers."""
+        addresses = resolve_host(host, port)
+        if not self._allows_private:
+            check_addresses(self._name, host, addresses)
+        failure: Exception = OSError("it has no address")
+        for address in addresses:
+            try:
+                return httpcore2.SyncBackend().connect_tcp(address, port, timeout, socket_options=[])
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _check_behind_proxy(self) -> None:
+        if not self._allows_private:
+            with suppress(OSError):  # a name that only the proxy knows
+                check_addresses(self._name, self._address.host, resolve_host(self._address.host, self._address.port))
+
+    def _request(self, exchange: Exchange) -> httpcore2.Request:
+        address = self._address
+        url = httpcore2.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target)
+        fields = {
+            "Host": address.netloc,
+            "User-Agent": f"llmcli/{__version__}",
+            "Accept": _ACCEPTED,
+            "Accept-Encoding": "gzip",
+            "Connection": "close",
+        }
+        return httpcore2.Request("GET", url, headers=list(fields.items()), extensions={"trace": exchange.trace})
+
+    def _read(self, response: httpcore2.Response) -> FetchedPage | WebAddress:
+        fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        if response.status in _REDIRECTS and "location" in fields:
+            return self._redirect(fields["location"])
+        if response.status != _OK:
+            raise self._status_error(response.status)
+        coding = fields.get("content-encoding", "identity").strip().lower() or "identity"
+        if coding not in {"identity", *_CODINGS}:
+            raise RemoteError(self._name, detail=f"a content coding that llm did not request ({coding[:40]})")
+        blocks = response.iter_stream()
+        data = self._collect(blocks if coding == "identity" else _decompress(blocks))
+        media_type, _, parameters = fields.get("content-type", "").partition(";")
+        return FetchedPage(self._address, media_type.strip().lower(), _find_charset(parameters), data)
+
+    def _collect(self, blocks: Iterator[bytes]) -> bytes:
+        data = bytearray()
+        try:
+            for block in blocks:
+                data += block
+                if len(data) > MAX_PAGE_BYTES:
+                    raise BadDocument(self._name, detail=f"it is larger than {MAX_PAGE_BYTES >> 20} MiB")
+        except zlib.error as error:
+            raise RemoteError(self._name, detail=f"its compressed content is damaged ({error})") from error
+        return bytes(data)
+
+    def _redirect(self, location: str) -> WebAddress:
+        try:
+            address = self._address.redirect(location)
+        except UsageError as error:
+            raise UntrustedPage(self._name, detail=f"it redirects to {location[:200]!r}, no web address") from error
+        if self._address.scheme == "https" and address.scheme != "https":
+            raise UntrustedPage(self._name, detail=f"it redirects to {address.origin}, which is not encrypted")
+        return address
+
+    def _status_error(self, status: int) -> LlmError:
+        where = "" if self._address.url == self._name else f" of {self._address.url}"
+        detail = f"HTTP status {status}{where}"
+        if status in _MISSING:
+            return PageMissing(self._name, detail=detail)
+        if status in _DENIED:
+            return PageDenied(self._name, detail=detail)
+        if status in _LATER or status >= _SERVER_ERRORS:
+            return PageUnavailable(self._name, detail=detail)
+        return RemoteError(self._name, detail=detail)
+
+    def _raise_failure(self, error: Exception, exchange: Exchange) -> NoReturn:
+        """Raise what a failed connection or response means for the user."""
+        name = self._name
+        if isinstance(error, ssl.SSLCertVerificationError):
+            detail = f"its certificate cannot be verified: {error.verify_message}"
+            raise UntrustedPage(name, detail=detail) from error
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            raise UntrustedPage(name, detail=f"TLS failed: {error.reason or error}") from error
+        is_answer = not isinstance(error, OSError | DeadlineExceeded | httpcore2.ProxyError)
+        if is_answer and not exchange.peer_closed:
+            raise RemoteError(name, detail=f"its response is not HTTP ({type(error).__name__})") from error
+        raise PageUnavailable(name, detail=self._describe(error, exchange)) from error
+
+    def _describe(self, error: Exception, exchange: Exchange) -> str:
+        try:
+            self._call.check()
+        except DeadlineExceeded:
+            return "the page did not arrive in time"
+        if isinstance(error, httpcore2.ProxyError) and self._proxy is not None:
+            return f"{self._proxy.label} refuses the connection"
+        if isinstance(error, TimeoutError):
+            seconds = _SILENCE_TIMEOUT_S if exchange.is_connected else CONNECT_TIMEOUT_S
+            return f"no answer within {seconds:g} seconds"
+        if isinstance(error, OSError) and not exchange.is_connected:
+            return error.strerror or str(error)
+        return "the connection broke"
+
+
+def _decompress(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield decompressed content in small pieces, so that little data cannot become very much at once."""
+    stream = zlib.decompressobj(_ANY_ZLIB)
+    for block in blocks:
+        waiting = block
+        while waiting and not stream.eof:
+            yield stream.decompress(waiting, 1 << 20)
+            waiting = stream.unconsumed_tail
+
+
+def _find_charset(parameters: str) -> str:
+    """Return the value of ``charset`` among the parameters of a media type."""
+    for parameter in parameters.split(";"):
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "charset":
+            return value.strip().strip("\"'").lower()
+    return ""

@@ -1,0 +1,177 @@
+"""``llm summarize --combine``, ``--update`` and ``--dry-run``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from llm_fixtures import write
+from scripted import all_messages, last_message
+
+__all__ = ["write"]
+
+LOG = "".join(f"Day {day}: the pump ran for {day + 3} hours. It was oiled.\n\n" for day in range(1, 40))
+
+
+def gist(request):
+    """Repeat which days the text names."""
+    days = [word.rstrip(":") for word in all_messages(request).split() if word[:-1].isdigit() and word.endswith(":")]
+    return f"Days {' '.join(days) or 'of before'}." if not request.grammar else ""
+
+
+def test_several_documents_become_one_summary(llm, write):
+    """One call if they fit; each is below its name; without the option there is one summary of each."""
+    files = [write("a.txt", "Day 1: rain.\n"), write("b.txt", "Day 2: sun.\n")]
+    run = llm("summarize", "--combine", *files, answer=gist)
+    assert (run.code, run.out, run.err) == (0, "Days 1 2.\n", "")
+    (request,) = run.backend.requests
+    assert f"# {files[0]}\n\nDay 1: rain.\n\n# {files[1]}\n\nDay 2: sun." in all_messages(request)
+    assert llm("summarize", *files, answer=gist).out.count("==> ") == 2
+    found = json.loads(llm("summarize", "--combine", "--json", *files, answer=gist).out)
+    assert (found["documents"], found["coverage"], found["text"]) == (files, 1.0, "Days 1 2.")
+
+
+def test_what_cannot_be_read_leaves_one_summary(llm, write):
+    """Of the others, with exit code 3; if nothing can be read, the code is that of the first failure."""
+    files = [write("a.txt", "Day 1: rain.\n"), write("blank.txt", "\n"), write("bad.pdf", "no PDF")]
+    run = llm("summarize", "--combine", *files, answer=gist)
+    assert (run.code, run.out) == (3, "Days 1.\n") and "blank.txt" in run.err and "bad.pdf" in run.err
+    assert llm("summarize", "--combine", *files[1:], answer=gist).code == 65
+
+
+def test_a_missing_part_names_its_file(llm, write):
+    """With the lines in that file."""
+    files = [write(name, LOG) for name in ("a.txt", "b.txt")]
+
+    def answer(request):
+        return "" if "Day 39" in all_messages(request) else "Days."
+
+    run = llm("summarize", "--combine", "--json", *files, answer=answer, context=400, env={"LLMCLI_CTX": "400"})
+    found = json.loads(run.out)
+    assert run.code == 3 and 0 < found["coverage"] < 1
+    assert {each["file"] for each in found["missing"]} == set(files)
+    assert all(each["last_line"] <= 78 for each in found["missing"])
+
+
+def test_an_update_reads_only_what_is_new(llm, write):
+    """From a result of --json; the new result can be updated again, and replaces the earlier one."""
+    log, state = write("service.log", LOG), write("state.json", "")
+    first = llm("summarize", "--json", log, answer=gist)
+    write("state.json", first.out)
+    write("service.log", LOG + "Day 40: the pump broke.\n\n")
+    run = llm("summarize", "--json", log, "--update", state, "-o", state, answer=gist)
+    assert (run.code, run.out, run.err) == (0, "", "")
+    sent = all_messages(run.backend.requests[0])
+    assert "Day 40" in sent and "Day 39:" not in sent and json.loads(first.out)["text"] in sent
+    found = json.loads(Path(state).read_text())
+    assert found["source"]["characters"] == len(LOG) + 25 and found["prompt"] == "summarize.update"
+    again = llm("summarize", log, "--update", state, answer=gist)
+    assert (again.code, again.out, again.backend.requests) == (0, found["text"] + "\n", [])
+
+
+def test_a_text_is_an_earlier_summary_too(llm, write):
+    """Then the whole document is new."""
+    run = llm(
+        "summarize", write("new.txt", "Day 40: it broke.\n"), "--update", write("old.txt", "All was well."), answer=gist
+    )
+    sent = all_messages(run.backend.requests[0])
+    assert run.code == 0 and "All was well." in sent and "Day 40" in sent
+
+
+def test_much_that_is_new_is_summarized_in_parts(llm, write):
+    """Until it fits beside the earlier summary."""
+    old = write("old.txt", "All was well. " * 8)
+    run = llm("summarize", write("new.txt", LOG), "--update", old, answer=gist, context=400, env={"LLMCLI_CTX": "400"})
+    assert run.code == 0 and len(run.backend.requests) > 2
+    assert "All was well." in last_message(run.backend.requests[-1])
+    assert all("All was well." not in last_message(each) for each in run.backend.requests[:-1])
+
+
+def test_a_changed_beginning_is_read_again(llm, write):
+    """With a warning, since the earlier summary is of another text."""
+    log = write("service.log", LOG)
+    state = write("state.json", llm("summarize", "--json", log, answer=gist).out)
+    run = llm("summarize", "--json", write("service.log", "Day 50: new.\n"), "--update", state, answer=gist)
+    (warning,) = json.loads(run.out)["warnings"]
+    assert "does not begin with the text" in warning and json.loads(run.out)["text"] == "Days 50."
+
+
+def test_key_sentences_are_updated(llm, write):
+    """The sentences of the earlier summary compete with the new ones; nothing is written."""
+    options = {"answer": lambda _: b"\0\0\x80?" * 4, "parameters": 10**8}
+    old, new = write("old.txt", "The pump ran well all year."), write("new.txt", "On Monday the pump broke down.\n")
+    run = llm("summarize", new, "--update", old, "--json", **options)
+    found = json.loads(run.out)
+    assert found["method"] == "key-sentences"
+    assert {each["source"] for each in found["sentences"]} == {old, new}
+    assert all(each["first_line"] == 1 for each in found["sentences"])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--combine", "--update", "a.txt"],
+        ["--combine", "--cite"],
+        ["--update", "a.txt", "--cite"],
+        ["--combine", "--column", "x"],
+        ["--update", "a.txt", "a.txt", "b.txt"],
+    ],
+)
+def test_options_that_exclude_each_other(llm, write, argv):
+    """Are refused before a model is looked for."""
+    files = [write("a.txt", "A text."), write("b.txt", "A text.")]
+    named = [{"a.txt": files[0], "b.txt": files[1]}.get(each, each) for each in argv]
+    run = llm("summarize", *named, files[0])
+    assert (run.code, run.out, run.backend) == (2, "", None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"text": 1}', '{"text": "a"} {"text": "b"}', '{"text": "a", "source": {"characters": "x"}}']
+)
+def test_an_unusable_summary_is_refused(llm, write, text):
+    """65, with the file."""
+    run = llm("summarize", write("a.txt", "A text."), "--update", write("old.json", text))
+    assert (run.code, run.out) == (65, "") and "old.json" in run.err
+
+
+def test_a_dry_run_runs_nothing(llm, write):
+    """It shows parts, calls, tokens and time of each document; a bad one is an error of its own."""
+    files = [write("short.txt", "Day 1: rain.\n"), write("long.txt", LOG), write("blank.txt", "\n")]
+    run = llm("summarize", "--dry-run", *files, context=400, env={"LLMCLI_CTX": "400"})
+    rows = [line.split("\t") for line in run.out.splitlines()]
+    assert run.code == 3 and "blank.txt" in run.err and run.backend.requests == [] and run.backend.jobs == 0
+    assert [(row[0], row[1]) for row in rows] == [(files[0], "written"), (files[1], "written"), ("total", "")]
+    assert rows[0][2:4] == ["1", "1"] and int(rows[1][2]) > 1 and int(rows[1][3]) > int(rows[1][2])
+    real = llm("summarize", files[1], answer=lambda _: "word " * 10, context=400, env={"LLMCLI_CTX": "400"})
+    first_stage = [each for each in real.backend.requests if each.id.split(".")[1] == "0"]
+    assert len(first_stage) == int(rows[1][2])
+
+
+def test_a_dry_run_counts_key_sentences(llm, write):
+    """A call each, and the tokens of the text."""
+    run = llm("summarize", "--dry-run", "--json", write("a.txt", "One two three. Four five six.\n"), parameters=10**8)
+    found = json.loads(run.out)
+    assert (found["method"], found["passages"], found["calls"], found["tokens"]) == ("key-sentences", 2, 2, 6)
+    assert run.backend.requests == []
+
+
+def test_a_dry_run_of_a_question(llm, write):
+    """Whole, in passages, and with an error without documents."""
+    file = write("long.txt", LOG)
+    whole = json.loads(llm("ask", "Which pump?", "-f", file, "--dry-run", "--json").out)
+    assert (whole["method"], whole["passages"], whole["calls"]) == ("whole", 1, 1)
+    run = llm("ask", "Which pump?", "-f", file, "--dry-run", "--json", context=300, env={"LLMCLI_CTX": "300"})
+    found = json.loads(run.out)
+    assert (
+        found["method"] == "retrieval" and found["passages"] > 1 and found["calls"] > 1 and run.backend.requests == []
+    )
+    assert llm("ask", "Which pump?", "--dry-run").code == 2
+
+
+def test_a_dry_run_of_a_check(llm, write):
+    """The scores that it would take."""
+    argv = ["check", write("answer.md", "The pump ran for 4 hours."), "--against", write("log.txt", LOG)]
+    run = llm(*argv, "--dry-run", "--json")
+    found = json.loads(run.out)
+    assert found["method"] == "scores" and found["calls"] > 1 and found["tokens"] > 0 and run.backend.requests == []
