@@ -79,6 +79,12 @@ COMMANDS = [
         model_task="classify",
     ),
     Command(
+        "proofread",
+        "List the words that look wrong, by how much they surprise the model.",
+        model_task="chat",
+        overflow_advice="",
+    ),
+    Command(
         "label", "Ask you for the labels that teach most, and write them beside the records.", model_task="classify"
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),

@@ -90,6 +90,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "sentiment": ["sentiment", str(text)],
         "classify": ["classify", "--labels", "good,bad", str(text)],
         "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
+        "proofread": ["proofread", str(text)],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],

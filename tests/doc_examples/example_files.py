@@ -85,6 +85,7 @@ TEXTS = {
     "articles.jsonl": '{"body": "The bicycle workshop will be closed on Monday."}\n',
     "people.csv": "recipient,topic\nAnn,a later meeting\n",
     "settings.yaml": "ctx: 4096\n",
+    "draft.txt": "We are sorry. The roof has to be repiared after the storm.\n",
     "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "person.yaml": PERSON,

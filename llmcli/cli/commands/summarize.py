@@ -34,6 +34,7 @@ class Style(StrEnum):
       llm summarize --style minutes --audience "new colleagues" meeting.txt
       llm summarize --style bullets report.pdf slides.pptx letters/
       llm summarize --cite report.pdf
+      llm summarize --insights sales.csv
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
     """,
@@ -73,11 +74,18 @@ def summarize(
     keep_unsupported: Annotated[
         bool, Option("--keep-unsupported", help="With --cite, keep points that the document does not support.")
     ] = False,
+    insights: Annotated[
+        bool, Option("--insights", help="Figures and trends of the tables in the documents, by SQL, without a model.")
+    ] = False,
 ) -> int:
     """Summarize documents of any length."""
     from llmcli.cli.summarization.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
+    if insights:
+        from llmcli.cli.summarization.insights_run import summarize_by_insights
+
+        return summarize_by_insights(ctx, files or [], wanted, cite=cite or keep_unsupported)
     if cite or keep_unsupported:
         from llmcli.cli.summarization.cited_run import summarize_cited
 

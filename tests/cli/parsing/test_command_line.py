@@ -40,6 +40,7 @@ PLAIN = [
     "summarize a --words 20 --style bullets",
     "generate email --var a=b --var c=d -f rows.csv",
     "redact --names letter.txt",
+    "proofread a.txt --top 3 --threshold 12.5 --sarif",
     "chat --continue --no-save",
     "doctor",
     "serve --port 8080",
