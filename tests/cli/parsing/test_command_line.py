@@ -41,6 +41,8 @@ PLAIN = [
     "generate email --var a=b --var c=d -f rows.csv",
     "redact --names letter.txt",
     "proofread a.txt --top 3 --threshold 12.5 --sarif",
+    "embed a.txt --pooling last --no-normalize -o a.npy",
+    "similar query a.txt b.txt --top 3 --threshold -0.5 --files",
     "chat --continue --no-save",
     "doctor",
     "serve --port 8080",
@@ -112,6 +114,7 @@ def test_every_verb_declares_what_the_parser_knows(name):
         "classify": ["--labels", "a"],
         "filter": ["x"],
         "label": ["--labels", "a,b", "x"],
+        "similar": ["x"],
     }
     assert parse_words(parameters, required.get(name, [])) is not None
 
