@@ -90,7 +90,8 @@ class Request:
     ``public_prefix``: the messages before the last one come from a prompt file and are not private, so their evaluated
     state may be kept on disk. ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state
     may be kept on disk too. ``logprobs``: the number of most likely tokens to report with each token's own
-    log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``.
+    log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``;
+    candidates then continue this text.
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -48,8 +49,8 @@ class Reply:
     calls: tuple[ToolCall, ...] = ()
 
 
-ScriptedAnswer = str | bytes | Reply | Exception | Mapping[str, float]
-"""Text; hidden states; a ``Reply``; an error at once; or the log-probability of each candidate."""
+ScriptedAnswer = str | bytes | Reply | Exception | Mapping[str, float] | tuple[Score, ...]
+"""Text; hidden states; a ``Reply``; an error at once; the log-probability of each candidate; or whole scores."""
 
 
 def count_words(text: str) -> int:
@@ -65,6 +66,13 @@ def last_message(request: Request) -> str:
 def all_messages(request: Request) -> str:
     """Return all text of a request."""
     return "\n".join(message.content for message in request.messages)
+
+
+def score_words(candidate: str, bits_of: Callable[[str], float]) -> Score:
+    """Return the score of a candidate whose tokens are its words, each with the white space before it, and its marks."""
+    tokens = re.findall(r"\s*\w+|\s*\W", candidate)
+    logprobs = tuple(-bits_of(token.strip()) * math.log(2) for token in tokens)
+    return Score(candidate, sum(logprobs), len(tokens), logprobs, tuple(len(token.encode()) for token in tokens))
 
 
 def split_words(text: str) -> list[str]:
@@ -88,6 +96,7 @@ class ScriptedBackend:
         context: int = 2048,
         exact: bool = True,
         scores: bool = True,
+        token_scores: bool = False,
         model: str = "scripted",
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
@@ -104,7 +113,12 @@ class ScriptedBackend:
         self.jobs = 0
         self.closed = False
         self._info = BackendInfo(
-            model=model, model_id=f"{model}-id", context=context, scores=scores, parameters=parameters
+            model=model,
+            model_id=f"{model}-id",
+            context=context,
+            scores=scores,
+            token_scores=token_scores,
+            parameters=parameters,
         )
 
     def info(self) -> BackendInfo:
@@ -197,10 +211,12 @@ class ScriptedJob:
             return Finished(request.id, FinishReason.TIMEOUT, usage)
         return None
 
-    def _computed(self, request: Request, reply: Mapping[str, float] | bytes) -> Event:
+    def _computed(self, request: Request, reply: Mapping[str, float] | bytes | tuple[Score, ...]) -> Event:
         """Return what an engine reports without generating anything."""
         if isinstance(reply, bytes):
             return HiddenStates(request.id, reply, reply)
+        if isinstance(reply, tuple):
+            return CandidateScores(request.id, reply)
         scores = (Score(text, reply[text], self._backend.tokens(text)) for text in request.candidates)
         return CandidateScores(request.id, tuple(scores))
 
@@ -211,7 +227,7 @@ class ScriptedJob:
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
         yield from self._progress(request, prompt)
-        if isinstance(reply, Mapping | bytes):
+        if isinstance(reply, Mapping | bytes | tuple):
             yield self._computed(request, reply)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return

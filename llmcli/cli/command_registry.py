@@ -85,6 +85,16 @@ COMMANDS = [
         model_task="classify",
     ),
     Command(
+        "proofread",
+        "List the words that look wrong, by how much they surprise the model.",
+        model_task="chat",
+        overflow_advice="",
+    ),
+    Command("embed", "Turn lines, records or files into vectors.", model_task="classify"),
+    Command(
+        "similar", "Find the lines, records or files that are nearest to a text in meaning.", model_task="classify"
+    ),
+    Command(
         "label", "Ask you for the labels that teach most, and write them beside the records.", model_task="classify"
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),

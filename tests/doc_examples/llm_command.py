@@ -40,7 +40,9 @@ def script_model() -> None:
         return SimpleNamespace(spawned=False, pid=1, name=model.name)
 
     def connect(launcher, _options, interrupt, **_how):
-        return Scripted(answer_request, model=launcher.name, interrupt=interrupt, parameters=PARAMETERS)
+        return Scripted(
+            answer_request, model=launcher.name, interrupt=interrupt, parameters=PARAMETERS, token_scores=True
+        )
 
     worker_launch.build_launcher = launcher
     worker_backend.WorkerBackend = connect

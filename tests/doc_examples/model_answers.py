@@ -7,10 +7,12 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
+from scripted import score_words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmcli.types import Request
+    from llmcli.types import Request, Score
 
 FIND = '{"command": "find . -type f -size +1G -mtime -7", "explanation": "Lists large files."}'
 ANSWERS = {
@@ -126,8 +128,14 @@ def give_states(text: str) -> bytes:
     return struct.pack("<3f", *next((known for start, known in STATES.items() if words.startswith(start)), (1, 1, 1)))
 
 
-def answer_request(request: Request) -> str | bytes | dict[str, float]:
-    """Return the answer to a request, the log-probability of each candidate, or hidden states."""
+SURPRISALS = {"repiared": 37.2}
+"""What the starter's bits are; of other words they are few."""
+
+
+def answer_request(request: Request) -> str | bytes | dict[str, float] | tuple[Score, ...]:
+    """Return the answer to a request, the log-probability of each candidate or of its tokens, or hidden states."""
+    if request.prompt is not None and request.candidates:
+        return tuple(score_words(each, lambda word: SURPRISALS.get(word, 3.0)) for each in request.candidates)
     if request.hidden_states and not request.candidates:
         return give_states(request.prompt or "")
     if request.candidates:

@@ -38,6 +38,7 @@ class Style(StrEnum):
       llm summarize --json service.log -o state.json
       llm summarize --json service.log --update state.json -o state.json
       llm summarize https://example.org/report.html
+      llm summarize --insights sales.csv
       llm summarize --backend openai report.txt
       llm summarize --column body articles.jsonl -o summaries.jsonl
     """,
@@ -91,12 +92,20 @@ def summarize(
     dry_run: Annotated[
         bool, Option("--dry-run", help="Show parts, calls, tokens and estimated time, without running the model.")
     ] = False,
+    insights: Annotated[
+        bool, Option("--insights", help="Figures and trends of the tables in the documents, by SQL, without a model.")
+    ] = False,
 ) -> int:
     """Summarize documents of any length."""
     from llmcli.cli.summarization.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
-    if combine or update is not None or dry_run:
+    joined = combine or update is not None or dry_run
+    if insights:
+        from llmcli.cli.summarization.insights_run import summarize_by_insights
+
+        return summarize_by_insights(ctx, files or [], wanted, writes=cite or keep_unsupported or joined)
+    if joined:
         from llmcli.cli.summarization.joined_run import JoinOptions, summarize_joined
 
         return summarize_joined(ctx, files or [], wanted, JoinOptions(combine, update, dry_run, cite))

@@ -16,7 +16,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource
 from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -46,7 +46,10 @@ def ask_about_documents(
         raise UsageError("--cite needs documents", detail="Name them: -f FILE")
 
     if dry_run:
-        return _show_work(ctx, question, documents, indexed, failed, wanted, cite=cite)
+        for failure in failed:
+            ctx.console.write_error(failure.error, name=failure.name)
+        code = _show_work(ctx, question, documents, indexed, wanted, cite=cite)
+        return PartialError.exit_code if code == 0 and failed else code
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask
@@ -73,7 +76,6 @@ def _show_work(
     question: str,
     documents: Sequence[Document],
     indexed: Sequence[IndexedSource],
-    failed: Sequence[ItemFailed],
     wanted: AnswerOptions,
     *,
     cite: bool,
@@ -83,16 +85,13 @@ def _show_work(
 
     if not (documents or indexed):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
-    for failure in failed:
-        ctx.console.write_error(failure.error, name=failure.name)
 
     def estimate(_index: int) -> WorkEstimate:
         options = wanted.generation_options(ctx)
         asked = DocumentQuestion(ctx.runtime.backend(), ctx.runtime.prompts, question, options, cite=cite)
         return estimate_question(asked, documents, indexed)
 
-    code = write_estimates(ctx, [documents[0].name if len(documents) == 1 else "documents"], estimate)
-    return PartialError.exit_code if code == 0 and failed else code
+    return write_estimates(ctx, [documents[0].name if len(documents) == 1 else "documents"], estimate)
 
 
 def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:

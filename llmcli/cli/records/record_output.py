@@ -67,6 +67,11 @@ class RecordOutput:
             return self.job
         elif self._flags.resume or self._flags.retry_failed:
             raise UsageError("a Parquet file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")
+        return self._open_plain(stack)
+
+    def _open_plain(self, stack: ExitStack) -> ByteSink:
+        """Open standard output, or the file of -o, which is not continued."""
+        path = self._flags.output
         if path is None:
             self._sink = stack.enter_context(self._ctx.console.open_stdout())
         else:

@@ -80,8 +80,9 @@ class ChatTemplate:
         Raises ``ContextOverflow`` for a prompt that is too long for ``limit`` tokens by its bytes alone.
         """
         if request.prompt is not None:
-            self._tokenizer.check_length(request.prompt, limit)
-            return [self._tokenizer.encode_prompt(request.prompt)], False
+            texts = [request.prompt + candidate for candidate in ("", *request.candidates)]
+            self._tokenizer.check_length(max(texts, key=len), limit)
+            return [self._tokenizer.encode_prompt(text) for text in texts], False
         return self.tokenize_with_prefixes(
             ("", *request.candidates),
             request.messages,

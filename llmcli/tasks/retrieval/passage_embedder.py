@@ -33,6 +33,12 @@ class PassageEmbedder:
         """Return the vector of a question. Raises as ``embed`` does."""
         return next(self.embed({0: question}))[0]
 
+    def embed_vector(self, text: str) -> list[float]:
+        """Return the components of the vector of a text. Raises as ``embed`` does."""
+        import numpy as np
+
+        return [float(each) for each in np.frombuffer(self.embed_question(text), dtype="<f2")]
+
     def _embed_batch(self, texts: Mapping[int, str]) -> dict[int, bytes]:
         requests = [
             Request(str(number), (), prompt=text, priority=Priority.BULK, hidden_states=True)

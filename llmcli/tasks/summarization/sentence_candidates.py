@@ -9,7 +9,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.summarization.summary_length import count_words
 from llmcli.tasks.support.sentence_spans import find_sentences
 
-_CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
 _HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")
 _TABLE_ROW = re.compile(r"[ \t>]*\|")
 _IMAGE_OR_TAG = re.compile(r"!\[|\[!\[|<[a-zA-Z!/]")
@@ -32,7 +32,7 @@ class SentenceCandidate:
 
 def find_candidates(text: str) -> Iterator[SentenceCandidate]:
     """Yield the sentences of a text in order."""
-    code_blocks = (match.span() for match in _CODE_BLOCK.finditer(text))
+    code_blocks = (match.span() for match in CODE_BLOCK.finditer(text))
     code_start, code_end = next(code_blocks, (len(text), len(text)))
     last_end = 0
     for start, end in find_sentences(text):

@@ -19,7 +19,7 @@ from llmcli.interrupt import Interrupt
 MAX_COLUMNS = 500
 """Columns of a table; one with more is refused."""
 _MAX_FIELD_CHARS = 1_000_000
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
@@ -60,6 +60,15 @@ def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Tab
     return found
 
 
+def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt: Interrupt) -> Table:
+    """Return the table of cells whose first row names the columns; its name is added to the ``used`` ones.
+
+    Raises ``BadDocument`` for too many columns.
+    """
+    columns, rows = _type_cells(cells, interrupt)
+    return Table(_unique(_identifier(title), used), columns, rows)
+
+
 def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
     path = PurePath(document.name)
     text = document.text
@@ -75,7 +84,7 @@ def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str
 
 def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     first = text[: text.find("\n") + 1 or None]
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(DELIMITERS, key=first.count)
     before = csv.field_size_limit(_MAX_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -86,6 +95,11 @@ def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[li
         csv.field_size_limit(before)
     if not filled:
         raise BadDocument(detail="it has no header")
+    return _type_cells(filled, interrupt)
+
+
+def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
+    """Return the columns that the first row names, and the other rows, with numbers in columns of numbers."""
     header, *rows = filled
     _check_width(max(map(len, filled)))
     columns = _column_names(header, max(map(len, filled)))

@@ -42,6 +42,9 @@ PLAIN = [
     "summarize a --words 20 --style bullets",
     "generate email --var a=b --var c=d -f rows.csv",
     "redact --names letter.txt",
+    "proofread a.txt --top 3 --threshold 12.5 --sarif",
+    "embed a.txt --pooling last --no-normalize -o a.npy",
+    "similar query a.txt b.txt --top 3 --threshold -0.5 --files",
     "chat --continue --no-save",
     "doctor",
     "serve --port 8080",
@@ -113,6 +116,7 @@ def test_every_verb_declares_what_the_parser_knows(name):
         "extract": ["--schema", "a"],
         "filter": ["x"],
         "label": ["--labels", "a,b", "x"],
+        "similar": ["x"],
     }
     assert parse_words(parameters, required.get(name, [])) is not None
 

@@ -169,3 +169,30 @@ def test_tokens_are_reported_if_the_request_asks_for_it(engines, name):
         assert sum(score.token_bytes) - len(score.candidate) in {0, 1}
     plain = answer(engines(name), req("s", TEXT, candidates=("It is so.", "no")))["s"].scores
     assert all(score.token_logprobs == score.token_bytes == () for score in plain)
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba"])
+def test_candidates_may_continue_a_text_without_the_template(engines, models, bench, name):
+    """The tokens of text and candidate are those of both together, and each has the score that it has alone."""
+    tokenizer = Tokenizer(models(name))
+    request = req("s", messages=(), prompt="Good day", candidates=(" to you all!", " to"), logprobs=0)
+    outcome = answer(engines(name), request)["s"]
+    for score in outcome.scores:
+        prompt, whole = tokenizer.encode_prompt("Good day"), tokenizer.encode_prompt("Good day" + score.candidate)
+        start = common_prefix_length(prompt, whole)
+        probe = Probe("alone", whole[:start], whole[start:-1])
+        bench(name).run(probe)
+        assert len(score.token_logprobs) == len(whole) - start
+        for row, token, logprob in zip(probe.rows, whole[start:], score.token_logprobs, strict=True):
+            values = row.astype(np.float64)
+            expected = values[token] - np.log(np.exp(values - values.max()).sum()) - values.max()
+            assert logprob == pytest.approx(expected, abs=0.07)
+
+
+def test_a_long_text_is_scored_token_by_token(engines):
+    """One candidate of hundreds of tokens takes many steps; all of its tokens are reported."""
+    text = "It is a long text. " * 20
+    outcome = answer(engines("llama"), req("s", messages=(), prompt="\n", candidates=(text,), logprobs=0))["s"]
+    (score,) = outcome.scores
+    assert sum(score.token_bytes) == len(text) and len(score.token_logprobs) == score.tokens
+    assert sum(score.token_logprobs) == pytest.approx(score.logprob)

@@ -43,6 +43,7 @@ class PseudoLocalization(StrEnum):
       llm translate --to fr --to es -o '{dir}/{name}.{lang}{ext}' docs/*.md
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
+      llm translate --to de --qe messages.po -o messages.de.po
       llm translate --pseudo accents strings.json
       llm translate --to fr --column title articles.csv -o articles.fr.csv
     """,
@@ -116,6 +117,9 @@ def translate(
         str | None,
         Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
     ] = None,
+    estimate: Annotated[
+        bool, Option("--qe", help="Rank the segments by how unexpected their translations are, without a reference.")
+    ] = False,
 ) -> int:
     """Translate documents into another language.
 
@@ -145,5 +149,6 @@ def translate(
         report_file=report,
         pseudo=pseudo.value if pseudo else None,
         reference_file=reference,
+        estimates_quality=estimate,
     )
     return run_translation(ctx, options)

@@ -61,6 +61,7 @@ def _refuse_document_options(options: TranslateOptions) -> None:
         "--report": options.report_file is not None,
         "--pseudo": options.pseudo is not None,
         "--eval": options.reference_file is not None,
+        "--qe": options.estimates_quality,
     }
     refused = [name for name, is_given in given.items() if is_given]
     if refused:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 
+MAX_SHOWN_SEGMENTS = 20
+"""Suspicious segments of a document that are shown; --json and --report have all."""
+
 
 def add_scores(events: Iterator[TaskEvent], reference: Document, report: TranslationReport) -> Iterator[TaskEvent]:
     """Add BLEU and chrF to the fields of the one result, segment by segment against another translation.
@@ -94,6 +97,16 @@ def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -
         if isinstance(event, Result | ItemFailed):
             ends.append(event)
         yield event
+
+
+def format_quality(result: Result) -> str:
+    """Return the segments of a document that look most like errors, a line each: FILE:LINE: BITS TRANSLATION."""
+    name = "stdin" if result.name == "-" else result.name
+    lines = [
+        f"{name}:{each['line']}: {each['surprisal']:.2f} {' '.join(each['translation'].split())}"
+        for each in result.fields["quality"][:MAX_SHOWN_SEGMENTS]
+    ]
+    return "\n".join(["segments by surprisal, in bits a token, the most suspicious first:", *lines])
 
 
 def format_result_note(result: Result) -> str:

@@ -31,3 +31,4 @@ class TranslateOptions:
     report_file: str | None
     pseudo: str | None
     reference_file: str | None
+    estimates_quality: bool = False

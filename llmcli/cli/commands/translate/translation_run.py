@@ -46,12 +46,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     languages = options.target_languages or ([PSEUDO_LANGUAGE] if options.pseudo else [])
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
-    if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
-        raise UsageError("--update already names the output; leave out -o")
-    if options.update_target is not None and options.layout != TRANSLATION_ONLY:
-        raise UsageError("--update and --bilingual exclude each other")
-    if options.report_file == STDOUT:
-        raise UsageError("--report needs a file", detail="For standard output: --report /dev/stdout")
+    _refuse_contradictions(ctx, options)
     builder = JobBuilder(ctx, options)
     builder.validate()
     output = options.update_target or ctx.flags.output
@@ -79,11 +74,25 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if options.report_file is not None:
             sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.runtime.interrupt))
         rows, remembered = TranslationReport(), create_memory_cache(memory)
-        code, ends = _render_translations(ctx, builder, plan, remembered, rows, reference=reference)
+        code, ends = _render_translations(
+            ctx, builder, plan, remembered, rows, reference=reference, estimates=options.estimates_quality
+        )
         report_memory_trouble(ctx, remembered)
         if sink is not None:
             sink.write(run_interruptible(result_stream.format_report, ends, rows).encode())
     return code
+
+
+def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> None:
+    """Raise ``UsageError`` for options that exclude each other."""
+    if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
+        raise UsageError("--update already names the output; leave out -o")
+    if options.update_target is not None and options.layout != TRANSLATION_ONLY:
+        raise UsageError("--update and --bilingual exclude each other")
+    if options.estimates_quality and (options.pseudo is not None or options.dry_run):
+        raise UsageError("--qe needs translations of a model", detail="Leave out --pseudo and --dry-run.")
+    if options.report_file == STDOUT:
+        raise UsageError("--report needs a file", detail="For standard output: --report /dev/stdout")
 
 
 def _read_files(options: TranslateOptions, plan: TranslationPlan) -> Iterator[tuple[str, str]]:
@@ -116,15 +125,24 @@ def _render_translations(
     rows: TranslationReport,
     *,
     reference: Document | None,
+    estimates: bool,
 ) -> tuple[int, list[Result | ItemFailed]]:
-    """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores."""
+    """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores.
+
+    ``estimates``: the segments are ranked by their surprisal.
+    """
     from llmcli.tasks.translate import translate
 
     path = None if plan.has_derived_names else plan.translations[0].path
     ends: list[Result | ItemFailed] = []
 
     def events() -> Iterator[TaskEvent]:
-        found = translate(builder.build_jobs(plan.translations), remembered=remembered, report=rows)
+        jobs = builder.build_jobs(plan.translations)
+        found = translate(jobs, remembered=remembered, report=rows)
+        if estimates:
+            from llmcli.tasks.translation.quality_estimation import add_quality_estimates
+
+            found = add_quality_estimates(found, jobs, rows)
         if plan.has_derived_names:
             found = result_stream.write_results(ctx, found, plan.outputs, remembered)
         if reference is not None:
@@ -144,6 +162,9 @@ def _render_translations(
     good = [end for end in ends if isinstance(end, Result)]
     if reference is not None and path is not None and not ctx.console.as_json:
         ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
+    if estimates and not ctx.console.as_json:
+        for result in good:
+            ctx.console.write_stderr(result_stream.format_quality(result))
     if ctx.console.shows_notes:
         for result in good:
             ctx.console.write_explanation(result_stream.format_result_note(result))

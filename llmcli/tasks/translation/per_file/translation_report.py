@@ -21,7 +21,10 @@ class SegmentStatus(StrEnum):
 
 @frozen
 class SegmentOutcome:
-    """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated."""
+    """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated.
+
+    ``surprisal``: as in ``quality_estimation``, None if it was not estimated.
+    """
 
     line: int
     kind: str
@@ -30,6 +33,7 @@ class SegmentOutcome:
     translation: str | None
     retries: int = 0
     checks: tuple[str, ...] = ()
+    surprisal: float | None = None
 
 
 @slotted
@@ -45,4 +49,11 @@ class TranslationReport:
 
     def to_json(self, item: int) -> list[dict[str, Any]]:
         """Return the rows of an item as JSON."""
-        return [asdict(row) | {"status": str(row.status)} for row in self.outcomes.get(item, [])]
+        return [_row_as_object(row) for row in self.outcomes.get(item, [])]
+
+
+def _row_as_object(row: SegmentOutcome) -> dict[str, Any]:
+    fields = asdict(row) | {"status": str(row.status)}
+    if row.surprisal is None:
+        del fields["surprisal"]
+    return fields

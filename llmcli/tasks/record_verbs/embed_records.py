@@ -1,0 +1,100 @@
+"""embed: each record becomes a vector, from the hidden states of its text; nothing is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Record
+from llmcli.errors import Unsupported
+from llmcli.tasks.execution.multi_request_job import MultiRequestJob
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.types import Priority, Request, Result
+
+EMBEDDING_COLUMN, FILE_COLUMN = "embedding", "file"
+_DIGITS = 8
+"""Decimals of a component: about what 32-bit floats of a vector of length 1 have."""
+
+
+class Pooling(StrEnum):
+    """Which states become the vector: the mean over all tokens, or that of the last token."""
+
+    MEAN = "mean"
+    LAST = "last"
+
+
+class EmbedVerb:
+    """Computes the vector of each record's text; the column is ``embedding``.
+
+    ``normalizes``: vectors have length 1. ``names_files``: a column ``file`` names the input of each record.
+    """
+
+    single_request = True
+
+    def __init__(
+        self,
+        backend: Backend,
+        options: GenerationOptions,
+        *,
+        pooling: Pooling = Pooling.MEAN,
+        normalizes: bool = True,
+        names_files: bool = False,
+    ) -> None:
+        self.columns: Mapping[str, type] = {**({FILE_COLUMN: str} if names_files else {}), EMBEDDING_COLUMN: list}
+        self._backend = backend
+        self._options = options
+        self._pooling = pooling
+        self._normalizes = normalizes
+
+    def make_job(self, record: Record) -> MultiRequestJob:
+        """Return the job of a record: one request for its hidden states."""
+        request = Request(
+            str(record.index),
+            (),
+            prompt=record.text,
+            priority=self._options.priority or Priority.BULK,
+            deadline=self._options.deadline,
+            hidden_states=True,
+        )
+        return MultiRequestJob(record, [request], self._make_result)
+
+    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
+        states = answers[str(record.index)].states
+        if states is None:
+            raise Unsupported("hidden states", detail="the server reports none")
+        pooled = states.mean if self._pooling is Pooling.MEAN else states.last
+        return Result(
+            record.index,
+            record.name,
+            None,
+            {EMBEDDING_COLUMN: read_vector(pooled, normalizes=self._normalizes)},
+            model=self._backend.info().model,
+            usage=tally.usage,
+            timings=tally.timings,
+        )
+
+    def blank_result(self, record: Record) -> Result:
+        """Return the result of a record without text, which has no vector."""
+        model = self._backend.info().model
+        return Result(record.index, record.name, None, {EMBEDDING_COLUMN: None}, model=model, blank=True)
+
+    def row(self, result: Result) -> Mapping[str, Any]:
+        """Return the vector, and the file."""
+        row = {FILE_COLUMN: result.record.file, EMBEDDING_COLUMN: result.fields[EMBEDDING_COLUMN]}
+        return {name: row[name] for name in self.columns}
+
+    def line(self, result: Result) -> str:
+        """Return the components with blanks between them."""
+        return " ".join(map(str, result.fields[EMBEDDING_COLUMN] or ()))
+
+
+def read_vector(states: bytes, *, normalizes: bool) -> list[float]:
+    """Return the components of little-endian 32-bit floats, divided by their Euclidean norm if ``normalizes``."""
+    import numpy as np
+
+    vector = np.frombuffer(states, dtype="<f4").astype(np.float64)
+    norm = float(np.linalg.norm(vector)) if normalizes else 1.0
+    return [round(each, _DIGITS) for each in (vector / (norm or 1.0)).tolist()]

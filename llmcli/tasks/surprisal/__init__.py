@@ -1,0 +1,1 @@
+"""How unexpected words and segments are to a model, from the log-probabilities of their tokens."""

@@ -1,0 +1,82 @@
+"""What the columns of a table are good for: measures, categories, dates; found by queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmcli.tasks.tables.table_database import TableDatabase, quote_name
+from llmcli.tasks.tables.table_loader import Table
+
+MAX_CATEGORIES = 20
+"""Distinct values of a column that groups rows."""
+_MIN_ROWS_PER_CATEGORY = 2
+_MOST = 0.9
+"""The share of values that have to be of a kind."""
+_IDENTIFIER_NAME = re.compile(r"(?:^|[\W_])(?:id|key|code|no|nr|number|zip|index|uuid)$", re.IGNORECASE)
+_CAMEL_IDENTIFIER = re.compile(r"[a-z]I[dD]$")
+_DATE_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]*"
+_IS_NUMBER = "typeof({0}) IN ('integer', 'real')"
+
+
+class ColumnRole(StrEnum):
+    """What a column is good for; OTHER: to count its values only."""
+
+    MEASURE = "measure"
+    CATEGORY = "category"
+    DATE = "date"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers."""
+
+    name: str
+    role: ColumnRole
+    filled: int
+    mixed: bool = False
+
+    @property
+    def quoted(self) -> str:
+        """The name in SQL."""
+        return quote_name(self.name)
+
+    @property
+    def holds_number(self) -> str:
+        """The condition in SQL that a row has a number in it."""
+        return _IS_NUMBER.format(self.quoted) if self.mixed else f"{self.quoted} IS NOT NULL"
+
+
+def find_roles(database: TableDatabase, table: Table) -> list[ColumnFacts]:
+    """Return the role of each column of a table. Raises ``QueryError``."""
+    return [_find_role(database, table, name) for name in table.columns]
+
+
+def with_role(columns: Sequence[ColumnFacts], role: ColumnRole, most: int) -> list[ColumnFacts]:
+    """Return the first columns of a role."""
+    return [each for each in columns if each.role is role][:most]
+
+
+def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
+    column = quote_name(name)
+    number = _IS_NUMBER.format(column)
+    statement = (
+        f"SELECT COUNT({column}), COUNT(DISTINCT {column}), TOTAL({number}), TOTAL(typeof({column}) = 'integer'), "  # noqa: S608 (quoted)
+        f"TOTAL({column} GLOB '{_DATE_GLOB}'), MIN(CASE WHEN {number} THEN {column} END), "
+        f"MAX(CASE WHEN {number} THEN {column} END) FROM {quote_name(table.name)}"
+    )
+    filled, distinct, numbers, integers, dates, low, high = database.query(statement).rows[0]
+    count, different = int(filled or 0), int(distinct or 0)
+    role = ColumnRole.OTHER
+    if count and float(dates or 0) >= _MOST * count:
+        role = ColumnRole.DATE
+    elif count and float(numbers or 0) >= _MOST * count:
+        is_consecutive = integers == count == different and int(high or 0) - int(low or 0) + 1 == count
+        named = _IDENTIFIER_NAME.search(name) or _CAMEL_IDENTIFIER.search(name)
+        role = ColumnRole.OTHER if named or (is_consecutive and count > 1) else ColumnRole.MEASURE
+    elif 1 < different <= min(MAX_CATEGORIES, count // _MIN_ROWS_PER_CATEGORY):
+        role = ColumnRole.CATEGORY
+    return ColumnFacts(name, role, count, mixed=numbers != count)
