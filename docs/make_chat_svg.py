@@ -42,7 +42,7 @@ LIGHT = TerminalTheme(
     ],
 )
 THEMES = {"dark": THEME, "light": LIGHT}
-TYPED = ("tour", "/tokens", "/undo 2")
+TYPED = ("tour", "/tokens", "/tree")
 UNSENT = "Which day is dry?"
 
 
@@ -57,6 +57,7 @@ def converse(columns: int, rows: int) -> bytes:
     with tempfile.TemporaryDirectory() as directory, (Path(directory) / "shown").open("w+b") as shown:
         environ = {**os.environ, "TERM": "xterm-256color", "LLMCLI_WORKER": "off", "LLMCLI_MODEL": _model(directory)}
         environ |= {f"LLMCLI_{kind}_DIR": f"{directory}/{kind}" for kind in ("CONFIG", "DATA", "CACHE")}
+        environ |= {"SCRIPTED_CONTEXT": "4096"}
         environ.pop("COLUMNS", None)
         server.start(["chat", "--session", "bicycle-tour"], os.ttyname(slave), environ, directory)
         chat = fdpexpect.fdspawn(master, timeout=20)

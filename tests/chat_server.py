@@ -97,7 +97,7 @@ def serve() -> None:
 
     assert chat
     local.open_local_backend = lambda *_, name, interrupt, **__: scripted.ScriptedBackend(
-        answer, model=name, interrupt=interrupt, context=200_000
+        answer, model=name, interrupt=interrupt, context=int(os.environ.get("SCRIPTED_CONTEXT", "200000"))
     )
     llmcli.cli.commands.chat.chat_commands.slash_commands()
     for line in sys.stdin:
