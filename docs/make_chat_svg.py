@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import os
 import re
 import struct
@@ -94,9 +95,9 @@ def draw(raw: bytes, columns: int, rows: int, theme: TerminalTheme) -> str:
     last = max((number for number, line in enumerate(screen.display) if line.strip()), default=0)
     for number in range(last + 1):
         line = Text(no_wrap=True, end="\n")
-        for column in range(columns):
-            cell = screen.buffer[number][column]
-            line.append(cell.data, _style(cell))
+        cells = [screen.buffer[number][column] for column in range(columns)]
+        for style, alike in itertools.groupby(cells, _style):
+            line.append("".join(cell.data for cell in alike), style)
         line.rstrip()
         console.print(line, soft_wrap=True)
     svg = console.export_svg(title="llm chat", theme=theme, unique_id="chat")

@@ -160,7 +160,9 @@ def _memory_console(width: int, environment: Environment) -> Console:
         force_terminal=True,
         width=width,
         legacy_windows=False,
-        theme=Theme({"markdown.code": f"bold {_CODE_STYLE}"}),  # rich's black background is unreadable on a light terminal
+        theme=Theme(
+            {"markdown.code": f"bold {_CODE_STYLE}"}
+        ),  # rich's black background is unreadable on a light terminal
         _environ=dict(environment.environ),
     )
 

@@ -82,9 +82,11 @@ def test_tab_completes_commands_and_their_arguments(chat_on_terminal, llm, tmp_p
         ("/file wea\t", "weather.txt goes with your next message"),
         ("/prompt rev\t good", "Review this formal text: good"),
         ("/load inv\t", "Continuing invoices"),
-        ("/model smollm2-1\t", "smollm2-135m"),
     ):
         assert shown in chat.say(typed), typed
+    chat.type("/model smollm2-1\t\r")
+    chat.child.expect(r"smollm2-135m \(98.4 MB\) is not on this machine. Download it")
+    assert "llm models pull smollm2-135m" in chat.say("n")
     chat.type("/exit\r")
     assert chat.wait() == 0
 
