@@ -26,7 +26,7 @@ _VERBS = (
 """The verbs, with their arguments; those without brackets are required."""
 
 
-def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> None:  # noqa: FBT001 (of the table)
+def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> None:
     """Run ``llm VERB ARGUMENT`` in this process with the last answer as its input; its output is not part of the chat.
 
     Without a required argument, its help is shown.
