@@ -65,7 +65,8 @@ class ChatLoop:
             type_keys(editor, typed.take())
             try:
                 text = self._read_message(editor)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Interrupted):  # the key, or its signal between an answer and the prompt
+                self._ctx.runtime.interrupt.clear()
                 self._chat.edited, self._chat.pasting = None, False
                 continue
             except EOFError:

@@ -86,7 +86,7 @@ class TypedKeys:
 
         Several lines are a paste, which is not to be sent line by line; after Ctrl-D nothing is kept.
         """
-        typed, self._keys = bytes(self._keys), bytearray()
+        typed, self._keys = bytes(self._keys).replace(_INTERRUPT, b""), bytearray()
         if self.wants_to_leave:
             return ""
         lines = _LINE_ENDS.split(typed)

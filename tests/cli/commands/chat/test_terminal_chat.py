@@ -121,6 +121,15 @@ def test_a_signal_ends_the_chat_and_restores_the_terminal(chat_on_terminal, stag
     assert chat.wait() == -signum and chat.settings_now() == chat.settings
 
 
+def test_an_interrupt_at_the_prompt_does_not_end_the_chat(chat_on_terminal):
+    """Where Ctrl-C comes between an answer and the prompt, it arrives as a signal."""
+    chat = chat_on_terminal()
+    chat.prompt()
+    chat.kill(signal.SIGINT)
+    chat.prompt()
+    assert "You said: still here" in chat.say("still here")
+
+
 def test_a_second_signal_restores_the_terminal_too(chat_on_terminal):
     """It ends the process at once, wherever it is."""
     chat = chat_on_terminal()
