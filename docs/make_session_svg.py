@@ -43,7 +43,7 @@ THEME = TerminalTheme(
         (220, 223, 228),
     ],
 )
-_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def run_command(command: str, directory: Path) -> str:
@@ -71,7 +71,7 @@ def draw_session() -> str:
             console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
             console.print(Text(run_command(command, directory).rstrip("\n").expandtabs()))
     svg = console.export_svg(title="llm", theme=THEME, unique_id="session")
-    svg = _WEB_FONT.sub("", svg).replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
+    svg = WEB_FONT.sub("", svg).replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, monospace")
     return svg.replace('font-family="Fira Code"', "")
 
 

@@ -37,6 +37,8 @@ class Interrupt:
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.wakers: list[Callable[[], object]] = []
         """Called in the signal handler: only functions that are safe there, such as ``queue.SimpleQueue.put``."""
+        self.cleanups: list[Callable[[], object]] = []
+        """Called before a second signal ends the process at once: they restore what outlives it, such as a terminal."""
         self.drains_on_interrupt = False
         """Whether the first SIGINT only ends the input, so that the work that has begun is finished."""
         self.draining = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.models.memory_estimate import FitPolicy
     from llmcli.runtime.observer import ModelEvent
     from llmcli.types import Phase, Progress
 
@@ -91,6 +92,16 @@ class TerminalObserver:
         from llmcli.cli.console import confirm
 
         return confirm.confirm_download(self._console, missing)
+
+    def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:
+        """Ask at the terminal which model to download; choose none without one."""
+        from llmcli.cli.console import confirm
+
+        if not confirm.can_ask(self._console):
+            return None
+        from llmcli.cli.first_run import model_question
+
+        return model_question.choose_first_model(self._console, models, policy(), verb)
 
     def confirm_consent(self, server: ServerConfig) -> bool:
         """Ask at the terminal; answer no without one."""

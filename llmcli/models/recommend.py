@@ -10,8 +10,14 @@ from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 
-FLUENT_TOKENS_PER_S = 5
+FLUENT_TOKENS_PER_S = 10
+"""Tokens a second of an answer that nobody waits for: such models are recommended first."""
+READING_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: slower models are recommended last."""
+READABLE_BILLIONS = 1.0
+"""Parameters, in billions, from which on a model writes texts that read well."""
+TOY_BILLIONS = 0.5
+"""Parameters, in billions, below which a model is for looking at the program only."""
 _MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
 """For a quantization: the type of most of its tensors, and their approximate share of its bytes."""
 _LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # the catalogue has these languages under another code
@@ -26,9 +32,27 @@ class Recommendation:
 
     @property
     def is_fluent(self) -> bool:
-        """Whether it answers about as fast as people read, or its speed is unknown."""
+        """Whether it answers at ``FLUENT_TOKENS_PER_S`` or faster, or its speed is unknown."""
+        return self._answers_at(FLUENT_TOKENS_PER_S)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it answers slower than people read."""
+        return not self._answers_at(READING_TOKENS_PER_S)
+
+    @property
+    def reads_well(self) -> bool:
+        """Whether it is large enough to write texts that read well."""
+        return self.entry.parameters >= READABLE_BILLIONS
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether it is only for looking at the program."""
+        return self.entry.parameters < TOY_BILLIONS
+
+    def _answers_at(self, tokens_per_second: float) -> bool:
         speed = self.estimate.tokens_per_second
-        return speed is None or speed >= FLUENT_TOKENS_PER_S
+        return speed is None or speed >= tokens_per_second
 
 
 def recommend_models(
@@ -36,9 +60,10 @@ def recommend_models(
 ) -> list[Recommendation]:
     """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), best first.
 
-    ``entries`` are sorted from less to more capable ones. Models that are fluent here come first: those that are strong
-    in the task, then the others, each from more to less capable; then the slow ones, the fastest first. Raises
-    ``UnavailableError`` if the catalogue has no such model, and ``ModelTooLarge`` if none fits.
+    ``entries`` are sorted from less to more capable ones. Models that read well and are fluent here come first: those
+    that are strong in the task, then the others, each from more to less capable. Then come those that read well and
+    are as fast as people read, the strong ones and the faster ones first; then small models; then the slow ones, the
+    fastest first. Raises ``UnavailableError`` if the catalogue has no such model, and ``ModelTooLarge`` if none fits.
     """
     wanted = {_base_language(code) for code in languages}
     suitable = [
@@ -58,10 +83,13 @@ def recommend_models(
         raise does_not_fit_error(least.entry.name, least.estimate)
     ranks = {each.entry.name: rank for rank, each in enumerate(fitting)}
 
-    def preference(each: Recommendation) -> tuple[bool, bool, float]:
-        if each.is_fluent:
-            return (True, task in each.entry.strong, ranks[each.entry.name])
-        return (False, False, each.estimate.tokens_per_second or 0)
+    def preference(each: Recommendation) -> tuple[int, bool, float]:
+        strong, speed = task in each.entry.strong, each.estimate.tokens_per_second or 0
+        if each.is_slow:
+            return (0, False, speed)
+        if not each.reads_well:
+            return (1, strong, ranks[each.entry.name])
+        return (3, strong, ranks[each.entry.name]) if each.is_fluent else (2, strong, speed)
 
     return sorted(fitting, key=preference, reverse=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.models.memory_estimate import FitPolicy
     from llmcli.types import Notice, Phase, Progress
 
     ModelEvent = Progress | Notice | VariantList | ModelFile
@@ -71,6 +72,13 @@ class RunObserver(Protocol):
         """Return whether a missing model may be downloaded."""
         ...
 
+    def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:
+        """Return the name of the model that a user without any wants for ``verb``, None for none.
+
+        The model need not be on this machine. ``policy`` returns the limits and the speed of this machine.
+        """
+        ...
+
     def confirm_consent(self, server: ServerConfig) -> bool:
         """Return whether the user consents to sending data to a server, from now on."""
         ...
@@ -116,6 +124,10 @@ class SilentObserver:
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:  # noqa: ARG002 (the protocol's)
         """Refuse."""
         return False
+
+    def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:  # noqa: ARG002
+        """Choose none."""
+        return None
 
     def confirm_consent(self, server: ServerConfig) -> bool:  # noqa: ARG002 (the protocol's)
         """Refuse."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import find_paths
@@ -153,12 +153,21 @@ class Runtime:
             return self.pull_model(damaged.subject)
         except ModelNotDownloaded as missing:
             missing.context = self._given_context
-            if not (self.settings["pull"] or self._may_download(missing)):
+            wanted = missing.subject if self.settings["pull"] else self._choose_download(missing, name)
+            if wanted is None:
                 raise
-            return self.pull_model(missing.subject)
+            return self.pull_model(wanted)
 
-    def _may_download(self, missing: ModelNotDownloaded) -> bool:
-        return not self.models.offline and self.observer.confirm_download(missing)
+    def _choose_download(self, missing: ModelNotDownloaded, name: str | None) -> str | None:
+        """Return the model that the user wants downloaded: the missing one, or at the first run another one."""
+        if self.models.offline:
+            return None
+        if name is not None or self.models.defaults.is_chosen():
+            return missing.subject if self.observer.confirm_download(missing) else None
+        chosen = self.observer.choose_first_model(self.models, partial(self.fit_policy, shown=True), self.verb)
+        if chosen is not None and chosen != missing.subject:
+            self.models.set_default(chosen)
+        return chosen
 
     def pull_model(self, name: str, *, force: bool = False) -> ModelFile:
         """Download a model; without ``force`` only one that fits this machine."""

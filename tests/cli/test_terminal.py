@@ -20,6 +20,13 @@ def test_markdown_is_rendered_on_a_terminal(llm, terminal):
     assert run.code == 0 and screen.close() == "Head\n\nSome bold text.\n\n • one\n • two"
 
 
+def test_code_has_no_background(llm, terminal):
+    """It is readable on light and on dark terminals."""
+    screen = terminal()
+    llm("ask", "Q", out=screen.slave, answer=lambda _: "Run `ls` now.")
+    assert screen.close() == "Run ls now." and not re.search(rb"\x1b\[[0-9;]*4[0-9][;m]", bytes(screen.raw))
+
+
 def test_markdown_can_be_switched_off(llm, terminal):
     """The setting shows the model's own text."""
     screen = terminal()

@@ -142,6 +142,7 @@ class Surroundings:
         first = PageWorld(self, "template", template)
         first.run_quietly("llm models pull smollm2-135m")
         first.run_quietly(_CHATS)
+        first.run_quietly("touch ~/.cache/llmcli/starter_notice")  # shown once a day, which no page repeats
         first.close()
 
     def world(self, page: str) -> PageWorld:

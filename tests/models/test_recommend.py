@@ -10,7 +10,7 @@ from llmcli.errors import ModelTooLarge, UnavailableError
 from llmcli.models.catalogue import CatalogueEntry, HubSource, load_catalogue
 from llmcli.models.footprint import PROCESS_BYTES
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
-from llmcli.models.recommend import FLUENT_TOKENS_PER_S, estimate_entry, recommend_models
+from llmcli.models.recommend import FLUENT_TOKENS_PER_S, Recommendation, estimate_entry, recommend_models
 
 GB = 10**9
 
@@ -53,6 +53,24 @@ def test_slow_models_come_last():
     """A model slower than reading speed comes after all others; of slow ones the fastest first."""
     assert names(bandwidth=FLUENT_TOKENS_PER_S * 6 * GB) == ["middle", "small", "large"]
     assert names(bandwidth=1 * GB) == ["small", "middle", "large"]
+
+
+def test_models_that_nobody_waits_for_come_first():
+    """Below ten tokens a second a faster model is better than a more capable one, unless that is strong in the task."""
+    bandwidth = 7 * SMALL.size
+    other = entry("other", 1.2)
+    assert names((SMALL, other, MIDDLE), bandwidth=bandwidth) == ["small", "other", "middle"]
+    assert names((SMALL, other, MIDDLE), bandwidth=2 * bandwidth) == ["other", "small", "middle"]
+    assert names((SMALL, replace(other, strong=("chat",))), bandwidth=bandwidth) == ["other", "small"]
+
+
+def test_small_models_come_after_those_that_read_well():
+    """Unless these are slower than people read; a model of less than half a billion parameters is a toy."""
+    little, toy = entry("little", 0.6), entry("toy", 0.2)
+    assert names((toy, little, SMALL), bandwidth=7 * SMALL.size) == ["small", "little", "toy"]
+    assert names((toy, little, SMALL), bandwidth=4 * SMALL.size) == ["little", "toy", "small"]
+    fit = FitPolicy(lambda: MachineResources(None))
+    assert [Recommendation(each, estimate_entry(each, fit)).is_toy for each in (toy, little)] == [True, False]
 
 
 def test_a_mixture_of_experts_is_as_fast_as_its_active_weights():
@@ -133,7 +151,7 @@ def test_the_catalogue_documents_every_computed_value():
 def test_every_task_has_a_model_for_a_laptop(task):
     """With 8 GB of memory and two slow channels."""
     machine = MachineResources(6 * GB, (), 15.0 * GB)
-    assert recommend_models(load_catalogue().values(), task, ("de",), FitPolicy(lambda: machine))[0].is_fluent
+    assert not recommend_models(load_catalogue().values(), task, ("de",), FitPolicy(lambda: machine))[0].is_slow
 
 
 def test_the_estimate_is_close_to_a_real_header():

@@ -11,6 +11,7 @@ import pytest
 
 from llmcli.errors import ConfigError, ConsentRequired, ModelNotDownloaded, Offline, Unsupported, UsageError
 from llmcli.interrupt import Interrupt
+from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.runtime import backend_factory
 from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.runtime import Runtime
@@ -121,6 +122,26 @@ def test_a_missing_model_is_fetched_when_the_observer_agrees(run, monkeypatch):
     with pytest.raises(ModelNotDownloaded):
         run(Asked(), model="qwen3-4b", offline=True).resolve_model()
     assert len(asked) == 2
+
+
+def test_without_a_chosen_model_the_observer_chooses_the_first_one(run, monkeypatch):
+    """It becomes the default, unless it is the starter; with none the missing starter is the error."""
+    chosen = []
+
+    class Chooses(SilentObserver):
+        def choose_first_model(self, models, policy, verb):
+            assert policy().context_tokens is None and models.default_model()[0] == STARTER_MODEL
+            return chosen.pop()
+
+    monkeypatch.setattr(Runtime, "pull_model", lambda _self, name: f"pulled {name}")
+    with pytest.raises(ModelNotDownloaded):
+        run(SilentObserver())._find_verified_model()
+    chosen += ["qwen3-4b", STARTER_MODEL]
+    assert run(Chooses())._find_verified_model() == f"pulled {STARTER_MODEL}"
+    runtime = run(Chooses())
+    assert runtime._find_verified_model() == "pulled qwen3-4b" and runtime.models.defaults.is_chosen()
+    with pytest.raises(ModelNotDownloaded):
+        run(Chooses())._find_verified_model()
 
 
 def test_a_backend_that_was_not_built_has_no_statistics(run):

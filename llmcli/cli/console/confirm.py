@@ -22,16 +22,23 @@ def can_ask(console: Console) -> bool:
 
 def ask_yes_no(console: Console, question: str, *, enter: bool = True) -> bool:
     """Ask a question on stderr; Enter means ``enter``, end of input means no. A signal or the deadline ends the wait."""
-    choices = "[Y/n]" if enter else "[y/N]"
+    answer = read_reply(console, f"{sanitize.single_line(question)} {'[Y/n]' if enter else '[y/N]'} ")
+    return answer in ({"y", "yes", ""} if enter else {"y", "yes"})
+
+
+def read_reply(console: Console, question: str) -> str | None:
+    """Write a question to stderr and return the typed line, stripped and in lower case; None at the end of input.
+
+    A signal or the deadline ends the wait.
+    """
     with console.environment.suspend_painters():
-        os.write(console.environment.stderr, f"{sanitize.single_line(question)} {choices} ".encode())
+        os.write(console.environment.stderr, question.encode())
         poll = select.poll()
         poll.register(console.environment.stdin, select.POLLIN)
         while not poll.poll(_POLL_MS):
             console.interrupt.check()
         answer = os.read(console.environment.stdin, 1000)
-    meant = {"y", "yes", ""} if enter else {"y", "yes"}
-    return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in meant
+    return answer.decode("utf-8", "replace").strip().lower() if answer else None
 
 
 def require_confirmation(console: Console, what: str, otherwise: Sequence[str], variables: Sequence[str]) -> bool:

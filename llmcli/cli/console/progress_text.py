@@ -93,7 +93,7 @@ def status_text(
     least important first.
     """
     took = f"{format_duration(elapsed)} elapsed"
-    remains = "" if left is None else f"{_format_estimate(left)} left"
+    remains = "" if left is None else f"{format_estimate(left)} left"
     of = rated_progress(job, step)
     pace = "" if rate is None or of is None else f" ({_format_unit_rate(rate, of.unit)})"
     long, short = _format_head(job, step, columns, short=False), _format_head(job, step, columns, short=True)
@@ -130,7 +130,7 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _format_estimate(seconds: float) -> str:
+def format_estimate(seconds: float) -> str:
     """Return an estimate, rounded since it is not exact."""
     return format_duration(seconds) if seconds < 120 else format_duration(60 * round(seconds / 60)).removesuffix(" 0 s")  # noqa: PLR2004
 

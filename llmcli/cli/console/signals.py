@@ -32,6 +32,8 @@ def forward_signals(interrupt: Interrupt) -> Iterator[None]:
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         if interrupt.signal is not None:
+            for cleanup in interrupt.cleanups:
+                cleanup()
             die_by_signal(signum)
         interrupt.set(signum)
 

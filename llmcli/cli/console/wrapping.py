@@ -36,6 +36,18 @@ def wrap_words(text: str, size: int, *, break_words: bool = True) -> list[str]:
     return lines or [""]
 
 
+def wrap_long_lines(text: str, size: int) -> list[str]:
+    """Return the lines of ``text``; those of more than ``size`` columns are wrapped at words and keep their indentation."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if display_width(line) <= size:
+            lines.append(line)
+            continue
+        indent = line[: min(len(line) - len(line.lstrip()), size // 2)]
+        lines += [indent + part for part in wrap_words(line, size - len(indent))]
+    return lines
+
+
 def _break_word(word: str, size: int) -> list[str]:
     """Return a word in parts of ``size`` columns at most."""
     parts = []

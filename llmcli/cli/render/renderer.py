@@ -311,7 +311,19 @@ def render_events(
         reporter.close()
     _report_work(ctx, reporter, delivery.totals, cost_before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
+    if ctx.console.stderr_is_terminal and delivery.totals.count:
+        _introduce_starter(ctx)
     return delivery.exit_code
+
+
+def _introduce_starter(ctx: CommandContext) -> None:
+    """Tell a person what the starter is, if it has answered."""
+    from llmcli.models.library.defaults import STARTER_MODEL
+
+    if ctx.runtime.responder_name == STARTER_MODEL and not ctx.runtime.is_remote:
+        from llmcli.cli.first_run.starter_notice import write_starter_notice
+
+        write_starter_notice(ctx)
 
 
 def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cost_before: float) -> None:

@@ -153,9 +153,17 @@ def _is_blank(row: str) -> bool:
 def _memory_console(width: int, environment: Environment) -> Console:
     """Return a console that renders into memory; NO_COLOR and TERM are read from the run's environment."""
     from rich.console import Console
+    from rich.theme import Theme
 
     return Console(
-        file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False, _environ=dict(environment.environ)
+        file=io.StringIO(),
+        force_terminal=True,
+        width=width,
+        legacy_windows=False,
+        theme=Theme(
+            {"markdown.code": f"bold {_CODE_STYLE}"}
+        ),  # rich's black background is unreadable on a light terminal
+        _environ=dict(environment.environ),
     )
 
 

@@ -12,6 +12,8 @@ from llmcli.settings import Settings
 
 STARTER_MODEL = "smollm2-135m"
 """The catalogue's model that is the default until the user chooses one."""
+BUILT_IN_ORIGIN = "built in"
+"""The origin of the default that applies until the user chooses one."""
 DEFAULT_ORIGIN = "llm models default"
 """The origin of a default that a command stored; for a verb's default, ``--for VERB`` follows."""
 ALIAS_ORIGIN = "llm models alias"
@@ -62,7 +64,11 @@ class ModelDefaults:
         for use in dict.fromkeys((self._verb if verb is None else verb, "")):
             if stored.get(use):
                 return stored[use], f"{DEFAULT_ORIGIN} --for {use}" if use else DEFAULT_ORIGIN
-        return STARTER_MODEL, "built in"
+        return STARTER_MODEL, BUILT_IN_ORIGIN
+
+    def is_chosen(self) -> bool:
+        """Return whether the user chose the default of the running verb, by a setting or a command."""
+        return self.default_model()[1] != BUILT_IN_ORIGIN
 
     def stored_default(self) -> str | None:
         """Return the default stored for the running verb, or for all verbs; None if there is neither."""

@@ -79,6 +79,7 @@ def test_an_observer_without_a_terminal_asks_nothing(console):
     observer = TerminalObserver(console(verbose=True))
     assert not observer.confirm_download(ModelNotDownloaded("m"))
     assert not observer.confirm_consent(ServerConfig("https://host/v1"))
+    assert observer.choose_first_model(None, None, "ask") is None
     assert not (observer.wants_progress or observer.is_watched) and observer.shows_variants
     observer.worker_unavailable(TemporaryFailure("the worker", detail="it is busy"))
     assert console.written()[1] == "llm: no worker, so the model runs in this process: the worker: it is busy\n"

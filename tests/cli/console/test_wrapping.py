@@ -138,3 +138,9 @@ def test_the_reason_of_a_recommendation_is_complete(llm, terminal):
     shown = set(screen.close().split())
     for row in llm("models", "recommend", "--json", env={"LLMCLI_MODEL": None}).out.splitlines():
         assert set(json.loads(row)["why"].split()) <= shown
+
+
+def test_only_long_lines_are_wrapped():
+    """Others keep their spaces, and all keep their indentation."""
+    text = "short   line\n  one two three four\n\nend"
+    assert wrapping.wrap_long_lines(text, 12) == ["short   line", "  one two", "  three four", "", "end"]

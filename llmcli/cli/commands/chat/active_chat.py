@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat.recorder import ChatRecorder
+from llmcli.cli.commands.chat.typed_keys import TypedKeys
+from llmcli.cli.console import sanitize, wrapping
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
 from llmcli.store.session import Session
@@ -26,7 +28,7 @@ class ActiveChat:
 
     ``attachments``: files (name and text) that go with the next message. ``prefill``: text with which the next prompt
     begins; ``edited``: the index of the turn that the next message replaces. ``pasting``: the next message may have many
-    lines. ``leaving``: the chat ends.
+    lines. ``leaving``: the chat ends. ``typed``: the keys of the person, None in a pipe.
     """
 
     def __init__(self, ctx: CommandContext, conversation: Conversation, recorder: ChatRecorder) -> None:
@@ -38,6 +40,7 @@ class ActiveChat:
         self.edited: int | None = None
         self.pasting = False
         self.leaving = False
+        self.typed: TypedKeys | None = None
         self.last_result: Result | None = None
         self.answers = 0
         self.usage = Usage()
@@ -47,9 +50,14 @@ class ActiveChat:
         self.leaving = True
 
     def write_notice(self, text: str) -> None:
-        """Write lines about the chat to stderr, unless --quiet."""
-        if not self.ctx.console.quiet:
-            self.ctx.console.write_stderr(text)
+        """Write lines about the chat to stderr, unless --quiet; a terminal gets them wrapped at words."""
+        console = self.ctx.console
+        if console.quiet:
+            return
+        if console.stderr_is_terminal:
+            columns = console.environment.columns(console.environment.stderr) - 1
+            text = "\n".join(wrapping.wrap_long_lines(sanitize.strip_controls(text), columns))
+        console.write_stderr(text)
 
     def write_error(self, error: LlmError) -> None:
         """Write why something cannot be done."""
@@ -79,14 +87,21 @@ class ActiveChat:
     def render(self, make_events: Callable[[], Iterator[TaskEvent]]) -> int:
         """Show the events of the conversation, then what went wrong while it was saved; returns the exit code."""
         try:
-            return render_events(self.ctx, lambda: self._watch(make_events()))
+            with self.collecting_keys():
+                return render_events(self.ctx, lambda: self._watch(make_events()))
         finally:
             self.recorder.flush_warnings()
+
+    def collecting_keys(self) -> AbstractContextManager[None]:
+        """Return a context in which the model works and typed keys are kept for the next prompt."""
+        return nullcontext() if self.typed is None else self.typed.collecting()
 
     def _watch(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         close = getattr(events, "close", None)
         with nullcontext() if close is None else closing(events):  # type: ignore[type-var]
             for event in events:
+                if self.typed is not None:
+                    self.typed.collect()
                 if isinstance(event, Result):
                     self.last_result = event
                     self.answers += 1

@@ -12,7 +12,7 @@ from llmcli.errors import UsageError
 EXIT_COMMANDS = ("/exit", "/quit")
 _KEYS_HELP = """\
 //TEXT  send /TEXT as a message
-Ctrl-C stops an answer. Alt-Enter starts a new line. Ctrl-R searches what you typed, Ctrl-X Ctrl-E opens your editor."""
+Ctrl-C stops an answer, Ctrl-D leaves after it. Alt-Enter starts a new line. Ctrl-R searches what you typed, Ctrl-X Ctrl-E opens your editor."""
 
 
 @cache
@@ -23,6 +23,7 @@ def slash_commands() -> Mapping[str, SlashCommand]:
         context_commands,
         input_commands,
         option_commands,
+        prompt_command,
         session_commands,
         turn_commands,
         verb_commands,
@@ -33,6 +34,7 @@ def slash_commands() -> Mapping[str, SlashCommand]:
         branch_commands,
         option_commands,
         input_commands,
+        prompt_command,
         context_commands,
         session_commands,
         verb_commands,

@@ -14,8 +14,10 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings
-from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.key_binding.key_processor import KeyPress, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
@@ -24,6 +26,7 @@ from llmcli.cli.commands.chat import chat_commands
 from llmcli.cli.commands.chat.active_chat import ActiveChat
 from llmcli.cli.commands.chat.session_files import HISTORY_FILE, open_read_only
 from llmcli.cli.commands.chat.slash.option_commands import OPTION_NAMES
+from llmcli.cli.commands.chat.slash.prompt_command import prompt_names
 from llmcli.cli.console import sanitize
 from llmcli.errors import LlmError
 from llmcli.files import private_files
@@ -54,6 +57,14 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
             enable_cpr=False,
         ),
     )
+
+
+def type_keys(editor: PromptSession[str], typed: str) -> None:
+    """Let the next prompt begin with keys, as a terminal sends them."""
+    if typed:
+        keys: list[KeyPress] = []
+        Vt100Parser(keys.append).feed_and_flush(typed)
+        store_typeahead(editor.input, keys)
 
 
 class _ChatOutput(Vt100_Output):
@@ -147,6 +158,8 @@ def complete_argument(chat: ActiveChat, kind: str) -> list[str]:
         if kind == "sessions":
             with open_read_only(chat.ctx.runtime.paths.sessions) as sessions:
                 return [each.session.name for each in sessions.list()]
+        if kind == "prompts":
+            return prompt_names(chat.ctx.runtime.prompts)
         if kind == "options":
             return list(OPTION_NAMES)
     return []

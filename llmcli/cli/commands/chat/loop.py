@@ -16,6 +16,8 @@ from llmcli.errors import InputError, Interrupted, LlmError, MissingError, Parti
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
+    from llmcli.cli.commands.chat.typed_keys import TypedKeys
+
 _POLL_S = 0.1
 
 
@@ -45,15 +47,26 @@ class ChatLoop:
 
     def run_interactive(self) -> int:
         """Chat until the person leaves. Ctrl-C stops an answer or clears the line; it does not end the program."""
-        from llmcli.cli.commands.chat.line_editor import create_line_editor
+        from llmcli.cli.commands.chat.typed_keys import TypedKeys
+
+        typed = self._chat.typed = TypedKeys(self._ctx.console.environment.stdin)
+        with typed.restored_at_death(self._ctx.runtime.interrupt):
+            self._converse(typed)
+        return self._finish()
+
+    def _converse(self, typed: TypedKeys) -> None:
+        """Read and answer messages until the person leaves."""
+        from llmcli.cli.commands.chat.line_editor import create_line_editor, type_keys
 
         editor = create_line_editor(self._chat)
         self._chat.write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands.")
         self._show_resumed()
-        while not self._chat.leaving:
+        while not (self._chat.leaving or typed.wants_to_leave):
+            type_keys(editor, typed.take())
             try:
                 text = self._read_message(editor)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Interrupted):  # the key, or its signal between an answer and the prompt
+                self._ctx.runtime.interrupt.clear()
                 self._chat.edited, self._chat.pasting = None, False
                 continue
             except EOFError:
@@ -62,7 +75,6 @@ class ChatLoop:
                 self._handle(text)
             else:
                 self._chat.edited = None
-        return self._finish()
 
     def _read_message(self, editor: PromptSession[str]) -> str:
         """Return what the person typed; a new text replaces the question that is edited."""

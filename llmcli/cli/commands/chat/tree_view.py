@@ -13,7 +13,7 @@ from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
-_MAX_SHOWN_CHARS = 70
+_MAX_SHOWN_CHARS = 60
 _MAX_SHOWN_LINES = 12
 """Lines of the last exchange that are shown."""
 

@@ -102,8 +102,8 @@ def recommend(
 ) -> int:
     """Recommend models of the catalogue for this machine, a task and languages, the best first.
 
-    Lists only models that fit with the wanted context (--ctx); those slower than reading speed come last. Uses no
-    network: sizes and speeds are estimates.
+    Lists only models that fit with the wanted context (--ctx). Those that read well at 10 tokens per second or more
+    come first, those slower than reading speed last. Uses no network: sizes and speeds are estimates.
 
     In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens per second, here,
     licence, languages, why.

@@ -123,7 +123,7 @@ def _recommendation_columns(pick: Recommendation, task: str, languages: Sequence
     why = ["here already"] if here else []
     why += [pick.entry.about]
     why += [f"supports {', '.join(languages)}"] if languages else []
-    why += [] if pick.is_fluent else ["slow here"]
+    why += ["slow here"] if pick.is_slow else []
     return {
         "name": pick.entry.name,
         "task": task,

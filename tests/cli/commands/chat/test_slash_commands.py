@@ -223,6 +223,8 @@ def test_other_verbs_take_the_last_answer(talk):
     assert "--to" in chat("/translate")
     assert "no such option" in chat("/summarize --nonsense").lower()
     assert "No closing quotation" in chat('/summarize "x')
+    assert "--against" in chat("/check") and "--labels" in chat("/classify")
+    assert re.search("positive|neutral|negative", chat("/sentiment"))
     assert "1 answer;" in chat("/stats")
     chat.leave()
 

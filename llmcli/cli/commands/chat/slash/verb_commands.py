@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
@@ -15,12 +16,25 @@ if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
 
 
-def _run_verb(chat: ActiveChat, verb: str, argument: str) -> None:
-    """Run ``llm VERB ARGUMENT`` in this process with the last answer as its input; its output is not part of the chat."""
+_VERBS = (
+    ("translate", "--to LANG"),
+    ("summarize", "[OPTIONS]"),
+    ("sentiment", "[OPTIONS]"),
+    ("classify", "--labels A,B,..."),
+    ("check", "--against FILE"),
+)
+"""The verbs, with their arguments; those without brackets are required."""
+
+
+def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> None:
+    """Run ``llm VERB ARGUMENT`` in this process with the last answer as its input; its output is not part of the chat.
+
+    Without a required argument, its help is shown.
+    """
     from llmcli.cli.dispatch import dispatch
 
     try:
-        words = shlex.split(argument)
+        words = shlex.split(argument or ("--help" if required else ""))
     except ValueError as error:
         raise UsageError(f"/{verb}: {error}", detail="Quote words as in a shell.") from error
     with tempfile.TemporaryFile() as source:
@@ -30,17 +44,12 @@ def _run_verb(chat: ActiveChat, verb: str, argument: str) -> None:
         dispatch([verb, *words, *model_options(chat.ctx.flags)], environment)
 
 
-def translate(chat: ActiveChat, argument: str) -> None:
-    """Translate the last answer."""
-    _run_verb(chat, "translate", argument or "--help")
-
-
-def summarize(chat: ActiveChat, argument: str) -> None:
-    """Summarize the last answer."""
-    _run_verb(chat, "summarize", argument)
-
-
-COMMANDS = (
-    SlashCommand("/translate", "translate the last answer, as llm translate does", translate, "--to LANG"),
-    SlashCommand("/summarize", "summarize the last answer, as llm summarize does", summarize, "[OPTIONS]"),
+COMMANDS = tuple(
+    SlashCommand(
+        f"/{verb}",
+        f"{verb} the last answer, as llm {verb} does" if verb != "sentiment" else "label the lines of the last answer",
+        partial(_run_verb, verb, not arguments.startswith("[")),
+        arguments,
+    )
+    for verb, arguments in _VERBS
 )

@@ -1,0 +1,89 @@
+"""The slash command that sends a prompt file as a message."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, require_argument
+from llmcli.errors import MissingError, UsageError
+from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.tasks.generate import INPUT_VARIABLES
+from llmcli.types import Message, Role
+
+if TYPE_CHECKING:
+    from llmcli.cli.commands.chat.active_chat import ActiveChat
+    from llmcli.prompts import Prompt, PromptLibrary
+
+_ASSIGNMENT = re.compile(r"""([A-Za-z_]\w*)=("[^"]*"|'[^']*'|\S*)\s*""")
+
+
+def prompt_names(prompts: PromptLibrary) -> list[str]:
+    """Return the names that /prompt takes: the kinds of ``llm generate``, and prompts that belong to no other command."""
+    names = prompts.names()
+    kinds = [name.removeprefix(GENERATE_PREFIX) for name in names if name.startswith(GENERATE_PREFIX)]
+    return sorted({*kinds, *(name for name in names if contract_of(name) is None)})
+
+
+def send_prompt(chat: ActiveChat, argument: str) -> None:
+    """Send the prompt NAME as a message, with its variables and a text."""
+    name, _, rest = require_argument("/prompt", argument, "/prompt email topic=tides").partition(" ")
+    prompt = _find_prompt(chat.ctx.runtime.prompts, name)
+    if prompt.output != "text":
+        raise UsageError(f"the prompt {name} constrains its answers", detail=f"Run it in a shell: llm generate {name}")
+    values, text = _parse_variables(prompt, rest.strip())
+    attached = "\n\n".join(content for _, content in chat.attachments)
+    if text or attached:
+        values[_text_variable(prompt, values)] = text or attached
+    message = "\n\n".join(_as_text(prompt.render(values)))
+    if not text:
+        chat.attachments.clear()  # they are in the message now
+    chat.send(message)
+
+
+def _find_prompt(prompts: PromptLibrary, name: str) -> Prompt:
+    """Return the prompt that ``name`` means; raises ``MissingError`` with similar names, and as ``PromptLibrary.get``."""
+    known = prompt_names(prompts)
+    if name not in known:
+        import difflib
+
+        raise MissingError(name, kind="prompt", suggestions=difflib.get_close_matches(name, known, n=3) or known)
+    return prompts.get(GENERATE_PREFIX + name if GENERATE_PREFIX + name in prompts.names() else name)
+
+
+def _parse_variables(prompt: Prompt, rest: str) -> tuple[dict[str, str], str]:
+    """Return the variables at the beginning of ``rest``, which may be quoted, and the text after them."""
+    values: dict[str, str] = {}
+    while (match := _ASSIGNMENT.match(rest)) and match[1] in prompt.variables:
+        value = match[2]
+        values[match[1]] = value[1:-1] if value[:1] in {'"', "'"} and value[-1:] == value[:1] else value
+        rest = rest[match.end() :]
+    return values, rest
+
+
+def _text_variable(prompt: Prompt, given: dict[str, str]) -> str:
+    """Return the variable that the text fills: ``text`` or ``input``, else the only one that has no value."""
+    for name in INPUT_VARIABLES:
+        if name in prompt.variables and name not in given:
+            return name
+    missing = [name for name, variable in prompt.variables.items() if variable.default is None and name not in given]
+    if len(missing) == 1:
+        return missing[0]
+    takes = " ".join(f"{name}=..." for name in prompt.variables) or "no variables"
+    raise UsageError(
+        f"the prompt {prompt.name.removeprefix(GENERATE_PREFIX)} takes no text", detail=f"It takes {takes}"
+    )
+
+
+def _as_text(messages: tuple[Message, ...]) -> list[str]:
+    """Return the messages of a prompt as the paragraphs of one message: instructions, examples, the question."""
+    *before, question = messages
+    named = {Role.USER: "Example:\n", Role.ASSISTANT: "Answer:\n"}
+    return [*(named.get(message.role, "") + message.content for message in before), question.content]
+
+
+COMMANDS = (
+    SlashCommand(
+        "/prompt", "send a prompt file as a message", send_prompt, "NAME [VARIABLE=VALUE]... [TEXT]", "prompts"
+    ),
+)

@@ -1,0 +1,57 @@
+"""The line below an answer of the starter, once a day: what the starter is, and how to get a better model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.cli.console import suggestion
+from llmcli.cli.first_run.recommended_model import recommended_model
+from llmcli.files import private_files
+from llmcli.models.library.defaults import STARTER_MODEL
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
+
+NOTICE_FILE = "starter_notice"
+"""The file in the cache directory whose time is that of the last notice."""
+_INTERVAL_S = 24 * 60 * 60
+
+
+def write_starter_notice(ctx: CommandContext) -> None:
+    """Write the line to stderr, if a person reads it and it was not shown within a day."""
+    console, runtime = ctx.console, ctx.runtime
+    if console.quiet or console.as_json or not _record_notice(runtime.paths.cache / NOTICE_FILE):
+        return
+    best = recommended_model(runtime.models, runtime.fit_policy(shown=True), runtime.verb)
+    if best is None:
+        how = "for others: llm models search WORDS"
+    else:
+        name = best.entry.name
+        is_here = any(model.catalogue == name and not model.missing for model in runtime.models.list())
+        pull = "" if is_here else f"{suggestion.format_command('models', 'pull', name)} && "
+        how = f"better here: {pull}{suggestion.format_command('models', 'default', name)}"
+    console.write_note(f"{STARTER_MODEL} is a toy and often wrong; {how}")
+
+
+def _record_notice(path: Path) -> bool:
+    """Return whether the notice is due, and record that it is shown now.
+
+    Where that cannot be recorded it is not shown: it would come after each answer, and no model can be stored there.
+    """
+    try:
+        if 0 <= time.time() - _last_notice(path) < _INTERVAL_S:
+            return False
+        private_files.replace_file(path, b"")
+    except OSError:
+        return False
+    return True
+
+
+def _last_notice(path: Path) -> float:
+    """Return when the notice was shown last, in seconds since 1970; 0 for never. Raises ``OSError``."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
