@@ -134,6 +134,7 @@ class _FilterRun:
         return {**prompt_manifest(self._prompt), **query, **self.calibrated.manifest()}
 
     def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        self._summary.details["threshold"] = self._query.threshold
+        if not self.calibrated.thresholds:
+            self._summary.details["threshold"] = self._query.threshold
         yield from self.calibrated.notices(self._summary)
         yield from self._summary.observe(add_scoring_notices(events))

@@ -56,16 +56,18 @@ def test_a_filter_of_several_statements_is_one_problem(llm, statement_scores, ma
     assert other.code == 78 and "another statement" in other.err
 
 
-@pytest.mark.parametrize(("options", "printed"), [((), "all well\n"), (("--invert",), "a disk\n")])
-def test_the_target_precision_is_that_of_the_printed_records(llm, statement_scores, matches, options, printed):
-    """With --invert, of those that do not match: one of 13 is labelled wrongly, so 0.9 is reached and 0.99 is not."""
-    argv = (*FILTER, *options, "--calibrate", matches, "--calibration", "disks")
-    assert llm(*argv, answer=statement_scores).code == 0
-    argv = (*FILTER, *options, "--calibration", "disks", "--target-precision")
-    run = llm(*argv, "0.85", stdin=b"a disk\nall well\n", answer=statement_scores)
-    assert run.out == printed and "labels right" in run.err
-    rare = llm(*argv, "0.999", stdin=b"a disk\nall well\n", answer=statement_scores)
-    assert "no threshold reaches" in rare.err
+@pytest.mark.parametrize("case", [((), "all well\n"), (("--invert",), "a disk\n")], ids=["plain", "inverted"])
+def test_the_target_precision_is_that_of_the_printed_records(llm, statement_scores, matches, tmp_path, case):
+    """With --invert, of those that do not match: one of 13 is labelled wrongly, so 0.85 is reached."""
+    options, printed = case
+    made = llm(*FILTER, *options, "--calibrate", matches, "--calibration", "disks", answer=statement_scores)
+    assert made.code == 0
+    summary = tmp_path / "summary.json"
+    argv = (*FILTER, *options, "--calibration", "disks", "--target-precision", "0.85", "--summary", str(summary))
+    run = llm(*argv, stdin=b"a disk\nall well\n", answer=statement_scores)
+    assert run.out == printed
+    chosen = json.loads(summary.read_text())["target_precision"]
+    assert chosen["reached"] and chosen["precision"] == pytest.approx(12 / 13 if options else 1)
 
 
 def test_an_evaluation_of_a_filter(llm, statement_scores, matches):
@@ -89,13 +91,14 @@ def test_each_label_is_learned_by_itself(llm, statement_scores, tickets):
     assert row["labels"] == "bug,idea"
 
 
-def test_a_target_precision_sets_a_threshold_for_each_label(llm, statement_scores, tickets):
-    """Both are reported by name."""
-    argv = ("classify", *LABELS, "--calibrate", tickets, "--calibration", "t", "--target-precision", "0.8")
-    run = llm(*argv, "--eval", tickets, answer=statement_scores)
-    assert run.code == 2  # the same rows
-    run = llm(*argv, answer=statement_scores)
-    assert run.code == 0 and "bug: threshold" in run.err and "idea: threshold" in run.err
+def test_a_target_precision_sets_a_threshold_for_each_label(llm, statement_scores, tickets, tmp_path):
+    """Both are in the summary, by name."""
+    assert llm("classify", *LABELS, "--calibrate", tickets, "--calibration", "t", answer=statement_scores).code == 0
+    summary = tmp_path / "summary.json"
+    argv = ("classify", *LABELS, "--calibration", "t", "--target-precision", "0.8", "--summary", str(summary))
+    assert llm(*argv, stdin=b"a bug\n", answer=statement_scores).code == 0
+    found = json.loads(summary.read_text())["target_precision"]
+    assert [*found] == ["bug", "idea"] and all(each["rows"] == 20 for each in found.values())
 
 
 def test_labels_in_lists(llm, statement_scores, write):
