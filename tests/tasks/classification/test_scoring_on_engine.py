@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 
 import pytest
@@ -63,20 +62,6 @@ def test_probabilities_do_not_depend_on_the_batch_or_the_order(backend, prompt):
     for found, other in [*zip(together, backwards, strict=True), *zip(together, alone, strict=False)]:
         assert found == pytest.approx(other, abs=TOLERANCE)
         assert math.fsum(found.values()) == pytest.approx(1) and list(found) == LABELS.split(",")
-
-
-def test_a_record_leaves_nothing_for_garbage_collection(backend, prompt):
-    """Otherwise memory grows with the number of records until the next collection, which comes late in a command."""
-    garbage = []
-    for count in (4, len(TEXTS)):
-        gc.collect()
-        gc.disable()
-        try:
-            classify(backend, prompt, TEXTS[:count])
-            garbage.append(gc.collect())
-        finally:
-            gc.enable()
-    assert garbage[1] - garbage[0] < len(TEXTS) - 4
 
 
 def test_texts_of_any_kind(backend, prompt):
