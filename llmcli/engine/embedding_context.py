@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.errors import Unsupported
 
@@ -34,9 +35,7 @@ class EmbeddingContext(Context):
 
     def read_states(self) -> Any:
         """Return the pooled vector of the evaluated text, (1, width) float32: a view until the next evaluation."""
-        import numpy as np
-
         row = self._lib.llama_get_embeddings_seq(self.handle, 0)
         if not row:
             raise Unsupported("embeddings", detail="the model gives none for a whole text")
-        return np.ctypeslib.as_array(row, (1, int(self._lib.llama_model_n_embd(self.model.handle))))
+        return bindings.float_array(row, (1, int(self._lib.llama_model_n_embd(self.model.handle))))

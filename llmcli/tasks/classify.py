@@ -195,7 +195,8 @@ class MultiLabelVerb:
     """Gives each record every label that applies to it; see ``PresenceScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
-    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``.
+    and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` by label
+    take the place of the common one.
 
     Raises as ``LabelScorer`` does.
     """
@@ -209,29 +210,38 @@ class MultiLabelVerb:
         labels: LabelSet,
         generation: GenerationOptions,
         options: ClassifyOptions,
+        *,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         from llmcli.tasks.classification.presence_scorer import PresenceScorer
 
-        self._threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
-        self._scorer = PresenceScorer(
+        threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
+        self._thresholds = {**dict.fromkeys(labels.names, threshold), **(thresholds or {})}
+        self.scorer = PresenceScorer(
             backend,
             prompt,
             labels.names,
             generation,
-            ScorerOptions({"labels": labels.labels}, labels.examples, options.corrects_prior, options.cache),
+            ScorerOptions(
+                {"labels": labels.labels},
+                labels.examples,
+                options.corrects_prior,
+                options.cache,
+                options.calibrator,
+            ),
         )
         columns = dict.fromkeys(map(probability_column, labels.names), float)
         self.columns: Mapping[str, type] = {"label": str, **columns}
 
     def make_job(self, record: Record) -> DocumentJob:
         """Return the job that scores the labels."""
-        request = self._scorer.make_request(str(record.index), record.text, record.fields)
+        request = self.scorer.make_request(str(record.index), record.text, record.fields)
         return RequestJob(record, request, self._make_result)
 
     def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
-        scores = self._scorer.read_scores(answer)
-        probabilities = self._scorer.presence(scores)
-        chosen = [label for label, share in probabilities.items() if share >= self._threshold]
+        scores = self.scorer.read_scores(answer)
+        probabilities = self.scorer.presence(scores)
+        chosen = [label for label, share in probabilities.items() if share >= self._thresholds[label]]
         method = {"scoring": scores.method} if scores.method else {}
         fields = {"labels": chosen, "label": LABEL_SEPARATOR.join(chosen), "probabilities": probabilities, **method}
         return Result(
@@ -239,8 +249,8 @@ class MultiLabelVerb:
             record.name,
             None,
             {**record.position, **fields},
-            model=self._scorer.model,
-            prompt=self._scorer.prompt.name,
+            model=self.scorer.model,
+            prompt=self.scorer.prompt.name,
             usage=finished.usage,
             timings=finished.timings,
         )
@@ -248,7 +258,7 @@ class MultiLabelVerb:
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
         fields = {**record.position, "labels": None, "label": None, "probabilities": None}
-        scorer = self._scorer
+        scorer = self.scorer
         return Result(
             record.index, record.name, None, fields, model=scorer.model, prompt=scorer.prompt.name, blank=True
         )

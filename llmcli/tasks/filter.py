@@ -10,7 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.label_scorer import ScorerOptions
+from llmcli.tasks.classification.label_scorer import LabelCalibrator, ScorerOptions
 from llmcli.tasks.classification.long_texts import TextSplitter
 from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.tasks.execution.document_jobs import DocumentJob
@@ -20,6 +20,7 @@ from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Result
 
 PROMPT = "filter"
+MATCH = "match"
 DEFAULT_THRESHOLD = 0.5
 
 
@@ -63,19 +64,21 @@ class FilterOptions:
     """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
 
     ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a piece of it;
-    otherwise such a text is refused.
+    otherwise such a text is refused. ``calibrator``: computes the probability of the whole query, by the name
+    ``MATCH``.
     """
 
     corrects_prior: bool = True
     cache: Path | None = None
     splits_long_texts: bool = False
+    calibrator: LabelCalibrator | None = None
 
 
 class FilterVerb:
     """Whether a query holds for a record.
 
-    A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements also ``statements``, the
-    probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
+    A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements
+    and no calibrator also ``statements``, the probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
     table, no column is added.
 
     Raises as ``LabelScorer`` does; for the probability of a statement see ``PresenceScorer``.
@@ -93,13 +96,11 @@ class FilterVerb:
     ) -> None:
         chosen = options or FilterOptions()
         self._query = query
-        self._scorer = scorer = PresenceScorer(
-            backend,
-            prompt,
-            query.statements,
-            generation,
-            ScorerOptions({"statements": query.statements}, (), chosen.corrects_prior, chosen.cache),
+        scoring = ScorerOptions(
+            {"statements": query.statements}, (), chosen.corrects_prior, chosen.cache, chosen.calibrator
         )
+        self.scorer = scorer = PresenceScorer(backend, prompt, query.statements, generation, scoring)
+        self._names = query.statements if chosen.calibrator is None else (MATCH,)
         self.single_request = not chosen.splits_long_texts
         self._splitter = (
             TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
@@ -111,16 +112,16 @@ class FilterVerb:
         """Return the job that scores the statements."""
         pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
         requests = [
-            self._scorer.make_request(f"{record.index}.{number}", piece, record.fields)
+            self.scorer.make_request(f"{record.index}.{number}", piece, record.fields)
             for number, piece in enumerate(pieces)
         ]
         return MultiRequestJob(record, requests, self._make_result)
 
     def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        scores = [self._scorer.read_scores(answer) for answer in answers.values()]
-        found = [self._scorer.presence(each) for each in scores]
-        probabilities = {name: max(each[name] for each in found) for name in self._query.statements}
-        probability = self._query.combine(probabilities)
+        scores = [self.scorer.read_scores(answer) for answer in answers.values()]
+        found = [self.scorer.presence(each) for each in scores]
+        probabilities = {name: max(each[name] for each in found) for name in self._names}
+        probability = probabilities[MATCH] if self._names == (MATCH,) else self._query.combine(probabilities)
         fields: dict[str, Any] = {"match": self._query.matches(probability), "probability": probability}
         if len(probabilities) > 1:
             fields["statements"] = probabilities
@@ -131,8 +132,8 @@ class FilterVerb:
             record.name,
             record.text,
             {**record.position, **fields},
-            model=self._scorer.model,
-            prompt=self._scorer.prompt.name,
+            model=self.scorer.model,
+            prompt=self.scorer.prompt.name,
             usage=tally.usage,
             timings=tally.timings,
         )
@@ -140,7 +141,7 @@ class FilterVerb:
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""
         fields = {**record.position, "match": self._query.invert, "probability": None}
-        model, prompt = self._scorer.model, self._scorer.prompt.name
+        model, prompt = self.scorer.model, self.scorer.prompt.name
         return Result(record.index, record.name, record.text, fields, model=model, prompt=prompt, blank=True)
 
     def row(self, result: Result) -> Mapping[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmcli.cli.classification.calibration_plot import draw_plot
 from llmcli.cli.classification.figures_view import format_figures
-from llmcli.cli.classification.scoring_flags import ScoringFlags
+from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.classification.summary_view import write_report_file
 from llmcli.cli.command_context import CommandContext
 
@@ -18,31 +19,45 @@ if TYPE_CHECKING:
 
 def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str) -> None:
     """Write the figures of a calibration, saved under ``name`` (None: not saved), and draw them if --plot is given."""
-    figures, curve = stored.figures, stored.calibration.curve
-    _draw(ctx, name or stored.model, figures, curve)
     if ctx.console.as_json:
         ctx.console.write_record({"calibration": name, **stored.to_json()})
-        return
-    features = ", ".join(_BLOCK_NAMES.get(each, each) for each in stored.calibration.blocks)
-    lines = [f"model              {stored.model}", f"features           {features}"]
-    lines += format_figures(figures, curve, origin)
-    ctx.console.write_stdout("\n".join(lines) + "\n")
+    lines = [f"model              {stored.model}"]
+    for title, problem in stored.problems.items():
+        calibration = problem.calibration
+        features = ", ".join(_BLOCK_NAMES.get(each, each) for each in calibration.blocks)
+        lines += _heading(title, stored.problems)
+        lines += [f"features           {features}", *format_figures(problem.figures, calibration.curve, origin)]
+        _draw(ctx, name or stored.model, problem.figures, calibration.curve)
+    _write_lines(ctx, lines)
 
 
 _BLOCK_NAMES = {"scores": "label scores", "mean": "mean hidden state", "last": "last hidden state"}
 
 
-def write_evaluation(ctx: CommandContext, model: str, figures: CalibrationFigures, origin: str) -> None:
+def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str) -> None:
     """Write the figures of labels compared with those of people, and draw them if --plot is given."""
-    _draw(ctx, model, figures, None)
     if ctx.console.as_json:
-        ctx.console.write_record({"model": model, "figures": figures.to_json()})
-    else:
-        lines = [f"model              {model}", *format_figures(figures, None, origin)]
+        found = {name: {"figures": each.to_json()} for name, each in figures.items()}
+        fields = {"problems": found} if len(found) > 1 else next(iter(found.values()))
+        ctx.console.write_record({"model": model, **fields})
+    lines = [f"model              {model}"]
+    for title, each in figures.items():
+        lines += [*_heading(title, figures), *format_figures(each, None, origin)]
+        _draw(ctx, model, each, None)
+    _write_lines(ctx, lines)
+
+
+def _heading(title: str, problems: Mapping[str, object]) -> list[str]:
+    """Return the lines that name one of several problems."""
+    return ["", title] if len(problems) > 1 else []
+
+
+def _write_lines(ctx: CommandContext, lines: Sequence[str]) -> None:
+    if not ctx.console.as_json:
         ctx.console.write_stdout("\n".join(lines) + "\n")
 
 
 def _draw(ctx: CommandContext, title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> None:
     flags = ctx.flags
-    if isinstance(flags, ScoringFlags) and flags.plot is not None:
+    if isinstance(flags, CalibrationFlags) and flags.plot is not None:
         write_report_file(ctx, flags.plot, draw_plot(flags.plot, title, figures, curve))

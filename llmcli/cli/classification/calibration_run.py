@@ -1,22 +1,23 @@
-"""The calibration of one run of classify or sentiment: fitted on labelled rows or loaded, saved, evaluated."""
+"""The calibration of one run of classify, sentiment or filter: fitted on labelled rows or loaded, saved, evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from llmcli.cli.classification.labelled_rows import LabelledRows
-from llmcli.cli.classification.scoring_flags import ScoringFlags
+from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import RequestRejected, Unsupported, UsageError
 from llmcli.tasks.calibration.calibration_errors import TooFewLabels
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.classification.labelled_rows import LabelledRows
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
-    from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
+    from llmcli.tasks.calibration.feature_set import FeatureSet
     from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
     from llmcli.tasks.classification.scored_records import ScoredRecord
@@ -33,12 +34,33 @@ class LabelledFile:
     rows: LabelledRows
 
 
+class CalibrationKind(Protocol):
+    """What is decided about a record: one of several labels, or what holds for it."""
+
+    def fit(self, features: FeatureSet, labelled: LabelledFile, scorer: LabelScorer) -> Mapping[str, FittedProblem]:
+        """Return the fitted problems by name. Raises ``TooFewLabels``."""
+
+    def make_calibrator(self, problems: Mapping[str, FittedProblem]) -> LabelCalibrator:
+        """Return what computes probabilities with the problems."""
+
+    def evaluate(
+        self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
+    ) -> Mapping[str, CalibrationFigures]:
+        """Return the figures of the probabilities of labelled rows, by problem."""
+
+    def choose_thresholds(self, problems: Mapping[str, FittedProblem], target: float) -> dict[str, PrecisionThreshold]:
+        """Return the threshold of each problem for a precision, on the held-out probabilities of the labelled rows."""
+
+
 class CalibrationRun:
     """Provides the calibration that the options ask for. ``identity``: what its features depend on, beside the model."""
 
-    def __init__(self, ctx: CommandContext, flags: ScoringFlags, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, ctx: CommandContext, flags: CalibrationFlags, kind: CalibrationKind, identity: Mapping[str, Any]
+    ) -> None:
         """Load the calibration to use. Raises ``MissingError``, ``DamagedCalibration`` and ``UsageError``."""
         self._ctx = ctx
+        self._kind = kind
         self._fits = flags.calibrate is not None
         self._name = flags.calibration
         self._identity = identity
@@ -93,41 +115,29 @@ class CalibrationRun:
                 self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
         elif self.stored is not None:
             self.stored.require_identity(self._name or "", identity)
-        if self.stored is None:
-            return None
-        from llmcli.tasks.calibration.record_features import CalibratedScores
-
-        return CalibratedScores(self.stored.calibration)
+        return None if self.stored is None else self._kind.make_calibrator(self.stored.problems)
 
     def _fit(
         self, backend: Backend, scorer: LabelScorer, labelled: LabelledFile, identity: Mapping[str, Any]
     ) -> StoredCalibration:
-        from llmcli.tasks.calibration.calibration import FitOptions, fit
         from llmcli.tasks.calibration.calibration_store import StoredCalibration
         from llmcli.tasks.calibration.record_features import record_features
 
-        labels = [label for _, label in labelled.rows]
-        if len(labels) < MIN_LABELLED_ROWS:
-            raise TooFewLabels(labelled.path, detail=f"{len(labels)}, at least {MIN_LABELLED_ROWS} are needed")
-        if len(set(labels)) == 1:
-            raise TooFewLabels(labelled.path, detail=f"all are {labels[0]}")
-        scored = _score_labelled(backend, scorer, labelled.rows, hidden_states=True)
-        calibration = fit(record_features(scored), labels, FitOptions(labels=scorer.labels))
+        count = len(labelled.rows)
+        if count < MIN_LABELLED_ROWS:
+            raise TooFewLabels(labelled.path, detail=f"{count}, at least {MIN_LABELLED_ROWS} are needed")
+        scored = score_labelled(backend, scorer, labelled.rows, hidden_states=True)
+        problems = self._kind.fit(record_features(scored), labelled, scorer)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return StoredCalibration(calibration, calibration.figures(), identity, scorer.model, created)
+        return StoredCalibration(problems, identity, scorer.model, created)
 
-    def choose_threshold(self, target: float) -> PrecisionThreshold:
-        """Return the threshold for a precision, on the held-out probabilities of the labelled rows."""
-        from llmcli.tasks.classification.precision_threshold import choose_threshold
-
+    def choose_thresholds(self, target: float) -> dict[str, PrecisionThreshold]:
+        """Return the threshold of each problem for a precision; a calibration must be prepared."""
         assert self.stored is not None
-        assert self.stored.calibration.heldout is not None
-        heldout, targets = self.stored.calibration.heldout, self.stored.calibration.targets
-        right = heldout.argmax(axis=1) == targets
-        return choose_threshold(heldout.max(axis=1).tolist(), right.tolist(), target)
+        return self._kind.choose_thresholds(self.stored.problems, target)
 
 
-def _score_labelled(
+def score_labelled(
     backend: Backend, scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool
 ) -> list[ScoredRecord]:
     """Return the scores of labelled rows, with hidden states if they are requested and the backend gives them."""
@@ -140,15 +150,3 @@ def _score_labelled(
         if not hidden_states:
             raise
         return list(score_records(backend, scorer, records))
-
-
-def evaluate(backend: Backend, scorer: LabelScorer, rows: LabelledRows) -> CalibrationFigures:
-    """Return the figures of a scorer's probabilities on labelled rows. Raises the failure of a request."""
-    import numpy as np
-
-    from llmcli.tasks.calibration.calibration_figures import measure_figures
-
-    scored = _score_labelled(backend, scorer, rows, hidden_states=False)
-    probabilities = np.array([[*each.scores.probabilities.values()] for each in scored])
-    targets = np.array([scorer.labels.index(label) for _, label in rows])
-    return measure_figures(probabilities, targets, scorer.labels)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmcli.cli.classification.calibrated_run import CalibratedRun, read_labelled_file
 from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.classify import (
@@ -22,15 +23,14 @@ from llmcli.tasks.classify import (
     ScoringVerb,
     make_classify_verb,
 )
-from llmcli.types import Notice, TaskEvent
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.calibration_run import CalibrationRun, LabelledFile
-    from llmcli.cli.classification.labelled_rows import LabelledRows
+    from llmcli.cli.classification.calibration_run import CalibrationKind, LabelledFile
+    from llmcli.cli.classification.labelled_rows import LabelledRows, ReadLabel
     from llmcli.prompts import Prompt
     from llmcli.tasks.classification.label_set import LabelSet
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 DEFAULT_NEAREST = 8
@@ -66,7 +66,7 @@ def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *,
         ctx,
         labels.names,
         lambda backend, generation, options: make_classify_verb(backend, prompt, labels, generation, options),
-        lambda: {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]},
+        lambda: _calibration_identity(prompt, labels),
     )
     return run.run(files, lambda: _labels_manifest(prompt, labels, multi=False))
 
@@ -75,46 +75,53 @@ def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[s
     return {**prompt_manifest(prompt), "labels": [asdict(label) for label in labels.labels], "--multi": multi}
 
 
+def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
+    return {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]}
+
+
 def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
+    from llmcli.cli.classification.labelled_rows import read_several_of
+
     flags, summary = scoring_flags(ctx), LabelSummary()
-    alone = {
-        "--examples": flags.examples,
-        "--target-precision": flags.target_precision,
-        "--calibrate": flags.calibrate,
-        "--calibration": flags.calibration,
-        "--eval": flags.evaluate,
-        "--plot": flags.plot,
-    }
-    given = [name for name, value in alone.items() if value is not None]
-    if given:
-        raise UsageError(f"{given[0]} needs labels that exclude each other", detail="Leave out --multi.")
+    if flags.examples is not None:
+        raise UsageError("--examples needs labels that exclude each other", detail="Leave out --multi.")
+    if flags.plot is not None:
+        raise UsageError(
+            "--plot draws the figures of one choice; --multi has one for each label", detail="Leave it out."
+        )
+
+    def make_kind() -> CalibrationKind:
+        from llmcli.cli.classification.calibration_kinds import PresenceKind
+
+        return PresenceKind(labels.names)
+
+    run = CalibratedRun(
+        ctx,
+        make_kind,
+        lambda: read_several_of(labels.names),
+        lambda: _calibration_identity(prompt, labels),
+    )
 
     def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelVerb:
         options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
-        return MultiLabelVerb(backend, prompt, labels, generation, options)
+        plain = replace(options, corrects_prior=False)
+        calibrator = run.prepare(backend, lambda: MultiLabelVerb(backend, prompt, labels, generation, plain).scorer)
+        thresholds = {name: chosen.threshold for name, chosen in run.thresholds.items()}
+        return MultiLabelVerb(
+            backend, prompt, labels, generation, replace(options, calibrator=calibrator), thresholds=thresholds
+        )
 
-    task = RecordTask(
-        make_verb,
-        lambda: {
-            **_labels_manifest(prompt, labels, multi=True),
-            "--threshold": flags.threshold,
-            "--no-prior": flags.no_prior,
-        },
-        lambda events: summary.observe(add_scoring_notices(events)),
-    )
+    def wrap(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+        yield from run.notices(summary)
+        yield from summary.observe(add_scoring_notices(events))
+
+    if run.reports(files):
+        backend = ctx.runtime.backend()
+        return run.report(backend, make_verb(backend, ctx.generation_options()).scorer)
+    task = RecordTask(make_verb, lambda: {**_labels_manifest(prompt, labels, multi=True), **run.manifest()}, wrap)
     code = run_records(ctx, files, task)
     write_summary(ctx, summary, flags.summary)
     return code
-
-
-@frozen
-class _LabelledInputs:
-    """``examples``, with the number of them to show to each text; rows for ``calibration`` and ``evaluation``."""
-
-    examples: LabelledRows
-    nearest: int
-    calibration: LabelledFile | None
-    evaluation: LabelledFile | None
 
 
 class ScoringRun:
@@ -138,65 +145,37 @@ class ScoringRun:
         self._labels = labels
         self._make_verb = make_verb
         self._splits_long_texts = splits_long_texts
-        self._chosen: PrecisionThreshold | None = None
         self.summary = LabelSummary()
-        self._check_options()
-        self._rows = self._read_rows()
-        self._calibration = self._open_calibration(identity)
+        examples = self._read_examples()
+        self._examples: LabelledRows = [] if examples is None else examples.rows
+        self._nearest = self._flags.nearest or DEFAULT_NEAREST
+        self._calibrated = CalibratedRun(
+            ctx,
+            _make_label_kind,
+            self._label_reader,
+            lambda: {**identity(), "set of --examples": self._examples_digest()},
+            examples=examples,
+        )
+        if len(self._examples) > self._nearest and self._calibrated.is_calibrated:
+            words = "a calibration needs the same examples before every text"
+            detail = f"Leave out --examples, or show all of them: --nearest {len(self._examples)}"
+            raise UsageError(words, detail=detail)
 
-    def _open_calibration(self, identity: Callable[[], Mapping[str, Any]]) -> CalibrationRun | None:
-        """Return the calibration that the options ask for; None without one."""
-        if self._flags.calibrate is None and self._flags.calibration is None:
-            return None
-        from llmcli.cli.classification.calibration_run import CalibrationRun
-        from llmcli.cli.classification.labelled_rows import rows_digest
-
-        examples = {"verb": self._ctx.verb, "set of --examples": rows_digest(self._rows.examples)}
-        return CalibrationRun(self._ctx, self._flags, {**identity(), **examples})
-
-    def _check_options(self) -> None:
+    def _read_examples(self) -> LabelledFile | None:
         flags = self._flags
-        if flags.target_precision is not None and flags.calibrate is None and flags.calibration is None:
-            words = "--target-precision needs a calibration"
-            raise UsageError(words, detail="Try: --target-precision 0.95 --calibrate LABELLED_FILE")
-        if flags.target_precision is not None and flags.threshold is not None:
-            raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
         if flags.nearest is not None and flags.examples is None:
             raise UsageError("--nearest chooses among --examples", detail="Add --examples FILE.")
-        if flags.plot is not None:
-            from llmcli.cli.classification.calibration_plot import check_plot_path
+        return None if flags.examples is None else read_labelled_file(self._ctx, flags.examples, self._label_reader())
 
-            check_plot_path(flags.plot)
-            if flags.calibrate is None and flags.evaluate is None:
-                raise UsageError("--plot draws the figures of --calibrate or --eval", detail="Add one of them.")
+    def _label_reader(self) -> ReadLabel:
+        from llmcli.cli.classification.labelled_rows import read_one_of
 
-    def _read_rows(self) -> _LabelledInputs:
-        flags = self._flags
-        if flags.examples is None and flags.calibrate is None and flags.evaluate is None:
-            return _LabelledInputs([], DEFAULT_NEAREST, None, None)
-        from llmcli.cli.classification.calibration_run import LabelledFile
+        return read_one_of(self._labels)
 
-        found = {
-            option: None if path is None else LabelledFile(path, self._read_labelled(path))
-            for option, path in {
-                "--examples": flags.examples,
-                "--calibrate": flags.calibrate,
-                "--eval": flags.evaluate,
-            }.items()
-        }
-        for first, second in (("--calibrate", "--examples"), ("--eval", "--examples"), ("--eval", "--calibrate")):
-            _check_disjoint(first, found[first], second, found[second])
-        examples = found["--examples"]
-        rows, nearest = [] if examples is None else examples.rows, flags.nearest or DEFAULT_NEAREST
-        if len(rows) > nearest and (flags.calibrate is not None or flags.calibration is not None):
-            words = "a calibration needs the same examples before every text"
-            raise UsageError(words, detail=f"Leave out --examples, or show all of them: --nearest {len(rows)}")
-        return _LabelledInputs(rows, nearest, found["--calibrate"], found["--eval"])
+    def _examples_digest(self) -> str:
+        from llmcli.cli.classification.labelled_rows import rows_digest
 
-    def _read_labelled(self, path: str) -> LabelledRows:
-        from llmcli.cli.classification.labelled_rows import read_labelled_rows
-
-        return read_labelled_rows(self._ctx, path, self._flags.label_column, self._labels)
+        return rows_digest(self._examples)
 
     def run(
         self, files: Sequence[str], manifest: Callable[[], Mapping[str, Any]], *, input_format: str | None = None
@@ -205,100 +184,47 @@ class ScoringRun:
 
         Without files, --eval and --calibrate report on their own rows.
         """
-        flags = self._flags
-        if flags.evaluate is not None and files:
-            raise UsageError("--eval reports on labelled rows and labels no others", detail="Leave out one of them.")
-        if flags.evaluate is not None or (flags.calibrate is not None and not files):
-            return self._report()
+        ctx = self._ctx
+        if self._calibrated.reports(files):
+            backend = ctx.runtime.backend()
+            return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
         task = RecordTask(
             self._make, lambda: {**manifest(), **self._flags_manifest()}, self._wrap, input_format=input_format
         )
-        code = run_records(self._ctx, files, task)
-        write_summary(self._ctx, self.summary, flags.summary)
+        code = run_records(ctx, files, task)
+        write_summary(ctx, self.summary, self._flags.summary)
         return code
 
     def _flags_manifest(self) -> dict[str, Any]:
-        from llmcli.cli.classification.labelled_rows import rows_digest
-
-        flags, rows = self._flags, self._rows
-        return {
-            "--threshold": flags.threshold,
-            "--no-prior": flags.no_prior,
-            "--target-precision": flags.target_precision,
-            "rows of --calibrate": rows_digest(() if rows.calibration is None else rows.calibration.rows),
-            "--calibration": None if self._calibration is None else self._calibration.digest(),
-            "rows of --examples": rows_digest(rows.examples),
-            "--nearest": rows.nearest,
-        }
-
-    def _report(self) -> int:
-        """Fit the calibration, evaluate, and print the figures without labelling records."""
-        from llmcli.cli.classification.calibration_report import write_calibration, write_evaluation
-        from llmcli.cli.classification.calibration_run import evaluate
-
-        backend = self._ctx.runtime.backend()
-        verb = self._make(backend, self._ctx.generation_options())
-        rows, flags = self._rows.evaluation, self._flags
-        if rows is not None:
-            figures = evaluate(backend, verb.scorer, rows.rows)
-            write_evaluation(self._ctx, verb.scorer.model, figures, f"of {rows.path}")
-        else:
-            assert self._calibration is not None
-            assert self._calibration.stored is not None
-            origin = f"of {flags.calibrate}, each predicted without itself"
-            write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin)
-        if self._chosen is not None:
-            self._ctx.console.write_note(describe_threshold(self._chosen))
-        return 0
+        examples = {"rows of --examples": self._examples_digest(), "--nearest": self._nearest}
+        return {**self._calibrated.manifest(), **examples}
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> ScoringVerb:
-        rows, flags = self._rows, self._flags
+        flags, examples = self._flags, self._examples
         options = ClassifyOptions(
             flags.threshold,
             not flags.no_prior,
             prior_directory(self._ctx),
-            rows.examples,
+            examples,
             splits_long_texts=self._splits_long_texts,
         )
-        if len(rows.examples) > rows.nearest:
+        if len(examples) > self._nearest:
             from llmcli.tasks.classification.example_choice import make_chooser
 
-            chooser = make_chooser(backend, rows.examples, rows.nearest)
-            options = replace(options, examples=rows.examples[: rows.nearest], chooser=chooser)
-        if self._calibration is None:
-            return self._make_verb(backend, generation, options)
+            chooser = make_chooser(backend, examples, self._nearest)
+            options = replace(options, examples=examples[: self._nearest], chooser=chooser)
         plain = replace(options, corrects_prior=False)
-        calibrator = self._calibration.prepare(
-            backend, lambda: self._make_verb(backend, generation, plain).scorer, rows.calibration
-        )
-        if flags.target_precision is not None:
-            self._chosen = self._calibration.choose_threshold(flags.target_precision)
-            options = replace(options, threshold=self._chosen.threshold)
+        calibrator = self._calibrated.prepare(backend, lambda: self._make_verb(backend, generation, plain).scorer)
+        for chosen in self._calibrated.thresholds.values():
+            options = replace(options, threshold=chosen.threshold)
         return self._make_verb(backend, generation, replace(options, calibrator=calibrator))
 
     def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        chosen = self._chosen
-        if chosen is not None:
-            self.summary.details["target_precision"] = {**asdict(chosen), "precision": chosen.precision}
-            yield Notice(describe_threshold(chosen))
-        elif self._flags.threshold is not None:
-            self.summary.details["threshold"] = self._flags.threshold
+        yield from self._calibrated.notices(self.summary)
         yield from self.summary.observe(add_scoring_notices(events))
 
 
-def _check_disjoint(first: str, one: LabelledFile | None, second: str, other: LabelledFile | None) -> None:
-    """Raise ``UsageError`` if two files have texts in common: the first one is to tell how often labels are right."""
-    if one is None or other is None:
-        return
-    shared = {text for text, _ in one.rows} & {text for text, _ in other.rows}
-    if shared:
-        words = f"{len(shared)} texts of {first} are also in {second}, so they cannot tell how often labels are right"
-        raise UsageError(words, detail="Leave them out of one of the files.")
+def _make_label_kind() -> CalibrationKind:
+    from llmcli.cli.classification.calibration_kinds import LabelKind
 
-
-def describe_threshold(chosen: PrecisionThreshold) -> str:
-    """Return how the threshold does on the labelled rows, as a sentence."""
-    share = f"{chosen.correct} of {chosen.answered} labels right"
-    interval = f"95% interval {chosen.low:.2f} to {chosen.high:.2f}"
-    head = f"threshold {chosen.threshold:.3f}: {share} ({interval}) on {chosen.rows} labelled rows"
-    return head if chosen.reached else f"no threshold reaches a precision of {chosen.target:g}; {head}"
+    return LabelKind()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
+from llmcli.cli.classification.calibrated_run import CalibratedRun, is_calibrated_by
 from llmcli.cli.classification.filter_output import FilterOutput, FilterView, exit_code, view_fields
 from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.classification.scoring_flags import FilterFlags
@@ -16,10 +18,13 @@ from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_recor
 from llmcli.errors import UsageError
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.tasks.filter import DEFAULT_THRESHOLD, PROMPT, FilterOptions, FilterQuery, FilterVerb
+from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterVerb
+from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.classification.calibration_run import CalibrationKind
+    from llmcli.cli.classification.labelled_rows import ReadLabel
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
@@ -55,25 +60,81 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     """Print the records that match; return the exit code. Raises ``UsageError`` for views that exclude each other."""
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
-    flags, prompt, summary = filter_flags(ctx), ctx.runtime.prompts.get(PROMPT), LabelSummary()
-    outputs: list[FilterOutput] = []
+    run = _FilterRun(ctx, query, view)
+    if run.calibrated.reports(files):
+        backend = ctx.runtime.backend()
+        return run.calibrated.report(backend, run.make_verb(backend, ctx.generation_options()).scorer)
+    return run.print_matches(files)
 
-    def make_output(ctx: CommandContext) -> FilterOutput:
-        outputs.append(FilterOutput(ctx, view))
-        return outputs[0]
 
-    def make_verb(backend: Backend, generation: GenerationOptions) -> FilterVerb:
-        options = FilterOptions(not flags.no_prior, prior_directory(ctx), splits_long_texts=view.names)
-        return FilterVerb(backend, prompt, query, generation, options)
+class _FilterRun:
+    """The parts of one run."""
 
-    task = RecordTask(
-        make_verb,
-        lambda: {**prompt_manifest(prompt), "query": asdict(query), "--no-prior": flags.no_prior, **view_fields(view)},
-        lambda events: summary.observe(add_scoring_notices(events)),
-        make_output=make_output,
-        input_format="document" if view.names else None,
-    )
-    code = run_records(ctx, files, task)
-    summary.details["threshold"] = query.threshold
-    write_summary(ctx, summary, flags.summary)
-    return exit_code(code, outputs[0])
+    def __init__(self, ctx: CommandContext, query: FilterQuery, view: FilterView) -> None:
+        self._ctx, self._query, self._view = ctx, query, view
+        self._flags, self._prompt = filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
+        self._summary = LabelSummary()
+        self._outputs: list[FilterOutput] = []
+        self.calibrated = CalibratedRun(ctx, self._make_kind, self._label_reader, self._identity)
+
+    def _make_kind(self) -> CalibrationKind:
+        from llmcli.cli.classification.calibration_kinds import PresenceKind
+
+        query, is_calibrated = self._query, is_calibrated_by(self._flags)
+
+        def combine(shares: Mapping[str, float]) -> Mapping[str, float]:
+            return shares if is_calibrated else {MATCH: query.combine(shares)}
+
+        return PresenceKind((MATCH,), combine, inverted=query.invert)
+
+    @staticmethod
+    def _label_reader() -> ReadLabel:
+        from llmcli.cli.classification.labelled_rows import read_yes_or_no
+
+        return read_yes_or_no(MATCH)
+
+    def _identity(self) -> dict[str, Any]:
+        query = asdict(self._query)
+        statements = {name: query[name] for name in ("statement", "conjuncts", "alternatives", "excluded")}
+        return {"prompt": self._prompt.fingerprint, "statement": statements}
+
+    def make_verb(self, backend: Backend, generation: GenerationOptions) -> FilterVerb:
+        """Return the verb, with the threshold of --target-precision."""
+        ctx, query, prompt = self._ctx, self._query, self._prompt
+        options = FilterOptions(not self._flags.no_prior, prior_directory(ctx), splits_long_texts=self._view.names)
+        plain = replace(options, corrects_prior=False)
+        calibrator = self.calibrated.prepare(
+            backend, lambda: FilterVerb(backend, prompt, query, generation, plain).scorer
+        )
+        for chosen in self.calibrated.thresholds.values():
+            # what is printed with --invert are probabilities below the threshold
+            least = math.nextafter(1 - chosen.threshold, 2.0) if query.invert else chosen.threshold
+            query = replace(query, threshold=least)
+        return FilterVerb(backend, prompt, query, generation, replace(options, calibrator=calibrator))
+
+    def print_matches(self, files: Sequence[str]) -> int:
+        """Print the records that match; return the exit code."""
+        task = RecordTask(
+            self.make_verb,
+            self._manifest,
+            self._wrap,
+            make_output=self._make_output,
+            input_format="document" if self._view.names else None,
+        )
+        code = run_records(self._ctx, files, task)
+        write_summary(self._ctx, self._summary, self._flags.summary)
+        return exit_code(code, self._outputs[0])
+
+    def _make_output(self, ctx: CommandContext) -> FilterOutput:
+        self._outputs.append(FilterOutput(ctx, self._view))
+        return self._outputs[0]
+
+    def _manifest(self) -> dict[str, Any]:
+        query = {"query": asdict(self._query), **view_fields(self._view)}
+        return {**prompt_manifest(self._prompt), **query, **self.calibrated.manifest()}
+
+    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+        if not self.calibrated.thresholds:
+            self._summary.details["threshold"] = self._query.threshold
+        yield from self.calibrated.notices(self._summary)
+        yield from self._summary.observe(add_scoring_notices(events))

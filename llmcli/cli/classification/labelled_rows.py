@@ -1,9 +1,10 @@
-"""Labelled rows that a command line names: examples, and rows for choosing a threshold."""
+"""Labelled rows that a command line names: examples, and rows to learn from or to compare with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_inputs import record_flags, text_choice
@@ -14,15 +15,73 @@ from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.documents.records.selection import TextChoice
 from llmcli.errors import BadDocument, UsageError
 
-LabelledRows = list[tuple[str, str]]
+LabelledRows = list[tuple[str, Any]]
+"""Pairs of a text and what ``ReadLabel`` returns: a label, or the names that hold."""
+
+ReadLabel = Callable[[Any], Any]
+"""Return the label of a cell, None for a row to leave out. Raises ``UnknownLabel``."""
+
+_TRUE, _FALSE = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
 
 
-def read_labelled_rows(ctx: CommandContext, path: str, column: str, labels: Sequence[str]) -> LabelledRows:
+class UnknownLabel(ValueError):
+    """A cell whose ``text`` is not one of ``labels``."""
+
+    def __init__(self, text: str, labels: Sequence[str]) -> None:
+        super().__init__(text)
+        self.text = text
+        self.labels = tuple(labels)
+
+
+def read_one_of(labels: Sequence[str]) -> ReadLabel:
+    """Return the reader of cells with one of the labels; a row with an empty one is left out."""
+
+    def read(value: Any) -> str | None:
+        text = value_as_text(value).strip()
+        if text and text not in labels:
+            raise UnknownLabel(text, labels)
+        return text or None
+
+    return read
+
+
+def read_several_of(labels: Sequence[str]) -> ReadLabel:
+    """Return the reader of cells with several labels: a list, or a text with commas. An empty one has none of them."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if isinstance(value, list):
+            names = [value_as_text(each).strip() for each in value]
+        else:
+            text = value_as_text(value).strip()
+            names = [text] if text in labels else [name.strip() for name in text.split(",") if name.strip()]
+        for name in names:
+            if name not in labels:
+                raise UnknownLabel(name, labels)
+        return tuple(label for label in labels if label in names)
+
+    return read
+
+
+def read_yes_or_no(name: str) -> ReadLabel:
+    """Return the reader of cells with yes, true or 1, for which ``name`` holds, or no, false or 0."""
+
+    def read(value: Any) -> tuple[str, ...] | None:
+        text = value_as_text(value).strip().lower()
+        if text in _TRUE:
+            return (name,)
+        if text and text not in _FALSE:
+            raise UnknownLabel(text, ("yes", "no"))
+        return () if text else None
+
+    return read
+
+
+def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: ReadLabel) -> LabelledRows:
     """Return (text, label) of each row of a CSV, TSV, JSON Lines or Parquet file; rows without either are left out.
 
     The text is found as in the input (--column, --template, or the default column beside ``column``, which holds the
-    label). Raises ``UsageError`` for a missing column, a label that is not one of ``labels`` and a file without rows,
-    and what reading raises.
+    label). Raises ``UsageError`` for a missing column, an unknown label and a file without rows, and what reading
+    raises.
     """
     flags = record_flags(ctx)
     source = RecordSource(
@@ -43,16 +102,15 @@ def read_labelled_rows(ctx: CommandContext, path: str, column: str, labels: Sequ
             if record.error is not None:
                 raise record.error
             try:
-                label = value_as_text(find_field(record.fields, column)).strip()
+                label = read_label(find_field(record.fields, column))
             except KeyError as error:
                 detail = f"it has no column {column} with labels; Try: --label-column NAME"
                 raise BadDocument(path, line=record.line, detail=detail) from error
-            if not label or not record.text.strip():
-                continue
-            if label not in labels:
-                detail = f"The labels are {', '.join(labels)}."
-                raise UsageError(f"{path}, line {record.line}: {label!r} is not one of the labels", detail=detail)
-            rows.append((record.text, label))
+            except UnknownLabel as error:
+                words = f"{path}, line {record.line}: {error.text!r} is not one of the labels"
+                raise UsageError(words, detail=f"The labels are {', '.join(error.labels)}.") from error
+            if label is not None and record.text.strip():
+                rows.append((record.text, label))
     finally:
         source.close()
     if not rows:
@@ -71,7 +129,7 @@ def _default_choice(path: str, columns: Sequence[str], label_column: str) -> Tex
     )
 
 
-def rows_digest(rows: Sequence[tuple[str, str]]) -> str:
+def rows_digest(rows: Sequence[tuple[str, Any]]) -> str:
     """Return a hash of labelled rows, for the manifest of a job."""
     import hashlib
 

@@ -27,8 +27,8 @@ class SummaryFlags(RecordFlags):
 
 
 @frozen
-class ScoringFlags(SummaryFlags):
-    """Those of verbs that choose one of several labels."""
+class CalibrationFlags(SummaryFlags):
+    """Those of verbs whose probabilities labelled rows correct."""
 
     target_precision: Annotated[
         float | None,
@@ -37,7 +37,7 @@ class ScoringFlags(SummaryFlags):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Abstain below the probability from which this share of labels is right, by the calibration.",
+            help="Answer only from the probability from which this share is right, by the calibration.",
         ),
     ] = None
     calibrate: Annotated[str | None, Option("--calibrate", metavar="FILE", help="Learn from these labelled rows.")] = (
@@ -60,6 +60,15 @@ class ScoringFlags(SummaryFlags):
         str | None,
         Option("--plot", metavar="FILE", help="Draw the reliability and the learning curve (.svg or .png)."),
     ] = None
+    label_column: Annotated[
+        str, Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
+    ] = "label"
+
+
+@frozen
+class ScoringFlags(CalibrationFlags):
+    """Those of verbs that give labels."""
+
     examples: Annotated[
         str | None, Option("--examples", metavar="FILE", help="Labelled rows to show to the model as examples.")
     ] = None
@@ -67,13 +76,10 @@ class ScoringFlags(SummaryFlags):
         int | None,
         Option("--nearest", min=1, metavar="N", help="Show each text the N most similar --examples (default: 8)."),
     ] = None
-    label_column: Annotated[
-        str, Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
-    ] = "label"
 
 
 @frozen
-class FilterFlags(SummaryFlags):
+class FilterFlags(CalibrationFlags):
     """Those of filter: a record that fails is reported, but it is no match."""
 
     on_error: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 
@@ -123,7 +122,7 @@ class DraftContext:
         import numpy as np
 
         row = bindings.lib().llama_get_logits_ith(self._open().handle, -1)
-        logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (self._model.vocab_size,))
+        logits = bindings.float_array(row, (self._model.vocab_size,))
         token = int(logits.argmax())
         return token, float(1 / np.exp(logits - logits[token]).sum(dtype=np.float64))
 

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import math
 import os
 import sys
 import threading
@@ -127,6 +128,19 @@ def tensor_name(tensor: int) -> bytes:
     """Return the name of a tensor of a graph, given its address."""
     name: bytes = _load_tensor_name()(tensor)
     return name
+
+
+def float_array(pointer: Any, shape: tuple[int, ...]) -> Any:
+    """Return the values at a ``POINTER(c_float)`` of llama.cpp as a float32 array of this shape: a view.
+
+    ``ctypes.cast``, which ``numpy.ctypeslib.as_array`` calls too, makes reference cycles, a few for each token: they would
+    stay until the next garbage collection, which comes late in a process with a high threshold.
+    """
+    import numpy as np
+
+    size = math.prod(shape)
+    values = (ctypes.c_float * size).from_address(ctypes.addressof(pointer.contents))
+    return np.frombuffer(values, np.float32, size).reshape(shape)
 
 
 @functools.cache

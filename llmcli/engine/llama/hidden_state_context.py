@@ -72,9 +72,7 @@ class HiddenStateContext(Context):
 
     def read_states(self) -> Any:
         """Return the states of the evaluated batch, (tokens, width) float32: a view until the next evaluation."""
-        import numpy as np
-
-        return np.ctypeslib.as_array(self._lib.llama_get_embeddings(self.handle), (self.batch.size, self.width))
+        return bindings.float_array(self._lib.llama_get_embeddings(self.handle), (self.batch.size, self.width))
 
 
 def computes_logits_too(model: Model) -> bool:

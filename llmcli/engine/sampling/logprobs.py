@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 from llmcli.engine.llama import bindings
@@ -39,6 +38,6 @@ def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
     lib = bindings.lib()
     row = lib.llama_get_logits_ith(context, index)
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
-    logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (size,))
+    logits = bindings.float_array(row, (size,))
     highest = logits.max()
     return logits, float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))

@@ -82,7 +82,7 @@ class Sampler:
         data = (lib.llama_token_data * len(allowed))()
         view = np.ctypeslib.as_array(data)
         view["id"] = allowed
-        logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (int(allowed[-1]) + 1,))
+        logits = bindings.float_array(lib.llama_get_logits_ith(context, index), (int(allowed[-1]) + 1,))
         view["logit"] = logits[allowed]
         array = lib.llama_token_data_array(data, len(allowed), -1, False)
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))

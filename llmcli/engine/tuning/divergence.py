@@ -13,7 +13,6 @@ Froschkoenig (1812); J. Verne, Vingt mille lieues sous les mers (1870); and a fe
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +100,7 @@ class DivergenceMeter:
             raise InternalError("divergence", detail="the cache is full")
         shape = (len(outputs), context.model.vocab_size)
         logits = bindings.lib().llama_get_logits(context.handle)
-        values = np.ctypeslib.as_array(ctypes.cast(logits, ctypes.POINTER(ctypes.c_float)), shape)
+        values = bindings.float_array(logits, shape)
         if not np.isfinite(values).all():
             raise NotFinite
         shifted = values - values.max(axis=1, keepdims=True)

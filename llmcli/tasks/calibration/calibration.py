@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds
-from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_set import SCORES, FeatureSet, Matrix
 from llmcli.tasks.calibration.learning_curve import LearningCurve, measure_curve
 from llmcli.tasks.calibration.model_selection import (
     FitChoice,
@@ -64,6 +64,11 @@ class Calibration:
     def blocks(self) -> tuple[str, ...]:
         """The blocks of features that it uses."""
         return tuple(self.scores.coefficients)
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether it uses more than the scores of labels."""
+        return set(self.blocks) != {SCORES}
 
     def figures(self) -> CalibrationFigures:
         """Return the figures of the held-out probabilities. Raises ``ValueError`` if there are none."""

@@ -21,7 +21,7 @@ from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, fig
 from llmcli.tasks.calibration.learning_curve import curve_from_json
 from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores
 
-VERSION = 1
+VERSION = 2
 """Of the format. Other versions are refused."""
 _SUFFIX = ".npz"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -36,14 +36,34 @@ def is_calibration_name(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCalibration:
-    """A calibration, its figures, and everything that its features depend on: ``identity``, JSON values by name.
-
-    ``model`` is the model's name for people, ``created`` a time in ISO 8601.
-    """
+class FittedProblem:
+    """A calibration of one choice among labels, with its figures."""
 
     calibration: Calibration
     figures: CalibrationFigures
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the coefficients, as JSON values."""
+        calibration = self.calibration
+        return {
+            "rows": len(calibration.targets),
+            "features": list(calibration.blocks),
+            "penalty": calibration.choice.penalty,
+            "temperature": calibration.choice.temperature,
+            "figures": self.figures.to_json(),
+            "learning_curve": None if calibration.curve is None else calibration.curve.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalibration:
+    """The fitted ``problems`` by name, and everything that their features depend on: ``identity``, JSON values by name.
+
+    Labels that exclude each other are one problem; labels that do not are one each, with the labels of
+    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601.
+    """
+
+    problems: Mapping[str, FittedProblem]
     identity: Mapping[str, Any]
     model: str
     created: str
@@ -54,6 +74,14 @@ class StoredCalibration:
         found = self.identity.get("weights")
         return None if found is None else str(found)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What records get: the labels of the only problem, or the names of several."""
+        if len(self.problems) > 1:
+            return tuple(self.problems)
+        (only,) = self.problems.values()
+        return only.calibration.labels
+
     def require_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``."""
         own, other = (json.loads(json.dumps(dict(each))) for each in (self.identity, identity))
@@ -62,18 +90,10 @@ class StoredCalibration:
             raise CalibrationMismatch(name, differences, weights=self.weights if differences == ("weights",) else None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the coefficients, as JSON values."""
-        calibration = self.calibration
-        return {
-            "model": self.model,
-            "created": self.created,
-            "rows": len(calibration.targets),
-            "features": list(calibration.blocks),
-            "penalty": calibration.choice.penalty,
-            "temperature": calibration.choice.temperature,
-            "figures": self.figures.to_json(),
-            "learning_curve": None if calibration.curve is None else calibration.curve.to_json(),
-        }
+        """Return everything but the coefficients, as JSON values; several problems are an object by name."""
+        head = {"model": self.model, "created": self.created}
+        found = {name: problem.to_json() for name, problem in self.problems.items()}
+        return {**head, **next(iter(found.values()))} if len(found) == 1 else {**head, "problems": found}
 
 
 class CalibrationStore:
@@ -129,22 +149,33 @@ class CalibrationStore:
 
 def encode_calibration(stored: StoredCalibration) -> bytes:
     """Return the content of a file: numpy's format of several arrays (no pickle), one of them text in JSON."""
-    calibration = stored.calibration
+    problems, arrays = [], {}
+    for number, (name, problem) in enumerate(stored.problems.items()):
+        calibration = problem.calibration
+        problems.append(
+            {
+                "name": name,
+                "labels": calibration.labels,
+                "seen": calibration.seen,
+                "choice": asdict(calibration.choice),
+                "curve": None if calibration.curve is None else calibration.curve.to_json(),
+                "figures": problem.figures.to_json(),
+            }
+        )
+        own: dict[str, Any] = {
+            _COEFFICIENTS + block: matrix for block, matrix in calibration.scores.coefficients.items()
+        }
+        own |= {"bias": calibration.scores.bias, "targets": calibration.targets}
+        if calibration.heldout is not None:
+            own["heldout"] = calibration.heldout
+        arrays |= {f"{number}.{key}": array for key, array in own.items()}
     text = {
         "version": VERSION,
-        "labels": calibration.labels,
-        "seen": calibration.seen,
-        "choice": asdict(calibration.choice),
-        "curve": None if calibration.curve is None else calibration.curve.to_json(),
-        "figures": stored.figures.to_json(),
+        "problems": problems,
         "identity": dict(stored.identity),
         "model": stored.model,
         "created": stored.created,
     }
-    arrays: dict[str, Any] = {_COEFFICIENTS + name: matrix for name, matrix in calibration.scores.coefficients.items()}
-    arrays |= {"bias": calibration.scores.bias, "targets": calibration.targets}
-    if calibration.heldout is not None:
-        arrays["heldout"] = calibration.heldout
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, json=np.frombuffer(json.dumps(text).encode(), dtype=np.uint8), allow_pickle=False, **arrays
@@ -159,6 +190,15 @@ def decode_calibration(content: bytes) -> StoredCalibration:
     text = json.loads(bytes(arrays["json"]))
     if text["version"] != VERSION:
         raise ValueError(f"format {text['version']}, this version of llm reads {VERSION}")
+    problems = {}
+    for number, problem in enumerate(text["problems"]):
+        head = f"{number}."
+        own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
+        problems[str(problem["name"])] = _decode_problem(problem, own)
+    return StoredCalibration(problems, text["identity"], text["model"], text["created"])
+
+
+def _decode_problem(text: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedProblem:
     coefficients = {
         name.removeprefix(_COEFFICIENTS): matrix for name, matrix in arrays.items() if name.startswith(_COEFFICIENTS)
     }
@@ -171,5 +211,4 @@ def decode_calibration(content: bytes) -> StoredCalibration:
         arrays.get("heldout"),
         None if text["curve"] is None else curve_from_json(text["curve"]),
     )
-    figures = figures_from_json(text["figures"])
-    return StoredCalibration(calibration, figures, text["identity"], text["model"], text["created"])
+    return FittedProblem(calibration, figures_from_json(text["figures"]))

@@ -33,6 +33,14 @@ def _vector(values: bytes) -> Matrix:
     return np.frombuffer(values, "<f4").astype(np.float64)
 
 
+def score_features(raw: Mapping[str, float], states: HiddenStates | None) -> FeatureSet:
+    """Return the features of one record from the log-probabilities of its labels, and its hidden states if there are any."""
+    blocks = {SCORES: np.array([_score_row(raw)])}
+    if states is not None:
+        blocks[MEAN], blocks[LAST] = _vector(states.mean)[None], _vector(states.last)[None]
+    return FeatureSet(blocks)
+
+
 class CalibratedScores:
     """A ``LabelCalibrator`` that uses a calibration. ``labels`` of the scores are those of the calibration."""
 
@@ -42,12 +50,9 @@ class CalibratedScores:
     @property
     def needs_hidden_states(self) -> bool:
         """Whether it uses more than the scores."""
-        return set(self._calibration.blocks) != {SCORES}
+        return self._calibration.needs_hidden_states
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``KeyError`` without states that are needed."""
-        blocks = {SCORES: np.array([_score_row(raw)])}
-        if states is not None:
-            blocks[MEAN], blocks[LAST] = _vector(states.mean)[None], _vector(states.last)[None]
-        (row,) = self._calibration.probabilities(FeatureSet(blocks))
+        (row,) = self._calibration.probabilities(score_features(raw, states))
         return dict(zip(self._calibration.labels, map(float, row), strict=True))

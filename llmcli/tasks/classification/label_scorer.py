@@ -29,7 +29,8 @@ class LabelScores:
     """The natural-log probabilities of the labels for one text, given that the answer is one of them.
 
     ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is applied;
-    both by label in the user's order, and exp of them sums to 1. ``method`` says how a remote server scored (``CandidateScores.method``).
+    both by label in the user's order, and exp of them sums to 1; ``corrected`` are those of a calibrator if there is
+    one. ``method`` says how a remote server scored (``CandidateScores.method``).
     """
 
     raw: Mapping[str, float]

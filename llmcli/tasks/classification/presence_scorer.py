@@ -21,7 +21,7 @@ class PresenceScorer(LabelScorer):
     The probability of a name is the logistic function of log P(name | text) - log P(other | text), minus the same
     difference for content-free texts: by how much the text makes the name more likely (pointwise mutual information,
     Holtzman et al. 2021, Surface Form Competition), divided by the temperature of the prompt. Texts that say nothing
-    have 0.5.
+    have 0.5. With a calibrator, the probabilities are those that it returns.
 
     Raises as ``LabelScorer`` does.
     """
@@ -38,10 +38,13 @@ class PresenceScorer(LabelScorer):
         default = None if declared is None else declared.default
         self.names = tuple(names)
         self._other = _distinct_from(self.names, default or DEFAULT_OTHER)
+        self._is_calibrated = options.calibrator is not None
         super().__init__(backend, prompt, (*self.names, self._other), generation, options)
 
     def presence(self, scores: LabelScores) -> dict[str, float]:
-        """Return the probability of each name."""
+        """Return the probability of each name, or of each name of the calibrator."""
+        if self._is_calibrated:
+            return {name: math.exp(value) for name, value in scores.corrected.items()}
         return presence_probabilities(scores.corrected, self._other)
 
 

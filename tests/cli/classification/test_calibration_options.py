@@ -126,8 +126,8 @@ def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):
         (("--eval", "LABELLED", "in.txt"), "--eval"),
         (("--eval", "LABELLED", "--calibrate", "LABELLED"), "also in --calibrate"),
         (("--calibrate", "LABELLED", "--calibration", "../x"), "no name for a calibration"),
-        (("--multi", "--calibration", "tickets"), "--multi"),
-        (("--multi", "--eval", "LABELLED"), "--multi"),
+        (("--multi", "--examples", "LABELLED"), "--multi"),
+        (("--multi", "--calibrate", "LABELLED", "--plot", "p.svg"), "--multi"),
     ],
 )
 def test_calibration_options_that_make_no_sense(llm, label_scores, labelled, options, what):

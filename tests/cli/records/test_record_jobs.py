@@ -19,7 +19,8 @@ from llmcli.cli.records import record_job
 from llmcli.files import resumable_file
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
-KILLS = {(): 30, ("--unordered",): 10}
+KILLS = {(): 8, ("--unordered",): 4}
+STRESS_KILLS = 30
 CALLS = (60, 400)
 """About how often a run changes files, with few and with many checkpoints."""
 ROWS = 40
@@ -87,15 +88,27 @@ def beside(out):
     return sorted(path.name for path in out.parent.glob(f"{out.name}*") if path != out)
 
 
-@pytest.mark.parametrize("options", [(), ("--unordered",)], ids=["ordered", "unordered"])
+@pytest.mark.parametrize("options", KILLS, ids=["ordered", "unordered"])
 def test_kills_at_random_moments(child, table, tmp_path, options):
     """However often a job is killed, wherever, the resumed output is that of an undisturbed run."""
+    check_kills(child, table, tmp_path, options, KILLS[options])
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("options", KILLS, ids=["ordered", "unordered"])
+def test_many_kills_at_random_moments(child, table, tmp_path, options):
+    """The same with more of them."""
+    check_kills(child, table, tmp_path, options, STRESS_KILLS)
+
+
+def check_kills(child, table, tmp_path, options, count):
+    """Kill jobs that many times, and compare their outputs with that of an undisturbed run."""
     argv = ("sentiment", table, *options, "-o")
     whole = tmp_path / "whole.csv"
     assert child(*argv, str(whole)) == 3
     chance = random.Random(SEED)
     kills = 0
-    while kills < KILLS[options]:
+    while kills < count:
         out = tmp_path / f"out{kills}.csv"
         for _ in range(50):
             seed = kills

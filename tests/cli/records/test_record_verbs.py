@@ -57,6 +57,31 @@ def test_every_format_becomes_every_other(llm, scores, write, tmp_path, formats)
     assert list(tmp_path.glob("*.partial")) == list(tmp_path.glob("*.job.json")) == []
 
 
+VERBS = {
+    "classify": ("classify", "--labels", "a,b"),
+    "filter": ("filter", "it is good", "--threshold", "0"),
+    "ask": ("ask", "Why?", "--column", "text", "-f"),
+    "summarize": ("summarize", "--column", "text"),
+    "generate": ("generate", "story", "--var", "topic=tea", "-f"),
+    "translate": ("translate", "--to", "fr", "--from", "en", "--no-tm", "--column", "text"),
+}
+"""The other verbs; the name of the input follows."""
+
+
+@pytest.mark.parametrize("case", itertools.product(VERBS, FORMATS), ids="-".join)
+def test_every_verb_writes_every_format(llm, scores, write, tmp_path, case):
+    """The columns of the input stay in front and in order, whatever the verb adds; filter adds none."""
+    verb, source = case
+    path = write(f"in.{source}", encode(source, ROWS[:1]))
+    for target in FORMATS:
+        out = tmp_path / f"out.{target}"
+        run = llm(*VERBS[verb], path, "-o", str(out), answer=lambda r: scores(r) if r.candidates else "Une réponse")
+        assert (run.code, run.out) == (0, ""), run.err
+        (row,) = decode(target, out.read_bytes())
+        assert {name: row.pop(name) for name in [*row][:2]} == ROWS[0]
+        assert all(row.values()) and bool(row) == (verb != "filter")
+
+
 @pytest.mark.parametrize("source", ["csv", "tsv", "jsonl"])
 def test_standard_output_has_the_format_of_the_input(llm, scores, write, source):
     """From a file and from a pipe, with --format where no name shows it."""

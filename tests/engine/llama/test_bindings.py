@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import subprocess
 import sys
 import threading
@@ -153,3 +155,18 @@ def test_an_unknown_recurrent_architecture_is_loaded_safely(tiny, monkeypatch):
         assert model.recurrent
         assert model.chat_template()
         assert len(model.token_attributes()) == model.vocab_size
+
+
+def test_reading_values_leaves_nothing_for_garbage_collection():
+    """Otherwise each token of a long job leaves objects that stay until a late collection."""
+    values = (ctypes.c_float * 6)(*range(6))
+    address = ctypes.c_void_p(ctypes.addressof(values))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            found = bindings.float_array(ctypes.POINTER(ctypes.c_float).from_buffer(address), (2, 3))
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
+    assert found.tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -14,7 +14,12 @@ from llmcli.errors import MissingError
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import figures_from_json, measure_figures
-from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration, encode_calibration
+from llmcli.tasks.calibration.calibration_store import (
+    CalibrationStore,
+    FittedProblem,
+    StoredCalibration,
+    encode_calibration,
+)
 from llmcli.tasks.calibration.cross_validation import make_folds
 from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, concatenate
 from llmcli.tasks.calibration.feature_space import make_space, measure_scale
@@ -157,7 +162,8 @@ def test_the_learning_curve_finds_the_power_law():
 
 
 def store_of(tmp_path, fitted, **identity):
-    stored = StoredCalibration(fitted, fitted.figures(), {"model": "m", "weights": "original", **identity}, "m", "2026")
+    problems = {"label": FittedProblem(fitted, fitted.figures())}
+    stored = StoredCalibration(problems, {"model": "m", "weights": "original", **identity}, "m", "2026")
     store = CalibrationStore(tmp_path / "calibrations")
     store.save("one", stored)
     return store, stored
@@ -166,10 +172,10 @@ def store_of(tmp_path, fitted, **identity):
 def test_a_saved_calibration_is_the_same(tmp_path, fitted):
     """Its probabilities and figures; only its owner may read it."""
     store, stored = store_of(tmp_path, fitted)
-    found = store.load("one")
+    found = store.load("one").problems["label"]
     features, _ = make_data(5, seed=4)
     assert np.array_equal(found.calibration.probabilities(features), fitted.probabilities(features))
-    assert found.figures == stored.figures and found.calibration.curve == fitted.curve
+    assert found.figures == stored.problems["label"].figures and found.calibration.curve == fitted.curve
     assert stat.S_IMODE(store.path("one").stat().st_mode) == 0o600
     assert store.names() == ["one"]
     store.remove("one")
@@ -191,7 +197,7 @@ def test_a_damaged_file(tmp_path, fitted):
     """Is reported, wherever it is cut or changed."""
     store, stored = store_of(tmp_path, fitted)
     whole = encode_calibration(stored)
-    later = whole.replace(b'"version": 1', b'"version": 9')
+    later = whole.replace(b'"version": 2', b'"version": 9')
     for content in (b"", b"x" * 50, whole[: len(whole) // 2], whole[:-30], later[:100]):
         store.path("one").write_bytes(content)
         with pytest.raises(DamagedCalibration):

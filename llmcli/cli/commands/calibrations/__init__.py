@@ -29,8 +29,11 @@ def show_list(ctx: CommandContext) -> int:
     """List the calibrations with their labels and how good they are.
 
     In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One that
-    cannot be read has only a name; llm calibrations show NAME says why.
+    cannot be read has only a name; llm calibrations show NAME says why. With several labels for a record, the figures are
+    means over the labels.
     """
+    from statistics import fmean
+
     from llmcli.tasks.calibration.calibration_errors import DamagedCalibration
 
     store, rows = _open_store(ctx), []
@@ -41,9 +44,11 @@ def show_list(ctx: CommandContext) -> int:
         except DamagedCalibration:
             row |= dict.fromkeys(("verb", "labels", "model", "rows", "accuracy", "ece", "created"))
         else:
-            row |= {"verb": stored.identity.get("verb"), "labels": ",".join(stored.calibration.labels)}
-            row |= {"model": stored.model, "rows": stored.figures.rows}
-            row |= {"accuracy": round(stored.figures.accuracy.value, 3), "ece": round(stored.figures.ece, 3)}
+            figures = [problem.figures for problem in stored.problems.values()]
+            row |= {"verb": stored.identity.get("verb"), "labels": ",".join(stored.labels)}
+            row |= {"model": stored.model, "rows": figures[0].rows}
+            row |= {"accuracy": round(fmean(each.accuracy.value for each in figures), 3)}
+            row |= {"ece": round(fmean(each.ece for each in figures), 3)}
             row["created"] = stored.created
         rows.append(row)
     if ctx.console.writes_for_people and not rows:
@@ -83,5 +88,5 @@ def rm(ctx: CommandContext, name: CalibrationArgument, yes: YesOption = False) -
 
 
 calibrations = build_group(
-    "List, show and remove calibrations of classify and sentiment.", {"list": show_list, "show": show, "rm": rm}
+    "List, show and remove calibrations of classify, sentiment and filter.", {"list": show_list, "show": show, "rm": rm}
 )

@@ -15,6 +15,8 @@ from llmcli.errors import UsageError
 UNDO, SKIP, QUIT = "u", "s", "q"
 _DIGITS = "123456789"
 _POLL_MS = 100
+_ESCAPE = b"\x1b"
+_MAX_KEY_BYTES = 16
 
 
 def assign_keys(labels: Sequence[str]) -> dict[str, str]:
@@ -50,7 +52,8 @@ def single_keys(fd: int) -> Iterator[None]:
 def read_key(console: Console, show: Callable[[], None]) -> str:
     """Show the question, again when the width changes; return the next key in lower case, ``QUIT`` at the end of input.
 
-    A signal or the deadline ends the wait.
+    A key that sends more than one byte, such as an arrow or a letter beyond ASCII, is "": its bytes are no answers. A signal
+    or the deadline ends the wait.
     """
     poll = select.poll()
     poll.register(console.environment.stdin, select.POLLIN)
@@ -63,4 +66,17 @@ def read_key(console: Console, show: Callable[[], None]) -> str:
             show()
     console.interrupt.check()
     data = os.read(console.environment.stdin, 1)
-    return data.decode("ascii", "replace").lower() if data not in {b"", b"\x04"} else QUIT
+    if data in {b"", b"\x04"}:
+        return QUIT
+    if data != _ESCAPE and data < b"\x80":
+        return data.decode("ascii").lower()
+    # the rest of the key comes at once; what follows an escape sequence in the same read is lost with it
+    length = _MAX_KEY_BYTES if data == _ESCAPE else _count_following(data)
+    if length and poll.poll(_POLL_MS):
+        os.read(console.environment.stdin, length)
+    return ""
+
+
+def _count_following(first: bytes) -> int:
+    """Return how many bytes follow the first one of a character in UTF-8."""
+    return 3 if first >= b"\xf0" else 2 if first >= b"\xe0" else 1 if first >= b"\xc0" else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -84,8 +85,10 @@ class LabellingRun:
             features = self._score(backend, scorer, records)
             self._ask(records, answers, features, RowSelector(features, len(self._labels.names)))
             self._write_output(answers)
-            if self._calibration is not None:
-                self._save_calibration(backend, scorer, records, answers, features)
+            is_saved = self._calibration is not None and self._save_calibration(
+                backend, scorer, records, answers, features
+            )
+            self._report(records, answers, is_saved=is_saved)
         except Interrupted:
             again = format_command(*self._ctx.console.environment.argv)
             self._ctx.console.write_stderr(f"llm: your answers are in {self._answers_path}; to go on: {again}")
@@ -93,6 +96,18 @@ class LabellingRun:
         finally:
             answers.close()
         return 0
+
+    def _report(self, records: list[Record], answers: AnswerFile, *, is_saved: bool) -> None:
+        """Print the result as an object with --json; notes have said it to people."""
+        if self._ctx.console.as_json:
+            fields: dict[str, Any] = {
+                "output": str(self._output),
+                "answers": str(self._answers_path),
+                "candidates": len(records),
+            }
+            counts = Counter(answers.labels.values())
+            fields |= {"labels": {name: counts[name] for name in self._labels.names}, "skipped": len(answers.skipped)}
+            self._ctx.console.write_record({**fields, "calibration": self._calibration if is_saved else None})
 
     # ---- records --------------------------------------------------------------------------------------------------
 
@@ -227,16 +242,18 @@ class LabellingRun:
 
     def _save_calibration(
         self, backend: Backend, scorer: LabelScorer, records: list[Record], answers: AnswerFile, features: FeatureSet
-    ) -> None:
+    ) -> bool:
+        """Save the calibration that the answers give; return whether there are enough of them."""
+        from llmcli.cli.classification.calibration_kinds import LABEL
         from llmcli.tasks.calibration.calibration import FitOptions, fit
-        from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+        from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
 
         rows = {record.index: row for row, record in enumerate(records)}
         labels, name = answers.labels, self._calibration or ""
         if len(labels) < MIN_CALIBRATION_ROWS or len(set(labels.values())) == 1:
             words = f"no calibration yet: it needs {MIN_CALIBRATION_ROWS} labels, and two different ones"
             self._ctx.console.write_stderr(f"llm: {words}")
-            return
+            return False
         chosen = features.take([rows[index] for index in labels])
         calibration = fit(chosen, [*labels.values()], FitOptions(labels=scorer.labels))
         # what llm classify --calibrate stores, so that it accepts this calibration
@@ -249,9 +266,11 @@ class LabellingRun:
             "set of --examples": rows_digest(()),
         }
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        stored = StoredCalibration(calibration, calibration.figures(), identity, scorer.model, created)
+        problems = {LABEL: FittedProblem(calibration, calibration.figures())}
+        stored = StoredCalibration(problems, identity, scorer.model, created)
         path = CalibrationStore(self._ctx.runtime.paths.calibrations).save(name, stored)
         self._ctx.console.write_note(f"saved the calibration {name} in {path}")
+        return True
 
 
 def _default_output(file: str) -> Path:

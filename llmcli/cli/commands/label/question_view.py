@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 
 from llmcli.cli.commands.label.label_keys import QUIT, SKIP, UNDO
 from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
+from llmcli.cli.console.wrapping import wrap_words
 
 _OTHER_LINES = 7
 """Of a question, beside its text."""
@@ -20,9 +20,7 @@ def show_question(console: Console, text: str, keys: Mapping[str, str], progress
     columns = max(20, environment.columns(environment.stderr) - 1)
     shown = max(_MIN_TEXT_LINES, environment.rows(environment.stderr) - _OTHER_LINES)
     lines = [
-        part
-        for line in sanitize.strip_controls(text).expandtabs().splitlines()
-        for part in textwrap.wrap(line, columns) or [""]
+        part for line in sanitize.strip_controls(text).expandtabs().splitlines() for part in wrap_words(line, columns)
     ]
     if len(lines) > shown:
         lines = [*lines[:shown], f"({len(lines) - shown} more lines)"]
@@ -31,5 +29,5 @@ def show_question(console: Console, text: str, keys: Mapping[str, str], progress
         names.setdefault(label, []).append(key)
     choices = "  ".join(f"[{'/'.join(found)}] {sanitize.single_line(label)}" for label, found in names.items())
     others = f"[{UNDO}] undo  [{SKIP}] skip  [{QUIT}] quit"
-    foot = [part for line in (choices, f"{progress}  {others}") for part in textwrap.wrap(line, columns)]
+    foot = [part for line in (choices, f"{progress}  {others}") for part in wrap_words(line, columns)]
     console.write_stderr("\n".join(["-" * columns, *lines, "", *foot]))

@@ -69,6 +69,32 @@ def test_a_resize_shows_the_question_again(person, tickets):
     assert ended(child) == 0
 
 
+def test_wide_characters_stay_inside_the_terminal(person, tmp_path):
+    """A line of characters of two columns is broken where it would be too wide, not at twice that."""
+    (tmp_path / "tickets.csv").write_text("id,text\n1," + "漢字" * 30 + "\n")
+    child = person("label", *OPTIONS, str(tmp_path / "tickets.csv"))
+    child.expect(QUESTION)
+    lines = [line for line in child.before.splitlines() if "漢" in line]
+    assert [len(line) for line in lines] == [39, 21]
+    child.send("q")
+    assert ended(child) == 0
+
+
+def test_keys_of_several_bytes_are_no_answers(person, tickets, tmp_path):
+    """An arrow ends in a letter, and a letter beyond ASCII has two bytes: neither is a key of a label."""
+    child = person("label", "--no-worker", "--labels", "apple,bear", "--json", str(tickets))
+    child.expect(QUESTION)
+    answer(child, "\x1b[A", 0)
+    answer(child, "ß", 0)
+    answer(child, "b", 1)
+    child.send("q")
+    child.expect(r'\{"output".*\}')
+    found = json.loads(child.after)
+    assert found["labels"] == {"apple": 0, "bear": 1} and found["calibration"] is None and found["candidates"] == 30
+    assert ended(child) == 0
+    assert [event["label"] for event in stored(tmp_path)] == ["bear"]
+
+
 def test_ctrl_c_keeps_the_answers(person, tickets, tmp_path):
     """The command that goes on is printed, and goes on."""
     child = person("label", *OPTIONS, str(tickets))

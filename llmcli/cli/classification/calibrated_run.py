@@ -1,0 +1,178 @@
+"""What verbs whose probabilities labelled rows correct have in common: options, labelled rows, calibration, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.classification.scoring_flags import CalibrationFlags
+from llmcli.cli.command_context import CommandContext
+from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import asdict
+from llmcli.types import Notice
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.cli.classification.calibration_run import CalibrationKind, CalibrationRun, LabelledFile
+    from llmcli.cli.classification.labelled_rows import ReadLabel
+    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.classification.label_summary import LabelSummary
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
+
+
+class CalibratedRun:
+    """The labelled rows of one run, and the calibration that its options ask for."""
+
+    def __init__(
+        self,
+        ctx: CommandContext,
+        make_kind: Callable[[], CalibrationKind],
+        read_label: Callable[[], ReadLabel],
+        identity: Callable[[], Mapping[str, Any]],
+        *,
+        examples: LabelledFile | None = None,
+    ) -> None:
+        """Check the options, read the labelled rows and load the calibration.
+
+        ``make_kind`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration depends on
+        beside the model: prompt and labels, as JSON values. Raises ``UsageError`` for options that exclude each other, and
+        what reading raises.
+        """
+        assert isinstance(ctx.flags, CalibrationFlags)
+        self._ctx = ctx
+        self._flags = ctx.flags
+        self._make_kind = make_kind
+        self._read_label = read_label
+        self.thresholds: dict[str, PrecisionThreshold] = {}
+        """Those of --target-precision by problem, once the calibration is prepared."""
+        self._check_options()
+        self._labelled = self._read(self._flags.calibrate)
+        self._evaluation = self._read(self._flags.evaluate)
+        check_disjoint("--calibrate", self._labelled, "--examples", examples)
+        check_disjoint("--eval", self._evaluation, "--examples", examples)
+        check_disjoint("--eval", self._evaluation, "--calibrate", self._labelled)
+        self._calibration = self._open_calibration(identity)
+
+    def _check_options(self) -> None:
+        flags = self._flags
+        if flags.target_precision is not None and not self.is_calibrated:
+            words = "--target-precision needs a calibration"
+            raise UsageError(words, detail="Try: --target-precision 0.95 --calibrate LABELLED_FILE")
+        if flags.target_precision is not None and flags.threshold is not None:
+            raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
+        if flags.plot is not None:
+            from llmcli.cli.classification.calibration_plot import check_plot_path
+
+            check_plot_path(flags.plot)
+            if flags.calibrate is None and flags.evaluate is None:
+                raise UsageError("--plot draws the figures of --calibrate or --eval", detail="Add one of them.")
+
+    def _read(self, path: str | None) -> LabelledFile | None:
+        return None if path is None else read_labelled_file(self._ctx, path, self._read_label())
+
+    def _open_calibration(self, identity: Callable[[], Mapping[str, Any]]) -> CalibrationRun | None:
+        """Return the calibration that the options ask for; None without one."""
+        if not self.is_calibrated:
+            return None
+        from llmcli.cli.classification.calibration_run import CalibrationRun
+
+        whole = {**identity(), "verb": self._ctx.verb}
+        return CalibrationRun(self._ctx, self._flags, self._make_kind(), whole)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the options ask for a calibration."""
+        return is_calibrated_by(self._flags)
+
+    def reports(self, files: Sequence[str]) -> bool:
+        """Whether the run reports on labelled rows instead of processing ``files``. Raises ``UsageError`` for both."""
+        flags = self._flags
+        if flags.evaluate is not None and files:
+            raise UsageError("--eval reports on labelled rows and processes no others", detail="Leave out one of them.")
+        return flags.evaluate is not None or (flags.calibrate is not None and not files)
+
+    def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
+        """Return the calibrator and set the thresholds; None without a calibration. Raises as ``CalibrationRun`` does."""
+        if self._calibration is None:
+            return None
+        calibrator = self._calibration.prepare(backend, make_scorer, self._labelled)
+        if self._flags.target_precision is not None:
+            self.thresholds = self._calibration.choose_thresholds(self._flags.target_precision)
+        return calibrator
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the results of a job depend on, by option, as JSON values."""
+        from llmcli.cli.classification.labelled_rows import rows_digest
+
+        flags = self._flags
+        return {
+            "--threshold": flags.threshold,
+            "--no-prior": flags.no_prior,
+            "--target-precision": flags.target_precision,
+            "rows of --calibrate": rows_digest(() if self._labelled is None else self._labelled.rows),
+            "--calibration": None if self._calibration is None else self._calibration.digest(),
+        }
+
+    def report(self, backend: Backend, scorer: LabelScorer) -> int:
+        """Print the figures of the calibration, or those of --eval with ``scorer``; return the exit code."""
+        from llmcli.cli.classification.calibration_report import write_calibration, write_evaluation
+        from llmcli.cli.classification.calibration_run import score_labelled
+
+        flags, rows = self._flags, self._evaluation
+        if rows is not None:
+            scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
+            figures = self._make_kind().evaluate(scored, rows.rows, scorer)
+            write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}")
+        else:
+            assert self._calibration is not None
+            assert self._calibration.stored is not None
+            origin = f"of {flags.calibrate}, each predicted without itself"
+            write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin)
+        for sentence in self._threshold_sentences():
+            self._ctx.console.write_note(sentence)
+        return 0
+
+    def notices(self, summary: LabelSummary) -> Iterator[Notice]:
+        """Yield how the thresholds do on the labelled rows, and add them to the summary."""
+        details = {name: {**asdict(each), "precision": each.precision} for name, each in self.thresholds.items()}
+        if details:
+            summary.details["target_precision"] = details if len(details) > 1 else next(iter(details.values()))
+        elif self._flags.threshold is not None:
+            summary.details["threshold"] = self._flags.threshold
+        yield from map(Notice, self._threshold_sentences())
+
+    def _threshold_sentences(self) -> Iterator[str]:
+        for name, chosen in self.thresholds.items():
+            yield f"{name}: {describe_threshold(chosen)}" if len(self.thresholds) > 1 else describe_threshold(chosen)
+
+
+def is_calibrated_by(flags: CalibrationFlags) -> bool:
+    """Return whether the options ask for a calibration."""
+    return flags.calibrate is not None or flags.calibration is not None
+
+
+def read_labelled_file(ctx: CommandContext, path: str, read_label: ReadLabel) -> LabelledFile:
+    """Return the rows of a file that the command line names. Raises as ``read_labelled_rows`` does."""
+    from llmcli.cli.classification.calibration_run import LabelledFile
+    from llmcli.cli.classification.labelled_rows import read_labelled_rows
+
+    assert isinstance(ctx.flags, CalibrationFlags)
+    return LabelledFile(path, read_labelled_rows(ctx, path, ctx.flags.label_column, read_label))
+
+
+def check_disjoint(first: str, one: LabelledFile | None, second: str, other: LabelledFile | None) -> None:
+    """Raise ``UsageError`` if two files have texts in common: the first one is to tell how often labels are right."""
+    if one is None or other is None:
+        return
+    shared = {text for text, _ in one.rows} & {text for text, _ in other.rows}
+    if shared:
+        words = f"{len(shared)} texts of {first} are also in {second}, so they cannot tell how often labels are right"
+        raise UsageError(words, detail="Leave them out of one of the files.")
+
+
+def describe_threshold(chosen: PrecisionThreshold) -> str:
+    """Return how the threshold does on the labelled rows, as a sentence."""
+    share = f"{chosen.correct} of {chosen.answered} labels right"
+    interval = f"95% interval {chosen.low:.2f} to {chosen.high:.2f}"
+    head = f"threshold {chosen.threshold:.3f}: {share} ({interval}) on {chosen.rows} labelled rows"
+    return head if chosen.reached else f"no threshold reaches a precision of {chosen.target:g}; {head}"

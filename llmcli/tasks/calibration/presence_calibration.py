@@ -1,0 +1,63 @@
+"""Calibration of what holds or does not: one problem with two labels for each name.
+
+Names are statements, or labels that do not exclude each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from llmcli.tasks.calibration.calibration import FitOptions, fit
+from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
+from llmcli.tasks.calibration.calibration_store import FittedProblem
+from llmcli.tasks.calibration.feature_set import FeatureSet
+from llmcli.tasks.calibration.record_features import score_features
+from llmcli.types import HiddenStates
+
+YES, NO = "yes", "no"
+PRESENCE_LABELS = (YES, NO)
+
+
+def fit_presence(
+    features: FeatureSet, truth: Sequence[Collection[str]], names: Sequence[str]
+) -> dict[str, FittedProblem]:
+    """Return the problem of each name; ``truth`` has the names that hold for each row.
+
+    Raises ``ValueError`` as ``fit`` does, above all for a name that holds for every row or for none.
+    """
+    found = {}
+    for name in names:
+        calibration = fit(features, presence_labels(truth, name), FitOptions(labels=PRESENCE_LABELS))
+        found[name] = FittedProblem(calibration, calibration.figures())
+    return found
+
+
+def presence_labels(truth: Sequence[Collection[str]], name: str) -> list[str]:
+    """Return for each row whether a name holds, as a label."""
+    return [YES if name in each else NO for each in truth]
+
+
+def measure_presence(shares: Sequence[float], truth: Sequence[Collection[str]], name: str) -> CalibrationFigures:
+    """Return the figures of the probabilities that a name holds, one for each row."""
+    held = np.asarray(shares)
+    targets = np.array([PRESENCE_LABELS.index(label) for label in presence_labels(truth, name)])
+    return measure_figures(np.stack([held, 1 - held], axis=1), targets, PRESENCE_LABELS)
+
+
+class CalibratedPresence:
+    """A ``LabelCalibrator`` whose probabilities are those of the names of ``problems``, each by itself."""
+
+    def __init__(self, problems: Mapping[str, FittedProblem]) -> None:
+        self._calibrations = {name: problem.calibration for name, problem in problems.items()}
+
+    @property
+    def needs_hidden_states(self) -> bool:
+        """Whether a problem uses more than the scores."""
+        return any(each.needs_hidden_states for each in self._calibrations.values())
+
+    def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
+        """Return the probability of each name. Raises ``KeyError`` without states that are needed."""
+        features = score_features(raw, states)
+        return {name: float(each.probabilities(features)[0, 0]) for name, each in self._calibrations.items()}
