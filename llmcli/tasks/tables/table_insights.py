@@ -106,7 +106,8 @@ def _plan_queries(queries: InsightQueries, columns: Sequence[ColumnFacts], rows:
     """Yield the queries that suit the columns, the trends first."""
     measures = with_role(columns, ColumnRole.MEASURE, _MAX_MEASURES)
     for date in with_role(columns, ColumnRole.DATE, _MAX_DATES):
-        yield from (partial(queries.trend, date, measure) for measure in measures or [None])
+        trended: Sequence[ColumnFacts | None] = measures or [None]
+        yield from (partial(queries.trend, date, measure) for measure in trended)
     yield from (partial(queries.measure, measure) for measure in measures)
     for category in with_role(columns, ColumnRole.CATEGORY, _MAX_CATEGORIES):
         yield partial(queries.shares, category)
