@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmcli.backends.remote.schema_validation import SchemaValidator
+from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import decode_argument

@@ -44,7 +44,7 @@ PLAIN = [
     "redact --names letter.txt",
     "proofread a.txt --top 3 --threshold 12.5 --sarif",
     "embed a.txt --pooling last --no-normalize -o a.npy",
-    "similar query a.txt b.txt --top 3 --threshold -0.5 --files",
+    "similar query a.txt b.txt --top 3 --threshold 0.5 --files",
     "chat --continue --no-save",
     "doctor",
     "serve --port 8080",
