@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
+from llmcli.files import private_files
 from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def tune_model(
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     sha256 = model.weights_sha256 or ""
     load_check.check_once(model.path, sha256, cache, gpu_layers=0, stop=lambda: interrupt.error)
+    path = profile_path(cache, sha256, options.threads)
+    _require_writable(path.parent)
     on_plan(plan)
     load = SystemLoad()
     source = DerivationSource(model.path, model.name, sha256)
@@ -91,7 +95,6 @@ def tune_model(
         error.replaceable = False  # a measurement needs the copy
         raise
     disturbed = (load.busy_cores() or 0.0) > _BUSY_CORES
-    path = profile_path(cache, source.sha256, options.threads)
     try:
         save_profile(profile, path, threads)
     except OSError as error:
@@ -102,6 +105,16 @@ def tune_model(
         for name, each in profile.weights.types.items()
     )
     return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)
+
+
+def _require_writable(directory: Path) -> None:
+    """Raise ``OutputError`` if no file can be made in a directory, before a measurement whose result it would lose."""
+    try:
+        private_files.make_directory(directory)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OutputError(str(error.filename or directory), detail=error.strerror or str(error)) from error
 
 
 def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:

@@ -222,22 +222,19 @@ class ModelTuner:
         header = read_header(self._source.path)
         for name in _EXACT_TYPES:
             stored_so = weight_types.is_stored_as(header, name)
-            try:
-                with nullcontext(self._source.path) if stored_so else self._copy(name) as path:
-                    return self._load_meter(path)
-            except NotFinite:
-                continue
-            finally:  # the copy is released
-                self._remove_copies(needed=set(self._plan.types))
+            with ExitStack() as loaded:
+                try:
+                    with nullcontext(self._source.path) if stored_so else self._copy(name) as path:
+                        model = loaded.enter_context(self._load(path))
+                finally:  # before the evaluation, which the user may interrupt: the weights stay mapped without the file
+                    self._remove_copies(needed=set(self._plan.types))
+                try:
+                    return DivergenceMeter(model, self._threads, self._interrupt)
+                except NotFinite:
+                    continue
+                finally:
+                    self._count_step()
         return None
-
-    def _load_meter(self, path: Path) -> DivergenceMeter:
-        """Raise ``NotFinite`` if the weights at ``path`` overflow."""
-        with self._load(path) as model:
-            try:
-                return DivergenceMeter(model, self._threads, self._interrupt)
-            finally:
-                self._count_step()
 
     def _measure_divergences(self, meter: DivergenceMeter, paths: dict[str, Path]) -> dict[str, float]:
         """Return the divergence of each type from exact evaluation; types that overflow are left out."""

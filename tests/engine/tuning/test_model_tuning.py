@@ -140,6 +140,19 @@ def test_without_exact_evaluation_nothing_is_admitted(source, store, times, monk
     assert profile.weights.faithful == ("original",) and not kept(store)
 
 
+def test_the_exact_copy_is_removed_before_it_is_evaluated(source, store, monkeypatch):
+    """So that it does not remain when the process ends in the middle of the long evaluation."""
+    kept_then = []
+
+    def evaluate(_self, model, *_rest):
+        kept_then.append((model.path.name, kept(store)))
+        raise NotFinite
+
+    monkeypatch.setattr(DivergenceMeter, "__init__", evaluate)
+    tune(source, store)
+    assert "-f16-" in kept_then[0][0] and "f16" not in kept_then[0][1]
+
+
 @pytest.mark.parametrize("at", range(0, 14, 2))
 def test_an_interrupt_leaves_what_can_be_used_again(source, store, at):
     """After any step: its error at once, and complete copies only."""

@@ -85,6 +85,16 @@ def test_without_room_for_copies_settings_are_measured(models, tiny):
     assert not cached("derived", ".gguf")
 
 
+def test_a_result_that_cannot_be_kept_is_not_measured(models, tiny, monkeypatch):
+    """The measurement takes long, so its directory is checked before."""
+    directory = Path(os.environ["LLMCLI_CACHE_DIR"]) / "tuning"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.write_text("")
+    monkeypatch.setattr(microbenchmark, "time_steps", lambda *_: pytest.fail("measured"))
+    run = models("tune", str(tiny("chatml")))
+    assert run.code == 74 and str(directory) in run.err and run.out == ""
+
+
 def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
     """One line for each task, and one for each type that was not measured."""
     run = models("tune", str(tiny("chatml")), "-v")
