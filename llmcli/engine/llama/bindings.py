@@ -139,7 +139,7 @@ def float_array(pointer: Any, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
     size = math.prod(shape)
-    values = (ctypes.c_float * size).from_address(ctypes.addressof(pointer.contents))
+    values: Any = (ctypes.c_float * size).from_address(ctypes.addressof(pointer.contents))
     return np.frombuffer(values, np.float32, size).reshape(shape)
 
 
