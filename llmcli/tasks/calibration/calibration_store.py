@@ -149,7 +149,8 @@ class CalibrationStore:
 
 def encode_calibration(stored: StoredCalibration) -> bytes:
     """Return the content of a file: numpy's format of several arrays (no pickle), one of them text in JSON."""
-    problems, arrays = [], {}
+    problems: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
     for number, (name, problem) in enumerate(stored.problems.items()):
         calibration = problem.calibration
         problems.append(
