@@ -68,7 +68,7 @@ VERBS = {
 """The other verbs; the name of the input follows."""
 
 
-@pytest.mark.parametrize("case", itertools.product(VERBS, FORMATS), ids="-".join)
+@pytest.mark.parametrize("case", list(itertools.product(VERBS, FORMATS)), ids="-".join)
 def test_every_verb_writes_every_format(llm, scores, write, tmp_path, case):
     """The columns of the input stay in front and in order, whatever the verb adds; filter adds none."""
     verb, source = case
