@@ -21,7 +21,7 @@ class ValueFormat(StrEnum):
 @command(
     examples="""
       llm extract --schema 'name, amount number, due date' invoice.pdf
-      llm extract --schema 'number, total number: with tax' invoices/*.pdf -o totals.csv
+      llm extract --schema 'number, total number' invoices/*.pdf -o totals.csv
       llm extract --schema schema.json --json contract.docx
       llm extract --schema models:Invoice letters/
       llm extract --many --schema 'person, role' report.txt --html found.html
