@@ -85,7 +85,15 @@ def test_a_type_is_used_only_if_it_is_faithful(own, other, faithful):
     """Its divergence is at most .005, or 1.5 times that of the file itself."""
     table = weights_table({"original": own, "bf16": other}, original=(1.0,) * 4, bf16=(0.1,) * 4)
     assert ("bf16" in table.faithful) is faithful
-    assert (table.choose(RECORDS, ["bf16"], ["bf16"]) == "bf16") is faithful
+    assert (table.choose(DOCUMENT, ["bf16"], ["bf16"]) == "bf16") is faithful
+
+
+@pytest.mark.parametrize(("own", "other", "used"), [(0.004, 0.004, True), (0.004, 0.0045, False), (0.0, 0.001, False)])
+def test_records_are_scored_by_types_that_diverge_no_more_than_the_file(own, other, used):
+    """Their probabilities are the result itself, not only what a token is chosen by."""
+    table = weights_table({"original": own, "bf16": other}, original=(1.0,) * 4, bf16=(0.1,) * 4)
+    assert (table.choose(RECORDS, ["bf16"], ["bf16"]) == "bf16") is used
+    assert table.choose(DOCUMENT, ["bf16"], ["bf16"]) == "bf16"
 
 
 @pytest.mark.parametrize("divergences", [{"original": None, "bf16": 0.0}, {"original": 0.1, "bf16": None}])
