@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from llmcli.backends.base import Backend, Job
-from llmcli.types import BackendInfo, BackendStats, Event, Request
+from llmcli.backends.delegating_job import DelegatingJob
+from llmcli.types import BackendInfo, BackendStats, Request
 
 
 class RecordingBackend:
@@ -53,33 +52,13 @@ class RecordingBackend:
         return request
 
 
-class RecordingJob:
+class RecordingJob(DelegatingJob):
     """A job of a ``RecordingBackend``."""
 
     def __init__(self, job: Job, backend: RecordingBackend) -> None:
-        self._job = job
+        super().__init__(job)
         self._backend = backend
-
-    def __enter__(self) -> Self:
-        self._job.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._job.__exit__(kind, error, trace)
 
     def submit(self, request: Request) -> None:
         """Add a request."""
-        self._job.submit(self._backend.record(request))
-
-    def cancel(self, request_id: str) -> None:
-        """End a request."""
-        self._job.cancel(request_id)
-
-    def close_input(self) -> None:
-        """No more requests will come."""
-        self._job.close_input()
-
-    def __iter__(self) -> Iterator[Event]:
-        yield from self._job
+        super().submit(self._backend.record(request))

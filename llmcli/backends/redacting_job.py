@@ -6,10 +6,9 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Self
 
 from llmcli.backends.base import Job
+from llmcli.backends.delegating_job import DelegatingJob
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
@@ -46,7 +45,7 @@ class _OpenRequest:
     usage: Usage = field(default_factory=Usage)
 
 
-class RedactingJob:
+class RedactingJob(DelegatingJob):
     """A job (see ``backends.base``) on ``job``.
 
     The answer to a request with placeholders is not streamed: it is delivered when it is complete, and requested once
@@ -56,21 +55,12 @@ class RedactingJob:
     """
 
     def __init__(self, job: Job, redactor: Redactor) -> None:
-        self._job = job
+        super().__init__(job)
         self._redactor = redactor
         self._lock = threading.Lock()
         self._open: dict[str, _OpenRequest] = {}
         self._outer_ids: dict[str, str] = {}
         self._closed = False
-
-    def __enter__(self) -> Self:
-        self._job.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._job.__exit__(kind, error, trace)
 
     def submit(self, request: Request) -> None:
         """Add a request, without its private values."""
