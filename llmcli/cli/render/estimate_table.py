@@ -18,27 +18,34 @@ _PREFILL_SPEEDUP = 3.0
 """How many times faster prefill is than decode."""
 
 
-def write_estimates(
-    ctx: CommandContext,
-    names: Sequence[str],
-    estimate: Callable[[int], WorkEstimate],
-) -> int:
-    """Write the work for each input and in total, a line each; return the exit code.
+def write_estimates(ctx: CommandContext, names: Sequence[str], estimate: Callable[[int], WorkEstimate]) -> int:
+    """Write the work for each input and in total, as ``write_estimate_rows`` does; return the exit code."""
 
-    ``estimate`` returns that of an input by its position; an ``LlmError`` that it raises is the failure of this input.
+    def make_row(index: int) -> dict[str, Any]:
+        return _estimate_row(ctx, estimate(index))
+
+    return write_estimate_rows(ctx, names, make_row, summed=("passages", "calls", "tokens", "seconds"))
+
+
+def write_estimate_rows(
+    ctx: CommandContext, names: Sequence[str], make_row: Callable[[int], dict[str, Any]], *, summed: Sequence[str]
+) -> int:
+    """Write a line for each input and one with the sums of the columns ``summed``; return the exit code.
+
+    ``make_row`` returns that of an input by its position; an ``LlmError`` that it raises is the failure of this input.
     """
     rows: list[dict[str, Any]] = []
     failed: list[LlmError] = []
     for index, name in enumerate(names):
         try:
             with ctx.console.status_line.waiting(Phase.WORKING, ""):
-                rows.append(_estimate_row(ctx, estimate(index)))
+                rows.append(make_row(index))
         except LlmError as error:
             ctx.runtime.interrupt.check()  # not a failure of this input
             failed.append(error)
             ctx.console.write_error(error, name=name)
-    total = total_row(rows, ("passages", "calls", "tokens", "seconds")) if len(rows) > 1 else None
-    ctx.console.write_table(rows if total is None or ctx.console.as_json else [*rows, total])
+    total = [_total_row(rows, summed)] if len(rows) > 1 and not ctx.console.as_json else []
+    ctx.console.write_table([*rows, *total])
     if not failed:
         return 0
     return PartialError.exit_code if rows else failed[0].exit_code
@@ -55,7 +62,7 @@ def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
     }
 
 
-def total_row(rows: Sequence[dict[str, Any]], summed: Sequence[str]) -> dict[str, Any]:
+def _total_row(rows: Sequence[dict[str, Any]], summed: Sequence[str]) -> dict[str, Any]:
     """Return the row of sums below ``rows``; a sum of which a part is unknown is unknown."""
     total: dict[str, Any] = dict.fromkeys(rows[0], "") | {"name": "total"}
     for key in summed:
