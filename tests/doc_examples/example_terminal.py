@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pexpect
+import pexpect.fdpexpect
 import pyte
+from fork_server import ForkServer
 from terminal import PROMPT
 
 from .exceptions import NORMALIZERS
@@ -18,20 +20,11 @@ _TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
 """Takes the place of a tab on the screen, where it would become spaces."""
 
 
-def converse(words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
+def converse(programs: ForkServer, words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
     """Run bash on a terminal and answer what it asks; return all that was written there."""
-    child = pexpect.spawn(
-        shutil.which("bash") or "/bin/bash",
-        words,
-        env=environ,
-        cwd=str(directory),
-        encoding="utf-8",
-        codec_errors="replace",
-        timeout=_TIMEOUT_S,
-        dimensions=(_ROWS, columns),
-    )
-    child.delaybeforesend = None
-    child.ptyproc.delayafterclose = 0
+    bash = shutil.which("bash") or "/bin/bash"
+    _, terminal = programs.run_script([bash, *words], directory, environ, (_ROWS, columns))
+    child = pexpect.fdpexpect.fdspawn(terminal, encoding="utf-8", codec_errors="replace", timeout=_TIMEOUT_S)
     seen, said = [], 0
     while True:
         found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", r"\(not shown\): ", PROMPT])

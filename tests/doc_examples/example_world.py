@@ -19,6 +19,7 @@ import platformdirs
 import yaml
 from fake_hub import FakeHub
 from fake_server import FakeServer, certificate, last_message, stream_answer
+from fork_server import CLIENT, ForkServer
 from hosted_servers import AnthropicServer, GeminiServer
 
 from llmcli.models import catalogue
@@ -105,6 +106,7 @@ class Surroundings:
             server.usual = stream_answer(_answer_chat)
         for server in list(self.hosted.values())[1:]:
             server.usual = server.say(lambda body, server=server: answer_text(server.last_message(body)))
+        self.programs = ForkServer("doc_examples.llm_command")
         self.worlds: dict[str, PageWorld] = {}
         self._make_template()
 
@@ -134,10 +136,10 @@ class Surroundings:
         write_models(template / "home", work, self.model)
         shutil.copytree(work / "docs", template / "home" / "project" / "docs")
         scripts = {name: _STAND_IN_TEXTS.get(name, "exit 0") for name in STAND_INS}
-        scripts["llm"] = f'exec {sys.executable} {Path(__file__).with_name("llm_command.py")} "$@"'
         scripts["python"] = f'PYTHONPATH={ROOT} exec {sys.executable} "$@"'
-        for name, text in scripts.items():
-            (template / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        programs = {"llm": CLIENT} | {name: f"#!/bin/sh\n{text}\n" for name, text in scripts.items()}
+        for name, text in programs.items():
+            (template / "bin" / name).write_text(text)
             (template / "bin" / name).chmod(0o755)
         first = PageWorld(self, "template", template)
         first.run_quietly("llm models pull smollm2-135m")
@@ -157,7 +159,7 @@ class Surroundings:
         """End all that runs."""
         for world in self.worlds.values():
             world.close()
-        for server in (self.hub, self.plain, *self.hosted.values()):
+        for server in (self.programs, self.hub, self.plain, *self.hosted.values()):
             server.close()
 
 
@@ -175,6 +177,7 @@ class PageWorld:
         self.servers = directory / "servers"
         self.servers.mkdir(exist_ok=True)
         self.environ = self._environ(shared)
+        self.programs = shared.programs
         self.prepared = _PREPARATIONS.get(page, Preparation())
         if self.prepared.page:
             self.run_quietly(self.prepared.page)
@@ -251,7 +254,7 @@ class PageWorld:
         trap = f'fpath=("" ~)\ntrap \'echo "line $LINENO: $BASH_COMMAND: exit code $?" >> {failures}\' ERR\n'
         file = self.directory / "script"
         file.write_text(f"set -o pipefail -o errtrace\n{trap}{script}\n")
-        seen = converse(["--norc", str(file)], self.work, self.environ, _WIDE if wide else 80)
+        seen = converse(self.programs, ["--norc", str(file)], self.work, self.environ, _WIDE if wide else 80)
         runs = [json.loads(line) for line in self.log.read_text().splitlines()]
         return Result(
             render_screen(seen, _WIDE if wide else 80).replace(str(self.home), "~"),

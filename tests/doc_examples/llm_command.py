@@ -120,14 +120,19 @@ def main(argv: list[str]) -> int:
             fix_machine()
         elif engine == "scripted":
             script_model()
-    from llmcli.cli.main import main as run
+    from llmcli.cli.main import main as run_llm
 
-    return run(argv)
+    return run_llm(argv)
+
+
+def run(argv: list[str]) -> int:
+    """Run ``llm``, add the run to the log and return its exit code."""
+    code = main(argv)
+    log_run(argv, code)
+    return code
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    code = main(arguments)
-    log_run(arguments, code)
+    code = run(sys.argv[1:])
     sys.stdout.flush()
     os._exit(code)
