@@ -167,12 +167,13 @@ def _begin_session(terminal: int) -> None:
 
 def _become(words: list[str], directory: str | bytes, environ: Mapping[bytes, bytes]) -> None:
     """Take on the words, directory, environment and descriptors of a program."""
-    os.environb.clear()  # noqa: SIM115 (for the rest of the process)
+    os.environb.clear()
     os.environb.update(environ)
     os.chdir(directory)
     for name, fd, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        setattr(sys, name, open(fd, mode, encoding="utf-8", errors="surrogateescape", closefd=False))
-        setattr(sys, f"__{name}__", getattr(sys, name))
+        stream = open(fd, mode, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 (to the end)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     sys.argv[1:] = words
 
 
