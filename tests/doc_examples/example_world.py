@@ -178,6 +178,8 @@ class PageWorld:
         self.servers.mkdir(exist_ok=True)
         self.environ = self._environ(shared)
         self.programs = shared.programs
+        if page in TINY_MODEL:
+            self.fork_nothing()
         self.prepared = _PREPARATIONS.get(page, Preparation())
         if self.prepared.page:
             self.run_quietly(self.prepared.page)
@@ -262,8 +264,14 @@ class PageWorld:
             failures.read_text(),
         )
 
+    def fork_nothing(self) -> None:
+        """Let Python start each ``llm``, where native code runs in it or in what it starts."""
+        command = f'exec {sys.executable} {Path(__file__).with_name("llm_command.py")} "$@"'
+        (self.directory / "bin" / "llm").write_text(f"#!/bin/sh\n{command}\n")
+
     def use_starter(self) -> None:
         """Let the real starter answer; it is fetched if it is not on this machine yet."""
+        self.fork_nothing()
         kept = Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))  # as in tests/test_real.py
         self.environ |= {
             "EXAMPLE_ENGINE": "starter",
