@@ -1,12 +1,10 @@
-"""Programs that begin with all modules imported: a process that imports once and forks itself for each ``llm``.
+"""Programs that begin with all modules imported: a process that imports once and forks itself for each ``llm`` of a script.
 
-An ``llm`` imports for most of the time that it runs, and the tests start thousands. A forked one has a terminal of its
-own, as ``pexpect.spawn`` makes them, and begins with the environment, the directory and the words that it is given.
-
-A script in bash can run it too, as the examples of the documentation do: the process forks a session, which forks bash,
+An ``llm`` imports for most of the time that it runs, and the examples of the documentation start a thousand. For each
+script the process forks a session with a terminal of its own, as ``pexpect.spawn`` makes them. The session forks bash,
 and itself again for each ``llm`` that bash runs. That is a small program. It sends its words, descriptors, environment and
 directory to the session, and waits for the exit code. So an ``llm`` is in the session and in the process group of its
-bash, and reads and writes what bash gave it.
+bash, reads and writes what bash gave it, and begins with the environment that bash gave it.
 """
 
 from __future__ import annotations
@@ -65,9 +63,9 @@ _LONGEST_REQUEST = 1 << 20
 
 
 class ForkServer:
-    """A process that starts programs by forking."""
+    """A process that runs scripts, and forks itself for each ``llm`` in them."""
 
-    def __init__(self, module: str = "") -> None:
+    def __init__(self, module: str) -> None:
         """Start it; the function ``run`` of ``module`` takes the place of ``llm`` in scripts."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environ = {"LANG": "C.UTF-8", "PATH": os.environ["PATH"]}  # programs get their own
@@ -75,43 +73,18 @@ class ForkServer:
             command = [sys.executable, __file__, str(theirs.fileno()), module]
             self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
-    def run_script(
-        self, words: list[str], directory: Path, environ: Mapping[str, str], size: tuple[int, int]
-    ) -> tuple[int, int]:
-        """Run a program that may run ``llm`` on a new terminal of ``size`` rows and columns.
+    def run_script(self, words: list[str], directory: Path, environ: dict[str, str], size: tuple[int, int]) -> int:
+        """Run a program on a new terminal of ``size`` rows and columns; return the descriptor of its other end.
 
-        Return its process and the descriptor of the terminal's other end. ``environ`` names a directory as
-        XDG_RUNTIME_DIR, where the socket of the session is.
+        ``environ`` names a directory as XDG_RUNTIME_DIR, where the socket of the session is.
         """
-        return self._start("script", words, directory, environ, size)
-
-    def run_llm(
-        self, words: list[str], directory: Path, environ: Mapping[str, str], size: tuple[int, int], code: str = ""
-    ) -> tuple[int, int]:
-        """Run ``llm`` on a new terminal, after Python ``code``; return the same as ``run_script``."""
-        return self._start("llm", [code, *words], directory, environ, size)
-
-    def _start(
-        self, what: str, words: list[str], directory: Path, environ: Mapping[str, str], size: tuple[int, int]
-    ) -> tuple[int, int]:
         master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-        pid = self._ask([slave], what, words, str(directory), dict(environ))
+        request = json.dumps([words, str(directory), environ]).encode()
+        assert len(request) < _LONGEST_REQUEST
+        self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [slave]))])
         os.close(slave)
-        assert pid is not None
-        return pid, master
-
-    def wait(self, pid: int, *, block: bool) -> int | None:
-        """Return the status of a process that has ended, as ``os.waitpid`` does, None if it goes on."""
-        return self._ask([], "wait", pid, block)
-
-    def _ask(self, fds: list[int], *request: object) -> int | None:
-        data = json.dumps(request).encode()
-        assert len(data) < _LONGEST_REQUEST
-        self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-        answer = json.loads(self._socket.recv(100))
-        assert answer is None or isinstance(answer, int)
-        return answer
+        return master
 
     def close(self) -> None:
         """End it."""
@@ -122,31 +95,18 @@ class ForkServer:
 # ---- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def _serve(control: socket.socket, run: Callable[[list[str]], int] | None) -> None:
-    """Answer requests until the other end is closed."""
+def _serve(control: socket.socket, run: Callable[[list[str]], int]) -> None:
+    """Fork a session for each script, until the other end is closed."""
     while True:
         data, fds = _receive(control, _LONGEST_REQUEST, 1)
         if not data:
             return
-        what, *request = json.loads(data)
-        if what == "wait":
-            pid, block = request
-            ended, status = os.waitpid(pid, 0 if block else os.WNOHANG)
-            control.sendall(json.dumps(status if ended else None).encode())
-            continue
-        child = os.fork()
-        if child == 0:
+        if os.fork() == 0:
             control.close()
             _begin_session(fds[0])
-            words, directory, environ = request
-            if what == "script":
-                assert run is not None
-                _run_script(words, directory, environ, run)
-            _become(words[1:], directory, {os.fsencode(k): os.fsencode(v) for k, v in environ.items()})
-            exec(words[0], {})
-            _run_llm()
+            _run_script(*json.loads(data), run)
         os.close(fds[0])
-        control.sendall(json.dumps(child).encode())
+        _reap(0)  # earlier sessions
 
 
 def _receive(connection: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int]]:
@@ -175,12 +135,6 @@ def _become(words: list[str], directory: str | bytes, environ: Mapping[bytes, by
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv[1:] = words
-
-
-def _run_llm() -> NoReturn:
-    from llmcli.cli.main import run
-
-    run()
 
 
 def _run_script(words: list[str], directory: str, environ: dict[str, str], run: Callable[[list[str]], int]) -> NoReturn:
@@ -263,8 +217,8 @@ def _import_all() -> None:
 if __name__ == "__main__":
     ROOT = Path(__file__).parents[1]
     sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
-    llm = importlib.import_module(sys.argv[2]).run if sys.argv[2] else None
+    llm = importlib.import_module(sys.argv[2])
     _import_all()
     gc.collect()
     gc.freeze()
-    _serve(socket.socket(fileno=int(sys.argv[1])), llm)
+    _serve(socket.socket(fileno=int(sys.argv[1])), llm.run)

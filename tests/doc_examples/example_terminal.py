@@ -23,7 +23,7 @@ _TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
 def converse(programs: ForkServer, words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
     """Run bash on a terminal and answer what it asks; return all that was written there."""
     bash = shutil.which("bash") or "/bin/bash"
-    _, terminal = programs.run_script([bash, *words], directory, environ, (_ROWS, columns))
+    terminal = programs.run_script([bash, *words], directory, environ, (_ROWS, columns))
     child = pexpect.fdpexpect.fdspawn(terminal, encoding="utf-8", codec_errors="replace", timeout=_TIMEOUT_S)
     seen, said = [], 0
     while True:
