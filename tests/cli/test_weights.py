@@ -11,7 +11,7 @@ import pytest
 from split_models import split
 
 from llmcli.engine.derivation import derivation, quantize_child
-from llmcli.engine.llama import hardware
+from llmcli.engine.llama import hardware, memory_budget
 from llmcli.errors import OutOfMemory
 from llmcli.runtime import weights as runtime_weights
 from llmcli.runtime.weights import derived_models
@@ -303,8 +303,9 @@ def test_the_default_limit_leaves_room_for_small_models():
     assert (settings["weights"], settings["derived_weights"]) == ("auto", 4096)
 
 
-def test_the_memory_that_show_names_is_that_of_the_weights_in_use(answer, mine):
-    """Before the copy exists, it is estimated from the header."""
+def test_the_memory_that_show_names_is_that_of_the_weights_in_use(answer, mine, monkeypatch):
+    """Before the copy exists, it is estimated from the header. Here no processor stores weights twice."""
+    monkeypatch.setattr(memory_budget, "list_repacked_types", frozenset)
 
     def needs(weights):
         shown = answer("models", "show", str(mine), "--json", env={"LLMCLI_WEIGHTS": weights})

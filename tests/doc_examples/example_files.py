@@ -66,6 +66,14 @@ LABELLED = "text,label\n" + "".join(
     f"The page {number} stays blank.,bug\nWhat does it cost for {number}?,billing\nI like version {number}.,praise\n"
     for number in range(4)
 )
+MONEY = "text,label\n" + "".join(
+    f"Please send me the invoice {number}.,yes\nThe app crashes with {number} windows.,no\n" for number in range(40)
+)
+PARTS = (
+    LABELLED.replace(",bug\n", ",camera\n")
+    .replace(",billing\n", ",price\n")
+    .replace(",praise\n", ',"camera,battery"\n')
+)
 TEXTS = {
     "notes.txt": NOTES,
     "report.txt": NOTES,
@@ -89,6 +97,8 @@ TEXTS = {
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",
     "tickets.csv": "id,text\n1,Please send me the invoice.\n2,The app crashes.\n",
     "labelled.csv": LABELLED,
+    "money.csv": MONEY,
+    "parts.csv": PARTS,
     "check.csv": "text,label\nThe button does nothing.,bug\nPlease refund me.,billing\nA great tool.,praise\n",
     "labels.yaml": "billing: Money.\nbug: Something is broken.\npraise:\n",
     "topics.txt": "rain\nsnow\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
@@ -22,10 +23,9 @@ ANSWERS = {
     ),
     "Suggest three names for a cat.": "1. Lola (Spanish cat)\n2. Luna (Japanese cat)\n3. Luna (Mexican cat)",
     "And for a dog?": "1. Max (Dog)\n2. Maxx (Furry dog)\n3. Maxxmoose (Dog)",
-    "Write a JSON list with one filled form": (
-        '[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'
-    ),
-    "Seller: Acme Tools Ltd": '{"seller": "Acme Tools Ltd", "total_with_tax": 65.33, "due": "2024-04-15"}',
+    'Form: {"name": text}': '{"name": "Jane Doe"}',
+    'Form: {"item"': ('[{"item": "2 hammers", "price": 49.9}, {"item": "1 saw", "price": 15.43}]'),
+    'Form: {"seller"': '{"seller": "Acme Tools Ltd", "total_with_tax": 65.33, "due": "2024-04-15"}',
     "Say hello.": "Hello, it's me. What's up?",
     "How many receipts has each shop?": "SELECT shop, COUNT(*) FROM sales GROUP BY shop",
     "How many rows are there?": "SELECT COUNT(*) FROM sales",
@@ -140,7 +140,17 @@ def answer_request(request: Request) -> str | bytes | dict[str, float] | tuple[S
         return give_states(request.prompt or "")
     if request.candidates:
         return score_candidates(request.messages[-1].content, request.candidates)
-    return answer_text(request.messages[-1].content)
+    said = request.messages[-1].content
+    known = answer_text(said)
+    return known if known.startswith(("{", "[")) or not said.startswith("Form: ") else fill_nothing(said)
+
+
+def fill_nothing(said: str) -> str:
+    """Return a form of ``llm extract`` in which each value is missing."""
+    if "Write a JSON list" in said:
+        return "[]"
+    form = said.splitlines()[0]
+    return json.dumps({name: [] if is_list else None for name, is_list in re.findall(r'"([^"]+)": (\[?)', form)})
 
 
 def score_candidates(said: str, candidates: Sequence[str]) -> dict[str, float]:

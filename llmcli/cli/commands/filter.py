@@ -20,7 +20,7 @@ Statements = list[str] | None
       llm filter -c "the writer is angry" reviews.txt
       llm filter "it is about money" --not "it is about taxes" tickets.txt
       llm filter --files "it is about a bicycle" notes.txt report.txt
-      llm filter "it is about money" --calibrate labelled.csv --calibration money
+      llm filter "it is about money" --calibrate money.csv --calibration money
     """,
     flags=FilterFlags,
 )

@@ -112,11 +112,13 @@ class InsightQueries:
         top, total, percent, _ = found.rows[0]
         ordered = sorted(found.rows, key=lambda row: _number(row[3]))
         share = f" ({show(percent)}% of all)" if all(_number(row[1]) >= 0 for row in found.rows) else ""
-        text = (
-            f"{measure.name} by {category.name}: {show(top)} has the highest total, {show(total)}{share}; the mean is "
-            f"highest for {show(ordered[-1][0])} ({show(ordered[-1][3])}) and lowest for {show(ordered[0][0])} "
-            f"({show(ordered[0][3])})."
+        (lowest, *_, low), (highest, *_, high) = ordered[0], ordered[-1]
+        means = (
+            f"the mean is highest for {show(highest)} ({show(high)}) and lowest for {show(lowest)} ({show(low)})"
+            if show(high) != show(low)
+            else f"the mean is {show(low)} for each"
         )
+        text = f"{measure.name} by {category.name}: {show(top)} has the highest total, {show(total)}{share}; {means}."
         yield Insight("breakdown", text, sql, found)
 
     def trend(self, date: ColumnFacts, measure: ColumnFacts | None) -> Iterator[Insight]:

@@ -127,7 +127,7 @@ def test_a_prompt_for_records(llm, own, write):
     [
         (["-p", "review"], 2, "missing variables: text"),
         (["-p", "reviwe", "x"], 66, "Did you mean review?"),
-        (["-p", "./none.yaml", "x"], 66, "no prompt file called ./none.yaml"),
+        (["-p", "./none.yaml", "x"], 66, "cannot read the prompt ./none.yaml"),
         (["-p", "summarize", "x"], 2, "is that of llm summarize"),
         (["-p", "plain", "x"], 2, "no variable for the question"),
         (["--var", "a=b", "x"], 2, "--var needs a prompt"),

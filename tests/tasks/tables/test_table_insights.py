@@ -55,8 +55,7 @@ def test_what_a_table_holds_is_said_in_sentences(tmp_path):
     assert text_of(events, "measure")[0] == "price: mean 7.5, median 7.5, from 5 to 10; total 900 of 120 values."
     assert text_of(events, "shares") == ["Rows by shop: North 75%, South 25%."]
     assert text_of(events, "breakdown")[0] == (
-        "price by shop: North has the highest total, 675 (75% of all); the mean is highest for South (7.5) and lowest for "
-        "North (7.5)."
+        "price by shop: North has the highest total, 675 (75% of all); the mean is 7.5 for each."
     )
     assert text_of(events, "correlation") == ["pieces rises with price: correlation 0.99 over 120 rows."]
     assert text_of(events, "missing") == ["note is empty in 108 of 120 rows (90%)."]

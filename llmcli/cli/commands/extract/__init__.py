@@ -20,12 +20,11 @@ class ValueFormat(StrEnum):
 
 @command(
     examples="""
-      llm extract --schema 'name, amount number, due date' invoice.pdf
-      llm extract --schema 'number, total number' invoices/*.pdf -o totals.csv
-      llm extract --schema schema.json --json contract.docx
-      llm extract --schema models:Invoice letters/
+      llm extract --schema 'name, amount number, due date' invoice.txt
+      llm extract --schema 'sender, due date' letter.txt invoice.txt -o due.csv
+      llm extract --schema person.json --json letter.txt
       llm extract --many --schema 'person, role' report.txt --html found.html
-      cat mail.eml | llm extract --schema 'sender, order int, complaint bool'
+      cat letter.txt | llm extract --schema 'sender, order int, complaint bool'
     """,
 )
 def extract(

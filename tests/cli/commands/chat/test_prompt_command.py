@@ -89,12 +89,3 @@ def test_tab_completes_commands_and_their_arguments(chat_on_terminal, llm, tmp_p
     assert "llm models pull smollm2-135m" in chat.say("n")
     chat.type("/exit\r")
     assert chat.wait() == 0
-
-
-def test_web_addresses_are_refused(chat_on_terminal):
-    """With what to do instead."""
-    chat = chat_on_terminal("--no-save")
-    chat.prompt()
-    assert "does not read web addresses Save the page as a file" in chat.say("/url http://example.org")
-    chat.type("/exit\r")
-    assert chat.wait() == 0
