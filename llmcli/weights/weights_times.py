@@ -129,14 +129,21 @@ class WeightsTable:
     def choose(self, job: JobSize, available: Collection[str], loaded: Collection[str] = ()) -> str:
         """Return the fastest of the ``available`` faithful types for a job; the original unless another saves a tenth.
 
-        Types that are not among the ``loaded`` ones have to be loaded first.
+        Types that are not among the ``loaded`` ones have to be loaded first. A job without answers only reads
+        probabilities and states, so for it a type must diverge no more than the original does.
         """
+        own = self.types[ORIGINAL_WEIGHTS].divergence
 
         def seconds(name: str) -> float:
             each = self.types[name]
             return job.seconds(each.times) + (0.0 if name in loaded else each.load_s)
 
-        best = min((name for name in self.faithful if name in available or name == ORIGINAL_WEIGHTS), key=seconds)
+        def suits(name: str) -> bool:
+            divergence = self.types[name].divergence
+            exact_enough = job.answer_tokens or (divergence is not None and own is not None and divergence <= own)
+            return name == ORIGINAL_WEIGHTS or (name in available and bool(exact_enough))
+
+        best = min(filter(suits, self.faithful), key=seconds)
         return best if seconds(best) <= MIN_GAIN * seconds(ORIGINAL_WEIGHTS) else ORIGINAL_WEIGHTS
 
     def choices(self) -> dict[str, str]:
