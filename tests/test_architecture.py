@@ -154,8 +154,13 @@ def module_graph():
 
 def find_circles(graph):
     """Return the sorted names of each import cycle."""
-    reached = {module: reachable(graph, module) for module in graph}
-    found = {tuple(sorted(o for o in reached[m] if m in reached[o])) for m in graph if m in reached[m]}
+    rest = dict(graph)  # without what only leads away from a circle, which is all of it if there is none
+    while ends := [module for module in rest if not graph[module] & rest.keys()]:
+        for module in ends:
+            del rest[module]
+    rest = {module: graph[module] & rest.keys() for module in rest}
+    reached = {module: reachable(rest, module) for module in rest}
+    found = {tuple(sorted(o for o in reached[m] if m in reached[o])) for m in rest if m in reached[m]}
     return sorted(found)
 
 
