@@ -17,7 +17,7 @@ from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.partial_file import list_partials
 
 ROOT = Path(__file__).parents[3]
-KILLS, EIGHT = 60, 8
+EIGHT = 8
 
 # A process that has everything imported and forks one that pulls, so that fifty kills take seconds. A line of its input
 # is a list: for each process to fork, the seconds after which it is killed, or null. It answers with their exit codes.
@@ -113,13 +113,14 @@ def nursery(hub, tiny, tmp_path):
     made.close()
 
 
-def test_kill_storm(nursery):
-    """After sixty kills at random moments a clean run has the right file, and nothing else is left."""
+@pytest.mark.parametrize("count", [15, pytest.param(200, marks=pytest.mark.stress)])
+def test_kill_storm(nursery, count):
+    """After many kills at random moments a clean run has the right file, and nothing else is left."""
     draw = random.Random(4)
     nursery.hub.always = Fault(slow=0.004)
     kills = 0
-    while kills < KILLS or not any(nursery.sent()):  # the latter: never one killed after a byte, on a busy machine
-        (code,) = nursery.run(draw.uniform(0, 0.12 if kills < KILLS else 1))
+    while kills < count or not any(nursery.sent()):  # the latter: never one killed after a byte, on a busy machine
+        (code,) = nursery.run(draw.uniform(0, 0.12 if kills < count else 1))
         kills += code == -9
         assert code in {0, -9}
         assert len(nursery.partials()) <= 1
