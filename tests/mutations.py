@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import struct
 from collections.abc import Callable
@@ -250,8 +251,14 @@ KINDS: tuple[Callable[[random.Random, Layout], bytes], ...] = (
 )  # fmt: skip
 
 
+@functools.lru_cache(16)
+def _parse(content: bytes) -> Layout:
+    """Return the layout of a good file, of which many mutations are made."""
+    return Layout.of(content)
+
+
 def mutated(content: bytes, seed: int) -> tuple[str, bytes]:
     """Return a description of the mutation, and the mutated file of ``content``; the same for the same seed."""
     draw = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
-    return kind.__name__.strip("_"), kind(draw, Layout.of(content))
+    return kind.__name__.strip("_"), kind(draw, _parse(content))
