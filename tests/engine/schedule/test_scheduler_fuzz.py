@@ -11,6 +11,7 @@ from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
 from llmcli.engine.llama.context import CacheSettings
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
+each_seed = pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.stress) for seed in (2, 3))])
 STARTS = [numbers(12, 1), numbers(30, 2), numbers(90, 3), numbers(60, 4)]
 
 
@@ -79,7 +80,7 @@ def expected(models):
     return get
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_seed
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_exact_answers_survive_random_events(models, expected, name, seed):
     """With deterministic settings all logits are bit-identical to those of each sequence alone."""
@@ -93,7 +94,7 @@ def test_exact_answers_survive_random_events(models, expected, name, seed):
         equal(probe.rows, alone.rows)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_seed
 @pytest.mark.parametrize("name", SMOOTH)
 def test_answers_survive_random_events(models, expected, name, seed):
     """In the default mode all logits are close to those of each sequence alone."""
@@ -123,7 +124,7 @@ class Fickle:
         return wanted
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_seed
 @pytest.mark.parametrize("name", SMOOTH)
 def test_answers_survive_changes_of_the_layout(models, expected, name, seed, monkeypatch):
     """Layouts change again and again during random events; states that cannot move stay."""
