@@ -100,7 +100,7 @@ COMMANDS = [
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
-    Command("calibrations", "List, show and remove calibrations of classify and sentiment.", group=True),
+    Command("calibrations", "List, show and remove calibrations of classify, sentiment and filter.", group=True),
     Command("models", "Find, download, list and remove models.", group=True),
     Command("index", "Index directories of documents, for llm ask and for search.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
