@@ -61,6 +61,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "index": f"Create one: llm index add {shlex.quote(error.subject)}",
         "passage": "Try other words, or bring the index up to date: llm index add DIRECTORY",
         "line": "List the saved chats: llm sessions list",
+        "logged words": "List the kept answers: llm logs list",
+        "logged answer": "Try: llm logs list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
         "match": "Try fewer words: the Hub searches for all of them in the names of repositories.",
     }
@@ -75,6 +77,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "place": "cannot read",
         "last session": "no saved chat for",
         "line": "no saved chat mentions",
+        "logged words": "no kept answer contains",
         "index": "no index of",
         "passage": "no indexed passage contains a word of",
         "backend": "the configuration has no backend",
@@ -105,7 +108,7 @@ def _config_advice(error: e.ConfigError) -> str:
 
 def _describe_cannot_create(error: e.CannotCreate) -> ErrorText:
     if error.exists:
-        return f"{subject_of(error)} exists", "Name another file, or add --force to overwrite it."
+        return f"{subject_of(error)} exists", error.detail or "Name another file, or add --force to overwrite it."
     what = f"cannot create {subject_of(error)}"
     return append_detail(what, error), "Name a file in a directory that you can write to."
 
