@@ -36,6 +36,7 @@ _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
+        "input": "This command reads files: download it first." if "://" in error.subject else "",
         "model": "Try: llm models list",
         "model file": "Check the path, or try: llm models list",
         "adapter": "Check the path; FILE:SCALE takes a number, such as style.gguf:0.5",
