@@ -252,7 +252,10 @@ class ModelTooLarge(OutOfMemory, type_name="DoesNotFit"):
 
 
 class CannotCreate(LlmError):
-    """The output ``subject`` cannot be created, or exists and overwriting it was not requested."""
+    """The output ``subject`` cannot be created, or exists and overwriting it was not requested.
+
+    ``detail`` says why, or of one that exists, what to do; "" for the usual advice.
+    """
 
     exit_code = 73
 

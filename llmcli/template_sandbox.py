@@ -50,6 +50,16 @@ class _RenderBudget:
 _render_budget: contextvars.ContextVar[_RenderBudget] = contextvars.ContextVar("budget")
 
 
+class UndefinedName(jinja2.StrictUndefined):
+    """Stands for a missing variable, column or field; its message names no class of ours."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        return f"undefined name: {self._undefined_name}"
+
+
 class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """An environment for one template: ``compile_untrusted`` once, then ``render_untrusted`` any number of times, from any thread."""
 

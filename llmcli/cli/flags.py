@@ -4,7 +4,6 @@ Help, reference and the settings of a run are derived from ``Flags``. A program 
 class from it and names the class in ``@command(flags=...)``.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -17,13 +16,6 @@ from llmcli.frozen_dataclass import fields, frozen
 SEED_MAX = 2**32 - 1
 STDOUT = "-"
 """The name of standard output on the command line."""
-
-
-def _require_finite(value: float | None) -> float | None:
-    """Refuse numbers that no range excludes."""
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"{value} is not finite")
-    return value
 
 
 def _parse_output(name: str | None) -> str | None:
@@ -123,7 +115,6 @@ class Flags:
             min=0.0,
             metavar="T",
             help="Randomness; 0 always takes the likeliest token.",
-            callback=_require_finite,
         ),
     ] = None
     seed: Annotated[

@@ -80,13 +80,11 @@ class Template:
 
 @functools.cache
 def _environment() -> TemplateSandbox:
-    import jinja2
-
-    from llmcli.template_sandbox import TemplateSandbox
+    from llmcli.template_sandbox import TemplateSandbox, UndefinedName
 
     # a prompt is plain text: with escaping the model would see &quot;
     return TemplateSandbox(
-        undefined=jinja2.StrictUndefined,
+        undefined=UndefinedName,
         autoescape=False,
         keep_trailing_newline=True,  # Template.parse removed the newline that is dropped
     )

@@ -213,6 +213,15 @@ def test_a_number_out_of_range_has_a_plain_message(llm, option, words):
     assert llm("ask", "Q", option).err.splitlines()[0].endswith(words)
 
 
+@pytest.mark.parametrize(
+    "argv", [["embed", "--limit"], ["logs", "list", "--limit"], ["logs", "show"], ["logs", "rm", "1"]]
+)
+def test_a_number_beyond_64_bits_is_a_usage_error(llm, argv):
+    """SQLite and slices cannot hold it."""
+    run = llm(*argv, "9" * 26)
+    assert run.code == 2 and f"expected a whole number of at most 1000000000000, not {'9' * 26}" in run.err
+
+
 def test_help_without_a_command_goes_to_stdout(llm):
     """It is what was asked for: llm | less works."""
     run = llm()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcli.documents.records.record import Row
 from llmcli.prompts import jinja_template
 from llmcli.prompts.jinja_template import Template, TemplateError
 
@@ -124,6 +125,13 @@ def test_a_missing_variable_is_never_blank():
     """Rendering without a variable fails on the fast path too."""
     with pytest.raises(TemplateError, match="undefined variables: a"):
         Template.parse("{{ a }}").render({})
+
+
+@pytest.mark.parametrize("source", ["{{ row.size }}", "{{ row['size'] }}", "{{ row.size.unit }}"])
+def test_a_missing_column_is_named_without_a_class_of_ours(source):
+    """The name is what the author of a template can correct."""
+    with pytest.raises(TemplateError, match=r"^undefined name: size$"):
+        Template.parse(source).render({"row": Row({"title": "a"})})
 
 
 def test_a_broken_template_names_its_line():

@@ -89,7 +89,7 @@ def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = 
     except CannotCreate as error:
         if not error.exists:
             raise
-        raise CannotCreate(error.subject, detail=f"it already exists; to open it: llm prompts edit {name}") from error
+        raise CannotCreate(error.subject, exists=True, detail=f"To open it: llm prompts edit {name}") from error
     except MissingError as error:
         if source is not None:
             raise

@@ -38,6 +38,8 @@ def read_reply(console: Console, question: str) -> str | None:
         while not poll.poll(_POLL_MS):
             console.interrupt.check()
         answer = os.read(console.environment.stdin, 1000)
+        if not answer:  # Ctrl-D leaves the cursor behind the question
+            os.write(console.environment.stderr, b"\n")
     return answer.decode("utf-8", "replace").strip().lower() if answer else None
 
 

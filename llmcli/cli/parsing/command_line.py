@@ -11,7 +11,7 @@ from enum import Enum
 from types import UnionType
 from typing import Any
 
-from llmcli.cli.parsing.parameters import REQUIRED, Argument, CommandParameter, Option
+from llmcli.cli.parsing.parameters import REQUIRED, Argument, CommandParameter, Option, require_usable_number
 
 
 class TyperFallback(Exception):
@@ -118,6 +118,7 @@ def _convert(wanted: Any, text: str, option: Option) -> Any:
         raise TyperFallback
     try:
         value = wanted(text)
+        require_usable_number(value)
     except ValueError as error:
         raise TyperFallback from error
     if (option.min is not None and value < option.min) or (option.max is not None and value > option.max):

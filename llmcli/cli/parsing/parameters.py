@@ -7,6 +7,7 @@ into Typer's for help, completion and errors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
@@ -14,6 +15,8 @@ from llmcli.frozen_dataclass import frozen
 
 REQUIRED: Any = ...
 """Stands for the default of a parameter without one."""
+MAX_WHOLE_NUMBER = 10**12
+"""The largest whole number that any parameter takes, of either sign: SQLite and slices hold 64 bits."""
 
 
 class Option:
@@ -63,6 +66,15 @@ class Argument:
     ) -> None:
         self.is_prose = is_prose
         self.keywords: dict[str, Any] = {"help": help, "metavar": metavar, "autocompletion": autocompletion}
+
+
+def require_usable_number(value: Any) -> None:
+    """Raise ``ValueError`` if the value is, or holds, an infinite number, NaN, or a whole number that is too large."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"{each} is not finite")
+        if isinstance(each, int) and abs(each) > MAX_WHOLE_NUMBER:
+            raise ValueError(f"expected a whole number of at most {MAX_WHOLE_NUMBER}, not {each}")
 
 
 def option_names(declaration: Any) -> tuple[str, ...]:

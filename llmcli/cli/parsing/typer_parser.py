@@ -15,7 +15,7 @@ import typer
 
 from llmcli import __version__
 from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, Command
-from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option
+from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, require_usable_number
 
 TYPER_OPTIONS: dict[str, Any] = {
     "rich_markup_mode": None,  # rich help costs 50 ms at every start
@@ -128,7 +128,7 @@ def _typer_declaration(declaration: Any) -> Any:
         return declaration
     keywords = {**declaration.keywords, "autocompletion": _typer_completer(declaration.keywords["autocompletion"])}
     if isinstance(declaration, Argument):
-        return typer.Argument(**keywords)
+        return typer.Argument(**keywords, callback=_typer_callback(None))
     return typer.Option(*declaration.names, **keywords, callback=_typer_callback(declaration.callback))
 
 
@@ -145,14 +145,13 @@ def _typer_completer(offer: Callable[..., Any] | None) -> Callable[[typer.Contex
     return typer_completer
 
 
-def _typer_callback(callback: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+def _typer_callback(callback: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
     """Return a callback that reports an unusable value in Typer's way."""
-    if callback is None:
-        return None
 
     def typer_callback(value: Any) -> Any:
         try:
-            return callback(value)
+            require_usable_number(value)
+            return value if callback is None else callback(value)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
 

@@ -10,10 +10,10 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.frozen_dataclass import replace
-from llmcli.incomplete_results import InvalidAnswer
+from llmcli.incomplete_results import AnswerTruncated, InvalidAnswer
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.tasks.schemas.schema_argument import read_schema
-from llmcli.types import Result, TaskEvent
+from llmcli.types import FinishReason, Result, TaskEvent
 
 
 def read_answer_schema(ctx: CommandContext, argument: str) -> Mapping[str, Any]:
@@ -41,7 +41,8 @@ def require_valid(events: Iterator[TaskEvent], schema: Mapping[str, Any]) -> Ite
             continue
         value, problem = _decode(event.text or "", validator)
         if problem:
-            said = InvalidAnswer("answer", detail=f"the answer is not valid JSON of the schema: {problem}")
+            wrong = InvalidAnswer("answer", detail=f"the answer is not valid JSON of the schema: {problem}")
+            said = AnswerTruncated() if event.finish_reason is FinishReason.LENGTH else wrong
             yield replace(event, cut=True, incomplete=event.incomplete or said)
         else:
             yield replace(event, fields={**event.fields, "value": value})

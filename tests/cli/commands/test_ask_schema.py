@@ -37,7 +37,8 @@ def test_an_invalid_answer_is_partial(llm, text):
 def test_the_user_s_own_limit_makes_no_answer_valid(llm):
     """Unlike that of a text, it is code 3."""
     cut = give('{"name":', reason=FinishReason.LENGTH)
-    assert llm("ask", "--schema", "name", "who?", "--max-tokens", "2", answer=cut).code == 3
+    run = llm("ask", "--schema", "name", "who?", "--max-tokens", "2", answer=cut)
+    assert run.code == 3 and run.err.endswith("Raise the limit with --max-tokens.\n")
     assert llm("ask", "who?", "--max-tokens", "2", answer=cut).code == 0
 
 

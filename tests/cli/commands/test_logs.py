@@ -138,7 +138,8 @@ def test_list_show_and_search(llm, ask):
     assert json.loads(llm("logs", "show", "1", "--json").out)["question"] == "the invoice of May"
     assert llm("logs", "search", "SUN", "weather").out.split("\t")[0] == "2"
     assert json.loads(llm("logs", "search", "invoice", "--json").out)["line"] == "the invoice of May"
-    assert llm("logs", "search", "snow").code == 66
+    run = llm("logs", "search", "snow")
+    assert (run.code, run.err) == (66, "llm: no kept answer contains snow\nList the kept answers: llm logs list\n")
 
 
 def test_control_sequences_do_not_reach_a_terminal(llm, ask, terminal):

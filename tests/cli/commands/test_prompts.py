@@ -122,7 +122,7 @@ def test_new_overwrites_nothing(prompts):
     """A second copy would lose the changes of the first."""
     assert prompts("new", "ask").code == 0
     run = prompts("new", "ask")
-    assert run.code == 73 and "exists" in run.err and "llm prompts edit ask" in run.err
+    assert run.code == 73 and run.err.endswith("ask.yaml exists\nTo open it: llm prompts edit ask\n")
 
 
 def test_new_in_a_directory_that_cannot_be_written_is_73(prompts, tmp_path):

@@ -84,6 +84,7 @@ def test_none_of_them_is_the_error_of_a_missing_model(first_run, machine, typed)
     machine()
     code, shown, pulled = first_run("ask", "Q", typed=typed)
     assert (code, pulled) == (69, []) and "Try: llm models pull smollm2-135m" in shown
+    assert typed == b"n\n" or "\nllm: the model smollm2-135m" in shown.replace("\r", "")
 
 
 def test_the_question_fits_a_narrow_terminal(first_run, machine):

@@ -94,7 +94,7 @@ def search(
         rows = [log_view.match_row(each, wanted, people=people) for each in log.search(wanted)]
     _note_off(ctx)
     if not rows:
-        raise MissingError(wanted, kind="line of the log")
+        raise MissingError(wanted, kind="logged words")
     ctx.console.write_table(rows, preview="line")
     return 0
 

@@ -163,8 +163,8 @@ def _render_translations(
     if reference is not None and path is not None and not ctx.console.as_json:
         ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
     if estimates and not ctx.console.as_json:
-        for result in good:
-            ctx.console.write_stderr(result_stream.format_quality(result))
+        for ranking in filter(None, map(result_stream.format_quality, good)):
+            ctx.console.write_stderr(ranking)
     if ctx.console.shows_notes:
         for result in good:
             ctx.console.write_explanation(result_stream.format_result_note(result))

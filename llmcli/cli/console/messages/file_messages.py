@@ -36,6 +36,7 @@ _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
+        "input": "This command reads files: download it first." if "://" in error.subject else "",
         "model": "Try: llm models list",
         "model file": "Check the path, or try: llm models list",
         "adapter": "Check the path; FILE:SCALE takes a number, such as style.gguf:0.5",
@@ -58,12 +59,12 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
         "logged answer": "Try: llm logs list (answers are kept after: llm config set logs on)",
-        "line of the log": "List the kept answers: llm logs list",
         "calibration": "Try: llm calibrations list",
         "last session": "Start one: llm chat --session NAME",
         "index": f"Create one: llm index add {shlex.quote(error.subject)}",
         "passage": "Try other words, or bring the index up to date: llm index add DIRECTORY",
         "line": "List the saved chats: llm sessions list",
+        "logged words": "List the kept answers: llm logs list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
         "match": "Try fewer words: the Hub searches for all of them in the names of repositories.",
     }
@@ -80,7 +81,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "last session": "no saved chat for",
         "line": "no saved chat mentions",
         "logged answer": "no kept answer in" if error.subject == "the log" else "no kept answer",
-        "line of the log": "no kept answer mentions",
+        "logged words": "no kept answer contains",
         "index": "no index of",
         "passage": "no indexed passage contains a word of",
         "backend": "the configuration has no backend",
@@ -111,7 +112,7 @@ def _config_advice(error: e.ConfigError) -> str:
 
 def _describe_cannot_create(error: e.CannotCreate) -> ErrorText:
     if error.exists:
-        return f"{subject_of(error)} exists", "Name another file, or add --force to overwrite it."
+        return f"{subject_of(error)} exists", error.detail or "Name another file, or add --force to overwrite it."
     what = f"cannot create {subject_of(error)}"
     return append_detail(what, error), "Name a file in a directory that you can write to."
 

@@ -101,4 +101,5 @@ def test_wrong_use_is_refused(embed, tmp_path):
     for argv in (("--json",), ("--unordered",), ("--output-format", "csv"), ("--resume",)):
         assert embed("-o", array, *argv, stdin=b"one\n").code == 2, argv
     assert embed(str(tmp_path / "none.txt")).code == 66
+    assert embed("https://example.org/a.txt").err.endswith("\nThis command reads files: download it first.\n")
     assert embed(stdin=b"one\n", answer=lambda _: "a text").code == 69

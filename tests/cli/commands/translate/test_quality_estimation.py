@@ -65,6 +65,12 @@ def test_wrong_translations_come_first(estimate, write):
     ]  # fmt: skip
 
 
+def test_without_a_translation_there_is_no_ranking(estimate, write):
+    """A heading without lines would look like an answer that got lost."""
+    run = estimate(write("a.txt", "Good morning to you\n"), answer=lambda _: "word " * 400)
+    assert run.code == 3 and "left untranslated" in run.err and "the most suspicious first" not in run.err
+
+
 def test_json_and_report_have_each_segment(estimate, write, tmp_path):
     """``quality`` is ranked; the report keeps the order of the document."""
     report = tmp_path / "report.json"
