@@ -132,6 +132,15 @@ def test_parquet_keeps_types():
     assert written.drop_columns(["p", "label"]).equals(table)
 
 
+def test_the_position_in_parquet_outlives_its_file():
+    """A thread that shows the progress asks for it while another one closes the file."""
+    source = stream(parquet_bytes(pa.table({"id": [1, 2]})))
+    reader = PARQUET.open_reader(source, "f", ReadOptions())
+    assert len(list(reader)) == 2
+    source.close()
+    assert reader.position > 0
+
+
 def test_parquet_of_other_formats(monkeypatch):
     """Types are those of the first values; a later value of another type ends the job with its line."""
     monkeypatch.setattr(parquet, "_GROUP_ROWS", 2)

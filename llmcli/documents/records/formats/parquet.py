@@ -40,14 +40,13 @@ class ParquetReader:
         schema = self._file.schema_arrow
         self.schema = RecordSchema("parquet", tuple(schema.names), arrow_schema=schema)
         self._stream = stream
-
-    @property
-    def position(self) -> int:
-        return self._stream.tell()
+        self.position = stream.tell()
+        """Bytes read so far, known after the file is closed too: another thread asks for it."""
 
     def __iter__(self) -> Iterator[Record]:
         index = 0
         for batch in self._file.iter_batches(batch_size=_BATCH_ROWS):
+            self.position = self._stream.tell()
             for row in batch.to_pylist():
                 raw = json.dumps(row, default=str).encode()
                 yield Record(index, "", index + 1, fields=row, raw=raw)
