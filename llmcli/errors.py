@@ -252,10 +252,7 @@ class ModelTooLarge(OutOfMemory, type_name="DoesNotFit"):
 
 
 class CannotCreate(LlmError):
-    """The output ``subject`` cannot be created, or exists and overwriting it was not requested.
-
-    ``detail`` says why, or of one that exists, what to do; "" for the usual advice.
-    """
+    """The output ``subject`` cannot be created (``detail``: why), or exists (``detail``: advice, "" for the usual)."""
 
     exit_code = 73
 

@@ -68,7 +68,7 @@ def test_json_is_harmless_readable_and_equal_when_parsed(value):
 def test_results_on_a_terminal(shown, argv):
     """A model's answer is cleaned as text and escaped as JSON."""
     stdin = b"" if "ask" in argv or "generate" in argv else f"Hello {EVIL} world.\n".encode()
-    out = shown(*argv, stdin=stdin, answer=lambda _: EVIL, env={"LLMCLI_MARKDOWN": "off"})
+    out = shown(*argv, "-q", stdin=stdin, answer=lambda _: EVIL, env={"LLMCLI_MARKDOWN": "off"})
     assert out and not DANGEROUS.search(out)
     if argv == ("ask", "Q", "--json"):
         assert json.loads(out)["text"] == EVIL
