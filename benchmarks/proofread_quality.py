@@ -23,7 +23,7 @@ from llmcli.backends.base import Backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, Suspicion, proofread
+from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread
 from llmcli.tasks.surprisal.word_surprisal import find_words
 from llmcli.types import Result
 
@@ -105,7 +105,7 @@ def score_texts(backend: Backend, texts: list[Spoiled]) -> list[tuple[float, str
     """Return the bits and the kind of each word, "" for a right one."""
     documents = [Document(str(number), each.text) for number, each in enumerate(texts)]
     found: list[tuple[float, str]] = []
-    for event in proofread(backend, documents, GenerationOptions(), Suspicion(0.0)):
+    for event in proofread(backend, documents, GenerationOptions(), SuspiciousWord(0.0)):
         if isinstance(event, Result):
             wrong = texts[event.item].wrong
             found += [(word["score"], wrong.get(word["start"], "")) for word in event.fields["words"]]

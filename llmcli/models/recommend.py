@@ -11,7 +11,7 @@ from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 
 FLUENT_TOKENS_PER_S = 10
-"""Tokens a second of an answer that nobody waits for: such models are recommended first."""
+"""Tokens a second that an answer takes at least to read comfortably: models with that rate are recommended first."""
 READING_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: slower models are recommended last."""
 READABLE_BILLIONS = 1.0

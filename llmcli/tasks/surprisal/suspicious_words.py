@@ -32,7 +32,7 @@ _FIRST_CONTEXT = "\n"
 
 
 @frozen
-class Suspicion:
+class SuspiciousWord:
     """Which words are reported: of those with at least ``threshold`` bits the ``top`` most surprising, None: all."""
 
     threshold: float = DEFAULT_THRESHOLD_BITS
@@ -40,7 +40,7 @@ class Suspicion:
 
 
 def proofread(
-    backend: Backend, documents: Sequence[Document | ItemFailed], options: GenerationOptions, wanted: Suspicion
+    backend: Backend, documents: Sequence[Document | ItemFailed], options: GenerationOptions, wanted: SuspiciousWord
 ) -> Iterator[TaskEvent]:
     """Find the suspicious words of documents: a Result, or ItemFailed, for each.
 
@@ -62,7 +62,7 @@ class _ProofreadJob:
     step = ""
 
     def __init__(
-        self, backend: Backend, item: int, document: Document, options: GenerationOptions, wanted: Suspicion
+        self, backend: Backend, item: int, document: Document, options: GenerationOptions, wanted: SuspiciousWord
     ) -> None:
         self.item = item
         self.name = document.name

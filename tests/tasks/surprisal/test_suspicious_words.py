@@ -10,7 +10,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.errors import TimedOut, Unsupported
 from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.surprisal.suspicious_words import Suspicion, proofread
+from llmcli.tasks.surprisal.suspicious_words import SuspiciousWord, proofread
 from llmcli.types import ItemFailed, Result
 
 TEXT = "It is fien.\nThe rooof is wett, they say.\n"
@@ -22,7 +22,7 @@ def surprise(request):
     return tuple(score_words(candidate, lambda token: BITS.get(token, 3.0)) for candidate in request.candidates)
 
 
-DEFAULT = Suspicion()
+DEFAULT = SuspiciousWord()
 
 
 def run(*texts, wanted=DEFAULT, answer=surprise, **scripting):
@@ -47,11 +47,11 @@ def test_words_come_in_the_order_of_the_text_with_their_places():
 
 def test_top_keeps_the_most_suspicious_and_the_threshold_the_least():
     """Both together hold."""
-    assert words_of(run(TEXT, wanted=Suspicion(0.0, 2))[0]) == ["fien", "rooof"]
-    assert words_of(run(TEXT, wanted=Suspicion(30.0))[0]) == ["fien", "rooof"]
-    assert words_of(run(TEXT, wanted=Suspicion(35.0, 2))[0]) == ["rooof"]
-    assert words_of(run("same same same", wanted=Suspicion(0.0, 1))[0]) == ["same"]
-    assert result(run("same same same", wanted=Suspicion(0.0, 1))[0]).fields["words"][0]["column"] == 1
+    assert words_of(run(TEXT, wanted=SuspiciousWord(0.0, 2))[0]) == ["fien", "rooof"]
+    assert words_of(run(TEXT, wanted=SuspiciousWord(30.0))[0]) == ["fien", "rooof"]
+    assert words_of(run(TEXT, wanted=SuspiciousWord(35.0, 2))[0]) == ["rooof"]
+    assert words_of(run("same same same", wanted=SuspiciousWord(0.0, 1))[0]) == ["same"]
+    assert result(run("same same same", wanted=SuspiciousWord(0.0, 1))[0]).fields["words"][0]["column"] == 1
 
 
 @pytest.mark.parametrize("length", [3, 30])
@@ -70,7 +70,7 @@ def test_a_document_of_any_length_is_read_with_context(length):
 def test_few_windows_are_requested_at_once():
     """So a long document is not kept twice: the next request is made when one has ended."""
     backend = ScriptedBackend(surprise, token_scores=True, context=100)
-    events = proofread(backend, [Document("a.txt", "It is so. " * 2000)], GenerationOptions(), Suspicion())
+    events = proofread(backend, [Document("a.txt", "It is so. " * 2000)], GenerationOptions(), SuspiciousWord())
     next(events)
     assert len(backend.requests) <= 70
     list(events)

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.extract.find_page import FindPage, NothingFound, place_of
+from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
 from llmcli.cli.commands.extract.value_rows import ValueRows
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument, read_document, read_documents
@@ -54,7 +54,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
     names, documents = _read_documents(ctx, files, wanted)
     several = len(names) > 1
     rows = ValueRows(_choose_format(ctx, wanted, several=several), schema, many=wanted.many, named=several)
-    page = FindPage(documents)
+    page = HighlightedPage(documents)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
@@ -73,9 +73,9 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
 
 
 @contextmanager
-def _open_page(ctx: CommandContext, path: str, page: FindPage) -> Iterator[None]:
+def _open_page(ctx: CommandContext, path: str, page: HighlightedPage) -> Iterator[None]:
     """Open the file of the page; write it after the block, unless there is no result."""
-    with suppress(NothingFound), atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
+    with suppress(NoValuesFound), atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
         yield
         for part in page.render():
             file.write(part.encode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
-from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, Suspicion, proofread
+from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent, Usage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run_proofread(
         raise UsageError("--sarif and --json are two forms of output", detail="Leave out one of them.")
     if threshold is None:
         threshold = 0.0 if top is not None else DEFAULT_THRESHOLD_BITS
-    wanted = Suspicion(threshold, top)
+    wanted = SuspiciousWord(threshold, top)
     names, documents = source_inputs.read_sources(ctx, files)
     options = ctx.generation_options()
 

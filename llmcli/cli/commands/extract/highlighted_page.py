@@ -32,11 +32,11 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-
 """Characters that HTML does not allow, and those that change the direction of text."""
 
 
-class NothingFound(Exception):
+class NoValuesFound(Exception):
     """There is no result to show, so that the earlier page stays."""
 
 
-class FindPage:
+class HighlightedPage:
     """Collects results; ``documents`` are the inputs, by the items of the results."""
 
     def __init__(self, documents: Sequence[Document | ItemFailed]) -> None:
@@ -48,9 +48,9 @@ class FindPage:
         self.results.append(result)
 
     def render(self) -> Iterator[str]:
-        """Yield the page in parts. Raises ``NothingFound``."""
+        """Yield the page in parts. Raises ``NoValuesFound``."""
         if not self.results:
-            raise NothingFound
+            raise NoValuesFound
         yield _HEAD
         for result in sorted(self.results, key=lambda each: each.item):
             document = self._documents[result.item]
