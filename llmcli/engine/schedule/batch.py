@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from llmcli.engine.kv.manager import KVCacheManager
@@ -80,7 +81,8 @@ def allocate_tokens(
     """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
     ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
-    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits.
+    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that
+    needs several steps is cut into equal chunks: a short last one would take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
@@ -88,7 +90,7 @@ def allocate_tokens(
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
         if not sequence.is_decoding:
-            count = min(count, prefill_tokens)
+            count = _equal_chunk(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
             end = sequence.logits_start if without_logits else None
             for stop in (sequence.checkpoint_at, sequence.save_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
@@ -102,3 +104,8 @@ def allocate_tokens(
         free_rows -= count
         free_outputs -= count if without_logits else max(0, count - first_output)
     return counts
+
+
+def _equal_chunk(tokens: int, limit: int) -> int:
+    """Return the size of the first of the fewest equal chunks of ``tokens`` within ``limit``."""
+    return math.ceil(tokens / math.ceil(tokens / limit)) if 0 < limit < tokens else min(tokens, limit)

@@ -243,12 +243,13 @@ class Scheduler:
 
     def _record_step(self, entries: list[BatchEntry]) -> None:
         """Record the duration of the last step."""
-        token_s = self._last_step_s / self.kv_cache.context.batch.size
+        size = self.kv_cache.context.batch.size
+        token_s = self._last_step_s / size
         for entry in entries:
             entry.sequence.compute_s += token_s * entry.num_tokens
         prompts = sum(entry.num_tokens for entry in entries if not entry.sequence.is_decoding)
         if prompts > len(entries):
-            self._token_budget.record(token_s)
+            self._token_budget.record(size, token_s)
         self.speculative_decoder.record_step(self._last_step_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
         has_drafts = any(entry.sequence.draft_tokens for entry in entries)

@@ -15,17 +15,23 @@ _INITIAL_PREFILL_TOKENS = 128
 _MIN_PREFILL_TOKENS = 16
 _EFFICIENT_PREFILL_TOKENS = 64
 """Size of a chunk in prompt tokens from which larger chunks are hardly faster per token."""
+_TYPICAL_PREFILL_TOKENS = 256
+"""Prompt tokens of a step whose duration counts in full. Short steps take more seconds per token: with flash attention
+llama.cpp evaluates fewer than 64 tokens one by one (``GGML_FA_TILE_Q``), up to nine times as long for each."""
 
 
 class TokenBudget:
-    """Measures prompt tokens: the last ones took ``token_s`` seconds each, None before the first."""
+    """Measures prompt tokens: the last ones took about ``token_s`` seconds each, None before the first."""
 
     def __init__(self) -> None:
         self.token_s: float | None = None
 
-    def record(self, token_s: float) -> None:
-        """Record the seconds per token of a step with prompts."""
-        self.token_s = token_s if self.token_s is None else 0.5 * (self.token_s + token_s)
+    def record(self, tokens: int, token_s: float) -> None:
+        """Record the seconds per token of a step with prompts, ``tokens`` in all."""
+        if self.token_s is None:
+            self.token_s = token_s
+        else:
+            self.token_s += 0.5 * min(1.0, tokens / _TYPICAL_PREFILL_TOKENS) * (token_s - self.token_s)
 
     def prefill_tokens(self, runnable: SequenceOf[Sequence], longest_s: float, capacity: int) -> int:
         """Return the prompt tokens of a step that may take about ``longest_s`` seconds, at most ``capacity``."""

@@ -39,6 +39,9 @@ tokens (``speculative``), with which a whole job took 1.14 times as long, and pr
 _SEPARATE_BUFFERS_GAIN = 0.98
 """Separate buffers must reduce it to this fraction: a shared buffer shares prefixes without copying."""
 
+_TILE_ROWS = 64
+"""Tokens of a prompt from which llama.cpp's flash attention evaluates them together (``GGML_FA_TILE_Q``)."""
+
 ATTENTION_KERNELS = ((True, "f16"), (False, "f16"), (True, "q8_0"), (True, "bf16"))
 """(flash attention, cache type): llama.cpp allows a quantized cache with flash attention only."""
 
@@ -70,6 +73,11 @@ class AttentionCosts:
             (parse_number(unified), parse_positive(each_unified), parse_positive(each_own)),
             (parse_number(separate), parse_positive(each_separate)),
         )
+
+    def prompt_chunk(self, rows: int) -> tuple[float, float]:
+        """Return the costs of a prompt's token, and of each cell before it, if ``rows`` tokens are evaluated together."""
+        base, each = self.prompt
+        return base, each if rows >= _TILE_ROWS else max(each, self.separate[1])
 
     def scaled(self, factor: float) -> AttentionCosts:
         """Return the costs multiplied by ``factor``."""
@@ -143,8 +151,11 @@ class CostProfile:
         if settings.unified and width > 1:  # a prompt also attends to the cells of present sequences
             before = max(before, buffer / 2 if count <= width else buffer)
         near = window if window and settings.flash_attention else math.inf
-        total = shape.shared * (times.prompt + _linear_cost(costs.prompt, min(shape.shared / 2, near)))
-        total += count * prompt * (times.prompt + _linear_cost(costs.prompt, min(before, near)))
+        total = shape.shared * times.prompt
+        total += shape.shared * _linear_cost(costs.prompt_chunk(shape.shared), min(shape.shared / 2, near))
+        # separate buffers are evaluated together up to the length of the shortest prompt (``_cheapest``, planner.py)
+        rows = int(prompt * width) if settings.unified else min(shape.prompts) - shape.shared
+        total += count * prompt * (times.prompt + _linear_cost(costs.prompt_chunk(rows), min(before, near)))
         first, rest = _linear_cost(costs.single, min(seen, near)), _linear_cost(costs.separate, min(seen, near))
         if settings.unified:
             rest = costs.unified[0] + costs.unified[1] * buffer + costs.unified[2] * seen

@@ -28,16 +28,22 @@ def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefil
 
 @pytest.mark.parametrize(
     ("lengths", "prefill", "expected"),
-    [((100, 50), 512, [100, 50]), ((100, 50), 120, [100, 20]), ((100, 50), 100, [100, 0]), ((600,), 999, [512])],
+    [
+        ((100, 50), 512, [100, 50]),
+        ((100, 50), 120, [100, 17]),
+        ((100, 50), 100, [100, 0]),
+        ((600,), 999, [300]),
+        ((100,), 90, [50]),
+    ],
 )
 def test_the_first_prompts_come_first(lengths, prefill, expected):
-    """Later ones get the remaining prompt tokens and room in the batch."""
+    """Later ones get the remaining prompt tokens and room in the batch; a prompt in several chunks has equal ones."""
     assert counted(*map(prompt, lengths), prefill=prefill) == expected
 
 
 def test_decoding_uses_no_prompt_tokens():
     """Every step includes one token of each decoding sequence."""
-    assert counted(decoding(), decoding(), prompt(100), prefill=30) == [1, 1, 30]
+    assert counted(decoding(), decoding(), prompt(100), prefill=30) == [1, 1, 25]
 
 
 @pytest.mark.parametrize("field", ["checkpoint_at", "save_at"])

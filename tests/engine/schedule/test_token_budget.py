@@ -37,5 +37,16 @@ def test_a_step_takes_as_many_prompt_tokens_as_others_can_wait_for(others, longe
     """Everything that fits if no other sequence waits, and never so few that each takes much longer."""
     budget = TokenBudget()
     if token_s is not None:
-        budget.record(token_s)
+        budget.record(512, token_s)
     assert budget.prefill_tokens([decoding(priority) for priority in others], longest_s, 512) == expected
+
+
+def test_short_steps_hardly_change_the_estimate():
+    """The tail of a prompt takes several times as long per token, which says little about the next prompt."""
+    budget = TokenBudget()
+    budget.record(512, 0.002)
+    budget.record(30, 0.015)
+    assert 0.002 < budget.token_s < 0.003
+    for _ in range(100):
+        budget.record(30, 0.015)
+    assert budget.token_s == pytest.approx(0.015, rel=0.01)

@@ -163,7 +163,18 @@ def shapes(draw):
     return JobShape(tuple(shared + own for own in prompts), shared, outputs, draw(st.integers(1, 16)))
 
 
-@for_all(profiles, shapes(), st.integers(0, 29), st.integers(1, 500))
+def without_tiles(profile):
+    """Return a profile in which a cell costs short prompts no more than long ones."""
+    return attention_profile(
+        {
+            kernel: dataclasses.replace(costs, separate=(costs.separate[0], min(costs.separate[1], costs.prompt[1])))
+            for kernel, costs in profile.kernels.items()
+        },
+        profile.copy,
+    )
+
+
+@for_all(profiles.map(without_tiles), shapes(), st.integers(0, 29), st.integers(1, 500))
 def test_more_to_do_never_costs_less(here, shape, index, more):
     """A longer prompt or answer of any sequence never lowers the estimate, in any settings."""
 
@@ -176,6 +187,27 @@ def test_more_to_do_never_costs_less(here, shape, index, more):
         assert before >= 0
         for changed in ({"prompts": longer(shape.prompts)}, {"outputs": longer(shape.outputs)}):
             assert here.estimate_seconds(dataclasses.replace(shape, **changed), settings) >= before * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("unified", "prompts", "width", "per_cell"),
+    [
+        (True, (40,), 1, 8.0),
+        (True, (64,), 1, 2.0),
+        (True, (40, 40), 2, 2.0),
+        (False, (40, 40), 2, 8.0),
+        (False, (400, 40), 2, 8.0),
+        (False, (400, 70), 2, 2.0),
+    ],
+)
+def test_few_prompt_tokens_are_evaluated_one_by_one(unified, prompts, width, per_cell):
+    """A chunk below 64 tokens costs as much for each cell as a batch of answers; separate buffers have chunks of their own."""
+    costs = AttentionCosts((0, 2.0), (0, 0), (0, 0, 0), (0, 8.0))
+    profile = attention_profile(dict.fromkeys(ATTENTION_KERNELS, costs))
+    shape = JobShape(prompts, 0, (0,) * len(prompts), width)
+    mean = sum(prompts) / len(prompts)
+    before = mean * width / 2 if unified else mean / 2
+    assert profile.estimate_seconds(shape, CacheSettings(unified)) == pytest.approx(sum(prompts) * per_cell * before)
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
