@@ -15,20 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from llmcli.engine.embedding_context import POOLING_RANK, EmbeddingContext
-from llmcli.engine.llama import bindings
+from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.hidden_state_context import (
-    POOLING_NONE,
-    HiddenStateContext,
-    extra_state_bytes,
-    state_batch_tokens,
-)
+from llmcli.engine.llama.hidden_state_context import POOLING_NONE, HiddenStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, InputError, InternalError, Unsupported
-from llmcli.models.footprint import ContextShape, context_bytes
+from llmcli.models.footprint import ContextShape, context_bytes, hidden_state_bytes, state_batch_tokens
 from llmcli.types import Priority
 
 _T = TypeVar("_T")
@@ -113,12 +108,14 @@ class Embedder:
         self.close()
         cells = min(-(-count // _CELLS_STEP) * _CELLS_STEP, max(self._max_tokens, _CELLS_STEP))
         # pooling needs the whole text in one batch
-        batch = cells if self._uses_pooling else min(state_batch_tokens(self._model), cells)
+        batch = cells
+        if not self._uses_pooling:
+            batch = min(cells, state_batch_tokens(self._model.vocab_size, hardware.available_memory()))
         config = ContextConfig(cells, sequences=1, batch=batch, unified=False, threads=self._threads)
         make = EmbeddingContext if self._uses_pooling else HiddenStateContext
         self._context = make(self._model, config, self._executor.should_preempt)
         size = context_bytes(self._model.header, ContextShape(cells, 1, batch))
-        self._model.budget.allocate(self, size + extra_state_bytes(self._model, config))
+        self._model.budget.allocate(self, size + hidden_state_bytes(self._model.header, batch, config.tokens))
         return self._context
 
     def _chunk_size(self, context: EmbeddingContext | HiddenStateContext) -> int:

@@ -18,9 +18,8 @@ from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.llama import architecture, batch_invariance, bindings
+from llmcli.engine.llama import architecture, batch_invariance, bindings, hardware
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
-from llmcli.engine.llama.hidden_state_context import state_batch_tokens
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.llama.weights_file import build_id
@@ -32,6 +31,7 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, Unsupported, UsageError
+from llmcli.models.footprint import state_batch_tokens
 from llmcli.settings import ORIGINAL_WEIGHTS
 
 _BATCH_TOKENS = 512
@@ -65,7 +65,8 @@ class EngineSetup:
         """
         config = self.config
         if gives_states:
-            config = dataclasses.replace(config, batch=state_batch_tokens(self.model))
+            tokens = state_batch_tokens(self.model.vocab_size, hardware.available_memory())
+            config = dataclasses.replace(config, batch=tokens)
         kv_cache = KVCacheManager(
             self.model,
             config,

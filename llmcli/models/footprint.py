@@ -58,6 +58,12 @@ _PLANNED_SHARE = 0.98
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
 """The smallest limit of a whole process. The process takes 56 MB of it and the tables of a vocabulary up to 70 MB
 (262,144 tokens), so that at least 130 MB remain for weights and contexts of a tiny model."""
+MAX_STATE_BATCH_TOKENS = 512
+_MAX_STATE_LOGIT_BYTES = 1 << 28
+"""Limit of the logits that llama.cpp allocates for all tokens of a batch with states, twice, although it computes few."""
+_STATE_LOGIT_SHARE = 1 / 8
+"""The part of the free memory that they may take altogether."""
+_STATE_BATCH_STEP = 32
 _SMALL_CONTEXT_TOKENS = 512
 _MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
 _FLOAT_BYTES, _HALF_BYTES = 4, 2
@@ -142,11 +148,15 @@ class ContextDemand:
 
 @dataclass(frozen=True, slots=True)
 class TaskWorkload:
-    """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix."""
+    """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
+
+    ``hidden_states``: it asks for the states of its prompts, and generates nothing.
+    """
 
     prompt_tokens: tuple[int, ...]
     answer_tokens: tuple[int, ...]
     shared_prefix_tokens: int = 0
+    hidden_states: bool = False
 
     def split_to_context(self, context: int) -> TaskWorkload:
         """Return the job split into requests that fit ``context`` tokens."""
@@ -156,7 +166,12 @@ class TaskWorkload:
             parts = -(-prompt // (context - kept))
             pairs += [(min(prompt, context - kept), kept)] * parts
         prompts, answers = zip(*pairs, strict=True)
-        return TaskWorkload(prompts, answers, min(self.shared_prefix_tokens, *prompts))
+        return replace(
+            self,
+            prompt_tokens=prompts,
+            answer_tokens=answers,
+            shared_prefix_tokens=min(self.shared_prefix_tokens, *prompts),
+        )
 
     @property
     def concurrent_demand(self) -> ContextDemand:
@@ -172,9 +187,10 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
         (100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared_prefix_tokens=40
     ),
     "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
+    "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
 }
-"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, many records. The lengths
+"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records. The lengths
 are those of a question, of the README of this project, and of 400 lines."""
 
 
@@ -221,6 +237,24 @@ def context_bytes(header: Header, shape: ContextShape) -> int:
     states = recurrent_state_bytes(header) * shape.sequences
     logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * min(shape.sequences, MAX_OUTPUTS)
     return kv_cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_buffer_bytes(header, shape)
+
+
+def state_batch_tokens(vocabulary_size: int, available_bytes: int | None) -> int:
+    """Return how many tokens an evaluation with hidden states takes: fewer for a large vocabulary (``hidden_state_bytes``).
+
+    ``available_bytes``: the free memory, None if unknown.
+    """
+    limit = _MAX_STATE_LOGIT_BYTES
+    if available_bytes is not None:
+        limit = min(limit, int(_STATE_LOGIT_SHARE * available_bytes) // 2)
+    tokens = limit // _FLOAT_BYTES // max(1, vocabulary_size) // _STATE_BATCH_STEP * _STATE_BATCH_STEP
+    return max(MAX_OUTPUTS, min(MAX_STATE_BATCH_TOKENS, tokens))
+
+
+def hidden_state_bytes(header: Header, batch: int, tokens: int) -> int:
+    """Return the bytes that hidden states take beyond ``context_bytes``: logits of a whole batch, twice, and kept states."""
+    logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * max(0, batch - MAX_OUTPUTS)
+    return 2 * logits + _FLOAT_BYTES * (header.arch_integer("embedding_length") or 0) * tokens
 
 
 def kv_cache_bytes(header: Header, tokens: int, kv_type: str) -> int:

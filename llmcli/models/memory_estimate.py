@@ -28,10 +28,12 @@ from llmcli.models.footprint import (
     context_bytes,
     duplicated_bytes,
     fit_context,
+    hidden_state_bytes,
     kv_cache_bytes,
     max_sequence_context,
     process_bytes,
     small_context_bytes,
+    state_batch_tokens,
 )
 from llmcli.models.gguf.header import Header
 
@@ -197,13 +199,21 @@ class FitPolicy:
         if free is not None:
             room = min(room, int(FREE_MEMORY_SHARE * free))
         context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, duplicated, self.kv_type, free)
+        batch = BATCH_SIZES[0]
+        if workload.hidden_states:
+            batch = min(
+                state_batch_tokens(header.vocabulary_size or 0, free),
+                sum(workload.concurrent_demand.sequence_tokens),
+            )
+            room -= hidden_state_bytes(header, batch, 0)
         if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         shape, _ = fit_context(
-            workload.concurrent_demand, self.choose_kv_settings(header, workload, room), header, room
+            workload.concurrent_demand, self.choose_kv_settings(header, workload, room), header, room, batch
         )
-        return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape)
+        states = hidden_state_bytes(header, batch, shape.tokens) if workload.hidden_states else 0
+        return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape) + states
 
 
 def estimate_memory(

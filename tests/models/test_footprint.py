@@ -19,12 +19,14 @@ from llmcli.models.footprint import (
     context_bytes,
     duplicated_bytes,
     fit_context,
+    hidden_state_bytes,
     kv_cache_bytes,
     max_context_tokens,
     max_sequence_context,
     process_bytes,
     process_limit_bytes,
     small_context_bytes,
+    state_batch_tokens,
 )
 from llmcli.models.gguf.header_parser import read_header
 
@@ -200,7 +202,7 @@ def test_a_long_text_is_cut_into_parts():
 
 def test_the_needs_of_every_task_are_known(llama):
     """No job is larger than a context allows, and no more run at once than at first."""
-    assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code"}  # tasks of the catalogue
+    assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code", "key-sentences"}
     for workload in WORKLOADS.values():
         demand = workload.split_to_context(llama.context_length).concurrent_demand
         assert max(demand.sequence_tokens) <= llama.context_length and len(demand.sequence_tokens) <= 16
@@ -214,3 +216,26 @@ def test_a_smaller_batch_is_used_only_if_it_helps(llama):
     assert context_bytes(llama, fitted) <= context_bytes(llama, fewer) and n <= count
     larger = [replace(fitted, batch=size) for size in BATCH_SIZES if size > fitted.batch]
     assert all(context_bytes(llama, each) > context_bytes(llama, fewer) for each in larger)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "available", "tokens"),
+    [
+        (288, 64 << 30, 512),
+        (262_144, 64 << 30, 256),
+        (262_144, None, 256),
+        (262_144, 2 << 30, 128),
+        (262_144, 100 << 20, 64),
+    ],
+)
+def test_a_large_vocabulary_or_little_memory_makes_batches_of_states_smaller(vocabulary, available, tokens):
+    """llama.cpp has room for the logits of all tokens of a batch, which takes an eighth of the free memory at most."""
+    assert state_batch_tokens(vocabulary, available) == tokens
+
+
+def test_states_take_the_logits_of_a_batch_twice(llama):
+    """Those that every context has are counted in its own bytes; each token keeps a state."""
+    logits = 4 * (llama.vocabulary_size or 0)
+    width = llama.arch_integer("embedding_length") or 0
+    assert hidden_state_bytes(llama, 64, 0) == 0
+    assert hidden_state_bytes(llama, 512, 1000) == 2 * 448 * logits + 4 * 1000 * width

@@ -14,12 +14,12 @@ from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext, extra_state_bytes
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
-from llmcli.models.footprint import context_bytes, idle_state_bytes
+from llmcli.models.footprint import context_bytes, hidden_state_bytes, idle_state_bytes
 
 _MAX_IDLE_CELLS = 1024
 """Number of unused cells that are tolerated among those in use."""
@@ -136,7 +136,7 @@ class KVCacheManager:
 
     def _extra_bytes(self, config: ContextConfig) -> int:
         """Return the bytes that a context takes for hidden states."""
-        return extra_state_bytes(self._model, config) if self.gives_states else 0
+        return hidden_state_bytes(self._model.header, config.batch, config.tokens) if self.gives_states else 0
 
     @property
     def id_pool(self) -> SequenceIdPool:

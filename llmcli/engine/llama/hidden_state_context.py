@@ -21,21 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
-from llmcli.models.footprint import MAX_OUTPUTS
 
 POOLING_NONE = 0
 """``LLAMA_POOLING_TYPE_NONE``: one state for each token."""
 _STATE_TENSORS = (b"result_norm", b"result_embd_pooled")
 """The names of the tensor of states; llama.cpp gives it the second one if it does not pool."""
-_MAX_LOGIT_FLOATS = 1 << 26
-"""Limit of the logits that llama.cpp allocates for all tokens of a batch, twice, although most are never computed."""
-_LOGIT_MEMORY_SHARE = 1 / 8
-"""The part of the free memory that they may take altogether."""
-_BATCH_STEP, _MAX_BATCH_TOKENS = 32, 512
-_FLOAT_BYTES = 4
 _NO_LOGITS_ARCHITECTURES = frozenset({"lfm2", "lfm2moe"})
 """Architectures whose graph has no output matrix if ``embeddings`` is set."""
 
@@ -78,19 +71,3 @@ class HiddenStateContext(Context):
 def computes_logits_too(model: Model) -> bool:
     """Return whether one evaluation can give states and logits."""
     return model.header.architecture not in _NO_LOGITS_ARCHITECTURES
-
-
-def state_batch_tokens(model: Model) -> int:
-    """Return how many tokens an evaluation takes: fewer for a large vocabulary, since each has room for logits."""
-    floats, available = _MAX_LOGIT_FLOATS, hardware.available_memory()
-    if available is not None:
-        floats = min(floats, int(_LOGIT_MEMORY_SHARE * available) // (2 * _FLOAT_BYTES))
-    tokens = floats // max(1, model.vocab_size) // _BATCH_STEP * _BATCH_STEP
-    return max(MAX_OUTPUTS, min(_MAX_BATCH_TOKENS, tokens))
-
-
-def extra_state_bytes(model: Model, config: ContextConfig) -> int:
-    """Return the bytes that it takes beyond ``context_bytes``: logits of a whole batch, twice, and kept states."""
-    logits = _FLOAT_BYTES * model.vocab_size * max(0, config.batch - MAX_OUTPUTS)
-    width = model.header.arch_integer("embedding_length") or 0
-    return 2 * logits + _FLOAT_BYTES * width * config.tokens

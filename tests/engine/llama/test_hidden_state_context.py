@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from engine.tools import GENERATIVE, logits, numbers
 
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext, state_batch_tokens
+from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 
 
 @pytest.fixture
@@ -87,23 +87,3 @@ def test_an_evaluation_can_be_aborted(context):
     aborted = context("llama", should_abort=lambda: True)
     aborted.batch.add(numbers(40, 1), 0, 0, range(40))
     assert aborted.evaluate(abortable=True) == 2
-
-
-class LargeVocabulary:
-    """A model with gemma's number of tokens."""
-
-    vocab_size = 262_144
-
-
-def test_a_large_vocabulary_makes_batches_smaller(models, monkeypatch):
-    """llama.cpp has room for the logits of all tokens of a batch."""
-    monkeypatch.setattr(hardware, "available_memory", lambda: 64 << 30)
-    assert state_batch_tokens(models("llama")) == 512
-    assert state_batch_tokens(LargeVocabulary()) == 256
-
-
-@pytest.mark.parametrize(("available", "tokens"), [(None, 256), (2 << 30, 128), (100 << 20, 64)])
-def test_little_memory_makes_batches_smaller(monkeypatch, available, tokens):
-    """The room for logits takes an eighth of the free memory at most."""
-    monkeypatch.setattr(hardware, "available_memory", lambda: available)
-    assert state_batch_tokens(LargeVocabulary()) == tokens

@@ -99,7 +99,7 @@ def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
     """One line for each task, and one for each type that was not measured."""
     run = models("tune", str(tiny("chatml")), "-v")
     told = [line for line in run.err.splitlines() if line.startswith("llm: KV cache for ")]
-    assert len(told) == 5 and all(line.endswith(("one buffer", "a buffer for each sequence")) for line in told)
+    assert len(told) == 6 and all(line.endswith(("one buffer", "a buffer for each sequence")) for line in told)
     assert "q8_0 was not measured: its weights are q8_0 already" in run.err
 
 
