@@ -378,7 +378,7 @@ class KVCacheManager:
             self.id_pool,
             running,
             restorable=self.state_restorable,
-            allow_files=config.unified == old.unified,
+            same_layout=config.unified == old.unified,
         )
         self.close()
         try:

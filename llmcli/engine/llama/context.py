@@ -250,14 +250,14 @@ class Context:
         _strip_empty_streams(state, self._stream_count, sequence)
         return state
 
-    def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
+    def save_state_or_file(self, sequence: int, *, same_layout: bool = True) -> bytearray | StateFile | NativeStateFile:
         """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
 
-        If the layout changes, ``restore_state`` reads only states of ``save_state``.
+        ``same_layout``: llama.cpp may write the file itself, which a context of another layout cannot read.
         """
         if self.state_size(sequence) < MIN_FILE_BYTES:
             return self.save_state(sequence)
-        if self._stream_count == 1:
+        if self._stream_count == 1 and same_layout:
             return NativeStateFile.save(self.handle, sequence) or self.save_state(sequence)
         state = self.save_state(sequence)
         return StateFile.write(state) or state

@@ -394,6 +394,27 @@ def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, monk
 
 
 @pytest.mark.parametrize("unified", [True, False])
+def test_states_go_through_files_to_another_layout(bench, monkeypatch, unified):
+    """In a form that both layouts read, so that a context and its copy are not in memory together."""
+    monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
+    read, files = state_files.StateFile.read, []
+    monkeypatch.setattr(state_files.StateFile, "read", lambda file: files.append(read(file)) or files[-1])
+    scheduler = bench("llama", unified=unified)
+    probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(20, 9 + i)) for i in range(2)]
+    scheduler.add(*probes)
+    scheduler.step()
+    cache = scheduler.kv_cache
+    cache._config = replace(cache._config, unified=not unified)
+    cache._resize(replace(cache.context.config, unified=not unified), probes)
+    assert len(files) == 2 and all(files)
+    scheduler.run()
+    for i, probe in enumerate(probes):
+        fresh = Probe("fresh", numbers(60, 1 + i), numbers(20, 9 + i))
+        bench("llama", unified=not unified).run(fresh)
+        close(probe.rows, fresh.rows)
+
+
+@pytest.mark.parametrize("unified", [True, False])
 def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch, unified):
     """A disk that is full, or no place for temporary files, loses nothing."""
 
