@@ -292,7 +292,7 @@ def test_words_reach_prompt_and_limit(prompts):
     """The prompt has the wanted number of words, and the answer limit allows them."""
     backend = ScriptedBackend(gist)
     run(backend, prompts, SHORT, words=20)
-    (request,) = backend.requests
+    request = backend.requests[0]
     assert "words=20 " in all_messages(request)
     assert request.max_tokens == max_summary_tokens(20)
 
