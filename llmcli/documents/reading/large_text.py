@@ -15,13 +15,16 @@ from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt, check_interrupt
 
-BLOCK_CHARS = 1 << 19
-_READ_BYTES = 1 << 19
+BLOCK_CHARS = 1 << 17
+"""About how long a block is: at most twice as long."""
+_READ_BYTES = 1 << 17
 _HEAD_BYTES = 100_000
 _MAX_LINE_CHARS = 16_000_000
+_LINE_START = r"(?:\A|(?<=\n)|(?<=\r)(?!\n))"
 _BORDER = re.compile(
-    r"^ {0,3}(?P<fence>```|~~~)|^[ \t]*(?P<blank>\r\n|\r(?!\n|\Z)|\n)(?=[ \t]*[^\s])", re.MULTILINE
-)  # a fence of code, or a blank line before a line that is not blank
+    rf"{_LINE_START}(?: {{0,3}}(?P<fence>```|~~~)|[ \t]*(?P<blank>\r\n|\r(?!\n|\Z)|\n)(?=[ \t]*[^\s]))"
+)
+"""A fence of code, or a blank line before a line that is not blank."""
 _LINE_END = re.compile(r"\r\n|\r(?!\n|\Z)|\n")
 
 
@@ -47,8 +50,8 @@ class LargeText:
     sha256: str
     table: bool = False
 
-    def blocks(self, size: int = BLOCK_CHARS) -> Iterator[TextBlock]:
-        """Yield the text in blocks of about ``size`` characters, which together are the text.
+    def blocks(self) -> Iterator[TextBlock]:
+        """Yield the text in blocks of about ``BLOCK_CHARS`` characters, which together are the text.
 
         A block ends between paragraphs outside of fenced code, else at the end of a line, else anywhere. Raises what
         ``open_large_text`` raises, if the file changed meanwhile.
@@ -56,8 +59,8 @@ class LargeText:
         pending, start, line = "", 0, 1
         for piece in _decode(self.name, str(self.path)):
             pending += piece
-            while len(pending) > 2 * size:
-                cut = _find_cut(pending, size)
+            while len(pending) > 2 * BLOCK_CHARS:
+                cut = _find_cut(pending, BLOCK_CHARS)
                 text, pending = pending[:cut], pending[cut:]
                 yield TextBlock(text, start, line)
                 start, line = start + cut, line + count_line_ends(text)
