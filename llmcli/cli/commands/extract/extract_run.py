@@ -74,7 +74,12 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
                 _explain(ctx, event)
             yield event
 
-    display = DisplayOptions(input_names=tuple(names), markdown=False, format_row=rows.format, silent=table is not None)
+    display = DisplayOptions(
+        input_names=tuple(names),
+        markdown=False,
+        format_row=rows.format if table is None else None,
+        silent=table is not None,
+    )
     with ExitStack() as stack:
         if page is not None:
             stack.enter_context(_open_file(ctx, wanted.html or "", page.render))
