@@ -20,6 +20,7 @@ from llmcli.types import Finished, FinishReason, HiddenStates, Message, Request,
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent
+DECLARATION = ROOT / "tests" / "documents" / "long" / "declaration.txt"
 STARTER = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -124,6 +125,34 @@ def test_summarize_evaluates_every_token_of_a_long_text(llm, starter):
     done = llm("summarize", "--style", "paragraph", "--ctx", "1024", "--json", "--words", "30", stdin=text)
     assert done.returncode in {0, 3}, done.stderr  # 3: the summary of a part was cut, and the output says so
     assert json.loads(done.stdout)["usage"]["prompt_tokens"] > 120 * 12
+
+
+def test_a_second_question_evaluates_no_token_of_the_document_again(llm, starter):
+    """While the worker is warm, only the question itself and the end of the prompt are evaluated."""
+    document = str(DECLARATION.relative_to(ROOT))
+    used = []
+    for question in ("Who made the judges dependent?", "What are the unalienable rights?"):
+        done = llm("ask", "--json", "--max-tokens", "8", "-f", document, question)
+        assert (done.returncode, done.stderr) == (0, b"")
+        used.append(json.loads(done.stdout)["usage"])
+    assert min(each["prompt_tokens"] for each in used) > 1700
+    assert used[1]["prompt_tokens"] - used[1]["cached_tokens"] < 25
+
+
+def test_the_starter_reads_a_long_public_domain_text(llm, starter):
+    """The Declaration of Independence, with a context of a third of it: what stands in answers stands in the text."""
+    document, text = str(DECLARATION.relative_to(ROOT)), DECLARATION.read_text(encoding="utf-8")
+    written = llm("summarize", "--style", "paragraph", "--ctx", "640", "--json", document)
+    assert written.returncode in {0, 3} and json.loads(written.stdout)["usage"]["prompt_tokens"] > 1700
+    chosen = json.loads(llm("summarize", "--json", document).stdout)
+    assert chosen["sentences"] and all(text[s["start"] : s["end"]] == s["text"] for s in chosen["sentences"])
+    asked = json.loads(llm("ask", "--json", "--ctx", "1024", "-f", document, "Who made the Judges dependent?").stdout)
+    assert asked["method"] == "retrieval"
+    assert any("Judges dependent" in text[r["start"] : r["end"]] for r in asked["references"])
+    found = llm("extract", "--many", "--json", "--ctx", "1024", "--schema", "grievance, place", document)
+    assert found.returncode in {0, 3}
+    for each in json.loads(found.stdout)["found"]:
+        assert text[each["quote"]["start"] : each["quote"]["end"]] == each["quote"]["text"]
 
 
 def test_sentiment_distinguishes_praise_from_blame(llm, starter):

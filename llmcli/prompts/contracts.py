@@ -137,6 +137,15 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("summary", "text"),
     ),
+    "summarize.length": Contract(
+        {
+            "words": "the wanted length in words",
+            "length": "the words of the summary before",
+            "longer": "whether the wanted length is the larger one",
+            "style": "paragraph, bullets, abstract, outline or minutes",
+        },
+        required=("words",),
+    ),
     "summarize.merge": Contract(
         {
             "text": "the summaries of consecutive parts, joined by blank lines",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import DocumentJob, run_document_jobs
@@ -28,7 +29,7 @@ from llmcli.types import ItemFailed, TaskEvent
 def make_summary_job(
     backend: Backend,
     prompts: PromptLibrary,
-    document: Document,
+    document: Document | LargeText,
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
@@ -37,18 +38,22 @@ def make_summary_job(
     earlier: str = "",
     combined: CombinedText | None = None,
 ) -> DocumentJob:
-    """Return the job of a document, or of a record's text, whose columns are ``row``; the rest is as in ``summarize``."""
+    """Return the job of a document, or of a record's text, whose columns are ``row``; the rest is as in ``summarize``.
+
+    Raises ``BadDocument`` for a ``LargeText`` that has to be kept in memory, and is too large for that.
+    """
     style = wanted.style_for(backend.info())
     if style == KEY_SENTENCES:
         return KeySentencesJob(backend, item, document, options, wanted, is_record=row is not None)
     plan = SummaryPlan(backend, prompts, options, wanted, style, row, earlier, combined)
+    document = document.read_whole() if isinstance(document, LargeText) else document
     return SummaryJob(plan, item, document)
 
 
 def summarize(
     backend: Backend,
     prompts: PromptLibrary,
-    documents: Iterable[Document | ItemFailed],
+    documents: Iterable[Document | LargeText | ItemFailed],
     options: GenerationOptions,
     wanted: SummaryOptions | None = None,
     *,
@@ -63,18 +68,16 @@ def summarize(
     which the documents add what is new. A Result has the fields ``method`` ("written" or "key-sentences"), ``coverage``
     (the share of the document's tokens that calls with an answer have read), ``missing``, the ``MissingPart``s of the document that the summary lacks, and with
     key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
-    summary whose length is not about ``wanted.words`` has a warning. ``Progress`` counts "parts", and the prompt tokens
+    summary whose length is not about ``wanted.words`` is written once more, and has a warning if the better one of both
+    is not about that long either. Key sentences of a ``LargeText`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
     evaluated for all of them.
     """
     chosen = wanted or SummaryOptions()
-    yield from run_document_jobs(
-        backend,
-        documents,
-        lambda item, document: make_summary_job(
-            backend, prompts, document, options, chosen, item=item, earlier=earlier
-        ),
-        "parts",
-    )
+
+    def make_job(item: int, document: Document | LargeText) -> DocumentJob:
+        return make_summary_job(backend, prompts, document, options, chosen, item=item, earlier=earlier)
+
+    yield from run_document_jobs(backend, documents, make_job, "parts")
 
 
 def summarize_together(

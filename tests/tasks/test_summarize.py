@@ -6,13 +6,13 @@ from scripted import Reply, ScriptedBackend, all_messages, count_words, last_mes
 from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.documents.reading.document import Document
-from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
+from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, RequestRejected, TimedOut
 from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarization.summary_plan import max_summary_tokens
 from llmcli.tasks.summarize import summarize
-from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Usage
+from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Role, Usage
 
 SHORT = "one two three.\n"
 
@@ -292,7 +292,7 @@ def test_words_reach_prompt_and_limit(prompts):
     """The prompt has the wanted number of words, and the answer limit allows them."""
     backend = ScriptedBackend(gist)
     run(backend, prompts, SHORT, words=20)
-    (request,) = backend.requests
+    request = backend.requests[0]
     assert "words=20 " in all_messages(request)
     assert request.max_tokens == max_summary_tokens(20)
 
@@ -409,3 +409,49 @@ def test_an_able_model_meets_the_length(prompts, words):
     assert (answer.warnings, answer.cut) == ((), False)
     missed = result(run(ScriptedBackend(lambda _: "word " * 10, context=1200), prompts, LONG, words=words))
     assert len(missed.warnings) == 1 and missed.cut is False and len(missed.text.split()) == 10
+
+
+def rewriting(first: int, second):
+    """Answer with so many words, and a request to write that again with ``second``: words, or another reply."""
+
+    def answer(request):
+        if not request.id.endswith(".length"):
+            return " ".join(["word"] * first)
+        return " ".join(["again"] * second) if isinstance(second, int) else second
+
+    return ScriptedBackend(answer, context=1200)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "delivered"),
+    [
+        (90, 55, "again " * 55),  # the second one is within 20%
+        (20, 30, "again " * 30),  # nearer, but still too short
+        (70, 10, "word " * 70),  # worse
+        (70, "", "word " * 70),
+        (70, Reply(error=RequestRejected("m")), "word " * 70),
+        (70, Reply("again " * 50, reason=FinishReason.LENGTH), "word " * 70),  # cut
+        (55, 1, "word " * 55),  # the first one is good enough
+    ],
+)
+def test_a_summary_of_another_length_is_written_once_more(prompts, first, second, delivered):
+    """The better one of both is delivered, as a whole; a length that is missed is a warning."""
+    backend = rewriting(first, second)
+    events = run(backend, prompts, SHORT, words=50)
+    found = result(events)
+    assert found.text.split() == delivered.split() and not found.cut
+    assert "".join(event.text for event in events if isinstance(event, Delta)).split() == delivered.split()
+    assert bool(found.warnings) == (abs(len(delivered.split()) - 50) > 10)
+    again = [request for request in backend.requests if request.id.endswith(".length")]
+    assert len(again) == (0 if first == 55 else 1)
+    for request in again:
+        assert [message.role for message in request.messages[-2:]] == [Role.ASSISTANT, Role.USER]
+        assert f"has {first} words" in last_message(request) and "about 50 words" in last_message(request)
+        assert ("say more" in last_message(request)) is (first < 50)
+
+
+def test_a_summary_is_not_written_again_without_room_for_it(prompts):
+    """The first one is delivered, with a warning."""
+    backend = ScriptedBackend(lambda _: "word " * 90, context=230)
+    found = result(run(backend, prompts, SHORT, words=50))
+    assert len(backend.requests) == 1 and len(found.warnings) == 1 and len(found.text.split()) == 90

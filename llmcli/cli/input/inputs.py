@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.path_conflicts import check_distinct
@@ -12,6 +13,8 @@ from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed
+
+T = TypeVar("T")
 
 
 def decode_argument(text: str) -> str:
@@ -62,9 +65,14 @@ def check_output(ctx: CommandContext, names: Sequence[str]) -> None:
         check_distinct([("an input", name) for name in names], [("the output", ctx.flags.output)])
 
 
-def read_documents(
-    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document] = read_document
-) -> list[Document | ItemFailed]:
+def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
+    """Read the named inputs as they are, or standard input if none is named. Raises as ``read_inputs`` does."""
+    return read_inputs(ctx, files, read_document)
+
+
+def read_inputs(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
+) -> list[T | ItemFailed]:
     """Read the named inputs with ``read``, or standard input if none is named.
 
     If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
@@ -83,8 +91,8 @@ def read_documents(
 
 
 def _read_several(
-    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], Document]
-) -> Iterator[Document | ItemFailed]:
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
+) -> Iterator[T | ItemFailed]:
     failed: list[LlmError] = []
     for index, name in enumerate(files):
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import (
@@ -12,17 +13,22 @@ from llmcli.cli.input.inputs import (
     count_characters,
     decode_argument,
     is_web_address,
-    read_documents,
+    read_inputs,
     read_stdin_document,
     reads_stdin,
 )
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
-from llmcli.documents.reading.file_reader import read_bytes, read_file, read_stdin
+from llmcli.documents.reading.file_reader import is_large_file, read_bytes, read_file, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.documents.reading.large_text import LargeText
+
+T = TypeVar("T")
 
 
 def read_source_document(ctx: CommandContext, name: str) -> Document:
@@ -35,6 +41,29 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
     return count_characters(ctx, _read_stdin_source(ctx) if name == STDIN else _read_named_source(ctx, name))
 
 
+def read_streamed_source(ctx: CommandContext, name: str) -> Document | LargeText:
+    """Read one named input as ``read_source_document`` does; a text that is too large to be kept is only checked."""
+    check_output(ctx, [name])
+    large = open_large(ctx, name)
+    return read_source_document(ctx, name) if large is None or large.table else large
+
+
+def open_large(ctx: CommandContext, name: str) -> LargeText | None:
+    """Return an input that is a text too large to be kept, a table as well; None for all others."""
+    large = _open_large(name)
+    if large is not None and not large.table and ctx.runtime.input_characters is not None:
+        ctx.runtime.input_characters += large.characters
+    return large
+
+
+def _open_large(name: str) -> LargeText | None:
+    if name == STDIN or is_web_address(name) or not is_large_file(name):
+        return None
+    from llmcli.documents.reading.large_text import open_large_text
+
+    return open_large_text(name)
+
+
 def _read_named_source(ctx: CommandContext, name: str) -> Document:
     if is_web_address(name):
         from llmcli.cli.input.web_inputs import read_web_document
@@ -42,6 +71,10 @@ def _read_named_source(ctx: CommandContext, name: str) -> Document:
         return read_web_document(ctx, name)
     from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 
+    large = _open_large(name)
+    if large is not None:
+        read = large.read_overview if large.table else large.read_whole
+        return run_interruptible(read)
     try:
         data = read_bytes(name, ctx.runtime.interrupt, refuse_unknown)
     except IsADirectory as error:
@@ -77,9 +110,17 @@ def expand_names(names: Sequence[str]) -> list[str]:
 
 
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
-    """Return the names of the inputs and what was read, as ``read_documents`` does. Raises what ``expand_input`` raises."""
+    """Return the names of the inputs and what was read, as ``read_inputs`` does. Raises what ``expand_input`` raises."""
     names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
-    return names, read_documents(ctx, names, read_source_document)
+    return names, read_inputs(ctx, names, read_source_document)
+
+
+def read_streamed_sources(
+    ctx: CommandContext, files: Sequence[str]
+) -> tuple[list[str], list[Document | LargeText | ItemFailed]]:
+    """Return the names of the inputs and what ``read_streamed_source`` read. Raises what ``expand_input`` raises."""
+    names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    return names, read_inputs(ctx, names, read_streamed_source)
 
 
 def read_earlier_file(ctx: CommandContext, name: str) -> Document:
@@ -88,14 +129,29 @@ def read_earlier_file(ctx: CommandContext, name: str) -> Document:
 
 
 def read_question(
-    ctx: CommandContext, prompt: str | None, files: Sequence[str], *, indexed: Sequence[str] = ()
+    ctx: CommandContext, prompt: str | None, files: Sequence[str]
 ) -> tuple[str, list[Document], list[ItemFailed]]:
     """Return the question, its documents, and the files of directories and patterns that cannot be read.
 
-    The directories ``indexed`` among ``files`` are not read. Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``,
-    and what a file that is named itself raises.
+    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and
+    ``UsageError``, and what a file that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, [name for name in files if name not in indexed])
+    found, failed = _read_question_files(ctx, files, read_source_document)
+    question, piped = _read_piped_question(ctx, prompt, files)
+    return question, found if piped is None else [*found, piped], failed
+
+
+def read_streamed_question(
+    ctx: CommandContext, prompt: str | None, files: Sequence[str], indexed: Sequence[str]
+) -> tuple[str, list[Document | LargeText], list[ItemFailed]]:
+    """Return what ``read_question`` does with texts that are too large to be kept; directories ``indexed`` are not read."""
+    found, failed = _read_question_files(ctx, [name for name in files if name not in indexed], read_streamed_source)
+    question, piped = _read_piped_question(ctx, prompt, files)
+    return question, found if piped is None else [*found, piped], failed
+
+
+def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, Document | None]:
+    """Return the question, and the document in a pipe if there is one."""
     asks = prompt is None and STDIN not in files
     piped = None
     if reads_stdin(ctx, () if asks else files):
@@ -105,17 +161,15 @@ def read_question(
     if prompt is not None:
         if not prompt.strip():
             raise EmptyInput("the question")
-        if piped is not None and piped.text.strip():
-            found.append(piped)
         question = decode_argument(prompt)
         if ctx.runtime.input_characters is not None:
             ctx.runtime.input_characters += len(question)
-        return question, found, failed
+        return question, piped if piped is not None and piped.text.strip() else None
     if piped is None or (files and not piped.text.strip()):
         raise UsageError("no question: give one as an argument, or pipe one in")
     if not piped.text.strip():
         raise EmptyInput("standard input")
-    return piped.text, found, failed
+    return piped.text, None
 
 
 def read_texts(
@@ -126,7 +180,7 @@ def read_texts(
     ``reads_stdin`` False: a pipe is not read, unless a file is ``-``. A blank pipe is no document. Raises what a file
     that is named itself raises.
     """
-    found, failed = _read_question_files(ctx, files)
+    found, failed = _read_question_files(ctx, files, read_source_document)
     piped = ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
     if reads_stdin and piped and STDIN not in files:
         document = read_source_document(ctx, STDIN)
@@ -134,13 +188,15 @@ def read_texts(
     return found, failed
 
 
-def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
-    found: list[Document] = []
+def _read_question_files(
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
+) -> tuple[list[T], list[ItemFailed]]:
+    found: list[T] = []
     failed: list[ItemFailed] = []
     named = set(files)
     for name in expand_names(files) if files else ():
         try:
-            found.append(read_source_document(ctx, name))
+            found.append(read(ctx, name))
         except LlmError as error:
             ctx.runtime.interrupt.check()
             if name in named:
@@ -152,7 +208,7 @@ def _read_question_files(ctx: CommandContext, files: Sequence[str]) -> tuple[lis
 
 
 def add_source_notes(
-    events: Iterator[TaskEvent], documents: Sequence[Document | ItemFailed], *, one_answer: bool = False
+    events: Iterator[TaskEvent], documents: Sequence[Document | LargeText | ItemFailed], *, one_answer: bool = False
 ) -> Iterator[TaskEvent]:
     """Add what was left out of the documents: first as a ``Notice`` each, later as warnings of the results.
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from llmcli.backends.base import Backend
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.store.retrieval.index_files import IndexFiles, real_path
-from llmcli.store.retrieval.passage_index import PassageIndex
+from llmcli.store.retrieval.passage_index import FileState, PassageIndex
 from llmcli.tasks.questions.document_question import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
+from llmcli.tasks.retrieval.passage_cutter import cut_large_text
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.tasks.retrieval.passage_pool import IndexPassages, PassageCollection
-from llmcli.types import ItemFailed, Progress
+from llmcli.types import ItemFailed, Phase, Progress
 
 
 def find_indexed(ctx: CommandContext, names: Sequence[str]) -> list[str]:
@@ -52,10 +56,28 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
     def rename(path: str) -> str:
         return name.rstrip("/") + path.removeprefix(real_path(name))
 
-    def collection(backend: Backend, question: str) -> PassageCollection:
+    def collection(backend: Backend, question: str, longest: int) -> PassageCollection:
+        del longest  # the passages exist
         return _make_collection(ctx, index, backend, question, rename)
 
     return IndexedSource(index.summary().characters, read, collection)
+
+
+def index_large_text(ctx: CommandContext, large: LargeText) -> IndexedSource:
+    """Return a text that is too large to be kept; it is searched in an index of its own, which the command removes."""
+
+    def collection(backend: Backend, question: str, longest: int) -> PassageCollection:
+        del backend, question
+        directory = mkdtemp(prefix="llm-index-")
+        ctx.on_exit(lambda: rmtree(directory, ignore_errors=True))
+        index = PassageIndex(Path(directory, "passages.sqlite"))
+        ctx.on_exit(index.close)
+        state = FileState(large.name, 0, 0, large.sha256, 0, large.characters)
+        with ctx.console.status_line.waiting(Phase.WORKING, ""):
+            index.replace_large(state, cut_large_text(large, longest))
+        return IndexPassages(index)
+
+    return IndexedSource(large.characters, lambda: [large.read_whole()], collection, large.name)
 
 
 def _make_collection(

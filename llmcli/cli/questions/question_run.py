@@ -9,12 +9,12 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.questions.answer_footer import format_footer
-from llmcli.cli.questions.indexed_sources import find_indexed, open_indexed
+from llmcli.cli.questions.indexed_sources import find_indexed, index_large_text, open_indexed
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
-from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource
+from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource, name_of_inputs
 from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
 from llmcli.types import Result, TaskEvent
 
@@ -35,8 +35,10 @@ def ask_about_documents(
 ) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
-    question, documents, failed = source_inputs.read_question(ctx, prompt, files, indexed=names)
+    question, read, failed = source_inputs.read_streamed_question(ctx, prompt, files, names)
+    documents = [each for each in read if isinstance(each, Document)]
     indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
+    indexed += [index_large_text(ctx, each) for each in read if not isinstance(each, Document)]
     if sql and (not documents or indexed):
         raise UsageError("--sql needs tables", detail="Name CSV or JSON files: -f FILE")
     if sql and cite:
@@ -91,7 +93,7 @@ def _show_work(
         asked = DocumentQuestion(ctx.runtime.backend(), ctx.runtime.prompts, question, options, cite=cite)
         return estimate_question(asked, documents, indexed)
 
-    return write_estimates(ctx, [documents[0].name if len(documents) == 1 else "documents"], estimate)
+    return write_estimates(ctx, [name_of_inputs(documents, indexed) or "documents"], estimate)
 
 
 def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:

@@ -12,6 +12,7 @@ from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.summarization.summary_run import add_sources, show_summaries
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import UsageError
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.earlier_summary import EarlierSummary, read_earlier
@@ -54,14 +55,14 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
     earlier = None
     if options.update is not None:
         earlier = read_earlier(source_inputs.read_earlier_file(ctx, options.update))
-    names, documents = source_inputs.read_sources(ctx, files)
+    if earlier is None and not options.combine:
+        return _show_work(ctx, wanted, *source_inputs.read_streamed_sources(ctx, files))
+    _, documents = source_inputs.read_sources(ctx, files)
     if earlier is not None:
         if len(documents) != 1:
             raise UsageError("--update continues the summary of one document", detail="Name one file.")
         return _update(ctx, wanted, options, earlier, documents[0])
-    if options.combine:
-        return _combine(ctx, wanted, options, documents)
-    return _show_work(ctx, wanted, names, documents)
+    return _combine(ctx, wanted, options, documents)
 
 
 def _combine(
@@ -131,7 +132,7 @@ def _show_work(
     ctx: CommandContext,
     wanted: SummaryOptions,
     names: Sequence[str],
-    documents: Sequence[Document | ItemFailed],
+    documents: Sequence[Document | LargeText | ItemFailed],
     earlier: str = "",
 ) -> int:
     from llmcli.tasks.execution.work_estimate import WorkEstimate

@@ -17,6 +17,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.documents.reading.large_text import LargeText
 
 KEY_SENTENCES_NOTE = (
     "these sentences are from the text itself, since the model is small; --style paragraph lets it write a summary"
@@ -43,7 +44,7 @@ def summarize_documents(ctx: CommandContext, files: Sequence[str], wanted: Summa
     """Show the summary of each document; return the exit code."""
     from llmcli.tasks.summarize import summarize
 
-    names, documents = source_inputs.read_sources(ctx, files)
+    names, documents = source_inputs.read_streamed_sources(ctx, files)
     options = ctx.generation_options()
     return show_summaries(
         ctx,
@@ -70,15 +71,15 @@ def show_summaries(
 
 
 def add_sources(
-    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | ItemFailed]
+    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | LargeText | ItemFailed]
 ) -> Iterator[TaskEvent]:
     """Add to the results of ``--json`` which text they are about, so that ``--update`` can continue them."""
     for event in events:
         document = documents[event.item] if isinstance(event, Result) and ctx.console.as_json else None
-        if isinstance(event, Result) and isinstance(document, Document):
-            from llmcli.tasks.summarization.earlier_summary import describe_source
+        if isinstance(event, Result) and document is not None and not isinstance(document, ItemFailed):
+            from llmcli.tasks.summarization.earlier_summary import describe_document
 
-            yield replace(event, fields={**event.fields, "source": describe_source(document.text)})
+            yield replace(event, fields={**event.fields, "source": describe_document(document)})
         else:
             yield event
 

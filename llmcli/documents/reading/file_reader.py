@@ -24,6 +24,11 @@ _READ_CHUNK_BYTES = 1 << 20
 _STREAM_CHUNK_BYTES = 1 << 16
 MAX_BINARY_BYTES = 256 << 20
 """The largest document in a binary format, which is kept in memory."""
+MIN_LARGE_BYTES = 4 << 20
+"""A text file of at least this size can be read in blocks; a smaller one is read as a whole."""
+MAX_TEXT_BYTES = 64 << 20
+"""The largest text that is kept in memory; ``large_text`` reads larger ones in blocks."""
+TOO_LARGE = f"it is larger than {MAX_TEXT_BYTES >> 20} MiB, and this command keeps a text in memory; split it"
 _POLL_MS = 100  # interval between checks for an interrupt
 
 
@@ -45,6 +50,15 @@ def read_bytes(
     """
     with _open_input(name) as fd:
         return _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
+
+
+def is_large_file(name: str) -> bool:
+    """Whether ``name`` is that of a regular file of at least ``MIN_LARGE_BYTES``; no errors are raised."""
+    try:
+        status = os.stat(name)  # noqa: PTH116 (a Path raises for some names)
+    except (OSError, ValueError):  # reading it says what is wrong
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size >= MIN_LARGE_BYTES
 
 
 @contextmanager
@@ -164,7 +178,7 @@ def read_stdin(
 
     Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; what ``refuse_binary`` raises for the bytes
     so far at their first NUL (a huge binary is not read to its end), ``BadDocument`` for more than ``MAX_BINARY_BYTES``
-    of a binary document, ``IsADirectory``, and ``MissingError`` (kind "input") for an unreadable input.
+    of a binary document or ``MAX_TEXT_BYTES`` of a text, ``IsADirectory``, and ``MissingError`` (kind "input") for an unreadable input.
     """
     return _read_to_end(fd, STDIN, interrupt, waiting, patience, refuse_binary)
 
@@ -203,5 +217,11 @@ def _read_to_end(  # noqa: PLR0917 (of the functions above)
         if b"\0" in piece and not is_binary:
             refuse_binary(bytes(data), name)
             is_binary = True
-        if is_binary and len(data) > MAX_BINARY_BYTES:
-            raise BadDocument(name, detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")
+        _check_size(len(data), name, is_binary=is_binary)
+
+
+def _check_size(size: int, name: str, *, is_binary: bool) -> None:
+    if is_binary and size > MAX_BINARY_BYTES:
+        raise BadDocument(name, detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")
+    if not is_binary and size > MAX_TEXT_BYTES:
+        raise BadDocument(name, detail=TOO_LARGE)

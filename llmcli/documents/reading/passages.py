@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from llmcli.errors import BadDocument
@@ -12,6 +13,7 @@ MAX_TEXT_CHARS = 64_000_000
 """The longest text that is taken from one document."""
 SEPARATOR = "\n\n"
 """Separates the passages in the text of a document."""
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 @frozen
@@ -90,14 +92,17 @@ def number_passages(
     return SourceDocument(name, tuple(passages), format_name, tuple(notes))
 
 
-def split_text_passages(name: str, text: str, *, markdown: bool) -> SourceDocument:
+def split_text_passages(
+    name: str, text: str, *, markdown: bool, headings: list[tuple[int, str]] | None = None
+) -> SourceDocument:
     """Return the passages of a text file: of Markdown its sections, of other texts its paragraphs.
 
     Unlike the passages of other formats they leave out blank lines, so ``SourceDocument.text`` may differ from ``text``
-    by those; the line numbers are those of ``text``.
+    by those; the line numbers are those of ``text``. ``headings``: levels and titles of the headings above the text,
+    replaced by those at its end.
     """
     passages: list[Passage] = []
-    headings: list[tuple[int, str]] = []
+    headings = [] if headings is None else headings
     lines: list[str] = []
     start, fence = 1, ""
 
@@ -108,7 +113,8 @@ def split_text_passages(name: str, text: str, *, markdown: bool) -> SourceDocume
             passages.append(Passage(block, name, None, start, start + block.count("\n"), path))
         lines.clear()
 
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, (begin, end) in enumerate(line_spans(text), 1):
+        line = text[begin:end].rstrip("\r\n")
         mark = line.lstrip(" ")[:3] if markdown else ""
         if mark in {"```", "~~~"}:
             fence = "" if mark == fence else fence or mark
@@ -124,3 +130,8 @@ def split_text_passages(name: str, text: str, *, markdown: bool) -> SourceDocume
             lines.append(line)
     finish()
     return SourceDocument(name, tuple(passages), "markdown" if markdown else "text")
+
+
+def line_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each line, with its end: LF, CRLF or CR, as editors count lines."""
+    return (match.span() for match in _LINE.finditer(text))

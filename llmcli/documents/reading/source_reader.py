@@ -38,6 +38,8 @@ class SourceFormat:
     is_text: bool = False
 
 
+Headings = list[tuple[int, str]]
+"""Levels and titles of the headings above a text."""
 _SOURCES = "llmcli.documents.reading.sources"
 FORMATS = (
     SourceFormat("html", "an HTML page", ("html", "htm", "xhtml"), f"{_SOURCES}.html_source:read_html"),
@@ -89,12 +91,15 @@ def read_source(data: bytes, name: str, path: Path | None = None, *, file_name: 
     return open_document(data, name, path) if source is None else Document(name, source.text, path, source=source)
 
 
-def passages_of(document: Document) -> SourceDocument:
-    """Return the passages of a document; those of a text are found now, by its headings or blank lines."""
+def passages_of(document: Document, headings: Headings | None = None) -> SourceDocument:
+    """Return the passages of a document; those of a text are found now, by its headings or blank lines.
+
+    ``headings`` is as in ``split_text_passages``.
+    """
     if document.source is not None:
         return document.source
     is_markdown = _suffix(document.name) in _MARKDOWN_SUFFIXES
-    return split_text_passages(document.name, document.text, markdown=is_markdown)
+    return split_text_passages(document.name, document.text, markdown=is_markdown, headings=headings)
 
 
 def find_source_format(data: bytes, name: str) -> SourceFormat | None:
@@ -111,6 +116,11 @@ def find_source_format(data: bytes, name: str) -> SourceFormat | None:
         what = f", but {found.what}" if found else ""
         raise BadDocument(name, detail=f"it is not {named.what}{what}")
     return found
+
+
+def is_plain_text(data: bytes) -> bool:
+    """Whether the beginning of an input is text, in markup or not."""
+    return b"\0" not in data and b"%PDF-" not in data[:1024] and not data.startswith((b"PK", _OLE_SIGNATURE))
 
 
 def refuse_unknown(data: bytes, name: str) -> None:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -42,6 +43,8 @@ _SPEC = DatabaseSpec(
     schema=_SCHEMA,
     tables=frozenset({"properties", "files", "passages", "vectors", "words"}),
 )
+_BATCH_PASSAGES = 1_000
+"""Passages of a large file that are written in one transaction: a few tenths of a second."""
 _RACY_NS = 1_000_000_000  # file systems round modification times, to a second at worst
 _GET_PASSAGE = """
 SELECT path, text, source, page, first_line, last_line, start, headings
@@ -148,6 +151,21 @@ class PassageIndex:
                     _add_passage(database, file, each)
             _touch(database)
 
+    def replace_large(self, state: FileState, passages: Iterable[IndexedPassage]) -> None:
+        """Add a file or replace it, some passages in each transaction, so that others need not wait for all of them.
+
+        Until the last one the file has the size -1, so that it is read again if this does not come to its end.
+        """
+        unfinished = replace(state, size=-1, digest="")
+        self.replace([(unfinished, ())])
+        rest = iter(passages)
+        while batch := list(islice(rest, _BATCH_PASSAGES)):
+            with self._database.transaction() as database:
+                file = _save_state(database, unfinished)
+                for each in batch:
+                    _add_passage(database, file, each)
+        self.replace([(state, None)])
+
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, in one transaction."""
         with self._database.transaction() as database:
@@ -195,11 +213,29 @@ class PassageIndex:
                     found[number] = replace(IndexedPassage(*row[:7]), headings=tuple(json.loads(row[7])))
         return found
 
-    def passage_ids(self) -> list[int]:
-        """Return all passages, file by file in the order of their paths, each file in its own order."""
+    def file_sizes(self) -> list[tuple[int, int]]:
+        """Return the number of each file and of its passages, in the order of their paths."""
         with self._database.read() as database:
-            rows = database.execute("SELECT passages.id FROM passages JOIN files ON files.id = file ORDER BY path, 1")
-            return [row for (row,) in rows]
+            return database.execute(
+                "SELECT id, (SELECT count(*) FROM passages WHERE file = files.id) FROM files ORDER BY path"
+            ).fetchall()
+
+    def place_in_file(self, passage: int) -> tuple[int, int] | None:
+        """Return the number of a passage's file, and how many passages are before it there; None if it is gone."""
+        with self._database.read() as database:
+            found: tuple[int, int] | None = database.execute(
+                "SELECT file, (SELECT count(*) FROM passages AS other WHERE other.file = this.file AND other.id < this.id) "
+                "FROM passages AS this WHERE id = ?",
+                (passage,),
+            ).fetchone()
+        return found
+
+    def passage_at(self, file: int, place: int) -> int | None:
+        """Return the passage of a file that has ``place`` passages before it; None if there is none."""
+        with self._database.read() as database:
+            statement = "SELECT id FROM passages WHERE file = ? ORDER BY id LIMIT 1 OFFSET ?"
+            row = database.execute(statement, (file, place)).fetchone()
+        return None if row is None else int(row[0])
 
     def summary(self) -> IndexSummary:
         """Return what the index contains."""
@@ -259,8 +295,7 @@ def _remove_file(database: sqlite3.Connection, path: str) -> None:
     row = database.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
     if row is None:
         return
-    kept = database.execute("SELECT id, text, headings FROM passages WHERE file = ?", row).fetchall()
-    for number, text, headings in kept:
+    for number, text, headings in database.execute("SELECT id, text, headings FROM passages WHERE file = ?", row):
         remove_words(database, number, _searched_text(text, json.loads(headings)))
     database.execute("DELETE FROM vectors WHERE passage IN (SELECT id FROM passages WHERE file = ?)", row)
     database.execute("DELETE FROM passages WHERE file = ?", row)

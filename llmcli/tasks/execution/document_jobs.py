@@ -61,7 +61,8 @@ def run_document_jobs(
 ) -> Iterator[TaskEvent]:
     """Run a ``DocumentJob`` for each of ``things`` (documents or the like) in one job of the backend.
 
-    An ``ItemFailed`` among them is passed on in its position; a failure does not stop the others. ``Progress`` counts
+    An ``ItemFailed`` among them is passed on in its position; a failure, also one that ``make_job`` raises, does not stop
+    the others. ``Progress`` counts
     requests, as ``unit``s, if there is more than one. Requests that ask for progress also produce a combined
     ``Progress`` of all requests of the same step, until more than ``watched`` were made and one of them has ended.
     """
@@ -70,8 +71,14 @@ def run_document_jobs(
         for item, thing in enumerate(things):
             if isinstance(thing, ItemFailed):
                 yield renumber_failure(thing, item)
+                continue
+            try:
+                job = make_job(item, thing)
+            except LlmError as error:
+                check_interrupt()
+                yield ItemFailed(item, getattr(thing, "name", ""), error)
             else:
-                yield from run.start(make_job(item, thing))
+                yield from run.start(job)
         yield from run.finish()
 
 

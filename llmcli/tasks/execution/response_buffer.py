@@ -98,30 +98,32 @@ class UsageTally:
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
-        self._calls: list[Finished] = []
-        self._more = Usage()
+        self._calls = 0  # the calls themselves are not kept: an item may have millions
+        self._last = Timings()
+        self._first_token_s: float | None = None
+        self.usage = Usage()
+        """The sum of all calls."""
 
     def add(self, finished: Finished) -> None:
         """Add a call."""
-        self._calls.append(finished)
+        self._calls += 1
+        self._last = finished.timings
+        self.usage += finished.usage
+        first = finished.timings.first_token_s
+        if first is not None:
+            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
 
     def add_usage(self, usage: Usage) -> None:
         """Add the usage of calls whose timings do not count."""
-        self._more += usage
-
-    @property
-    def usage(self) -> Usage:
-        """The sum of all calls."""
-        return sum((call.usage for call in self._calls), self._more)
+        self.usage += usage
 
     @property
     def timings(self) -> Timings:
         """The timings of all calls together."""
-        if len(self._calls) == 1:
-            return self._calls[0].timings
+        if self._calls == 1:
+            return self._last
         total = time.monotonic() - self._started_at
-        firsts = [call.timings.first_token_s for call in self._calls if call.timings.first_token_s is not None]
-        return Timings(min(firsts, default=None), total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
+        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 
 
 def require_finished(answer: ResponseBuffer) -> Finished:

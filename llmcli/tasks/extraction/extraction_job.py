@@ -6,68 +6,69 @@ passage is constrained by a grammar of its words, numbers and dates, and checked
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.errors import EmptyInput
-from llmcli.frozen_dataclass import asdict
+from llmcli.documents.reading.large_text import LargeText, blocks_of
+from llmcli.errors import EmptyInput, LlmError
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.passage_extraction import PassageExtraction
-from llmcli.tasks.extraction.value_merging import FittedTree, drop_equal, fit_tree, iter_found, merge_objects, to_plain
+from llmcli.tasks.extraction.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extraction.value_schema import SUBJECT
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
 
 MAX_PASSAGE_CHARACTERS = 12_000
+MAX_PENDING = 64
+"""Passages that are requested at once: enough to fill the batches, few enough that a long text is not kept."""
 MAX_WARNED_VALUES = 5
 """Values of a passage that warnings name."""
 PROBABILITY_DIGITS = 4
 
 
 class _ExtractionJob:
-    """The job of one document: its passages, then their merged values."""
+    """The job of one document: its passages, some at a time, whose values are merged in the order of the text.
+
+    Passages are known by their ids: numbers separated by dots, the first of which is that of the piece of the text that
+    they are a part of.
+    """
 
     step = ""
 
-    def __init__(self, plan: ExtractionPlan, item: int, document: Document) -> None:
+    def __init__(self, plan: ExtractionPlan, item: int, document: Document | LargeText) -> None:
         self.item = item
         self.name = document.name
         self._plan = plan
-        self._document = QuotableDocument.from_document(document, item)
-        self._passages: list[PassageExtraction] = []
-        self._running: dict[str, PassageExtraction] = {}
+        self._document = document
+        self._unsent = enumerate(self._cut())
+        self._running: dict[str, tuple[int, PassageExtraction]] = {}  # request -> piece, passage
+        self._open: dict[int, int] = {}  # piece -> its passages that are not finished
+        self._finished: dict[int, list[PassageExtraction]] = {}  # piece -> its passages; pieces that are not merged yet
+        self._next = 0  # the next piece to merge
+        self._values = ObjectCollector(many=plan.many)
+        self._read = PassageCounts()
+        self._missing: list[MissingPart] = []
         self._tally = UsageTally()
         self._warnings: list[str] = []
 
     def start(self) -> Iterator[JobStep]:
-        """Yield the requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
-        text = self._document.text
-        if not text.strip():
+        """Yield the first requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
+        yield from self._send(MAX_PENDING)
+        if not self._running:
             raise EmptyInput(self.name)
-        plan = self._plan
-        budget = ContextBudget(
-            plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=self.name
-        )
-        at = 0
-        for number, piece in enumerate(budget.split_to_fit(text, MAX_PASSAGE_CHARACTERS)):
-            if piece.strip():
-                passage = QuotableText(self._document, at, at + len(piece))
-                self._passages.append(PassageExtraction(plan, passage, f"{self.item}.{number}"))
-            at += len(piece)
-        for each in self._passages:
-            yield self._submit(each.start(), each)
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
         """Yield further requests, or the result. Raises ``ExtractionFailed``, and an error if it ended all passages."""
-        passage = self._running[event.id]
+        piece, passage = self._running[event.id]
         passage.add_event(event)
         if not isinstance(event, Finished):
             return
@@ -75,43 +76,69 @@ class _ExtractionJob:
         del self._running[event.id]
         again = passage.finish_attempt()
         if again is not None:
-            yield self._submit(again, passage)
-        elif passage.divided:
-            at = self._passages.index(passage)
-            self._passages[at : at + 1] = passage.divided
-            for each in passage.divided:
-                yield self._submit(each.start(), each)
+            self._running[again.id] = piece, passage
+            yield again
+            return
+        self._open[piece] += len(passage.divided) - 1
+        for each in passage.divided:
+            yield self._submit(piece, each)
+        if not passage.divided:
+            self._finished.setdefault(piece, []).append(passage)
+        yield from self._merge_finished()
+        if not self._open.get(piece):
+            yield from self._send(1)
         if not self._running:
             yield from self._finish()
 
-    def _submit(self, request: Request, passage: PassageExtraction) -> Request:
-        self._running[request.id] = passage
+    def _cut(self) -> Iterator[QuotableText]:
+        """Yield the passages of the document."""
+        plan = self._plan
+        budget = ContextBudget(
+            plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=self.name
+        )
+        for block in blocks_of(self._document):
+            if isinstance(self._document, Document):
+                quotable = QuotableDocument.from_document(self._document, self.item)
+            else:
+                quotable = QuotableDocument(self.name, block.text, (), self.item, block.start, block.first_line)
+            at = 0
+            for piece in budget.split_to_fit(block.text, MAX_PASSAGE_CHARACTERS) if block.text.strip() else ():
+                if piece.strip():
+                    yield QuotableText(quotable, at, at + len(piece))
+                at += len(piece)
+
+    def _send(self, count: int) -> Iterator[Request]:
+        for number, text in islice(self._unsent, count):
+            self._open[number] = 1
+            yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))
+
+    def _submit(self, piece: int, passage: PassageExtraction) -> Request:
+        request = passage.start()
+        self._running[request.id] = piece, passage
         return request
 
+    def _merge_finished(self) -> Iterator[Notice]:
+        """Merge the pieces that are finished, up to the first one that is not."""
+        while self._open.get(self._next) == 0:
+            del self._open[self._next]
+            for each in sorted(self._finished.pop(self._next, []), key=lambda passage: passage.passage.start):
+                self._values.add(each.outcome.objects)
+                self._read.add(each)
+                if each.outcome.problem:
+                    self._missing.append(self._missing_part(each))
+                    yield from self._warn_of(each, self._missing[-1])
+            self._next += 1
+
     def _finish(self) -> Iterator[JobStep]:
-        unread = [each for each in self._passages if each.outcome.problem and not each.outcome.objects]
-        if len(unread) == len(self._passages):
-            error = unread[0].error
-            if isinstance(error, BadGrammar):
-                raise BadGrammar(SUBJECT, detail=error.detail) from error
-            if error is not None:
-                raise error
-            raise ExtractionFailed(self.name, detail="; ".join(unread[0].outcome.details[:1]))
-        missing = []
-        for number, each in enumerate(self._passages, 1):
-            if each.outcome.problem:
-                missing.append(self._missing_part(each, number))
-                yield from self._warn_of(each, missing[-1])
-        objects = [tree for each in self._passages for tree in each.outcome.objects]
-        tree, values, left_out, duplicates = self._merge(objects)
+        self._read.raise_if_nothing_read(self.name)
+        missing = [replace(each, parts=self._read.passages) for each in self._missing]
+        tree, values, left_out = self._fit_objects()
         if left_out:
             yield self._warn(f"incomplete, and left out: {', '.join(left_out[:MAX_WARNED_VALUES])}")
         found = list(iter_found(tree))
         for path, value in found:
             if value.ambiguous and value.quote is not None:
                 yield self._warn(f"{path}: {value.quote.line!r} may also mean another day than {value.value}")
-        total = sum(len(each.passage.text) for each in self._passages)
-        lost = sum(len(each.passage.text) for each in unread)
         incomplete = missing or left_out
         yield Result(
             self.item,
@@ -121,10 +148,10 @@ class _ExtractionJob:
                 "values": values,
                 "found": [describe_value(path, each) for path, each in found],
                 "method": "free" if self._plan.free else "copied",
-                "coverage": round(1 - lost / total, 6),
-                "passages": {"read": len(self._passages) - len(unread), "all": len(self._passages)},
+                "coverage": self._read.coverage,
+                "passages": {"read": self._read.passages - self._read.unread, "all": self._read.passages},
                 "missing": [asdict(part) for part in missing],
-                "duplicates": duplicates,
+                "duplicates": self._values.duplicates,
             },
             model=self._plan.backend.info().model,
             prompt=self._plan.prompt.name,
@@ -135,19 +162,19 @@ class _ExtractionJob:
             incomplete=ValuesMissing(self.name, tuple(missing), len(left_out)) if incomplete else None,
         )
 
-    def _merge(self, objects: Sequence[Tree]) -> tuple[Tree, Any, list[str], int]:
-        """Return the merged tree, its values, what was left out, and how many objects equalled others.
+    def _fit_objects(self) -> tuple[Tree, Any, list[str]]:
+        """Return the merged tree, its values, and what was left out.
 
         Raises ``ExtractionFailed`` for values that do not fit the schema.
         """
+        kept = self._values.objects
         if not self._plan.many:
-            fitted = self._fit(merge_objects(objects))
+            fitted = self._fit(kept[0])
             if fitted.missing:
                 raise ExtractionFailed(self.name, detail=f"required, and not found: {', '.join(fitted.missing)}")
             values = to_plain(fitted.tree)
             self._check(values)
-            return fitted.tree, values, fitted.left_out, 0
-        kept, duplicates = drop_equal(objects)
+            return fitted.tree, values, fitted.left_out
         left_out: list[str] = []
         trees: list[Tree] = []
         for index, each in enumerate(kept):
@@ -158,7 +185,7 @@ class _ExtractionJob:
             left_out += [f"[{index}].{path}" for path in fitted.left_out]
             self._check(to_plain(fitted.tree))
             trees.append(fitted.tree)
-        return trees, to_plain(trees), left_out, duplicates
+        return trees, to_plain(trees), left_out
 
     def _fit(self, tree: Tree) -> FittedTree:
         node = self._plan.node
@@ -171,12 +198,12 @@ class _ExtractionJob:
         if problem:
             raise ExtractionFailed(self.name, detail=problem)
 
-    def _missing_part(self, passage: PassageExtraction, number: int) -> MissingPart:
+    def _missing_part(self, passage: PassageExtraction) -> MissingPart:
         problem = passage.outcome.problem or "failed"
         text = passage.passage
         start = text.start + len(text.text) - len(text.text.lstrip())
-        lines = self._document.quote(start, text.start + len(text.text.rstrip()))
-        return MissingPart(lines.first_line, lines.last_line, number, len(self._passages), 0, problem)
+        lines = text.document.quote(start, text.start + len(text.text.rstrip()))
+        return MissingPart(lines.first_line, lines.last_line, self._read.passages, 0, 0, problem)
 
     def _warn_of(self, passage: PassageExtraction, part: MissingPart) -> Iterator[Notice]:
         where = f"lines {part.first_line} to {part.last_line}"
@@ -187,6 +214,42 @@ class _ExtractionJob:
     def _warn(self, text: str) -> Notice:
         self._warnings.append(text)
         return Notice(text, self.item)
+
+
+class PassageCounts:
+    """Counts passages, and the characters of those without an answer."""
+
+    def __init__(self) -> None:
+        self.passages = self.unread = 0
+        self._characters = self._lost = 0
+        self._error: LlmError | None = None
+        self._detail = ""
+
+    def add(self, passage: PassageExtraction) -> None:
+        """Count a finished passage."""
+        size = len(passage.passage.text)
+        self.passages += 1
+        self._characters += size
+        if passage.outcome.problem and not passage.outcome.objects:
+            if not self.unread:
+                self._error, self._detail = passage.error, "; ".join(passage.outcome.details[:1])
+            self.unread += 1
+            self._lost += size
+
+    @property
+    def coverage(self) -> float:
+        """The share of the characters that an answer was given about."""
+        return round(1 - self._lost / self._characters, 6)
+
+    def raise_if_nothing_read(self, name: str) -> None:
+        """Raise the error of the first passage, or ``ExtractionFailed``, if no passage has a usable answer."""
+        if self.unread < self.passages:
+            return
+        if isinstance(self._error, BadGrammar):
+            raise BadGrammar(SUBJECT, detail=self._error.detail) from self._error
+        if self._error is not None:
+            raise self._error
+        raise ExtractionFailed(name, detail=self._detail)
 
 
 def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
@@ -200,7 +263,7 @@ def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
     }
 
 
-def extract(plan: ExtractionPlan, documents: Iterable[Document | ItemFailed]) -> Iterator[TaskEvent]:
+def extract(plan: ExtractionPlan, documents: Iterable[Document | LargeText | ItemFailed]) -> Iterator[TaskEvent]:
     """Take the values of ``plan`` from each document: per item a Result without text, or ItemFailed.
 
     Fields of a Result: ``values`` (an object of the schema; with ``many`` a list), ``found`` (each value with ``path``,
@@ -212,5 +275,8 @@ def extract(plan: ExtractionPlan, documents: Iterable[Document | ItemFailed]) ->
     An empty document fails with ``EmptyInput``, one without room for its text with ``ContextOverflow``, one without a
     usable answer or a required value with ``ExtractionFailed``; the others go on. ``Progress`` counts "passages".
     """
-    backend: Backend = plan.backend
-    yield from run_document_jobs(backend, documents, lambda item, each: _ExtractionJob(plan, item, each), "passages")
+
+    def make_job(item: int, document: Document | LargeText) -> DocumentJob:
+        return _ExtractionJob(plan, item, document)
+
+    yield from run_document_jobs(plan.backend, documents, make_job, "passages")

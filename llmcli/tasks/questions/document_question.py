@@ -43,11 +43,15 @@ class NumberedPassage:
 
 @dataclass(frozen=True, slots=True)
 class IndexedSource:
-    """A directory that has an index, of ``characters``: read whole by ``read``, searched in ``collection``."""
+    """A directory or large file with an index, of ``characters``: read whole by ``read``, searched in ``collection``.
+
+    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file.
+    """
 
     characters: int
     read: Callable[[], list[Document]]
-    collection: Callable[[Backend, str], PassageCollection]
+    collection: Callable[[Backend, str, int], PassageCollection]
+    name: str = ""
 
 
 class DocumentQuestion:
@@ -84,7 +88,7 @@ class DocumentQuestion:
         that the model read for the answer), ``answered`` (False: the documents do not answer the question); with
         retrieval or citations ``references``, with retrieval ``passages`` (read and all) and ``ranking``.
         """
-        name = documents[0].name if len(documents) == 1 and not indexed else ""
+        name = name_of_inputs(documents, indexed)
         whole = self.whole_request(documents, indexed)
         if whole is not None:
             yield from self._run(*whole, {"method": "whole", "coverage": 1.0}, name)
@@ -107,9 +111,12 @@ class DocumentQuestion:
 
     def make_pool(self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()) -> PassagePool:
         """Return all passages."""
-        collections: list[PassageCollection] = [each.collection(self._backend, self._question) for each in indexed]
+        longest = min(PASSAGE_CHARS, 2 * self._context)
+        collections: list[PassageCollection] = [
+            each.collection(self._backend, self._question, longest) for each in indexed
+        ]
         if documents:
-            collections.append(DocumentPassages(documents, min(PASSAGE_CHARS, 2 * self._context)))
+            collections.append(DocumentPassages(documents, longest))
         return PassagePool(collections)
 
     def find_candidates(self, pool: PassagePool) -> list[FoundPassage]:
@@ -264,6 +271,12 @@ class DocumentQuestion:
                 fields["references"] = [each.as_fields() for each in references]
                 warnings = (*warnings, *unknown)
             yield replace(event, fields=fields, warnings=warnings, usage=event.usage + self._tally.usage)
+
+
+def name_of_inputs(documents: Sequence[Document], indexed: Sequence[IndexedSource]) -> str:
+    """Return the name of the only input, "" for several."""
+    names = [*(each.name for each in documents), *(each.name for each in indexed)]
+    return names[0] if len(names) == 1 else ""
 
 
 def _share_read(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.work_estimate import WorkEstimate
-from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion, IndexedSource
+from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion, IndexedSource, name_of_inputs
 
 
 def estimate_question(
@@ -17,7 +17,7 @@ def estimate_question(
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work. Quotes
     of references are not counted.
     """
-    name = documents[0].name if len(documents) == 1 and not indexed else "documents"
+    name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)
     if whole is not None:
         request, passages = whole

@@ -66,12 +66,18 @@ class SectionStart:
 
 @dataclass(frozen=True)
 class QuotableDocument:
-    """The text of a document and where its pages and attachments begin; ``number`` is its position among the inputs."""
+    """The text of a document and where its pages and attachments begin; ``number`` is its position among the inputs.
+
+    A block of a larger text begins after ``offset`` characters of that, in its line ``first_line``; the places of quotes
+    are those in the larger text.
+    """
 
     name: str
     text: str
     sections: tuple[SectionStart, ...] = ()
     number: int = 0
+    offset: int = 0
+    first_line: int = 1
 
     @classmethod
     def from_document(cls, document: Document, number: int = 0) -> QuotableDocument:
@@ -97,13 +103,13 @@ class QuotableDocument:
         first, last = self._section_at(start), self._section_at(end - 1)
         return Quote(
             self.text[start:end],
-            start,
-            end,
+            start + self.offset,
+            end + self.offset,
             self.name if first is None else first.source,
             None if first is None else first.page,
             None if last is None else last.page,
-            bisect_right(self._line_starts, start),
-            bisect_right(self._line_starts, end - 1),
+            bisect_right(self._line_starts, start) + self.first_line - 1,
+            bisect_right(self._line_starts, end - 1) + self.first_line - 1,
             occurrences,
             exact,
             similarity,

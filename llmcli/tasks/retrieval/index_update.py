@@ -10,11 +10,12 @@ from pathlib import Path
 
 from llmcli.documents.reading.directory_walk import expand_input
 from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.documents.reading.large_text import LargeText, open_large_text
 from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 from llmcli.errors import BadDocument, IsADirectory, LlmError, MissingError
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.store.retrieval.passage_index import FileState, IndexedPassage, PassageIndex
-from llmcli.tasks.retrieval.passage_cutter import cut_document
+from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.types import ItemFailed, Notice, Progress, TaskEvent
 
@@ -84,6 +85,11 @@ class IndexUpdater:
             self._count(unchanged=1)
             return
         read_at = time.time_ns()
+        large = open_large_text(name)
+        if large is not None:
+            state = FileState(name, status.st_size, status.st_mtime_ns, large.sha256, read_at, large.characters)
+            yield from self._update_large(state, large, known)
+            return
         try:
             data = read_bytes(name, self._interrupt, refuse_unknown)
         except IsADirectory as error:
@@ -91,8 +97,7 @@ class IndexUpdater:
         digest = hashlib.sha256(data).hexdigest()
         state = FileState(name, status.st_size, status.st_mtime_ns, digest, read_at)
         if known is not None and known.digest == digest:
-            self._pending.append((replace(state, characters=known.characters, notes=known.notes), None))
-            self._count(unchanged=1)
+            self._keep(state, known)
             return
         document = run_interruptible(read_source, data, name, Path(name))
         notes = () if document.source is None else document.source.notes
@@ -100,6 +105,27 @@ class IndexUpdater:
         self._pending.append((replace(state, characters=len(document.text), notes=notes), passages))
         self._count(added=known is None, changed=known is not None)
         yield from (Notice(f"{name}: {note}") for note in notes)
+
+    def _update_large(self, state: FileState, large: LargeText, known: FileState | None) -> Iterator[TaskEvent]:
+        """Index a text that is not kept in memory; of a table or JSON its overview."""
+        if known is not None and known.digest == state.digest:
+            self._keep(state, known)
+            return
+        if large.table:
+            document = run_interruptible(large.read_overview)
+            notes = () if document.source is None else document.source.notes
+            state = replace(state, characters=len(document.text), notes=notes)
+            self._pending.append((state, cut_document(document)))
+            yield from (Notice(f"{state.path}: {note}") for note in notes)
+        else:
+            self._write()
+            self._index.replace_large(state, cut_large_text(large))
+        self._count(added=known is None, changed=known is not None)
+
+    def _keep(self, state: FileState, known: FileState) -> None:
+        """Note that a file was read, and has the content that is known."""
+        self._pending.append((replace(state, characters=known.characters, notes=known.notes), None))
+        self._count(unchanged=1)
 
     def _count(self, **more: int) -> None:
         self.changes = replace(self.changes, **{name: getattr(self.changes, name) + n for name, n in more.items()})

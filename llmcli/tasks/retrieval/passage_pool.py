@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -17,23 +18,23 @@ from llmcli.tasks.retrieval.passage_cutter import cut_document
 
 
 class PassageCollection(Protocol):
-    """Passages that can be searched; their ids are in the order of the documents."""
+    """Passages that can be searched, known by their positions in the order of the documents."""
 
     @property
     def characters(self) -> int:
         """The length of all texts."""
         ...
 
-    def ids(self) -> list[int]:
-        """Return all passages in their order."""
+    def __len__(self) -> int:
+        """Return how many there are."""
         ...
 
     def search(self, question: str, limit: int) -> list[int]:
-        """Return the passages that match a question, the best first."""
+        """Return the positions of the passages that match a question, the best first."""
         ...
 
-    def get(self, ids: Sequence[int]) -> dict[int, IndexedPassage]:
-        """Return passages by their ids."""
+    def get(self, positions: Sequence[int]) -> dict[int, IndexedPassage]:
+        """Return passages by their positions."""
         ...
 
 
@@ -48,17 +49,16 @@ class DocumentPassages:
         for number, each in enumerate(self._passages):
             add_words(self._database, number, "\n".join([*each.headings, each.text]))
 
-    def ids(self) -> list[int]:
-        """Return all passages in their order."""
-        return list(range(len(self._passages)))
+    def __len__(self) -> int:
+        return len(self._passages)
 
     def search(self, question: str, limit: int) -> list[int]:
         """Return the passages that contain a word of the question, the best by BM25 first."""
         return search_words(self._database, question, limit)
 
-    def get(self, ids: Sequence[int]) -> dict[int, IndexedPassage]:
-        """Return passages by their ids."""
-        return {each: self._passages[each] for each in ids}
+    def get(self, positions: Sequence[int]) -> dict[int, IndexedPassage]:
+        """Return passages by their positions."""
+        return {each: self._passages[each] for each in positions}
 
 
 class IndexPassages:
@@ -80,21 +80,33 @@ class IndexPassages:
         self._vector = vector
         self._model = model
         self.characters = index.summary().characters
+        sizes = index.file_sizes()
+        self._files = [file for file, _ in sizes]
+        self._starts = [0, *accumulate(count for _, count in sizes)]
+        self._start_of = dict(zip(self._files, self._starts, strict=False))
 
-    def ids(self) -> list[int]:
-        """Return all passages in their order."""
-        return self._index.passage_ids()
+    def __len__(self) -> int:
+        return self._starts[-1]
 
     def search(self, question: str, limit: int) -> list[int]:
         """Return the passages that match the question by words and vectors, the best first."""
-        return search_index(self._index, question, limit, self._vector, self._model)
+        found = search_index(self._index, question, limit, self._vector, self._model)
+        places = filter(None, map(self._index.place_in_file, found))
+        return [self._start_of[file] + place for file, place in places if file in self._start_of]
 
-    def get(self, ids: Sequence[int]) -> dict[int, IndexedPassage]:
-        """Return passages by their ids."""
+    def get(self, positions: Sequence[int]) -> dict[int, IndexedPassage]:
+        """Return passages by their positions; those that another process removed meanwhile are missing."""
+        ids = {each: self._id_at(each) for each in positions}
+        known = self._index.passages([each for each in ids.values() if each is not None])
         return {
-            number: replace(each, path=self._rename(each.path), source=self._rename(each.source))
-            for number, each in self._index.passages(ids).items()
+            position: replace(known[each], path=self._rename(known[each].path), source=self._rename(known[each].source))
+            for position, each in ids.items()
+            if each in known
         }
+
+    def _id_at(self, position: int) -> int | None:
+        number = bisect_right(self._starts, position) - 1
+        return self._index.passage_at(self._files[number], position - self._starts[number])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +122,7 @@ class PassagePool:
 
     def __init__(self, collections: Sequence[PassageCollection]) -> None:
         self._collections = collections
-        self._ids = [each.ids() for each in collections]
-        self._starts = [0, *accumulate(map(len, self._ids))]
+        self._starts = [0, *accumulate(map(len, collections))]
         self.characters = sum(each.characters for each in collections)
 
     def __len__(self) -> int:
@@ -119,10 +130,10 @@ class PassagePool:
 
     def search(self, question: str, limit: int) -> list[FoundPassage]:
         """Return the passages that match a question, the best first. Ranks of the collections are joined."""
-        rankings = []
-        for number, collection in enumerate(self._collections):
-            places = {each: self._starts[number] + place for place, each in enumerate(self._ids[number])}
-            rankings.append([places[each] for each in collection.search(question, limit) if each in places])
+        rankings = [
+            [start + each for each in collection.search(question, limit)]
+            for start, collection in zip(self._starts, self._collections, strict=False)
+        ]
         return list(self._load(fuse_rankings(rankings)[:limit]))
 
     def sample(self, count: int) -> list[FoundPassage]:
@@ -135,12 +146,8 @@ class PassagePool:
         return list(self._load(range(len(self))))
 
     def _load(self, positions: Sequence[int]) -> Iterator[FoundPassage]:
-        by_collection: list[dict[int, IndexedPassage]] = [
-            collection.get([ids[each - start] for each in positions if start <= each < start + len(ids)])
-            for collection, ids, start in zip(self._collections, self._ids, self._starts, strict=False)
-        ]
-        for position in positions:
-            number = next(n for n, start in enumerate(self._starts[1:]) if position < start)
-            passage = by_collection[number].get(self._ids[number][position - self._starts[number]])
-            if passage is not None:
-                yield FoundPassage(position, passage)
+        found: dict[int, IndexedPassage] = {}
+        for collection, start in zip(self._collections, self._starts, strict=False):
+            own = collection.get([each - start for each in positions if start <= each < start + len(collection)])
+            found |= {start + each: passage for each, passage in own.items()}
+        yield from (FoundPassage(each, found[each]) for each in positions if each in found)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import BadDocument, EmptyInput
 
 
@@ -33,6 +34,13 @@ class EarlierSummary:
 def describe_source(text: str) -> dict[str, Any]:
     """Return what ``EarlierSummary`` needs to know about a summarized text."""
     return {"characters": len(text), "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
+
+
+def describe_document(document: Document | LargeText) -> dict[str, Any]:
+    """Return what ``EarlierSummary`` needs to know about a summarized document."""
+    if isinstance(document, LargeText):
+        return {"characters": document.characters, "sha256": document.sha256}
+    return describe_source(document.text)
 
 
 def read_earlier(document: Document) -> EarlierSummary:

@@ -6,19 +6,23 @@ none pays for attention to a long text before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.large_text import LargeText, blocks_of
 from llmcli.documents.segments import LineNumbers
 from llmcli.errors import EmptyInput, Unsupported
+from llmcli.frozen_dataclass import replace, slotted
 from llmcli.tasks.execution.document_jobs import JobStep
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.sentence_candidates import SentenceCandidate, find_candidates
-from llmcli.tasks.summarization.sentence_ranking import choose_sentences
+from llmcli.tasks.summarization.sentence_ranking import ChosenSentence, choose_sentences
+from llmcli.tasks.summarization.sentence_store import SentenceStore
 from llmcli.tasks.summarization.summary_length import length_warning
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.types import Event, Finished, HiddenStates, Notice, Priority, Request, Result
@@ -30,6 +34,15 @@ MAX_PENDING = 512
 _MAX_READ_CHARS = 2000
 _FOCUS = -1
 """The number of the focus among the sentences."""
+
+
+@slotted
+class _OpenSentence:
+    """A sentence of which ``read`` characters have a vector; ``vector`` is their share of that of the sentence."""
+
+    candidate: SentenceCandidate
+    vector: Any = None
+    read: int = 0
 
 
 class KeySentencesJob:
@@ -44,7 +57,7 @@ class KeySentencesJob:
         self,
         backend: Backend,
         item: int,
-        document: Document,
+        document: Document | LargeText,
         options: GenerationOptions,
         wanted: SummaryOptions,
         *,
@@ -56,18 +69,20 @@ class KeySentencesJob:
         self._options = options
         self._wanted = wanted
         self._is_record = is_record
-        self._text = document.text
+        self._document = document
         self._read_chars = _max_read_chars(backend.info().context)
-        self._unsent = enumerate(find_candidates(document.text))
-        self._sentences: list[SentenceCandidate] = []
-        self._vectors: dict[int, Any] = {}
+        self._unsent = enumerate(read_candidates(document))
+        self._store = SentenceStore()
+        self._count = 0
+        self._open: dict[int, _OpenSentence] = {}
+        self._focus: Any = None
         self._pending: dict[str, tuple[int, int]] = {}  # request id -> sentence, characters of it
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
         """Begin; raises ``EmptyInput`` for a document without a letter or digit."""
         yield from self._send(MAX_PENDING)
-        if not self._sentences:
+        if not self._count:
             raise EmptyInput(self.name)
         if self._wanted.focus:
             yield from self._requests(_FOCUS, self._wanted.focus)
@@ -78,7 +93,7 @@ class KeySentencesJob:
         Raises the failure of a request, and ``Unsupported`` if the backend reports no hidden states.
         """
         if isinstance(event, HiddenStates):
-            self._store(*self._pending[event.id], event.mean)
+            self._add_vector(*self._pending[event.id], event.mean)
         if not isinstance(event, Finished):
             return
         raise_request_error(event)
@@ -87,30 +102,33 @@ class KeySentencesJob:
         yield from self._send(1)
         if self._pending:
             return
-        if len(self._vectors) < len(self._sentences) + bool(self._wanted.focus):
+        if self._open or len(self._store) < self._count or (self._wanted.focus and self._focus is None):
             raise Unsupported("hidden states", detail="the server reports none")
         yield from self._finish()
 
-    def _store(self, sentence: int, characters: int, mean: bytes) -> None:
-        """Keep the vector of a sentence in 16 bits, since a long text has very many; the mean of those of its pieces."""
+    def _add_vector(self, number: int, characters: int, mean: bytes) -> None:
+        """Add the vector of a sentence or of a piece of it; that of the sentence is the mean of those of its pieces."""
         import numpy as np
 
         vector = np.frombuffer(mean, dtype="<f4")
-        if characters < self._length(sentence):
-            vector = vector * (characters / self._length(sentence))
-            before = self._vectors.get(sentence)
-            vector = vector if before is None else vector + before
-        self._vectors[sentence] = vector.astype(np.float16)
-
-    def _length(self, sentence: int) -> int:
-        if sentence == _FOCUS:
-            return len(self._wanted.focus)
-        return self._sentences[sentence].end - self._sentences[sentence].start
+        if number == _FOCUS:
+            share = vector * (characters / len(self._wanted.focus))
+            self._focus = share if self._focus is None else self._focus + share
+            return
+        sentence = self._open[number]
+        length = sentence.candidate.end - sentence.candidate.start
+        vector = vector * (characters / length)
+        sentence.vector = vector if sentence.vector is None else sentence.vector + vector
+        sentence.read += characters
+        if sentence.read == length:
+            self._store.add(number, sentence.candidate, sentence.vector)
+            del self._open[number]
 
     def _send(self, count: int) -> Iterator[Request]:
-        for number, sentence in islice(self._unsent, count):
-            self._sentences.append(sentence)
-            yield from self._requests(number, self._text[sentence.start : sentence.end])
+        for number, (sentence, text) in islice(self._unsent, count):
+            self._count += 1
+            self._open[number] = _OpenSentence(sentence)
+            yield from self._requests(number, text)
 
     def _requests(self, sentence: int, text: str) -> Iterator[Request]:
         """Yield a request for each piece of a sentence: most have only one."""
@@ -122,26 +140,19 @@ class KeySentencesJob:
 
     def _finish(self) -> Iterator[JobStep]:
         """Choose the sentences and yield the result."""
-        import numpy as np
-
-        vectors = np.stack([self._vectors.pop(number) for number in range(len(self._sentences))]).astype(np.float32)
         words = self._wanted.words or self._default_words()
-        chosen = choose_sentences(self._sentences, vectors, words, self._vectors.pop(_FOCUS, None))
-        text = "\n".join(self._one_line(self._sentences[number]) for number, _ in chosen)
+        chosen = choose_sentences(self._store, words, self._focus)
+        self._store.close()
+        sentences = list(self._describe(chosen))
+        text = "\n".join(" ".join(sentence["text"].split()) for sentence in sentences)
         warning = length_warning(text, self._wanted.words)
         if warning and not self._is_record:
             yield Notice(warning, self.item)
-        lines = LineNumbers(self._text)
         yield Result(
             self.item,
             self.name,
             text,
-            {
-                "method": KEY_SENTENCES,
-                "sentences": [self._describe(self._sentences[number], score, lines) for number, score in chosen],
-                "coverage": 1.0,
-                "missing": [],
-            },
+            {"method": KEY_SENTENCES, "sentences": sentences, "coverage": 1.0, "missing": []},
             model=self._backend.info().model,
             usage=self._tally.usage,
             timings=self._tally.timings,
@@ -149,31 +160,42 @@ class KeySentencesJob:
         )
 
     def _default_words(self) -> int:
-        total = sum(sentence.words for sentence in self._sentences if sentence.eligible)
-        return round(min(MAX_WORDS, max(MIN_WORDS, WORDS_SHARE * total)))
+        return round(min(MAX_WORDS, max(MIN_WORDS, WORDS_SHARE * self._store.eligible_words)))
 
-    def _one_line(self, sentence: SentenceCandidate) -> str:
-        """Return a sentence without the line breaks inside it."""
-        return " ".join(self._text[sentence.start : sentence.end].split())
+    def _describe(self, chosen: Sequence[ChosenSentence]) -> Iterator[dict[str, Any]]:
+        """Yield what ``--json`` shows of sentences: exactly their text, and where that stands."""
+        waiting = deque(chosen)
+        for block in blocks_of(self._document):
+            lines = LineNumbers(block.text)
+            while waiting and waiting[0].start < block.start + len(block.text):
+                each = waiting.popleft()
+                start, end = each.start - block.start, each.end - block.start
+                yield {
+                    "text": block.text[start:end],
+                    "start": each.start,
+                    "end": each.end,
+                    "first_line": block.first_line + lines.line_at(start) - 1,
+                    "last_line": block.first_line + lines.line_at(end - 1) - 1,
+                    "score": each.score,
+                }
+            if not waiting:
+                return
 
-    def _describe(self, sentence: SentenceCandidate, score: float, lines: LineNumbers) -> dict[str, Any]:
-        """Return what ``--json`` shows of a sentence: exactly its text, and where that stands."""
-        return {
-            "text": self._text[sentence.start : sentence.end],
-            "start": sentence.start,
-            "end": sentence.end,
-            "first_line": lines.line_at(sentence.start),
-            "last_line": lines.line_at(sentence.end - 1),
-            "score": score,
-        }
+
+def read_candidates(document: Document | LargeText) -> Iterator[tuple[SentenceCandidate, str]]:
+    """Yield the sentences of a document with their texts."""
+    for block in blocks_of(document):
+        for each in find_candidates(block.text):
+            placed = replace(each, start=block.start + each.start, end=block.start + each.end)
+            yield placed, block.text[each.start : each.end]
 
 
-def sentence_requests(text: str, context: int, options: GenerationOptions) -> Iterator[Request]:
-    """Yield the requests for all sentences of a text."""
+def sentence_requests(document: Document | LargeText, context: int, options: GenerationOptions) -> Iterator[Request]:
+    """Yield the requests for all sentences of a document."""
     size = _max_read_chars(context)
-    for sentence in find_candidates(text):
-        for first in range(sentence.start, sentence.end, size):
-            yield _state_request("count", text[first : min(first + size, sentence.end)], options)
+    for _, text in read_candidates(document):
+        for first in range(0, len(text), size):
+            yield _state_request("count", text[first : first + size], options)
 
 
 def _max_read_chars(context: int) -> int:

@@ -1,15 +1,18 @@
 """Which sentences carry a text: centrality, position and novelty of their vectors.
 
 Centrality is the degree of a sentence in the graph of similar sentences (LexRank: Erkan and Radev 2004, without the power
-iteration). Novelty is maximal marginal relevance (Carbonell and Goldstein 1998).
+iteration). Novelty is maximal marginal relevance (Carbonell and Goldstein 1998). The sentences are read block by block,
+so that memory does not depend on the length of the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from llmcli.tasks.summarization.sentence_candidates import SentenceCandidate
+from llmcli.frozen_dataclass import frozen
+from llmcli.interrupt import check_interrupt
+from llmcli.tasks.summarization.sentence_store import SentenceStore
 from llmcli.tasks.summarization.summary_length import WORDS_TOLERANCE
 
 if TYPE_CHECKING:
@@ -18,47 +21,171 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
     Scores = NDArray[np.floating[Any]]
+    Rows = NDArray[np.void]
 
 _MAX_COMPARED = 2000
 """Sentences that each is compared with: all of a text, or as many at equal distances, so that the time stays linear."""
-_BLOCK_ROWS = 1024
+_MAX_CANDIDATES = 2000
+"""Sentences with the highest scores, of which those with the most novelty are chosen."""
+_MIN_CANDIDATE_WORDS = 3
+_MAX_MEMORY_BYTES = 1 << 20
 _LEAD_WEIGHT, _LEAD_SHARE, _PARAGRAPH_START_WEIGHT = 1.0, 0.03, 0.3
 _FOCUS_WEIGHT, _NOVELTY_WEIGHT, _MAX_NOVEL_SIMILARITY = 2.0, 1.5, 0.95
 _SHORT_WORDS, _LONG_WORDS, _LENGTH_WEIGHT = 6, 45, 1.0
 
 
-def choose_sentences(
-    sentences: Sequence[SentenceCandidate],
-    vectors: Vectors,
-    words: int,
-    focus: NDArray[np.float32] | None = None,
-) -> list[tuple[int, float]]:
-    """Return the numbers and scores of the sentences that together have about ``words`` words, in the order of the text.
+@frozen
+class ChosenSentence:
+    """Sentence ``number`` of a text, which is its part from ``start`` to ``end``."""
 
-    ``vectors``: the mean hidden states of the sentences, (sentences, width); ``focus``: those of what the summary is
-    to be about, (width,). At least one sentence is chosen. If none is eligible, all are.
+    number: int
+    start: int
+    end: int
+    score: float
+
+
+def choose_sentences(
+    sentences: SentenceStore, words: int, focus: NDArray[np.float32] | None = None
+) -> list[ChosenSentence]:
+    """Return the sentences that together have about ``words`` words, in the order of the text.
+
+    ``focus``: the mean hidden states of what the summary is to be about, (width,). At least one sentence is chosen. If
+    none is eligible, all are.
+    """
+    mean = _mean_vector(sentences)
+    with SpooledTemporaryFile(_MAX_MEMORY_BYTES) as kept:
+        deviation = _measure(sentences, mean, focus, kept)
+        best = _find_best(sentences, mean, deviation, kept, max(_MAX_CANDIDATES, words // _MIN_CANDIDATE_WORDS))
+    return [
+        ChosenSentence(
+            int(best.numbers[index]),
+            int(best.starts[index]),
+            int(best.ends[index]),
+            round(float(best.scores[index]), 4),
+        )
+        for index in sorted(_select(best.scores, best.vectors, best.lengths, words))
+    ]
+
+
+class _Candidates:
+    """The sentences with the highest scores so far, in the order of the text, as columns."""
+
+    _COLUMNS = ("numbers", "starts", "ends", "lengths", "scores", "vectors")
+
+    def __init__(self, **columns: Any) -> None:
+        self.numbers, self.starts, self.ends = columns["numbers"], columns["starts"], columns["ends"]
+        self.lengths, self.scores, self.vectors = columns["lengths"], columns["scores"], columns["vectors"]
+
+    def merge(self, other: _Candidates, count: int) -> _Candidates:
+        """Return the ``count`` best of both; the sentences of ``other`` stand later in the text."""
+        import numpy as np
+
+        joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in self._COLUMNS}
+        if len(joined["scores"]) > count:
+            kept = np.sort(np.argsort(-joined["scores"], kind="stable")[:count])
+            joined = {name: column[kept] for name, column in joined.items()}
+        return _Candidates(**joined)
+
+
+def _mean_vector(sentences: SentenceStore) -> Vectors:
+    """Return the mean, which all hidden states of a model share (Mu and Viswanath 2018)."""
+    import numpy as np
+
+    total = sum(rows["vector"].sum(axis=0, dtype=np.float64) for _, rows in sentences.blocks())
+    mean: Vectors = np.asarray(total / max(1, len(sentences)), dtype=np.float32)
+    return mean
+
+
+def _normalize(rows: Rows, mean: Vectors) -> Vectors:
+    """Return the vectors without the mean, of length 1."""
+    import numpy as np
+
+    vectors: Vectors = rows["vector"].astype(np.float32) - mean
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(norms > 0, norms, 1)
+    return vectors
+
+
+def _measure(
+    sentences: SentenceStore, mean: Vectors, focus: NDArray[np.float32] | None, kept: Any
+) -> list[tuple[float, float, float]]:
+    """Write the centrality of each sentence to ``kept``, and its similarity to the focus if there is one.
+
+    Return the weight, the mean and the deviation of each of the two.
     """
     import numpy as np
 
-    normalized, focused = _normalize(vectors, focus)
-    scores: Scores = _standardize(_centrality(normalized)) + _position_scores(sentences)
-    if focused is not None:
-        scores = scores + _FOCUS_WEIGHT * _standardize(normalized @ focused)
-    eligible = np.array([each.eligible for each in sentences])
-    available = eligible if eligible.any() else np.ones(len(sentences), dtype=bool)
-    lengths = np.array([max(1, each.words) for each in sentences])
-    chosen = _select(scores, normalized, available, lengths, words)
-    return [(number, round(float(scores[number]), 4)) for number in sorted(chosen)]
+    step = -(-len(sentences) // _MAX_COMPARED)
+    compared = np.concatenate([_normalize(rows[-first % step :: step], mean) for first, rows in sentences.blocks()]).T
+    wanted = None
+    if focus is not None:
+        wanted = focus - mean
+        wanted = wanted / (float(np.linalg.norm(wanted)) or 1.0)
+    sums = squares = np.zeros(1 if wanted is None else 2)
+    for first, rows in sentences.blocks():
+        check_interrupt()
+        vectors = _normalize(rows, mean)
+        measured = [np.maximum(vectors @ compared, 0).sum(axis=1, dtype=np.float64)]
+        measured[0][-first % step :: step] -= 1
+        if wanted is not None:
+            measured.append((vectors @ wanted).astype(np.float64))
+        columns = np.stack(measured, axis=1)
+        kept.write(columns.tobytes())
+        sums, squares = sums + columns.sum(axis=0), squares + (columns**2).sum(axis=0)
+    means = sums / len(sentences)
+    deviations = np.sqrt(np.maximum(squares / len(sentences) - means**2, 0))
+    return [
+        (weight, float(middle), float(deviation) or 1.0)
+        for weight, middle, deviation in zip((1.0, _FOCUS_WEIGHT), means, deviations, strict=False)
+    ]
 
 
-def _select(
-    scores: Scores, vectors: Vectors, available: NDArray[np.bool_], lengths: NDArray[np.int64], words: int
-) -> list[int]:
+def _find_best(
+    sentences: SentenceStore, mean: Vectors, measures: list[tuple[float, float, float]], kept: Any, count: int
+) -> _Candidates:
+    """Return the ``count`` sentences with the highest scores that may stand in a summary."""
+    import numpy as np
+
+    best: _Candidates | None = None
+    kept.seek(0)
+    for first, rows in sentences.blocks():
+        columns = np.frombuffer(kept.read(8 * len(measures) * len(rows)), dtype=np.float64).reshape(-1, len(measures))
+        scores = _position_scores(first, rows, len(sentences))
+        for column, (weight, middle, deviation) in zip(columns.T, measures, strict=True):
+            scores = scores + weight * (column - middle) / deviation
+        chosen = np.flatnonzero(rows["eligible"]) if sentences.eligible else np.arange(len(rows))
+        found = _Candidates(
+            numbers=first + chosen,
+            starts=rows["start"][chosen],
+            ends=rows["end"][chosen],
+            lengths=np.maximum(1, rows["words"][chosen].astype(np.int64)),
+            scores=scores[chosen],
+            vectors=_normalize(rows[chosen], mean),
+        )
+        best = found if best is None else best.merge(found, count)
+    assert best is not None  # there is a sentence
+    return best
+
+
+def _position_scores(first: int, rows: Rows, count: int) -> Scores:
+    """Return what position and length add: the beginning of a text and of a paragraph; not very short, not very long."""
+    import numpy as np
+
+    places = np.arange(first, first + len(rows)) / max(2.0, _LEAD_SHARE * count)
+    lead = _LEAD_WEIGHT * np.exp(-places)
+    begins = _PARAGRAPH_START_WEIGHT * rows["begins"].astype(np.float64)
+    lengths = rows["words"].astype(np.float64)
+    odd = np.maximum(0, 1 - lengths / _SHORT_WORDS) + np.maximum(0, lengths / _LONG_WORDS - 1)
+    scores: Scores = lead + begins - _LENGTH_WEIGHT * odd
+    return scores
+
+
+def _select(scores: Scores, vectors: Vectors, lengths: NDArray[np.int64], words: int) -> list[int]:
     """Take the best sentence that still fits, until the length is reached; each lowers the rank of similar ones."""
     import numpy as np
 
     nearest = np.full(len(scores), -1.0)
-    available = available.copy()
+    available = np.ones(len(scores), dtype=bool)
     chosen: list[int] = []
     total = 0
     while total < words * (1 - WORDS_TOLERANCE / 2):
@@ -71,55 +198,4 @@ def _select(
         total += int(lengths[best])
         available[best] = False
         nearest = np.maximum(nearest, vectors @ vectors[best])
-    if not chosen:  # all are too long
-        chosen = [int(np.where(available, lengths, np.iinfo(lengths.dtype).max).argmin())]
-    return chosen
-
-
-def _normalize(vectors: Vectors, focus: NDArray[np.float32] | None) -> tuple[Vectors, NDArray[np.float32] | None]:
-    """Subtract the mean, which all hidden states of a model share (Mu and Viswanath 2018), and scale to length 1."""
-    import numpy as np
-
-    rows = np.asarray(vectors, dtype=np.float32)
-    mean = rows.mean(axis=0)
-    rows = rows - mean
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(norms > 0, norms, 1)
-    if focus is None:
-        return rows, None
-    wanted = focus - mean
-    return rows, wanted / (float(np.linalg.norm(wanted)) or 1.0)
-
-
-def _centrality(vectors: Vectors) -> Scores:
-    """Return the sum of each row's positive similarities to the compared rows other than itself."""
-    import numpy as np
-
-    step = -(-len(vectors) // _MAX_COMPARED)
-    compared = vectors[::step].T
-    sums = np.empty(len(vectors))
-    for first in range(0, len(vectors), _BLOCK_ROWS):
-        similarities = np.maximum(vectors[first : first + _BLOCK_ROWS] @ compared, 0)
-        sums[first : first + _BLOCK_ROWS] = similarities.sum(axis=1)
-    sums[::step] -= 1
-    return sums
-
-
-def _standardize(values: Scores) -> Scores:
-    deviation = float(values.std())
-    standardized: Scores = (values - values.mean()) / (deviation or 1.0)
-    return standardized
-
-
-def _position_scores(sentences: Sequence[SentenceCandidate]) -> Scores:
-    """Return what position and length add: the beginning of a text and of a paragraph; not very short, not very long."""
-    import numpy as np
-
-    count = len(sentences)
-    places = np.arange(count) / max(2.0, _LEAD_SHARE * count)
-    lead = _LEAD_WEIGHT * np.exp(-places)
-    begins = _PARAGRAPH_START_WEIGHT * np.array([float(each.begins_paragraph) for each in sentences])
-    lengths = np.array([each.words for each in sentences])
-    odd = np.maximum(0, 1 - lengths / _SHORT_WORDS) + np.maximum(0, lengths / _LONG_WORDS - 1)
-    scores: Scores = lead + begins - _LENGTH_WEIGHT * odd
-    return scores
+    return chosen or [int(lengths.argmin())]  # all are too long

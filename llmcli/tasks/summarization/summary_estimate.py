@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -21,7 +22,7 @@ _MAX_STAGES = 30
 def estimate_summary(
     backend: Backend,
     prompts: PromptLibrary,
-    document: Document,
+    document: Document | LargeText,
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
@@ -32,14 +33,14 @@ def estimate_summary(
     The parts and their tokens are those of the summary itself. How long the summaries of parts become is estimated, and
     so is the work of merging them. Raises ``EmptyInput`` and ``ContextOverflow``.
     """
-    if not document.text.strip():
+    if isinstance(document, Document) and not document.text.strip():
         raise EmptyInput(document.name)
     style = wanted.style_for(backend.info())
     if style == KEY_SENTENCES:
-        calls, tokens = count_requests(backend, sentence_requests(document.text, backend.info().context, options))
+        calls, tokens = count_requests(backend, sentence_requests(document, backend.info().context, options))
         return WorkEstimate(document.name, KEY_SENTENCES, calls, calls, tokens)
     plan = SummaryPlan(backend, prompts, options, wanted, style, None, earlier)
-    return _estimate_stages(plan, document)
+    return _estimate_stages(plan, document.read_whole() if isinstance(document, LargeText) else document)
 
 
 def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:

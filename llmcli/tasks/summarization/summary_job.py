@@ -21,7 +21,7 @@ from llmcli.tasks.execution.response_buffer import (
     unrestored_warnings,
 )
 from llmcli.tasks.summarization.summary_length import length_warning
-from llmcli.tasks.summarization.summary_options import HEADLINE, WRITTEN_METHOD
+from llmcli.tasks.summarization.summary_options import WRITTEN_METHOD
 from llmcli.tasks.summarization.summary_parts import StageText, SummaryPart, line_range, share_read
 from llmcli.tasks.summarization.summary_plan import SummaryPlan
 from llmcli.types import (
@@ -63,6 +63,7 @@ class SummaryJob:
         self._coverage = 1.0
         self._is_last_stage = False  # whether the answer of this stage is the final summary
         self._held_text: str | None = ""  # blanks of the summary before its first visible character
+        self._draft: tuple[ResponseBuffer, Finished] | None = None  # a summary that missed the wanted length
 
     @property
     def step(self) -> str:
@@ -86,7 +87,8 @@ class SummaryJob:
         del self._running[event.id]
         self._tally.add(event)
         self._unrestored += event.unrestored
-        raise_request_error(event)
+        if self._draft is None or event.error is None:
+            raise_request_error(event)
         # text that was shown stays, and the user's limit applies
         final = self._is_last_stage and event.reason is FinishReason.LENGTH
         again = None if final else part.finish_attempt(self._plan.options)
@@ -96,7 +98,7 @@ class SummaryJob:
             yield again
             return
         if self._is_last_stage:
-            yield from self._finish_summary(part.response, event)
+            yield from self._finish_or_rewrite(part, event)
             return
         yield from self._report_bad_part(part)
         if all(other.done for other in self._parts):
@@ -112,6 +114,8 @@ class SummaryJob:
         """Yield a piece of the summary; leading blanks are held back, since an empty answer is retried."""
         if isinstance(event, ReasoningDelta):
             yield Delta(event.text, self.item, reasoning=True)
+        elif self._plan.may_rewrite:
+            return  # it is shown when its length is known
         elif self._held_text is None:
             yield Delta(event.text, self.item)
         else:
@@ -182,6 +186,26 @@ class SummaryJob:
         for document, start, end in self._plan.combined.ranges(part.start, part.end):
             yield (document.name, *line_range(document.text, (start, end)))
 
+    def _finish_or_rewrite(self, part: SummaryPart, finished: Finished) -> Iterator[JobStep]:
+        """Yield the summary, or the request for one that meets the length better; of both, the better one is delivered."""
+        plan, answer = self._plan, part.response
+        if not plan.may_rewrite or (self._draft is None and is_empty(answer)):
+            yield from self._finish_summary(answer, finished)
+            return
+        if self._draft is None and finished.reason is FinishReason.STOP and length_warning(answer.text, plan.words):
+            again = plan.rewrite_request(part.request, answer.text)
+            if again is not None:
+                self._draft = answer, finished
+                part.response = ResponseBuffer()
+                self._running[again.id] = part
+                yield again
+                return
+        complete = finished.reason is FinishReason.STOP and finished.error is None and not is_empty(answer)
+        if self._draft is not None and not (complete and plan.is_nearer(answer.text, self._draft[0].text)):
+            answer, finished = self._draft
+        yield Delta(answer.text, self.item)
+        yield from self._finish_summary(answer, finished)
+
     def _finish_summary(self, answer: ResponseBuffer, finished: Finished) -> Iterator[JobStep]:
         """Yield the summary. Raises ``EmptyAnswer``."""
         if is_empty(answer):
@@ -189,7 +213,7 @@ class SummaryJob:
         cut, missing = is_truncated(finished, self._plan.options), tuple(self._missing_parts)
         if cut and missing:
             yield self._warn("the summary was cut at a limit")
-        warning = "" if self._plan.style == HEADLINE else length_warning(answer.text, self._plan.wanted.words)
+        warning = length_warning(answer.text, self._plan.words)
         if warning:
             yield from self._warn_of_length(warning)
         limited = any(part.reason == "cut" for part in missing)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 
 from llmcli.backends.base import Backend
-from llmcli.frozen_dataclass import frozen
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarization.combined_text import CombinedText
-from llmcli.tasks.summarization.summary_options import PARAGRAPH, SummaryOptions
-from llmcli.types import Request
+from llmcli.tasks.summarization.summary_length import count_words
+from llmcli.tasks.summarization.summary_options import HEADLINE, PARAGRAPH, SummaryOptions
+from llmcli.types import Message, Request, Role
 
 PROMPT, MERGE_PROMPT, UPDATE_PROMPT = "summarize", "summarize.merge", "summarize.update"
+LENGTH_PROMPT = "summarize.length"
 MAX_TOKENS = 512  # for a summary without a length from the user
 MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
 
@@ -44,6 +46,21 @@ class SummaryPlan:
     def context(self) -> int:
         """The context of the model in tokens."""
         return self.backend.info().context
+
+    @property
+    def words(self) -> int | None:
+        """The wanted length of the summary, of which a headline has only a limit."""
+        return None if self.style == HEADLINE else self.wanted.words
+
+    @property
+    def may_rewrite(self) -> bool:
+        """Whether a summary is written again if it misses the length."""
+        return self.words is not None
+
+    def is_nearer(self, summary: str, other: str) -> bool:
+        """Whether a summary is nearer to the wanted length than another one."""
+        words = self.words or 0
+        return abs(count_words(summary) - words) < abs(count_words(other) - words)
 
     def prompt(self, stage: int, *, is_last: bool = False) -> Prompt:
         """Return the prompt of a stage; ``is_last``: of the one request whose answer is the summary."""
@@ -90,6 +107,27 @@ class SummaryPlan:
         return make_request(
             request_id, messages, prompt, self.options, max_tokens=limit, gathered=not is_last or self.row is not None
         )
+
+    def rewrite_request(self, request: Request, summary: str) -> Request | None:
+        """Return the request for a summary of the wanted length after ``request`` was answered with another one.
+
+        None if there is no wanted length, or no room for it in the context.
+        """
+        words = self.words
+        if words is None:
+            return None
+        prompt, length = self.prompts.get(LENGTH_PROMPT), count_words(summary)
+        values: dict[str, object] = {
+            "words": str(words),
+            "length": str(length),
+            "longer": words > length,
+            "style": self.style,
+        }
+        asked = [each for each in prompt.render(values) if each.role is Role.USER]
+        messages = (*request.messages, Message(Role.ASSISTANT, summary), *asked)
+        again = replace(request, id=f"{request.id}.length", messages=messages, public_prefix=False)
+        (tokens,), _ = self.backend.count([again])
+        return again if tokens + (again.max_tokens or 0) <= self.context else None
 
     def budget(self, stage: int, limit: int, *, is_last: bool, subject: str) -> ContextBudget:
         """Return how much text fits a request of a stage whose answer has at most ``limit`` tokens."""

@@ -43,7 +43,7 @@ def add_quality_estimates(
         assert isinstance(job, TranslationJob)
         source = None if event.fields["from"] is None else parse_language(event.fields["from"])
         rows = report.outcomes.get(event.item, [])
-        estimates, usage = _estimate(job.translator, rows, source)
+        estimates, usage = estimate_surprisal(job.translator, rows, source)
         report.outcomes[event.item] = [replace(row, surprisal=estimates.get(index)) for index, row in enumerate(rows)]
         yield replace(
             event,
@@ -53,10 +53,13 @@ def add_quality_estimates(
         )
 
 
-def _estimate(
+def estimate_surprisal(
     translator: Translator, rows: Sequence[SegmentOutcome], source: Language | None
 ) -> tuple[Mapping[int, float], Usage]:
-    """Return the surprisal of translations by the positions of their segments, and the usage."""
+    """Return the surprisal of translations by the positions of their segments, and the usage.
+
+    Raises the failure of a request; a segment that does not fit the context has no surprisal.
+    """
     requests = [
         _scoring_request(translator, str(index), row, source) for index, row in enumerate(rows) if row.translation
     ]

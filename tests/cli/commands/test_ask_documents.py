@@ -1,9 +1,14 @@
 """``llm ask`` about documents that are too large, with citations, and about tables."""
 
 import json
+import os
+from tempfile import mkdtemp
 
 import pytest
 from scripted import all_messages
+
+from llmcli.cli.questions import indexed_sources
+from llmcli.documents.reading import file_reader, large_text
 
 ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n % 40}\n" for n in range(3000))
 
@@ -40,6 +45,20 @@ def test_the_passages_of_a_long_document_are_named(llm, long_text):
     assert (run.code, run.err) == (0, "")
     answer, blank, reference = run.out.splitlines()
     assert (answer, blank) == ("It is 4711 [1].", "") and reference.startswith(f"[1] {long_text}, lines ")
+
+
+def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_text, monkeypatch):
+    """The answer and its places are the same; the index is gone afterwards."""
+    whole = llm("ask", "What is the code?", "-f", long_text, answer=respond)
+    monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
+    monkeypatch.setattr(large_text, "BLOCK_CHARS", 5000)
+    made: list[str] = []
+    monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
+    run = llm("ask", "What is the code?", "-f", long_text, answer=respond)
+    assert (run.code, run.out, run.err) == (0, whole.out, "")
+    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110
+    shown = llm("ask", "--dry-run", "--json", "What is the code?", "-f", long_text)
+    assert json.loads(shown.out)["method"] == "retrieval"
 
 
 def test_a_terminal_says_what_was_read(llm, long_text, terminal):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scripted import last_message
+
+from llmcli.documents.reading import file_reader, large_text
 
 TEXT = "Acme Corp. owes 12.50 EUR."
 SHORT = "name, amount number"
@@ -54,6 +59,53 @@ def test_a_table_names_the_documents(llm, invoices):
 
 def with_tags(request):
     return json.dumps({**json.loads(answer(request)), "tags": ["EUR"]})
+
+
+def test_the_name_of_the_file_chooses_the_format(llm, invoices):
+    """TSV and Parquet too, whose columns have the types of the schema."""
+    short = "name, amount number, tags list"
+    tsv = llm("extract", "--schema", short, "a.txt", "-o", "x.tsv", answer=with_tags)
+    assert tsv.code == 0 and (invoices / "x.tsv").read_text().splitlines()[1].startswith("Acme\t12.5\t")
+    done = llm("extract", "--schema", short, "b.txt", "a.txt", "-o", "x.parquet", answer=with_tags)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    table = pq.read_table(invoices / "x.parquet")
+    assert table.schema.field("amount").type == pa.float64() and table.column_names == ["file", *short_names(short)]
+    assert table.to_pylist() == [
+        {"file": "b.txt", "name": "Bolt", "amount": 7.25, "tags": ["EUR"]},
+        {"file": "a.txt", "name": "Acme", "amount": 12.5, "tags": ["EUR"]},
+    ]
+    many = llm("extract", "--many", "--schema", SHORT, "a.txt", "--format", "parquet", "-o", "many", answer=answer)
+    assert many.code == 0 and pq.read_table(invoices / "many").to_pylist() == [{"name": "Acme", "amount": 12.5}]
+
+
+def short_names(short: str) -> list[str]:
+    return [each.split()[0] for each in short.split(",")]
+
+
+def test_parquet_needs_a_file_and_its_library(llm, invoices, monkeypatch):
+    """One line names the next step, before the model runs; a file without a result stays as it was."""
+    run = llm("extract", "--schema", SHORT, "a.txt", "--format", "parquet", answer=answer)
+    assert run.code == 2 and "-o FILE.parquet" in run.err
+    (invoices / "x.parquet").write_text("earlier")
+    failed = llm("extract", "--schema", SHORT, "a.txt", "-o", "x.parquet", answer=lambda _: "no JSON")
+    assert failed.code != 0 and (invoices / "x.parquet").read_text() == "earlier"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    missing = llm("extract", "--schema", SHORT, "a.txt", "-o", "x.parquet", answer=answer)
+    assert missing.code == 69 and "[parquet]" in missing.err and missing.backend is None
+    assert (invoices / "x.parquet").read_text() == "earlier"
+
+
+def test_a_text_that_is_too_large_to_be_kept_is_read_in_blocks(llm, invoices, monkeypatch):
+    """Its values are those of the whole; a page of it cannot be made beyond the limit."""
+    monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 100)
+    monkeypatch.setattr(large_text, "BLOCK_CHARS", 1000)
+    (invoices / "long.txt").write_text("".join(f"Firm{n} owes {n}.50 EUR.\n\n" for n in range(200)))
+    done = llm("extract", "--many", "--schema", SHORT, "long.txt", "--format", "jsonl", answer=answer)
+    found = [json.loads(line)["name"] for line in done.out.splitlines()]
+    assert done.code == 0 and found[0] == "Firm0" and len(found) > 2
+    monkeypatch.setattr(large_text, "MAX_TEXT_BYTES", 1000)
+    refused = llm("extract", "--schema", SHORT, "long.txt", "--html", "x.html", answer=answer)
+    assert refused.code == 65 and len(refused.err.splitlines()) == 1 and "larger than" in refused.err
 
 
 def test_many_objects_are_a_list_or_lines(llm, invoices):

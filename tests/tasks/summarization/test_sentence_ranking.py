@@ -6,6 +6,7 @@ import numpy as np
 
 from llmcli.tasks.summarization.sentence_candidates import SentenceCandidate
 from llmcli.tasks.summarization.sentence_ranking import choose_sentences
+from llmcli.tasks.summarization.sentence_store import SentenceStore
 
 EAST, NORTH, UP = np.eye(3, dtype=np.float32)
 WORDS = 10
@@ -18,8 +19,10 @@ def sentences(count: int, *, ineligible=(), words: int = WORDS) -> list[Sentence
 
 
 def chosen(vectors, words: int, *, focus=None, **kind) -> list[int]:
-    found = choose_sentences(sentences(len(vectors), **kind), np.stack(vectors), words, focus)
-    return [number for number, _ in found]
+    store = SentenceStore()
+    for number, (sentence, vector) in enumerate(zip(sentences(len(vectors), **kind), vectors, strict=True)):
+        store.add(number, sentence, vector)
+    return [each.number for each in choose_sentences(store, words, focus)]
 
 
 def test_a_sentence_like_many_others_is_central():

@@ -16,6 +16,8 @@ class ValueFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
 
 
 @command(
@@ -51,7 +53,8 @@ def extract(
         Option(
             "--format",
             metavar="FORMAT",
-            help="json, jsonl or csv (default: by the name of -o, else json for one document and jsonl for several).",
+            help="json, jsonl, csv, tsv or parquet (default: by the name of -o, else json for one document and jsonl for "
+            "several).",
         ),
     ] = None,
     html: Annotated[

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
+from llmcli.cli.commands.extract.parquet_values import ParquetValues
 from llmcli.cli.commands.extract.value_rows import ValueRows
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.inputs import decode_argument, read_document, read_documents
+from llmcli.cli.input.inputs import decode_argument, read_document, read_inputs
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
+from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.records.formats.record_formats import format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.json_schemas.schema_validation import SchemaValidator
@@ -30,6 +32,8 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
+PARQUET = "parquet"
+_TABLE_FORMATS = frozenset({"csv", "tsv", "jsonl", PARQUET})
 _TABLES = frozenset({"csv", "json"})
 """Formats of text that are read as they are: an overview would leave out values."""
 
@@ -53,43 +57,60 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
     examples = _read_examples(ctx, wanted, schema)
     names, documents = _read_documents(ctx, files, wanted)
     several = len(names) > 1
-    rows = ValueRows(_choose_format(ctx, wanted, several=several), schema, many=wanted.many, named=several)
-    page = HighlightedPage(documents)
+    form = _choose_format(ctx, wanted, several=several)
+    rows = ValueRows(form, schema, many=wanted.many, named=several)
+    table = ParquetValues(schema, many=wanted.many, named=several) if form == PARQUET else None
+    page = None if wanted.html is None else HighlightedPage(documents)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
         plan = ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
         for event in source_inputs.add_source_notes(extract(plan, documents), documents):
             if isinstance(event, Result):
-                page.add(event)
+                if page is not None:
+                    page.add(event)
+                if table is not None:
+                    table.add(event)
                 _explain(ctx, event)
             yield event
 
-    display = DisplayOptions(input_names=tuple(names), markdown=False, format_row=rows.format)
-    if wanted.html is None:
-        return render_task(ctx, task, display)
-    with _open_page(ctx, wanted.html, page):
+    display = DisplayOptions(
+        input_names=tuple(names),
+        markdown=False,
+        format_row=rows.format if table is None else None,
+        silent=table is not None,
+    )
+    with ExitStack() as stack:
+        if page is not None:
+            stack.enter_context(_open_file(ctx, wanted.html or "", page.render))
+        if table is not None:
+            stack.enter_context(_open_file(ctx, ctx.flags.output or "", table.render))
         return render_task(ctx, task, display)
 
 
 @contextmanager
-def _open_page(ctx: CommandContext, path: str, page: HighlightedPage) -> Iterator[None]:
-    """Open the file of the page; write it after the block, unless there is no result."""
+def _open_file(ctx: CommandContext, path: str, render: Callable[[], Iterator[bytes]]) -> Iterator[None]:
+    """Open a file; write it after the block, unless there is no result."""
     with suppress(NoValuesFound), atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
         yield
-        for part in page.render():
-            file.write(part.encode("utf-8", "replace"))
+        for part in render():
+            file.write(part)
 
 
 def _read_documents(
     ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions
-) -> tuple[list[str], list[Document | ItemFailed]]:
+) -> tuple[list[str], list[Document | LargeText | ItemFailed]]:
     names = source_inputs.expand_names(files) if files.count(STDIN) <= 1 else list(files)
     outputs = [("the page", wanted.html)] if wanted.html else []
     outputs += [("the output", ctx.flags.output)] if ctx.flags.output else []
     reads = [("an input", name) for name in names or [STDIN]]
     check_distinct([*reads, *([("the examples", wanted.examples)] if wanted.examples else [])], outputs)
-    return names, read_documents(ctx, names, _read_whole)
+    return names, read_inputs(ctx, names, _read_whole if wanted.html else _read_streamed)
+
+
+def _read_streamed(ctx: CommandContext, name: str) -> Document | LargeText:
+    """Read a document as ``_read_whole`` does; a text that is too large to be kept is only checked."""
+    return source_inputs.open_large(ctx, name) or _read_whole(ctx, name)
 
 
 def _read_whole(ctx: CommandContext, name: str) -> Document:
@@ -111,11 +132,13 @@ def _choose_format(ctx: CommandContext, wanted: ExtractOptions, *, several: bool
     if wanted.format is not None:
         if ctx.console.as_json:
             raise UsageError("--json and --format are two formats", detail="Leave out one of them.")
+        if wanted.format == PARQUET and ctx.flags.output is None:
+            raise UsageError("Parquet needs a file", detail="Name it: -o FILE.parquet")
         return wanted.format
-    suffix = PurePath(ctx.flags.output or "").suffix[1:].lower()
-    if suffix in {"jsonl", "ndjson"}:
-        return "jsonl"
-    return suffix if suffix == "csv" else "jsonl" if several else "json"
+    if ctx.console.as_json:
+        return "json"
+    named = format_by_suffix(ctx.flags.output or "")
+    return named if named in _TABLE_FORMATS else "jsonl" if several else "json"
 
 
 def _explain(ctx: CommandContext, result: Result) -> None:

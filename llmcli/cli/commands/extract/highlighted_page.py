@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from llmcli.documents.reading.document import STDIN, Document
-from llmcli.types import ItemFailed, Result
+from llmcli.types import Result
 
 _HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -39,7 +39,7 @@ class NoValuesFound(Exception):
 class HighlightedPage:
     """Collects results; ``documents`` are the inputs, by the items of the results."""
 
-    def __init__(self, documents: Sequence[Document | ItemFailed]) -> None:
+    def __init__(self, documents: Sequence[object]) -> None:
         self.results: list[Result] = []
         self._documents = documents
 
@@ -47,8 +47,11 @@ class HighlightedPage:
         """Add the result of a document."""
         self.results.append(result)
 
-    def render(self) -> Iterator[str]:
+    def render(self) -> Iterator[bytes]:
         """Yield the page in parts. Raises ``NoValuesFound``."""
+        return (part.encode("utf-8", "replace") for part in self._render())
+
+    def _render(self) -> Iterator[str]:
         if not self.results:
             raise NoValuesFound
         yield _HEAD

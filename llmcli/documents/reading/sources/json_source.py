@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmcli.documents.reading.document import decode_utf8
@@ -27,8 +27,22 @@ def read_json(data: bytes, name: str) -> Iterator[Section | str]:
     if len(text) <= MAX_WHOLE_CHARS:
         yield Section(text)
         return
+    yield from _describe(_values(text, by_line=is_json_lines(name)))
+
+
+def describe_json_lines(lines: Iterable[str]) -> Iterator[Section | str]:
+    """Yield the overview of JSON Lines, and a note that says so. Raises ``BadDocument``."""
+    return _describe(_parse_lines(lines))
+
+
+def is_json_lines(name: str) -> bool:
+    """Whether a file holds JSON Lines by its name."""
+    return name.lower().endswith(_LINE_SUFFIXES)
+
+
+def _describe(values: Iterator[Any]) -> Iterator[Section | str]:
     structure = _JsonStructure()
-    for value in _values(text, by_line=name.lower().endswith(_LINE_SUFFIXES)):
+    for value in values:
         structure.add(value)
     yield Section("\n".join(structure.describe()))
     yield f"its {structure.count:,} values are given to the model as an overview with {len(structure.sample.rows)} samples"
@@ -37,14 +51,18 @@ def read_json(data: bytes, name: str) -> Iterator[Section | str]:
 def _values(text: str, *, by_line: bool) -> Iterator[Any]:
     """Yield the items of the outermost array or of the lines, else the one value."""
     if by_line:
-        for number, line in enumerate(io.StringIO(text), 1):
-            if line.strip():
-                yield _parse(line, number - 1)
+        yield from _parse_lines(io.StringIO(text))
         return
     if len(text) > MAX_JSON_CHARS:
         raise BadDocument(detail=f"it is longer than {MAX_JSON_CHARS:,} characters; convert it to JSON Lines")
     value = _parse(text, 0)
     yield from value if isinstance(value, list) else [value]
+
+
+def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
+    for number, line in enumerate(lines):
+        if line.strip():
+            yield _parse(line, number)
 
 
 def _parse(text: str, lines_before: int) -> Any:

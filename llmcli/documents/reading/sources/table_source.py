@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
@@ -38,11 +39,17 @@ def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
     text, _ = decode_utf8(data, name)
     if len(text) <= MAX_WHOLE_CHARS:
         yield Section(text)
-        return
-    first = text[: text.find("\n") + 1 or None]
+    else:
+        yield from describe_csv(io.StringIO(text, newline=""))
+
+
+def describe_csv(lines: Iterable[str]) -> Iterator[Section | str]:
+    """Yield the overview of a CSV or TSV file, and a note that says so. Raises ``BadDocument``."""
+    rest = iter(lines)
+    first = next(rest, "")
     delimiter = max(_DELIMITERS, key=first.count)
     before = csv.field_size_limit(_MAX_FIELD_CHARS)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(chain([first], rest), delimiter=delimiter)
     try:
         yield from _describe_table((), None, reader)
     except csv.Error as error:

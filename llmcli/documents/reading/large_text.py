@@ -1,0 +1,186 @@
+"""Text files that are too large to be kept in memory: they are read in blocks, each of whole paragraphs if possible."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmcli.documents.reading.document import Document, decode_utf8, refuse_binary
+from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE, is_large_file, open_stream
+from llmcli.documents.reading.passages import number_passages
+from llmcli.documents.reading.source_reader import find_source_format, is_plain_text, read_source
+from llmcli.errors import BadDocument, BinaryInput, NotUtf8
+from llmcli.frozen_dataclass import frozen
+from llmcli.interrupt import Interrupt, check_interrupt
+
+BLOCK_CHARS = 1 << 17
+"""About how long a block is: at most twice as long."""
+_READ_BYTES = 1 << 17
+_HEAD_BYTES = 100_000
+_MAX_LINE_CHARS = 16_000_000
+_LINE_START = r"(?:\A|(?<=\n)|(?<=\r)(?!\n))"
+_BORDER = re.compile(
+    rf"{_LINE_START}(?: {{0,3}}(?P<fence>```|~~~)|[ \t]*(?P<blank>\r\n|\r(?!\n|\Z)|\n)(?=[ \t]*[^\s]))"
+)
+"""A fence of code, or a blank line before a line that is not blank."""
+_LINE_END = re.compile(r"\r\n|\r(?!\n|\Z)|\n")
+
+
+@frozen
+class TextBlock:
+    """A part of a text, which begins after ``start`` characters, in line ``first_line`` (from 1)."""
+
+    text: str
+    start: int
+    first_line: int
+
+
+@frozen
+class LargeText:
+    """A text in the file ``path``: ``name`` is as the user typed it, ``characters`` and ``sha256`` are those of the text.
+
+    ``sha256`` is that of its UTF-8 bytes without a byte order mark. ``table``: the file is a table or JSON by its name.
+    """
+
+    name: str
+    path: Path
+    characters: int
+    sha256: str
+    table: bool = False
+
+    def blocks(self) -> Iterator[TextBlock]:
+        """Yield the text in blocks of about ``BLOCK_CHARS`` characters, which together are the text.
+
+        A block ends between paragraphs outside of fenced code, else at the end of a line, else anywhere. Raises what
+        ``open_large_text`` raises, if the file changed meanwhile.
+        """
+        pending, start, line = "", 0, 1
+        for piece in _decode(self.name, str(self.path)):
+            pending += piece
+            while len(pending) > 2 * BLOCK_CHARS:
+                cut = _find_cut(pending, BLOCK_CHARS)
+                text, pending = pending[:cut], pending[cut:]
+                yield TextBlock(text, start, line)
+                start, line = start + cut, line + count_line_ends(text)
+        if pending:
+            yield TextBlock(pending, start, line)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines with their ends. Raises as ``blocks`` does, and ``BadDocument`` for a line that is too long."""
+        pending = ""
+        for piece in _decode(self.name, str(self.path)):
+            *lines, pending = re.split(r"(?<=\n)", pending + piece)
+            yield from lines
+            if len(pending) > _MAX_LINE_CHARS:
+                raise BadDocument(self.name, detail=f"it has a line of more than {_MAX_LINE_CHARS:,} characters")
+        if pending:
+            yield pending
+
+    def read_overview(self) -> Document:
+        """Return the overview of a table or of JSON, as ``read_source`` does.
+
+        Raises as ``blocks`` does, and ``BadDocument`` for one that its reader cannot read.
+        """
+        from llmcli.documents.reading.sources.json_source import describe_json_lines, is_json_lines
+        from llmcli.documents.reading.sources.table_source import describe_csv
+
+        suffix = self.path.suffix[1:].lower()
+        if suffix == "json":
+            whole = self.read_whole()
+            return read_source(whole.text.encode(), self.name, self.path)
+        is_json = is_json_lines(self.path.name)
+        read = describe_json_lines if is_json else describe_csv
+        try:
+            source = number_passages(self.name, read(self.lines()), "json" if is_json else "csv")
+        except BadDocument as error:
+            raise BadDocument(self.name, line=error.line, detail=error.detail) from error
+        return Document(self.name, source.text, self.path, source=source)
+
+    def read_whole(self) -> Document:
+        """Return the text as a document. Raises ``BadDocument`` if it is too large to be kept."""
+        if self.path.stat().st_size > MAX_TEXT_BYTES:
+            raise BadDocument(self.name, detail=TOO_LARGE)
+        with open_stream(str(self.path), Interrupt()) as stream:
+            text, bom = decode_utf8(stream.read(), self.name)
+        return Document(self.name, text, self.path, bom)
+
+
+def open_large_text(name: str) -> LargeText | None:
+    """Return the text in the file ``name`` if it is too large to be read as a whole; None if that is not so.
+
+    The whole file is read once. Raises ``BinaryInput``, ``NotUtf8`` (with the offset), ``BadDocument`` for content that
+    is not what the name says, and what ``open_stream`` raises.
+    """
+    if not is_large_file(name):
+        return None
+    with open_stream(name, Interrupt()) as stream:
+        head = stream.read(_HEAD_BYTES)
+    found = find_source_format(head, name) if is_plain_text(head) else None
+    if not is_plain_text(head) or (found is not None and not found.is_text):
+        return None
+    import hashlib
+
+    digest, characters = hashlib.sha256(), 0
+    for piece in _decode(name, name):
+        digest.update(piece.encode())
+        characters += len(piece)
+    return LargeText(name, Path(name), characters, digest.hexdigest(), found is not None)
+
+
+def _decode(name: str, file: str) -> Iterator[str]:
+    """Yield the text of a file without its byte order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0  # of the bytes that the decoder has not returned yet
+    with open_stream(file, Interrupt()) as stream:
+        while True:
+            check_interrupt()
+            data = stream.read(_READ_BYTES)
+            if not offset:
+                refuse_binary(data, name)
+            kept = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise NotUtf8(name, offset=offset - kept + error.start) from error
+            if "\0" in text:
+                raise BinaryInput(name)
+            if not offset:
+                text = text.removeprefix("\ufeff")
+            offset += len(data)
+            if text:
+                yield text
+            if not data:
+                return
+
+
+def _find_cut(text: str, size: int) -> int:
+    """Return where to cut a text after about ``size`` characters, at most twice as many."""
+    cut, fence = 0, ""
+    for match in _BORDER.finditer(text, 0, 2 * size):
+        if match["fence"]:
+            fence = "" if match["fence"] == fence else fence or match["fence"]
+        elif not fence:
+            cut = match.end()
+            if cut >= size:
+                return cut
+    if cut:
+        return cut
+    for match in _LINE_END.finditer(text, 0, 2 * size):
+        cut = match.end()
+        if cut >= size:
+            break
+    return cut or text.rfind(" ", 0, size) + 1 or size
+
+
+def count_line_ends(text: str) -> int:
+    """Return the number of line ends: LF, CRLF or CR."""
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def blocks_of(document: Document | LargeText) -> Iterator[TextBlock]:
+    """Return the blocks of a text: of one that is kept in memory, only one."""
+    if isinstance(document, LargeText):
+        return document.blocks()
+    return iter([TextBlock(document.text, 0, 1)])
