@@ -352,10 +352,12 @@ class ConsentRequired(AccessDenied, type_name="NoConsent"):
 class ConfigError(LlmError):
     """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set (a variable, a file).
 
-    ``origin`` is "environment" if the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
+    ``origin`` is "environment" if the subject is the variable itself, and ``COMMAND_LINE`` for a value that was typed to
+    be stored; ``prompt`` names the prompt whose file is bad.
     """
 
     exit_code = 78
+    COMMAND_LINE = "command line"
 
     def __init__(
         self, subject: str, *, origin: str = "", prompt: str = "", detail: str = "", suggestions: Sequence[str] = ()

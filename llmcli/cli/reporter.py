@@ -132,7 +132,7 @@ class Reporter:
 
     def _write_line(self, text: str) -> None:
         self._end_reasoning()
-        self._console.write_stderr(text)
+        self._console.write_message(text)
 
     def close(self) -> None:
         """Clear the terminal for other writers."""

@@ -22,7 +22,7 @@ def set_setting(file: Path, spec: SettingSpec, text: str) -> Any:
     try:
         value = spec.parse(stored)
     except ValueError as error:
-        raise ConfigError(spec.name, origin="VALUE", detail=f"{error}, not {text!r}") from error
+        raise ConfigError(spec.name, origin=ConfigError.COMMAND_LINE, detail=f"{error}, not {text!r}") from error
     edit_config(file, lambda before: set_entry(before, _key_path(before, spec.name), stored))
     return value
 

@@ -27,9 +27,12 @@ HEAVY = (
 LONG = ["ask", "Tell me everything.", "--max-tokens", "100000", "--ctx", "8192"]
 
 
-def start_long(process):
-    """Start an answer that cannot end before its reader does: it is longer than the pipe holds."""
-    child = process(*LONG)
+@pytest.fixture
+def long_answer(process, tiny, tried):
+    """Start an answer that cannot end before its reader does: only the full context ends it, and no pipe holds it."""
+    model = tiny("endless")
+    tried(model)
+    child = process(*LONG, env={"LLMCLI_MODEL": str(model)})
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux; elsewhere the answer takes some seconds
         fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, 4096)
     child.stdout.read(1)
@@ -103,23 +106,21 @@ def test_closed_descriptors_do_no_harm(process, tmp_path):
     assert child.wait(60) == 0 and (tmp_path / "out").read_bytes().endswith(b"\n")
 
 
-def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
+def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(long_answer):
     """A closed pipe is death by SIGPIPE, as with any other tool, and silent."""
-    child = start_long(process)
-    child.stdout.close()
-    err = child.stderr.read()
-    child.stderr.close()
-    assert child.wait(30) == -signal.SIGPIPE and err == b""
+    long_answer.stdout.close()
+    err = long_answer.stderr.read()
+    long_answer.stderr.close()
+    assert long_answer.wait(30) == -signal.SIGPIPE and err == b""
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_an_answer_at_once(process, signum):
+def test_a_signal_ends_an_answer_at_once(long_answer, signum):
     """A signal while decoding is death by that signal, within half a second on an idle machine, and silent."""
-    child = start_long(process)
     start = time.monotonic()
-    child.send_signal(signum)
-    _, err = child.communicate(timeout=30)
-    assert child.returncode == -signum and err == b""
+    long_answer.send_signal(signum)
+    _, err = long_answer.communicate(timeout=30)
+    assert long_answer.returncode == -signum and err == b""
     assert time.monotonic() - start < 5  # on a machine under load; the answer alone would take far longer
 
 

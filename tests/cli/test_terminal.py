@@ -151,9 +151,10 @@ def test_chat_ignores_sequences_that_look_like_the_mouse(person, sequence):
     assert ended(child) == 0
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
+def test_ctrl_c_stops_the_answer_and_not_the_chat(person, tiny):
     """Ctrl-C ends an answer; the conversation continues, and Ctrl-C at the prompt does not end it either."""
-    child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})
+    env = {"LLMCLI_MODEL": str(tiny("endless")), "LLMCLI_MARKDOWN": "off"}
+    child = person("chat", "--seed", "1", "--ctx", "8192", env=env)
     child.expect(PROMPT)
     child.sendline("tell me everything")
     child.expect(r"\x1b\[\?2004l[^\x1b]*[a-z]{2}")  # the line editor has ended and the answer has begun

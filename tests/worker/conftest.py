@@ -33,10 +33,11 @@ class Done:
 
 @dataclass
 class Shell:
-    """Runs ``llm`` as a process; its workers live in ``runtime``."""
+    """Runs ``llm`` as a process; its workers live in ``runtime``. ``endless``: a model whose answers do not end."""
 
     runtime: Path
     model: Path
+    endless: Path
     directory: Path
 
     def environ(self, **more: str) -> dict[str, str]:
@@ -47,6 +48,11 @@ class Shell:
         how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
         command = [sys.executable, "-m", "llmcli", *argv]
         return subprocess.Popen(command, env=self.environ(**(env or {})), cwd=self.directory, **how)
+
+    def start_long_answer(self) -> subprocess.Popen[bytes]:
+        """Start an answer that only the full context ends."""
+        argv = ("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
+        return self.start(*argv, env={"LLMCLI_MODEL": str(self.endless)})
 
     def __call__(self, *argv: str, env=None, **how) -> Done:
         child = self.start(*argv, env=env, **how)
@@ -85,7 +91,8 @@ def shell(runtime, tiny, tried, tmp_path):
     model = tmp_path / "tiny.gguf"
     model.write_bytes(tiny("llama").read_bytes())
     tried(model)
-    return Shell(runtime, model, tmp_path)
+    tried(tiny("endless"))
+    return Shell(runtime, model, tiny("endless"), tmp_path)
 
 
 def wait_until(holds, seconds: float = 20.0):

@@ -216,7 +216,7 @@ def test_the_socket_of_a_killed_worker_is_removed_at_the_next_look(shell, llm):
 
 def test_stop_ends_at_ctrl_c(shell):
     """The worker completes its answers; the command need not wait for that."""
-    answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
+    answering = shell.start_long_answer()
     status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")
     wait_until(lambda: f"{status['pid']} ends: asked to stop" in Path(status["log"]).read_text())

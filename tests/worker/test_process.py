@@ -23,7 +23,6 @@ from llmcli.worker.client import worker_socket, worker_stop
 from .conftest import SHORT, gone, wait_until
 
 ASK = ("ask", "hello", *SHORT)
-LONG = ("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000", "--temperature", "0")
 
 
 def test_the_first_command_starts_it_and_the_next_finds_it(shell):
@@ -206,7 +205,7 @@ except (ConnectionResetError, BrokenPipeError):
 
 def test_a_disconnected_client_cancels_its_requests(shell):
     """Within a step: the worker is idle again at once, although the answer would have continued."""
-    child = shell.start(*LONG)
+    child = shell.start_long_answer()
     wait_until(lambda: any(status["active"] for status in shell.statuses()))
     child.kill()
     child.communicate()
@@ -217,7 +216,7 @@ def test_a_disconnected_openai_client_cancels_too(shell):
     """Streaming or not."""
     shell(*ASK)
     path = shell.paths().socket
-    body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000, "temperature": 0})
+    body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000, "ignore_eos": True})
     for stream in ("false", "true"):
         text = body[:-1] + f', "stream": {stream}}}'
         connected = worker_socket.connect_socket(path)

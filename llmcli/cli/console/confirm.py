@@ -7,7 +7,7 @@ import select
 from collections.abc import Sequence
 
 from llmcli.backend_config import ServerConfig
-from llmcli.cli.console import sanitize, suggestion
+from llmcli.cli.console import sanitize, suggestion, wrapping
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import ModelNotDownloaded, UsageError
@@ -22,7 +22,9 @@ def can_ask(console: Console) -> bool:
 
 def ask_yes_no(console: Console, question: str, *, enter: bool = True) -> bool:
     """Ask a question on stderr; Enter means ``enter``, end of input means no. A signal or the deadline ends the wait."""
-    answer = read_reply(console, f"{sanitize.single_line(question)} {'[Y/n]' if enter else '[y/N]'} ")
+    columns = console.environment.columns(console.environment.stderr) - 1
+    lines = wrapping.wrap_long_lines(f"{sanitize.single_line(question)} {'[Y/n]' if enter else '[y/N]'}", columns)
+    answer = read_reply(console, "\n".join(lines) + " ")
     return answer in ({"y", "yes", ""} if enter else {"y", "yes"})
 
 

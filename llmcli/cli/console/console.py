@@ -81,6 +81,13 @@ class Console:
 
         error_messages.write_stderr(self.environment, text)
 
+    def write_message(self, text: str) -> None:
+        """Write sentences to stderr, wrapped at words on a terminal; with ``--json`` an object, which stays one line."""
+        from llmcli.cli.console import error_messages
+
+        write = error_messages.write_stderr if self.as_json else error_messages.write_message
+        write(self.environment, text)
+
     def write_error(self, error: Exception, *, name: str = "", next_step: str = "") -> None:
         """Write an error to stderr; ``name`` and ``next_step`` as in ``error_messages.write_error``."""
         from llmcli.cli.console import error_messages
@@ -90,7 +97,7 @@ class Console:
     def warn(self, text: str) -> None:
         """Warn on stderr of what concerns more than this command, unless ``-q``: a line, with ``--json`` an object."""
         if not self.quiet:
-            self._write_message("warning", text, "llm: warning: ")
+            self._write_prefixed("warning", text, "llm: warning: ")
 
     def explain(self, text: str) -> None:
         """Explain a choice on stderr, with ``-v``: a line, with ``--json`` an object."""
@@ -106,27 +113,27 @@ class Console:
 
     def write_explanation(self, text: str) -> None:
         """Write an explanation to stderr: a line, with ``--json`` an object."""
-        self._write_message("explanation", text, "llm: ")
+        self._write_prefixed("explanation", text, "llm: ")
 
     def write_notice(self, text: str) -> None:
         """Write a line to stderr that is no warning about a result; with ``--json`` an object."""
         from llmcli.cli.console import sanitize
 
-        self._write_message("warning", sanitize.single_line(text), "llm: ")
+        self._write_prefixed("warning", sanitize.single_line(text), "llm: ")
 
     def write_note(self, text: str) -> None:
         """Write a note to stderr, if notes are shown."""
         from llmcli.cli.console import sanitize
 
         if self.shows_notes:
-            self.write_stderr(f"llm: {sanitize.single_line(text)}")
+            self.write_message(f"llm: {sanitize.single_line(text)}")
 
-    def _write_message(self, kind: str, text: str, prefix: str) -> None:
+    def _write_prefixed(self, kind: str, text: str, prefix: str) -> None:
         import json
 
         from llmcli.cli.console import sanitize
 
-        self.write_stderr(json.dumps({kind: text}) if self.as_json else f"{prefix}{sanitize.single_line(text)}")
+        self.write_message(json.dumps({kind: text}) if self.as_json else f"{prefix}{sanitize.single_line(text)}")
 
     # ---- standard output ------------------------------------------------------------------------------------------
 

@@ -88,7 +88,17 @@ def write_error(
     name = "standard input" if name == "-" else name
     if name and name not in happened:
         happened = f"{name}: {happened}"
-    write_stderr(environment, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
+    write_message(environment, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
+
+
+def write_message(environment: Environment, text: str) -> None:
+    """Write sentences to stderr, wrapped at words on a terminal; ignore errors."""
+    if environment.is_terminal(environment.stderr):
+        from llmcli.cli.console import wrapping
+
+        columns = environment.columns(environment.stderr) - 1
+        text = "\n".join(wrapping.wrap_long_lines(sanitize.strip_controls(text), columns))
+    write_stderr(environment, text)
 
 
 def write_stderr(environment: Environment, text: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # parts of a path, an address or a name begin after these
+_COMMAND = re.compile(r"(?<=: )((?:llm|pip) [^(]*)")  # a command that a message suggests
 
 
 def display_width(text: str) -> int:
@@ -27,8 +29,12 @@ def wrap_words(text: str, size: int, *, break_words: bool = True) -> list[str]:
     A wider word is broken, after a slash, a hyphen or a similar character if there is one; without ``break_words`` it
     is left whole.
     """
+    return _fill_lines(text.split(), size, break_words=break_words)
+
+
+def _fill_lines(words: Iterable[str], size: int, *, break_words: bool) -> list[str]:
     lines: list[str] = []
-    for word in text.split():
+    for word in words:
         if lines and display_width(lines[-1]) + 1 + display_width(word) <= size:
             lines[-1] += f" {word}"
         else:
@@ -37,14 +43,22 @@ def wrap_words(text: str, size: int, *, break_words: bool = True) -> list[str]:
 
 
 def wrap_long_lines(text: str, size: int) -> list[str]:
-    """Return the lines of ``text``; those of more than ``size`` columns are wrapped at words and keep their indentation."""
+    """Return the lines of ``text``; those of more than ``size`` columns are wrapped at words and keep their indentation.
+
+    A wider word is left whole, and so is a command behind a colon, so that both can be copied.
+    """
     lines: list[str] = []
     for line in text.splitlines():
         if display_width(line) <= size:
             lines.append(line)
             continue
         indent = line[: min(len(line) - len(line.lstrip()), size // 2)]
-        lines += [indent + part for part in wrap_words(line, size - len(indent))]
+        words = (
+            word
+            for index, part in enumerate(_COMMAND.split(line))
+            for word in ([part.strip()] if index % 2 else part.split())
+        )
+        lines += [indent + part for part in _fill_lines(words, size - len(indent), break_words=False)]
     return lines
 
 

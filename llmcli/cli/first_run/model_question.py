@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
 
-DOWNLOAD_MBITS_PER_S = 50
-"""The rate of the network for which the time of a download is shown."""
+ASSUMED_MBITS_PER_S = 50
+"""The rate of the network for which the time of a download is shown before one was measured."""
+_BITS_PER_MBIT = 1_000_000
 _NONE = frozenset({"n", "no", "none"})
 _INDENT = "   "
 
@@ -34,8 +35,10 @@ def choose_first_model(console: Console, models: ModelLibrary, policy: FitPolicy
     here = {model.catalogue for model in models.list() if not model.missing}
     columns = max(20, console.environment.columns(console.environment.stderr) - 1)
     lines = wrapping.wrap_words("llm: no model is chosen yet. Which one should llm download?", columns)
+    rate = models.download_rate()
     for number, choice in enumerate(choices, 1):
-        lines += _describe_choice(number, choice, columns, verb=verb, here=choice.entry.name in here)
+        loaded = "on this machine already" if choice.entry.name in here else _describe_download(choice.entry.size, rate)
+        lines += _describe_choice(number, choice, columns, verb=verb, loaded=loaded)
     console.write_stderr("\n".join(lines))
     named = {str(number): choice.entry.name for number, choice in enumerate(choices, 1)}
     named |= {choice.entry.name: choice.entry.name for choice in choices}
@@ -55,16 +58,23 @@ def _read_choice(console: Console, numbers: str, named: dict[str, str]) -> str |
             return chosen
 
 
-def _describe_choice(number: int, choice: Recommendation, columns: int, *, verb: str, here: bool) -> list[str]:
-    """Return the lines of a choice: what it is, its size, its speed here, and how long its download takes."""
+def _describe_download(size: int, bytes_per_s: float | None) -> str:
+    """Return how long a download of ``size`` bytes takes, at the rate of the last one or at an assumed rate."""
+    mbits = ASSUMED_MBITS_PER_S if bytes_per_s is None else bytes_per_s * 8 / _BITS_PER_MBIT
+    took = progress_text.format_estimate(max(1, size * 8 / (mbits * _BITS_PER_MBIT)))
+    shown = f"{mbits:.0f}" if mbits >= 10 else f"{mbits:.2g}"  # noqa: PLR2004
+    measured = "assumed" if bytes_per_s is None else "as last time"
+    return f"about {took} to download at {shown} Mbit/s ({measured})"
+
+
+def _describe_choice(number: int, choice: Recommendation, columns: int, *, verb: str, loaded: str) -> list[str]:
+    """Return the lines of a choice: what it is, its size, its speed here, and ``loaded``, what its download takes."""
     entry, speed = choice.entry, format_rate(choice.estimate.tokens_per_second)
     what = f"a toy for a quick look at llm {verb}" if choice.is_toy else f"recommended; {entry.about}"
-    seconds = entry.size * 8 / (DOWNLOAD_MBITS_PER_S * 1_000_000)
-    took = progress_text.format_estimate(max(1, seconds))
     facts = [
         format_bytes(entry.size),
         f"about {speed} tokens/s here" if speed else "",
-        "on this machine already" if here else f"downloads in {took} at {DOWNLOAD_MBITS_PER_S} Mbit/s",
+        loaded,
     ]
     head, *more = wrapping.wrap_words(f"{entry.name}: {what}", columns - len(_INDENT))
     more += wrapping.wrap_words(", ".join(filter(None, facts)), columns - len(_INDENT))

@@ -16,7 +16,7 @@ STDIN = "-"
 def announce_stdin_wait(console: Console) -> None:
     """Tell a terminal that standard input is being read."""
     if console.stderr_is_terminal and not console.quiet:
-        console.write_stderr("llm: waiting for standard input (Ctrl-D ends it; --no-stdin skips it)")
+        console.write_message("llm: waiting for standard input (Ctrl-D ends it; --no-stdin skips it)")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen
 class AnswerOptions:
-    """``extract``: only the first code block is the answer. ``copy``: it goes to the terminal's clipboard too.
+    """``extract``: only the first code block is the answer, which ends there. ``copy``: it goes to the terminal's clipboard too.
 
     ``system``: the user's instructions. ``schema``: the JSON schema of the answer.
     """
@@ -30,8 +30,20 @@ class AnswerOptions:
 
     def generation_options(self, ctx: CommandContext) -> GenerationOptions:
         """Return the options of one answer that the user waits for."""
-        priority = Priority.INTERACTIVE
-        return ctx.generation_options(priority=priority, reasoning=True, system=self.system, schema=self.schema)
+        stop_condition = None
+        if self.extract:
+            from llmcli.tasks.questions.code_extraction import CodeBlockDetector
+
+            def stop_condition() -> Callable[[str], bool]:
+                return CodeBlockDetector().feed
+
+        return ctx.generation_options(
+            priority=Priority.INTERACTIVE,
+            reasoning=True,
+            system=self.system,
+            schema=self.schema,
+            stop_condition=stop_condition,
+        )
 
 
 def render_answer(

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.table import render_table
+from llmcli.cli.render.source_name import format_source_name
 from llmcli.types import Result
 
 _UNCITED = "The answer cites no passage. It was written from:"
@@ -30,7 +31,7 @@ def _format_reference(reference: Mapping[str, Any]) -> str:
     lines = f"line {first}" if first == last else f"lines {first}-{last}"
     place = lines if reference["page"] is None else f"page {reference['page']}"
     quote = f': "{" ".join(reference["quote"]["text"].split())}"' if "quote" in reference else ""
-    return f"[{reference['number']}] {reference['source']}, {place}{quote}"
+    return f"[{reference['number']}] {format_source_name(reference['source'])}, {place}{quote}"
 
 
 def _format_rows(console: Console, result: Result) -> str:

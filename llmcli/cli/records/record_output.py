@@ -230,7 +230,7 @@ class RecordOutput:
         done = job.progress.done if job.has_begun else 0
         if job.suspend() and explains and not self._ctx.console.quiet:
             command = resume_command(self._ctx)
-            self._ctx.console.write_stderr(
+            self._ctx.console.write_message(
                 f"llm: {done:,} {'record is' if done == 1 else 'records are'} done. To go on: {command}"
             )
 

@@ -120,7 +120,7 @@ class _RecordRun:
                 yield record
         except Interrupted:
             if interrupt.draining and self._ctx.console.shows_notes:
-                self._ctx.console.write_stderr("llm: finishing the records that run; Ctrl-C again stops at once")
+                self._ctx.console.write_message("llm: finishing the records that run; Ctrl-C again stops at once")
             raise
 
     def _dedupe_key(self, record: Record) -> object:
@@ -143,7 +143,7 @@ class _RecordRun:
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
         """Return everything that the results depend on, apart from the input."""
         flags, settings = self._flags, asdict(generation)
-        for name in ("deadline", "progress", "priority"):  # they do not change results
+        for name in ("deadline", "progress", "priority", "stop_condition"):  # they do not change results of records
             del settings[name]
         return {
             "verb": self._ctx.verb,

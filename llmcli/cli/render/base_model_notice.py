@@ -39,7 +39,7 @@ def explain_base_model(console: Console, models: ModelLibrary, model: ModelFile)
     if found is not None:
         text = f"{model.name} is a base model: {BASE_MODEL_MEANING} ({_EVIDENCE_TEXT[found]})"
         advice = "For answers, choose one with instruct, it or chat in its name: llm models recommend"
-        console.write_stderr(f"llm: {sanitize.single_line(text)}\n{advice}")
+        console.write_message(f"llm: {sanitize.single_line(text)}\n{advice}")
         models.mark_introduced(model)
 
 

@@ -32,7 +32,7 @@ def show_variants(console: Console, offers: VariantList) -> None:
         columns = console.environment.columns(console.environment.stderr)
         console.write_stderr(table.render_table(rows, as_json=False, terminal=True, columns=columns)[:-1])
     if taken:  # the refusal reports this
-        console.write_stderr(f"llm: {sanitize.single_line(said)}")
+        console.write_message(f"llm: {sanitize.single_line(said)}")
 
 
 def sort_by_size(offers: VariantList) -> list[Variant]:

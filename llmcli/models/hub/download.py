@@ -152,6 +152,7 @@ def _receive_response(
             if isinstance(item, ResponseHead):
                 start = _check_response_start(item, partial, target)
                 partial.begin_response(start)
+                hub.meter.begin_response()
                 yield target.progress_at(partial.bytes_done)
                 continue
             if start == 0 and item[: len(_GGUF_MAGIC)] != _GGUF_MAGIC[: len(item)]:
@@ -162,6 +163,7 @@ def _receive_response(
             partial.append(item)
             start += len(item)
             detector.add_bytes(len(item))
+            hub.meter.add_bytes(len(item))
             yield target.progress_at(partial.bytes_done)
     if partial.bytes_done < size:
         raise TemporaryFailure(

@@ -25,6 +25,7 @@ from llmcli.models.hub.stalls import (
     ReadTimedOut,
 )
 from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread
+from llmcli.models.hub.transfer_rate import TransferMeter
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -80,12 +81,13 @@ class ResponseHead:
 class HubClient:
     """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or of the standard token file.
 
-    Raises ``ConfigError`` for an invalid token.
+    ``meter`` measures the downloads of files. Raises ``ConfigError`` for an invalid token.
     """
 
     def __init__(self, environ: Mapping[str, str], retry_policy: DownloadRetryPolicy | None = None) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or _PUBLIC_ENDPOINT).rstrip("/")
         self.retry_policy = retry_policy or DownloadRetryPolicy()
+        self.meter = TransferMeter()
         self._token = _find_token(environ)
         if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
             raise ConfigError("HF_TOKEN", origin="environment", detail="it contains invalid characters")

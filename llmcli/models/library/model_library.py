@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelFile", "ModelLibrary"]
 
+RATE_FILE = "download_rate"
+"""The file in the cache directory that holds the rate of the last download."""
 _TRUE_WORDS = frozenset({"1", "on", "yes", "true"})
 
 UnsupportedReason = Callable[["Header"], str]
@@ -65,6 +67,7 @@ class ModelLibrary(ModelResolver):
         self._environ = environ
         self._retry_policy = retry_policy
         self._scratch_directory = paths.cache
+        self._rate_file = paths.cache / RATE_FILE
         self._introduced_models = LastUsedTimes(paths.data / "introduced")
         self._derived_directory = paths.derived_weights
 
@@ -208,6 +211,7 @@ class ModelLibrary(ModelResolver):
     ) -> Iterator[Progress | Notice | VariantList]:
         from llmcli.models.hub.hub_client import HubClient
         from llmcli.models.hub.puller import Puller, StoredFile
+        from llmcli.models.hub.transfer_rate import save_rate
         from llmcli.models.library.inventory import read_file_record
 
         hub = HubClient(self._environ, self._retry_policy)
@@ -224,6 +228,14 @@ class ModelLibrary(ModelResolver):
                 self.registry.save_records({event.path: read_file_record(event.path, event.sha256)})
             else:
                 yield event
+        if hub.meter.bytes_per_s is not None:
+            save_rate(self._rate_file, hub.meter.bytes_per_s)
+
+    def download_rate(self) -> float | None:
+        """Return the rate of the last download in bytes a second; None if none is known."""
+        from llmcli.models.hub.transfer_rate import load_rate
+
+        return load_rate(self._rate_file)
 
     def _register_in_place(self, path: Path, interrupt: Interrupt) -> Iterator[Notice | ModelFile]:
         """Register the file at ``path`` in place, as it is now; by its stem if that is free, else by its path."""

@@ -49,7 +49,8 @@ def run_single_request(
 
     A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent unless
     the backend refuses it itself. An empty answer is requested once more if a retry can differ; then the item fails
-    (``EmptyAnswer``). Text delivered before a failure or a timeout is kept.
+    (``EmptyAnswer``). Text delivered before a failure or a timeout is kept. An answer that ends by the options' stop
+    condition is complete, with the finish reason ``stop``.
     """
     info = backend.info()
     if not info.rejects_overflow:
@@ -58,10 +59,10 @@ def run_single_request(
             yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
             return
     tally = UsageTally()
-    answer = yield from _stream_response(backend, request, item, tally)
+    answer = yield from _stream_response(backend, request, item, tally, options)
     if is_empty(answer) and require_finished(answer).reason is FinishReason.STOP:
         again = make_retry(request, options)
-        answer = answer if again is None else (yield from _stream_response(backend, again, item, tally))
+        answer = answer if again is None else (yield from _stream_response(backend, again, item, tally, options))
     finished = require_finished(answer)
     error = request_error(finished) or (_empty_answer(name, finished) if is_empty(answer) else None)
     if error is not None:
@@ -104,17 +105,23 @@ def _unrestored_values(name: str, placeholders: tuple[str, ...]) -> LlmError:
 
 
 def _stream_response(
-    backend: Backend, request: Request, item: int, tally: UsageTally
+    backend: Backend, request: Request, item: int, tally: UsageTally, options: GenerationOptions
 ) -> Generator[Delta | Progress, None, ResponseBuffer]:
     """Yield progress, and the pieces of the answer from the first visible character on; return the answer."""
-    answer, held, visible, thinking = ResponseBuffer(), "", False, False
+    answer, held, visible, thinking, ended = ResponseBuffer(), "", False, False, False
+    may_end = None if options.stop_condition is None else options.stop_condition()
     with backend.open() as job:
         job.submit(request)
         job.close_input()
         for event in job:
+            if ended and not isinstance(event, Finished):  # it came before the request was cancelled
+                continue
             answer.add_event(event)
             if isinstance(event, TextDelta):
                 thinking = False
+                if may_end is not None and may_end(event.text):
+                    ended = True
+                    job.cancel(request.id)
                 held += event.text
                 if visible or held.strip():
                     yield Delta(held, item)
@@ -125,5 +132,8 @@ def _stream_response(
             elif isinstance(event, RequestProgress):
                 progress = progress_of_request(event)
                 yield replace(progress, phase=Phase.THINKING) if thinking else progress
-    tally.add(require_finished(answer))
+    finished = require_finished(answer)
+    if ended and finished.reason is FinishReason.CANCELLED:
+        answer.finished = replace(finished, reason=FinishReason.STOP)
+    tally.add(finished)
     return answer

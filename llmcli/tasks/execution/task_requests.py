@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmcli.frozen_dataclass import fields, frozen, replace
@@ -27,7 +27,8 @@ class GenerationOptions:
     ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
-    ``schema``: the JSON schema of the answer.
+    ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its pieces
+    and returns whether it may end there.
     """
 
     temperature: float | None = None
@@ -44,6 +45,7 @@ class GenerationOptions:
     progress: bool = False
     system: str = ""
     schema: Mapping[str, Any] | None = None
+    stop_condition: Callable[[], Callable[[str], bool]] | None = None
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:

@@ -38,9 +38,39 @@ def find_code_block(text: str) -> CodeBlock | None:
     return None
 
 
+class CodeBlockDetector:
+    """Reads an answer as it comes, until its first code block that is not blank is complete."""
+
+    def __init__(self) -> None:
+        self._rest = ""  # a line that is not complete yet
+        self._closing: re.Pattern[str] | None = None  # the line that ends the open block
+        self._blank = True
+
+    def feed(self, piece: str) -> bool:
+        """Return whether the block is complete with this piece of the answer."""
+        *lines, self._rest = (self._rest + piece).split("\n")
+        return any(self._ends_block(line.removesuffix("\r")) for line in lines)
+
+    def _ends_block(self, line: str) -> bool:
+        if self._closing is None:
+            if opening := _OPENING.match(line):
+                self._closing, self._blank = _closing_pattern(opening["fence"]), True
+            return False
+        if self._closing.fullmatch(line):
+            self._closing = None
+            return not self._blank
+        self._blank = self._blank and not line.strip()
+        return False
+
+
+def _closing_pattern(fence: str) -> re.Pattern[str]:
+    """Return the pattern of the closing fence, which is as long as the opening one at least."""
+    return re.compile(rf" *{re.escape(fence[0])}{{{len(fence)},}}\s*")
+
+
 def _read_block(lines: Iterator[str], fence: str, indent: int) -> Iterator[str]:
-    """Yield the lines up to the closing fence, which is as long as the opening one at least."""
-    closing = re.compile(rf" *{re.escape(fence[0])}{{{len(fence)},}}\s*")
+    """Yield the lines up to the closing fence."""
+    closing = _closing_pattern(fence)
     for line in lines:
         if closing.fullmatch(line):
             return
@@ -51,7 +81,7 @@ def _read_block(lines: Iterator[str], fence: str, indent: int) -> Iterator[str]:
 def extract_code(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
     """Replace the text of a Result by its first code block (field ``language``), or it by a failure (``NoCodeBlock``).
 
-    The field ``answer`` is the whole text.
+    The field ``answer`` is the whole text that the model wrote.
     """
     for event in events:
         if isinstance(event, Result):

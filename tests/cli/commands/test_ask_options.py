@@ -147,10 +147,11 @@ def test_what_makes_no_sense_is_refused(llm, own, argv, code, said):
 
 
 def test_only_the_first_code_block_is_printed(llm):
-    """With --json the whole answer is a field."""
+    """With --json the answer up to there is a field."""
     assert llm("ask", "-x", "hi", answer=lambda _: CODE).out == "ls -l\n"
     found = json.loads(llm("ask", "-x", "--json", "hi", answer=lambda _: CODE).out)
-    assert (found["text"], found["language"], found["answer"]) == ("ls -l", "sh", CODE)
+    assert (found["text"], found["language"]) == ("ls -l", "sh")
+    assert CODE.startswith(found["answer"]) and found["answer"].endswith("```\n\nAnd")
 
 
 def test_an_answer_without_a_code_block_fails(llm):
@@ -213,3 +214,16 @@ def test_an_empty_text_ends_the_command(llm, tmp_path, body):
     """With a clear line and code 65."""
     run = llm("ask", "--editor", env=editor(tmp_path, body))
     assert run.code == 65 and run.err == "llm: the text from the editor is empty\n" and run.backend is None
+
+
+def test_an_answer_ends_with_its_first_block(llm, write):
+    """The rest is not waited for: the request is cancelled, and the result is complete."""
+    for argv in ([], ["--session", "code"]):
+        run = llm("ask", "Q", "-x", "--json", *argv, answer=lambda _: Reply(CODE[: CODE.index("And")], stalls=True))
+        found = json.loads(run.out)
+        assert (run.code, run.err, found["text"], found["finish_reason"]) == (0, "", "ls -l", "stop")
+        assert found["answer"] == CODE[: CODE.index("And")] and len(run.backend.cancelled) == 1
+    saved = json.loads(llm("sessions", "show", "code", "--json").out)["messages"]
+    assert [(each["content"], each["interrupted"]) for each in saved] == [("Q", False), (found["answer"], False)]
+    again = llm("ask", "Q", "-x", "-f", write("a.txt", "text"), answer=lambda _: Reply(CODE, stalls=True))
+    assert (again.code, again.out) == (0, "ls -l\n")

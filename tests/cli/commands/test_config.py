@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -276,3 +277,31 @@ def test_unset_restores_the_default(config, file):
     assert json.loads(config("unset", "ctx", "--json").out) == {"setting": "ctx", "removed": True}
     assert file.read_text() == "threads: 2\n"
     assert json.loads(config("unset", "ctx", "--json").out)["removed"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ctx", "many"),
+        ("kv_type", "q2"),
+        ("offline", "perhaps"),
+        ("worker.idle_timeout", "soon"),
+        ("aliases", "small"),
+        ("max_cost", "much"),
+        ("base_url", "nowhere"),
+    ],
+)
+def test_a_refused_value_has_advice_that_works(config, file, name, value):
+    """The message says what the value must be, and the suggested command what the setting means."""
+    run = config("set", name, value)
+    happened, advice = run.err.splitlines()
+    assert happened.startswith(f"llm: {name} (command line): ") and value in happened
+    *_, command = advice.partition(": llm ")
+    assert llm_words(command) == ["config", "show", name]
+    shown = config(*llm_words(command)[1:])
+    assert shown.code == 0 and shown.out.startswith(f"{name}\t") and not file.exists()
+
+
+def llm_words(command):
+    """Return the words of a command behind ``llm``."""
+    return shlex.split(command)

@@ -144,3 +144,37 @@ def test_only_long_lines_are_wrapped():
     """Others keep their spaces, and all keep their indentation."""
     text = "short   line\n  one two three four\n\nend"
     assert wrapping.wrap_long_lines(text, 12) == ["short   line", "  one two", "  three four", "", "end"]
+
+
+def test_words_and_commands_of_a_message_stay_whole():
+    """What is wider than the terminal can still be copied; several commands are several."""
+    text = "llm: no model called qwen-with-a-name\nDid you mean qwen3-4b? Try: llm models list (or, for more: llm models search qwen)"
+    assert wrapping.wrap_long_lines(text, 24) == [
+        "llm: no model called",
+        "qwen-with-a-name",
+        "Did you mean qwen3-4b?",
+        "Try: llm models list",
+        "(or, for more:",
+        "llm models search qwen)",
+    ]
+    assert wrapping.wrap_long_lines(f"cannot read {PATH} today", 20) == ["cannot read", PATH, "today"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_messages_are_wrapped_at_words_on_a_terminal(llm, terminal, columns):
+    """Errors with their advice, and questions; in a pipe each message is one line."""
+    argv = ("ask", "Q", "--session", "a name that no session can have, since it is a sentence / with a slash")
+    screen = terminal(columns=columns)
+    llm(*argv, err=screen.slave)
+    happened, advice = llm(*argv).err.splitlines()
+    shown = screen.close().splitlines()
+    assert max(map(len, shown)) < columns and len(shown) > 2
+    assert " ".join(shown).split() == f"{happened} {advice}".split()
+
+
+def test_objects_stay_on_one_line_on_a_terminal(llm, terminal):
+    """Programs may read them there."""
+    screen = terminal(columns=40)
+    llm("ask", "Q", "--session", "a/name", "--json", err=screen.slave)
+    screen.close()
+    assert json.loads(bytes(screen.raw))["error"]["code"] == 2

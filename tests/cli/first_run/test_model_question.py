@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import scripted
@@ -16,6 +17,7 @@ from llmcli.cli.first_run.recommended_model import recommended_model
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.library.model_library import RATE_FILE
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.runtime.runtime import Runtime
 
@@ -64,10 +66,24 @@ def test_the_recommended_model_comes_first_and_becomes_the_default(first_run, ma
     assert code == 0 and pulled == ["qwen3-8b"] and shown.endswith("Yes.")
     text = " ".join(shown.split())
     assert "no model is chosen yet. Which one should llm download? 1 qwen3-8b: recommended; clearly better" in text
-    assert "5.1 GB, about 11 tokens/s here, downloads in 14 min at 50 Mbit/s" in text
-    assert re.search(r"2 smollm2-135m: a toy for a quick look at llm ask 98.4 MB, about \d+ tokens/s here, down", text)
+    assert "5.1 GB, about 11 tokens/s here, about 14 min to download at 50 Mbit/s (assumed)" in text
+    toy = r"2 smollm2-135m: a toy for a quick look at llm ask 98.4 MB, about \d+ tokens/s here, about 15 s to download"
+    assert re.search(toy, text)
     assert "qwen3-8b becomes the default model" in text
     assert llm("models", "default", env={"LLMCLI_MODEL": None}).out == "qwen3-8b\n"
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [("25000000", "about 3 min to download at 200"), ("50000", "at 0.4 Mbit/s")]
+)
+def test_the_rate_of_the_last_download_replaces_the_assumed_one(first_run, machine, rate, shown):
+    """It is named as such."""
+    machine()
+    file = Path(os.environ["LLMCLI_CACHE_DIR"], RATE_FILE)
+    file.parent.mkdir(parents=True)
+    file.write_text(rate)
+    text = " ".join(first_run("ask", "Q", typed=b"n\n")[1].split())
+    assert shown in text and "Mbit/s (as last time)" in text and "assumed" not in text
 
 
 def test_the_starter_is_the_second_choice_and_stays_the_default(first_run, machine):

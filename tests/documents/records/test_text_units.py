@@ -42,10 +42,10 @@ def test_units(unit, expected):
 
 
 def test_a_document_is_one_record():
-    """Also one of blank lines; an empty input has none."""
+    """Also one of blank lines, and an empty one, so that each file has its record."""
     (record,) = read("document", TEXT)
     assert record.text == TEXT.decode().strip() and record.raw == TEXT
-    assert read("document", b"\n\n")[0].text == "" and read("document", b"") == []
+    assert read("document", b"\n\n")[0].text == "" and read("document", b"")[0].text == ""
     assert read("paragraphs", b"\n \n") == []
 
 

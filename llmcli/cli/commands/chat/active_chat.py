@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat.recorder import ChatRecorder
 from llmcli.cli.commands.chat.typed_keys import TypedKeys
-from llmcli.cli.console import sanitize, wrapping
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
 from llmcli.store.session import Session
@@ -51,13 +50,8 @@ class ActiveChat:
 
     def write_notice(self, text: str) -> None:
         """Write lines about the chat to stderr, unless --quiet; a terminal gets them wrapped at words."""
-        console = self.ctx.console
-        if console.quiet:
-            return
-        if console.stderr_is_terminal:
-            columns = console.environment.columns(console.environment.stderr) - 1
-            text = "\n".join(wrapping.wrap_long_lines(sanitize.strip_controls(text), columns))
-        console.write_stderr(text)
+        if not self.ctx.console.quiet:
+            self.ctx.console.write_message(text)
 
     def write_error(self, error: LlmError) -> None:
         """Write why something cannot be done."""

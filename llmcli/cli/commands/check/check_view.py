@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcli.documents.reading.document import STDIN, Document
+from llmcli.cli.render.source_name import format_source_name
+from llmcli.documents.reading.document import Document
 from llmcli.types import Result
 
 _MAX_QUOTE_CHARACTERS = 160
@@ -13,7 +14,7 @@ _MAX_QUOTE_CHARACTERS = 160
 
 def format_lines(name: str, result: Result) -> str:
     """Return a line for each sentence: ``NAME:LINE: SUPPORT PROBABILITY: SENTENCE``, then the quote after a tab."""
-    shown = "stdin" if name == STDIN else name
+    shown = format_source_name(name)
     return "\n".join(
         f"{shown}:{sentence['first_line']}: {_verdict(sentence)}: {_one_line(sentence['text'])}\t{_evidence(sentence)}"
         for sentence in result.fields["sentences"]
@@ -47,7 +48,7 @@ def _evidence(sentence: Mapping[str, Any]) -> str:
         text = text[:_MAX_QUOTE_CHARACTERS].rpartition(" ")[0] + " ..."
     page, first, last = quote["page"], quote["first_line"], quote["last_line"]
     lines = f"line {first}" if first == last else f"lines {first}-{last}"
-    return f'{quote["source"]}, {lines if page is None else f"p. {page}"}: "{text}"'
+    return f'{format_source_name(quote["source"])}, {lines if page is None else f"p. {page}"}: "{text}"'
 
 
 def _one_line(text: str) -> str:

@@ -91,7 +91,7 @@ class LabellingRun:
             self._report(records, answers, is_saved=is_saved)
         except Interrupted:
             again = format_command(*self._ctx.console.environment.argv)
-            self._ctx.console.write_stderr(f"llm: your answers are in {self._answers_path}; to go on: {again}")
+            self._ctx.console.write_message(f"llm: your answers are in {self._answers_path}; to go on: {again}")
             raise
         finally:
             answers.close()
@@ -187,7 +187,7 @@ class LabellingRun:
                 if row is None:
                     row = selector.next_row(known, {rows[index] for index in answers.skipped})
                 if row is None:
-                    console.write_stderr("llm: every candidate has an answer")
+                    console.write_message("llm: every candidate has an answer")
                     return
                 if progress is not None and progress.flat and not accepted_flat:
                     if not self._go_on(progress):
@@ -219,7 +219,7 @@ class LabellingRun:
     def _go_on(self, progress: LabellingProgress) -> bool:
         console = self._ctx.console
         words = f"llm: more labels would hardly raise the accuracy, {progress.accuracy:.0%}. Go on? [y/N]"
-        return label_keys.read_key(console, lambda: console.write_stderr(words)) == "y"
+        return label_keys.read_key(console, lambda: console.write_message(words)) == "y"
 
     # ---- results --------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class LabellingRun:
         labels, name = answers.labels, self._calibration or ""
         if len(labels) < MIN_CALIBRATION_ROWS or len(set(labels.values())) == 1:
             words = f"no calibration yet: it needs {MIN_CALIBRATION_ROWS} labels, and two different ones"
-            self._ctx.console.write_stderr(f"llm: {words}")
+            self._ctx.console.write_message(f"llm: {words}")
             return False
         chosen = features.take([rows[index] for index in labels])
         calibration = fit(chosen, [*labels.values()], FitOptions(labels=scorer.labels))

@@ -8,20 +8,20 @@ from typing import Any
 from urllib.parse import quote
 
 from llmcli import __version__
+from llmcli.cli.render.source_name import format_source_name
 from llmcli.documents.reading.document import STDIN
 from llmcli.types import Result
 
 SARIF_VERSION = "2.1.0"
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 RULE_ID = "suspicious-word"
-_STDIN_NAME = "stdin"
 _MAX_RANK = 100.0
 """SARIF ranks results from 0 to 100."""
 
 
 def format_lines(result: Result) -> str:
     """Return a line for each word: ``FILE:LINE:COLUMN: WORD SCORE``."""
-    name = _STDIN_NAME if result.name == STDIN else result.name
+    name = format_source_name(result.name)
     return "".join(
         f"{name}:{each['line']}:{each['column']}: {each['word']} {each['score']:.1f}\n"
         for each in result.fields["words"]
@@ -75,5 +75,5 @@ def _sarif_result(name: str, word: dict[str, Any]) -> dict[str, Any]:
 def _uri(name: str) -> str:
     """Return the URI of a file as it was named: relative names stay relative."""
     if name == STDIN:
-        return _STDIN_NAME
+        return format_source_name(name)
     return Path(name).as_uri() if Path(name).is_absolute() else quote(name.encode("utf-8", "surrogateescape"))

@@ -13,6 +13,7 @@ from llmcli.cli.input import inputs
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordTask, run_records
+from llmcli.cli.render.source_name import format_source_name
 from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
 from llmcli.errors import EmptyInput, LlmError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
 SCORE_DIGITS = 4
-_STDIN_NAME = "stdin"
 
 
 class SimilarOutput(RecordOutput):
@@ -73,7 +73,7 @@ class SimilarOutput(RecordOutput):
         score = round(found.score, SCORE_DIGITS)
         if self._as_json:
             return json_text.dumps({"file": name, "line": found.line, "score": score, "text": found.text})
-        name = _STDIN_NAME if name == STDIN else name
+        name = format_source_name(name)
         if self._whole:
             return f"{name}: {found.score:.3f}"
         return f"{name}:{found.line}: {found.score:.3f} {' '.join(found.text.split())}"

@@ -105,6 +105,8 @@ def _config_advice(error: e.ConfigError) -> str:
     """Return how to correct the configuration at the error's origin."""
     if error.prompt:
         return f"Try: llm prompts check {error.prompt}"
+    if error.origin == e.ConfigError.COMMAND_LINE:
+        return f"To see what it means: llm config show {error.subject}"
     if "/" not in error.origin:
         return f"Unset or change {subject_of(error) if error.origin == 'environment' else error.origin}."
     return "Try: llm config edit" if error.origin.endswith("/config.yaml") else f"Correct {error.origin}"

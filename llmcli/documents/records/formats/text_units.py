@@ -18,7 +18,7 @@ _Block = tuple[int, list[str], bytes, LlmError | None]
 class TextUnitReader:
     """Reads blocks of lines and splits each into records; ``line`` of a record is where it begins.
 
-    Blocks end at blank lines, which belong to no record; with ``whole``, the input is one block.
+    Blocks end at blank lines, which belong to no record; with ``whole``, the input is one block, also an empty one.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TextUnitReader:
             problem = problem or error
             if size > MAX_RECORD_BYTES:
                 raise BadDocument(self._lines.name, line=first, detail="a record is longer than 64 MiB")
-        if texts:
+        if texts or self._whole:
             yield first, texts, b"".join(raw), problem
 
 

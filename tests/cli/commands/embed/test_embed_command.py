@@ -103,3 +103,15 @@ def test_wrong_use_is_refused(embed, tmp_path):
     assert embed(str(tmp_path / "none.txt")).code == 66
     assert embed("https://example.org/a.txt").err.endswith("\nThis command reads files: download it first.\n")
     assert embed(stdin=b"one\n", answer=lambda _: "a text").code == 69
+
+
+def test_a_blank_input_is_no_error(embed, write):
+    """No line, no record; a blank file read as one text has no vector."""
+    empty, blank = write("a.txt", ""), write("b.txt", " \n")
+    assert (embed(empty).code, embed(empty).out) == (0, "")
+    assert json.loads(embed(blank).out) == {"text": " ", "embedding": None}
+    for file in (empty, blank):
+        run = embed("--files", file)
+        assert (run.code, run.err, json.loads(run.out)["embedding"]) == (0, "", None)
+    rows = [json.loads(line) for line in embed("--files", empty, write("c.txt", "one")).out.splitlines()]
+    assert [row["embedding"] for row in rows] == [None, [0.6, 0.8]]

@@ -89,3 +89,21 @@ def test_wrong_use_is_refused(proofread, tmp_path):
     refused = proofread(stdin=b"It is so.", token_scores=False)
     assert (refused.code, refused.out) == (69, "")
     assert "log-probabilities" in refused.err
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(proofread, write):
+    """Each line begins with one name; --json has it as it is."""
+    file = write("a\nb\x1b[1m.txt", "fien")
+    shown = file.replace("\n", " ").replace("\x1b[1m", "")
+    assert proofread(file).out == f"{shown}:1:1: fien 30.0\n"
+    named = [json.loads(line)["name"] for line in proofread("--json", file, write("c", "")).out.splitlines()]
+    assert named[0] == file
+
+
+def test_a_blank_document_has_no_suspicious_words(proofread, write):
+    """Code 0, as for any text without findings."""
+    for text in ("", " \n\n"):
+        run = proofread(write("a.txt", text))
+        assert (run.code, run.out, run.err) == (0, "", "")
+        (words,) = (json.loads(line)["words"] for line in proofread("--json", write("a.txt", text)).out.splitlines())
+        assert words == []

@@ -73,3 +73,20 @@ def test_wrong_use_is_refused(similar, tmp_path):
     assert similar(" ", stdin=b"a cat").code == 65
     assert similar("disk", str(tmp_path / "none.txt")).code == 66
     assert (similar("disk", stdin=b"").code, similar("disk", stdin=b"").out) == (0, "")
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(similar, write):
+    """Also of whole files; --json has it as it is."""
+    file = write("a\nb.txt", "the disk fails\n")
+    shown = file.replace("\n", " ")
+    assert similar("disk", file).out.startswith(f"{shown}:1: ")
+    assert similar("--files", "disk", file).out.startswith(f"{shown}: ")
+    assert json.loads(similar("disk", "--json", file).out)["file"] == file
+
+
+@pytest.mark.parametrize("argv", [(), ("--files",), ("--json",)])
+def test_a_blank_file_has_no_text_to_find(similar, write, argv):
+    """Code 0, and nothing is printed."""
+    for text in ("", " \n"):
+        run = similar("disk", *argv, write("a.txt", text))
+        assert (run.code, run.out, run.err) == (0, "", "")
