@@ -13,12 +13,13 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 
 MAX_COLUMNS = 500
 """Columns of a table; one with more is refused."""
-_MAX_FIELD_CHARS = 1_000_000
+MAX_FIELD_CHARS = 1_000_000
 DELIMITERS = ",;\t|"
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
@@ -69,8 +70,17 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
     return Table(_unique(_identifier(title), used), columns, rows)
 
 
-def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
+def _read_tables(
+    document: Document, interrupt: Interrupt
+) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
+    from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
+
     path = PurePath(document.name)
+    large = None if document.source is None or document.path is None else open_large_text(document.name)
+    if large is not None and path.suffix.lower() in _CSV_SUFFIXES | _LINE_SUFFIXES:
+        read = read_large_csv if path.suffix.lower() in _CSV_SUFFIXES else read_large_lines
+        yield (path.stem, *read(large, interrupt))
+        return
     text = document.text
     if document.source is not None and document.path is not None:
         text, _ = decode_utf8(read_bytes(document.name, interrupt), document.name)
@@ -85,7 +95,7 @@ def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str
 def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     first = text[: text.find("\n") + 1 or None]
     delimiter = max(DELIMITERS, key=first.count)
-    before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    before = csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         filled = [row for row in _checked(reader, interrupt) if any(row)]
@@ -101,18 +111,19 @@ def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[li
 def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     """Return the columns that the first row names, and the other rows, with numbers in columns of numbers."""
     header, *rows = filled
-    _check_width(max(map(len, filled)))
-    columns = _column_names(header, max(map(len, filled)))
+    check_width(max(map(len, filled)))
+    columns = column_names(header, max(map(len, filled)))
     padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
     values: list[list[Value]] = [
-        [_to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
+        [to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
         for row in _checked(padded, interrupt)
     ]
     return columns, values
 
 
-def _check_width(columns: int) -> None:
+def check_width(columns: int) -> None:
+    """Raise ``BadDocument`` for a table that is too wide."""
     if columns > MAX_COLUMNS:
         raise BadDocument(detail=f"it has more than {MAX_COLUMNS} columns")
 
@@ -126,16 +137,40 @@ def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[s
 
 def _is_numeric(cells: Sequence[str]) -> bool:
     """Whether most cells of a column are numbers, and none is a code such as 007, which would lose its zeros."""
-    filled = [cell.strip() for cell in cells if cell.strip()]
-    numbers = sum(map(_is_number, filled))
-    return 2 * numbers > len(filled) and not any(each.isdigit() and not _is_number(each) for each in filled)
+    counts = NumberCounts()
+    for cell in cells:
+        counts.add(cell)
+    return counts.is_numeric
+
+
+class NumberCounts:
+    """Counts the cells of a column that are numbers."""
+
+    def __init__(self) -> None:
+        self._filled = self._numbers = 0
+        self._has_codes = False
+
+    def add(self, cell: str) -> None:
+        """Count a cell."""
+        cell = cell.strip()
+        if cell:
+            number = _is_number(cell)
+            self._filled += 1
+            self._numbers += number
+            self._has_codes = self._has_codes or (cell.isdigit() and not number)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether most cells are numbers, and none is a code such as 007, which would lose its zeros."""
+        return 2 * self._numbers > self._filled and not self._has_codes
 
 
 def _is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
 
 
-def _to_value(cell: str) -> Value:
+def to_value(cell: str) -> Value:
+    """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one."""
     cell = cell.strip()
     if not cell:
         return None
@@ -149,9 +184,12 @@ def _read_json(
 ) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
     if by_line:
         lines = enumerate(io.StringIO(text), 1)
-        yield (title, *_table_of([_parse(line.strip(), number) for number, line in lines if line.strip()], interrupt))
+        yield (
+            title,
+            *_table_of([parse_json(line.strip(), number) for number, line in lines if line.strip()], interrupt),
+        )
         return
-    value = _parse(text, 1)
+    value = parse_json(text, 1)
     if isinstance(value, list):
         yield (title, *_table_of(value, interrupt))
         return
@@ -166,7 +204,8 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def _parse(text: str, line: int) -> Any:
+def parse_json(text: str, line: int) -> Any:
+    """Return the value in a text that begins in this line. Raises ``BadDocument``."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -182,19 +221,20 @@ def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], 
     for number, item in enumerate(items):
         if number % 10_000 == 0:
             interrupt.check()
-        flat.append(dict(_flatten(item, "")))
+        flat.append(dict(flatten_value(item, "")))
         paths.update(dict.fromkeys(flat[-1]))
-        _check_width(len(paths))
+        check_width(len(paths))
     if not paths:
         raise BadDocument(detail="it has no columns")
     keys = list(paths)
-    return _column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
+    return column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
 
 
-def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+    """Yield the values in an object with their paths, which begin with ``path``; lists stay JSON."""
     if isinstance(value, dict) and value:
         for key, below in value.items():
-            yield from _flatten(below, f"{path}.{key}" if path else str(key))
+            yield from flatten_value(below, f"{path}.{key}" if path else str(key))
     elif isinstance(value, dict | list):
         yield path or "value", json.dumps(value, ensure_ascii=False)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -203,7 +243,8 @@ def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
         yield path or "value", value
 
 
-def _column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
+def column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names of columns: those of the header, unique, and "column N" for one without a name."""
     used: set[str] = set()
     filled = [*header, *[""] * (count - len(header))]
     return tuple(
