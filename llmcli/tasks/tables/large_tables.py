@@ -11,7 +11,7 @@ from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.file_rows import FileRows
-from llmcli.tasks.tables.table_loader import (
+from llmcli.tasks.tables.table_values import (
     DELIMITERS,
     MAX_FIELD_CHARS,
     NumberCounts,

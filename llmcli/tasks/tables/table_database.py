@@ -17,7 +17,8 @@ from typing import Self
 
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.file_rows import FileRows
-from llmcli.tasks.tables.table_loader import Table, Value
+from llmcli.tasks.tables.table_loader import Table
+from llmcli.tasks.tables.table_values import Value
 
 MAX_ROWS = 1_000
 """Rows that a query returns."""

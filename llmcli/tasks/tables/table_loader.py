@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,23 @@ from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
+from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
+from llmcli.tasks.tables.table_values import (
+    DELIMITERS,
+    MAX_FIELD_CHARS,
+    NumberCounts,
+    Value,
+    check_width,
+    column_names,
+    flatten_value,
+    parse_json,
+    to_value,
+    unique_name,
+)
 
-MAX_COLUMNS = 500
-"""Columns of a table; one with more is refused."""
-MAX_FIELD_CHARS = 1_000_000
-DELIMITERS = ",;\t|"
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
-# not "007", which is a code
-_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
-Value = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Tab
     for document in documents:
         try:
             for title, columns, rows in _read_tables(document, interrupt):
-                found.append(Table(_unique(_identifier(title), names), columns, rows))
+                found.append(Table(unique_name(_identifier(title), names), columns, rows))
         except BadDocument as error:
             raise BadDocument(document.name, line=error.line, detail=error.detail) from error
     return found
@@ -67,14 +71,12 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
     Raises ``BadDocument`` for too many columns.
     """
     columns, rows = _type_cells(cells, interrupt)
-    return Table(_unique(_identifier(title), used), columns, rows)
+    return Table(unique_name(_identifier(title), used), columns, rows)
 
 
 def _read_tables(
     document: Document, interrupt: Interrupt
 ) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
-    from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
-
     path = PurePath(document.name)
     large = None if document.source is None or document.path is None else open_large_text(document.name)
     if large is not None and path.suffix.lower() in _CSV_SUFFIXES | _LINE_SUFFIXES:
@@ -122,12 +124,6 @@ def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tupl
     return columns, values
 
 
-def check_width(columns: int) -> None:
-    """Raise ``BadDocument`` for a table that is too wide."""
-    if columns > MAX_COLUMNS:
-        raise BadDocument(detail=f"it has more than {MAX_COLUMNS} columns")
-
-
 def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[str]]:
     for number, row in enumerate(rows):
         if number % 10_000 == 0:
@@ -141,42 +137,6 @@ def _is_numeric(cells: Sequence[str]) -> bool:
     for cell in cells:
         counts.add(cell)
     return counts.is_numeric
-
-
-class NumberCounts:
-    """Counts the cells of a column that are numbers."""
-
-    def __init__(self) -> None:
-        self._filled = self._numbers = 0
-        self._has_codes = False
-
-    def add(self, cell: str) -> None:
-        """Count a cell."""
-        cell = cell.strip()
-        if cell:
-            number = _is_number(cell)
-            self._filled += 1
-            self._numbers += number
-            self._has_codes = self._has_codes or (cell.isdigit() and not number)
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether most cells are numbers, and none is a code such as 007, which would lose its zeros."""
-        return 2 * self._numbers > self._filled and not self._has_codes
-
-
-def _is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
-
-
-def to_value(cell: str) -> Value:
-    """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one."""
-    cell = cell.strip()
-    if not cell:
-        return None
-    if not _is_number(cell):
-        return cell
-    return int(cell) if _INTEGER.fullmatch(cell) else float(cell)
 
 
 def _read_json(
@@ -204,16 +164,6 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def parse_json(text: str, line: int) -> Any:
-    """Return the value in a text that begins in this line. Raises ``BadDocument``."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
-    except (RecursionError, ValueError) as error:
-        raise BadDocument(detail="its JSON is nested too deeply, or has a number that is too long") from error
-
-
 def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     """Return the columns and rows of values: the paths in objects are columns ("a.b"), lists stay JSON."""
     flat: list[dict[str, Value]] = []
@@ -230,40 +180,7 @@ def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], 
     return column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
 
 
-def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
-    """Yield the values in an object with their paths, which begin with ``path``; lists stay JSON."""
-    if isinstance(value, dict) and value:
-        for key, below in value.items():
-            yield from flatten_value(below, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, dict | list):
-        yield path or "value", json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield path or "value", float(value) if abs(value) < 10**300 else str(value)
-    else:
-        yield path or "value", value
-
-
-def column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
-    """Return the names of columns: those of the header, unique, and "column N" for one without a name."""
-    used: set[str] = set()
-    filled = [*header, *[""] * (count - len(header))]
-    return tuple(
-        _unique(" ".join(each.replace("\0", " ").split()) or f"column {number}", used)
-        for number, each in enumerate(filled, 1)
-    )
-
-
 def _identifier(title: str) -> str:
     """Return a table's name that needs no quotation marks."""
     name = re.sub(r"\W+", "_", title, flags=re.ASCII).strip("_").lower() or "data"
     return f"t_{name}" if name[0].isdigit() else name
-
-
-def _unique(name: str, used: set[str]) -> str:
-    """Return ``name``, with a number if it was used before; case does not count, as in SQLite."""
-    found, number = name, 1
-    while found.lower() in used:
-        number += 1
-        found = f"{name}_{number}"
-    used.add(found.lower())
-    return found
