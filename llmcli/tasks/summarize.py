@@ -9,6 +9,7 @@ are chosen without an answer: ``summarization/``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
@@ -77,7 +78,8 @@ def summarize(
     def make_job(item: int, document: Document | LargeText) -> DocumentJob:
         return make_summary_job(backend, prompts, document, options, chosen, item=item, earlier=earlier)
 
-    yield from run_document_jobs(backend, documents, make_job, "parts")
+    texts: Iterable[Any] = documents  # mypy finds no common type of three
+    yield from run_document_jobs(backend, texts, make_job, "parts")
 
 
 def summarize_together(

@@ -100,7 +100,7 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
         ("llm models show smol", {"smollm2-135m"}),
         ("llm generate po", {"poem"}),
         ("llm prompts show generate/po", {"generate/poem"}),
-        ("llm prompts new x --from summarize.", {"summarize.merge", "summarize.update"}),
+        ("llm prompts new x --from summarize.", {"summarize.length", "summarize.merge", "summarize.update"}),
         ("llm translate --to pt-", {"pt-BR", "pt-PT"}),
         ("llm translate --from Braz", {"Brazilian Portuguese"}),
         ("llm config show kv", {"kv_layout", "kv_type"}),

@@ -64,6 +64,32 @@ def test_key_sentences_of_blocks_are_those_of_the_whole(prompts, large, wanted):
     assert all(TEXT[each["start"] : each["end"]] == each["text"] for each in found.fields["sentences"])
 
 
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("times", [3, 30])
+def test_key_sentences_about_a_needle_have_it(prompts, place, times):
+    """At head, middle and tail of a text of 3 and 30 times the context, which is never sent as a whole."""
+    needle = "The password of the vault is xylophone."
+    hay = [f"On day {n} the ship sailed on to island {n}.\n\n" for n in range(times * 20)]
+    hay.insert(round(place * len(hay)), f"{needle}\n\n")
+    backend = ScriptedBackend(states, parameters=135_000_000, context=200)
+    how = SummaryOptions(style=KEY_SENTENCES, words=8, focus="password of the vault xylophone.")
+    document = Document("a.txt", "".join(hay))
+    (result,) = of(Result, list(summarize(backend, prompts, [document], GenerationOptions(), how)))
+    assert result.text == needle and len(backend.requests) == len(hay) + 1
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+def test_an_index_finds_a_needle(tmp_path, place):
+    """At head, middle and tail of a file."""
+    hay = [f"On day {n} the ship sailed on to island {n}.\n\n" for n in range(600)]
+    hay.insert(round(place * len(hay)), "The password of the vault is xylophone.\n\n")
+    (tmp_path / "a.txt").write_text("".join(hay))
+    with PassageIndex(tmp_path / "i.sqlite", str(tmp_path / "a.txt")) as index:
+        list(IndexUpdater(index, str(tmp_path / "a.txt"), Interrupt()).update())
+        (found,) = index.passages(index.search_words("Which password?", 1)).values()
+    assert "xylophone" in found.text
+
+
 def test_passages_of_blocks_are_those_of_the_whole(large):
     """Headings go on from block to block; a block may end a passage early."""
     found, whole = [*cut_large_text(large)], cut_document(Document(large.name, TEXT))

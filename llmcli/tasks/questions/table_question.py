@@ -20,7 +20,8 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.questions.question_prompts import SQL_PROMPT
 from llmcli.tasks.tables.select_grammar import select_grammar
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
-from llmcli.tasks.tables.table_loader import Table, Value
+from llmcli.tasks.tables.table_loader import Table
+from llmcli.tasks.tables.table_values import Value
 from llmcli.types import Finished, ItemFailed, Notice, Priority, Progress, Request, RequestProgress, Result, TaskEvent
 
 MAX_ATTEMPTS = 3

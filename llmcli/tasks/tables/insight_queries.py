@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmcli.tasks.tables.column_roles import ColumnFacts
 from llmcli.tasks.tables.table_database import QueryRows, TableDatabase, quote_name
-from llmcli.tasks.tables.table_loader import Value
+from llmcli.tasks.tables.table_values import Value
 
 _MIN_CORRELATION = 0.5
 _MIN_CORRELATED_ROWS = 10

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.tables.table_loader import Table, Value
+from llmcli.tasks.tables.file_rows import FileRows
+from llmcli.tasks.tables.table_loader import Table
+from llmcli.tasks.tables.table_values import Value
 
 MAX_ROWS = 1_000
 """Rows that a query returns."""
@@ -26,6 +28,7 @@ TIME_LIMIT_S = 5.0
 _MAX_VALUE_BYTES = 1_000_000
 _MAX_SQL_BYTES = 10_000
 _PROGRESS_STEPS = 20_000
+_LOADED_ROWS = 2_000
 _SORTER_KIB = 16_384  # memory of a temporary table, before it goes to a file
 _FIRST_WORD = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 _LIMITS = {
@@ -126,7 +129,9 @@ class TableDatabase:
         self._ends_at = 0.0
         self._tables = {table.name for table in tables}
         self._refused = ""
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        in_file = any(isinstance(table.rows, FileRows) for table in tables)
+        # without a name, SQLite makes a temporary database that it removes, and moves what is much to a file
+        self._connection = sqlite3.connect("" if in_file else ":memory:", isolation_level=None)
         for table in tables:
             self._load(table)
         self._connection.execute("PRAGMA temp_store = FILE")
@@ -149,9 +154,9 @@ class TableDatabase:
         self._connection.execute("BEGIN")
         self._connection.execute(f"CREATE TABLE {name} ({columns})")
         marks = ", ".join("?" * len(table.columns))
-        for first in range(0, len(table.rows), 10_000):
+        for first in range(0, len(table.rows), _LOADED_ROWS):
             self._interrupt.check()
-            rows = table.rows[first : first + 10_000]
+            rows = table.rows[first : first + _LOADED_ROWS]
             self._connection.executemany(f"INSERT INTO {name} VALUES ({marks})", map(_storable, rows))  # noqa: S608 (quoted)
         self._connection.execute("COMMIT")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,20 +12,26 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
+from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
+from llmcli.tasks.tables.table_values import (
+    DELIMITERS,
+    MAX_FIELD_CHARS,
+    NumberCounts,
+    Value,
+    check_width,
+    column_names,
+    flatten_value,
+    parse_json,
+    to_value,
+    unique_name,
+)
 
-MAX_COLUMNS = 500
-"""Columns of a table; one with more is refused."""
-_MAX_FIELD_CHARS = 1_000_000
-DELIMITERS = ",;\t|"
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
-# not "007", which is a code
-_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
-Value = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Tab
     for document in documents:
         try:
             for title, columns, rows in _read_tables(document, interrupt):
-                found.append(Table(_unique(_identifier(title), names), columns, rows))
+                found.append(Table(unique_name(_identifier(title), names), columns, rows))
         except BadDocument as error:
             raise BadDocument(document.name, line=error.line, detail=error.detail) from error
     return found
@@ -66,11 +71,18 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
     Raises ``BadDocument`` for too many columns.
     """
     columns, rows = _type_cells(cells, interrupt)
-    return Table(_unique(_identifier(title), used), columns, rows)
+    return Table(unique_name(_identifier(title), used), columns, rows)
 
 
-def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
+def _read_tables(
+    document: Document, interrupt: Interrupt
+) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
     path = PurePath(document.name)
+    large = None if document.source is None or document.path is None else open_large_text(document.name)
+    if large is not None and path.suffix.lower() in _CSV_SUFFIXES | _LINE_SUFFIXES:
+        read = read_large_csv if path.suffix.lower() in _CSV_SUFFIXES else read_large_lines
+        yield (path.stem, *read(large, interrupt))
+        return
     text = document.text
     if document.source is not None and document.path is not None:
         text, _ = decode_utf8(read_bytes(document.name, interrupt), document.name)
@@ -85,7 +97,7 @@ def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[tuple[str
 def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     first = text[: text.find("\n") + 1 or None]
     delimiter = max(DELIMITERS, key=first.count)
-    before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    before = csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         filled = [row for row in _checked(reader, interrupt) if any(row)]
@@ -101,20 +113,15 @@ def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[li
 def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     """Return the columns that the first row names, and the other rows, with numbers in columns of numbers."""
     header, *rows = filled
-    _check_width(max(map(len, filled)))
-    columns = _column_names(header, max(map(len, filled)))
+    check_width(max(map(len, filled)))
+    columns = column_names(header, max(map(len, filled)))
     padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
     values: list[list[Value]] = [
-        [_to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
+        [to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
         for row in _checked(padded, interrupt)
     ]
     return columns, values
-
-
-def _check_width(columns: int) -> None:
-    if columns > MAX_COLUMNS:
-        raise BadDocument(detail=f"it has more than {MAX_COLUMNS} columns")
 
 
 def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[str]]:
@@ -126,22 +133,10 @@ def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[s
 
 def _is_numeric(cells: Sequence[str]) -> bool:
     """Whether most cells of a column are numbers, and none is a code such as 007, which would lose its zeros."""
-    filled = [cell.strip() for cell in cells if cell.strip()]
-    numbers = sum(map(_is_number, filled))
-    return 2 * numbers > len(filled) and not any(each.isdigit() and not _is_number(each) for each in filled)
-
-
-def _is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
-
-
-def _to_value(cell: str) -> Value:
-    cell = cell.strip()
-    if not cell:
-        return None
-    if not _is_number(cell):
-        return cell
-    return int(cell) if _INTEGER.fullmatch(cell) else float(cell)
+    counts = NumberCounts()
+    for cell in cells:
+        counts.add(cell)
+    return counts.is_numeric
 
 
 def _read_json(
@@ -149,9 +144,12 @@ def _read_json(
 ) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
     if by_line:
         lines = enumerate(io.StringIO(text), 1)
-        yield (title, *_table_of([_parse(line.strip(), number) for number, line in lines if line.strip()], interrupt))
+        yield (
+            title,
+            *_table_of([parse_json(line.strip(), number) for number, line in lines if line.strip()], interrupt),
+        )
         return
-    value = _parse(text, 1)
+    value = parse_json(text, 1)
     if isinstance(value, list):
         yield (title, *_table_of(value, interrupt))
         return
@@ -166,15 +164,6 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def _parse(text: str, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
-    except (RecursionError, ValueError) as error:
-        raise BadDocument(detail="its JSON is nested too deeply, or has a number that is too long") from error
-
-
 def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     """Return the columns and rows of values: the paths in objects are columns ("a.b"), lists stay JSON."""
     flat: list[dict[str, Value]] = []
@@ -182,47 +171,16 @@ def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], 
     for number, item in enumerate(items):
         if number % 10_000 == 0:
             interrupt.check()
-        flat.append(dict(_flatten(item, "")))
+        flat.append(dict(flatten_value(item, "")))
         paths.update(dict.fromkeys(flat[-1]))
-        _check_width(len(paths))
+        check_width(len(paths))
     if not paths:
         raise BadDocument(detail="it has no columns")
     keys = list(paths)
-    return _column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
-
-
-def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
-    if isinstance(value, dict) and value:
-        for key, below in value.items():
-            yield from _flatten(below, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, dict | list):
-        yield path or "value", json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield path or "value", float(value) if abs(value) < 10**300 else str(value)
-    else:
-        yield path or "value", value
-
-
-def _column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
-    used: set[str] = set()
-    filled = [*header, *[""] * (count - len(header))]
-    return tuple(
-        _unique(" ".join(each.replace("\0", " ").split()) or f"column {number}", used)
-        for number, each in enumerate(filled, 1)
-    )
+    return column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
 
 
 def _identifier(title: str) -> str:
     """Return a table's name that needs no quotation marks."""
     name = re.sub(r"\W+", "_", title, flags=re.ASCII).strip("_").lower() or "data"
     return f"t_{name}" if name[0].isdigit() else name
-
-
-def _unique(name: str, used: set[str]) -> str:
-    """Return ``name``, with a number if it was used before; case does not count, as in SQLite."""
-    found, number = name, 1
-    while found.lower() in used:
-        number += 1
-        found = f"{name}_{number}"
-    used.add(found.lower())
-    return found

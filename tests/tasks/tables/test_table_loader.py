@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from llmcli.documents.reading import file_reader
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
+from llmcli.tasks.tables.file_rows import FileRows
+from llmcli.tasks.tables.table_database import TableDatabase
 from llmcli.tasks.tables.table_loader import load_tables
 
 
@@ -71,3 +74,26 @@ def test_huge_numbers_are_kept():
     """SQLite's integers have 64 bits."""
     assert load("a.json", f'[{{"a": {2**70}}}]')[0].rows == [[float(2**70)]]
     assert load("a.csv", f"a\n{10**30}\n")[0].rows == [[str(10**30)]]
+
+
+def test_a_large_table_stays_in_its_file(tmp_path, monkeypatch):
+    """Its columns and rows are those of the whole; a query sees all of them."""
+    rows = "".join(f'{n},"ship ""{n}"", line\n{n}",00{n}\n' for n in range(3000))
+    texts = {"a.csv": "number,name,code\n" + rows}
+    texts["b.jsonl"] = (
+        "".join(f'{{"number": {n}, "at": {{"x": {n / 2}}}}}\n' for n in range(3000)) + '{"other": true}\n'
+    )
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        document = read_source(text.encode(), str(tmp_path / name), tmp_path / name)
+        (whole,) = load_tables([document], Interrupt())
+        with monkeypatch.context() as patch:
+            patch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
+            (found,) = load_tables([document], Interrupt())
+            assert isinstance(found.rows, FileRows) and not isinstance(whole.rows, FileRows)
+            assert (found.name, found.columns, len(found.rows)) == (whole.name, whole.columns, len(whole.rows))
+            assert found.rows[:3] == whole.rows[:3] and found.rows[5:9] == whole.rows[5:9]
+            assert found.rows[0] == whole.rows[0] and found.rows[:] == [*whole.rows]
+            with TableDatabase([found], Interrupt()) as database:
+                query = f"SELECT count(*), count(number) FROM {found.name}"
+                assert database.query(query).rows[0][0] == len(whole.rows)

@@ -1,0 +1,104 @@
+"""The values of tables: which cells are numbers, the values in JSON, and the names of columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llmcli.errors import BadDocument
+
+MAX_COLUMNS = 500
+"""Columns of a table; one with more is refused."""
+MAX_FIELD_CHARS = 1_000_000
+DELIMITERS = ",;\t|"
+# not "007", which is a code
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+Value = int | float | str | None
+
+
+def check_width(columns: int) -> None:
+    """Raise ``BadDocument`` for a table that is too wide."""
+    if columns > MAX_COLUMNS:
+        raise BadDocument(detail=f"it has more than {MAX_COLUMNS} columns")
+
+
+class NumberCounts:
+    """Counts the cells of a column that are numbers."""
+
+    def __init__(self) -> None:
+        self._filled = self._numbers = 0
+        self._has_codes = False
+
+    def add(self, cell: str) -> None:
+        """Count a cell."""
+        cell = cell.strip()
+        if cell:
+            number = _is_number(cell)
+            self._filled += 1
+            self._numbers += number
+            self._has_codes = self._has_codes or (cell.isdigit() and not number)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether most cells are numbers, and none is a code such as 007, which would lose its zeros."""
+        return 2 * self._numbers > self._filled and not self._has_codes
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None and any(map(str.isdigit, cell))
+
+
+def to_value(cell: str) -> Value:
+    """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one."""
+    cell = cell.strip()
+    if not cell:
+        return None
+    if not _is_number(cell):
+        return cell
+    return int(cell) if _INTEGER.fullmatch(cell) else float(cell)
+
+
+def parse_json(text: str, line: int) -> Any:
+    """Return the value in a text that begins in this line. Raises ``BadDocument``."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
+    except (RecursionError, ValueError) as error:
+        raise BadDocument(detail="its JSON is nested too deeply, or has a number that is too long") from error
+
+
+def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+    """Yield the values in an object with their paths, which begin with ``path``; lists stay JSON."""
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from flatten_value(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, dict | list):
+        yield path or "value", json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield path or "value", float(value) if abs(value) < 10**300 else str(value)
+    else:
+        yield path or "value", value
+
+
+def column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names of columns: those of the header, unique, and "column N" for one without a name."""
+    used: set[str] = set()
+    filled = [*header, *[""] * (count - len(header))]
+    return tuple(
+        unique_name(" ".join(each.replace("\0", " ").split()) or f"column {number}", used)
+        for number, each in enumerate(filled, 1)
+    )
+
+
+def unique_name(name: str, used: set[str]) -> str:
+    """Return ``name``, with a number if it was used before; case does not count, as in SQLite."""
+    found, number = name, 1
+    while found.lower() in used:
+        number += 1
+        found = f"{name}_{number}"
+    used.add(found.lower())
+    return found
