@@ -352,19 +352,17 @@ class ConsentRequired(AccessDenied, type_name="NoConsent"):
 class ConfigError(LlmError):
     """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set (a variable, a file).
 
-    ``origin`` is "environment" if the subject is the variable itself, and ``COMMAND_LINE`` for a value that was typed to
-    be stored; ``prompt`` names the prompt whose file is bad.
+    ``origin`` is "environment" for a variable that is itself wrong; ``prompt`` names the prompt whose file is bad.
     """
 
     exit_code = 78
-    COMMAND_LINE = "command line"
+    COMMAND_LINE = "command line"  # the origin of a value to be stored
 
     def __init__(
         self, subject: str, *, origin: str = "", prompt: str = "", detail: str = "", suggestions: Sequence[str] = ()
     ) -> None:
         super().__init__(subject, detail=detail)
-        self.origin = origin
-        self.prompt = prompt
+        self.origin, self.prompt = origin, prompt
         self.suggestions = tuple(suggestions)
 
 

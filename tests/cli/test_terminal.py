@@ -111,7 +111,8 @@ def test_waiting_for_a_silent_stdin_is_announced(person):
 def test_downloading_a_missing_model_asks_for_confirmation(person, name, size):
     """On a terminal the tool asks before it downloads, with the size; no means 69 and the command to type."""
     child = person("ask", "Q", "-m", name)
-    child.expect(rf"{name} \({size}\) is not on this machine. Download it\? \[Y/n\]")
+    asked = rf"{name} \({size}\) is not on this machine. Download it\? \[Y/n\]"
+    child.expect(asked.replace(" ", r"\s+"))  # on two lines
     child.sendline("n")
     child.expect(f"llm models pull {name}")
     assert ended(child) == 69

@@ -101,7 +101,7 @@ def test_ctrl_c_keeps_the_answers(person, tickets, tmp_path):
     child.expect(QUESTION)
     answer(child, "1", 1)
     child.sendintr()
-    child.expect("to go on: llm label")
+    child.expect(r"to go on:\s+llm label")
     assert ended(child) in {130, -signal.SIGINT}
     assert len(stored(tmp_path)) == 1
     again = person("label", *OPTIONS, str(tickets))

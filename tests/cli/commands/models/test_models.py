@@ -124,7 +124,7 @@ def test_pull_shows_its_progress_on_a_terminal(models, hub, terminal, monkeypatc
     left = screen.close()
     shown = bytes(screen.raw).decode()
     assert "150.1 kB of 150.1 kB" in shown and "━" in shown
-    assert f"llm: {REPO}:Q4_0 is here: /" in left.replace("\n", "") and "━" not in left
+    assert f"llm: {REPO}:Q4_0 is here: /" in " ".join(left.split()) and "━" not in left
 
 
 @pytest.mark.parametrize(
