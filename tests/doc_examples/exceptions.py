@@ -41,7 +41,8 @@ NORMALIZERS = {
     "times and rates": (r'"(first_token_s|total_s|tokens_per_second)": [\d.]+', r'"\1": 0'),
     "tokens, which the scripted model counts as words": (r'"(\w+_tokens)": \d+', r'"\1": 0'),
     "what --stats says": (
-        r"\d+ tokens in \(\d+ reused\), \d+ out, first in [\d.]+ s, [\d.]+ tokens/s, [\d.]+ s total, threads \d+",
+        r"\d+ tokens in \(\d+ reused\), \d+ out, first in [\d.]+ s, [\d.]+ tokens/s, [\d.]+ s total, threads \d+, "
+        r"width \d+, peak [\d.]+ MB, energy .+".replace(" ", r"\s+"),
         "STATS",
     ),
     "energy, which not every machine tells": (r", energy .+", ", ENERGY"),
