@@ -179,7 +179,7 @@ def count_line_ends(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-def blocks_of(document: Document | LargeText) -> Iterator[TextBlock]:
+def iter_text_blocks(document: Document | LargeText) -> Iterator[TextBlock]:
     """Return the blocks of a text: of one that is kept in memory, only one."""
     if isinstance(document, LargeText):
         return document.blocks()

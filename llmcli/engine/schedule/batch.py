@@ -90,7 +90,7 @@ def allocate_tokens(
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
         if not sequence.is_decoding:
-            count = _equal_chunk(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
+            count = _equal_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
             end = sequence.logits_start if without_logits else None
             for stop in (sequence.checkpoint_at, sequence.save_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
@@ -106,6 +106,6 @@ def allocate_tokens(
     return counts
 
 
-def _equal_chunk(tokens: int, limit: int) -> int:
+def _equal_chunk_size(tokens: int, limit: int) -> int:
     """Return the size of the first of the fewest equal chunks of ``tokens`` within ``limit``."""
     return math.ceil(tokens / math.ceil(tokens / limit)) if 0 < limit < tokens else min(tokens, limit)

@@ -74,7 +74,7 @@ class AttentionCosts:
             (parse_number(separate), parse_positive(each_separate)),
         )
 
-    def prompt_chunk(self, rows: int) -> tuple[float, float]:
+    def prompt_costs(self, rows: int) -> tuple[float, float]:
         """Return the costs of a prompt's token, and of each cell before it, if ``rows`` tokens are evaluated together."""
         base, each = self.prompt
         return base, each if rows >= _TILE_ROWS else max(each, self.separate[1])
@@ -152,10 +152,10 @@ class CostProfile:
             before = max(before, buffer / 2 if count <= width else buffer)
         near = window if window and settings.flash_attention else math.inf
         total = shape.shared * times.prompt
-        total += shape.shared * _linear_cost(costs.prompt_chunk(shape.shared), min(shape.shared / 2, near))
+        total += shape.shared * _linear_cost(costs.prompt_costs(shape.shared), min(shape.shared / 2, near))
         # separate buffers are evaluated together up to the length of the shortest prompt (``_cheapest``, planner.py)
         rows = int(prompt * width) if settings.unified else min(shape.prompts) - shape.shared
-        total += count * prompt * (times.prompt + _linear_cost(costs.prompt_chunk(rows), min(before, near)))
+        total += count * prompt * (times.prompt + _linear_cost(costs.prompt_costs(rows), min(before, near)))
         first, rest = _linear_cost(costs.single, min(seen, near)), _linear_cost(costs.separate, min(seen, near))
         if settings.unified:
             rest = costs.unified[0] + costs.unified[1] * buffer + costs.unified[2] * seen

@@ -220,7 +220,7 @@ class PassageIndex:
                 "SELECT id, (SELECT count(*) FROM passages WHERE file = files.id) FROM files ORDER BY path"
             ).fetchall()
 
-    def place_in_file(self, passage: int) -> tuple[int, int] | None:
+    def position_in_file(self, passage: int) -> tuple[int, int] | None:
         """Return the number of a passage's file, and how many passages are before it there; None if it is gone."""
         with self._database.read() as database:
             found: tuple[int, int] | None = database.execute(
@@ -230,11 +230,11 @@ class PassageIndex:
             ).fetchone()
         return found
 
-    def passage_at(self, file: int, place: int) -> int | None:
-        """Return the passage of a file that has ``place`` passages before it; None if there is none."""
+    def passage_by_position(self, file: int, position: int) -> int | None:
+        """Return the passage of a file that has ``position`` passages before it; None if there is none."""
         with self._database.read() as database:
             statement = "SELECT id FROM passages WHERE file = ? ORDER BY id LIMIT 1 OFFSET ?"
-            row = database.execute(statement, (file, place)).fetchone()
+            row = database.execute(statement, (file, position)).fetchone()
         return None if row is None else int(row[0])
 
     def summary(self) -> IndexSummary:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, blocks_of
+from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
 from llmcli.errors import EmptyInput, LlmError
 from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
@@ -49,7 +49,7 @@ class _ExtractionJob:
         self.name = document.name
         self._plan = plan
         self._document = document
-        self._unsent = enumerate(self._cut())
+        self._unsent = enumerate(self._cut_passages())
         self._running: dict[str, tuple[int, PassageExtraction]] = {}  # request -> piece, passage
         self._open: dict[int, int] = {}  # piece -> its passages that are not finished
         self._finished: dict[int, list[PassageExtraction]] = {}  # piece -> its passages; pieces that are not merged yet
@@ -62,7 +62,7 @@ class _ExtractionJob:
 
     def start(self) -> Iterator[JobStep]:
         """Yield the first requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
-        yield from self._send(MAX_PENDING)
+        yield from self._request_more(MAX_PENDING)
         if not self._running:
             raise EmptyInput(self.name)
 
@@ -86,17 +86,17 @@ class _ExtractionJob:
             self._finished.setdefault(piece, []).append(passage)
         yield from self._merge_finished()
         if not self._open.get(piece):
-            yield from self._send(1)
+            yield from self._request_more(1)
         if not self._running:
             yield from self._finish()
 
-    def _cut(self) -> Iterator[QuotableText]:
+    def _cut_passages(self) -> Iterator[QuotableText]:
         """Yield the passages of the document."""
         plan = self._plan
         budget = ContextBudget(
             plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=self.name
         )
-        for block in blocks_of(self._document):
+        for block in iter_text_blocks(self._document):
             if isinstance(self._document, Document):
                 quotable = QuotableDocument.from_document(self._document, self.item)
             else:
@@ -107,7 +107,7 @@ class _ExtractionJob:
                     yield QuotableText(quotable, at, at + len(piece))
                 at += len(piece)
 
-    def _send(self, count: int) -> Iterator[Request]:
+    def _request_more(self, count: int) -> Iterator[Request]:
         for number, text in islice(self._unsent, count):
             self._open[number] = 1
             yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))

@@ -28,11 +28,11 @@ def merge_objects(trees: Sequence[Tree]) -> Tree:
 def drop_equal(items: Sequence[Tree]) -> tuple[list[Tree], int]:
     """Return the items without empty ones and those that equal an earlier one but for case, and how many did."""
     found: dict[str, Tree] = {}
-    equal = _add_different(found, items)
+    equal = _add_distinct(found, items)
     return list(found.values()), equal
 
 
-def _add_different(found: dict[str, Tree], items: Sequence[Tree]) -> int:
+def _add_distinct(found: dict[str, Tree], items: Sequence[Tree]) -> int:
     """Add the items that equal no earlier one and are not empty; return how many equalled others."""
     equal = 0
     for item in items:
@@ -53,20 +53,20 @@ class ObjectCollector:
     def __init__(self, *, many: bool) -> None:
         self.duplicates = 0
         self._many = many
-        self._different: dict[str, Tree] = {}
+        self._distinct: dict[str, Tree] = {}
         self._merged: Tree = None
 
     def add(self, objects: Sequence[Tree]) -> None:
         """Add the objects of a passage."""
         if self._many:
-            self.duplicates += _add_different(self._different, objects)
+            self.duplicates += _add_distinct(self._distinct, objects)
         else:
             self._merged = merge_objects([self._merged, *objects])
 
     @property
     def objects(self) -> list[Tree]:
         """The objects; of one object there is always one, which may be None."""
-        return list(self._different.values()) if self._many else [self._merged]
+        return list(self._distinct.values()) if self._many else [self._merged]
 
 
 def to_plain(tree: Tree) -> Any:

@@ -97,7 +97,7 @@ class IndexUpdater:
         digest = hashlib.sha256(data).hexdigest()
         state = FileState(name, status.st_size, status.st_mtime_ns, digest, read_at)
         if known is not None and known.digest == digest:
-            self._keep(state, known)
+            self._keep_unchanged(state, known)
             return
         document = run_interruptible(read_source, data, name, Path(name))
         notes = () if document.source is None else document.source.notes
@@ -109,7 +109,7 @@ class IndexUpdater:
     def _update_large(self, state: FileState, large: LargeText, known: FileState | None) -> Iterator[TaskEvent]:
         """Index a text that is not kept in memory; of a table or JSON its overview."""
         if known is not None and known.digest == state.digest:
-            self._keep(state, known)
+            self._keep_unchanged(state, known)
             return
         if large.table:
             document = run_interruptible(large.read_overview)
@@ -122,7 +122,7 @@ class IndexUpdater:
             self._index.replace_large(state, cut_large_text(large))
         self._count(added=known is None, changed=known is not None)
 
-    def _keep(self, state: FileState, known: FileState) -> None:
+    def _keep_unchanged(self, state: FileState, known: FileState) -> None:
         """Note that a file was read, and has the content that is known."""
         self._pending.append((replace(state, characters=known.characters, notes=known.notes), None))
         self._count(unchanged=1)

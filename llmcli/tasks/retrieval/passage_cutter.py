@@ -51,7 +51,7 @@ def cut_document(
     short ones that follow each other on one page below one heading are joined. ``headings`` is as in ``passages_of``.
     """
     pieces: list[_Piece] = []
-    for piece in _pieces(document, max_chars, headings):
+    for piece in _cut_pieces(document, max_chars, headings):
         last = pieces[-1] if pieces else None
         if last is not None and _belongs_together(last, piece, max_chars):
             pieces[-1] = replace(last, end=piece.end, last_line=piece.last_line)
@@ -82,7 +82,7 @@ def _belongs_together(last: _Piece, piece: _Piece, max_chars: int) -> bool:
     return same and short and piece.end - last.start <= max_chars
 
 
-def _pieces(document: Document, max_chars: int, headings: Headings | None) -> Iterator[_Piece]:
+def _cut_pieces(document: Document, max_chars: int, headings: Headings | None) -> Iterator[_Piece]:
     """Yield the reader's passages, the long ones cut."""
     for passage, start, end in _locate(document, headings):
         text = document.text[start:end]

@@ -91,8 +91,8 @@ class IndexPassages:
     def search(self, question: str, limit: int) -> list[int]:
         """Return the passages that match the question by words and vectors, the best first."""
         found = search_index(self._index, question, limit, self._vector, self._model)
-        places = filter(None, map(self._index.place_in_file, found))
-        return [self._start_of[file] + place for file, place in places if file in self._start_of]
+        positions = filter(None, map(self._index.position_in_file, found))
+        return [self._start_of[file] + position for file, position in positions if file in self._start_of]
 
     def get(self, positions: Sequence[int]) -> dict[int, IndexedPassage]:
         """Return passages by their positions; those that another process removed meanwhile are missing."""
@@ -106,7 +106,7 @@ class IndexPassages:
 
     def _id_at(self, position: int) -> int | None:
         number = bisect_right(self._starts, position) - 1
-        return self._index.passage_at(self._files[number], position - self._starts[number])
+        return self._index.passage_by_position(self._files[number], position - self._starts[number])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, blocks_of
+from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
 from llmcli.documents.segments import LineNumbers
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.frozen_dataclass import replace, slotted
@@ -81,7 +81,7 @@ class KeySentencesJob:
 
     def start(self) -> Iterator[JobStep]:
         """Begin; raises ``EmptyInput`` for a document without a letter or digit."""
-        yield from self._send(MAX_PENDING)
+        yield from self._request_more(MAX_PENDING)
         if not self._count:
             raise EmptyInput(self.name)
         if self._wanted.focus:
@@ -99,7 +99,7 @@ class KeySentencesJob:
         raise_request_error(event)
         self._tally.add(event)
         del self._pending[event.id]
-        yield from self._send(1)
+        yield from self._request_more(1)
         if self._pending:
             return
         if self._open or len(self._store) < self._count or (self._wanted.focus and self._focus is None):
@@ -124,7 +124,7 @@ class KeySentencesJob:
             self._store.add(number, sentence.candidate, sentence.vector)
             del self._open[number]
 
-    def _send(self, count: int) -> Iterator[Request]:
+    def _request_more(self, count: int) -> Iterator[Request]:
         for number, (sentence, text) in islice(self._unsent, count):
             self._count += 1
             self._open[number] = _OpenSentence(sentence)
@@ -165,7 +165,7 @@ class KeySentencesJob:
     def _describe(self, chosen: Sequence[ChosenSentence]) -> Iterator[dict[str, Any]]:
         """Yield what ``--json`` shows of sentences: exactly their text, and where that stands."""
         waiting = deque(chosen)
-        for block in blocks_of(self._document):
+        for block in iter_text_blocks(self._document):
             lines = LineNumbers(block.text)
             while waiting and waiting[0].start < block.start + len(block.text):
                 each = waiting.popleft()
@@ -184,7 +184,7 @@ class KeySentencesJob:
 
 def read_candidates(document: Document | LargeText) -> Iterator[tuple[SentenceCandidate, str]]:
     """Yield the sentences of a document with their texts."""
-    for block in blocks_of(document):
+    for block in iter_text_blocks(document):
         for each in find_candidates(block.text):
             placed = replace(each, start=block.start + each.start, end=block.start + each.end)
             yield placed, block.text[each.start : each.end]

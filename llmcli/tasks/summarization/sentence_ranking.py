@@ -7,7 +7,6 @@ so that memory does not depend on the length of the text.
 
 from __future__ import annotations
 
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from llmcli.frozen_dataclass import frozen
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
 _MAX_COMPARED = 2000
 """Sentences that each is compared with: all of a text, or as many at equal distances, so that the time stays linear."""
-_MAX_CANDIDATES = 2000
+_MAX_RANKED = 2000
 """Sentences with the highest scores, of which those with the most novelty are chosen."""
-_MIN_CANDIDATE_WORDS = 3
+_MIN_RANKED_WORDS = 3
 _MAX_MEMORY_BYTES = 1 << 20
 _LEAD_WEIGHT, _LEAD_SHARE, _PARAGRAPH_START_WEIGHT = 1.0, 0.03, 0.3
 _FOCUS_WEIGHT, _NOVELTY_WEIGHT, _MAX_NOVEL_SIMILARITY = 2.0, 1.5, 0.95
@@ -52,10 +51,14 @@ def choose_sentences(
     ``focus``: the mean hidden states of what the summary is to be about, (width,). At least one sentence is chosen. If
     none is eligible, all are.
     """
+    from tempfile import SpooledTemporaryFile
+
     mean = _mean_vector(sentences)
-    with SpooledTemporaryFile(_MAX_MEMORY_BYTES) as kept:
-        deviation = _measure(sentences, mean, focus, kept)
-        best = _find_best(sentences, mean, deviation, kept, max(_MAX_CANDIDATES, words // _MIN_CANDIDATE_WORDS))
+    with SpooledTemporaryFile(_MAX_MEMORY_BYTES) as measures_file:
+        deviation = _write_centrality(sentences, mean, focus, measures_file)
+        best = _find_highest_scores(
+            sentences, mean, deviation, measures_file, max(_MAX_RANKED, words // _MIN_RANKED_WORDS)
+        )
     return [
         ChosenSentence(
             int(best.numbers[index]),
@@ -63,11 +66,11 @@ def choose_sentences(
             int(best.ends[index]),
             round(float(best.scores[index]), 4),
         )
-        for index in sorted(_select(best.scores, best.vectors, best.lengths, words))
+        for index in sorted(_select_novel(best.scores, best.vectors, best.lengths, words))
     ]
 
 
-class _Candidates:
+class _RankedSentences:
     """The sentences with the highest scores so far, in the order of the text, as columns."""
 
     _COLUMNS = ("numbers", "starts", "ends", "lengths", "scores", "vectors")
@@ -76,15 +79,15 @@ class _Candidates:
         self.numbers, self.starts, self.ends = columns["numbers"], columns["starts"], columns["ends"]
         self.lengths, self.scores, self.vectors = columns["lengths"], columns["scores"], columns["vectors"]
 
-    def merge(self, other: _Candidates, count: int) -> _Candidates:
+    def merge(self, other: _RankedSentences, count: int) -> _RankedSentences:
         """Return the ``count`` best of both; the sentences of ``other`` stand later in the text."""
         import numpy as np
 
         joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in self._COLUMNS}
         if len(joined["scores"]) > count:
-            kept = np.sort(np.argsort(-joined["scores"], kind="stable")[:count])
-            joined = {name: column[kept] for name, column in joined.items()}
-        return _Candidates(**joined)
+            highest = np.sort(np.argsort(-joined["scores"], kind="stable")[:count])
+            joined = {name: column[highest] for name, column in joined.items()}
+        return _RankedSentences(**joined)
 
 
 def _mean_vector(sentences: SentenceStore) -> Vectors:
@@ -106,10 +109,10 @@ def _normalize(rows: Rows, mean: Vectors) -> Vectors:
     return vectors
 
 
-def _measure(
-    sentences: SentenceStore, mean: Vectors, focus: NDArray[np.float32] | None, kept: Any
+def _write_centrality(
+    sentences: SentenceStore, mean: Vectors, focus: NDArray[np.float32] | None, measures_file: Any
 ) -> list[tuple[float, float, float]]:
-    """Write the centrality of each sentence to ``kept``, and its similarity to the focus if there is one.
+    """Write the centrality of each sentence to ``measures_file``, and its similarity to the focus if there is one.
 
     Return the weight, the mean and the deviation of each of the two.
     """
@@ -130,7 +133,7 @@ def _measure(
         if wanted is not None:
             measured.append((vectors @ wanted).astype(np.float64))
         columns = np.stack(measured, axis=1)
-        kept.write(columns.tobytes())
+        measures_file.write(columns.tobytes())
         sums, squares = sums + columns.sum(axis=0), squares + (columns**2).sum(axis=0)
     means = sums / len(sentences)
     deviations = np.sqrt(np.maximum(squares / len(sentences) - means**2, 0))
@@ -140,21 +143,23 @@ def _measure(
     ]
 
 
-def _find_best(
-    sentences: SentenceStore, mean: Vectors, measures: list[tuple[float, float, float]], kept: Any, count: int
-) -> _Candidates:
+def _find_highest_scores(
+    sentences: SentenceStore, mean: Vectors, measures: list[tuple[float, float, float]], measures_file: Any, count: int
+) -> _RankedSentences:
     """Return the ``count`` sentences with the highest scores that may stand in a summary."""
     import numpy as np
 
-    best: _Candidates | None = None
-    kept.seek(0)
+    best: _RankedSentences | None = None
+    measures_file.seek(0)
     for first, rows in sentences.blocks():
-        columns = np.frombuffer(kept.read(8 * len(measures) * len(rows)), dtype=np.float64).reshape(-1, len(measures))
+        columns = np.frombuffer(measures_file.read(8 * len(measures) * len(rows)), dtype=np.float64).reshape(
+            -1, len(measures)
+        )
         scores = _position_scores(first, rows, len(sentences))
         for column, (weight, middle, deviation) in zip(columns.T, measures, strict=True):
             scores = scores + weight * (column - middle) / deviation
         chosen = np.flatnonzero(rows["eligible"]) if sentences.eligible else np.arange(len(rows))
-        found = _Candidates(
+        found = _RankedSentences(
             numbers=first + chosen,
             starts=rows["start"][chosen],
             ends=rows["end"][chosen],
@@ -180,7 +185,7 @@ def _position_scores(first: int, rows: Rows, count: int) -> Scores:
     return scores
 
 
-def _select(scores: Scores, vectors: Vectors, lengths: NDArray[np.int64], words: int) -> list[int]:
+def _select_novel(scores: Scores, vectors: Vectors, lengths: NDArray[np.int64], words: int) -> list[int]:
     """Take the best sentence that still fits, until the length is reached; each lowers the rank of similar ones."""
     import numpy as np
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from llmcli.tasks.summarization.sentence_candidates import SentenceCandidate
@@ -23,6 +22,8 @@ class SentenceStore:
     """
 
     def __init__(self) -> None:
+        from tempfile import SpooledTemporaryFile
+
         self._file = SpooledTemporaryFile(_MAX_MEMORY_BYTES)  # noqa: SIM115 (closed by ``close``)
         self._row: Any = None
         self._count = 0

@@ -201,7 +201,7 @@ class SummaryJob:
                 yield again
                 return
         complete = finished.reason is FinishReason.STOP and finished.error is None and not is_empty(answer)
-        if self._draft is not None and not (complete and plan.is_nearer(answer.text, self._draft[0].text)):
+        if self._draft is not None and not (complete and plan.is_closer_in_length(answer.text, self._draft[0].text)):
             answer, finished = self._draft
         yield Delta(answer.text, self.item)
         yield from self._finish_summary(answer, finished)

@@ -57,7 +57,7 @@ class SummaryPlan:
         """Whether a summary is written again if it misses the length."""
         return self.words is not None
 
-    def is_nearer(self, summary: str, other: str) -> bool:
+    def is_closer_in_length(self, summary: str, other: str) -> bool:
         """Whether a summary is nearer to the wanted length than another one."""
         words = self.words or 0
         return abs(count_words(summary) - words) < abs(count_words(other) - words)

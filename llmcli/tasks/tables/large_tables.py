@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TypeVar
 
 from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.file_rows import FileRows
 from llmcli.tasks.tables.table_values import (
-    DELIMITERS,
-    MAX_FIELD_CHARS,
     NumberCounts,
     Value,
     check_width,
     column_names,
     flatten_value,
+    parse_csv,
     parse_json,
+    poll_interrupt,
     to_value,
 )
 
-T = TypeVar("T")
-_CHECK_ROWS = 10_000
 LargeTable = tuple[tuple[str, ...], Sequence[Sequence[Value]]]
 """The names of the columns, and the rows."""
 
@@ -33,7 +29,7 @@ def read_large_csv(large: LargeText, interrupt: Interrupt) -> LargeTable:
     """Return the columns that the first row names, and the other rows. Raises ``BadDocument`` and as ``large`` does."""
     numbers: list[NumberCounts] = []
     count, header = -1, list[str]()
-    for count, row in enumerate(_cells(large, interrupt)):
+    for count, row in enumerate(parse_csv(large.lines(), interrupt)):
         header = header or row
         for _ in range(len(numbers), len(row)):
             numbers.append(NumberCounts())
@@ -46,7 +42,7 @@ def read_large_csv(large: LargeText, interrupt: Interrupt) -> LargeTable:
     numeric = [each.is_numeric for each in numbers]
 
     def rows() -> Iterator[list[Value]]:
-        cells = _cells(large, interrupt)
+        cells = parse_csv(large.lines(), interrupt)
         next(cells, None)
         for row in cells:
             padded = chain(row, [""] * (len(numeric) - len(row)))
@@ -55,24 +51,11 @@ def read_large_csv(large: LargeText, interrupt: Interrupt) -> LargeTable:
     return column_names(header, len(numeric)), FileRows(rows, count)
 
 
-def _cells(large: LargeText, interrupt: Interrupt) -> Iterator[list[str]]:
-    lines = large.lines()
-    first = next(lines, "")
-    before = csv.field_size_limit(MAX_FIELD_CHARS)
-    reader = csv.reader(chain([first], lines), delimiter=max(DELIMITERS, key=first.count))
-    try:
-        yield from _checked((row for row in reader if any(row)), interrupt)
-    except csv.Error as error:
-        raise BadDocument(line=reader.line_num, detail=str(error)) from error
-    finally:
-        csv.field_size_limit(before)
-
-
 def read_large_lines(large: LargeText, interrupt: Interrupt) -> LargeTable:
     """Return the paths in the objects of all lines as columns, and the rows. Raises as ``read_large_csv`` does."""
     paths: dict[str, None] = {}
     count = 0
-    for row in _objects(large, interrupt):
+    for row in _flat_values(large, interrupt):
         paths.update(dict.fromkeys(row))
         check_width(len(paths))
         count += 1
@@ -81,19 +64,12 @@ def read_large_lines(large: LargeText, interrupt: Interrupt) -> LargeTable:
     keys = list(paths)
 
     def rows() -> Iterator[list[Value]]:
-        return ([row.get(key) for key in keys] for row in _objects(large, interrupt))
+        return ([row.get(key) for key in keys] for row in _flat_values(large, interrupt))
 
     return column_names(keys, len(keys)), FileRows(rows, count)
 
 
-def _objects(large: LargeText, interrupt: Interrupt) -> Iterator[dict[str, Value]]:
-    for number, line in _checked(enumerate(large.lines(), 1), interrupt):
+def _flat_values(large: LargeText, interrupt: Interrupt) -> Iterator[dict[str, Value]]:
+    for number, line in poll_interrupt(enumerate(large.lines(), 1), interrupt):
         if line.strip():
             yield dict(flatten_value(parse_json(line.strip(), number), ""))
-
-
-def _checked(rows: Iterator[T], interrupt: Interrupt) -> Iterator[T]:
-    for number, row in enumerate(rows):
-        if number % _CHECK_ROWS == 0:
-            interrupt.check()
-        yield row

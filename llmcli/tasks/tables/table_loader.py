@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -17,14 +16,14 @@ from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
 from llmcli.tasks.tables.table_values import (
-    DELIMITERS,
-    MAX_FIELD_CHARS,
     NumberCounts,
     Value,
     check_width,
     column_names,
     flatten_value,
+    parse_csv,
     parse_json,
+    poll_interrupt,
     to_value,
     unique_name,
 )
@@ -95,16 +94,7 @@ def _read_tables(
 
 
 def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
-    first = text[: text.find("\n") + 1 or None]
-    delimiter = max(DELIMITERS, key=first.count)
-    before = csv.field_size_limit(MAX_FIELD_CHARS)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        filled = [row for row in _checked(reader, interrupt) if any(row)]
-    except csv.Error as error:
-        raise BadDocument(line=reader.line_num, detail=str(error)) from error
-    finally:
-        csv.field_size_limit(before)
+    filled = list(parse_csv(io.StringIO(text, newline=""), interrupt))
     if not filled:
         raise BadDocument(detail="it has no header")
     return _type_cells(filled, interrupt)
@@ -119,16 +109,9 @@ def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tupl
     numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
     values: list[list[Value]] = [
         [to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
-        for row in _checked(padded, interrupt)
+        for row in poll_interrupt(padded, interrupt)
     ]
     return columns, values
-
-
-def _checked(rows: Iterable[list[str]], interrupt: Interrupt) -> Iterator[list[str]]:
-    for number, row in enumerate(rows):
-        if number % 10_000 == 0:
-            interrupt.check()
-        yield row
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:
@@ -168,9 +151,7 @@ def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], 
     """Return the columns and rows of values: the paths in objects are columns ("a.b"), lists stay JSON."""
     flat: list[dict[str, Value]] = []
     paths: dict[str, None] = {}
-    for number, item in enumerate(items):
-        if number % 10_000 == 0:
-            interrupt.check()
+    for item in poll_interrupt(items, interrupt):
         flat.append(dict(flatten_value(item, "")))
         paths.update(dict.fromkeys(flat[-1]))
         check_width(len(paths))

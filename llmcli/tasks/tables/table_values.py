@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 from llmcli.errors import BadDocument
+from llmcli.interrupt import Interrupt
+
+T = TypeVar("T")
 
 MAX_COLUMNS = 500
 """Columns of a table; one with more is refused."""
-MAX_FIELD_CHARS = 1_000_000
+_MAX_FIELD_CHARS = 1_000_000
 DELIMITERS = ",;\t|"
+_ROWS_PER_CHECK = 10_000
 # not "007", which is a code
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 Value = int | float | str | None
+
+
+def poll_interrupt(rows: Iterable[T], interrupt: Interrupt) -> Iterator[T]:
+    """Yield ``rows``, and poll ``interrupt`` now and then."""
+    for number, row in enumerate(rows):
+        if number % _ROWS_PER_CHECK == 0:
+            interrupt.check()
+        yield row
+
+
+def parse_csv(lines: Iterable[str], interrupt: Interrupt) -> Iterator[list[str]]:
+    """Yield the rows of a CSV text that are not blank; the first line tells the delimiter. Raises ``BadDocument``."""
+    rest = iter(lines)
+    first = next(rest, "")
+    before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    reader = csv.reader(chain([first], rest), delimiter=max(DELIMITERS, key=first.count))
+    try:
+        yield from (row for row in poll_interrupt(reader, interrupt) if any(row))
+    except csv.Error as error:
+        raise BadDocument(line=reader.line_num, detail=str(error)) from error
+    finally:
+        csv.field_size_limit(before)
 
 
 def check_width(columns: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.documents.reading import file_reader, large_text
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import blocks_of, open_large_text
+from llmcli.documents.reading.large_text import iter_text_blocks, open_large_text
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 
 
@@ -123,5 +123,5 @@ def test_a_table_is_read_as_its_overview(large):
 
 def test_a_document_is_one_block():
     """So both can be read in the same way."""
-    (block,) = blocks_of(Document("a", "text\n"))
+    (block,) = iter_text_blocks(Document("a", "text\n"))
     assert (block.text, block.start, block.first_line) == ("text\n", 0, 1)
