@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 DECIMALS = 9
 """Digits after the point of a number where a schema gives no ``multipleOf``."""
-_MIN_DECIMALS = 3
 _MAX_NUMBER = 10**16
 """The largest number where a schema gives no bound."""
+_INWARDS = {"minimum": ROUND_CEILING, "maximum": ROUND_FLOOR}
 _MAX_INTEGER = 10**18
 """The largest bound: llguidance counts integers in 64 bits."""
 
@@ -26,11 +27,11 @@ def bound_numbers(fields: Mapping[str, Any], *, integers: bool) -> dict[str, Any
     ``integers``: the schema allows no other numbers.
     """
     read = {name: min(max(fields[name], -_MAX_INTEGER), _MAX_INTEGER) for name in BOUNDS if name in fields}
-    steps = [] if integers else [10.0**-decimals for decimals in range(DECIMALS, _MIN_DECIMALS - 1, -1)]
-    step = next((step for step in steps if all(_is_reached(bound, step) for bound in read.values())), None)
+    step = None
     if not integers:
         _include(read, "exclusiveMinimum", "minimum", max)
         _include(read, "exclusiveMaximum", "maximum", min)
+        step = None if "multipleOf" in fields else _choose_step(read)
     known = [abs(bound) for bound in read.values()]
     if "multipleOf" in fields:
         read["multipleOf"] = fields["multipleOf"]
@@ -43,10 +44,25 @@ def bound_numbers(fields: Mapping[str, Any], *, integers: bool) -> dict[str, Any
     return read
 
 
+def _choose_step(read: dict[str, Any]) -> float | None:
+    """Return the finest step that reaches the bounds in ``read``, which move inwards to it; None if nothing is left then."""
+    for decimals in range(DECIMALS, -1, -1):
+        step = 10.0**-decimals
+        moved = {
+            name: float(Decimal(repr(bound)).quantize(Decimal(1).scaleb(-decimals), _INWARDS[name]))
+            for name, bound in read.items()
+        }
+        lowest, highest = moved.get("minimum", -math.inf), moved.get("maximum", math.inf)
+        if lowest <= highest and all(_is_reached(bound, step) for bound in moved.values()):
+            read.update(moved)
+            return step
+    return None
+
+
 def _is_reached(bound: float, step: float) -> bool:
     """Tell whether a bound is a multiple of ``step``, its neighbours too, in floating-point numbers."""
     near = [math.floor(bound / step) * step, math.ceil(bound / step) * step]
-    return all(abs(found - bound) < step / 1000 for found in near) and abs(bound) < step * 1e15
+    return all(abs(found - bound) < step / 1000 for found in near) and (abs(bound) < step * 1e15 or step == 1)
 
 
 def _include(read: dict[str, Any], exclusive: str, inclusive: str, tighter: Callable[[float, float], float]) -> None:

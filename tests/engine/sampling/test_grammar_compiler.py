@@ -84,6 +84,9 @@ def test_white_space_between_tokens_is_bounded(allows):
 SAYINGS = [
     ({"type": "integer", "minimum": -21, "maximum": 205}, ["-21", "0", "205"], ["-22", "206", "007", "1.5"]),
     ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, ["0.5", "0.001"], ["0", "0.51", "-0.1"]),
+    ({"type": "number", "minimum": -90, "maximum": 9.900000000000006}, ["-90", "9.9", "0.123456789"], ["9.91", "0.1234567891"]),
+    ({"type": "number", "minimum": 1 / 3, "maximum": 2 / 3}, ["0.3333334", "0.5"], ["0.3", "0.67", "0.44444444"]),
+    ({"type": "number", "minimum": 2e15, "maximum": 1e17}, ["2000000000000001"], ["2000000000000000.5", "1", "200000000000000000"]),
     ({"type": "integer", "multipleOf": 3, "minimum": 0}, ["0", "33"], ["34", "-3"]),
     ({"type": "string", "pattern": "^(ab|c)+$", "maxLength": 3}, ['"ab"', '"abc"'], ['"abab"', '""', '"d"']),
     ({"type": "string", "minLength": 2, "maxLength": 3}, ['"éé"', '"a\\nb"'], ['"a"', '"abcd"', '"a\nb"', '"a\tb"']),
