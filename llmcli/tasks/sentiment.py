@@ -41,7 +41,10 @@ class SentimentVerb(ScoringVerb):
         scale: int | None = None,
     ) -> None:
         chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
-        scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator)
+        learns_texts = not chosen.examples and chosen.chooser is None  # other examples change what the states mean
+        scoring = ScorerOptions(
+            {}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator, learns_texts
+        )
         super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
         self._scale = scale
         self._is_polar = {POSITIVE, NEGATIVE} <= {*self.scorer.labels}

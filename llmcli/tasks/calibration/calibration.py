@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds
-from llmcli.tasks.calibration.feature_set import SCORES, FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_blocks import SCORES
+from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.learning_curve import LearningCurve, measure_curve
 from llmcli.tasks.calibration.model_selection import (
     FitChoice,

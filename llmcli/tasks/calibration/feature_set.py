@@ -11,13 +11,6 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-SCORES = "scores"
-"""The block of label scores: a column a label, natural-log probabilities."""
-MEAN = "mean"
-"""The block of hidden states, averaged over the tokens of a text."""
-LAST = "last"
-"""The block of hidden states of the last token of the prompt, from which the model answers."""
-
 
 @dataclass(frozen=True)
 class FeatureSet:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
-from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
+from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import make_space, measure_scale
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
 

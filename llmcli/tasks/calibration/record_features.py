@@ -7,26 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llmcli.tasks.calibration.calibration import Calibration
-from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES, score_values
+from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.classification.scored_records import ScoredRecord
 from llmcli.types import HiddenStates
-
-_MIN_LOGPROB = -50.0
-"""Nats. A label that is rarer than this, or impossible, gets this score."""
 
 
 def record_features(scored: Sequence[ScoredRecord]) -> FeatureSet:
     """Return the label scores of records, one or more, and their hidden states if all have them."""
-    blocks = {SCORES: np.array([_score_row(each.scores.raw) for each in scored])}
+    blocks = {SCORES: np.array([score_values(each.scores.raw) for each in scored])}
     states = [each.states for each in scored if each.states is not None]
     if len(states) == len(scored):
         blocks[MEAN] = np.stack([_vector(each.mean) for each in states])
         blocks[LAST] = np.stack([_vector(each.last) for each in states])
     return FeatureSet(blocks)
-
-
-def _score_row(logprobs: Mapping[str, float]) -> list[float]:
-    return [max(value, _MIN_LOGPROB) for value in logprobs.values()]
 
 
 def _vector(values: bytes) -> Matrix:
@@ -35,7 +29,7 @@ def _vector(values: bytes) -> Matrix:
 
 def score_features(raw: Mapping[str, float], states: HiddenStates | None) -> FeatureSet:
     """Return the features of one record from the log-probabilities of its labels, and its hidden states if there are any."""
-    blocks = {SCORES: np.array([_score_row(raw)])}
+    blocks = {SCORES: np.array([score_values(raw)])}
     if states is not None:
         blocks[MEAN], blocks[LAST] = _vector(states.mean)[None], _vector(states.last)[None]
     return FeatureSet(blocks)

@@ -59,7 +59,8 @@ class ScorerOptions:
     """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
 
     ``corrects_prior``: the prior of the prompt's content-free texts is taken out. ``cache``: the directory of priors.
-    ``calibrator`` takes the place of that correction.
+    ``calibrator`` takes the place of that correction. ``learns_texts``: for small models, a calibrator that is fitted on
+    the labelled texts of the prompt file does, see ``prompt_calibrator``.
     """
 
     variables: Mapping[str, object]
@@ -67,6 +68,7 @@ class ScorerOptions:
     corrects_prior: bool = True
     cache: Path | None = None
     calibrator: LabelCalibrator | None = None
+    learns_texts: bool = False
 
 
 class LabelScorer:
@@ -96,13 +98,33 @@ class LabelScorer:
         self._backend = backend
 
     @cached_property
+    def calibrator(self) -> LabelCalibrator | None:
+        """The calibrator of the options, or that of the labelled texts of the prompt file; None without one.
+
+        The model reads these texts when the first text is scored. Raises as ``calibrate_prompt`` does.
+        """
+        options, prompt = self._options, self.prompt
+        if options.calibrator is not None or not (options.learns_texts and options.corrects_prior):
+            return options.calibrator
+        from llmcli.tasks.classification.prompt_calibrator import calibrate_prompt, can_learn
+
+        if not can_learn(self._backend.info().parameters):
+            return None
+        requests = [
+            replace(self._make_request(f"text.{number}", text, {}, None), hidden_states=True)
+            for number, (text, _) in enumerate(prompt.labelled_texts)
+        ]
+        targets = [label for _, label in prompt.labelled_texts]
+        return calibrate_prompt(self._backend, requests, targets, options.cache)
+
+    @cached_property
     def prior(self) -> Mapping[str, float] | None:
         """The log-probabilities of the labels without content, None without correction. Raises as ``measure_prior`` does.
 
         They are measured when the first text is scored: an input without any needs no model.
         """
         options = self._options
-        texts = self.prompt.content_free if options.corrects_prior and options.calibrator is None else ()
+        texts = self.prompt.content_free if options.corrects_prior and self.calibrator is None else ()
         requests = [self._make_request(f"prior.{number}", text, {}, None) for number, text in enumerate(texts)]
         return measure_prior(self._backend, requests, self._options.cache)
 
@@ -122,8 +144,7 @@ class LabelScorer:
         """
         _ = self.prior
         request = self._make_request(request_id, text, fields, examples)
-        calibrator = self._options.calibrator
-        needed = hidden_states or (calibrator is not None and calibrator.needs_hidden_states)
+        needed = hidden_states or (self.calibrator is not None and self.calibrator.needs_hidden_states)
         return replace(request, hidden_states=True) if needed else request
 
     def _make_request(
@@ -146,8 +167,8 @@ class LabelScorer:
     def read_scores(self, answer: ResponseBuffer) -> LabelScores:
         """Return the scores of an answer."""
         raw = label_logprobs(answer.scores)
-        if self._options.calibrator is not None:
-            found = self._options.calibrator.calibrate(raw, answer.states)
+        if self.calibrator is not None:
+            found = self.calibrator.calibrate(raw, answer.states)
             logs = {label: math.log(share) if share > 0 else -math.inf for label, share in found.items()}
             return LabelScores(raw, logs, answer.method)
         corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)

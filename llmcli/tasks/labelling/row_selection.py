@@ -9,7 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from llmcli.tasks.calibration.cross_validation import Targets
-from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, Matrix
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
+from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
 from llmcli.tasks.calibration.softmax_regression import softmax

@@ -21,7 +21,8 @@ from llmcli.tasks.calibration.calibration_store import (
     encode_calibration,
 )
 from llmcli.tasks.calibration.cross_validation import make_folds
-from llmcli.tasks.calibration.feature_set import LAST, MEAN, SCORES, FeatureSet, concatenate
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
+from llmcli.tasks.calibration.feature_set import FeatureSet, concatenate
 from llmcli.tasks.calibration.feature_space import make_space, measure_scale
 from llmcli.tasks.calibration.learning_curve import curve_from_json, fit_curve
 from llmcli.tasks.calibration.softmax_regression import fit_softmax, softmax

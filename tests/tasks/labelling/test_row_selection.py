@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmcli.tasks.calibration.feature_set import LAST, SCORES, FeatureSet
+from llmcli.tasks.calibration.feature_blocks import LAST, SCORES
+from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.labelling.row_selection import RowSelector, SelectionStrategy
 
 

@@ -1,0 +1,32 @@
+"""The names of the blocks of features, and features of one text as plain numbers: without numpy, for warm commands."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+from llmcli.types import HiddenStates
+
+SCORES = "scores"
+"""The block of label scores: a column a label, natural-log probabilities."""
+MEAN = "mean"
+"""The block of hidden states, averaged over the tokens of a text."""
+LAST = "last"
+"""The block of hidden states of the last token of the prompt, from which the model answers."""
+_MIN_LOGPROB = -50.0
+"""Nats. A label that is rarer than this, or impossible, gets this score."""
+
+
+def score_values(logprobs: Mapping[str, float]) -> list[float]:
+    """Return the values of the block of scores."""
+    return [max(value, _MIN_LOGPROB) for value in logprobs.values()]
+
+
+def state_values(state: bytes) -> Sequence[float]:
+    """Return the values of a hidden state (little-endian 32-bit floats)."""
+    return struct.unpack(f"<{len(state) // 4}f", state)
+
+
+def text_values(states: HiddenStates) -> dict[str, Sequence[float]]:
+    """Return the values of each block of hidden states for one text."""
+    return {MEAN: state_values(states.mean), LAST: state_values(states.last)}
