@@ -14,20 +14,24 @@ et al. 2017, On Calibration of Modern Neural Networks).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import common
 
 from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
+from llmcli.backends.base import Backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary
+from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
@@ -76,10 +80,16 @@ def expected_calibration_error(confidences: list[float], correct: list[bool]) ->
     return sum(gaps) / len(confidences)
 
 
-def engine_options(model: str, weights: str, kept: Path) -> EngineOptions:
-    """Return the options for a type of weights; the original ones need only the directory ``kept``."""
-    if weights == ORIGINAL_WEIGHTS:
-        return EngineOptions(cache=kept)
+@contextlib.contextmanager
+def open_with_weights(model: str, weights: str) -> Iterator[Backend]:
+    """Yield an engine with a type of weights; with original weights nothing is kept in the cache."""
+    with tempfile.TemporaryDirectory() as kept:
+        options = EngineOptions(cache=Path(kept)) if weights == ORIGINAL_WEIGHTS else _copy_options(model, weights)
+        with common.open_engine(model, options) as backend:
+            yield backend
+
+
+def _copy_options(model: str, weights: str) -> EngineOptions:
     from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 
     cache = find_paths(os.environ).cache
@@ -88,10 +98,16 @@ def engine_options(model: str, weights: str, kept: Path) -> EngineOptions:
     return EngineOptions(cache=cache, weights=weights)
 
 
+def builtin_prompts() -> PromptLibrary:
+    """Return the built-in prompt files, without the user's."""
+    return PromptLibrary(builtin_directory())
+
+
 def main() -> None:
     """Label the rows and print."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("directory", type=Path, help="hutto_ICWSM_2014")
+    parser.add_argument("--set", choices=[*SETS], action="append", help="one of the sets, repeatable (default: all)")
     parser.add_argument("--count", type=int, help="rows of each set, drawn at random (default: all)")
     parser.add_argument("--even", action="store_true", help="the rows that prompts were developed on")
     parser.add_argument("--no-prior", action="store_true", help="without prior correction")
@@ -101,17 +117,15 @@ def main() -> None:
     model = common.model_path(options.model)
     choices = ClassifyOptions(corrects_prior=not options.no_prior)
     table = []
-    with (
-        tempfile.TemporaryDirectory() as kept,
-        common.open_engine(model, engine_options(model, options.weights, Path(kept))) as backend,
-    ):
-        prompts = PromptLibrary(Path(kept))  # only the built-in files, none of the user's
+    with open_with_weights(model, options.weights) as backend:
+        prompts = builtin_prompts()
         if options.classify:
             labels = parse_label_names(f"{POSITIVE},{NEGATIVE}")
             verb = make_classify_verb(backend, prompts.get(PROMPT), labels, GenerationOptions(), choices)
         else:
             verb = SentimentVerb(backend, prompts, GenerationOptions(), choices)
-        for title, name in SETS.items():
+        for title in options.set or SETS:
+            name = SETS[title]
             rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)
             records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
             found = [each for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]

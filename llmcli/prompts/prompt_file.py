@@ -59,8 +59,7 @@ class Prompt:
     addition (see ``contracts``); ``public_variables`` are the ones among these that never hold the user's text.
     ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema". ``content_free`` are
     texts that say nothing: what the model answers to them is its prior of the labels. ``label_temperature`` divides the
-    log-probabilities of the labels, after the prior is taken out. ``labelled_texts`` are pairs of a text and its label, from
-    which small models learn what their scores mean; they take the place of ``content_free`` then.
+    log-probabilities of the labels, after the prior is taken out.
     """
 
     name: str
@@ -78,7 +77,6 @@ class Prompt:
     public_variables: frozenset[str] = frozenset()
     content_free: tuple[str, ...] = ()
     label_temperature: float = 1.0
-    labelled_texts: tuple[tuple[str, str], ...] = ()
 
     @property
     def public_prefix(self) -> bool:
@@ -98,11 +96,7 @@ class Prompt:
 
         pairs = [template.source for pair in self.examples for template in pair]
         said = [self.system.source if self.system else "", self.user.source, *pairs, repr(self.options)]
-        scoring = [
-            *self.content_free,
-            str(self.label_temperature),
-            *(each for pair in self.labelled_texts for each in pair),
-        ]
+        scoring = [*self.content_free, str(self.label_temperature)]
         return hashlib.sha256("\0".join([*said, *scoring]).encode()).hexdigest()
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROMPT_KEYS = (
     *("description", "system", "user", "examples", "variables", "options", "output"),
-    *("content_free", "label_temperature", "labelled_texts"),
+    *("content_free", "label_temperature"),
 )
 _VARIABLE_KEYS = ("type", "default", "choices", "description")
 _VARIABLE_TYPES = ("text", "number", "choice")
@@ -149,7 +149,6 @@ class _PromptBuilder:
         for key, message in wrong:
             self.add_problem(("options", key), message)
         output, labels, schema = self.read_output(tree.get("output", "text"))
-        labelled_texts = self.read_labelled_texts(tree.get("labelled_texts"), labels)
         if self.problems or user is None:
             raise BadPrompt(self.problems)
         return Prompt(
@@ -168,7 +167,6 @@ class _PromptBuilder:
             contract.public if contract is not None else frozenset(),
             content_free,
             label_temperature,
-            labelled_texts,
         )
 
     def add_problem(self, path: FilePath, message: str, *, inner: int | None = None) -> None:
@@ -245,20 +243,6 @@ class _PromptBuilder:
             self.add_problem(("content_free",), "content_free must be a list of texts")
             return ()
         return tuple(value)
-
-    def read_labelled_texts(self, value: object, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        if value is None or value == {}:
-            return ()
-        known = value if isinstance(value, dict) else {}
-        lists = [
-            texts
-            for texts in known.values()
-            if isinstance(texts, list) and all(isinstance(each, str) for each in texts)
-        ]
-        if not known or len(lists) < len(known) or {*known} != {*labels} or not all(lists):
-            self.add_problem(("labelled_texts",), "labelled_texts must have a list of texts for each label of output")
-            return ()
-        return tuple((text, str(label)) for label, texts in known.items() for text in texts)
 
     def read_label_temperature(self, value: object) -> float:
         if value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -19,6 +20,8 @@ from llmcli.types import Result, TaskEvent
 
 PROMPT = "sentiment"
 POSITIVE, NEGATIVE = "positive", "negative"
+PROBE_FILE = Path(__file__).with_name("sentiment_probe.json")
+"""The linear probe for the starter model, see ``classification.linear_probe``."""
 
 
 class SentimentVerb(ScoringVerb):
@@ -41,10 +44,8 @@ class SentimentVerb(ScoringVerb):
         scale: int | None = None,
     ) -> None:
         chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
-        learns_texts = not chosen.examples and chosen.chooser is None  # other examples change what the states mean
-        scoring = ScorerOptions(
-            {}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator, learns_texts
-        )
+        probe = PROBE_FILE if chosen.chooser is None else None  # examples change what the states mean
+        scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator, probe)
         super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
         self._scale = scale
         self._is_polar = {POSITIVE, NEGATIVE} <= {*self.scorer.labels}

@@ -65,7 +65,6 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
         "examples": [{"user": user.source, "assistant": answer.source} for user, answer in prompt.examples],
         "content_free": list(prompt.content_free),
         "label_temperature": prompt.label_temperature,
-        "labelled_texts": [{"text": text, "label": label} for text, label in prompt.labelled_texts],
         "variables": {name: asdict(variable) for name, variable in prompt.variables.items()},
         "passed": list(prompt.contract_variables),
         "options": asdict(prompt.options),

@@ -27,6 +27,11 @@ def state_values(state: bytes) -> Sequence[float]:
     return struct.unpack(f"<{len(state) // 4}f", state)
 
 
+def state_bytes(values: Sequence[float]) -> bytes:
+    """Return a hidden state with these values: the inverse of ``state_values``."""
+    return struct.pack(f"<{len(values)}f", *values)
+
+
 def text_values(states: HiddenStates) -> dict[str, Sequence[float]]:
     """Return the values of each block of hidden states for one text."""
     return {MEAN: state_values(states.mean), LAST: state_values(states.last)}

@@ -59,8 +59,8 @@ class ScorerOptions:
     """``variables`` are those of the prompt beside the text and the row. ``examples`` stand before every text.
 
     ``corrects_prior``: the prior of the prompt's content-free texts is taken out. ``cache``: the directory of priors.
-    ``calibrator`` takes the place of that correction. ``learns_texts``: for small models, a calibrator that is fitted on
-    the labelled texts of the prompt file does, see ``prompt_calibrator``.
+    ``calibrator`` takes the place of that correction. So does the linear probe in the file ``probe`` if it was fitted to
+    the model and the prompt.
     """
 
     variables: Mapping[str, object]
@@ -68,7 +68,7 @@ class ScorerOptions:
     corrects_prior: bool = True
     cache: Path | None = None
     calibrator: LabelCalibrator | None = None
-    learns_texts: bool = False
+    probe: Path | None = None
 
 
 class LabelScorer:
@@ -99,23 +99,14 @@ class LabelScorer:
 
     @cached_property
     def calibrator(self) -> LabelCalibrator | None:
-        """The calibrator of the options, or that of the labelled texts of the prompt file; None without one.
-
-        The model reads these texts when the first text is scored. Raises as ``calibrate_prompt`` does.
-        """
-        options, prompt = self._options, self.prompt
-        if options.calibrator is not None or not (options.learns_texts and options.corrects_prior):
+        """The calibrator of the options, or the linear probe if it fits; None without one."""
+        options = self._options
+        if options.calibrator is not None or options.probe is None or not options.corrects_prior:
             return options.calibrator
-        from llmcli.tasks.classification.prompt_calibrator import calibrate_prompt, can_learn
+        from llmcli.tasks.classification.linear_probe import load_probe
 
-        if not can_learn(self._backend.info().parameters):
-            return None
-        requests = [
-            replace(self._make_request(f"text.{number}", text, {}, None), hidden_states=True)
-            for number, (text, _) in enumerate(prompt.labelled_texts)
-        ]
-        targets = [label for _, label in prompt.labelled_texts]
-        return calibrate_prompt(self._backend, requests, targets, options.cache)
+        probe = load_probe(options.probe)
+        return probe if probe.fits(self._backend.info().model_id, self._make_request("", "", {}, None)) else None
 
     @cached_property
     def prior(self) -> Mapping[str, float] | None:

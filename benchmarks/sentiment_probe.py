@@ -1,0 +1,71 @@
+"""Fit the linear probe of `llm sentiment` for the starter, and write the file that ships with llm.
+
+`llmcli/tasks/sentiment_probe.json` depends on the model, on the prompt file and on `sentiment_texts.yaml`: run this again
+after a change of one of them. `benchmarks/sentiment_quality.py` then measures what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import common
+import numpy as np
+import yaml
+from sentiment_quality import builtin_prompts, open_with_weights
+from threadpoolctl import threadpool_limits
+
+from llmcli.backends.base import Backend, run_requests
+from llmcli.prompts import Prompt
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, text_values
+from llmcli.tasks.calibration.feature_set import FeatureSet
+from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
+from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, message_texts
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
+from llmcli.types import HiddenStates
+
+TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
+_CHOICE = FitChoice({LAST: 1.0, MEAN: 1.0}, penalty=1.0, temperature=1.0)
+"""Fixed, since the texts are few and of other kinds than those of users. The scores of the labels add nothing to the states."""
+
+
+def fit_probe(backend: Backend, prompt: Prompt, labelled: Mapping[str, Sequence[str]]) -> LinearProbe:
+    """Return the probe for a model and a prompt from texts by label."""
+    scorer = LabelScorer(backend, prompt, prompt.labels, GenerationOptions(), ScorerOptions({}, corrects_prior=False))
+    texts = [(text, label) for label in prompt.labels for text in labelled[label]]
+    requests = [
+        scorer.make_request(str(number), text, {}, hidden_states=True) for number, (text, _) in enumerate(texts)
+    ]
+    states = {each.id: each for each in run_requests(backend, requests) if isinstance(each, HiddenStates)}
+    values = [text_values(states[request.id]) for request in requests]
+    features = FeatureSet({name: np.array([each[name] for each in values]) for name in (LAST, MEAN)})
+    targets = np.array([prompt.labels.index(label) for _, label in texts], dtype=np.intp)
+    with threadpool_limits(limits=1, user_api="blas"):
+        fitted = fit_choice(features, targets, len(prompt.labels), _CHOICE)
+    return LinearProbe(
+        backend.info().model_id,
+        message_texts(scorer.make_request("", "", {})),
+        list(prompt.labels),
+        fitted.bias.tolist(),
+        {name: matrix.T.tolist() for name, matrix in fitted.coefficients.items()},
+    )
+
+
+def main() -> None:
+    """Fit and write."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument(
+        "--weights", default="bf16", help="a type of weights (default: bf16, the closest to exact ones)"
+    )
+    parser.add_argument("--output", type=Path, default=PROBE_FILE)
+    options = parser.parse_args()
+    prompt = builtin_prompts().get(PROMPT)
+    with open_with_weights(common.model_path(options.model), options.weights) as backend:
+        probe = fit_probe(backend, prompt, yaml.safe_load(TEXTS.read_text(encoding="utf-8")))
+    options.output.write_text(encode_probe(probe), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
