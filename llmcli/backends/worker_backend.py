@@ -82,10 +82,11 @@ class WorkerBackend:
 
     def open(self) -> WorkerJob:
         """Open a job."""
-        self._num_jobs += 1
-        job = WorkerJob(self, self._num_jobs)
-        self._jobs[self._num_jobs] = job
-        return job
+        with self._lock:  # so that it either learns of the end of an exchange, or sends in the next one
+            self._num_jobs += 1
+            job = WorkerJob(self, self._num_jobs)
+            self._jobs[self._num_jobs] = job
+            return job
 
     def stats(self) -> BackendStats:
         """Statistics of the engine, for other commands too; empty once the worker has ended."""
@@ -116,9 +117,12 @@ class WorkerBackend:
         """Raise the error of an interrupt or of the deadline, if there is one."""
         self.interrupt.check()
 
-    def send(self, lines: list[bytes]) -> None:
-        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
-        self._ensure_channel().send(*lines)
+    def send(self, lines: list[bytes], job: WorkerJob | None = None) -> None:
+        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``.
+
+        A job that ``is_disconnected`` gets ``WorkerGone``.
+        """
+        self._ensure_channel(job).send(*lines)
 
     def send_if_connected(self, lines: list[bytes]) -> None:
         """Send lines in the current exchange; do nothing if it has ended. Raises ``WorkerGone``."""
@@ -151,9 +155,11 @@ class WorkerBackend:
 
     # ---- the exchange ---------------------------------------------------------------------------------------------
 
-    def _ensure_channel(self) -> Channel:
-        """Return the exchange, a new one if the last one has ended."""
+    def _ensure_channel(self, job: WorkerJob | None = None) -> Channel:
+        """Return the exchange, a new one if the last one has ended. Raises as ``send``."""
         with self._lock:
+            if job is not None and job.is_disconnected:
+                raise WorkerGone("the worker ended")
             if self._channel is None:
                 self._channel = self._open_channel()
             return self._channel
@@ -180,21 +186,25 @@ class WorkerBackend:
                 heard = True
                 self._dispatch_message(message)
         except WorkerGone:
-            self._drop_channel(channel)
+            jobs = self._drop_channel(channel)
             self._answers.put(None)
             self._info_answers.put(None)
-            for job in list(self._jobs.values()):
+            for job in jobs:
                 job.accept_disconnect(heard=heard, pid=pid)
         except Exception as error:  # noqa: BLE001 (passed to those that wait: nothing else would end the wait)
             self._drop_channel(channel)
             self._fail_waiters(error if isinstance(error, LlmError) else unexpected_message(error))
 
-    def _drop_channel(self, channel: Channel) -> None:
-        """Discard an exchange; later requests open a new one."""
+    def _drop_channel(self, channel: Channel) -> list[WorkerJob]:
+        """Discard an exchange; later requests open a new one. Return the jobs that have to learn of it."""
         with self._lock:
             if self._channel is channel:
                 self._channel = None
+            jobs = list(self._jobs.values())
+            for job in jobs:
+                job.mark_disconnected()
         channel.close()
+        return jobs
 
     def _fail_waiters(self, error: LlmError) -> None:
         """Pass the error to everything that waits for the worker."""

@@ -27,8 +27,11 @@ class WorkerHost(JobHost, Protocol):
     interrupt: Interrupt
     launcher: WorkerLauncher
 
-    def send(self, lines: list[bytes]) -> None:
-        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
+    def send(self, lines: list[bytes], job: WorkerJob) -> None:
+        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``.
+
+        A job that ``is_disconnected`` gets ``WorkerGone``.
+        """
         ...
 
     def send_if_connected(self, lines: list[bytes]) -> None:
@@ -71,6 +74,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
         self._pending: collections.deque[Request] = collections.deque()
         self._recovery = CrashRecovery()
         self._next_items: collections.deque[Finished | Reconnect] = collections.deque()  # they come before the queue
+        self._num_exchanges_lost = self._num_losses_handled = 0
 
     def __enter__(self) -> Self:
         self._backend.interrupt.wakers.append(self._wake_consumer)
@@ -157,6 +161,19 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
         """The worker has failed, with this error."""
         self._enqueue(error)
 
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether an exchange has ended and the consumer does not know it yet.
+
+        Until it does, nothing is sent: a request that already went to the next worker would be sent again with those
+        that the last worker did not answer.
+        """
+        return self._num_exchanges_lost > self._num_losses_handled
+
+    def mark_disconnected(self) -> None:
+        """Record that the exchange has ended; ``accept_disconnect`` or ``accept_error`` follows."""
+        self._num_exchanges_lost += 1
+
     def accept_disconnect(self, *, heard: bool, pid: int) -> None:
         """The worker ended (see ``Disconnected``)."""
         self._enqueue(Disconnected(heard=heard, pid=pid))
@@ -182,7 +199,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
     def _send_pending(self) -> None:
         """Send what may be sent now; the lock is held."""
         lines = []
-        while self._pending and self._recovery.can_send:
+        while self._pending and self._recovery.can_send and not self.is_disconnected:
             request = self._pending.popleft()
             self._recovery.mark_sent(request)
             lines.append(
@@ -190,7 +207,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
             )
         if lines:
             with contextlib.suppress(WorkerGone):  # the reader thread reports it, in the order of events
-                self._backend.send(lines)
+                self._backend.send(lines, self)
 
     def _send_cancel(self, names: list[str]) -> None:
         if names:
@@ -202,7 +219,9 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
         from llmcli.worker.crash_reason import STOP_REQUESTED
 
         with self._lock:
-            if not self._recovery.in_flight_ids and not self._pending:
+            self._num_losses_handled += 1
+            if not self._recovery.in_flight_ids:
+                self._send_pending()
                 return
             launcher = self._backend.launcher
             cause = launcher.find_crash_reason(lost.pid)

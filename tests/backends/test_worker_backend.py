@@ -10,10 +10,11 @@ import pytest
 from llmcli.backends import worker_job
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.backends.worker_job import WorkerJob
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
-from llmcli.types import BackendInfo, Finished, FinishReason, Message, Request, Role, TextDelta
+from llmcli.types import BackendInfo, Finished, FinishReason, Message, Priority, Request, Role, TextDelta
 from llmcli.worker import protocol
 from llmcli.worker.chunked_coding import encode_chunk
 
@@ -23,8 +24,8 @@ INFO = protocol.encode_message(
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def request(name="a"):
-    return Request(name, (Message(Role.USER, "hello"),))
+def request(name="a", **more):
+    return Request(name, (Message(Role.USER, "hello"),), **more)
 
 
 def event(number, name, piece):
@@ -35,7 +36,7 @@ def event(number, name, piece):
 
 
 class Scripted:
-    """A worker that answers each line of its client with the lines that ``answer`` returns for it."""
+    """A worker that answers each line of its client with the lines that ``answer`` returns for it; None ends it."""
 
     spawned, pid = True, 7
 
@@ -59,6 +60,8 @@ class Scripted:
             while size := int(heard.readline() or b"0", 16):
                 for line in heard.read(size).splitlines():
                     for said in self._answer(protocol.decode_message(line)):
+                        if said is None:
+                            return
                         connected.sendall(encode_chunk(said))
                 heard.readline()
 
@@ -131,6 +134,30 @@ def test_after_a_malformed_message_a_new_exchange_is_opened(against):
         list(run_requests(backend, [request()]))
     assert [each.id for each in run_requests(backend, [request("b")])] == ["b", "b"]
     assert backend.launcher.connections == 2
+
+
+def test_a_request_after_the_end_of_the_worker_is_sent_once(against, monkeypatch):
+    """Submitted before the consumer learns that the worker has ended, as by a thread that reads records."""
+    sent, known, recover = [], threading.Event(), WorkerJob._recover_from_disconnect
+    monkeypatch.setattr(WorkerJob, "_recover_from_disconnect", lambda *given: (recover(*given), known.set()))
+
+    def answer(message):
+        name = message.get("submit", {}).get("id", "").partition(":")[2]
+        sent.extend([name] if name else [])
+        assert name != "b" or known.wait(20)
+        return [event(1, name, None), *([None] if name == "a" else [])] if name else []
+
+    backend = against(answer)
+    (reader,) = [thread for thread in threading.enumerate() if thread.name == "worker"]
+    with backend.open() as job:
+        job.submit(request("a", priority=Priority.BULK))
+        reader.join(20)
+        job.submit(request("b", priority=Priority.BULK))
+        job.close_input()
+        assert [(each.id, each.reason) for each in job] == [("a", FinishReason.STOP), ("b", FinishReason.STOP)]
+    backend.close()
+    backend.launcher.join()
+    assert sent == ["a", "b"]
 
 
 def test_a_consumer_may_send_a_query_while_its_job_is_full(against, monkeypatch):

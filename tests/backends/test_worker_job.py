@@ -43,7 +43,8 @@ class Watched(Interrupt):
 def make(interrupt=None):
     """Return a job whose worker receives everything and sends what the test defines."""
     backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget_job=lambda number: None, sent=[])
-    backend.send = backend.send_if_connected = backend.sent.append
+    backend.send_if_connected = backend.sent.append
+    backend.send = lambda lines, _job: backend.sent.append(lines)
     backend.check_interrupt = backend.interrupt.check
     backend.has_other_waiters, backend.register_waiter = lambda job: False, contextlib.nullcontext
     backend.launcher = types.SimpleNamespace(
