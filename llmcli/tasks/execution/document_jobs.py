@@ -15,8 +15,8 @@ from llmcli.tasks.execution.step_progress import StepProgress
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, RequestProgress, Result, TaskEvent
 
 T = TypeVar("T")
-MAX_PENDING_REQUESTS = 128
-"""From this many requests on no further document is begun: they fill the batches, and few documents are in memory."""
+MAX_PENDING_REQUESTS = 64
+"""So many fill the batches; until one of them ends no further document is begun, so that few are in memory."""
 
 
 @frozen
