@@ -34,7 +34,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, EvidenceIndex
+from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
 from llmcli.tasks.support.support_scorer import RULE_FEATURES, SupportScorer, support_probability
 
 MIN_WORDS, MAX_WORDS = 8, 32
@@ -225,9 +225,8 @@ def check_claims(
     found: list[dict[str, float]] = []
     for name in dict.fromkeys(claim.document for claim in claims):
         own = [plain_claim(claim.text) for claim in claims if claim.document == name]
-        index = EvidenceIndex([QuotableDocument(name, documents[name])])
-        ranked = [index.search(claim, passages) for claim in own]
-        checks = ClaimChecks(scorer, own, index.passages, ranked, name)
+        evidence = find_evidence([QuotableDocument(name, documents[name])], own, passages)
+        checks = ClaimChecks(scorer, own, evidence.passages, evidence.found, name)
         for event in run_requests(backend, checks.requests()):
             checks.add_event(event)
         found += [dict(checks.support_of(number)[0].features) for number in range(len(own))]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
 _LOOKUPS = 10_000
+_PROGRESS_STEP = 50
 _SCHEMAS = (
     ("name, version, year int, released date", False),
     ("product: what it is, size number, free bool, tags list", False),
@@ -48,6 +49,7 @@ def main() -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--count", type=int, default=1000, help="results")
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     parser.add_argument("--liar", action="store_true", help="a scripted backend that lies, instead of a model")
     options = parser.parse_args()
     texts = [text for text in load_documents(0).values() if len(text) > 1000]
@@ -60,7 +62,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as kept:
             model = common.model_path(options.model)
-            with common.open_engine(model, EngineOptions(cache=Path(kept))) as backend:
+            with common.open_engine(model, EngineOptions(cache=Path(kept), threads=options.threads)) as backend:
                 print(_run(backend, chosen, options.temperature))
     print(f"{time.perf_counter() - started:.0f} s")
     print(f"{_LOOKUPS:,} values looked up in one passage in {_time_lookups(passages):.2f} s")
@@ -108,6 +110,8 @@ def _run(backend: Backend, passages: list[str], temperature: float) -> str:
             failed += isinstance(event, ItemFailed)
             if isinstance(event, Result):
                 results += 1
+                if results % _PROGRESS_STEP == 0:
+                    print(f"{results}/{len(passages)}, not valid: {invalid}, not in the text: {foreign}", flush=True)
                 incomplete += event.cut
                 values = event.fields["values"]
                 invalid += not all(map(validator.is_valid, values if many else [values]))

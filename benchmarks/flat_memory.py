@@ -2,7 +2,11 @@
 
 Each command runs in a process of its own with a backend that answers at once, so that the peak is that of reading,
 cutting, planning and merging, not of a model. The text consists of numbered sentences in paragraphs; tables and JSON Lines
-have a row for each. The goal is a ratio of at most 1.1 between the peaks for ``--large`` and ``--small`` megabytes.
+have a row for each. Commands that keep a text as a whole get a directory of files of ``--file`` megabytes each. The goal is
+a ratio of at most 1.1 between the peaks for ``--large`` and ``--small`` megabytes.
+
+With ``--worker MODEL`` (a tiny random one, of ``tests/tiny_models.py``) each command runs with a real model in a worker, and
+the peak of the worker is printed too.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import tempfile
 import time
 import zlib
 from collections import deque
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +48,14 @@ COMMANDS = {
     "classify": ("txt", ["classify", "--labels", "a,b", "-o", "out.csv"]),
     "sentiment of CSV": ("csv", ["sentiment", "--column", "text", "-o", "out.csv"]),
     "translate of JSON Lines": ("jsonl", ["translate", "--to", "de", "--no-tm", "--column", "text", "-o", "out.jsonl"]),
+    "extract --many of files": ("txt/", ["extract", "--many", "--schema", "ship int"]),
+    "summarize key-sentences of files": ("txt/", ["summarize", "--style", "key-sentences", "--words", "200"]),
+    "summarize --style paragraph of files": ("txt/", ["summarize", "--style", "paragraph"]),
+    "check --against files": ("txt/", ["check", "answer.md", "--against"]),
+    "proofread files": ("txt/", ["proofread", "--top", "5"]),
 }
+"""Name -> suffix of the input, with a slash for a directory of such files, and arguments before it."""
+ANSWER = "In the year 1577 ship 77 sailed to island 77. Ship 12 carried gold. The 30 people of ship 991 came back."
 
 
 def write_text(path: Path, megabytes: float) -> None:
@@ -70,6 +82,8 @@ def answer(request: Request) -> Any:
     if request.hidden_states:
         seed = zlib.crc32(text.encode())
         return struct.pack(f"<{_WIDTH}f", *((seed >> each % 32) % 17 + each for each in range(_WIDTH)))
+    if request.logprobs is not None and request.candidates:
+        return tuple(import_module("scripted").score_words(each, _bits_of) for each in request.candidates)
     if request.candidates:
         return {each: -1.0 - number for number, each in enumerate(request.candidates)}
     if "SELECT" in text or "CREATE TABLE" in text:
@@ -79,40 +93,87 @@ def answer(request: Request) -> Any:
     return "In the year 1577 ship 77 sailed [1]."
 
 
-def run_child(arguments: list[str]) -> None:
-    """Run one command with a scripted backend; print the peak of this process in KiB."""
+def _bits_of(word: str) -> float:
+    return len(word) % 7 + 1.0
+
+
+def run_child(arguments: list[str], *, scripted_model: bool) -> None:
+    """Run one command, with a scripted backend or a real one; print the peak of this process in KiB."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     scripted = import_module("scripted")
     from llmcli.cli.main import main
     from llmcli.runtime.runtime import Runtime
 
-    backend = scripted.ScriptedBackend(answer, context=4096, parameters=135_000_000)
-    backend.requests = deque(maxlen=1)
-    Runtime.backend = lambda _: backend  # type: ignore[method-assign,assignment]
+    if scripted_model:
+        backend = scripted.ScriptedBackend(answer, context=4096, parameters=135_000_000, token_scores=True)
+        backend.requests = deque(maxlen=1)
+        Runtime.backend = lambda _: backend  # type: ignore[method-assign,assignment]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     code = main(arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sys.stderr.write(f"peak {peak} exit {code}\n")
 
 
-def measure(arguments: list[str], suffix: str, megabytes: float) -> tuple[float, int, float]:
-    """Return peak memory in MiB, exit code and seconds of a command about a text of that size."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, f"text.{suffix}")
+@dataclass(frozen=True)
+class Peak:
+    """Peak memory in MiB of a command and of its worker (0: none), its exit code and seconds."""
+
+    client: float
+    worker: float
+    code: int
+    seconds: float
+
+
+def write_input(directory: Path, suffix: str, megabytes: float, file_megabytes: float) -> str:
+    """Write a file, or a directory of files if the suffix ends with a slash; return its path."""
+    if not suffix.endswith("/"):
+        path = directory / f"text.{suffix}"
         write_text(path, megabytes)
-        names = dict.fromkeys(["LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR"], directory)
-        command = [sys.executable, __file__, "--child", json.dumps([*arguments, str(path)])]
+        return str(path)
+    path = directory / "files"
+    path.mkdir()
+    count = max(1, round(megabytes / file_megabytes))
+    write_text(path / f"0.{suffix[:-1]}", megabytes / count)
+    text = (path / f"0.{suffix[:-1]}").read_text(encoding="utf-8")
+    for number in range(1, count):
+        (path / f"{number}.{suffix[:-1]}").write_text(f"File {number}.\n\n{text}", encoding="utf-8")
+    return str(path)
+
+
+def measure(arguments: list[str], suffix: str, megabytes: float, options: argparse.Namespace) -> Peak:
+    """Return the peak memory of a command about texts of that size."""
+    with tempfile.TemporaryDirectory(prefix="llm") as name:
+        directory = Path(name)
+        (directory / "answer.md").write_text(ANSWER)
+        given = [*arguments, write_input(directory, suffix, megabytes, options.file)]
+        names = dict.fromkeys(["LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_RUNTIME_DIR"], name)
+        environ = {**os.environ, **names, "LLMCLI_TUNE": "off", "LLMCLI_WORKER": "on"}
+        if options.worker:
+            given += ["-m", str(options.worker.resolve())]
+        kind = "--child" if not options.worker else "--real-child"
         started = time.perf_counter()
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=directory, env={**os.environ, **names},
-            stdin=subprocess.DEVNULL,
+            [sys.executable, __file__, kind, json.dumps(given)], capture_output=True, text=True, check=False, cwd=name,
+            env=environ, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        seconds = time.perf_counter() - started
+        worker = _worker_peak(environ) if options.worker else 0.0
         found = re.search(r"peak (\d+) exit (\d+)", done.stderr)
         if found is None:
             sys.exit(f"{arguments}: {done.stderr[-2000:]}")
         if found[2] not in {"0", "1"}:
             print(done.stderr[:600])
-        return int(found[1]) / 1024, int(found[2]), time.perf_counter() - started
+        return Peak(int(found[1]) / 1024, worker, int(found[2]), seconds)
+
+
+def _worker_peak(environ: dict[str, str]) -> float:
+    """Return the peak of the worker in MiB, and end it."""
+    llm = [sys.executable, "-P", "-m", "llmcli", "worker"]
+    listed = subprocess.run([*llm, "list", "--json"], check=True, capture_output=True, text=True, env=environ)
+    (worker,) = map(json.loads, listed.stdout.splitlines())
+    status = Path(f"/proc/{worker['pid']}/status").read_text(encoding="ascii")
+    subprocess.run([*llm, "stop"], check=True, capture_output=True, env=environ)
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def main() -> None:
@@ -120,23 +181,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", type=float, default=2, help="megabytes (default: 2)")
     parser.add_argument("--large", type=float, default=200, help="megabytes (default: 200)")
+    parser.add_argument("--file", type=float, default=2, help="megabytes of each of several files (default: 2)")
     parser.add_argument("--only", help="a part of the name of a command")
+    parser.add_argument(
+        "--worker", type=Path, metavar="MODEL", help="a real model in a worker instead of a scripted one"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--real-child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        run_child(json.loads(options.child))
+    child = options.child or options.real_child
+    if child:
+        run_child(json.loads(child), scripted_model=child == options.child)
         return
     rows = []
     for name, (suffix, arguments) in COMMANDS.items():
         if options.only and options.only not in name:
             continue
-        small, _, _ = measure(arguments, suffix, options.small)
-        large, code, seconds = measure(arguments, suffix, options.large)
-        rows.append([name, f"{small:.0f}", f"{large:.0f}", f"{large / small:.2f}", str(code), f"{seconds:.0f}"])
+        small = measure(arguments, suffix, options.small, options)
+        large = measure(arguments, suffix, options.large, options)
+        row = [name, *_compare(small.client, large.client)]
+        row += _compare(small.worker, large.worker) if options.worker else []
+        rows.append([*row, str(large.code), f"{large.seconds:.0f}"])
         print(" | ".join(rows[-1]), flush=True)
-    common.print_table(
-        rows, ["command", f"{options.small:g} MB, MiB", f"{options.large:g} MB, MiB", "ratio", "exit", "s"]
-    )
+    sizes = [f"{options.small:g} MB, MiB", f"{options.large:g} MB, MiB", "ratio"]
+    both = [*sizes, *(f"worker {each}" for each in sizes)] if options.worker else sizes
+    common.print_table(rows, ["command", *both, "exit", "s"])
+
+
+def _compare(small: float, large: float) -> list[str]:
+    return [f"{small:.0f}", f"{large:.0f}", f"{large / small:.2f}"]
 
 
 if __name__ == "__main__":

@@ -22,12 +22,15 @@ from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, generate_quotes
 from llmcli.tasks.support.sentence_spans import cut_passages
 
+_PROGRESS_STEP = 50
+
 
 def main() -> None:
     """Quote and count."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--count", type=int, default=1000, help="quotes")
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     options = parser.parse_args()
     documents = [QuotableDocument(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
     passages = [passage for document in documents for passage in cut_passages(document, 60)]
@@ -42,9 +45,13 @@ def main() -> None:
             request = make_request(str(number), prompt.render(values), prompt, generation)
             quotes.append(QuoteGeneration(passage, request, generation))
         started = time.perf_counter()
-        engine_options = EngineOptions(cache=Path(kept))
+        engine_options = EngineOptions(cache=Path(kept), threads=options.threads)
         with common.open_engine(common.model_path(options.model), engine_options) as backend:
-            done = list(generate_quotes(backend, quotes))
+            done = []
+            for each in generate_quotes(backend, quotes):
+                done.append(each)
+                if len(done) % _PROGRESS_STEP == 0:
+                    print(f"{len(done)}/{options.count}, {time.perf_counter() - started:.0f} s", flush=True)
     found = [each for each in done if each.quote is not None]
     foreign = [each for each in found if each.quote is not None and each.quote.text not in each.passage.text]
     declined, failed = sum(each.declined for each in done), sum(each.error is not None for each in done)

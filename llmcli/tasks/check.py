@@ -16,7 +16,7 @@ from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, EvidenceIndex
+from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
 from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.tasks.support.support_scorer import (
     PROMPT,
@@ -26,7 +26,7 @@ from llmcli.tasks.support.support_scorer import (
     SupportScorer,
     support_level,
 )
-from llmcli.types import Event, Finished, Notice, Request, Result, TaskEvent
+from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM
 PROBABILITY_DIGITS = 4
@@ -98,15 +98,21 @@ class _CheckJob:
     step = ""
 
     def __init__(
-        self, item: int, document: Document, scorer: SupportScorer, index: EvidenceIndex, plan: _CheckPlan
+        self,
+        item: int,
+        document: Document,
+        scorer: SupportScorer,
+        sources: Sequence[Document | ItemFailed],
+        plan: _CheckPlan,
     ) -> None:
         self.item = item
         self.name = document.name
         self._document = QuotableDocument.from_document(document)
         self._spans = find_claims(document.text)
         claims = [plain_claim(document.text[start:end]) for start, end in self._spans]
-        found = [index.search(claim, plan.passages) for claim in claims]
-        self._checks = ClaimChecks(scorer, claims, index.passages, found, str(item))
+        evidence = find_evidence(sources, claims, plan.passages)
+        self.num_passages = evidence.total
+        self._checks = ClaimChecks(scorer, claims, evidence.passages, evidence.found, str(item))
         self._scorer = scorer
         self._plan = plan
         self._tally = UsageTally()
@@ -170,7 +176,7 @@ def check(
     backend: Backend,
     prompts: PromptLibrary,
     answer: Document,
-    sources: Sequence[Document],
+    sources: Sequence[Document | ItemFailed],
     options: GenerationOptions,
     *,
     threshold: float = DEFAULT_THRESHOLD,
@@ -181,13 +187,13 @@ def check(
     Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields of
     the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest probability) and
     ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and ``quote`` (None if no
-    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A text without sentences fails with ``EmptyInput``.
+    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A text without sentences fails with ``EmptyInput``. The
+    sources are gone through one at a time; the error of one that could not be read is that of the check.
     """
     scorer = SupportScorer(backend, prompts, options)
-    index = EvidenceIndex([QuotableDocument.from_document(document, number) for number, document in enumerate(sources)])
     plan = _CheckPlan(threshold, passages, backend.info().model)
     yield from run_document_jobs(
-        backend, [answer], lambda item, document: _CheckJob(item, document, scorer, index, plan), "requests"
+        backend, [answer], lambda item, document: _CheckJob(item, document, scorer, sources, plan), "requests"
     )
 
 
@@ -195,14 +201,13 @@ def estimate_check(
     backend: Backend,
     prompts: PromptLibrary,
     answer: Document,
-    sources: Sequence[Document],
+    sources: Sequence[Document | ItemFailed],
     options: GenerationOptions,
     *,
     passages: int = PASSAGES_PER_CLAIM,
 ) -> WorkEstimate:
     """Return the work of a check; the backend only counts tokens. Raises ``EmptyInput``."""
     scorer = SupportScorer(backend, prompts, options)
-    index = EvidenceIndex([QuotableDocument.from_document(document, number) for number, document in enumerate(sources)])
-    job = _CheckJob(0, answer, scorer, index, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
+    job = _CheckJob(0, answer, scorer, sources, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
     calls, tokens = count_requests(backend, (step for step in job.start() if isinstance(step, Request)))
-    return WorkEstimate(answer.name, "scores", len(index.passages), calls, tokens)
+    return WorkEstimate(answer.name, "scores", job.num_passages, calls, tokens)

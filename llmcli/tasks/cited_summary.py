@@ -25,7 +25,7 @@ from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText,
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, QuoteOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import make_summary_job
-from llmcli.tasks.support.claim_checks import ClaimChecks, EvidenceIndex
+from llmcli.tasks.support.claim_checks import ClaimChecks, find_evidence
 from llmcli.tasks.support.claim_terms import read_terms
 from llmcli.tasks.support.sentence_spans import find_sentences, sentences_around
 from llmcli.tasks.support.support_scorer import Claim, SupportLevel, SupportScorer, nearest_quote, support_level
@@ -218,10 +218,12 @@ class _CitedSummaryJob:
     def _start_quotes(self, summary: str) -> Iterator[JobStep]:
         self._points, self._repeated = drop_repeated(split_points(summary))
         plan, prompt = self._plan, self._plan.prompts.get(QUOTE_PROMPT)
-        index = EvidenceIndex([QuotableDocument.from_document(self._document, self.item)])
+        evidence = find_evidence(
+            [QuotableDocument.from_document(self._document, self.item)], [Claim(point) for point in self._points], 1
+        )
         for number, point in enumerate(self._points):
-            for best in index.search(Claim(point), 1):
-                passage = index.passages[best]
+            for best in evidence.found[number]:
+                passage = evidence.passages[best]
                 messages = prompt.render({"text": passage.text, "statement": point, "none": False})
                 request = make_request(f"{self.item}.quote.{number}", messages, prompt, plan.options)
                 self._generations[number] = QuoteGeneration(passage, request, plan.options, _QUOTE_OPTIONS)
@@ -251,7 +253,7 @@ class _CitedSummaryJob:
     def _start_checks(self) -> Iterator[JobStep]:
         """Score the sentences around each quote as support for its point."""
         claims: list[Claim] = []
-        passages: list[QuotableText] = []
+        passages: dict[int, QuotableText] = {}
         for number, generation in sorted(self._generations.items()):
             claim = Claim(self._points[number])
             quote, origin = generation.quote, QuoteOrigin.MODEL
@@ -259,8 +261,8 @@ class _CitedSummaryJob:
                 quote, origin = nearest_quote(claim, generation.passage), QuoteOrigin.RANK
             self._cited[number] = quote, origin
             self._checked[number] = len(claims)
+            passages[len(claims)] = sentences_around(generation.passage, quote.start, quote.end)
             claims.append(claim)
-            passages.append(sentences_around(generation.passage, quote.start, quote.end))
         found = [[number] for number in range(len(claims))]
         self._checks = ClaimChecks(self._plan.scorer, claims, passages, found, f"{self.item}.support")
         yield from self._checks.requests()

@@ -16,8 +16,9 @@ from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.store.retrieval.passage_index import PassageIndex
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.extraction.extraction_job import MAX_PENDING, extract
+from llmcli.tasks.extraction.extraction_job import extract
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
@@ -124,7 +125,7 @@ def test_values_of_blocks_are_those_of_the_whole(tmp_path, large, context):
 
 def test_passages_are_requested_bit_by_bit(tmp_path):
     """A later passage is requested when an earlier one has ended; the values are in the order of the text."""
-    pieces = [f"Order {n} of the list {'filler ' * 60}.\n\n" for n in range(3 * MAX_PENDING)]
+    pieces = [f"Order {n} of the list {'filler ' * 60}.\n\n" for n in range(3 * MAX_PENDING_REQUESTS)]
     waiting: list[int] = []
 
     def answer(request):
@@ -134,9 +135,9 @@ def test_passages_are_requested_bit_by_bit(tmp_path):
     backend = ScriptedBackend(answer, context=900, tokens=lambda text: len(text.split()) * 4)
     plan = make_plan(backend, "order int", tmp_path, many=True)
     (result,) = of(Result, list(extract(plan, [Document("a.txt", "".join(pieces))])))
-    assert waiting[0] == MAX_PENDING
+    assert waiting[0] == MAX_PENDING_REQUESTS
     numbers = [each["order"] for each in result.fields["values"]]
-    assert numbers == [*range(3 * MAX_PENDING)]
+    assert numbers == [*range(3 * MAX_PENDING_REQUESTS)]
 
 
 def test_a_written_summary_of_a_text_that_is_too_large_fails_alone(prompts, large, monkeypatch):

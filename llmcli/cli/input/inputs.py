@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.input_sequence import InputSequence
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, open_document
@@ -65,17 +66,17 @@ def check_output(ctx: CommandContext, names: Sequence[str]) -> None:
         check_distinct([("an input", name) for name in names], [("the output", ctx.flags.output)])
 
 
-def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
+def read_documents(ctx: CommandContext, files: Sequence[str]) -> Sequence[Document | ItemFailed]:
     """Read the named inputs as they are, or standard input if none is named. Raises as ``read_inputs`` does."""
     return read_inputs(ctx, files, read_document)
 
 
 def read_inputs(
     ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
-) -> list[T | ItemFailed]:
+) -> Sequence[T | ItemFailed]:
     """Read the named inputs with ``read``, or standard input if none is named.
 
-    If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
+    Of many, those that would fill the memory are read again when they are asked for. If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
     if not files:
@@ -87,19 +88,21 @@ def read_inputs(
     if len(files) == 1:
         return [read(ctx, files[0])]
     check_output(ctx, files)
-    return list(_read_several(ctx, files, read))
+    return _read_several(ctx, files, read)
 
 
 def _read_several(
     ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
-) -> Iterator[T | ItemFailed]:
+) -> InputSequence[T]:
+    found = InputSequence(ctx, read)
     failed: list[LlmError] = []
-    for index, name in enumerate(files):
+    for name in files:
         try:
-            yield read(ctx, name)
+            found.add(name)
         except LlmError as error:
             ctx.runtime.interrupt.check()
             failed.append(error)
-            yield ItemFailed(index, name, error)
+            found.add_failure(name, error)
     if len(failed) == len(files):
         raise failed[0]
+    return found

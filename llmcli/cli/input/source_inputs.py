@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.input_sequence import InputSequence, find_notes
 from llmcli.cli.input.inputs import (
     check_output,
     count_characters,
@@ -109,7 +110,7 @@ def expand_names(names: Sequence[str]) -> list[str]:
     )
 
 
-def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], list[Document | ItemFailed]]:
+def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], Sequence[Document | ItemFailed]]:
     """Return the names of the inputs and what was read, as ``read_inputs`` does. Raises what ``expand_input`` raises."""
     names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_source_document)
@@ -117,10 +118,24 @@ def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], 
 
 def read_streamed_sources(
     ctx: CommandContext, files: Sequence[str]
-) -> tuple[list[str], list[Document | LargeText | ItemFailed]]:
+) -> tuple[list[str], Sequence[Document | LargeText | ItemFailed]]:
     """Return the names of the inputs and what ``read_streamed_source`` read. Raises what ``expand_input`` raises."""
     names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_streamed_source)
+
+
+def read_evidence(
+    ctx: CommandContext, names: Sequence[str]
+) -> tuple[Sequence[Document | ItemFailed], Sequence[ItemFailed]]:
+    """Return the documents that ``names`` stand for, and the files of directories and patterns that cannot be read.
+
+    A document that is read again later may be an ``ItemFailed``. Raises what a file that is named itself raises.
+    """
+    found = InputSequence(ctx, read_source_document)
+    failed = _add_question_files(ctx, names, found.add)
+    if failed and not found:
+        raise failed[0].error
+    return found, failed
 
 
 def read_earlier_file(ctx: CommandContext, name: str) -> Document:
@@ -192,19 +207,25 @@ def _read_question_files(
     ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
 ) -> tuple[list[T], list[ItemFailed]]:
     found: list[T] = []
+    failed = _add_question_files(ctx, files, lambda name: found.append(read(ctx, name)))
+    if failed and not found:
+        raise failed[0].error
+    return found, failed
+
+
+def _add_question_files(ctx: CommandContext, files: Sequence[str], add: Callable[[str], None]) -> list[ItemFailed]:
+    """Call ``add`` for each file; return those of directories and patterns for which it failed."""
     failed: list[ItemFailed] = []
     named = set(files)
     for name in expand_names(files) if files else ():
         try:
-            found.append(read(ctx, name))
+            add(name)
         except LlmError as error:
             ctx.runtime.interrupt.check()
             if name in named:
                 raise
             failed.append(ItemFailed(len(failed), name, error))
-    if failed and not found:
-        raise failed[0].error
-    return found, failed
+    return failed
 
 
 def add_source_notes(
@@ -215,14 +236,20 @@ def add_source_notes(
     ``one_answer``: the result is about all documents; otherwise its item is the position of its document.
     """
     notes: dict[int, list[str]] = {}
-    for index, document in enumerate(documents):
-        if isinstance(document, Document) and document.source is not None:
-            texts = [f"{document.name}: {note}" for note in document.source.notes]
-            notes.setdefault(0 if one_answer else index, []).extend(texts)
+    for index, texts in _find_notes(documents).items():
+        notes.setdefault(0 if one_answer else index, []).extend(texts)
     yield from (Notice(text, item) for item, texts in notes.items() for text in texts)
     for event in events:
         own = notes.get(event.item) if isinstance(event, Result) else None
         yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event
+
+
+def _find_notes(documents: Sequence[Document | LargeText | ItemFailed]) -> Mapping[int, list[str]]:
+    """Return what was left out of documents, by their positions."""
+    if isinstance(documents, InputSequence):
+        return documents.notes
+    sources = {index: each for index, each in enumerate(documents) if isinstance(each, Document)}
+    return {index: find_notes(document) for index, document in sources.items()}
 
 
 def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:

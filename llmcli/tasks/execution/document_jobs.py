@@ -15,6 +15,8 @@ from llmcli.tasks.execution.step_progress import StepProgress
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, RequestProgress, Result, TaskEvent
 
 T = TypeVar("T")
+MAX_PENDING_REQUESTS = 64
+"""So many fill the batches; until one of them ends no further document is begun, so that few are in memory."""
 
 
 @frozen
@@ -61,25 +63,33 @@ def run_document_jobs(
 ) -> Iterator[TaskEvent]:
     """Run a ``DocumentJob`` for each of ``things`` (documents or the like) in one job of the backend.
 
-    An ``ItemFailed`` among them is passed on in its position; a failure, also one that ``make_job`` raises, does not stop
-    the others. ``Progress`` counts
-    requests, as ``unit``s, if there is more than one. Requests that ask for progress also produce a combined
+    Each is taken when its job begins: later ones wait while ``MAX_PENDING_REQUESTS`` are pending. An ``ItemFailed`` among
+    them is passed on in its position; a failure, also one that ``make_job`` raises, does not stop the others. ``Progress``
+    counts requests, as ``unit``s, if there is more than one. Requests that ask for progress also produce a combined
     ``Progress`` of all requests of the same step, until more than ``watched`` were made and one of them has ended.
     """
     with ExitStack() as stack:
         run = _DocumentJobRunner(lambda: stack.enter_context(backend.open()), unit, watched)
-        for item, thing in enumerate(things):
-            if isinstance(thing, ItemFailed):
-                yield renumber_failure(thing, item)
-                continue
-            try:
-                job = make_job(item, thing)
-            except LlmError as error:
-                check_interrupt()
-                yield ItemFailed(item, getattr(thing, "name", ""), error)
-            else:
-                yield from run.start(job)
-        yield from run.finish()
+        starts = _start_jobs(run, things, make_job)
+        yield from run.start_more(starts)
+        yield from run.finish(starts)
+
+
+def _start_jobs(
+    run: _DocumentJobRunner, things: Iterable[T | ItemFailed], make_job: Callable[[int, T], DocumentJob]
+) -> Iterator[Iterator[TaskEvent]]:
+    """Start one thing after the other: yield what each yields."""
+    for item, thing in enumerate(things):
+        if isinstance(thing, ItemFailed):
+            yield iter([renumber_failure(thing, item)])
+            continue
+        try:
+            job = make_job(item, thing)
+        except LlmError as error:
+            check_interrupt()
+            yield iter([ItemFailed(item, getattr(thing, "name", ""), error)])
+        else:
+            yield run.start(job)
 
 
 class _DocumentJobRunner:
@@ -89,6 +99,7 @@ class _DocumentJobRunner:
         self._open_job = begin
         self._job: Job | None = None
         self._unit = unit
+        self._has_more = True
         self._unfinished: dict[int, DocumentJob] = {}
         self._item_of_request: dict[str, int] = {}
         self._requests_done = self._requests_total = 0
@@ -101,8 +112,17 @@ class _DocumentJobRunner:
         self._unfinished[document_job.item] = document_job
         yield from self._process_steps(document_job, document_job.start())
 
-    def finish(self) -> Iterator[TaskEvent]:
-        """Pass events to the document jobs until all are done."""
+    def start_more(self, starts: Iterator[Iterator[TaskEvent]]) -> Iterator[TaskEvent]:
+        """Start further document jobs while few requests are pending."""
+        while len(self._item_of_request) < MAX_PENDING_REQUESTS:
+            steps = next(starts, None)
+            if steps is None:
+                self._has_more = False
+                return
+            yield from steps
+
+    def finish(self, starts: Iterator[Iterator[TaskEvent]]) -> Iterator[TaskEvent]:
+        """Pass events to the document jobs until all are done, and start those of ``starts`` meanwhile."""
         if self._job is None:
             return
         self._close_when_done()
@@ -124,6 +144,7 @@ class _DocumentJobRunner:
                 if self._requests_total > 1:
                     yield Progress(self._requests_done, self._requests_total, self._unit)
                 yield from self._step_progress()
+                yield from self.start_more(starts)
             self._close_when_done()
 
     def _process_steps(self, document_job: DocumentJob, steps: Iterator[JobStep]) -> Iterator[TaskEvent]:
@@ -176,5 +197,5 @@ class _DocumentJobRunner:
             self._job.cancel(request_id)
 
     def _close_when_done(self) -> None:
-        if not self._unfinished and self._job is not None:
+        if not self._unfinished and not self._has_more and self._job is not None:
             self._job.close_input()

@@ -17,7 +17,7 @@ from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
@@ -28,8 +28,6 @@ from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
 
 MAX_PASSAGE_CHARACTERS = 12_000
-MAX_PENDING = 64
-"""Passages that are requested at once: enough to fill the batches, few enough that a long text is not kept."""
 MAX_WARNED_VALUES = 5
 """Values of a passage that warnings name."""
 PROBABILITY_DIGITS = 4
@@ -62,7 +60,7 @@ class _ExtractionJob:
 
     def start(self) -> Iterator[JobStep]:
         """Yield the first requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
-        yield from self._request_more(MAX_PENDING)
+        yield from self._request_more(MAX_PENDING_REQUESTS)
         if not self._running:
             raise EmptyInput(self.name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -108,12 +108,16 @@ class QuotableDocument:
             self.name if first is None else first.source,
             None if first is None else first.page,
             None if last is None else last.page,
-            bisect_right(self._line_starts, start) + self.first_line - 1,
-            bisect_right(self._line_starts, end - 1) + self.first_line - 1,
+            self.line_of(start),
+            self.line_of(end - 1),
             occurrences,
             exact,
             similarity,
         )
+
+    def line_of(self, position: int) -> int:
+        """Return the line of a position in the text."""
+        return bisect_right(self._line_starts, position) + self.first_line - 1
 
     def _section_at(self, offset: int) -> SectionStart | None:
         index = bisect_right(self._section_offsets, offset) - 1
@@ -132,6 +136,21 @@ class QuotableText:
     def text(self) -> str:
         """The text of the passage."""
         return self.document.text[self.start : self.end]
+
+    def detach(self) -> QuotableText:
+        """Return the passage without the rest of its document; its quotes have the same places."""
+        document = self.document
+        sections = [section for section in document.sections if section.offset < self.end]
+        own = [section for section in sections if section.offset > self.start]
+        first = sections[: len(sections) - len(own)][-1:]
+        return QuotableDocument(
+            document.name,
+            self.text,
+            tuple(replace(each, offset=max(0, each.offset - self.start)) for each in [*first, *own]),
+            document.number,
+            document.offset + self.start,
+            document.line_of(self.start),
+        ).whole()
 
     @cached_property
     def _aligner(self) -> QuoteAligner:

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from llmcli.documents.reading.document import Document
+from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.tasks.support.passage_ranking import PassageRanker
 from llmcli.tasks.support.sentence_spans import cut_passages
 from llmcli.tasks.support.support_scorer import Claim, PassageSupport, SupportScorer
-from llmcli.types import Event, Finished, Request
+from llmcli.types import Event, Finished, ItemFailed, Request
 
 PASSAGES_PER_CLAIM = 2
 """Passages that are scored for each claim."""
 
 
-class EvidenceIndex:
-    """The passages of some documents, ranked by BM25 for a claim."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The passages of documents that rank highest for claims.
 
-    def __init__(self, documents: Sequence[QuotableDocument]) -> None:
-        self.passages = [passage for document in documents for passage in cut_passages(document)]
-        self._ranker = PassageRanker([passage.text for passage in self.passages])
+    ``passages`` has them by their numbers among the ``total`` passages of all documents; ``found`` has the numbers for
+    each claim, the best first, none if no word is common.
+    """
 
-    def search(self, claim: Claim, count: int = PASSAGES_PER_CLAIM) -> list[int]:
-        """Return the numbers of the best passages, the best first; empty if no word is common."""
-        return self._ranker.rank(claim.text, count)
+    passages: Mapping[int, QuotableText]
+    found: Sequence[Sequence[int]]
+    total: int
+
+
+def find_evidence(
+    documents: Sequence[QuotableDocument | Document | ItemFailed],
+    claims: Sequence[Claim],
+    limit: int = PASSAGES_PER_CLAIM,
+) -> Evidence:
+    """Return the ``limit`` best passages of documents for each claim, by BM25.
+
+    The documents are gone through twice, one at a time, and only the passages found are kept. Raises the error of a
+    document that could not be read.
+    """
+    ranker: PassageRanker[QuotableText] = PassageRanker([claim.text for claim in claims], limit)
+    for passage in _iter_passages(documents):
+        ranker.count(passage.text)
+    for passage in _iter_passages(documents):
+        ranker.rank(passage.text, passage.detach)
+    best = ranker.best()
+    kept = {number: passage for each in best for number, passage in each.items()}
+    return Evidence(kept, [[*each] for each in best], ranker.num_passages)
+
+
+def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[QuotableText]:
+    for number, document in enumerate(documents):
+        check_interrupt()
+        if isinstance(document, ItemFailed):
+            raise document.error
+        quotable = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
+        yield from cut_passages(quotable)
 
 
 class ClaimChecks:
@@ -38,11 +71,11 @@ class ClaimChecks:
         self,
         scorer: SupportScorer,
         claims: Sequence[Claim],
-        passages: Sequence[QuotableText],
+        passages: Mapping[int, QuotableText],
         found: Sequence[Sequence[int]],
         prefix: str,
     ) -> None:
-        """``found``: for each claim, the indices of the passages to score it against."""
+        """``found``: for each claim, the numbers of the passages to score it against."""
         self._scorer = scorer
         self._claims = claims
         self._passages = passages

@@ -6,7 +6,8 @@ import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
 
@@ -15,6 +16,7 @@ K1, B = 1.2, 0.75
 _TERM = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\W_{UNSPACED_CHARACTERS}]+")
 _SUFFIXES = ("ing", "ed", "es", "s")
 _MIN_STEM = 4
+T = TypeVar("T")
 
 
 def find_terms(text: str) -> list[str]:
@@ -29,30 +31,57 @@ def _stem(word: str) -> str:
     return word
 
 
-class PassageRanker:
-    """Ranks passages for a query; their words are counted once.
+class PassageRanker(Generic[T]):
+    """Finds the best passages for several queries in two passes over all passages, of which it keeps only the best.
+
+    Call ``count`` with each passage, then ``rank`` with each passage in the same order, then read ``best``.
 
     Source: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond, with the inverse document
     frequency log(1 + (N - n + 0.5) / (n + 0.5)), which is never negative.
     """
 
-    def __init__(self, passages: Sequence[str]) -> None:
-        counts = [Counter(find_terms(passage)) for passage in passages]
-        lengths = [sum(count.values()) for count in counts]
-        mean = max(1.0, sum(lengths) / max(1, len(lengths)))
-        self._weights: dict[str, list[tuple[int, float]]] = {}
-        for index, (count, length) in enumerate(zip(counts, lengths, strict=True)):
-            norm = K1 * (1 - B + B * length / mean)
-            for term, times in count.items():
-                self._weights.setdefault(term, []).append((index, times * (K1 + 1) / (times + norm)))
-        self._num_passages = len(passages)
+    def __init__(self, queries: Sequence[str], limit: int) -> None:
+        self._queries = [list(dict.fromkeys(find_terms(query))) for query in queries]
+        self._terms = {term for query in self._queries for term in query}
+        self._limit = limit
+        self._containing: Counter[str] = Counter()  # how many passages contain a term
+        self._num_terms = 0
+        self._num_ranked = 0
+        self._heaps: list[list[tuple[float, int, T]]] = [[] for _ in queries]  # the worst of the best first
+        self.num_passages = 0
 
-    def rank(self, query: str, count: int) -> list[int]:
-        """Return the indices of the ``count`` best passages, the best first; those without a common word are left out."""
-        scores: dict[int, float] = {}
-        for term in dict.fromkeys(find_terms(query)):
-            found = self._weights.get(term, ())
-            rarity = math.log(1 + (self._num_passages - len(found) + 0.5) / (len(found) + 0.5))
-            for index, weight in found:
-                scores[index] = scores.get(index, 0.0) + rarity * weight
-        return heapq.nsmallest(count, scores, key=lambda index: (-scores[index], index))
+    def count(self, passage: str) -> None:
+        """Count the words of a passage."""
+        terms = find_terms(passage)
+        self._containing.update(self._terms.intersection(terms))
+        self._num_terms += len(terms)
+        self.num_passages += 1
+
+    def rank(self, passage: str, keep: Callable[[], T]) -> None:
+        """Rank the next passage; if it is one of the best so far, ``keep`` is called for what is kept of it."""
+        terms = find_terms(passage)
+        mean = max(1.0, self._num_terms / max(1, self.num_passages))
+        norm = K1 * (1 - B + B * len(terms) / mean)
+        weights = {
+            term: self._rarity(term) * (times * (K1 + 1) / (times + norm))
+            for term, times in Counter(filter(self._terms.__contains__, terms)).items()
+        }
+        for query, heap in zip(self._queries, self._heaps, strict=True):
+            found = [weights[term] for term in query if term in weights]
+            rank = sum(found), -self._num_ranked
+            if found and len(heap) < self._limit:
+                heapq.heappush(heap, (*rank, keep()))
+            elif found and rank > heap[0][:2]:
+                heapq.heapreplace(heap, (*rank, keep()))
+        self._num_ranked += 1
+
+    def _rarity(self, term: str) -> float:
+        containing = self._containing[term]
+        return math.log(1 + (self.num_passages - containing + 0.5) / (containing + 0.5))
+
+    def best(self) -> list[dict[int, T]]:
+        """Return for each query the best passages by their numbers, the best first; all have a word of the query."""
+        return [
+            {-number: kept for _, number, kept in sorted(heap, key=lambda each: each[:2], reverse=True)}
+            for heap in self._heaps
+        ]

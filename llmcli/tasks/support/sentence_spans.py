@@ -68,10 +68,10 @@ def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def sentences_around(passage: QuotableText, start: int, end: int) -> QuotableText:
-    """Return the sentences of a passage that a range of its document touches."""
+    """Return the sentences of a passage that a quote touches, whose offsets are ``start`` and ``end``."""
     from llmcli.tasks.quotation.quotable_text import QuotableText  # not needed to find sentences
 
-    offset = passage.start
+    offset, start, end = passage.start, start - passage.document.offset, end - passage.document.offset
     touched = [
         (first + offset, last + offset)
         for first, last in find_sentences(passage.text)

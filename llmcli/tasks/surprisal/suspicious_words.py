@@ -12,7 +12,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
@@ -25,8 +25,6 @@ from llmcli.types import CandidateScores, Event, Finished, ItemFailed, Priority,
 DEFAULT_THRESHOLD_BITS = 20.0
 """``benchmarks/proofread_quality.py``: two thirds of the wrong words, and one of sixty right ones."""
 SCORE_DIGITS = 2
-_MAX_PENDING = 64
-"""Windows that are requested at once: more than a batch holds, few enough that a long text is not kept twice."""
 _FIRST_CONTEXT = "\n"
 """What stands before the beginning of a text, for models without a token for that."""
 
@@ -82,7 +80,7 @@ class _ProofreadJob:
 
     def start(self) -> Iterator[JobStep]:
         """Begin; a blank document has its result at once."""
-        yield from self._send(_MAX_PENDING)
+        yield from self._send(MAX_PENDING_REQUESTS)
         if not self._windows:
             yield self._make_result(blank=True)
 

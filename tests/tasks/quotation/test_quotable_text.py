@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
-from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 
 TEXT = "First line of it.\nThe price is 3.5 million\r\neuros, says Zoë.\n\nThe price is high.\n"
 
@@ -100,3 +100,17 @@ def test_every_located_quote_stands_in_the_text():
             found += 1
             assert text[quote.start : quote.end] == quote.text
     assert found > 100
+
+
+def test_a_detached_passage_has_the_same_quotes():
+    """Without the rest of the document: offsets, lines, pages."""
+    sections = [Section("One and two. Three.\nFour is here.", page=1), Section("Five. Six.", page=2)]
+    whole = number_passages("a.pdf", sections, "pdf")
+    document = QuotableDocument.from_document(Document("a.pdf", whole.text, source=whole), 3)
+    start = document.text.index("Three")
+    passage = QuotableText(document, start, document.text.index("Six"))
+    alone = passage.detach()
+    assert alone.document.text == passage.text and alone.document.number == 3
+    for words in ("Three.", "Four is", "here. Five."):
+        assert alone.locate(words) == passage.locate(words)
+    assert alone.locate("Five.").page == 2

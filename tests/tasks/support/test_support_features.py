@@ -76,7 +76,12 @@ def test_a_word_that_the_passage_makes_less_likely_is_the_least_informed():
 
 def test_the_passage_with_the_rare_words_ranks_first():
     """Common words count little, endings do not matter, and without a common word there is no passage."""
-    ranker = PassageRanker(["the cat and the dog", "the dogs walked home", "the house of the cat"])
-    assert ranker.rank("who is walking the dog", 2) == [1, 0]
-    assert ranker.rank("zebra", 2) == []
-    assert PassageRanker([]).rank("a", 2) == []
+    passages = ["the cat and the dog", "the dogs walked home", "the house of the cat"]
+    ranker = PassageRanker(["who is walking the dog", "zebra"], 2)
+    for passage in passages:
+        ranker.count(passage)
+    for passage in passages:
+        ranker.rank(passage, passage.upper)
+    best, none = ranker.best()
+    assert [*best.items()] == [(1, "THE DOGS WALKED HOME"), (0, "THE CAT AND THE DOG")] and none == {}
+    assert PassageRanker(["a"], 2).best() == [{}]

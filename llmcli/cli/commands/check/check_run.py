@@ -13,10 +13,10 @@ from llmcli.cli.input.inputs import reads_stdin
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document
-from llmcli.errors import LlmError, PartialError, UsageError
+from llmcli.errors import PartialError, UsageError
 from llmcli.tasks.check import check, estimate_check
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -39,7 +39,7 @@ def run_check(
     Raises ``UsageError`` if there is no text, and what a source raises that is named itself.
     """
     text = _read_answer(ctx, answer, against)
-    sources, failed = _read_sources(ctx, against)
+    sources, failed = source_inputs.read_evidence(ctx, against)
     for failure in failed:
         ctx.console.write_error(failure.error, name=failure.name)
     if dry_run:
@@ -78,19 +78,3 @@ def _read_answer(ctx: CommandContext, answer: str | None, against: Sequence[str]
     if name == STDIN and STDIN in against:
         raise UsageError("standard input can be read only once")
     return source_inputs.read_source_document(ctx, name)
-
-
-def _read_sources(ctx: CommandContext, against: Sequence[str]) -> tuple[list[Document], list[ItemFailed]]:
-    sources: list[Document] = []
-    failed: list[ItemFailed] = []
-    for name in source_inputs.expand_names(against):
-        try:
-            sources.append(source_inputs.read_source_document(ctx, name))
-        except LlmError as error:
-            ctx.runtime.interrupt.check()
-            if name in against:
-                raise
-            failed.append(ItemFailed(len(failed), name, error))
-    if failed and not sources:
-        raise failed[0].error
-    return sources, failed

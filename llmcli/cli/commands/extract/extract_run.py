@@ -99,7 +99,7 @@ def _open_file(ctx: CommandContext, path: str, render: Callable[[], Iterator[byt
 
 def _read_documents(
     ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions
-) -> tuple[list[str], list[Document | LargeText | ItemFailed]]:
+) -> tuple[list[str], Sequence[Document | LargeText | ItemFailed]]:
     names = source_inputs.expand_names(files) if files.count(STDIN) <= 1 else list(files)
     outputs = [("the page", wanted.html)] if wanted.html else []
     outputs += [("the output", ctx.flags.output)] if ctx.flags.output else []

@@ -1,0 +1,83 @@
+"""Inputs that have been read: of many large ones, those that would fill the memory are read again when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import MIN_LARGE_BYTES
+from llmcli.errors import LlmError
+from llmcli.types import ItemFailed
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
+
+T = TypeVar("T")
+MAX_KEPT_CHARACTERS = MIN_LARGE_BYTES
+"""Of the texts of all documents that are kept: as much as one text may have that is kept as a whole."""
+
+
+def find_notes(document: Document) -> list[str]:
+    """Return what was left out of a document when it was read."""
+    return [] if document.source is None else [f"{document.name}: {note}" for note in document.source.notes]
+
+
+class InputSequence(Sequence[T | ItemFailed], Generic[T]):
+    """The inputs that were added, in their order.
+
+    Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
+    ``MAX_KEPT_CHARACTERS`` are then dropped, and read again from their files whenever they are asked for; a file that
+    cannot be read any more is an ``ItemFailed``. What can be read only once is always kept. ``notes``: what was left out
+    of the documents, by their positions.
+    """
+
+    def __init__(self, ctx: CommandContext, read: Callable[[CommandContext, str], T]) -> None:
+        self._ctx = ctx
+        self._read = read
+        self._names: list[str] = []
+        self._kept: list[T | ItemFailed | None] = []
+        self._characters = 0
+        self.notes: dict[int, list[str]] = {}
+
+    def add(self, name: str) -> None:
+        """Read an input. Raises what ``read`` raises."""
+        found = self._read(self._ctx, name)
+        dropped = False
+        if isinstance(found, Document):
+            self.notes[len(self)] = find_notes(found)
+            dropped = self._characters + len(found.text) > MAX_KEPT_CHARACTERS and Path(name).is_file()
+            self._characters += 0 if dropped else len(found.text)
+        self._names.append(name)
+        self._kept.append(None if dropped else found)
+
+    def add_failure(self, name: str, error: LlmError) -> None:
+        """Add an input that cannot be read."""
+        self._kept.append(ItemFailed(len(self), name, error))
+        self._names.append(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> T | ItemFailed: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T | ItemFailed]: ...
+    def __getitem__(self, index: int | slice) -> T | ItemFailed | list[T | ItemFailed]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        kept = self._kept[index]
+        return self._read_again(range(len(self))[index]) if kept is None else kept
+
+    def _read_again(self, index: int) -> T | ItemFailed:
+        """Read an input once more; its characters were counted before."""
+        runtime, name = self._ctx.runtime, self._names[index]
+        counted = runtime.input_characters
+        try:
+            return self._read(self._ctx, name)
+        except LlmError as error:
+            runtime.interrupt.check()
+            return ItemFailed(index, name, error)
+        finally:
+            runtime.input_characters = counted
