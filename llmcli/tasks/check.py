@@ -9,7 +9,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.errors import EmptyInput
+from llmcli.errors import BadDocument, EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
@@ -112,9 +112,11 @@ class _CheckJob:
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
-        """Begin; raises ``EmptyInput`` for a text without sentences."""
-        if not self._spans:
+        """Begin; raises ``EmptyInput`` for a blank text and ``BadDocument`` for one without sentences to check."""
+        if not self._document.text.strip():
             raise EmptyInput(self.name)
+        if not self._spans:
+            raise BadDocument(self.name, detail="it has no sentence to check, only headings, code, questions or words")
         if not self._scorer.can_score:
             yield Notice("the backend cannot score: sentences are compared by rule only", self.item)
         yield from self._checks.requests()
@@ -181,7 +183,8 @@ def check(
     Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields of
     the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest probability) and
     ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and ``quote`` (None if no
-    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A text without sentences fails with ``EmptyInput``.
+    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A blank text fails with ``EmptyInput``, one without
+    sentences with ``BadDocument``.
     """
     scorer = SupportScorer(backend, prompts, options)
     index = EvidenceIndex([QuotableDocument.from_document(document, number) for number, document in enumerate(sources)])
@@ -200,7 +203,7 @@ def estimate_check(
     *,
     passages: int = PASSAGES_PER_CLAIM,
 ) -> WorkEstimate:
-    """Return the work of a check; the backend only counts tokens. Raises ``EmptyInput``."""
+    """Return the work of a check; the backend only counts tokens. Raises as the check fails."""
     scorer = SupportScorer(backend, prompts, options)
     index = EvidenceIndex([QuotableDocument.from_document(document, number) for number, document in enumerate(sources)])
     job = _CheckJob(0, answer, scorer, index, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
