@@ -66,6 +66,11 @@ class ExtractionPlan:
     free: bool = False
     examples: Sequence[ExtractionExample] = ()
 
+    @property
+    def method(self) -> str:
+        """How values are made: "copied" from the text, or "free"."""
+        return "free" if self.free else "copied"
+
     @cached_property
     def object_validator(self) -> SchemaValidator:
         """Validates an object of the result."""
