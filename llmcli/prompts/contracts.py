@@ -51,7 +51,7 @@ _CONTRACTS: dict[str, Contract] = {
     "ask.passages": Contract(
         {
             "question": "the user's question",
-            "passages": "a list of passages, each with .number, .name, .text and .fence: quotation marks not in the text",
+            "passages": "a list of passages, each with .number, .name and .text",
         },
         required=("question", "passages"),
     ),
@@ -192,7 +192,6 @@ _CONTRACTS: dict[str, Contract] = {
     "extract": Contract(
         {
             "text": "the passage to take values from",
-            "fence": "quotation marks that are not in the text",
             "form": "the names of the values with their types, in the form of JSON",
             "fields": "a list of the values, each with .name and .description, which may be empty",
             "many": "whether the answer is a list of objects",

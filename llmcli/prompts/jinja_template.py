@@ -80,10 +80,12 @@ class Template:
 
 @functools.cache
 def _environment() -> TemplateSandbox:
+    from llmcli.prompts.text_fence import fence_text
     from llmcli.template_sandbox import TemplateSandbox, UndefinedName
 
     # a prompt is plain text: with escaping the model would see &quot;
     return TemplateSandbox(
+        {"fenced": fence_text},
         undefined=UndefinedName,
         autoescape=False,
         keep_trailing_newline=True,  # Template.parse removed the newline that is dropped

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.errors import EmptyInput
+from llmcli.errors import BadDocument, EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
@@ -118,9 +118,11 @@ class _CheckJob:
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
-        """Begin; raises ``EmptyInput`` for a text without sentences."""
-        if not self._spans:
+        """Begin; raises ``EmptyInput`` for a blank text and ``BadDocument`` for one without sentences to check."""
+        if not self._document.text.strip():
             raise EmptyInput(self.name)
+        if not self._spans:
+            raise BadDocument(self.name, detail="it has no sentence to check, only headings, code, questions or words")
         if not self._scorer.can_score:
             yield Notice("the backend cannot score: sentences are compared by rule only", self.item)
         yield from self._checks.requests()
@@ -187,8 +189,9 @@ def check(
     Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields of
     the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest probability) and
     ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and ``quote`` (None if no
-    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A text without sentences fails with ``EmptyInput``. The
-    sources are gone through one at a time; the error of one that could not be read is that of the check.
+    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A blank text fails with ``EmptyInput``, one without
+    sentences with ``BadDocument``. The sources are gone through one at a time; the error of one that could not be read is
+    that of the check.
     """
     scorer = SupportScorer(backend, prompts, options)
     plan = _CheckPlan(threshold, passages, backend.info().model)
@@ -206,7 +209,7 @@ def estimate_check(
     *,
     passages: int = PASSAGES_PER_CLAIM,
 ) -> WorkEstimate:
-    """Return the work of a check; the backend only counts tokens. Raises ``EmptyInput``."""
+    """Return the work of a check; the backend only counts tokens. Raises as the check fails."""
     scorer = SupportScorer(backend, prompts, options)
     job = _CheckJob(0, answer, scorer, sources, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
     calls, tokens = count_requests(backend, (step for step in job.start() if isinstance(step, Request)))

@@ -40,6 +40,13 @@ def test_nothing_is_escaped():
     assert Template.parse("{% if a %}{{ a }}{% endif %}").render({"a": '<b> & "q"'}) == '<b> & "q"'
 
 
+@pytest.mark.parametrize(("text", "marks"), [("a", 3), ('"quoted"', 3), ('a\n"""\nb', 4), ('""""" x', 6), (7, 3)])
+def test_a_fenced_text_cannot_end_its_fence(text, marks):
+    """There are more quotation marks around it than follow each other in it."""
+    fence = '"' * marks
+    assert Template.parse("{{ a | fenced }}\n\nWhy?").render({"a": text}) == f"{fence}\n{text}\n{fence}\n\nWhy?"
+
+
 def test_one_newline_at_the_end_is_dropped():
     """The newline at the end of a YAML block is not part of the message, one in a value is."""
     assert Template.parse("x\n").render({}) == "x"

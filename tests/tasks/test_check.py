@@ -7,7 +7,7 @@ from scripted import ScriptedBackend, all_messages
 from tasks.helpers import error, notices, result
 
 from llmcli.documents.reading.document import Document
-from llmcli.errors import EmptyInput, TimedOut
+from llmcli.errors import BadDocument, EmptyInput, TimedOut
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import check, find_claims, plain_claim
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -88,10 +88,12 @@ def test_without_scores_sentences_are_compared_by_rule(prompts):
     assert "by rule" in notices(events)[0]
 
 
-@pytest.mark.parametrize("text", ["", "# Title\n", "```\ncode is here now\n```\n", "Why is it so?", "In short:"])
+@pytest.mark.parametrize("text", ["# Title\n", "```\ncode is here now\n```\n", "Why is it so?", "In short:"])
 def test_a_text_without_claims_fails(prompts, text):
-    """Headings, code, questions and single words state nothing."""
-    assert isinstance(error(run(prompts, text)[0]), EmptyInput)
+    """Headings, code, questions and single words state nothing; the text is not called empty."""
+    failed = error(run(prompts, text)[0])
+    assert isinstance(failed, BadDocument) and "no sentence to check" in failed.detail
+    assert isinstance(error(run(prompts, " \n")[0]), EmptyInput)
 
 
 def test_a_failure_of_a_request_is_that_of_the_check(prompts):

@@ -33,6 +33,23 @@ MAX_WARNED_VALUES = 5
 PROBABILITY_DIGITS = 4
 
 
+def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, item: int = 0) -> Iterator[QuotableText]:
+    """Yield the passages of a document that fit the context with an answer. Raises ``ContextOverflow``."""
+    budget = ContextBudget(
+        plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
+    )
+    for block in iter_text_blocks(document):
+        if isinstance(document, Document):
+            quotable = QuotableDocument.from_document(document, item)
+        else:
+            quotable = QuotableDocument(document.name, block.text, (), item, block.start, block.first_line)
+        at = 0
+        for piece in budget.split_to_fit(block.text, MAX_PASSAGE_CHARACTERS) if block.text.strip() else ():
+            if piece.strip():
+                yield QuotableText(quotable, at, at + len(piece))
+            at += len(piece)
+
+
 class _ExtractionJob:
     """The job of one document: its passages, some at a time, whose values are merged in the order of the text.
 
@@ -47,7 +64,7 @@ class _ExtractionJob:
         self.name = document.name
         self._plan = plan
         self._document = document
-        self._unsent = enumerate(self._cut_passages())
+        self._unsent = enumerate(cut_for_extraction(plan, document, item))
         self._running: dict[str, tuple[int, PassageExtraction]] = {}  # request -> piece, passage
         self._open: dict[int, int] = {}  # piece -> its passages that are not finished
         self._finished: dict[int, list[PassageExtraction]] = {}  # piece -> its passages; pieces that are not merged yet
@@ -87,23 +104,6 @@ class _ExtractionJob:
             yield from self._request_more(1)
         if not self._running:
             yield from self._finish()
-
-    def _cut_passages(self) -> Iterator[QuotableText]:
-        """Yield the passages of the document."""
-        plan = self._plan
-        budget = ContextBudget(
-            plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=self.name
-        )
-        for block in iter_text_blocks(self._document):
-            if isinstance(self._document, Document):
-                quotable = QuotableDocument.from_document(self._document, self.item)
-            else:
-                quotable = QuotableDocument(self.name, block.text, (), self.item, block.start, block.first_line)
-            at = 0
-            for piece in budget.split_to_fit(block.text, MAX_PASSAGE_CHARACTERS) if block.text.strip() else ():
-                if piece.strip():
-                    yield QuotableText(quotable, at, at + len(piece))
-                at += len(piece)
 
     def _request_more(self, count: int) -> Iterator[Request]:
         for number, text in islice(self._unsent, count):
@@ -145,7 +145,7 @@ class _ExtractionJob:
             fields={
                 "values": values,
                 "found": [describe_value(path, each) for path, each in found],
-                "method": "free" if self._plan.free else "copied",
+                "method": self._plan.method,
                 "coverage": self._read.coverage,
                 "passages": {"read": self._read.passages - self._read.unread, "all": self._read.passages},
                 "missing": [asdict(part) for part in missing],

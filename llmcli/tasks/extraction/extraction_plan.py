@@ -14,7 +14,6 @@ from llmcli.grammars import BadGrammar
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.prompts import Prompt
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
-from llmcli.tasks.execution.text_fence import text_fence
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample
 from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, MAX_OBJECTS
 from llmcli.tasks.extraction.value_schema import (
@@ -66,6 +65,11 @@ class ExtractionPlan:
     free: bool = False
     examples: Sequence[ExtractionExample] = ()
 
+    @property
+    def method(self) -> str:
+        """How values are made: "copied" from the text, or "free"."""
+        return "free" if self.free else "copied"
+
     @cached_property
     def object_validator(self) -> SchemaValidator:
         """Validates an object of the result."""
@@ -114,7 +118,6 @@ class ExtractionPlan:
     def _messages(self, text: str) -> tuple[Message, ...]:
         values: dict[str, object] = {
             "text": text,
-            "fence": text_fence(text),
             "form": self._form,
             "fields": self._fields,
             "many": self.many,

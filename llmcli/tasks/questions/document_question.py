@@ -14,7 +14,6 @@ from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHA
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.tasks.execution.text_fence import text_fence
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.questions.reference_quotes import ReferenceQuotes
 from llmcli.tasks.questions.references import find_references, is_answered, unknown_citations
@@ -33,12 +32,11 @@ MAX_RESERVED_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class NumberedPassage:
-    """A passage in the prompt. ``fence``: quotation marks that are not in the text, which stand around it."""
+    """A passage in the prompt."""
 
     number: int
     name: str
     text: str
-    fence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,4 +292,4 @@ def _share_read(
 
 def _number(number: int, passage: IndexedPassage) -> NumberedPassage:
     name = passage.source if passage.page is None else f"{passage.source}, page {passage.page}"
-    return NumberedPassage(number, name, passage.text, text_fence(passage.text))
+    return NumberedPassage(number, name, passage.text)

@@ -8,6 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import UsageError
 from llmcli.prompts import Prompt
+from llmcli.prompts.text_fence import fence_text
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import INPUT_VARIABLES, find_variable, run_prompt
 from llmcli.types import TaskEvent
@@ -46,7 +47,7 @@ def join_documents(documents: Sequence[Document]) -> str:
     """Return the text of a document; of several, each after its name."""
     if len(documents) == 1:
         return documents[0].text
-    return "\n\n".join(f'Document "{each.name}":\n"""\n{each.text}\n"""' for each in documents)
+    return "\n\n".join(f'Document "{each.name}":\n{fence_text(each.text)}' for each in documents)
 
 
 def _require(prompt: Prompt, names: tuple[str, ...], given: Mapping[str, str], what: str) -> str:

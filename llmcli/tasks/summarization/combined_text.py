@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.segments import LineNumbers
 from llmcli.frozen_dataclass import replace
+from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.types import Result, TaskEvent
 
 _SEPARATOR = "\n\n"
@@ -60,6 +60,7 @@ class CombinedText:
 
     def _locate_sentence(self, sentence: dict[str, Any]) -> dict[str, Any]:
         document, start, end = next(self.ranges(sentence["start"], sentence["end"]))
-        lines = LineNumbers(document.text)
-        place = {"start": start, "end": end, "first_line": lines.line_at(start), "last_line": lines.line_at(end - 1)}
-        return {**sentence, **place, "source": document.name}
+        found = QuotableDocument.from_document(document).quote(start, end)
+        place = {"start": start, "end": end, "page": found.page}
+        lines = {"first_line": found.first_line, "last_line": found.last_line}
+        return {**sentence, **place, **lines, "source": document.name}

@@ -14,12 +14,12 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
-from llmcli.documents.segments import LineNumbers
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.frozen_dataclass import replace, slotted
 from llmcli.tasks.execution.document_jobs import JobStep
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.summarization.sentence_candidates import SentenceCandidate, find_candidates
 from llmcli.tasks.summarization.sentence_ranking import ChosenSentence, choose_sentences
 from llmcli.tasks.summarization.sentence_store import SentenceStore
@@ -165,17 +165,20 @@ class KeySentencesJob:
     def _describe(self, chosen: Sequence[ChosenSentence]) -> Iterator[dict[str, Any]]:
         """Yield what ``--json`` shows of sentences: exactly their text, and where that stands."""
         waiting = deque(chosen)
-        for block in iter_text_blocks(self._document):
-            lines = LineNumbers(block.text)
+        document = self._document
+        sections = QuotableDocument.from_document(document).sections if isinstance(document, Document) else ()
+        for block in iter_text_blocks(document):
+            places = QuotableDocument(self.name, block.text, sections, offset=block.start, first_line=block.first_line)
             while waiting and waiting[0].start < block.start + len(block.text):
                 each = waiting.popleft()
-                start, end = each.start - block.start, each.end - block.start
+                found = places.quote(each.start - block.start, each.end - block.start)
                 yield {
-                    "text": block.text[start:end],
-                    "start": each.start,
-                    "end": each.end,
-                    "first_line": block.first_line + lines.line_at(start) - 1,
-                    "last_line": block.first_line + lines.line_at(end - 1) - 1,
+                    "text": found.text,
+                    "start": found.start,
+                    "end": found.end,
+                    "page": found.page,
+                    "first_line": found.first_line,
+                    "last_line": found.last_line,
                     "score": each.score,
                 }
             if not waiting:

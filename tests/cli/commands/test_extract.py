@@ -43,6 +43,22 @@ def test_one_document_is_an_object(llm, invoices):
     assert piped.out == done.out
 
 
+def test_a_dry_run_shows_the_work_of_each_document(llm, invoices):
+    """As many passages and calls as the run makes, with the tokens of their prompts; the model is not asked."""
+    (invoices / "c.txt").write_text("\n\n".join(f"Acme{n} Corp. owes {n}.50 EUR." for n in range(300)))
+    files = ["a.txt", "c.txt"]
+    shown = llm("extract", "--dry-run", "--json", "--schema", SHORT, *files, context=600)
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    done = llm("extract", "--json", "--schema", SHORT, *files, answer=answer, context=600)
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert (shown.code, shown.backend.requests) == (0, []) and rows[1]["passages"] > 1
+    for row, each in zip(rows, found, strict=True):
+        assert row["passages"] == row["calls"] == each["passages"]["all"] and row["method"] == each["method"]
+        assert row["tokens"] == each["usage"]["prompt_tokens"]
+    missing = llm("extract", "--dry-run", "--schema", SHORT, "a.txt", "none.txt")
+    assert missing.code == 3 and "none.txt" in missing.err
+
+
 def test_several_documents_are_lines(llm, invoices):
     """One each, in their order."""
     done = llm("extract", "--schema", SHORT, "b.txt", "a.txt", answer=answer)

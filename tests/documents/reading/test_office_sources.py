@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from source_files import (
@@ -126,6 +127,16 @@ def test_epub_follows_the_spine():
     assert passages(data, "b.epub") == [
         ("# One\n\nCaf\u00e9", None, ("The Sea", "One")),
         ("Second", None, ("The Sea",)),
+    ]
+
+
+def test_a_book_of_another_program_is_read():
+    """``sea.epub`` was written by mkepub 1.2.2: chapters in their order, without the table of contents."""
+    data = Path(__file__).with_name("sea.epub").read_bytes()
+    assert passages(data, "sea.epub") == [
+        ("# One\n\nThe ship left on 3 May.", None, ("The Sea", "One")),
+        ("## Crew\n\nTen people.", None, ("The Sea", "Crew")),
+        ("It came back \u00fcber Nacht.", None, ("The Sea",)),
     ]
 
 

@@ -10,6 +10,7 @@ from llmcli.cli.commands.chat.recorder import ChatRecorder
 from llmcli.cli.commands.chat.typed_keys import TypedKeys
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
+from llmcli.prompts.text_fence import fence_text
 from llmcli.store.session import Session
 from llmcli.store.turn import Turn
 from llmcli.tasks.chat import Conversation
@@ -69,7 +70,7 @@ class ActiveChat:
 
     def send(self, text: str) -> int:
         """Answer a message, with the attached files before it; returns the exit code."""
-        message = "".join(f'File "{name}":\n"""\n{content}\n"""\n\n' for name, content in self.attachments) + text
+        message = "".join(f'File "{name}":\n{fence_text(content)}\n\n' for name, content in self.attachments) + text
         index, self.edited = self.edited, None
         if index is None:
             code = self.render(lambda: self.conversation.send(message))

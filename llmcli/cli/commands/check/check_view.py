@@ -30,7 +30,7 @@ def annotate_text(document: Document, result: Result) -> str:
         parts += [document.text[at : sentence["start"]], f"**[?{number}]** "]
         at = sentence["start"]
     total = len(result.fields["sentences"])
-    head = f"{total - len(weak)} of {total} sentences are supported (threshold {threshold:g})."
+    head = f"Supported: {total - len(weak)} of {total} sentences (threshold {threshold:g})."
     notes = [f"- **?{number}** {_verdict(sentence)}. {_evidence(sentence)}" for number, sentence in enumerate(weak, 1)]
     return "\n\n".join(["".join([*parts, document.text[at:]]).rstrip(), "---", head, "\n".join(notes)]).rstrip()
 

@@ -61,6 +61,9 @@ def extract(
         str | None,
         Option("--html", metavar="FILE", help="Write a page that shows the documents with the finds marked."),
     ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
+    ] = False,
 ) -> int:
     """Take the values of a schema out of documents, with the place of each.
 
@@ -69,5 +72,5 @@ def extract(
     """
     from llmcli.cli.commands.extract.extract_run import ExtractOptions, run_extract
 
-    wanted = ExtractOptions(schema, many, free, examples, None if format is None else format.value, html)
+    wanted = ExtractOptions(schema, many, free, examples, None if format is None else format.value, html, dry_run)
     return run_extract(ctx, files or [], wanted)

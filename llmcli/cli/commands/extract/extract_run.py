@@ -15,6 +15,7 @@ from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument, read_document, read_inputs
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
@@ -23,6 +24,7 @@ from llmcli.documents.records.formats.record_formats import format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.tasks.extraction.extraction_estimate import estimate_extraction
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample, parse_examples
 from llmcli.tasks.extraction.extraction_job import extract
 from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
@@ -31,6 +33,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.work_estimate import WorkEstimate
 
 PARQUET = "parquet"
 _TABLE_FORMATS = frozenset({"csv", "tsv", "jsonl", PARQUET})
@@ -48,6 +51,7 @@ class ExtractOptions:
     examples: str | None = None
     format: str | None = None
     html: str | None = None
+    dry_run: bool = False
 
 
 def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions) -> int:
@@ -56,6 +60,13 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
     node = read_extraction_schema(schema, free=wanted.free)
     examples = _read_examples(ctx, wanted, schema)
     names, documents = _read_documents(ctx, files, wanted)
+
+    def make_plan(backend: Backend) -> ExtractionPlan:
+        prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
+        return ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
+
+    if wanted.dry_run:
+        return _write_estimates(ctx, documents, make_plan)
     several = len(names) > 1
     form = _choose_format(ctx, wanted, several=several)
     rows = ValueRows(form, schema, many=wanted.many, named=several)
@@ -63,8 +74,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
     page = None if wanted.html is None else HighlightedPage(documents)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
-        prompt, options = ctx.runtime.prompts.get(PROMPT), ctx.generation_options()
-        plan = ExtractionPlan(backend, prompt, options, schema, node, wanted.many, wanted.free, examples)
+        plan = make_plan(backend)
         for event in source_inputs.add_source_notes(extract(plan, documents), documents):
             if isinstance(event, Result):
                 if page is not None:
@@ -86,6 +96,20 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
         if table is not None:
             stack.enter_context(_open_file(ctx, ctx.flags.output or "", table.render))
         return render_task(ctx, task, display)
+
+
+def _write_estimates(
+    ctx: CommandContext,
+    documents: Sequence[Document | LargeText | ItemFailed],
+    make_plan: Callable[[Backend], ExtractionPlan],
+) -> int:
+    def estimate(index: int) -> WorkEstimate:
+        document = documents[index]
+        if isinstance(document, ItemFailed):
+            raise document.error
+        return estimate_extraction(make_plan(ctx.runtime.backend()), document)
+
+    return write_estimates(ctx, [each.name for each in documents], estimate)
 
 
 @contextmanager

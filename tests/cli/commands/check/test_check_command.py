@@ -91,7 +91,7 @@ def test_a_terminal_shows_the_text_with_its_weak_sentences_marked():
         {"text": FALSE, "start": text.index(FALSE), "probability": 0.1, "support": "unsupported", "quote": quote},
     ]
     shown = annotate_text(Document("a.md", text), Result(0, "a.md", None, {"threshold": 0.5, "sentences": sentences}))
-    assert f"{TRUE} **[?1]** {FALSE}" in shown and "1 of 2 sentences are supported (threshold 0.5)." in shown
+    assert f"{TRUE} **[?1]** {FALSE}" in shown and "Supported: 1 of 2 sentences (threshold 0.5)." in shown
     assert '- **?1** unsupported 0.10. a.pdf, p. 2: "Its library opened."' in shown
 
 
@@ -120,7 +120,7 @@ def test_check_on_a_terminal_marks_weak_sentences(llm, source, terminal):
     run = llm("check", "--against", source, stdin=f"{TRUE} {FALSE}\n".encode(), answer=agree, out=screen.slave)
     shown = screen.close()
     assert run.code == 1
-    assert f"{TRUE} [?1] {FALSE}" in shown and "1 of 2 sentences are supported (threshold 0.5)" in shown
+    assert f"{TRUE} [?1] {FALSE}" in shown and "Supported: 1 of 2 sentences (threshold 0.5)" in shown
     assert "Its library opened in 1950" in shown and "\x1b" not in shown
 
 
