@@ -225,6 +225,9 @@ def test_other_verbs_take_the_last_answer(talk):
     assert "No closing quotation" in chat('/summarize "x')
     assert "--against" in chat("/check") and "--labels" in chat("/classify")
     assert re.search("positive|neutral|negative", chat("/sentiment"))
+    assert "STATEMENT" in chat("/filter") and "--schema" in chat("/extract")
+    assert "no such option" in chat("/proofread --nonsense").lower()
+    assert "no such option" in chat("/redact --nonsense").lower()
     assert "1 answer;" in chat("/stats")
     chat.leave()
 
