@@ -157,6 +157,7 @@ _FISH_BINDING = r"""
 function __llm_command_line
     set -l line (commandline --current-buffer | string collect)
     if test -n "$line"
+        echo >&2
         set -l found (llm command --shell fish -- $line)
         and commandline --replace -- $found
     end
