@@ -75,6 +75,8 @@ class Chats:
 
     def remember(self) -> None:
         """Keep a copy of the chats and of the states as they are now."""
+        if not self._data.is_dir():
+            sys.exit(f"{self._llm} saves chats elsewhere than in LLMCLI_DATA_DIR: name the script of llm itself")
         for path in (self._data, self._cache):
             shutil.copytree(path, path.with_name(f"{path.name}.kept"))
 

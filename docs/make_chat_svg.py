@@ -15,6 +15,7 @@ import sys
 import tempfile
 import termios
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyte
 from make_session_svg import THEME, WEB_FONT
@@ -23,6 +24,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from chat_server import ChatServer
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -47,12 +51,10 @@ TYPED = ("tour", "/tokens", "/tree")
 UNSENT = "Which day is dry?"
 
 
-def converse(columns: int, rows: int) -> bytes:
+def converse(server: ChatServer, columns: int, rows: int) -> bytes:
     """Return what a chat writes to a terminal of this size, up to a line that is typed and not sent."""
-    from chat_server import ChatServer  # noqa: PLC0415 (a module of the tests)
-    from terminal import PROMPT  # noqa: PLC0415
+    from terminal import PROMPT  # noqa: PLC0415 (a module of the tests)
 
-    server = ChatServer()
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     with tempfile.TemporaryDirectory() as directory, (Path(directory) / "shown").open("w+b") as shown:
@@ -60,7 +62,7 @@ def converse(columns: int, rows: int) -> bytes:
         environ |= {f"LLMCLI_{kind}_DIR": f"{directory}/{kind}" for kind in ("CONFIG", "DATA", "CACHE")}
         environ |= {"SCRIPTED_CONTEXT": "4096"}
         environ.pop("COLUMNS", None)
-        server.start(["chat", "--session", "bicycle-tour"], os.ttyname(slave), environ, directory)
+        process = server.start(["chat", "--session", "bicycle-tour"], os.ttyname(slave), environ, directory)
         chat = fdpexpect.fdspawn(master, timeout=20)
         chat.logfile_read = shown
         prompt = PROMPT.encode()
@@ -74,7 +76,9 @@ def converse(columns: int, rows: int) -> bytes:
         shown.seek(0)
         raw = shown.read()
         chat.send("\x15\x04")
-    server.close()
+        server.wait(process)
+    for descriptor in (master, slave):
+        os.close(descriptor)
     return raw
 
 
@@ -123,11 +127,16 @@ def _color(name: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Write the pictures into the directory that the command line names; returns the exit code."""
+    from chat_server import ChatServer  # noqa: PLC0415 (a module of the tests)
+
     directory = Path(argv[0]) if argv else Path(__file__).parent / "images"
+    directory.mkdir(exist_ok=True)
+    server = ChatServer()
     for columns, rows in SIZES:
-        raw = converse(columns, rows)
+        raw = converse(server, columns, rows)
         for name, theme in THEMES.items():
             (directory / f"chat-{columns}-{name}.svg").write_text(draw(raw, columns, rows, theme), encoding="utf-8")
+    server.close()
     return 0
 
 

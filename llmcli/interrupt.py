@@ -96,8 +96,15 @@ class _CurrentCommand:
 
 @contextmanager
 def set_current_interrupt(interrupt: Interrupt) -> Iterator[None]:
-    """Make ``check`` and ``run_interruptible`` use ``interrupt`` during the block."""
+    """Make ``check`` and ``run_interruptible`` use ``interrupt`` during the block.
+
+    A command that another one runs (a verb in a chat) takes over a signal that has just arrived, and what has to be
+    cleaned up before a sudden end.
+    """
     before, _CurrentCommand.interrupt = _CurrentCommand.interrupt, interrupt
+    if before is not None:
+        interrupt.cleanups += before.cleanups
+        interrupt.signal = before.signal
     try:
         yield
     finally:

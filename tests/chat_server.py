@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import scripted
 from scripted import Reply, last_message
@@ -19,6 +20,8 @@ from terminal import ROOT
 
 PATIENCE_S = 20
 MAX_ECHOED_CHARS = 1000
+STALLED = "a text on which the model gets no further"
+"""A request about this text, other than a message, gets no answer."""
 PARAGRAPH = "The quick brown fox jumps over the lazy dog. " * 4
 ANSWERS = {
     "stall": Reply("so far", stalls=True),
@@ -48,9 +51,27 @@ llm ask -f weather.txt "Will it rain on Friday?"
 def answer(request):
     """Return the answer that belongs to a message, or the message itself."""
     said = last_message(request).strip()
+    if STALLED in said and said != STALLED:
+        return Reply(stalls=True)
     return ANSWERS.get(
         said, f"You said: {said}" if len(said) < MAX_ECHOED_CHARS else f"{said.count(chr(10)) + 1} lines"
     )
+
+
+class LoadingBackend(scripted.ScriptedBackend):
+    """A model whose first loading does not end before a signal."""
+
+    loaded = False
+
+    def info(self):
+        """Return what the model can do, once it is loaded."""
+        if "SCRIPTED_LOADING" in os.environ and not self.loaded:
+            self.loaded = True
+            os.write(2, b"loading")
+            while not self.interrupt.requested:
+                time.sleep(0.01)
+            self.interrupt.check()
+        return super().info()
 
 
 class ChatServer:
@@ -96,7 +117,7 @@ def serve() -> None:
     from llmcli.cli.commands.chat import chat
 
     assert chat
-    local.open_local_backend = lambda *_, name, interrupt, **__: scripted.ScriptedBackend(
+    local.open_local_backend = lambda *_, name, interrupt, **__: LoadingBackend(
         answer, model=name, interrupt=interrupt, context=int(os.environ.get("SCRIPTED_CONTEXT", "200000"))
     )
     llmcli.cli.commands.chat.chat_commands.slash_commands()

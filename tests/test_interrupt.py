@@ -74,14 +74,23 @@ def test_outside_of_a_command_a_function_is_called_directly():
 
 
 def test_a_command_within_a_command_has_its_own_interrupt():
-    """The innermost command is interrupted first, then the outer one."""
+    """A signal stops the innermost command, and the outer one goes on."""
     outer, inner = Interrupt(), Interrupt()
-    outer.set(signal.SIGTERM)
     with forward_signals(outer):
         with forward_signals(inner):
-            stopping.check_interrupt()
-            assert not stopping.stop_requested()
+            inner.set(signal.SIGTERM)
+            assert stopping.stop_requested()
+            with pytest.raises(Terminated):
+                stopping.check_interrupt()
+        stopping.check_interrupt()
+        assert not stopping.stop_requested()
+
+
+def test_a_command_within_a_command_gets_an_earlier_signal():
+    """One that arrives just before it begins would otherwise be lost; it takes over the cleanups too."""
+    outer, inner = Interrupt(), Interrupt()
+    outer.cleanups.append(list)
+    outer.set(signal.SIGINT)
+    with forward_signals(outer), forward_signals(inner):
+        assert inner.signal == signal.SIGINT and inner.cleanups == [list]
         assert stopping.stop_requested()
-        with pytest.raises(Terminated):
-            stopping.check_interrupt()
-    stopping.check_interrupt()

@@ -28,6 +28,13 @@ class Shell(StrEnum):
 
 _UNSAFE_IN_KEY = re.compile(r"""['"\s\x00-\x1f\x7f-\x9f]""")
 """What no name of a key contains; a quote would end the text in which the script has it."""
+_KEY_FORMS = {
+    Shell.BASH: (r"\\.+", r"\C-g"),
+    Shell.ZSH: (r"[\^\\].+", "^G"),
+    Shell.FISH: (r"(\\[\w\\]+)|([\w,-]*\w-[\w,]+)|(f\d+)", "ctrl-g"),
+    Shell.POWERSHELL: (r"(.*\w\+.+)|(F\d+)", "Ctrl+g"),
+}
+"""How a shell writes keys, and an example; a shell takes other texts for letters to type one after the other."""
 
 FILES = {Shell.BASH: "llm.bash", Shell.ZSH: "_llm", Shell.FISH: "llm.fish", Shell.POWERSHELL: "llm.ps1"}
 """The name of each script in ``completions/``."""
@@ -150,12 +157,13 @@ _FISH_BINDING = r"""
 function __llm_command_line
     set -l line (commandline --current-buffer | string collect)
     if test -n "$line"
+        echo >&2
         set -l found (llm command --shell fish -- $line)
         and commandline --replace -- $found
     end
     commandline -f repaint
 end
-bind 'KEY' __llm_command_line
+bind KEY __llm_command_line
 """
 
 _POWERSHELL_BINDING = r"""
@@ -188,10 +196,11 @@ def binding_script(shell: Shell, key: str) -> str:
     r"""Return the code that makes a key turn the typed line into a command, by ``llm command``.
 
     ``key`` is written as the shell writes keys: ``\C-g`` in bash, ``^G`` in zsh, ``ctrl-g`` in fish, ``Ctrl+g`` in
-    PowerShell. Raises ``ValueError`` if it contains quotes, white space or control characters.
+    PowerShell. Raises ``ValueError`` if it has another form, or contains quotes, white space or control characters.
     """
-    if not key or _UNSAFE_IN_KEY.search(key):
-        raise ValueError(f"expected the name of a key, not {key!r}")
+    form, example = _KEY_FORMS[shell]
+    if _UNSAFE_IN_KEY.search(key) or not re.fullmatch(form, key):
+        raise ValueError(f"expected a key as {shell} writes it, such as {example}, not {key!r}")
     return _BINDINGS[shell].replace("KEY", key).lstrip("\n")
 
 

@@ -17,6 +17,8 @@ from llmcli.types import Delta, ItemFailed, Priority, Request, Result, TaskEvent
 
 COMMAND_PROMPT = "command"
 MAX_TOKENS = 400
+MAX_COMMAND_CHARS = 400
+"""Characters that the schema of the prompt allows: a command that has them all may lack its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,19 @@ def _unsafe_character() -> re.Pattern[str]:
 def parse_command(answer: str) -> ShellCommand:
     """Return the command of an answer in JSON.
 
-    Raises ``InvalidAnswer`` if the answer is of another form, or if the command is empty, has several lines or
-    contains characters that hide what would run.
+    Raises ``InvalidAnswer`` if the answer is of another form, or if the command is empty, may be cut, has several lines
+    or contains characters that hide what would run.
     """
     try:
         fields = json.loads(answer)
-        command, explanation = fields["command"].strip(), fields["explanation"].strip()
+        written, explanation = fields["command"], fields["explanation"].strip()
+        command = written.strip()
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InvalidAnswer("command", detail="the model did not answer with a command") from error
     if not command:
         raise InvalidAnswer("command", detail="the command is empty")
+    if len(written) >= MAX_COMMAND_CHARS:
+        raise InvalidAnswer("command", detail=f"the command has {MAX_COMMAND_CHARS} characters or more, and may be cut")
     if _unsafe_character().search(command):
         raise InvalidAnswer("command", detail="the command contains line breaks or invisible characters")
     return ShellCommand(command, " ".join(_unsafe_character().sub(" ", explanation).split()))

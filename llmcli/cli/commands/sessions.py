@@ -200,7 +200,8 @@ def tree(ctx: CommandContext, name: SessionArgument) -> int:
         session = sessions.get(session_files.require_valid_name(name))
         turns = sessions.load_tree(session)
     if ctx.console.writes_for_people:
-        ctx.console.write_stdout(tree_view.format_tree(turns, session.head) + "\n" if turns else "")
+        columns = ctx.console.environment.columns(ctx.console.environment.stdout) - 1
+        ctx.console.write_stdout(tree_view.format_tree(turns, session.head, columns) + "\n" if turns else "")
     else:
         ctx.console.write_table(tree_view.tree_rows(turns, session.head), preview="content")
     return 0

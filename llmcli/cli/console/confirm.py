@@ -33,7 +33,7 @@ def read_reply(console: Console, question: str) -> str | None:
 
     A signal or the deadline ends the wait.
     """
-    with console.environment.suspend_painters():
+    with console.environment.use_keyboard():
         os.write(console.environment.stderr, question.encode())
         poll = select.poll()
         poll.register(console.environment.stdin, select.POLLIN)

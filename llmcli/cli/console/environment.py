@@ -14,8 +14,9 @@ from llmcli.frozen_dataclass import field, frozen
 class Environment:
     """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed.
 
-    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting. ``argv``: the
-    words of the command line.
+    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting. ``key_readers``:
+    objects that keep typed keys from the terminal; each returns a context in which the terminal echoes and edits lines.
+    ``argv``: the words of the command line.
     """
 
     stdin: int = 0
@@ -24,14 +25,23 @@ class Environment:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     closed_fds: frozenset[int] = frozenset()
     painters: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
+    key_readers: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
     argv: tuple[str, ...] = ()
 
     @contextmanager
     def suspend_painters(self) -> Iterator[None]:
-        """Stop painting while the block writes whole lines or asks a question on the terminal."""
+        """Stop painting while the block writes whole lines on the terminal."""
         with ExitStack() as stack:
             for painter in self.painters:
                 stack.enter_context(painter())
+            yield
+
+    @contextmanager
+    def use_keyboard(self) -> Iterator[None]:
+        """Leave the terminal to the block, which asks a question or runs another program: stop painting and reading keys."""
+        with ExitStack() as stack:
+            for other in (*self.painters, *self.key_readers):
+                stack.enter_context(other())
             yield
 
     def is_terminal(self, fd: int) -> bool:

@@ -47,7 +47,7 @@ def _run_pager(console: Console, pager: str, data: bytes) -> str | None:
     source, sink = os.pipe()
     with os.fdopen(source, "rb", buffering=0) as unread:
         try:
-            with environment.suspend_painters(), ignore_interrupt_keys():
+            with environment.use_keyboard(), ignore_interrupt_keys():
                 with os.fdopen(sink, "wb", buffering=0):
                     process = subprocess.Popen(  # noqa: S603 (the command is the user's own)
                         words,

@@ -25,7 +25,7 @@ def read_secret_line(console: Console, question: str) -> str:
         return _read_line(console)
     if not console.stderr_is_terminal:
         raise UsageError("asking for a key needs a terminal", detail="Or pipe the key in.")
-    with console.environment.suspend_painters(), _without_echo(console.environment.stdin):
+    with console.environment.use_keyboard(), _without_echo(console.environment.stdin):
         os.write(console.environment.stderr, f"{sanitize.single_line(question)}: ".encode())
         try:
             return _read_line(console)

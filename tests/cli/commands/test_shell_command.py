@@ -58,9 +58,11 @@ def test_the_shell_is_the_user_s(llm, path, name):
         "ls\x85-a",
         "  ",
         "ls\ufeff",
+        "rm -r " + "very-" * 78 + "long",
+        "ls -w" + " -" * 197 + " ",
     ],
 )
-def test_commands_that_hide_what_runs_are_refused(llm, bad):
+def test_commands_that_hide_what_runs_or_may_be_cut_are_refused(llm, bad):
     """They are asked for once more; then nothing is printed and the exit code is 3."""
     run = llm("command", "list files", answer=answer(command=bad))
     assert run.code == 3 and run.out == "" and run.err.startswith("llm: ") and len(run.backend.requests) == 2
@@ -102,19 +104,32 @@ def test_the_engine_keeps_the_form(llm, tmp_path):
         assert run.code == 3 and run.out == ""
 
 
+KEYS = {Shell.BASH: r"\C-g", Shell.ZSH: "^G", Shell.FISH: "ctrl-g", Shell.POWERSHELL: "Ctrl+g"}
+
+
 @pytest.mark.parametrize("shell", list(Shell))
 def test_a_binding_names_the_key_and_the_shell(llm, shell):
     """It is printed only if it was asked for."""
-    script = llm("completion", shell, "--bind", "KEY-g").out
-    assert "KEY-g" in script and f"llm command --shell {shell} --" in script
+    script = llm("completion", shell, "--bind", KEYS[shell]).out
+    assert KEYS[shell] in script and f"llm command --shell {shell} --" in script
     assert "llm command" not in llm("completion", shell).out
 
 
-@pytest.mark.parametrize("key", ["", "a'b", 'a"b', "a b", "a\nb"])
+@pytest.mark.parametrize("key", ["", "\\a'b", '\\a"b', "\\a b", "\\a\nb"])
 def test_a_key_cannot_end_its_quotes(key):
     """Otherwise it would be code."""
     with pytest.raises(ValueError, match="key"):
         binding_script(Shell.BASH, key)
+
+
+@pytest.mark.parametrize("shell", list(Shell))
+@pytest.mark.parametrize("key", ["g", "alt", *KEYS.values()])
+def test_a_key_of_another_shell_is_refused(llm, shell, key):
+    """The shell would wait for its letters one after the other."""
+    run = llm("completion", shell, "--bind", key)
+    fits = key == KEYS[shell] or (shell is Shell.ZSH and key == KEYS[Shell.BASH])
+    assert (run.code == 0) is fits
+    assert fits or f"a key as {shell} writes it, such as {KEYS[shell]}" in run.err
 
 
 def test_the_key_of_bash_replaces_the_line(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat.recorder import ChatRecorder
@@ -54,6 +54,12 @@ class ActiveChat:
         if not self.ctx.console.quiet:
             self.ctx.console.write_message(text)
 
+    @property
+    def columns(self) -> int:
+        """The columns that a line of a notice may fill."""
+        environment = self.ctx.console.environment
+        return environment.columns(environment.stderr) - 1
+
     def write_error(self, error: LlmError) -> None:
         """Write why something cannot be done."""
         self.ctx.console.write_error(error)
@@ -82,14 +88,9 @@ class ActiveChat:
     def render(self, make_events: Callable[[], Iterator[TaskEvent]]) -> int:
         """Show the events of the conversation, then what went wrong while it was saved; returns the exit code."""
         try:
-            with self.collecting_keys():
-                return render_events(self.ctx, lambda: self._watch(make_events()))
+            return render_events(self.ctx, lambda: self._watch(make_events()))
         finally:
             self.recorder.flush_warnings()
-
-    def collecting_keys(self) -> AbstractContextManager[None]:
-        """Return a context in which the model works and typed keys are kept for the next prompt."""
-        return nullcontext() if self.typed is None else self.typed.collecting()
 
     def _watch(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         close = getattr(events, "close", None)

@@ -10,8 +10,9 @@ from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
 
 EXIT_COMMANDS = ("/exit", "/quit")
+_USAGE_COLUMNS = 26
+"""Columns of the commands in /help, where the terminal has twice as many."""
 _KEYS_HELP = """\
-//TEXT  send /TEXT as a message
 Ctrl-C stops an answer, Ctrl-D leaves after it. Alt-Enter starts a new line. Ctrl-R searches what you typed, Ctrl-X Ctrl-E opens your editor."""
 
 
@@ -40,18 +41,24 @@ def slash_commands() -> Mapping[str, SlashCommand]:
         verb_commands,
     )
     general = (
-        SlashCommand("/help", "list these commands", lambda chat, _: chat.write_notice(format_help())),
+        SlashCommand("/help", "list these commands", lambda chat, _: chat.write_notice(format_help(chat.columns))),
         *(command for group in groups for command in group.COMMANDS),
         *(SlashCommand(name, "leave (or press Ctrl-D)", lambda chat, _: chat.leave()) for name in EXIT_COMMANDS),
     )
     return {command.name: command for command in general}
 
 
-def format_help() -> str:
-    """Return the text of /help."""
-    shown = [command for command in slash_commands().values() if command.name != "/quit"]
-    width = max(len(command.usage) for command in shown) + 2
-    lines = [f"{command.usage:{width}}{command.help}" for command in shown]
+def format_help(columns: int) -> str:
+    """Return the text of /help for a terminal: what a command does stands beside it, or below a long one."""
+    from llmcli.cli.console import wrapping
+
+    lines: list[str] = []
+    width = min(_USAGE_COLUMNS, columns // 2)
+    shown = [(command.usage, command.help) for command in slash_commands().values() if command.name != "/quit"]
+    for usage, meaning in (*shown, ("//TEXT", "send /TEXT as a message")):
+        first, *rest = wrapping.wrap_words(meaning, columns - width)
+        lines += [f"{usage:{width}}{first}"] if len(usage) < width else [usage, " " * width + first]
+        lines += [" " * width + line for line in rest]
     return "\n".join([*lines, _KEYS_HELP])
 
 

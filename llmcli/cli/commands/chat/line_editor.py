@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.filters import Condition, emacs_mode, is_searching, vi_navigation_mode
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import store_typeahead
@@ -28,7 +30,8 @@ from llmcli.cli.commands.chat.session_files import HISTORY_FILE, open_read_only
 from llmcli.cli.commands.chat.slash.option_commands import OPTION_NAMES
 from llmcli.cli.commands.chat.slash.prompt_command import prompt_names
 from llmcli.cli.console import sanitize
-from llmcli.errors import LlmError
+from llmcli.cli.input.editor import compose_text
+from llmcli.errors import EmptyInput, LlmError
 from llmcli.files import private_files
 
 
@@ -41,7 +44,6 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
         multiline=True,
         key_bindings=_key_bindings(chat),
         editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
-        enable_open_in_editor=True,
         history=_open_history(chat),
         completer=_ChatCompleter(chat),
         complete_while_typing=False,
@@ -90,9 +92,35 @@ def _key_bindings(chat: ActiveChat) -> KeyBindings:
     keys.add("enter", filter=pasting & ~is_searching)(begin_line)
     keys.add("c-d", filter=pasting)(accept)
     keys.add("escape", "enter")(begin_line)
+    open_editor = _editor_key(chat)
+    keys.add("c-x", "c-e", filter=emacs_mode)(open_editor)
+    keys.add("v", filter=vi_navigation_mode)(open_editor)
     # the mouse is off, so this is other input, such as a pasted colour, on which prompt_toolkit's own binding fails
     keys.add(Keys.Vt100MouseEvent)(lambda _: None)
     return keys
+
+
+def _editor_key(chat: ActiveChat) -> Callable[[KeyPressEvent], None]:
+    """Return the function of the key that opens the user's editor on the line.
+
+    That of prompt_toolkit loses the line if Ctrl-C is typed in the editor, and does not tell why an editor failed.
+    """
+
+    def edit(buffer: Buffer) -> None:
+        try:
+            text = compose_text(chat.ctx.console, buffer.text)
+        except EmptyInput:
+            text = ""
+        except LlmError as error:
+            if chat.ctx.runtime.interrupt.error is None:
+                chat.write_error(error)
+            return
+        buffer.document = Document(text, len(text))
+
+    def open_editor(event: KeyPressEvent) -> None:
+        run_in_terminal(lambda: edit(event.current_buffer))
+
+    return open_editor
 
 
 def _open_history(chat: ActiveChat) -> History:
@@ -142,7 +170,11 @@ class _ChatCompleter(Completer):
             return
         commands = chat_commands.slash_commands()
         if not space:
-            yield from (Completion(name, -len(word)) for name in commands if name.startswith(word))
+            yield from (
+                Completion(name + " " * bool(command.arguments), -len(word))
+                for name, command in commands.items()
+                if name.startswith(word)
+            )
         elif (command := commands.get(word)) is not None and command.completes == "files":
             yield from PathCompleter(expanduser=True).get_completions(Document(argument), complete_event)
         elif command is not None:

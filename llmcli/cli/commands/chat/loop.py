@@ -50,6 +50,7 @@ class ChatLoop:
         from llmcli.cli.commands.chat.typed_keys import TypedKeys
 
         typed = self._chat.typed = TypedKeys(self._ctx.console.environment.stdin)
+        self._ctx.console.environment.key_readers.append(typed.released)
         with typed.restored_at_death(self._ctx.runtime.interrupt):
             self._converse(typed)
         return self._finish()
@@ -72,7 +73,8 @@ class ChatLoop:
             except EOFError:
                 break
             if text:
-                self._handle(text)
+                with typed.collecting():
+                    self._handle(text)
             else:
                 self._chat.edited = None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcli.cli.commands.chat.chat_export import iso_utc
-from llmcli.cli.console import sanitize
+from llmcli.cli.console import sanitize, wrapping
 from llmcli.store.session import MAX_SESSION_NAME_CHARS
 from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn
@@ -47,8 +47,11 @@ def branch_ends(tree: Sequence[Turn]) -> list[tuple[int, Turn]]:
     return [(number, turn) for number, turn in enumerate(tree, 1) if turn.id not in followers]
 
 
-def format_tree(tree: Sequence[Turn], head: int) -> str:
-    """Return the tree as lines; messages of the current branch have a star, and only branches are indented."""
+def format_tree(tree: Sequence[Turn], head: int, columns: int) -> str:
+    """Return the tree as lines that fit ``columns``; messages of the current branch have a star.
+
+    Only branches are indented.
+    """
     numbers = {turn.id: number for number, turn in enumerate(tree, 1)}
     by_id, followers = {turn.id: turn for turn in tree}, _children(tree)
     current = {turn.id for turn in branch_to(tree, head)}
@@ -60,7 +63,11 @@ def format_tree(tree: Sequence[Turn], head: int) -> str:
         lines.append(first + _format_turn(by_id[turn], numbers[turn], current=turn in current))
         below = followers.get(turn, [])
         stack += [(below[0], rest, rest)] if len(below) == 1 else _fan_out(below, rest)
-    return "\n".join(lines)
+    return _truncate_lines(lines, columns)
+
+
+def _truncate_lines(lines: Sequence[str], columns: int) -> str:
+    return "\n".join(wrapping.truncate(line, columns) for line in lines)
 
 
 def _fan_out(turns: Sequence[int], prefix: str) -> list[tuple[int, str, str]]:
@@ -77,9 +84,9 @@ def _children(tree: Sequence[Turn]) -> dict[int, list[int]]:
     return children
 
 
-def format_list(turns: Sequence[Turn]) -> str:
-    """Return messages that are not saved, one a line."""
-    return "\n".join(_format_turn(turn, number, current=True) for number, turn in enumerate(turns, 1))
+def format_list(turns: Sequence[Turn], columns: int) -> str:
+    """Return messages that are not saved, one a line of ``columns`` at most."""
+    return _truncate_lines([_format_turn(turn, number, current=True) for number, turn in enumerate(turns, 1)], columns)
 
 
 def _format_turn(turn: Turn, number: int, *, current: bool) -> str:
@@ -95,15 +102,15 @@ def shorten(text: str) -> str:
     return line if len(line) <= _MAX_SHOWN_CHARS else line[: _MAX_SHOWN_CHARS - 1] + "…"
 
 
-def format_branches(tree: Sequence[Turn], head: int) -> str:
-    """Return a line for each branch: the number of its last message, its length, and its last question."""
+def format_branches(tree: Sequence[Turn], head: int, columns: int) -> str:
+    """Return a line of ``columns`` at most for each branch: the number of its last message, its length, and its last question."""
     lines = []
     for number, turn in branch_ends(tree):
         branch = branch_to(tree, turn.id)
         question = next((each.content for each in reversed(branch) if each.role is Role.USER), "")
         mark = "*" if turn.id == head else " "
         lines.append(f"{mark} {number}: {len(branch)} messages, the last question: {shorten(question)}")
-    return "\n".join(lines)
+    return _truncate_lines(lines, columns)
 
 
 def tree_rows(tree: Sequence[Turn], head: int) -> list[Mapping[str, Any]]:

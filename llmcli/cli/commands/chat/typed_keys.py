@@ -1,6 +1,6 @@
-"""The keys that a person types while an answer is written: they are not echoed, and kept for the next prompt.
+"""The keys that a person types while the chat works: they are not echoed, and kept for the next prompt.
 
-The terminal reports single keys during an answer, as it does at the prompt, since it would otherwise echo them into the
+The terminal reports single keys during the work, as it does at the prompt, since it would otherwise echo them into the
 answer, and an end of input (Ctrl-D) after other keys would be lost.
 """
 
@@ -27,7 +27,7 @@ _LOCAL_MODES = 3  # the index of these flags in what termios returns
 class TypedKeys:
     """The keys typed on the terminal ``descriptor``.
 
-    ``wants_to_leave``: Ctrl-D was typed during an answer.
+    ``wants_to_leave``: Ctrl-D was typed during the work.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -67,6 +67,17 @@ class TypedKeys:
         finally:
             self.collect()
             self._apply(before)
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Give the terminal back during the block, which asks a question; what was typed before is no answer to it."""
+        self.collect()
+        during: list[Any] = termios.tcgetattr(self._descriptor)
+        self.restore()
+        try:
+            yield
+        finally:
+            self._apply(during)
 
     def collect(self) -> None:
         """Take what was typed since the last call; a terminal that waits for its reader delays even Ctrl-C."""

@@ -36,7 +36,7 @@ def test_messages(text, sent):
 def test_commands_are_listed_and_recognized(command):
     """Each listed command is recognized, and nothing else is."""
     assert chat_commands.parse_chat_command(command) == (command, "")
-    assert command in chat_commands.format_help() or command == "/quit"
+    assert command in chat_commands.format_help(79) or command == "/quit"
 
 
 def test_save_takes_a_name():

@@ -64,7 +64,7 @@ def test_a_prompt_that_cannot_be_sent_is_explained(chat_on_terminal):
     assert "/prompt needs an argument" in chat.say("/prompt")
     assert "no prompt called revue" in (shown := chat.say("/prompt revue")) and "review" in shown
     assert "no prompt called translate" in chat.say("/prompt translate x")
-    assert "review: missing variables: text" in chat.say("/prompt review")
+    assert "review: missing variables: text Try: /prompt review text=..." in chat.say("/prompt review")
     assert "the prompt email takes no text" in chat.say("/prompt email topic=x text=a b")
     chat.type("/exit\r")
     assert chat.wait() == 0

@@ -168,6 +168,14 @@ def test_files_go_with_the_next_message(talk, tree, tmp_path):
     assert "cannot read" in chat("/file nothing.txt") and "is empty" in chat("/file empty.txt")
     assert "/file needs an argument" in chat("/file")
     assert "is no web address" in chat("/url notes.txt") and "not a public address" in chat("/url http://127.0.0.1/")
+    (tmp_path / "more").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "more" / name).write_text("plums")
+    assert "2 files go with your next message (10 characters)" in chat("/file more")
+    assert "No file goes with" in chat("/file -")
+    chat("/file notes.txt")
+    (tmp_path / "more" / "b.txt").write_text(" ")
+    assert "b.txt is empty" in chat("/file more").replace("\n", "")
     chat("What fruit?")
     chat("And?")
     asked = questions(tree("work"))
@@ -215,7 +223,7 @@ def test_sessions_from_inside_a_chat(talk, llm, tmp_path, tree):
     assert questions(tree("fruit"))[:2] == ["apples", "plums"] and questions(tree("work")) == ["pears"]
 
 
-def test_other_verbs_take_the_last_answer(talk):
+def test_other_verbs_take_the_last_answer(talk, tmp_path):
     """Their output is not part of the chat; a wrong option is an error of the verb."""
     chat = talk("--no-save")
     chat("one")
@@ -224,9 +232,34 @@ def test_other_verbs_take_the_last_answer(talk):
     assert "no such option" in chat("/summarize --nonsense").lower()
     assert "No closing quotation" in chat('/summarize "x')
     assert "--against" in chat("/check") and "--labels" in chat("/classify")
+    (tmp_path / "notes.txt").write_text("apples and pears")
     assert re.search("positive|neutral|negative", chat("/sentiment"))
+    assert re.search(r"good=0\.\d+ bad=0\.\d+|bad=0\.\d+ good=0\.\d+", chat("/classify --labels good,bad"))
+    assert "no match" in chat("/filter 'it is short'")
+    assert '"name"' in chat("/extract --schema name")
+    for command in ("/check --against notes.txt", "/proofread"):
+        assert "internal error" not in chat(command)
+    assert "STATEMENT" in chat("/filter") and "--schema" in chat("/extract")
+    assert "no such option" in chat("/proofread --nonsense").lower()
+    assert "no such option" in chat("/redact --nonsense").lower()
     assert "1 answer;" in chat("/stats")
     chat.leave()
+
+
+def test_other_verbs_run_on_the_last_answer(chat_on_terminal, llm):
+    """With what they print; the messages of the chat stay as they were."""
+    chat = chat_on_terminal("--session", "work")
+    chat.prompt()
+    chat.say("Write to bob@example.com on Monday.")
+    for command, shown in (
+        ("/translate --to French", "to French, 1 segment"),
+        ("/summarize --style paragraph", "bob@example.com"),
+        ("/redact", "PII_EMAIL_1"),
+    ):
+        assert shown in chat.say(command), command
+    chat.type("/exit\r")
+    assert chat.wait() == 0
+    assert len(json.loads(llm("sessions", "show", "work", "--json").out)["messages"]) == 2
 
 
 def test_a_resumed_chat_shows_its_last_exchange(talk, llm):

@@ -8,6 +8,7 @@ import re
 import signal
 
 import pytest
+from chat_server import STALLED
 
 
 @pytest.fixture
@@ -28,23 +29,70 @@ def begin(chat, message, shown):
     chat.child.expect(shown)
 
 
+def send(chat, shown):
+    """Press Enter on a line that the chat has painted, and wait until the answer shows a text."""
+    chat.type("\r")
+    chat.child.expect(shown)
+    chat.prompt()
+
+
 STAGES = {
     "at the prompt": lambda chat: chat.prompt(),
     "while a line is typed": lambda chat: (chat.prompt(), chat.type("hello"), chat.child.expect("hello")),
     "before an answer": lambda chat: (begin(chat, "silence", r"\x1b\[\?2004l"), chat.until_answering()),
     "during an answer": lambda chat: begin(chat, "stall", "so far"),
     "in a paste": lambda chat: (chat.prompt(), chat.say("/paste"), chat.type("one\rtwo"), chat.child.expect("two")),
+    "while the model is loaded": lambda chat: (chat.prompt(), chat.type("hello\r"), chat.child.expect("loading")),
+    "in /compact": lambda chat: (converse(chat, STALLED, "more"), chat.type("/compact\r"), chat.until_answering()),
+    "in a verb": lambda chat: (converse(chat, STALLED), chat.type("/summarize\r"), chat.until_answering()),
+    "in a question": lambda chat: (chat.prompt(), chat.type("/model smollm2-135m\r"), chat.child.expect("Download it")),
+    "in the editor": lambda chat: (chat.prompt(), chat.type("hello\x18\x05"), chat.child.expect("editing")),
 }
+ASKING = ("in a question", "in the editor")
+WORKING = [stage for stage in STAGES if stage not in {"at the prompt", "while a line is typed", "in a paste"}]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_gives_the_prompt_back(chat_on_terminal, stage):
+def converse(chat, *messages):
+    """Say messages."""
+    chat.prompt()
+    for message in messages:
+        chat.say(message)
+
+
+@pytest.fixture
+def chat_at(chat_on_terminal, tmp_path):
+    """Begin a chat and bring it to a stage; the editor waits for a line, and a model loads when it is needed."""
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\ntrap "" INT\necho editing\nread line || line=end\necho "$line" > "$1"\n')
+    editor.chmod(0o755)
+
+    def start(stage, *argv):
+        loading = {"SCRIPTED_LOADING": "stalls"} if stage == "while the model is loaded" else {}
+        chat = chat_on_terminal(*argv, env={"EDITOR": str(editor), "VISUAL": "", **loading})
+        STAGES[stage](chat)
+        return chat
+
+    return start
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "in the editor"])
+def test_ctrl_c_gives_the_prompt_back(chat_at, stage):
     """At each stage; the chat goes on, and afterwards the terminal has the settings that it had."""
-    chat = chat_on_terminal()
-    STAGES[stage](chat)
+    chat = chat_at(stage)
     chat.type("\x03")
     chat.prompt()
     assert "You said: still here" in chat.say("still here")
+    chat.type("/exit\r")
+    assert chat.wait() == 0 and chat.settings_now() == chat.settings
+
+
+def test_the_editor_gets_its_own_ctrl_c(chat_at):
+    """The line and the chat are there after it."""
+    chat = chat_at("in the editor")
+    chat.type("\x03")
+    chat.type("from the editor\r")
+    chat.child.expect("> from the editor")
+    send(chat, "You said: from the editor")
     chat.type("/exit\r")
     assert chat.wait() == 0 and chat.settings_now() == chat.settings
 
@@ -60,15 +108,51 @@ def test_ctrl_c_keeps_what_is_there(chat_on_terminal, saved):
     assert saved("work") == [("stall", False), ("so far", True)]
 
 
-@pytest.mark.parametrize("stage", ["at the prompt", "before an answer", "during an answer"])
-def test_ctrl_d_leaves(chat_on_terminal, stage):
-    """At the prompt at once; while an answer is written after that, here because Ctrl-C ends it."""
-    chat = chat_on_terminal()
-    STAGES[stage](chat)
+@pytest.mark.parametrize("stage", ["at the prompt", *(each for each in WORKING if each not in ASKING)])
+def test_ctrl_d_leaves(chat_at, stage):
+    """At the prompt at once; while the chat works after that, here because Ctrl-C ends the work."""
+    chat = chat_at(stage)
     chat.type("\x04")
     if stage != "at the prompt":
         chat.type("\x03")  # the end of the input stays typed
     assert chat.wait() == 0 and chat.settings_now() == chat.settings
+
+
+def test_ctrl_d_in_a_question_means_no(chat_at):
+    """The chat goes on."""
+    chat = chat_at("in a question")
+    chat.type("\x04")
+    assert "llm models pull smollm2-135m" in chat.prompt()
+    chat.type("\x04")
+    assert chat.wait() == 0 and chat.settings_now() == chat.settings
+
+
+def test_ctrl_d_in_the_editor_is_for_the_editor(chat_at):
+    """The chat goes on."""
+    chat = chat_at("in the editor")
+    chat.type("\x04")
+    chat.child.expect("> end")
+    send(chat, "You said: end")
+    chat.type("\x04")
+    assert chat.wait() == 0 and chat.settings_now() == chat.settings
+
+
+def test_keys_typed_during_a_command_are_for_the_next_prompt(chat_at):
+    """They are not echoed into the output of the command."""
+    chat = chat_at("in a verb")
+    chat.type("next\r\x03")
+    assert "next" not in chat.prompt()
+    assert "You said: next" in chat.prompt()
+
+
+def test_typed_keys_do_not_answer_a_question(chat_on_terminal):
+    """They were typed before it was asked."""
+    chat = chat_on_terminal()
+    chat.prompt()
+    chat.type("/model smollm2-135m\ry")
+    chat.child.expect("Download it")
+    chat.type("n\r")
+    assert "llm models pull smollm2-135m" in chat.prompt()
 
 
 def test_ctrl_d_during_an_answer_leaves_after_it(chat_on_terminal, saved):
@@ -113,11 +197,12 @@ def test_keys_typed_during_an_answer_are_for_the_next_prompt(chat_on_terminal):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_signal_ends_the_chat_and_restores_the_terminal(chat_on_terminal, stage, signum):
-    """At each stage."""
-    chat = chat_on_terminal()
-    STAGES[stage](chat)
+def test_a_signal_ends_the_chat_and_restores_the_terminal(chat_at, stage, signum):
+    """At each stage; in the editor after it."""
+    chat = chat_at(stage)
     chat.kill(signum)
+    if stage == "in the editor":
+        chat.type("\r")
     assert chat.wait() == -signum and chat.settings_now() == chat.settings
 
 
@@ -233,9 +318,24 @@ def test_the_editor_changes_the_line(chat_on_terminal, tmp_path):
     chat.prompt()
     chat.type("good morning\x18\x05")
     chat.child.expect("good evening")
-    assert "You said: good evening" in chat.say("")
+    send(chat, "You said: good evening")
     chat.type("/exit\r")
     assert chat.wait() == 0 and chat.settings_now() == chat.settings
+
+
+def test_an_editor_that_fails_leaves_the_line(chat_on_terminal):
+    """An error says why; an editor that leaves no text leaves an empty line."""
+    chat = chat_on_terminal(env={"EDITOR": "no-such-editor", "VISUAL": ""})
+    chat.prompt()
+    chat.type("good morning\x18\x05")
+    chat.child.expect("no-such-editor")
+    chat.child.expect("> good morning")
+    send(chat, "You said: good morning")
+    chat = chat_on_terminal(env={"EDITOR": "truncate -s 0", "VISUAL": ""})
+    chat.prompt()
+    chat.type("good morning\x18\x05")
+    chat.prompt()
+    assert "You said: evening" in chat.say("evening")
 
 
 def test_the_keys_of_vi(chat_on_terminal):
@@ -253,6 +353,31 @@ def test_the_keys_of_vi(chat_on_terminal):
     assert "You said: hello you" in chat.say("you\x01hello \x05")
     chat.type("/exit\r")
     assert chat.wait() == 0
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_lists_fit_the_terminal(chat_on_terminal, columns):
+    """What a command does stands in one column, below a command that is too long; each message has its own line."""
+    chat = chat_on_terminal(columns=columns, rows=70)
+    chat.prompt()
+    for line in (f"first {'word ' * 50}", "second", "/edit 3 third", "/edit 1 fourth"):
+        chat.say(line)
+    chat.say("/tree")
+    chat.say("/help")
+    chat.type("/exit\r")
+    assert chat.wait() == 0
+    shown = chat.screen(columns, 70)
+    tree = shown[shown.index("> /tree") + 1 : shown.index("> /help")]
+    assert [re.search(r"\d", line)[0] for line in tree] == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert [line.index("─") for line in tree if "─" in line][1:3] == [4, 4]
+    listed = shown[shown.index("> /help") + 1 :]
+    width = min(26, (columns - 1) // 2)
+    for usage, meaning in (("/retry", "ask the last"), ("/prompt NAME [VARIABLE=VALUE]... [TEXT]", "send a prompt")):
+        number = next(
+            number for number, line in enumerate(listed) if "".join(line.split()).startswith(usage.replace(" ", "")[:6])
+        )
+        below = [line[width:] for line in listed[number : number + 3]]
+        assert any(line.startswith(meaning) for line in below), (usage, below)
 
 
 def test_no_descriptor_of_a_terminal_is_left(chat_on_terminal):

@@ -39,7 +39,7 @@ def branches(chat: ActiveChat, argument: str) -> None:
     _require_saved(chat)
     tree, number = chat.tree(), parse_number("/branches", argument)
     if number is None:
-        chat.write_notice(tree_view.format_branches(tree, chat.recorder.session.head))
+        chat.write_notice(tree_view.format_branches(tree, chat.recorder.session.head, chat.columns))
         return
     if number > len(tree):
         raise UsageError(f"there is no message {number}", detail="/tree shows the numbers.")
@@ -53,10 +53,9 @@ def tree(chat: ActiveChat, _argument: str) -> None:
     turns = chat.tree()
     if not turns:
         raise UsageError("there is no message yet", detail="Send a message first.")
+    head, columns = chat.recorder.session.head, chat.columns
     saved = chat.recorder.is_saved
-    chat.write_notice(
-        tree_view.format_tree(turns, chat.recorder.session.head) if saved else tree_view.format_list(turns)
-    )
+    chat.write_notice(tree_view.format_tree(turns, head, columns) if saved else tree_view.format_list(turns, columns))
 
 
 COMMANDS = (

@@ -44,10 +44,9 @@ def stats(chat: ActiveChat, _argument: str) -> None:
 
 def compact(chat: ActiveChat, _argument: str) -> None:
     """Replace all but the last exchange by a summary in what is sent."""
-    with chat.collecting_keys():
-        for event in chat.conversation.compact():
-            if isinstance(event, Notice):
-                chat.write_notice(event.text)
+    for event in chat.conversation.compact():
+        if isinstance(event, Notice):
+            chat.write_notice(event.text)
     if chat.conversation.part.summary:
         chat.write_notice(chat.conversation.part.summary)
     chat.recorder.flush_warnings()

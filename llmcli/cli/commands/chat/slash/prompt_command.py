@@ -35,6 +35,10 @@ def send_prompt(chat: ActiveChat, argument: str) -> None:
     attached = "\n\n".join(content for _, content in chat.attachments)
     if text or attached:
         values[_text_variable(prompt, values)] = text or attached
+    missing = _missing_variables(prompt, values)
+    if missing:
+        example = " ".join(f"{each}=..." for each in missing)
+        raise UsageError(f"{name}: missing variables: {', '.join(missing)}", detail=f"Try: /prompt {name} {example}")
     message = "\n\n".join(_as_text(prompt.render(values)))
     if not text:
         chat.attachments.clear()  # they are in the message now
@@ -66,13 +70,18 @@ def _text_variable(prompt: Prompt, given: dict[str, str]) -> str:
     for name in INPUT_VARIABLES:
         if name in prompt.variables and name not in given:
             return name
-    missing = [name for name, variable in prompt.variables.items() if variable.default is None and name not in given]
+    missing = _missing_variables(prompt, given)
     if len(missing) == 1:
         return missing[0]
     takes = " ".join(f"{name}=..." for name in prompt.variables) or "no variables"
     raise UsageError(
         f"the prompt {prompt.name.removeprefix(GENERATE_PREFIX)} takes no text", detail=f"It takes {takes}"
     )
+
+
+def _missing_variables(prompt: Prompt, given: dict[str, str]) -> list[str]:
+    """Return the variables that have no value."""
+    return [name for name, variable in prompt.variables.items() if variable.default is None and name not in given]
 
 
 def _as_text(messages: tuple[Message, ...]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import signal
 import tempfile
 from functools import partial
 from typing import TYPE_CHECKING
 
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
+from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE
 from llmcli.cli.flags import model_options
 from llmcli.errors import UsageError
 
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
 
 
 _VERBS = (
-    ("translate", "--to LANG"),
-    ("summarize", "[OPTIONS]"),
-    ("sentiment", "[OPTIONS]"),
-    ("classify", "--labels A,B,..."),
-    ("check", "--against FILE"),
+    ("translate", "--to LANG", "translate the last answer, as llm translate does"),
+    ("summarize", "[OPTIONS]", "summarize the last answer, as llm summarize does"),
+    ("sentiment", "[OPTIONS]", "label the lines of the last answer"),
+    ("classify", "--labels A,B,...", "classify the last answer, as llm classify does"),
+    ("filter", "STATEMENT", "print the lines of the last answer for which it holds"),
+    ("extract", "--schema SCHEMA", "take values out of the last answer, as llm extract does"),
+    ("check", "--against FILE", "check the last answer, as llm check does"),
+    ("proofread", "[OPTIONS]", "list the words of the last answer that look wrong"),
+    ("redact", "[OPTIONS]", "show which private values the last answer has"),
 )
-"""The verbs, with their arguments; those without brackets are required."""
+"""The verbs, their arguments, of which those without brackets are required, and what they do."""
 
 
 def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> None:
@@ -41,15 +47,14 @@ def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> Non
         source.write(chat.last_answer().encode("utf-8", "replace"))
         source.seek(0)
         environment = dataclasses.replace(chat.ctx.console.environment, stdin=source.fileno())
-        dispatch([verb, *words, *model_options(chat.ctx.flags)], environment)
+        code = dispatch([verb, *words, *model_options(chat.ctx.flags)], environment)
+    signum = SIGNAL_BY_EXIT_CODE.get(code)
+    if signum in {signal.SIGTERM, signal.SIGHUP}:  # they end the chat too; Ctrl-C has stopped the verb
+        chat.ctx.runtime.interrupt.set(signum)
+    chat.ctx.runtime.interrupt.check()
 
 
 COMMANDS = tuple(
-    SlashCommand(
-        f"/{verb}",
-        f"{verb} the last answer, as llm {verb} does" if verb != "sentiment" else "label the lines of the last answer",
-        partial(_run_verb, verb, not arguments.startswith("[")),
-        arguments,
-    )
-    for verb, arguments in _VERBS
+    SlashCommand(f"/{verb}", meaning, partial(_run_verb, verb, not arguments.startswith("[")), arguments)
+    for verb, arguments, meaning in _VERBS
 )
