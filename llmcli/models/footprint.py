@@ -13,7 +13,7 @@ buffer size" in llama.cpp's log for models of 135 million parameters and for tin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,6 +29,7 @@ FIRST_ANSWER_TOKENS = 512
 """Tokens of an answer that the first context has cells for; the context grows when an answer is longer."""
 DEFAULT_CONCURRENCY = 16
 """Sequences that run at once, unless more prove to be faster."""
+MAX_CONCURRENCY = 64
 BATCH_SIZES = (512, 256, 128)
 """Tokens of one evaluation, the preferred numbers first. On two cores prompts of the starter run as fast with 128 as
 with 512, and the compute buffer, which grows with the batch, is a quarter as large."""
@@ -145,54 +146,6 @@ class ContextDemand:
         grown = min(self.concurrency, sum(self.forks))
         owners = sum(count > 0 for count in self.forks)
         return min(max(len(self.sequence_tokens), grown) + owners + spare, LLAMA_MAX_SEQ)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWorkload:
-    """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
-
-    ``hidden_states``: it asks for the states of its prompts, and generates nothing.
-    """
-
-    prompt_tokens: tuple[int, ...]
-    answer_tokens: tuple[int, ...]
-    shared_prefix_tokens: int = 0
-    hidden_states: bool = False
-
-    def split_to_context(self, context: int) -> TaskWorkload:
-        """Return the job split into requests that fit ``context`` tokens."""
-        pairs: list[tuple[int, int]] = []
-        for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True):
-            kept = min(answer, context // 2)
-            parts = -(-prompt // (context - kept))
-            pairs += [(min(prompt, context - kept), kept)] * parts
-        prompts, answers = zip(*pairs, strict=True)
-        return replace(
-            self,
-            prompt_tokens=prompts,
-            answer_tokens=answers,
-            shared_prefix_tokens=min(self.shared_prefix_tokens, *prompts),
-        )
-
-    @property
-    def concurrent_demand(self) -> ContextDemand:
-        """The sequences that run at once."""
-        needs = tuple(prompt + answer for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True))
-        return ContextDemand(needs[:DEFAULT_CONCURRENCY], self.shared_prefix_tokens)
-
-
-WORKLOADS: Mapping[str, TaskWorkload] = {
-    "chat": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
-    "code": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
-    "translate": TaskWorkload(
-        (100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared_prefix_tokens=40
-    ),
-    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
-    "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
-    "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
-}
-"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records. The lengths
-are those of a question, of the README of this project, and of 400 lines."""
 
 
 def fit_context(

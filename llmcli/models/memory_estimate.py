@@ -19,11 +19,9 @@ from llmcli.models.footprint import (
     FREE_MEMORY_SHARE,
     PAD_TOKENS,
     SPARE_SEQUENCES,
-    WORKLOADS,
     ContextShape,
     DefaultKVSettings,
     KVSettings,
-    TaskWorkload,
     context_budget_bytes,
     context_bytes,
     duplicated_bytes,
@@ -36,6 +34,7 @@ from llmcli.models.footprint import (
     state_batch_tokens,
 )
 from llmcli.models.gguf.header import Header
+from llmcli.models.task_workload import WORKLOADS, TaskWorkload
 
 CONTEXT_STEP_TOKENS = PAD_TOKENS
 """Multiple of tokens to which a context is rounded up."""
@@ -203,14 +202,14 @@ class FitPolicy:
         if workload.hidden_states:
             batch = min(
                 state_batch_tokens(header.vocabulary_size or 0, free),
-                sum(workload.concurrent_demand.sequence_tokens),
+                sum(workload.peak_demand.sequence_tokens),
             )
             room -= hidden_state_bytes(header, batch, 0)
         if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         shape, _ = fit_context(
-            workload.concurrent_demand, self.choose_kv_settings(header, workload, room), header, room, batch
+            workload.peak_demand, self.choose_kv_settings(header, workload, room), header, room, batch
         )
         states = hidden_state_bytes(header, batch, shape.tokens) if workload.hidden_states else 0
         return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape) + states

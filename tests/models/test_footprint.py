@@ -10,11 +10,9 @@ from llmcli.models.footprint import (
     BATCH_SIZES,
     MIN_PROCESS_LIMIT_BYTES,
     PROCESS_BYTES,
-    WORKLOADS,
     ContextDemand,
     ContextShape,
     DefaultKVSettings,
-    TaskWorkload,
     context_budget_bytes,
     context_bytes,
     duplicated_bytes,
@@ -29,6 +27,7 @@ from llmcli.models.footprint import (
     state_batch_tokens,
 )
 from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.task_workload import WORKLOADS, TaskWorkload
 
 MB, GB = 10**6, 10**9
 JOB = ContextDemand((300,) * 16, shared_prefix_tokens=100)
@@ -201,11 +200,14 @@ def test_a_long_text_is_cut_into_parts():
 
 
 def test_the_needs_of_every_task_are_known(llama):
-    """No job is larger than a context allows, and no more run at once than at first."""
+    """No job is larger than a context allows; many answers are tried at twice the concurrency, many records are not."""
     assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code", "key-sentences"}
     for workload in WORKLOADS.values():
-        demand = workload.split_to_context(llama.context_length).concurrent_demand
-        assert max(demand.sequence_tokens) <= llama.context_length and len(demand.sequence_tokens) <= 16
+        job = workload.split_to_context(llama.context_length)
+        assert max(job.peak_demand.sequence_tokens) <= llama.context_length
+        assert len(job.initial_demand.sequence_tokens) <= 16
+    widths = {name: WORKLOADS[name].peak_demand.concurrency for name in ("chat", "translate", "key-sentences")}
+    assert widths == {"chat": 16, "translate": 32, "key-sentences": 16}
 
 
 def test_a_smaller_batch_is_used_only_if_it_helps(llama):

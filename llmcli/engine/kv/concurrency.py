@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from llmcli.models.footprint import DEFAULT_CONCURRENCY
+from llmcli.models.footprint import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
 
 INITIAL_CONCURRENCY = DEFAULT_CONCURRENCY
-MAX_CONCURRENCY = 64
 _STEPS_PER_TRIAL = 24
 """Steps at one concurrency before it is judged."""
 _MIN_SPEEDUP = 1.05

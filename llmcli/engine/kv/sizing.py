@@ -105,11 +105,14 @@ def fits_another(sequence: Sequence, running: SequenceOf[Sequence], config: Cont
     if not running or not config.unified:
         return True
     together = [*running, sequence]
-    needed = sum(expected_cells(s, limits) for s in together)
-    if needed > config.cells:
-        shared = min(common_prefix_length(running[0].tokens, s.tokens) for s in together)
-        needed -= shared * (len(together) - 1)
-    return needed <= config.cells
+    unshared = sum(expected_cells(s, limits) for s in together)
+    return unshared <= config.cells or _shared_cells(together, limits) <= config.cells
+
+
+def _shared_cells(sequences: SequenceOf[Sequence], limits: CacheLimits) -> int:
+    """Return the cells that ``sequences`` take in one buffer for all, with the rest of their answers."""
+    shared = min(common_prefix_length(sequences[0].tokens, s.tokens) for s in sequences)
+    return sum(expected_cells(s, limits) for s in sequences) - shared * (len(sequences) - 1)
 
 
 def grown(
@@ -122,8 +125,8 @@ def grown(
     most = limits.max_sequence_tokens * (limits.concurrency if config.unified else 1) + 1
     if config.cells >= most:
         return None
-    unshared = sum(len(s.tokens) + min(s.tokens_left, FIRST_ANSWER_TOKENS) for s in running) if config.unified else 0
-    larger = config.with_cells(min(max(2 * config.cells, unshared), most))
+    needed = _shared_cells(running, limits) if config.unified and running else 0
+    larger = config.with_cells(min(max(2 * config.cells, needed), most))
     step = max(PAD_TOKENS, config.cells // 8 // PAD_TOKENS * PAD_TOKENS)
     while max_bytes is not None and context_bytes(header, larger.shape) > max_bytes:
         if larger.cells - step <= config.cells:

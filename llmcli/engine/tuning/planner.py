@@ -19,8 +19,9 @@ from llmcli.engine.tuning.cost_profile import (
     load_profile,
 )
 from llmcli.errors import UsageError
-from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context, max_over_layers
+from llmcli.models.footprint import context_bytes, fit_context, max_over_layers
 from llmcli.models.gguf.header import Header
+from llmcli.models.task_workload import TaskWorkload
 from llmcli.weights.weights_times import profile_path
 
 EXPECTED_ANSWER_TOKENS = 512
@@ -148,7 +149,7 @@ class Planner:
         """Return the settings for a future job with at most ``max_bytes`` for its context."""
         if len(self.allowed_settings) == 1:
             return self.allowed_settings[0]
-        demand = workload.concurrent_demand
+        demand = workload.initial_demand
         shape = JobShape(
             workload.prompt_tokens, workload.shared_prefix_tokens, workload.answer_tokens, demand.concurrency
         )

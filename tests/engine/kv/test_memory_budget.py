@@ -427,3 +427,15 @@ def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch, unif
     scheduler.run(Probe("a", numbers(50, 1), []))
     slot = next(iter(scheduler.kv_cache.id_pool.cached))
     assert scheduler.kv_cache.context.save_state_or_file(slot) == scheduler.kv_cache.context.save_state(slot)
+
+
+def test_a_buffer_grows_by_a_common_prefix_once(models):
+    """Thirteen records after one instruction: twice the cells, not room for the instruction of each."""
+    header, config = models("llama").header, ContextConfig(512, sequences=32)
+    limits = sizing.CacheLimits(concurrency=32, max_sequence_tokens=4096, per_sequence_buffers=False)
+    records = [Probe(f"r{i}", numbers(250, 1) + numbers(20, 2 + i), []) for i in range(13)]
+    larger = sizing.grown(config, records, limits, header, None)
+    assert larger is not None and larger.cells == 1024
+    different = [Probe(f"d{i}", numbers(270, 1 + i), []) for i in range(13)]
+    larger = sizing.grown(config, different, limits, header, None)
+    assert larger is not None and larger.cells >= 13 * 270
