@@ -41,7 +41,8 @@ def test_an_index_is_made_searched_listed_and_removed(llm, docs):
         (["search", ""], 65, "query"),
         (["search", "--in", ".", "dogs"], 66, "Create one: llm index add ."),
         (["rm", "elsewhere"], 66, "no index of"),
-        (["add", "elsewhere"], 66, "cannot read"),
+        (["add", "elsewhere"], 66, "cannot read elsewhere"),
+        (["add", "https://a.example/x"], 66, "cannot read https://a.example/x\nThis command reads files"),
         (["add"], 2, "DIRECTORY"),
     ],
 )

@@ -25,9 +25,9 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
     """Index directories; return the exit code: 3 if some of their files cannot be read."""
     files = IndexFiles(ctx.runtime.paths.indexes)
     outcome = _Outcome()
-    for directory in dict.fromkeys(map(real_path, directories)):
+    for directory, name in {real_path(each): each for each in directories}.items():
         if not private_files.exists(Path(directory)):
-            outcome.fail(ctx, MissingError(directory, kind="input"), "")
+            outcome.fail(ctx, MissingError(name, kind="input"), "")
             continue
         with files.open(directory) as index:
             updater = IndexUpdater(index, directory, ctx.runtime.interrupt)
