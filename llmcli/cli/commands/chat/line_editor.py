@@ -31,6 +31,7 @@ from llmcli.cli.commands.chat.slash.option_commands import OPTION_NAMES
 from llmcli.cli.commands.chat.slash.prompt_command import prompt_names
 from llmcli.cli.console import sanitize
 from llmcli.cli.input.editor import compose_text
+from llmcli.control_characters import control_character_pattern
 from llmcli.errors import EmptyInput, LlmError
 from llmcli.files import private_files
 
@@ -70,7 +71,11 @@ def type_keys(editor: PromptSession[str], typed: str) -> None:
 
 
 class _ChatOutput(Vt100_Output):
-    """A terminal whose cursor position is not asked for."""
+    """A terminal whose cursor position is not asked for, and which gets no active characters of a line or a name."""
+
+    def write(self, data: str) -> None:
+        """Write text; prompt_toolkit itself shows C0 controls as ``^X``, but leaves those of C1 and of Unicode."""
+        super().write(control_character_pattern().sub("", data))
 
     def get_rows_below_cursor_position(self) -> int:
         """Return the rows that are surely free: without a number, the bar at the bottom would not be shown."""
@@ -176,7 +181,8 @@ class _ChatCompleter(Completer):
                 if name.startswith(word)
             )
         elif (command := commands.get(word)) is not None and command.completes == "files":
-            yield from PathCompleter(expanduser=True).get_completions(Document(argument), complete_event)
+            for found in PathCompleter(expanduser=True).get_completions(Document(argument), complete_event):
+                yield Completion(found.text, found.start_position, display=sanitize.single_line(found.display_text))
         elif command is not None:
             known = complete_argument(self._chat, command.completes)
             yield from (Completion(each, -len(argument)) for each in known if each.startswith(argument))

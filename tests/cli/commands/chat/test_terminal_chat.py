@@ -273,6 +273,30 @@ def test_control_sequences_do_not_reach_the_terminal(chat_on_terminal, llm, tmp_
     assert b"\x1b[31mred" not in raw
 
 
+def test_control_sequences_in_names_and_lines_do_not_reach_the_terminal(chat_on_terminal, tmp_path):
+    """Of files that Tab lists, and of a message that is edited; the message stays as it was."""
+    for name in ("no\x9b2Ja.txt", "no\u202eb.txt", "no\x1b]0;evil\x07c.txt"):
+        (tmp_path / name).write_text("apples")
+    (tmp_path / "evil.txt").write_text("left\x9b2J\u202eright\x1b]0;evil\x07")
+    chat = chat_on_terminal("--session", "work")
+    chat.prompt()
+    chat.type("/file no\t\t")
+    chat.child.expect("b.txt")
+    chat.type("\x15")
+    for line, shown in (("/file evil.txt", "next message"), ("What is it?", "You said")):
+        chat.type(f"{line}\r")
+        chat.child.expect(shown)
+        chat.prompt()
+    chat.type("/edit\r")
+    chat.child.expect("> File")
+    send(chat, "You said")
+    chat.type("/exit\r")
+    assert chat.wait() == 0
+    raw = bytes(chat.raw)
+    assert b"\x1b]" not in raw and b"\x07" not in raw
+    assert "\x9b".encode() not in raw and "\u202e".encode() not in raw
+
+
 def test_finished_blocks_are_written_once(chat_on_terminal):
     """Only the open block is painted again, so that finished ones stay in the scrollback."""
     chat = chat_on_terminal()
