@@ -62,7 +62,7 @@ PROBABILITIES = {
     "charged twice": {"billing": 0.8504, "bug": 0.1452, "praise": 0.0044, "it is about money": 0.9862},
 }
 """What the starter gave, by a part of the text: the probabilities that it printed."""
-LABEL_TEMPERATURES = {"positive": 0.4}
+LABEL_TEMPERATURES = {"positive": 0.3}
 """Of the built-in prompts, by their first label; of the others it is 1.5."""
 TRANSLATIONS = {
     "The bicycle workshop will be closed on Monday": {
