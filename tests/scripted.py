@@ -49,15 +49,7 @@ class Reply:
     calls: tuple[ToolCall, ...] = ()
 
 
-@dataclass(frozen=True)
-class ScoredStates:
-    """The hidden states of a request and the log-probability of each of its candidates."""
-
-    states: bytes
-    scores: Mapping[str, float]
-
-
-ScriptedAnswer = str | bytes | Reply | Exception | ScoredStates | Mapping[str, float] | tuple[Score, ...]
+ScriptedAnswer = str | bytes | Reply | Exception | Mapping[str, float] | tuple[Score, ...]
 """Text; hidden states; a ``Reply``; an error at once; the log-probability of each candidate; or whole scores."""
 
 
@@ -219,19 +211,14 @@ class ScriptedJob:
             return Finished(request.id, FinishReason.TIMEOUT, usage)
         return None
 
-    def _computed(
-        self, request: Request, reply: ScoredStates | Mapping[str, float] | bytes | tuple[Score, ...]
-    ) -> Iterator[Event]:
-        """Yield what an engine reports without generating anything."""
+    def _computed(self, request: Request, reply: Mapping[str, float] | bytes | tuple[Score, ...]) -> Event:
+        """Return what an engine reports without generating anything."""
         if isinstance(reply, bytes):
-            yield HiddenStates(request.id, reply, reply)
-            return
-        if isinstance(reply, ScoredStates):
-            yield HiddenStates(request.id, reply.states, reply.states)
-            reply = reply.scores
-        if not isinstance(reply, tuple):
-            reply = tuple(Score(text, reply[text], self._backend.tokens(text)) for text in request.candidates)
-        yield CandidateScores(request.id, reply)
+            return HiddenStates(request.id, reply, reply)
+        if isinstance(reply, tuple):
+            return CandidateScores(request.id, reply)
+        scores = (Score(text, reply[text], self._backend.tokens(text)) for text in request.candidates)
+        return CandidateScores(request.id, tuple(scores))
 
     def _events(self, request: Request) -> Iterator[Event | None]:
         backend = self._backend
@@ -240,8 +227,8 @@ class ScriptedJob:
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
         yield from self._progress(request, prompt)
-        if isinstance(reply, ScoredStates | Mapping | bytes | tuple):
-            yield from self._computed(request, reply)
+        if isinstance(reply, Mapping | bytes | tuple):
+            yield self._computed(request, reply)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return
         if isinstance(reply, Exception):

@@ -15,7 +15,10 @@ from schema_generator import schemas
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.local import EngineOptions, open_local_backend
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
+from llmcli.tasks.classification.linear_probe import load_probe
+from llmcli.tasks.sentiment import PROBE_FILE
 from llmcli.types import Finished, FinishReason, HiddenStates, Message, Request, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.real
@@ -186,6 +189,22 @@ def test_hidden_states_agree_alone_in_a_batch_and_with_a_reused_prefix(backend):
         other_mean, other_last = again[name]
         assert np.linalg.norm(mean - other_mean) < 0.01 * np.linalg.norm(mean)
         assert np.linalg.norm(last - other_last) < 0.05 * np.linalg.norm(last)
+
+
+def test_the_probe_of_sentiment_equals_a_fresh_fit(backend, starter, home, tmp_path):
+    """With the file's weights, both give a text nearly the same probabilities, although they were fitted in BF16."""
+    fresh = tmp_path / "probe.json"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_CACHE_DIR": str(home / "cache")}
+    command = [sys.executable, "benchmarks/sentiment_probe.py", "--model", str(starter), "--output", str(fresh)]
+    subprocess.run(command, check=True, env=environ, cwd=ROOT)
+    shipped, fitted = load_probe(PROBE_FILE), load_probe(fresh)
+    assert (fitted.model_id, fitted.messages, fitted.labels) == (shipped.model_id, shipped.messages, shipped.labels)
+    messages, engine = [Message(Role(role), content) for role, content in shipped.messages], backend()
+    for text in ("What a wonderful day!", "The shop opens at nine.", "It broke after an hour.", "meh, whatever"):
+        last = replace(messages[-1], content=messages[-1].content.replace("Text: ", f"Text: {text}"))
+        wanted = Request("x", (*messages[:-1], last), candidates=tuple(shipped.labels), hidden_states=True)
+        (states,) = (each for each in run_requests(engine, [wanted]) if isinstance(each, HiddenStates))
+        assert fitted.calibrate({}, states) == pytest.approx(shipped.calibrate({}, states), abs=0.05)
 
 
 def test_translate_keeps_the_shape_of_the_text(llm, starter):

@@ -54,15 +54,15 @@ ANSWERS = {
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
-    "it is wonderful!": {"positive": 0.5919, "neutral": 0.2665, "negative": 0.1416},
-    "What a day!": {"positive": 0.3486, "neutral": 0.1898, "negative": 0.4616},
-    "I love this bicycle.": {"positive": 0.1964, "neutral": 0.4663, "negative": 0.3373},
+    "it is wonderful!": {"positive": 0.9742, "neutral": 0.0218, "negative": 0.0040},
+    "What a day!": {"positive": 0.9161, "neutral": 0.0659, "negative": 0.0180},
+    "I love this bicycle.": {"positive": 0.5917, "neutral": 0.3825, "negative": 0.0258},
     "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},
     "The app crashes": {"billing": 0.00001, "bug": 0.99809, "praise": 0.0019, "it is about money": 0.4995},
     "charged twice": {"billing": 0.8504, "bug": 0.1452, "praise": 0.0044, "it is about money": 0.9862},
 }
 """What the starter gave, by a part of the text: the probabilities that it printed."""
-LABEL_TEMPERATURES = {"positive": 0.4}
+LABEL_TEMPERATURES = {"positive": 0.3}
 """Of the built-in prompts, by their first label; of the others it is 1.5."""
 TRANSLATIONS = {
     "The bicycle workshop will be closed on Monday": {

@@ -57,6 +57,11 @@ class CalibratedPresence:
         """Whether a problem uses more than the scores."""
         return any(each.needs_hidden_states for each in self._calibrations.values())
 
+    @property
+    def needs_scores(self) -> bool:
+        """True: a calibration belongs to the scores of its labels."""
+        return True
+
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each name. Raises ``KeyError`` without states that are needed."""
         features = score_features(raw, states)

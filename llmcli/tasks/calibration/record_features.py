@@ -46,6 +46,11 @@ class CalibratedScores:
         """Whether it uses more than the scores."""
         return self._calibration.needs_hidden_states
 
+    @property
+    def needs_scores(self) -> bool:
+        """True: a calibration belongs to the scores of its labels."""
+        return True
+
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``KeyError`` without states that are needed."""
         (row,) = self._calibration.probabilities(score_features(raw, states))

@@ -30,7 +30,7 @@ class LabelScores:
 
     ``raw`` are those of the model, ``corrected`` those after its prior is taken out and the prompt's temperature is applied;
     both by label in the user's order, and exp of them sums to 1; ``corrected`` are those of a calibrator if there is
-    one. ``method`` says how a remote server scored (``CandidateScores.method``).
+    one, and ``raw`` too if it needs no scores. ``method`` says how a remote server scored (``CandidateScores.method``).
     """
 
     raw: Mapping[str, float]
@@ -49,6 +49,10 @@ class LabelCalibrator(Protocol):
     @property
     def needs_hidden_states(self) -> bool:
         """Whether ``calibrate`` needs the hidden states of the request that scores the labels."""
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether ``calibrate`` needs the scores of the labels; otherwise they are not computed."""
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label from their log-probabilities, normalized."""
@@ -134,9 +138,11 @@ class LabelScorer:
         prior, and raises what that raises.
         """
         _ = self.prior
-        request = self._make_request(request_id, text, fields, examples)
-        needed = hidden_states or (self.calibrator is not None and self.calibrator.needs_hidden_states)
-        return replace(request, hidden_states=True) if needed else request
+        request, calibrator = self._make_request(request_id, text, fields, examples), self.calibrator
+        if not (hidden_states or (calibrator is not None and calibrator.needs_hidden_states)):
+            return request
+        only_states = not hidden_states and calibrator is not None and not calibrator.needs_scores
+        return replace(request, candidates=() if only_states else request.candidates, hidden_states=True)
 
     def _make_request(
         self, request_id: str, text: str, fields: Mapping[str, Any], examples: Examples | None
@@ -157,10 +163,10 @@ class LabelScorer:
 
     def read_scores(self, answer: ResponseBuffer) -> LabelScores:
         """Return the scores of an answer."""
-        raw = label_logprobs(answer.scores)
+        raw = label_logprobs(answer.scores) if answer.scores else {}
         if self.calibrator is not None:
             found = self.calibrator.calibrate(raw, answer.states)
             logs = {label: math.log(share) if share > 0 else -math.inf for label, share in found.items()}
-            return LabelScores(raw, logs, answer.method)
+            return LabelScores(raw or logs, logs, answer.method)
         corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)
         return LabelScores(raw, corrected, answer.method)

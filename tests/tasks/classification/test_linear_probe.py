@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from scripted import ScoredStates, ScriptedBackend, last_message
+from scripted import ScriptedBackend, last_message
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import Unsupported
@@ -47,8 +47,7 @@ def states(text):
 
 def answer(request):
     """The states tell the labels apart, the scores do not."""
-    scores = dict.fromkeys(request.candidates, math.log(1 / len(request.candidates)))
-    return ScoredStates(states(last_message(request)), scores) if request.hidden_states else scores
+    return states(last_message(request)) if request.hidden_states else dict.fromkeys(request.candidates, -1.0)
 
 
 def test_probabilities_are_a_softmax_of_the_products():
@@ -123,5 +122,5 @@ def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
     records = [Record(number, text, number + 1) for number, text in enumerate(["a fine walk", "a poor walk"])]
     found = [each.fields["label"] for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
     assert found == (["positive", "negative"] if used else ["positive", "positive"])
-    assert any(request.hidden_states for request in backend.requests) == used
+    assert all((request.hidden_states, not request.candidates) == (used, used) for request in backend.requests)
     assert not (used and any(request.id.startswith("prior") for request in backend.requests))
