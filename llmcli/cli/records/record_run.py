@@ -123,8 +123,12 @@ class _RecordRun:
                 self._ctx.console.write_message("llm: finishing the records that run; Ctrl-C again stops at once")
             raise
 
-    def _dedupe_key(self, record: Record) -> object:
-        return (record.text, repr(record.fields)) if self._task_uses_row else record.text
+    def _dedupe_key(self, record: Record) -> bytes:
+        """Return the digest of what the answer depends on: a text may have megabytes, and many keys are kept."""
+        import hashlib
+
+        used = f"{record.text}\0{record.fields!r}" if self._task_uses_row else record.text
+        return hashlib.blake2b(used.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     @cached_property
     def _task_uses_row(self) -> bool:

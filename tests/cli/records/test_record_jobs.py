@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.records import record_job
+from llmcli.documents.records.job_state import JobState
 from llmcli.files import resumable_file
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
@@ -130,6 +132,16 @@ def check_kills(child, table, tmp_path, options, count):
             assert child(*argv, str(out), "--resume") == 3
         same = sorted if options else list
         assert same(out.read_bytes().splitlines()) == same(whole.read_bytes().splitlines())
+
+
+def test_a_checkpoint_leaves_nothing_to_collect(tmp_path):
+    """Garbage collection is rare in a command, so cycles would add up in a job of hours."""
+    state = JobState(tmp_path / "out.csv", {"verb": "classify", "stop": [], "options": {"limit": None}})
+    state.save()
+    gc.collect()
+    for _ in range(3):
+        state.save()
+    assert gc.collect() == 0 and json.loads(state.path.read_text())["manifest"] == state.manifest
 
 
 def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
