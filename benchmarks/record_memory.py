@@ -82,7 +82,7 @@ def measure(model: Path, verb: str, count: int, *, piped: bool) -> Peaks:
                 raise SystemExit(f"{rows} rows of {count}")
         listed = subprocess.run([*llm, "worker", "list", "--json"], check=True, capture_output=True, env=environ)
         worker = read_peak(json.loads(listed.stdout)["pid"])
-        subprocess.run([*llm, "worker", "stop"], check=True, capture_output=True, env=environ)
+        subprocess.run([*llm, "worker", "stop"], check=False, capture_output=True, env=environ)
         return Peaks(float((root / "peak").read_text(encoding="utf-8")), worker, seconds)
 
 
