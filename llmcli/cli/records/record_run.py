@@ -69,6 +69,7 @@ class _RecordRun:
         self.output = task.make_output(ctx)
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
+        self._num_seen = self._num_started = 0  # records of the input so far, and those that this run processes
         if not self.source.is_stream:
             self._choice = self._choice.resolve(self.source.open())
 
@@ -117,27 +118,35 @@ class _RecordRun:
             for record in records:
                 interrupt.check_input()
                 choice.apply(record)
+                self._num_seen, self._num_started = record.index + 1, self._num_started + 1
                 yield record
         except Interrupted:
             if interrupt.draining and self._ctx.console.shows_notes:
                 self._ctx.console.write_message("llm: finishing the records that run; Ctrl-C again stops at once")
             raise
 
-    def _dedupe_key(self, record: Record) -> object:
-        return (record.text, repr(record.fields)) if self._task_uses_row else record.text
+    def _dedupe_key(self, record: Record) -> bytes:
+        """Return the digest of what the answer depends on: a text may have megabytes, and many keys are kept."""
+        import hashlib
+
+        used = f"{record.text}\0{record.fields!r}" if self._task_uses_row else record.text
+        return hashlib.blake2b(used.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     @cached_property
     def _task_uses_row(self) -> bool:
         return bool(self._task.manifest().get("uses columns"))
 
     def _estimate_total(self, done: int) -> int | None:
-        """Return the estimated number of records, by the bytes read so far; None for a pipe."""
+        """Return the number of records of this run, estimated by the bytes read so far; None for a pipe."""
         selection = self._selection
         known = selection.sample or selection.limit
+        if known:
+            known -= self._num_seen - self._num_started
         read, size = self.source.position, self.source.size
         if selection.sample is not None or size is None or not read:
             return known
-        estimated = max(done, round(done * size / read))
+        unread = round(self._num_seen * (size - read) / read)
+        estimated = max(done, self._num_started + unread)
         return min(known, estimated) if known else estimated
 
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class JobState:
     def save(self) -> None:
         """Write the checkpoint to the disk. Raises ``OutputError`` and ``CannotCreate``."""
         content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress)}
-        replace_durably(self.path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        # without an indent: json then encodes in C; its encoder in Python leaves cycles, which add up in a long job
+        replace_durably(self.path, json.dumps(content, ensure_ascii=False).encode())
 
     def require_same(self, manifest: Mapping[str, Any]) -> None:
         """Raise ``JobMismatch`` if this job was begun with another manifest."""

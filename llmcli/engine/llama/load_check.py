@@ -150,12 +150,17 @@ def check_in_subprocess(
 def _read_stderr_until_exit(
     child: subprocess.Popen[bytes], until: float, stop: Callable[[], LlmError | None]
 ) -> bytes | None:
-    """Return the child's standard error until it ended; None if it runs longer than ``until``."""
-    while time.monotonic() < until:
+    """Return the child's standard error until it ended; None if it runs longer than ``until``.
+
+    A child that has ended while this process was stopped (Ctrl-Z) has not run longer.
+    """
+    while True:
         _raise_if_stopped(stop)
+        is_late = time.monotonic() >= until
         with suppress(subprocess.TimeoutExpired):
             return child.communicate(timeout=_POLL_S)[1]
-    return None
+        if is_late:
+            return None
 
 
 def _describe_exit(stderr: bytes, code: int) -> str:

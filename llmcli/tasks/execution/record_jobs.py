@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Iterable, Iterator, Sized
+from typing import TYPE_CHECKING
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
@@ -28,8 +29,9 @@ from llmcli.types import (
     Usage,
 )
 
-MAX_KEPT_ANSWERS = 65_536
-"""Different texts whose answers are kept for records with the same text."""
+if TYPE_CHECKING:
+    from llmcli.tasks.execution.answer_store import AnswerStore
+
 DRAINED_REQUESTS = 16
 """Records that are finished after an interrupt, if the backend does not report how many run at once."""
 
@@ -76,7 +78,7 @@ class _PendingRecord:
     """
 
     record: Record
-    key: Hashable | None = None
+    key: bytes | None = None
     job: DocumentJob | None = None
     running: set[str] = field(default_factory=set)
     outcome: Result | ItemFailed | None = None
@@ -112,8 +114,12 @@ class _RecordStarter(threading.Thread):
         self._pending: deque[_PendingRecord] = deque()
         self._finished: deque[_PendingRecord] = deque()  # only if the order is not kept
         self._by_request: dict[str, _PendingRecord] = {}
-        self._by_key: dict[Hashable, _PendingRecord] = {}
-        self._answers: OrderedDict[Hashable, Result] = OrderedDict()
+        self._by_key: dict[bytes, _PendingRecord] = {}
+        self._answers: AnswerStore | None = None
+        if options.dedupe_key is not None:
+            from llmcli.tasks.execution.answer_store import AnswerStore
+
+            self._answers = AnswerStore()
         self._notices: deque[TaskEvent] = deque()
         self._begun = self._ended = self._stopped = self._drained = False
 
@@ -197,12 +203,11 @@ class _RecordStarter(threading.Thread):
 
     def _follow_same_text(self, entry: _PendingRecord) -> bool:
         """Whether the record gets the answer of one with the same text, which is there or will come."""
-        if self._options.dedupe_key is None:
+        if self._options.dedupe_key is None or self._answers is None:
             return False
         key = entry.key = self._options.dedupe_key(entry.record)
         answer = self._answers.get(key)
         if answer is not None:
-            self._answers.move_to_end(key)
             entry.outcome = _repeated_outcome(answer, entry.record)
             return True
         leader = self._by_key.setdefault(key, entry)
@@ -312,10 +317,8 @@ class _RecordStarter(threading.Thread):
     def _finish(self, entry: _PendingRecord, outcome: Result | ItemFailed) -> None:
         """Set the outcome of a record, and of those with the same text."""
         followers = self._forget_key(entry)
-        if entry.key is not None and isinstance(outcome, Result):
-            self._answers[entry.key] = outcome
-            if len(self._answers) > MAX_KEPT_ANSWERS:
-                self._answers.popitem(last=False)
+        if entry.key is not None and self._answers is not None and isinstance(outcome, Result):
+            self._answers.add(entry.key, outcome)
         with self._changed:
             entry.outcome = outcome
             self._mark_done(entry)
@@ -358,6 +361,9 @@ class _RecordStarter(threading.Thread):
         """Make the thread end when it next wakes."""
         self._stopped = True
         self._window.release()
+        if self._answers is not None:
+            with self._lock:
+                self._answers.close()
 
 
 def _repeated_outcome(outcome: Result | ItemFailed, record: Record) -> Result | ItemFailed:

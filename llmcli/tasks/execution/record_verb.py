@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from llmcli.documents.records.record import Record
@@ -45,12 +45,12 @@ class RecordVerb(Protocol):
 class RecordJobOptions:
     """How records are run.
 
-    ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once;
-    None answers each. ``total`` returns the (estimated) number of records when that many are done, None if unknown; by
+    ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once,
+    so it should be short; None answers each. ``total`` returns the (estimated) number of records when that many are done, None if unknown; by
     default it is the length of the records, if they have one.
     """
 
     ordered: bool = True
-    dedupe_key: Callable[[Record], Hashable] | None = None
+    dedupe_key: Callable[[Record], bytes] | None = None
     total: Callable[[int], int | None] | None = None
     window: int = MAX_RECORDS_AHEAD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -15,7 +16,8 @@ from scripted import ScriptedBackend, last_message
 from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.records import record_job
+from llmcli.cli.records import record_job, record_run
+from llmcli.documents.records.job_state import JobState
 from llmcli.files import resumable_file
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
@@ -132,6 +134,16 @@ def check_kills(child, table, tmp_path, options, count):
         assert same(out.read_bytes().splitlines()) == same(whole.read_bytes().splitlines())
 
 
+def test_a_checkpoint_leaves_nothing_to_collect(tmp_path):
+    """Garbage collection is rare in a command, so cycles would add up in a job of hours."""
+    state = JobState(tmp_path / "out.csv", {"verb": "classify", "stop": [], "options": {"limit": None}})
+    state.save()
+    gc.collect()
+    for _ in range(3):
+        state.save()
+    assert gc.collect() == 0 and json.loads(state.path.read_text())["manifest"] == state.manifest
+
+
 def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
     """After an error, the records that are done are not processed again; the files of the job disappear at the end."""
     out = tmp_path / "out.jsonl"
@@ -148,6 +160,25 @@ def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
     assert run.code == 0 and asked == [f"Text: t{number}" for number in (5, 6, 7, 8)]
     assert beside(out) == []
     assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == [f"t{n}" for n in range(9)]
+
+
+def test_the_number_of_records_is_estimated(llm, scores, write, tmp_path, monkeypatch):
+    """From the bytes of those that were read, which are more than those that are done; a resumed run has the others."""
+    totals, estimate = [], record_run._RecordRun._estimate_total
+    monkeypatch.setattr(
+        record_run._RecordRun, "_estimate_total", lambda self, done: totals.append(estimate(self, done)) or totals[-1]
+    )
+    path = write("in.csv", "text\n" + "".join(f"t{n:04}\n" for n in range(1000)))
+    argv = ("sentiment", path, "-o", str(tmp_path / "out.csv"), "--on-error", "fail")
+
+    def broken(request):
+        return ValueError("stop") if "t0600\n" in last_message(request) else scores(request)
+
+    assert llm(*argv, answer=broken).code == 3
+    assert totals[-1] == pytest.approx(1000, rel=0.01) and totals[0] == pytest.approx(1000, rel=0.5)
+    totals.clear()
+    assert llm(*argv, "--resume", answer=scores).code == 0
+    assert {round(total, -1) for total in totals} == {400}
 
 
 @pytest.fixture

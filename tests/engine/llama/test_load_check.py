@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,6 +129,20 @@ def test_a_file_that_takes_too_long_is_bad(tiny, child, monkeypatch):
     with pytest.raises(BadModelFile, match="takes longer"):
         check(tiny("llama"))
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
+
+
+def test_a_child_that_has_ended_was_in_time(tiny, tmp_path, child, monkeypatch):
+    """Also if this process was stopped while it waited, with Ctrl-Z, for longer than the time limit."""
+    started, calls, clock = child(f"while [ ! -e {tmp_path}/end ]; do sleep 0.01; done"), [], iter([0.0, 0.0])
+    monkeypatch.setattr(load_check, "time", types.SimpleNamespace(monotonic=lambda: next(clock, 1e6)))
+
+    def end_child_after_first_wait():
+        calls.append(None)
+        if len(calls) == 2:
+            (tmp_path / "end").touch()
+            os.waitid(os.P_PID, int(started.read_text()), os.WEXITED | os.WNOWAIT)
+
+    assert check(tiny("llama"), stop=end_child_after_first_wait)
 
 
 def test_a_signal_ends_the_child(tiny, child):

@@ -13,7 +13,6 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, ContextOverflow, Interrupted
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
-from llmcli.tasks.execution import record_jobs
 from llmcli.tasks.execution.record_jobs import run_record_jobs
 from llmcli.tasks.execution.record_verb import RecordJobOptions
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -86,21 +85,22 @@ def test_equal_texts_share_one_request():
         return ContextOverflow() if last_message(request) == "bad" else last_message(request)
 
     given = records("a", "bad", "a", "bad", "b", "a")
-    found = outcomes(ScriptedBackend(answer), given, dedupe_key=lambda record: record.text)
+    found = outcomes(ScriptedBackend(answer), given, dedupe_key=lambda record: record.text.encode())
     assert sorted(answered) == ["a", "b", "bad"] or sorted(answered) == ["a", "b", "bad", "bad"]
     assert [getattr(event, "text", None) for event in found] == ["a", None, "a", None, "b", "a"]
     assert [event.name for event in found] == [record.name for record in given]
     assert sum(event.usage.prompt_tokens for event in found if isinstance(event, Result)) == 2
 
 
-def test_kept_answers_are_bounded(monkeypatch):
-    """The least recently used one is forgotten and asked for again."""
-    monkeypatch.setattr(record_jobs, "MAX_KEPT_ANSWERS", 2)
+def test_equal_texts_may_be_far_apart():
+    """Each text is answered once, however many there are between two equal ones."""
     backend = ScriptedBackend()
-    options = RecordJobOptions(dedupe_key=lambda record: record.text, window=1)
-    events = run_record_jobs(backend, records("a", "b", "c", "c", "a"), verb(backend), options)
-    assert [event.text for event in events if isinstance(event, Result)] == ["a", "b", "c", "c", "a"]
-    assert [last_message(request) for request in backend.requests] == ["a", "b", "c", "a"]
+    options = RecordJobOptions(dedupe_key=lambda record: record.text.encode(), window=1)
+    texts = [f"text {number}" for number in range(300)]
+    events = run_record_jobs(backend, records(*texts, *texts), verb(backend), options)
+    found = [event for event in events if isinstance(event, Result)]
+    assert [event.text for event in found] == texts * 2
+    assert [last_message(request) for request in backend.requests] == texts
 
 
 def test_an_interrupt_finishes_the_first_records(monkeypatch):

@@ -1,0 +1,67 @@
+"""The answers of a job by key, for records with the same text. Beyond some MB they are on the disk: memory stays flat."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from llmcli.errors import OutputError
+from llmcli.types import Result
+
+
+class AnswerStore:
+    """Results by key, in a private temporary database: SQLite writes it to a file beyond its cache, and removes it.
+
+    Used by one thread at a time. The methods raise ``OutputError`` when the disk is full.
+    """
+
+    def __init__(self) -> None:
+        # its transaction is never committed, since nothing outlives the process
+        self._database = sqlite3.connect("", check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, result BLOB) WITHOUT ROWID")
+
+    def get(self, key: bytes) -> Result | None:
+        """Return the result with a key, None if there is none."""
+        with _translate_errors():
+            row = self._database.execute("SELECT result FROM answers WHERE key = ?", (key,)).fetchone()
+        result: Result | None = None if row is None else pickle.loads(row[0])  # noqa: S301 (written by this process)
+        return result
+
+    def add(self, key: bytes, result: Result) -> None:
+        """Add a result."""
+        written = io.BytesIO()
+        _ResultPickler(written).dump(result)
+        with _translate_errors():
+            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, written.getvalue()))
+
+    def close(self) -> None:
+        """Remove all."""
+        self._database.close()
+
+
+class _ResultPickler(pickle.Pickler):
+    """Writes errors by their attributes: their constructors take others than ``Exception`` expects."""
+
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, Exception):
+            return _make_error, (type(value), value.args, vars(value))
+        return NotImplemented
+
+
+def _make_error(kind: type[Exception], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> Exception:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError("a temporary file", detail=str(error)) from error
