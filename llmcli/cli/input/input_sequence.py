@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.file_reader import MIN_LARGE_BYTES
 from llmcli.errors import LlmError
 from llmcli.types import ItemFailed
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
 
 T = TypeVar("T")
-MAX_KEPT_CHARACTERS = MIN_LARGE_BYTES
-"""Of the texts of all documents that are kept: as much as one text may have that is kept as a whole."""
+MAX_KEPT_CHARACTERS = 1 << 20
+"""Of the texts of all documents that are kept: reading more than that again takes no time beside working on it."""
 
 
 def find_notes(document: Document) -> list[str]:
