@@ -93,6 +93,7 @@ def summarize_together(
 
     The result is as in ``summarize``; ``documents`` names them, ``sentences`` and ``missing`` name that of each place.
     """
+    documents = [*documents]  # all of them are in memory, and read again only once
     read = [each for each in documents if isinstance(each, Document) and each.text.strip()]
     blank = [ItemFailed(0, each.name, EmptyInput(each.name)) for each in documents if isinstance(each, Document)]
     failed = [each for each in documents if isinstance(each, ItemFailed)]

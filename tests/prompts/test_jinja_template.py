@@ -1,7 +1,9 @@
 """Templates: the fast path equals Jinja, values are data, the sandbox holds."""
 
+import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -102,6 +104,14 @@ def test_an_endless_template_fails_with_a_reason(monkeypatch, source):
     monkeypatch.setattr(jinja_template, "_TIMEOUT_S", 0.3)
     with pytest.raises(TemplateError, match=r"too long|without end"):
         Template.parse(source).render({"a": "text"})
+
+
+def test_a_suspended_machine_is_no_endless_template(monkeypatch):
+    """Only the time that rendering itself takes counts."""
+    hours = itertools.count(step=3600.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(hours))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(hours))
+    assert Template.parse("{% for c in a %}{{ c }}{% endfor %}").render({"a": "text"}) == "text"
 
 
 def test_ordinary_expressions_stay_within_the_bounds():

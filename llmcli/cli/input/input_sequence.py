@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.file_reader import MIN_LARGE_BYTES
 from llmcli.errors import LlmError
 from llmcli.types import ItemFailed
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
 
 T = TypeVar("T")
-MAX_KEPT_CHARACTERS = MIN_LARGE_BYTES
-"""Of the texts of all documents that are kept: as much as one text may have that is kept as a whole."""
+MAX_KEPT_CHARACTERS = 1 << 20
+"""Of the texts of all documents that are kept: reading more than that again takes no time beside working on it."""
 
 
 def find_notes(document: Document) -> list[str]:
@@ -28,13 +27,16 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
     """The inputs that were added, in their order.
 
     Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
-    ``MAX_KEPT_CHARACTERS`` are then dropped, and read again from their files whenever they are asked for; a file that
+    ``MAX_KEPT_CHARACTERS`` are then dropped unless ``keeps_all``, and read again from their files whenever they are asked for; a file that
     cannot be read any more is an ``ItemFailed``. What can be read only once is always kept. ``notes``: what was left out
     of the documents, by their positions.
     """
 
-    def __init__(self, ctx: CommandContext, read: Callable[[CommandContext, str], T]) -> None:
+    def __init__(
+        self, ctx: CommandContext, read: Callable[[CommandContext, str], T], *, keeps_all: bool = False
+    ) -> None:
         self._ctx = ctx
+        self._keeps_all = keeps_all
         self._read = read
         self._names: list[str] = []
         self._kept: list[T | ItemFailed | None] = []
@@ -47,7 +49,8 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
         dropped = False
         if isinstance(found, Document):
             self.notes[len(self)] = find_notes(found)
-            dropped = self._characters + len(found.text) > MAX_KEPT_CHARACTERS and Path(name).is_file()
+            full = self._characters + len(found.text) > MAX_KEPT_CHARACTERS and not self._keeps_all
+            dropped = full and Path(name).is_file()
             self._characters += 0 if dropped else len(found.text)
         self._names.append(name)
         self._kept.append(None if dropped else found)

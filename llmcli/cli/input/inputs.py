@@ -13,6 +13,7 @@ from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import LlmError, NotUtf8, UsageError
+from llmcli.interrupt import Interrupt
 from llmcli.types import ItemFailed
 
 T = TypeVar("T")
@@ -68,15 +69,15 @@ def check_output(ctx: CommandContext, names: Sequence[str]) -> None:
 
 def read_documents(ctx: CommandContext, files: Sequence[str]) -> Sequence[Document | ItemFailed]:
     """Read the named inputs as they are, or standard input if none is named. Raises as ``read_inputs`` does."""
-    return read_inputs(ctx, files, read_document)
+    return read_inputs(ctx, files, read_document, keeps_all=True)
 
 
 def read_inputs(
-    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
+    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T], *, keeps_all: bool = False
 ) -> Sequence[T | ItemFailed]:
     """Read the named inputs with ``read``, or standard input if none is named.
 
-    Of many, those that would fill the memory are read again when they are asked for. If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
+    Unless ``keeps_all``, of many those that would fill the memory are read again when they are asked for. If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
     if not files:
@@ -88,19 +89,16 @@ def read_inputs(
     if len(files) == 1:
         return [read(ctx, files[0])]
     check_output(ctx, files)
-    return _read_several(ctx, files, read)
+    return _read_several(InputSequence(ctx, read, keeps_all=keeps_all), files, ctx.runtime.interrupt)
 
 
-def _read_several(
-    ctx: CommandContext, files: Sequence[str], read: Callable[[CommandContext, str], T]
-) -> InputSequence[T]:
-    found = InputSequence(ctx, read)
+def _read_several(found: InputSequence[T], files: Sequence[str], interrupt: Interrupt) -> InputSequence[T]:
     failed: list[LlmError] = []
     for name in files:
         try:
             found.add(name)
         except LlmError as error:
-            ctx.runtime.interrupt.check()
+            interrupt.check()
             failed.append(error)
             found.add_failure(name, error)
     if len(failed) == len(files):

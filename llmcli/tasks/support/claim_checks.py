@@ -52,12 +52,17 @@ def find_evidence(
 
 
 def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[QuotableText]:
-    for number, document in enumerate(documents):
+    for number in range(len(documents)):
         check_interrupt()
-        if isinstance(document, ItemFailed):
-            raise document.error
-        quotable = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
-        yield from cut_passages(quotable)
+        yield from _cut_source(documents[number], number)  # no variable keeps it while the next one is read
+
+
+def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[QuotableText]:
+    if isinstance(document, ItemFailed):
+        raise document.error
+    return cut_passages(
+        QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
+    )
 
 
 class ClaimChecks:

@@ -118,7 +118,7 @@ def translate(
         Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
     ] = None,
     estimate: Annotated[
-        bool, Option("--qe", help="Rank the segments by how unexpected their translations are, without a reference.")
+        bool, Option("--qe", help="Rank the segments by how suspicious their translations are, without a reference.")
     ] = False,
 ) -> int:
     """Translate documents into another language.

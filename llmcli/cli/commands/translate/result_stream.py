@@ -100,16 +100,16 @@ def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -
 
 
 def format_quality(result: Result) -> str:
-    """Return the segments of a document that look most like errors, a line each: FILE:LINE: BITS TRANSLATION.
+    """Return the segments of a document that look most like errors, a line each: FILE:LINE: SUSPICION TRANSLATION.
 
     It is "" if no segment has a translation.
     """
     name = "stdin" if result.name == "-" else result.name
     lines = [
-        f"{name}:{each['line']}: {each['surprisal']:.2f} {' '.join(each['translation'].split())}"
+        f"{name}:{each['line']}: {each['suspicion']:.2f} {' '.join(each['translation'].split())}"
         for each in result.fields["quality"][:MAX_SHOWN_SEGMENTS]
     ]
-    return "\n".join(["segments by surprisal, in bits a token, the most suspicious first:", *lines] if lines else [])
+    return "\n".join(["segments, the most suspicious first:", *lines] if lines else [])
 
 
 def format_result_note(result: Result) -> str:

@@ -23,7 +23,7 @@ class SegmentStatus(StrEnum):
 class SegmentOutcome:
     """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated.
 
-    ``surprisal``: as in ``quality_estimation``, None if it was not estimated.
+    ``suspicion`` and ``surprisal``: as in ``quality_estimation``, None if they were not estimated.
     """
 
     line: int
@@ -33,6 +33,7 @@ class SegmentOutcome:
     translation: str | None
     retries: int = 0
     checks: tuple[str, ...] = ()
+    suspicion: float | None = None
     surprisal: float | None = None
 
 
@@ -55,5 +56,5 @@ class TranslationReport:
 def _row_as_object(row: SegmentOutcome) -> dict[str, Any]:
     fields = asdict(row) | {"status": str(row.status)}
     if row.surprisal is None:
-        del fields["surprisal"]
+        del fields["suspicion"], fields["surprisal"]
     return fields

@@ -1,8 +1,9 @@
-"""``llm translate --qe``: segments are ranked by the surprisal of their translations, given their sources."""
+"""``llm translate --qe``: segments are ranked by what their sources tell of the translations, lengths, numbers, copies."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from llm_fixtures import write
@@ -25,12 +26,12 @@ RIGHT = {"Good morning": "Bonjour", "The door": "La porte", "The train": "Le tra
 
 
 def judge(request):
-    """Give a right translation a bit a token and a wrong one ten; translate everything else by its table."""
+    """Give a right translation a bit a token, any other one and one without a source ten; translate by the table."""
     said = last_message(request)
-    right = next(target for source, target in RIGHT.items() if source in said)
+    right = next((target for source, target in RIGHT.items() if source in said), None)
     if request.candidates:
         return {
-            text: -(1 if text.startswith(right) else 10) * 0.6931471805599453 * len(text.split())
+            text: -(1 if right and text.startswith(right) else 10) * 0.6931471805599453 * len(text.split())
             for text in request.candidates
         }
     return f"{right} oui"
@@ -59,10 +60,22 @@ def test_wrong_translations_come_first(estimate, write):
     run = estimate(file)
     head, *lines = run.err.splitlines()
     assert (run.code, run.out) == (0, PO) and "the most suspicious first" in head
-    assert [line.rpartition("a.po:")[2] for line in lines] == [
-        "8: 10.00 Le train est parti", "11: 10.00 La porte est ferm\u00e9e", "5: 1.00 Bonjour \u00e0 vous",
-        "14: 1.00 Merci beaucoup",
-    ]  # fmt: skip
+    ranked = [re.fullmatch(r".*a\.po:(\d+): (0\.\d\d) (.*)", line).groups() for line in lines]
+    assert {line for line, _, _ in ranked[:2]} == {"8", "11"} and "Le train est parti" in ranked[0] + ranked[1]
+    assert [score for _, score, _ in ranked] == sorted((score for _, score, _ in ranked), reverse=True)
+
+
+def test_what_was_not_translated_comes_first(estimate, write):
+    """The model finds nothing more likely than the source text itself; another number is found as well."""
+    pairs = [
+        (f"Ship {n} sails to the far island", f"Le bateau {n} va vers une \u00eele lointaine") for n in range(10, 15)
+    ]
+    pairs += [("We close at 10 today, dear guests", "Nous fermons \u00e0 11 h aujourd'hui, chers clients")]
+    pairs += [("The door is closed for the night", "The door is closed for the night")]
+    text = PO.partition('\nmsgid "Good')[0] + "".join(f'\nmsgid "{one}"\nmsgstr "{two}"\n' for one, two in pairs)
+    run = estimate("--json", write("a.po", text), answer=lambda request: {request.candidates[0]: -1.0})
+    found = [each["translation"] for each in json.loads(run.out)["quality"]]
+    assert {*found[:2]} == {pairs[-1][1], pairs[-2][1]}
 
 
 def test_without_a_translation_there_is_no_ranking(estimate, write):
@@ -76,16 +89,19 @@ def test_json_and_report_have_each_segment(estimate, write, tmp_path):
     report = tmp_path / "report.json"
     run = estimate("--json", "--report", str(report), write("a.po", PO))
     found = json.loads(run.out)["quality"]
-    assert [(each["line"], each["surprisal"]) for each in found] == [(8, 10.0), (11, 10.0), (5, 1.0), (14, 1.0)]
-    assert found[0]["source"] == "The door is closed" and found[0]["translation"] == "Le train est parti"
+    assert {each["line"]: each["surprisal"] for each in found} == {8: 10.0, 11: 10.0, 5: 1.0, 14: 1.0}
+    assert {each["line"] for each in found[:2]} == {8, 11}
+    assert [each["suspicion"] for each in found] == sorted((each["suspicion"] for each in found), reverse=True)
+    assert ("The door is closed", "Le train est parti") in [(each["source"], each["translation"]) for each in found]
     rows = json.loads(report.read_text())["documents"][0]["segments"]
     assert [row["surprisal"] for row in rows] == [1.0, 10.0, 10.0, 1.0] and run.err == ""
+    assert max(rows[0]["suspicion"], rows[3]["suspicion"]) < min(rows[1]["suspicion"], rows[2]["suspicion"])
 
 
 def test_new_translations_are_estimated(estimate):
     """The translation is scored as the answer to its source."""
     run = estimate(stdin=b"Good morning to you\n")
-    assert (run.code, run.out) == (0, "Bonjour oui\n") and "stdin:1: 1.00 Bonjour oui" in run.err
+    assert (run.code, run.out) == (0, "Bonjour oui\n") and re.search(r"stdin:1: 0\.\d\d Bonjour oui", run.err)
     request = run.backend.requests[-1]
     assert request.candidates == ("Bonjour oui",) and "Good morning to you" in all_messages(request)
 
@@ -104,7 +120,7 @@ def test_a_segment_that_does_not_fit_has_no_estimate(estimate, write):
         return ContextOverflow(tokens=9, context=5) if "door" in last_message(request) else judge(request)
 
     run = estimate("--json", write("a.po", PO), answer=overflow)
-    assert run.code == 0 and [each["line"] for each in json.loads(run.out)["quality"]] == [11, 5, 14]
+    assert run.code == 0 and {each["line"] for each in json.loads(run.out)["quality"]} == {11, 5, 14}
     assert estimate(write("a.po", PO), answer=lambda _: TimedOut()).code == 124
 
 
