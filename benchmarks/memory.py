@@ -44,7 +44,7 @@ def verbs() -> dict[str, Verb]:
         "ask": Verb(("ask", "--max-tokens", "512", PROMPT), "chat"),
         "chat": Verb(("chat", "--no-save", "--max-tokens", "512"), "chat", PROMPT),
         "translate": Verb(("translate", "--to", "fr", "--no-tm"), "translate", "\n\n".join(paragraphs)),
-        "sentiment": Verb(("sentiment",), "classify", "\n".join(records)),
+        "sentiment": Verb(("sentiment",), "calibrated", "\n".join(records)),
         "summarize": Verb(("summarize",), "summarize", "\n\n".join(map(_paragraph, range(330)))),
     }
 

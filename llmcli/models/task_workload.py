@@ -62,6 +62,8 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
     "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
     "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
+    "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True),
 }
-"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records. The lengths
+"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records, and
+many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the starter). The lengths
 are those of a question, of the README of this project, and of 400 lines."""

@@ -201,7 +201,7 @@ def test_a_long_text_is_cut_into_parts():
 
 def test_the_needs_of_every_task_are_known(llama):
     """No job is larger than a context allows; many answers are tried at twice the concurrency, many records are not."""
-    assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code", "key-sentences"}
+    assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code", "key-sentences", "calibrated"}
     for workload in WORKLOADS.values():
         job = workload.split_to_context(llama.context_length)
         assert max(job.peak_demand.sequence_tokens) <= llama.context_length

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from llmcli.runtime.run_config import RunConfig
 
 _CHARACTERS_PER_TOKEN = 4
-_VERB_OF_TASK = {"chat": "ask", "code": "ask", "classify": "sentiment", "key-sentences": "summarize"}
+_VERB_OF_TASK = {
+    "chat": "ask",
+    "code": "ask",
+    "classify": "sentiment",
+    "calibrated": "sentiment",
+    "key-sentences": "summarize",
+}
 
 
 def peak_bytes_by_task(config: RunConfig, models: ModelLibrary, model: ModelFile) -> dict[str, int]:
