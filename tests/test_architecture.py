@@ -60,6 +60,7 @@ NARROW = {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",
         "llmcli.models.footprint",
+        "llmcli.models.task_workload",
         "llmcli.models.files.file_bytes",
         "llmcli.models.files.names",
         "llmcli.models.gguf.tensor_types",

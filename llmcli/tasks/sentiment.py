@@ -44,7 +44,8 @@ class SentimentVerb(ScoringVerb):
         scale: int | None = None,
     ) -> None:
         chosen, prompt = options or ClassifyOptions(), prompts.get(PROMPT)
-        probe = PROBE_FILE if chosen.chooser is None else None  # examples change what the states mean
+        # examples and other prompts change what the states mean
+        probe = PROBE_FILE if chosen.chooser is None and prompt.origin.parent == prompts.builtin else None
         scoring = ScorerOptions({}, chosen.examples, chosen.corrects_prior, chosen.cache, chosen.calibrator, probe)
         super().__init__(backend, LabelScorer(backend, prompt, prompt.labels, generation, scoring), chosen)
         self._scale = scale

@@ -50,8 +50,12 @@ def forward_signals(interrupt: Interrupt) -> Iterator[None]:
 
 @contextmanager
 def ignore_interrupt_keys() -> Iterator[None]:
-    """Leave the interrupt and quit keys to the editor or pager that runs; a handler, unlike SIG_IGN, is not inherited by it."""
+    """Leave the interrupt and quit keys to the editor or pager that runs; a handler, unlike SIG_IGN, is not inherited by it.
+
+    An event loop, such as that of the chat's prompt, does not learn of them either.
+    """
     before: dict[signal.Signals, Any] = {}
+    wakeup = signal.set_wakeup_fd(-1)
     try:
         for signum in (signal.SIGINT, signal.SIGQUIT):
             before[signum] = signal.signal(signum, lambda _signum, _frame: None)
@@ -59,6 +63,7 @@ def ignore_interrupt_keys() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(wakeup)
 
 
 def die_by_signal(signum: int) -> NoReturn:

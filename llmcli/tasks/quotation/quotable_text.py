@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.quotation.quote_alignment import QuoteAligner, find_line_starts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quote:
     """A part of a document, ``text[start:end]`` of its text, character by character.
 
@@ -55,7 +55,7 @@ class Quote:
         return {**asdict(self), "similarity": round(self.similarity, 4)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SectionStart:
     """From ``offset`` in a document's text, the text is of this ``source`` and page."""
 
@@ -64,7 +64,7 @@ class SectionStart:
     page: int | None
 
 
-@dataclass(frozen=True)
+@frozen
 class QuotableDocument:
     """The text of a document and where its pages and attachments begin; ``number`` is its position among the inputs.
 
@@ -124,7 +124,7 @@ class QuotableDocument:
         return self.sections[index] if index >= 0 else None
 
 
-@dataclass(frozen=True)
+@frozen
 class QuotableText:
     """The passage ``document.text[start:end]``, from which a model may quote."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import cached_property
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
 
 MIN_MATCHED_WORDS = 3
@@ -31,7 +31,7 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _EDGES = "\"'.,;:!?()[]{}*_<>\u2026-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuoteAlignment:
     """``start`` and ``end`` are offsets in the text; the rest is as in ``Quote``."""
 

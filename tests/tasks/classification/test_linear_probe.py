@@ -118,7 +118,8 @@ def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
     probe.write_text(encode_probe(PROBE))
     monkeypatch.setattr(sentiment, "PROBE_FILE", probe)
     backend = ScriptedBackend(answer, model=model)
-    verb = SentimentVerb(backend, PromptLibrary(tmp_path), GenerationOptions(), options)
+    prompts = PromptLibrary(tmp_path / "own", tmp_path)
+    verb = SentimentVerb(backend, prompts, GenerationOptions(), options)
     records = [Record(number, text, number + 1) for number, text in enumerate(["a fine walk", "a poor walk"])]
     found = [each.fields["label"] for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
     assert found == (["positive", "negative"] if used else ["positive", "positive"])
