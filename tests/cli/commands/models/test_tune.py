@@ -17,6 +17,7 @@ from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.models.task_workload import WORKLOADS
 from llmcli.weights.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
@@ -99,7 +100,9 @@ def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
     """One line for each task, and one for each type that was not measured."""
     run = models("tune", str(tiny("chatml")), "-v")
     told = [line for line in run.err.splitlines() if line.startswith("llm: KV cache for ")]
-    assert len(told) == 6 and all(line.endswith(("one buffer", "a buffer for each sequence")) for line in told)
+    assert len(told) == len(WORKLOADS) and all(
+        line.endswith(("one buffer", "a buffer for each sequence")) for line in told
+    )
     assert "q8_0 was not measured: its weights are q8_0 already" in run.err
 
 
