@@ -43,7 +43,7 @@ class CommandContext:
         runtime = self._build_runtime(flags, interrupt)
         try:
             runtime.backend().info()
-        except BaseException:
+        except BaseException:  # also an interrupt: the new model is closed, and the error goes on to the caller
             runtime.close()
             raise
         finally:

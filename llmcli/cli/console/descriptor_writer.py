@@ -94,7 +94,7 @@ class DescriptorWriter:
                 if self._lock_wait_failed or now - since > MAX_LOCK_WAIT_S:
                     self._lock_wait_failed = True  # the next line does not wait again
                     return
-                time.sleep(_LOCK_POLL_S)
+                time.sleep(_LOCK_POLL_S)  # waiting in flock itself would delay an interrupt
 
     def _write_all(self, data: memoryview) -> None:
         while data:

@@ -77,7 +77,8 @@ def read_inputs(
 ) -> Sequence[T | ItemFailed]:
     """Read the named inputs with ``read``, or standard input if none is named.
 
-    Unless ``keeps_all``, of many those that would fill the memory are read again when they are asked for. If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
+    Unless ``keeps_all``, of many those that would fill the memory are read again when they are asked for. If there are
+    several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
     if not files:

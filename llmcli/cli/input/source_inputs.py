@@ -236,7 +236,7 @@ def add_source_notes(
     ``one_answer``: the result is about all documents; otherwise its item is the position of its document.
     """
     notes: dict[int, list[str]] = {}
-    for index, texts in _find_notes(documents).items():
+    for index, texts in _notes_by_position(documents).items():
         notes.setdefault(0 if one_answer else index, []).extend(texts)
     yield from (Notice(text, item) for item, texts in notes.items() for text in texts)
     for event in events:
@@ -244,7 +244,7 @@ def add_source_notes(
         yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event
 
 
-def _find_notes(documents: Sequence[Document | LargeText | ItemFailed]) -> Mapping[int, list[str]]:
+def _notes_by_position(documents: Sequence[Document | LargeText | ItemFailed]) -> Mapping[int, list[str]]:
     """Return what was left out of documents, by their positions."""
     if isinstance(documents, InputSequence):
         return documents.notes

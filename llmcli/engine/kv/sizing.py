@@ -106,10 +106,10 @@ def fits_another(sequence: Sequence, running: SequenceOf[Sequence], config: Cont
         return True
     together = [*running, sequence]
     unshared = sum(expected_cells(s, limits) for s in together)
-    return unshared <= config.cells or _shared_cells(together, limits) <= config.cells
+    return unshared <= config.cells or _cells_with_shared_prefix(together, limits) <= config.cells
 
 
-def _shared_cells(sequences: SequenceOf[Sequence], limits: CacheLimits) -> int:
+def _cells_with_shared_prefix(sequences: SequenceOf[Sequence], limits: CacheLimits) -> int:
     """Return the cells that ``sequences`` take in one buffer for all, with the rest of their answers."""
     shared = min(common_prefix_length(sequences[0].tokens, s.tokens) for s in sequences)
     return sum(expected_cells(s, limits) for s in sequences) - shared * (len(sequences) - 1)
@@ -125,7 +125,7 @@ def grown(
     most = limits.max_sequence_tokens * (limits.concurrency if config.unified else 1) + 1
     if config.cells >= most:
         return None
-    needed = _shared_cells(running, limits) if config.unified and running else 0
+    needed = _cells_with_shared_prefix(running, limits) if config.unified and running else 0
     larger = config.with_cells(min(max(2 * config.cells, needed), most))
     step = max(PAD_TOKENS, config.cells // 8 // PAD_TOKENS * PAD_TOKENS)
     while max_bytes is not None and context_bytes(header, larger.shape) > max_bytes:

@@ -63,7 +63,7 @@ class PassageRanker(Generic[T]):
         mean = max(1.0, self._num_terms / max(1, self.num_passages))
         norm = K1 * (1 - B + B * len(terms) / mean)
         weights = {
-            term: self._rarity(term) * (times * (K1 + 1) / (times + norm))
+            term: self._inverse_document_frequency(term) * (times * (K1 + 1) / (times + norm))
             for term, times in Counter(filter(self._terms.__contains__, terms)).items()
         }
         for query, heap in zip(self._queries, self._heaps, strict=True):
@@ -75,7 +75,7 @@ class PassageRanker(Generic[T]):
                 heapq.heapreplace(heap, (*rank, keep()))
         self._num_ranked += 1
 
-    def _rarity(self, term: str) -> float:
+    def _inverse_document_frequency(self, term: str) -> float:
         containing = self._containing[term]
         return math.log(1 + (self.num_passages - containing + 0.5) / (containing + 0.5))
 

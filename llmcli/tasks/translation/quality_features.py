@@ -1,7 +1,7 @@
 """What can be said of a translation without a reference, and how suspicious that makes it.
 
-The model tells how unexpected the translation is, given its source. That alone ranks badly: a text that was not translated
-is the least unexpected of all, and words that are left out surprise nobody. So lengths, copied words and numbers are
+The model tells how unexpected the translation is, given its source. That alone ranks badly: the model expects a copy of the
+source more than any translation, and it does not notice words that are left out. So lengths, copied words and numbers are
 compared too. The features are added up with the weights of a logistic regression, which was fitted to right and damaged
 messages of a PO file with the starter (``benchmarks/translation_quality.py``; its figures are those of other messages). The
 surprisal without the source, from a second prefill, was tried as well, and added nothing.

@@ -90,7 +90,7 @@ class CancellableNetwork(httpcore2.NetworkBackend):
             with _unwrap_os_errors():
                 stream = connecting.result()
             exchange.stream = CancellableStream(self, stream, stream.get_extra_info("socket").dup())
-        except BaseException:
+        except BaseException:  # also an interrupt: a connection that comes late is closed
             connecting.add_done_callback(_close_late)
             raise
         return exchange.stream

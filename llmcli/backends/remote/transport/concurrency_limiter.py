@@ -61,7 +61,7 @@ class ConcurrencyLimiter:
         except RateLimited as busy:
             self._release_permit(busy, began)
             raise
-        except BaseException:
+        except BaseException:  # also an interrupt: the permit is given back, and the error goes on to the caller
             self._release_permit(None, began, good=False)
             raise
         else:

@@ -50,7 +50,7 @@ class ChatLoop:
         from llmcli.cli.commands.chat.typed_keys import TypedKeys
 
         typed = self._chat.typed = TypedKeys(self._ctx.console.environment.stdin)
-        self._ctx.console.environment.key_readers.append(typed.released)
+        self._ctx.console.environment.key_readers.append(typed.cooked_mode)
         with typed.restored_at_death(self._ctx.runtime.interrupt):
             self._converse(typed)
         return self._finish()

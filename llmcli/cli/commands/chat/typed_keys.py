@@ -69,7 +69,7 @@ class TypedKeys:
             self._apply(before)
 
     @contextmanager
-    def released(self) -> Iterator[None]:
+    def cooked_mode(self) -> Iterator[None]:
         """Give the terminal back during the block, which asks a question; what was typed before is no answer to it."""
         self.collect()
         during: list[Any] = termios.tcgetattr(self._descriptor)

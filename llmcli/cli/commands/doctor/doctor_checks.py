@@ -74,7 +74,7 @@ def _check_cores(ctx: CommandContext) -> Finding:
     from llmcli.engine.llama.threads import LOAD_INTERVAL_S, SystemLoad, ThreadPolicy
 
     cores, load = hardware.detect_cores(), SystemLoad()
-    time.sleep(LOAD_INTERVAL_S)
+    time.sleep(LOAD_INTERVAL_S)  # the load is what other processes use in this interval
     others = load.busy_cores()
     wanted, origin = ctx.runtime.settings["threads"], ctx.runtime.settings.origin("threads")
     if wanted == "auto":
