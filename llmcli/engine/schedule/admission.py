@@ -12,6 +12,8 @@ from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 MIN_SHARED_PREFIX_TOKENS = 32
 """Tokens that a common prefix must save for a sequence to wait while another evaluates it."""
+_MIN_KEPT_PREFIX_TOKENS = 8
+"""Tokens that the tokens of an ended sequence must save each waiting one to stay cached in separate buffers."""
 
 
 class AdmissionPolicy:
@@ -41,7 +43,7 @@ class AdmissionPolicy:
     def _is_prefill_saturated(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Return whether a sequence that generates nothing would only enlarge the buffer that prompts attend to."""
         budget = self._kv_cache.prefill_budget
-        if sequence.tokens_left or budget is None or self._kv_cache.per_sequence_buffers:
+        if sequence.tokens_left or budget is None:
             return False
         return sum(other.num_pending_tokens for other in running if not other.is_decoding) >= budget
 
@@ -92,6 +94,6 @@ class AdmissionPolicy:
         return any(
             common_prefix_length(sequence.tokens, other.tokens)
             - self._prefix_index.count_reusable_tokens(other, running)
-            >= MIN_SHARED_PREFIX_TOKENS
+            >= _MIN_KEPT_PREFIX_TOKENS
             for other in nearest
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
-from llmcli.engine.schedule.token_budget import TokenBudget
+from llmcli.engine.schedule.token_budget import BULK_STALL_S, TokenBudget
 from llmcli.engine.sequences.sequence import Sequence
 
 
@@ -33,6 +34,7 @@ class BatchBuilder:
         self._token_budget = token_budget
         self._decoder = decoder
         self._without_logits = False  # the last batch
+        self._deferred_since: float | None = None  # when decoding sequences began to wait
 
     def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
         """Fill the batch for a step of about ``longest_s`` seconds at most; return its entries by their slots."""
@@ -41,18 +43,14 @@ class BatchBuilder:
         batch.clear()
         runnable = [s for s in running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
+        runnable = self._defer_decoding(runnable)
         self._decoder.draft(runnable)
         if isinstance(context, HiddenStateContext):
             runnable = self._choose_by_logits(runnable)
             context.needs_logits = not self._without_logits
         prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, batch.capacity)
         counts = allocate_tokens(
-            runnable,
-            batch.capacity,
-            context.max_outputs,
-            prefill_tokens,
-            self._kv_cache.prefill_budget if self._kv_cache.per_sequence_buffers else None,
-            without_logits=self._without_logits,
+            runnable, batch.capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
         )
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
@@ -69,6 +67,26 @@ class BatchBuilder:
             entries.append(BatchEntry(sequence, count, needed, start))
         return entries
 
+    def _defer_decoding(self, runnable: list[Sequence]) -> list[Sequence]:
+        """Return ``runnable``, without sequences that decode for bulk work while prompts are evaluated in separate buffers.
+
+        llama.cpp would evaluate one token of each and of the prompts, then the rest (``llama_batch_allocr::split_equal``): few
+        tokens at a time. They wait for about ``BULK_STALL_S`` seconds at most.
+        """
+        prompts = [sequence for sequence in runnable if not sequence.is_decoding]
+        decoding = runnable[: len(runnable) - len(prompts)]
+        separate = self._kv_cache.per_sequence_buffers
+        if not (separate and prompts and decoding) or any(sequence.is_interactive for sequence in decoding):
+            self._deferred_since = None
+            return runnable
+        now = time.monotonic()
+        if self._deferred_since is None:
+            self._deferred_since = now
+        if now - self._deferred_since < BULK_STALL_S:
+            return prompts
+        self._deferred_since = None
+        return runnable
+
     def _choose_by_logits(self, runnable: list[Sequence]) -> list[Sequence]:
         """Return the sequences of a batch that needs no logits, or in alternation those that need some.
 
@@ -81,24 +99,16 @@ class BatchBuilder:
 
 
 def allocate_tokens(
-    runnable: list[Sequence],
-    capacity: int,
-    max_outputs: int,
-    prefill_tokens: int,
-    prefill_budget: int | None = None,
-    *,
-    without_logits: bool = False,
+    runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int, *, without_logits: bool = False
 ) -> dict[Sequence, int]:
     """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
-    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens;
-    ``prefill_budget``: prompt tokens after which only prompts join that are as long as the first. Draft tokens without
-    room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that needs several
-    steps is cut into equal chunks: a short last one would take more time per token.
+    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
+    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that
+    needs several steps is cut into equal chunks: a short last one would take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
-    prefills: list[int] = []  # prompt tokens of each sequence
     for sequence in runnable:
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
@@ -109,9 +119,6 @@ def allocate_tokens(
                 if stop is not None and stop > sequence.num_computed_tokens:
                     count = min(count, stop - sequence.num_computed_tokens)
             count = min(count, free_outputs if without_logits else first_output + free_outputs)
-            if prefill_budget is not None and sum(prefills) >= prefill_budget and not _is_as_long(count, prefills[0]):
-                continue
-            prefills.append(count)
             prefill_tokens -= count
         if count <= 0:
             continue
@@ -120,11 +127,6 @@ def allocate_tokens(
         free_rows -= count
         free_outputs -= count if without_logits else max(0, count - first_output)
     return counts
-
-
-def _is_as_long(count: int, first: int) -> bool:
-    """Return whether prompts of these lengths make up one evaluation in separate buffers, but for a small rest."""
-    return abs(count - first) <= first // 8
 
 
 def _equal_chunk_size(tokens: int, limit: int) -> int:

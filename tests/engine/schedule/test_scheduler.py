@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, equal, numbers, req
+from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import scheduler as module
@@ -265,8 +265,34 @@ def test_long_prompts_do_not_delay_decoding(bench, monkeypatch, priority):
     assert 2000 // 64 - 4 < len(running.rows) < 2000 // 64 + 4
 
 
-@pytest.mark.parametrize(("config", "answers", "least", "most"), [({}, 0, 8, 8), ({}, 1, 13, 64), (STREAMS, 0, 9, 64)])
-def test_short_prompts_in_one_buffer_are_limited(bench, config, answers, least, most):
+@pytest.mark.parametrize(
+    ("config", "priority", "deferred"),
+    [(STREAMS, Priority.BULK, True), (STREAMS, Priority.INTERACTIVE, False), ({}, Priority.BULK, False)],
+)
+def test_bulk_work_in_separate_buffers_decodes_after_prompts(bench, monkeypatch, config, priority, deferred):
+    """Together they would be evaluated in parts; the decoding sequence waits for a limited time."""
+    scheduler = bench("chatml", **config)
+    now = {"value": 0.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
+    running = Probe("r", numbers(10, 1), numbers(60, 2), priority=priority)
+    scheduler.add(running)
+    scheduler.step()
+    prompts = [Probe(f"p{i}", numbers(600, 3 + i), []) for i in range(4)]
+    scheduler.add(*prompts)
+    before = len(running.rows)
+    for _ in range(3):
+        scheduler.step()
+    assert not any(prompt.ended for prompt in prompts[2:])
+    assert len(running.rows) == (before if deferred else before + 3)
+    now["value"] += BULK_STALL_S
+    scheduler.step()
+    assert len(running.rows) == (before + 1 if deferred else before + 4)
+    scheduler.run()
+    assert len(running.rows) == 61
+
+
+@pytest.mark.parametrize(("config", "answers", "few"), [({}, 0, True), ({}, 1, False), (STREAMS, 0, False)])
+def test_short_prompts_in_one_buffer_are_limited(bench, config, answers, few):
     """Prompts without an answer are evaluated a few at a time, to keep the buffer short; others are not limited."""
     scheduler = bench("chatml", **config)
     shared = numbers(200, 1)
@@ -274,22 +300,10 @@ def test_short_prompts_in_one_buffer_are_limited(bench, config, answers, least, 
     probes = [Probe(f"p{i}", shared + numbers(20, i), numbers(answers, i)) for i in range(2, 40)]
     scheduler.scheduler.max_batch_sequences = 0
     scheduler.run(*probes)
-    assert least <= scheduler.scheduler.max_batch_sequences <= most
+    assert (scheduler.scheduler.max_batch_sequences == 8) if few else (scheduler.scheduler.max_batch_sequences > 12)
     fresh = Probe("fresh", shared + numbers(20, 20), numbers(answers, 20))
     bench("chatml").run(fresh)
     close(probes[18].rows, fresh.rows)
-
-
-def test_uneven_prompts_in_separate_buffers_do_not_share_a_step(bench):
-    """llama.cpp would split the step by their lengths; each has the logits of a sequence that is alone."""
-    scheduler = bench("chatml", **STREAMS)
-    probes = [Probe(f"p{i}", numbers(70 + 30 * i, i), []) for i in range(4)]
-    scheduler.run(*probes)
-    assert scheduler.scheduler.max_batch_sequences == 1
-    for i, probe in enumerate(probes):
-        fresh = Probe("fresh", numbers(70 + 30 * i, i), [])
-        bench("chatml", **STREAMS).run(fresh)
-        equal(probe.rows, fresh.rows)
 
 
 def test_a_passed_deadline_ends_with_a_timeout(bench):
