@@ -1,16 +1,18 @@
 """How many labels `llm label` needs for the accuracy that randomly chosen rows give, with a simulated person.
 
 The person answers with the true label. Two thirds of the rows are the pool, the others test the fit; both are drawn anew
-for each of `--seeds`. For a number of random labels, the table shows the mean accuracy that they give, the number of
-chosen labels from which the mean accuracy is the same, and the ratio of both. Accuracy grows slowly, so a small error of it
-is a large one of the ratio: its quartiles are those of a bootstrap over the seeds. The last column needs no curve: the
-accuracy with 0.7 times as many chosen labels less that of the random ones, in points, the median of the seeds with its
-quartiles. For the sets see `sentiment_quality.py`.
+for each of `--seeds`. Random labels are fitted as `--calibrate` does, chosen ones as `llm label` does. For a number of
+random labels, the table shows the mean accuracy that they give, the number of chosen labels from which the mean accuracy
+is the same, and the ratio of both. Accuracy grows slowly, so a small error of it is a large one of the ratio: its quartiles
+are those of a bootstrap over the seeds. The last columns need no curve: the accuracy with 0.7 times as many chosen labels
+less that of the random ones, in percentage points, the median of the seeds with its quartiles; then the same with the fit
+of `--calibrate` for both. For the sets see `sentiment_quality.py`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import common
@@ -23,6 +25,7 @@ from llmcli.configuration.engine_options import EngineOptions
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions
+from llmcli.tasks.labelling.chosen_rows import selection_options
 from llmcli.tasks.labelling.row_selection import RowSelector
 
 REFERENCES = (50, 100, 150, 200)
@@ -31,6 +34,7 @@ SIZES = (20, 25, 30, 35, 40, 50, 60, 70, 85, 105, 120, 140, 160, 180, 200)
 NAMES = ("first", "second")
 BOOTSTRAPS = 2000
 _FIT = FitOptions(labels=NAMES, heldout=False, curve=False, selection=SelectionOptions(repeats=1))
+"""Of `--calibrate`."""
 
 
 def answer_questions(features: FeatureSet, targets: np.ndarray) -> list[int]:
@@ -44,17 +48,26 @@ def answer_questions(features: FeatureSet, targets: np.ndarray) -> list[int]:
     return [*answers]
 
 
-def measure(features: FeatureSet, targets: np.ndarray, seed: int) -> tuple[list[float], list[float]]:
-    """Return the accuracy on the test rows after ``REFERENCES`` random labels, and after ``SIZES`` chosen ones."""
+def measure(features: FeatureSet, targets: np.ndarray, seed: int) -> tuple[list[float], list[float], list[float]]:
+    """Return accuracies on the test rows.
+
+    They are those after ``REFERENCES`` random labels, after ``SIZES`` chosen ones with the fit of `llm label`, and after
+    ``SHARE`` times ``REFERENCES`` chosen ones with the fit of `--calibrate`.
+    """
     order = np.random.default_rng(seed).permutation(len(targets))
     pool, test = np.split(order, [len(order) * 2 // 3])
     chosen = pool[answer_questions(features.take(pool), targets[pool])]
+    own = replace(_FIT, selection=selection_options(features, repeats=1))
 
-    def accuracy(rows: np.ndarray) -> float:
-        fitted = fit(features.take(rows), [NAMES[target] for target in targets[rows]], _FIT)
+    def accuracy(rows: np.ndarray, options: FitOptions) -> float:
+        fitted = fit(features.take(rows), [NAMES[target] for target in targets[rows]], options)
         return float((fitted.probabilities(features.take(test)).argmax(axis=1) == targets[test]).mean())
 
-    return [accuracy(pool[:size]) for size in REFERENCES], [accuracy(chosen[:size]) for size in SIZES]
+    return (
+        [accuracy(pool[:size], _FIT) for size in REFERENCES],
+        [accuracy(chosen[:size], own) for size in SIZES],
+        [accuracy(chosen[: round(SHARE * size)], _FIT) for size in REFERENCES],
+    )
 
 
 def labels_needed(accuracies: np.ndarray, accuracy: float) -> float:
@@ -83,21 +96,28 @@ def compare(features: FeatureSet, targets: np.ndarray, seeds: int) -> list[list[
     """Return the rows of the table for one set."""
     with threadpool_limits(limits=1, user_api="blas"):
         found = [measure(features, targets, seed) for seed in range(seeds)]
-    drawn, chosen = (np.array(each) for each in zip(*found, strict=True))
-    draws = np.random.default_rng(0).integers(seeds, size=(BOOTSTRAPS, seeds))
+    return summarize(*(np.array(each) for each in zip(*found, strict=True)))
+
+
+def summarize(drawn: np.ndarray, chosen: np.ndarray, chosen_alone: np.ndarray) -> list[list[str]]:
+    """Return the rows of the table from the accuracies of ``measure``, each of shape (seeds, sizes)."""
+    draws = np.random.default_rng(0).integers(len(drawn), size=(BOOTSTRAPS, len(drawn)))
     table = []
     for index, count in enumerate(REFERENCES):
         accuracy = float(drawn[:, index].mean())
         needed = labels_needed(chosen.mean(axis=0), accuracy)
         ratios = [labels_needed(chosen[rows].mean(axis=0), drawn[rows, index].mean()) / count for rows in draws]
-        gains = 100 * (chosen[:, SIZES.index(round(SHARE * count))] - drawn[:, index])
-        row = [str(count), f"{accuracy:.3f}", f"{needed:.0f}", f"{needed / count:.2f}", quartiles(ratios), ""]
-        row[-1] = f"{np.median(gains):+.1f} ({quartiles(gains, '+.1f')})"
-        table.append(row)
+        whole = chosen[:, SIZES.index(round(SHARE * count))] - drawn[:, index]
+        alone = chosen_alone[:, index] - drawn[:, index]
+        ratio = f"{needed / count:.2f} ({quartiles(ratios, '.2f')})"
+        row = [str(count), f"{accuracy:.3f}", f"{needed:.0f}", ratio]
+        table.append(
+            [*row, *(f"{np.median(each):+.1f} ({quartiles(each, '+.1f')})" for each in (100 * whole, 100 * alone))]
+        )
     return table
 
 
-def quartiles(values: np.ndarray | list[float], style: str = ".2f") -> str:
+def quartiles(values: np.ndarray | list[float], style: str) -> str:
     """Return the lower and the upper quartile."""
     low, high = np.quantile(values, [0.25, 0.75], method="nearest")
     return f"{low:{style}} to {high:{style}}"
@@ -118,7 +138,7 @@ def main() -> None:
             rows = sample(load(options.directory, SETS[title], 0 if options.even else 1), options.count)
             targets = np.array([0 if rating > 0 else 1 for _, rating in rows])
             table += [[title, *each] for each in compare(read_features(backend, rows), targets, options.seeds)]
-    header = ["set", "random labels", "accuracy", "chosen labels", "ratio", "quartiles", f"points at {SHARE:g}"]
+    header = ["set", "random labels", "accuracy", "chosen labels", "ratio", f"points at {SHARE:g}", "same fit"]
     common.print_table(table, header)
 
 

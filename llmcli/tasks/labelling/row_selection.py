@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import make_space, measure_scales
-from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
+from llmcli.tasks.calibration.model_selection import FitChoice, candidate_weights, fit_choice
 from llmcli.tasks.calibration.softmax_regression import softmax
 
 MAX_DIMENSIONS = 100
 """Principal components of the pool in which variances are computed; more change nothing and take longer."""
-_WEIGHTS = {SCORES: 0.5, LAST: 1.0, MEAN: 0.7}
 _PENALTY = 0.1
+"""Good for random rows of many files: the answers so far are too few, and too special, to choose it."""
 _BIAS_PENALTY = 0.1
 _MIN_IMPURITY = 0.04
 """Of a row whose label seems certain: the fit may be wrong."""
@@ -35,7 +34,7 @@ class RowSelector:
     def __init__(self, features: FeatureSet, classes: int) -> None:
         self._features = features
         self._classes = classes
-        self._weights = {name: weight for name, weight in _WEIGHTS.items() if name in features.blocks}
+        self._weights = candidate_weights([*features.blocks])[-1]  # all blocks
         self._scales = measure_scales(features)
         with threadpool_limits(limits=1, user_api="blas"):
             space = make_space(features, self._scales, self._weights)
