@@ -103,6 +103,15 @@ def test_chosen_rows_teach_more_than_random_ones():
     assert np.mean(errors["chosen"]) < np.mean(errors["random"])
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_equal_rows_are_asked_about_in_turn(rows):
+    """Nothing tells them apart, and there are no coordinates."""
+    selector, answers = RowSelector(FeatureSet({LAST: np.ones((rows, 3))}), 2), {}
+    while (row := selector.next_row(answers)) is not None:
+        answers[row] = row % 2
+    assert sorted(answers) == list(range(rows))
+
+
 def _error(points: np.ndarray, targets: np.ndarray, rows: list[int]) -> float:
     """Return the share of wrong rows of a ridge regression on some of them."""
     design = np.concatenate([points, np.ones((len(points), 1))], axis=1)
