@@ -24,6 +24,10 @@ class BlockScale:
         """Return the standardized block."""
         return np.asarray((block - self.mean) * self.scale)
 
+    def centred_on(self, block: Matrix) -> BlockScale:
+        """Return the same scale around the mean of other rows."""
+        return BlockScale(block.mean(axis=0), self.scale)
+
 
 def measure_scale(block: Matrix) -> BlockScale:
     """Return the scale with which the columns have mean 0 and the squares of a row sum to 1 on average.
@@ -35,6 +39,11 @@ def measure_scale(block: Matrix) -> BlockScale:
     known = spread > 1e-9 * (np.abs(block).max(axis=0) + 1e-30)
     scale = np.where(known, 1 / np.where(known, spread, 1), 0) / np.sqrt(max(1, int(known.sum())))
     return BlockScale(block.mean(axis=0), scale)
+
+
+def measure_scales(features: FeatureSet) -> dict[str, BlockScale]:
+    """Return the scale of each block."""
+    return {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds, predict_folds
 from llmcli.tasks.calibration.feature_set import FeatureSet
-from llmcli.tasks.calibration.feature_space import make_space, measure_scale
+from llmcli.tasks.calibration.feature_space import make_space, measure_scales
 from llmcli.tasks.calibration.model_selection import FitChoice
 
 MIN_CURVE_ROWS = 16
@@ -82,8 +82,7 @@ def measure_curve(
     rows = len(targets)
     if rows < MIN_CURVE_ROWS:
         return None
-    scales = {name: measure_scale(features.blocks[name]) for name in choice.weights}
-    space = make_space(features, scales, choice.weights)
+    space = make_space(features, measure_scales(features), choice.weights)
     repeats = 1 if rows > _LARGE_ROWS else _REPEATS
     divisions = [make_folds(targets, _FOLDS, seed + repeat) for repeat in range(repeats)]
     sizes, accuracies = [], []

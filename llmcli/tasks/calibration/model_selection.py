@@ -10,10 +10,10 @@ import numpy as np
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
-from llmcli.tasks.calibration.feature_space import make_space, measure_scale
+from llmcli.tasks.calibration.feature_space import BlockScale, make_space, measure_scales
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
 
-PENALTIES = 10.0 ** np.arange(-2.0, 2.1, 0.5)
+PENALTIES = tuple(10.0 ** np.arange(-2.0, 2.1, 0.5))
 """Candidates, for blocks whose rows have a mean square of 1."""
 _LARGE_ROWS = 1000
 """With more rows, one division tells candidates apart."""
@@ -62,13 +62,14 @@ _COMBINATIONS: list[dict[str, float]] = [
 class SelectionOptions:
     """``folds`` divisions of the rows, ``repeats`` times in other ways (once for more than ``_LARGE_ROWS``).
 
-    ``candidates`` None: all combinations.
+    ``candidates`` None: all combinations. ``penalties``: those to try.
     """
 
     folds: int = 5
     repeats: int = 2
     seed: int = 0
     candidates: Sequence[Mapping[str, float]] | None = None
+    penalties: Sequence[float] = PENALTIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,18 @@ class SelectedFit:
 
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
     """Return the choice with the least held-out log-loss."""
-    scales = {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
+    scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
     folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
+    penalties = np.asarray(options.penalties)
     best: tuple[float, Mapping[str, float], float, Tensor] | None = None
     for weights in options.candidates or candidate_weights([*features.blocks]):
         space = make_space(features, scales, weights)
-        logits = predict_folds(space, targets, classes, PENALTIES, folds)
+        logits = predict_folds(space, targets, classes, penalties, folds)
         losses = row_losses(logits, targets).mean(axis=0)
         index = int(losses.argmin())
         if best is None or losses[index] < best[0]:
-            best = (float(losses[index]), weights, float(PENALTIES[index]), logits[:, index])
+            best = (float(losses[index]), weights, float(penalties[index]), logits[:, index])
     assert best is not None
     _, weights, penalty, logits = best
     temperature = choose_temperature(logits, targets)
@@ -104,9 +106,20 @@ def choose_temperature(logits: Tensor, targets: Targets) -> float:
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def fit_choice(features: FeatureSet, targets: Targets, classes: int, choice: FitChoice) -> LinearScores:
-    """Return the regression with a choice on all rows, temperature applied."""
-    scales = {name: measure_scale(features.blocks[name]) for name in choice.weights}
+def fit_choice(
+    features: FeatureSet,
+    targets: Targets,
+    classes: int,
+    choice: FitChoice,
+    scales: Mapping[str, BlockScale] | None = None,
+) -> LinearScores:
+    """Return the regression with a choice on all rows, temperature applied.
+
+    ``scales``: those of more rows than these, None for those of the rows. Their means make no difference.
+    """
+    known = scales or measure_scales(features)
+    # around the mean of the rows, so that the bias is orthogonal to the columns
+    scales = {name: known[name].centred_on(features.blocks[name]) for name in choice.weights}
     space = make_space(features, scales, choice.weights)
     solved = fit_softmax(space.design, targets, classes, np.array([choice.penalty]), space.bound)[:, 0]
     coefficients = space.columns_to_blocks(solved[:-1] / choice.temperature)

@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.learning_curve import measure_curve
-from llmcli.tasks.calibration.model_selection import SelectionOptions, select
+from llmcli.tasks.calibration.model_selection import select
+from llmcli.tasks.labelling.chosen_rows import selection_options
 
 MIN_ROWS = 10
 MIN_FLAT_ROWS = 60
@@ -31,7 +32,7 @@ def measure_progress(features: FeatureSet, labels: list[str]) -> LabellingProgre
     if len(labels) < MIN_ROWS or len(names) < 2:  # noqa: PLR2004 (a choice)
         return None
     with threadpool_limits(limits=1, user_api="blas"):
-        selection = select(features, targets, len(names), SelectionOptions(repeats=1))
+        selection = select(features, targets, len(names), selection_options(features, repeats=1))
         accuracy = float((selection.logits.argmax(axis=1) == targets).mean())
         if len(labels) < MIN_FLAT_ROWS:
             return LabellingProgress(accuracy, flat=False)

@@ -247,6 +247,7 @@ class LabellingRun:
         from llmcli.cli.classification.calibration_kinds import LABEL
         from llmcli.tasks.calibration.calibration import FitOptions, fit
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
+        from llmcli.tasks.labelling.chosen_rows import selection_options
 
         rows = {record.index: row for row, record in enumerate(records)}
         labels, name = answers.labels, self._calibration or ""
@@ -255,7 +256,8 @@ class LabellingRun:
             self._ctx.console.write_message(f"llm: {words}")
             return False
         chosen = features.take([rows[index] for index in labels])
-        calibration = fit(chosen, [*labels.values()], FitOptions(labels=scorer.labels))
+        options = FitOptions(labels=scorer.labels, selection=selection_options(chosen))
+        calibration = fit(chosen, [*labels.values()], options)
         # what llm classify --calibrate stores, so that it accepts this calibration
         identity = {
             "model": backend.info().model_id,
