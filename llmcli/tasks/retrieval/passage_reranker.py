@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
 from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.types import Finished, Phase, Priority, Progress, Request
 
@@ -22,7 +22,16 @@ def relevance_requests(
     """Yield a request for each passage; its id is the position."""
     for number, each in enumerate(passages):
         messages = prompt.render({"question": question, "text": each.passage.text})
-        yield make_request(str(number), messages, prompt, options, candidates=ANSWERS, priority=Priority.INTERACTIVE)
+        unasked = prompt.render({"question": "", "text": each.passage.text})
+        yield make_request(
+            str(number),
+            messages,
+            prompt,
+            options,
+            candidates=ANSWERS,
+            priority=Priority.INTERACTIVE,
+            document_chars=count_common_chars(messages, unasked),
+        )
 
 
 def rerank_passages(
