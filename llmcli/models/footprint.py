@@ -37,6 +37,9 @@ MAX_DRAFT_CONTEXT_TOKENS = 2048
 """Tokens of text, from its end, that a draft model sees at most: farther ones hardly change what follows."""
 MAX_OUTPUTS = 64
 """Logits of one evaluation, unless more sequences run."""
+_OUTPUT_DIVISOR = 8
+"""Tokens of a batch for each that may have logits. The logits of 64 tokens of the starter take 12.6 MB, as much as the keys and
+values of 545 tokens."""
 EMBEDDINGS = "token_embd.weight"
 SPARE_SEQUENCES = 2
 """Number of sequence ids for cached prefixes if each id has its own buffers."""
@@ -193,6 +196,14 @@ def context_bytes(header: Header, shape: ContextShape) -> int:
     return kv_cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_buffer_bytes(header, shape)
 
 
+def max_outputs(batch: int, sequences: int) -> int:
+    """Return how many tokens of a batch may have logits, for which llama.cpp reserves memory: fewer in small batches.
+
+    The scheduler keeps to it. Fewer than sequences would fail an assertion of llama.cpp.
+    """
+    return max(sequences, min(MAX_OUTPUTS, batch // _OUTPUT_DIVISOR))
+
+
 def state_batch_tokens(vocabulary_size: int, available_bytes: int | None) -> int:
     """Return how many tokens an evaluation with hidden states takes: fewer for a large vocabulary (``hidden_state_bytes``).
 
@@ -207,7 +218,7 @@ def state_batch_tokens(vocabulary_size: int, available_bytes: int | None) -> int
 
 def hidden_state_bytes(header: Header, batch: int, tokens: int) -> int:
     """Return the bytes that hidden states take beyond ``context_bytes``: logits of a whole batch, twice, and kept states."""
-    logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * max(0, batch - MAX_OUTPUTS)
+    logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * (batch - max_outputs(batch, 1))
     return 2 * logits + _FLOAT_BYTES * (header.arch_integer("embedding_length") or 0) * tokens
 
 
@@ -256,7 +267,7 @@ def compute_buffer_bytes(header: Header, shape: ContextShape) -> int:
         header.arch_integer("expert_used_count") or 1
     )
     layer = _FLOAT_BYTES * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and the residual stream
-    logits = _FLOAT_BYTES * max(shape.sequences, min(batch, MAX_OUTPUTS)) * (header.vocabulary_size or 0)
+    logits = _FLOAT_BYTES * max_outputs(batch, shape.sequences) * (header.vocabulary_size or 0)
     return max(_FLOAT_BYTES * batch * floats + scores, layer, logits)
 
 

@@ -13,6 +13,7 @@ from llmcli.models.footprint import (
     ContextDemand,
     ContextShape,
     DefaultKVSettings,
+    compute_buffer_bytes,
     context_budget_bytes,
     context_bytes,
     duplicated_bytes,
@@ -20,6 +21,7 @@ from llmcli.models.footprint import (
     hidden_state_bytes,
     kv_cache_bytes,
     max_context_tokens,
+    max_outputs,
     max_sequence_context,
     process_bytes,
     process_limit_bytes,
@@ -239,5 +241,16 @@ def test_states_take_the_logits_of_a_batch_twice(llama):
     """Those that every context has are counted in its own bytes; each token keeps a state."""
     logits = 4 * (llama.vocabulary_size or 0)
     width = llama.arch_integer("embedding_length") or 0
-    assert hidden_state_bytes(llama, 64, 0) == 0
+    assert hidden_state_bytes(llama, 64, 0) == 2 * 56 * logits
     assert hidden_state_bytes(llama, 512, 1000) == 2 * 448 * logits + 4 * 1000 * width
+
+
+@pytest.mark.parametrize(
+    ("batch", "sequences", "outputs"), [(512, 2, 64), (256, 2, 32), (128, 16, 16), (128, 18, 18), (1024, 1, 64)]
+)
+def test_small_batches_have_room_for_few_logits(llama, batch, sequences, outputs):
+    """Every sequence has one; a context for one short answer leaves the memory of the others to other work."""
+    assert max_outputs(batch, sequences) == outputs
+    assert compute_buffer_bytes(llama, ContextShape(512, sequences, batch)) >= 4 * outputs * (
+        llama.vocabulary_size or 0
+    )

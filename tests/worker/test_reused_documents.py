@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def llm(runtime, tiny, tried, tmp_path):
     def run(*argv: str, env=None) -> dict[str, int]:
         environ = {**os.environ, "PYTHONPATH": str(ROOT), **own, **(env or {})}
         out = tmp_path / "out"
-        with open(os.devnull, "rb") as source, out.open("wb") as shown, (tmp_path / "err").open("wb") as said:
+        with Path(os.devnull).open("rb") as source, out.open("wb") as shown, (tmp_path / "err").open("wb") as said:
             main.main([*argv, "--json"], Environment(source.fileno(), shown.fileno(), said.fileno(), environ))
         usage = json.loads(out.read_text())["usage"]
         return usage | {"evaluated": usage["prompt_tokens"] - usage["cached_tokens"]}

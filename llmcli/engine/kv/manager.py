@@ -155,8 +155,8 @@ class KVCacheManager:
 
     @property
     def prefill_budget(self) -> int | None:
-        """Prompt tokens of a step beyond which more prompts of non-generating sequences do not pay; None: no limit."""
-        return None if self.per_sequence_buffers or self._model.gpu_layers else sizing.PREFILL_STEP_TOKENS
+        """Prompt tokens of a step beyond which more prompts do not pay; None: no limit."""
+        return None if self._model.gpu_layers else sizing.prefill_budget(shared_buffer=not self.per_sequence_buffers)
 
     @property
     def state_restorable(self) -> bool:

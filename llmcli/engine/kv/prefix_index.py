@@ -118,19 +118,19 @@ class PrefixIndex:
         slot = pool.allocate(keep=source)
         if slot is None and not running and pool.evict_lru(source, needed=True):
             slot = pool.allocate()  # otherwise no sequence could ever run
+        states = self._states_of(source, running) if self._cache.gives_states else None
         if slot is None and source in pool.cached and not (running and pool.cached[source].is_awaited):
-            pool.evict(source)  # the last id: running is worth more than a prefix to reuse
-            slot, source, length = pool.allocate(), None, 0
-        if slot is None:
-            return False
-        restored = self._restore_document(sequence, slot, length) if may_restore else 0
-        if restored:
+            # the last id: running is worth more than the rest of a prefix
+            slot, length = source, length if pool.take_over(source, length) else 0
+        elif slot is not None and may_restore and (restored := self._restore_document(sequence, slot, length)):
             length = restored
-        elif source is not None:
+        elif slot is not None and source is not None:
             pool.memory.copy_prefix(source, slot, length)
             pool.touch(source)
-        if self._cache.gives_states:
-            sequence.states = self._states_of(source, running).prefix(length)
+        if slot is None:
+            return False
+        if states is not None:
+            sequence.states = states.prefix(length)
         sequence.slot = slot
         sequence.num_computed_tokens = length
         if sequence.num_generated_tokens == 0:

@@ -92,6 +92,11 @@ class SequenceIdPool:
         del self.cached[slot]
         self.remove_sequence(slot)
 
+    def take_over(self, slot: int, length: int) -> bool:
+        """Allocate the id of a cached prefix, of which ``length`` tokens stay; return False if none can."""
+        prefix = self.cached.pop(slot)
+        return length == len(prefix.tokens) or self.memory.truncate(slot, length)
+
     def evict_lru(self, keep: int | None = None, *, needed: bool = False) -> bool:
         """Evict the least recently used prefix except ``keep``, with ``needed`` also one that forks wait for."""
         evictable = (slot for slot, prefix in self.cached.items() if slot != keep and (needed or not prefix.is_awaited))

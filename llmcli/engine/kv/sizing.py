@@ -20,12 +20,12 @@ from llmcli.models.footprint import (
 )
 from llmcli.models.gguf.header import Header
 
-PREFILL_STEP_TOKENS = 160
-"""Tokens of short prompts that a processor evaluates in one step: more do not use its kernels better.
-
-In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones:
-13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
-"""
+_SHARED_BUFFER_PREFILL_TOKENS = 160
+"""In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones:
+13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340."""
+_SEPARATE_BUFFERS_PREFILL_TOKENS = 64
+"""llama.cpp evaluates prompts in separate buffers together only up to the length of the shortest, then the rests again
+(``llama_batch_allocr::split_equal``): two prompts of 100 and 200 tokens are faster one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ def count_fitting(
     demand = estimate_demand(sequences, limits, share_prefix=layout_class(model, config).supports_partial_prefix)
     sized, count = size_for(config, demand, limits, model.header, max_bytes)
     return count if count > 1 or context_bytes(model.header, sized.shape) <= max_bytes else 0
+
+
+def prefill_budget(*, shared_buffer: bool) -> int:
+    """Return after how many prompt tokens of a step more prompts do not use a processor's kernels better."""
+    return _SHARED_BUFFER_PREFILL_TOKENS if shared_buffer else _SEPARATE_BUFFERS_PREFILL_TOKENS
 
 
 def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits: CacheLimits) -> bool:

@@ -18,7 +18,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.state_files import MIN_FILE_BYTES, NativeStateFile, StateFile
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
-from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
+from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max_outputs
 
 MAX_SEQUENCES = LLAMA_MAX_SEQ
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
@@ -162,9 +162,7 @@ class Context:
     @staticmethod
     def _count_outputs(config: ContextConfig) -> int:
         """Return how many tokens of one call may have outputs."""
-        # the scheduler limits them, so no memory is needed for the logits of a whole batch; fewer outputs than
-        # sequences would fail an assertion
-        return max(config.sequences, min(config.batch, MAX_OUTPUTS))
+        return max_outputs(config.batch, config.sequences)
 
     def _make_params(self) -> Any:
         """Return llama.cpp's parameters; raises ``OutOfMemory`` if the cache cannot fit."""

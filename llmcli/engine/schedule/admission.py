@@ -41,7 +41,7 @@ class AdmissionPolicy:
     def _is_prefill_saturated(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Return whether a sequence that generates nothing would only enlarge the buffer that prompts attend to."""
         budget = self._kv_cache.prefill_budget
-        if sequence.tokens_left or budget is None:
+        if sequence.tokens_left or budget is None or self._kv_cache.per_sequence_buffers:
             return False
         return sum(other.num_pending_tokens for other in running if not other.is_decoding) >= budget
 

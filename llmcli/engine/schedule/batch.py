@@ -47,7 +47,12 @@ class BatchBuilder:
             context.needs_logits = not self._without_logits
         prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, batch.capacity)
         counts = allocate_tokens(
-            runnable, batch.capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
+            runnable,
+            batch.capacity,
+            context.max_outputs,
+            prefill_tokens,
+            self._kv_cache.prefill_budget if self._kv_cache.per_sequence_buffers else None,
+            without_logits=self._without_logits,
         )
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
@@ -76,13 +81,20 @@ class BatchBuilder:
 
 
 def allocate_tokens(
-    runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int, *, without_logits: bool = False
+    runnable: list[Sequence],
+    capacity: int,
+    max_outputs: int,
+    prefill_tokens: int,
+    prefill_budget: int | None = None,
+    *,
+    without_logits: bool = False,
 ) -> dict[Sequence, int]:
     """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
-    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
-    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that
-    needs several steps is cut into equal chunks: a short last one would take more time per token.
+    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens;
+    ``prefill_budget``: prompt tokens after which no further prompt joins. Draft tokens without room are dropped.
+    ``without_logits``: only tokens before the first one that needs logits. A prompt that needs several steps is cut into
+    equal chunks: a short last one would take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
@@ -97,6 +109,9 @@ def allocate_tokens(
                     count = min(count, stop - sequence.num_computed_tokens)
             count = min(count, free_outputs if without_logits else first_output + free_outputs)
             prefill_tokens -= count
+            if prefill_budget is not None:
+                prefill_budget -= count
+                prefill_tokens = prefill_tokens if prefill_budget > 0 else 0
         if count <= 0:
             continue
         sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]

@@ -52,6 +52,14 @@ def sample_chunks(model: Model) -> list[list[int]]:
     return [start + tokens[at : at + size] for at in range(0, min(len(tokens), _NUM_CHUNKS * size), size)]
 
 
+class _ScoredContext(Context):
+    """A context that computes the logits of many tokens of a batch."""
+
+    @staticmethod
+    def _count_outputs(config: ContextConfig) -> int:
+        return min(config.batch, MAX_OUTPUTS)
+
+
 class DivergenceMeter:
     """Compares types of one model's weights with exact evaluation, for which ``reference`` is the dequantized model."""
 
@@ -79,7 +87,7 @@ class DivergenceMeter:
         batch = min(_MAX_BATCH, MAX_OUTPUTS * self._stride)
         threads = ThreadPolicy(self._threads, fixed=True)
         config = ContextConfig(cells=_CHUNK_TOKENS, sequences=1, batch=batch, threads=threads)
-        context = Context(model, config, lambda: self._interrupt.error is not None)
+        context = _ScoredContext(model, config, lambda: self._interrupt.error is not None)
         try:
             for chunk in self._chunks:
                 bindings.lib().llama_memory_clear(context.memory, False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import Probe, numbers
+from engine.tools import GENERATIVE, Probe, numbers
+
+from llmcli.engine.llama import bindings
 
 SHARED = numbers(80, 1)
 
@@ -50,3 +52,22 @@ def test_the_token_whose_logits_are_needed_is_never_reused(bench, same):
     scheduler = bench("llama")
     ran(scheduler, "a", SHARED)
     assert scheduler.prefix_index.count_reusable_tokens(Probe("b", same, []), []) == len(same) - 1
+
+
+@pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_the_last_id_keeps_the_prefix_that_its_sequence_begins_with(bench, name, config):
+    """Without another id the sequence takes the place of the cached prefix, as far as the memory can be truncated."""
+    scheduler = bench(name, **config)
+    ran(scheduler, "a", SHARED)
+    pool, index = scheduler.kv_cache.id_pool, scheduler.prefix_index
+    whole, part = Probe("b", [*SHARED, 5, 6], []), Probe("c", [*SHARED[:50], 5, 6], [])
+    (slot,) = pool.cached
+    pool.free_ids.clear()
+    assert index.allocate(whole, [])
+    assert (whole.slot, whole.num_computed_tokens) == (slot, len(SHARED))
+    index.release(whole, None, useful=True)
+    assert index.allocate(part, [])
+    kept = 50 if scheduler.kv_cache.supports_partial_prefix and scheduler.kv_cache.supports_truncation else 0
+    assert part.slot == slot and part.num_computed_tokens == kept
+    assert bindings.lib().llama_memory_seq_pos_max(scheduler.kv_cache.context.memory, slot) == kept - 1

@@ -37,6 +37,10 @@ class Cells:
     def remove_sequence(self, slot):
         self.content.pop(slot, None)
 
+    def truncate(self, slot, length):
+        assert slot in self.content and length == 0
+        return True
+
     def clear(self):
         self.content.clear()
 
@@ -120,6 +124,14 @@ class Machine(RuleBasedStateMachine):
         elif self.places.cached[slot].owner is not None:
             self.places.cached[slot].owner.ended = True
         self._sync()
+
+    @precondition(lambda self: self.kept)
+    @rule(data=st.data(), length=st.integers(0, 1))
+    def take_over(self, data, length):
+        """A sequence gets the id of a cached prefix."""
+        slot = data.draw(st.sampled_from(sorted(self.kept)))
+        assert self.places.take_over(slot, length)
+        self.running[slot] = self.kept.pop(slot)
 
     @rule(needed=st.booleans())
     def forget_one(self, needed):

@@ -21,8 +21,10 @@ def decoding(*draft: int, **fields) -> Probe:
     return sequence
 
 
-def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefill: int = 512) -> list[int]:
-    counts = allocate_tokens(list(runnable), capacity, max_outputs, prefill)
+def counted(
+    *runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefill: int = 512, budget: int | None = None
+) -> list[int]:
+    counts = allocate_tokens(list(runnable), capacity, max_outputs, prefill, budget)
     return [counts.get(sequence, 0) for sequence in runnable]
 
 
@@ -39,6 +41,11 @@ def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefil
 def test_the_first_prompts_come_first(lengths, prefill, expected):
     """Later ones get the remaining prompt tokens and room in the batch; a prompt in several chunks has equal ones."""
     assert counted(*map(prompt, lengths), prefill=prefill) == expected
+
+
+def test_prompts_join_a_step_up_to_a_number_of_tokens():
+    """A prompt that passes it is evaluated as a whole; later ones wait, and decoding does not."""
+    assert counted(prompt(30), prompt(100), prompt(20), decoding(), budget=64) == [30, 100, 0, 1]
 
 
 def test_decoding_uses_no_prompt_tokens():
