@@ -159,12 +159,13 @@ def test_states_stay_within_their_limit(keeping):
     assert run(1, 2) == [True, True]
 
 
-def test_the_number_of_files_is_limited(keeping, monkeypatch):
+@pytest.mark.parametrize(("limit", "kept"), [(8, 2), (resource.RLIM_INFINITY, 5)])
+def test_the_number_of_files_is_limited(keeping, monkeypatch, limit, kept):
     """Each state takes a descriptor of the process."""
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (8, 8))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     scheduler = keeping("llama")
     scheduler.run(*[ask(f"p{n}", numbers(60, 40 + n), numbers(20, 6)) for n in range(5)])
-    assert len(scheduler.kv_cache.document_states) == 2
+    assert len(scheduler.kv_cache.document_states) == kept
 
 
 def test_files_have_no_names(keeping, tmp_path):
