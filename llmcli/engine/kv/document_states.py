@@ -45,7 +45,7 @@ class DocumentStates:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
-        self._max_states = _count_files()
+        self._max_states = _file_limit()
         self._states: list[DocumentState] = []  # least recently used first
         self._job = 0
         self._lock = threading.RLock()
@@ -131,7 +131,7 @@ class DocumentStates:
             self._states.clear()
 
 
-def _count_files() -> int:
+def _file_limit() -> int:
     """Return how many files the states may be in."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MAX_STATES if limit == resource.RLIM_INFINITY else min(_MAX_STATES, limit // _DESCRIPTOR_SHARE)
