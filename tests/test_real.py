@@ -192,7 +192,7 @@ def test_hidden_states_agree_alone_in_a_batch_and_with_a_reused_prefix(backend):
 
 
 def test_the_probe_of_sentiment_equals_a_fresh_fit(backend, starter, home, tmp_path):
-    """With the file's weights, both give a text nearly the same probabilities, although they were fitted in BF16."""
+    """With the file's weights, both give a text nearly the same probabilities."""
     fresh = tmp_path / "probe.json"
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_CACHE_DIR": str(home / "cache")}
     command = [sys.executable, "benchmarks/sentiment_probe.py", "--model", str(starter), "--output", str(fresh)]

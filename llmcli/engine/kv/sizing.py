@@ -25,7 +25,7 @@ _SHARED_BUFFER_PREFILL_TOKENS = 160
 13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340."""
 _SEPARATE_BUFFERS_PREFILL_TOKENS = 64
 """llama.cpp evaluates prompts in separate buffers together only up to the length of the shortest, then the rests again
-(``llama_batch_allocr::split_equal``): two prompts of 100 and 200 tokens are faster one after the other."""
+(``llama_batch_allocr::split_equal``): prompts of 100 and 200 tokens are faster one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,12 +92,13 @@ def allocate_tokens(
     """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
     ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens;
-    ``prefill_budget``: prompt tokens after which no further prompt joins. Draft tokens without room are dropped.
-    ``without_logits``: only tokens before the first one that needs logits. A prompt that needs several steps is cut into
-    equal chunks: a short last one would take more time per token.
+    ``prefill_budget``: prompt tokens after which only prompts join that are as long as the first. Draft tokens without
+    room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that needs several
+    steps is cut into equal chunks: a short last one would take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}
+    prefills: list[int] = []  # prompt tokens of each sequence
     for sequence in runnable:
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
@@ -108,10 +109,10 @@ def allocate_tokens(
                 if stop is not None and stop > sequence.num_computed_tokens:
                     count = min(count, stop - sequence.num_computed_tokens)
             count = min(count, free_outputs if without_logits else first_output + free_outputs)
+            if prefill_budget is not None and sum(prefills) >= prefill_budget and not _is_as_long(count, prefills[0]):
+                continue
+            prefills.append(count)
             prefill_tokens -= count
-            if prefill_budget is not None:
-                prefill_budget -= count
-                prefill_tokens = prefill_tokens if prefill_budget > 0 else 0
         if count <= 0:
             continue
         sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]
@@ -119,6 +120,11 @@ def allocate_tokens(
         free_rows -= count
         free_outputs -= count if without_logits else max(0, count - first_output)
     return counts
+
+
+def _is_as_long(count: int, first: int) -> bool:
+    """Return whether prompts of these lengths make up one evaluation in separate buffers, but for a small rest."""
+    return abs(count - first) <= first // 8
 
 
 def _equal_chunk_size(tokens: int, limit: int) -> int:

@@ -30,6 +30,8 @@ _MAX_PLANNED_SEQUENCES = 256
 """The most waiting sequences that are considered."""
 _MIN_SAVING_S = 0.1
 """Seconds that another context must save to replace the present one."""
+_ASSUMPTION_ERROR = 0.1
+"""The part of the time by which an estimate without a measurement is off: such a saving replaces no context."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 _BLOCK = 32
 """Elements of a block of q8_0: a head needs whole blocks."""
@@ -200,7 +202,10 @@ class Planner:
         best = min(allowed, key=weighted_s)
         if current is not None and current in allowed:
             cost_s = _MIN_SAVING_S + self.profile.prompt_seconds(reusable_tokens, current, self._weights)
-            return best if estimated_s(current) - estimated_s(best) > cost_s else current
+            current_s = estimated_s(current)
+            if not self.profile.measured:
+                cost_s += _ASSUMPTION_ERROR * current_s
+            return best if current_s - estimated_s(best) > cost_s else current
         return best
 
     def smaller_settings(self, current: CacheSettings) -> CacheSettings | None:

@@ -44,8 +44,9 @@ def test_the_first_prompts_come_first(lengths, prefill, expected):
 
 
 def test_prompts_join_a_step_up_to_a_number_of_tokens():
-    """A prompt that passes it is evaluated as a whole; later ones wait, and decoding does not."""
+    """A prompt that passes it is evaluated as a whole; later ones wait unless they are as long as the first."""
     assert counted(prompt(30), prompt(100), prompt(20), decoding(), budget=64) == [30, 100, 0, 1]
+    assert counted(prompt(40), prompt(40), prompt(80), prompt(44), prompt(35), budget=64) == [40, 40, 0, 44, 35]
 
 
 def test_decoding_uses_no_prompt_tokens():

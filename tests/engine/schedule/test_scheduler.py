@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
+from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, equal, numbers, req
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import scheduler as module
@@ -265,9 +265,9 @@ def test_long_prompts_do_not_delay_decoding(bench, monkeypatch, priority):
     assert 2000 // 64 - 4 < len(running.rows) < 2000 // 64 + 4
 
 
-@pytest.mark.parametrize(("config", "answers", "least", "most"), [({}, 0, 8, 8), ({}, 1, 13, 64), (STREAMS, 0, 4, 4)])
-def test_short_prompts_are_evaluated_a_few_at_a_time(bench, config, answers, least, most):
-    """In one buffer those without an answer, to keep it short; in separate ones all, since others only split the step."""
+@pytest.mark.parametrize(("config", "answers", "least", "most"), [({}, 0, 8, 8), ({}, 1, 13, 64), (STREAMS, 0, 9, 64)])
+def test_short_prompts_in_one_buffer_are_limited(bench, config, answers, least, most):
+    """Prompts without an answer are evaluated a few at a time, to keep the buffer short; others are not limited."""
     scheduler = bench("chatml", **config)
     shared = numbers(200, 1)
     scheduler.run(Probe("first", shared, []))
@@ -278,6 +278,18 @@ def test_short_prompts_are_evaluated_a_few_at_a_time(bench, config, answers, lea
     fresh = Probe("fresh", shared + numbers(20, 20), numbers(answers, 20))
     bench("chatml").run(fresh)
     close(probes[18].rows, fresh.rows)
+
+
+def test_uneven_prompts_in_separate_buffers_do_not_share_a_step(bench):
+    """llama.cpp would split the step by their lengths; each has the logits of a sequence that is alone."""
+    scheduler = bench("chatml", **STREAMS)
+    probes = [Probe(f"p{i}", numbers(70 + 30 * i, i), []) for i in range(4)]
+    scheduler.run(*probes)
+    assert scheduler.scheduler.max_batch_sequences == 1
+    for i, probe in enumerate(probes):
+        fresh = Probe("fresh", numbers(70 + 30 * i, i), [])
+        bench("chatml", **STREAMS).run(fresh)
+        equal(probe.rows, fresh.rows)
 
 
 def test_a_passed_deadline_ends_with_a_timeout(bench):

@@ -210,6 +210,16 @@ def test_the_present_settings_stay_unless_another_saves_much(planner, scale, sta
     assert plan.choose(DIFFERENT, 16, None) == CacheSettings(unified=False)
 
 
+@pytest.mark.parametrize(("batch", "stays"), [(1.1, True), (1.5, False)])
+def test_an_assumption_has_to_save_more_than_it_may_be_off(planner, batch, stays):
+    """A measured saving of a few per cent changes the settings, an assumed one does not."""
+    plan, separate = planner(), CacheSettings(unified=False)
+    plan.profile = best(batch=batch)
+    assert plan.choose(DIFFERENT, 16, separate) != separate
+    plan.profile = dataclasses.replace(plan.profile, measured=False)
+    assert (plan.choose(DIFFERENT, 16, separate) == separate) is stays
+
+
 def test_the_present_settings_stay_when_they_are_the_best(planner):
     """Nothing changes between jobs of one kind."""
     plan = planner()
