@@ -2,7 +2,8 @@
 
 The document is this repository's guides, cut to five times the context, so that `llm ask` ranks passages of it. The checks
 are of two texts against the same source. "passages" are the evaluated tokens of ranked or checked passages: what a request
-evaluates beyond its question or claim and the template. The engine keeps documents, as in a worker.
+evaluates beyond its question or claim and the template. "seen" are those of passages that an earlier row has evaluated;
+the others are new to the engine. The engine keeps documents, as in a worker.
 """
 
 from __future__ import annotations
@@ -61,11 +62,17 @@ class RecordingEngine(Engine):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         self.finished: list[tuple[Request, Finished]] = []
+        self.seen: set[str] = set()
         super().__init__(*given, **named)
 
     def submit(self, request: Request, sink: Any) -> None:
         """Queue a request."""
         super().submit(request, RecordingSink(sink, request, self.finished))
+
+
+def document_of(request: Request) -> str:
+    """Return the part of a request that later ones may begin with."""
+    return request.messages[-1].content[: request.document_chars]
 
 
 def evaluated_document_tokens(engine: RecordingEngine, request: Request, finished: Finished) -> int:
@@ -89,8 +96,13 @@ def measure(engine: RecordingEngine, label: str, events: Iterator[TaskEvent]) ->
     seconds = time.perf_counter() - started
     usages = [end.usage for _, end in engine.finished]
     prompt, cached = sum(each.prompt_tokens for each in usages), sum(each.cached_tokens for each in usages)
-    passages = sum(evaluated_document_tokens(engine, request, end) for request, end in engine.finished)
-    return [label, str(len(usages)), str(prompt - cached), str(cached), str(passages), f"{seconds:.1f}"]
+    passages = seen = 0
+    for request, end in engine.finished:
+        count = evaluated_document_tokens(engine, request, end)
+        passages += count
+        seen += count if document_of(request) in engine.seen else 0
+    engine.seen |= {document_of(request) for request, _ in engine.finished}
+    return [label, *map(str, (len(usages), prompt - cached, cached, passages, seen)), f"{seconds:.1f}"]
 
 
 def main() -> None:
@@ -117,7 +129,7 @@ def main() -> None:
                 rows.append(measure(engine, f"check {number}", check(engine, prompts, said, [source], generation)))
         finally:
             engine.close()
-    common.print_table(rows, ["", "requests", "evaluated", "reused", "passages", "s"])
+    common.print_table(rows, ["", "requests", "evaluated", "reused", "passages", "seen", "s"])
 
 
 if __name__ == "__main__":
