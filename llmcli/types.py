@@ -89,7 +89,9 @@ class Request:
     where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements).
     ``public_prefix``: the messages before the last one come from a prompt file and are not private, so their evaluated
     state may be kept on disk. ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state
-    may be kept on disk too. ``logprobs``: the number of most likely tokens to report with each token's own
+    may be kept on disk too. ``document_chars``: the first characters of the last message's content that later requests
+    will begin with as well, such as a document before a question; a worker keeps their evaluated state while it runs.
+    ``logprobs``: the number of most likely tokens to report with each token's own
     log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``;
     candidates then continue this text.
     ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
@@ -116,6 +118,7 @@ class Request:
     prompt: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     session: str | None = None
+    document_chars: int = 0
     gathered: bool = False
     progress: bool = False
     carries: str = ""

@@ -60,11 +60,13 @@ class Engine:
         shared_model: SharedModel | None = None,
         draft_model: SharedModel | None = None,
         executor: InlineExecutor | None = None,
+        keeps_documents: bool = False,
         on_loading: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
         """``path``: the file of the model, also where ``options`` choose a copy of it in another type.
 
         ``shared_model``, ``draft_model`` and ``executor`` are shared with other engines; by default it has its own.
+        ``keeps_documents``: it serves several commands, so it keeps the evaluated documents of a request for the next ones.
         ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
@@ -76,6 +78,7 @@ class Engine:
         if options.draft is not None and draft_model is None:
             self._draft_model = SharedModel(WeightsSource(options.draft), options.gpu_layers)
         self._executor = executor or InlineExecutor()
+        self._keeps_documents = keeps_documents
         self._options = options
         self._stop = stop
         self._on_loading = on_loading
@@ -182,6 +185,8 @@ class Engine:
         self._closed = True
         for thread in self._scheduler_threads.values():
             thread.close()
+        if self._loaded.is_set() and self._load_error is None and self._setup.document_states is not None:
+            self._setup.document_states.close()
         self.measure_if_due()
         if self._owns_draft_model and self._draft_model is not None:
             self._draft_model.close()
@@ -305,7 +310,13 @@ class Engine:
 
     def _set_up(self, model: Model, draft: DraftModel | None) -> None:
         self._setup = set_up_engine(
-            model, self._name, self._model_id, self._options, self._thread_policy, draft_model=draft
+            model,
+            self._name,
+            self._model_id,
+            self._options,
+            self._thread_policy,
+            draft_model=draft,
+            keeps_documents=self._keeps_documents,
         )
 
     def _scheduler_thread(self, priority: Priority, *, gives_states: bool) -> SchedulerThread:

@@ -15,6 +15,7 @@ from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
+from llmcli.engine.kv.document_states import DocumentStates
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
@@ -35,6 +36,7 @@ from llmcli.models.footprint import state_batch_tokens
 from llmcli.settings import ORIGINAL_WEIGHTS
 
 _BATCH_TOKENS = 512
+_PREFIX_DIRECTORY = "prefixes"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -43,7 +45,8 @@ class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
     ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
-    ``tuning``: measures the model when that pays, None if it is off or impossible.
+    ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_states``: evaluated documents
+    that all schedulers keep, None to keep none.
     """
 
     model: Model
@@ -57,6 +60,7 @@ class EngineSetup:
     sequence_builder: SequenceBuilder
     tuning: BackgroundTuning | None
     draft_model: DraftModel | None = None
+    document_states: DocumentStates | None = None
 
     def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
@@ -75,6 +79,7 @@ class EngineSetup:
             planner=self.planner,
             deterministic=self.options.deterministic,
             gives_states=gives_states,
+            document_states=None if gives_states else self.document_states,
         )
         index = PrefixIndex(kv_cache)
         if gives_states:
@@ -94,7 +99,7 @@ class EngineSetup:
         options = self.options
         if options.cache is None or not uses_prefix_cache(options, self.model_id):
             return None
-        directory = options.cache / "prefixes"
+        directory = options.cache / _PREFIX_DIRECTORY
         build = (bindings.version(), bindings.system_info())
         weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
         model_id = adapted_model_id(self.model_id, options.adapters)
@@ -111,6 +116,10 @@ def uses_prefix_cache(options: EngineOptions, model_id: str) -> bool:
     return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(model_id))
 
 
+def _make_document_states(options: EngineOptions) -> DocumentStates | None:
+    return None if options.cache is None else DocumentStates(options.cache / _PREFIX_DIRECTORY, options.prefix_bytes)
+
+
 def set_up_engine(
     model: Model,
     name: str,
@@ -119,8 +128,11 @@ def set_up_engine(
     threads: ThreadPolicy,
     *,
     draft_model: DraftModel | None = None,
+    keeps_documents: bool = False,
 ) -> EngineSetup:
     """Prepare ``model`` for requests; ``name`` is its name for users. Called in the thread that evaluates.
+
+    ``keeps_documents``: their evaluated state is kept for later requests, if prefixes are.
 
     Raises ``BadModelFile`` for an embedding model, ``UsageError`` for a context larger than the model's, and what
     ``check_draft_model``, ``Planner`` and ``check_batch_invariance`` raise.
@@ -141,9 +153,18 @@ def set_up_engine(
         _check_single_adapter(options)
         batch_invariance.check_batch_invariance(model, config)
     hints = PrefixHints(template) if uses_prefix_cache(options, model_id) else None
+    documents = _make_document_states(options) if keeps_documents and hints is not None else None
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
-    builder = SequenceBuilder(model, template, tokenizer, context_limit, prefix_hints=hints, grammar_compiler=compiler)
+    builder = SequenceBuilder(
+        model,
+        template,
+        tokenizer,
+        context_limit,
+        prefix_hints=hints,
+        grammar_compiler=compiler,
+        keeps_documents=documents is not None,
+    )
     return EngineSetup(
         model=model,
         model_id=model_id,
@@ -156,6 +177,7 @@ def set_up_engine(
         sequence_builder=builder,
         tuning=_background_tuning(model, name, model_id, options),
         draft_model=draft_model,
+        document_states=documents,
     )
 
 

@@ -29,7 +29,10 @@ def check_session(session: str | None) -> None:
 
 
 class SequenceBuilder:
-    """Builds sequences for one model; ``prefix_hints``: None if no prefixes are kept on disk."""
+    """Builds sequences for one model; ``prefix_hints``: None if no prefixes are kept on disk.
+
+    ``keeps_documents``: the evaluated state of documents is kept.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class SequenceBuilder:
         *,
         prefix_hints: PrefixHints | None,
         grammar_compiler: GrammarCompiler,
+        keeps_documents: bool = False,
     ) -> None:
         self._model = model
         self._template = template
@@ -47,6 +51,7 @@ class SequenceBuilder:
         self._context_limit = context_limit
         self._prefix_hints = prefix_hints
         self._grammar_compiler = grammar_compiler
+        self._keeps_documents = keeps_documents
 
     def build(self, request: Request, sink: EventSink, token_lists: list[list[int]], *, inside: bool) -> Sequence:
         """Return the sequence of a request whose events go to ``sink``.
@@ -78,6 +83,8 @@ class SequenceBuilder:
             return
         if request.public_prefix:
             sequence.public_prefix_length = hints.public_prefix_length(request, tokens)
+        if self._keeps_documents:
+            sequence.document_prefix_length = hints.document_prefix_length(request, tokens)
         if request.session and (self._model.recurrent or self._model.sliding_window):
             sequence.turn_prefix_length = hints.turn_prefix_length(request, tokens)
 

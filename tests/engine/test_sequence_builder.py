@@ -26,6 +26,9 @@ class FixedHints:
     def turn_prefix_length(self, _request, _tokens) -> int:
         return 5
 
+    def document_prefix_length(self, _request, _tokens) -> int:
+        return 7
+
 
 class FailingHints(FixedHints):
     def public_prefix_length(self, _request, _tokens) -> int:
@@ -36,12 +39,18 @@ class FailingHints(FixedHints):
 def build(models):
     """Return a function that builds the sequence of a request."""
 
-    def make(request, *token_lists, name="llama", hints=None):
+    def make(request, *token_lists, name="llama", hints=None, keeps_documents=False):
         tokenizer = Tokenizer(models(name))
         template = ChatTemplate(models(name).chat_template(), tokenizer)
         compiler = GrammarCompiler(models(name), tokenizer, None, "")
         builder = SequenceBuilder(
-            models(name), template, tokenizer, LIMIT, prefix_hints=hints, grammar_compiler=compiler
+            models(name),
+            template,
+            tokenizer,
+            LIMIT,
+            prefix_hints=hints,
+            grammar_compiler=compiler,
+            keeps_documents=keeps_documents,
         )
         sequence = builder.build(request, ListSink(), list(token_lists), inside=False)
         sequence.release()
@@ -98,3 +107,11 @@ def test_an_error_frees_the_sampler(build, monkeypatch):
     with pytest.raises(MemoryError):
         build(req("a", public_prefix=True), [5, 6, 7], hints=FailingHints())
     assert released == ["once"]
+
+
+def test_the_length_of_a_document_matters_where_documents_are_kept(build):
+    """An engine of one command looks for none."""
+    request = req("a", document_chars=4)
+    assert build(request, [5, 6, 7], hints=FixedHints()).document_prefix_length == 0
+    assert build(request, [5, 6, 7], hints=FixedHints(), keeps_documents=True).document_prefix_length == 7
+    assert build(request, [5, 6, 7], keeps_documents=True).document_prefix_length == 0

@@ -63,6 +63,7 @@ requests = st.builds(
     hidden_states=st.booleans(),
     session=st.none() | st.just("0123456789abcdef" * 2),
     progress=st.booleans(),
+    document_chars=st.integers(0, 1000),
 )
 
 

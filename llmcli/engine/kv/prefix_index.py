@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmcli.engine.kv.document_states import MIN_KEPT_TOKENS, DocumentState
 from llmcli.engine.kv.idle_states import IdleState
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
@@ -48,7 +49,7 @@ class PrefixIndex:
     def count_reusable_tokens(self, sequence: Sequence, running: list[Sequence]) -> int:
         """Return how many tokens of ``sequence`` are cached already."""
         cached = self._longest_prefix_match(sequence, running)[0] if self._cache.has_context else 0
-        return max(cached, self._longest_saved_match(sequence)[0])
+        return max(cached, self._longest_saved_match(sequence)[0], self._longest_document_match(sequence)[0])
 
     def _longest_saved_match(self, sequence: Sequence) -> tuple[int, IdleState | None]:
         """Return how many tokens of ``sequence`` a saved state has, and that state."""
@@ -61,6 +62,41 @@ class PrefixIndex:
             if length > best:
                 best, found = length, saved
         return best, found
+
+    def _longest_document_match(self, sequence: Sequence) -> tuple[int, DocumentState | None]:
+        """Return how many tokens of ``sequence`` the kept state of a document has, and that state."""
+        kept, layout = self._cache.document_states, self._cache.layout_class
+        if kept is None or not sequence.document_prefix_length or not self._cache.state_restorable:
+            return 0, None
+        return kept.find_longest(
+            sequence.tokens, sequence.first_logit, self._cache.state_format, whole=not layout.supports_partial_prefix
+        )
+
+    def _restore_document(self, sequence: Sequence, slot: int, cached: int) -> int:
+        """Restore the kept state of a document to the empty id ``slot`` if it has more tokens than the ``cached`` ones.
+
+        Returns how many tokens of ``sequence`` the id holds then.
+        """
+        length, found = self._longest_document_match(sequence)
+        kept, pool = self._cache.document_states, self._pool
+        if kept is None or found is None or length - cached < MIN_KEPT_TOKENS:
+            return 0
+        if not kept.restore(found, self._cache.context, slot):
+            return 0
+        return length if length == len(found.tokens) or pool.memory.truncate(slot, length) else 0
+
+    def plan_keeping(self, sequence: Sequence) -> None:
+        """Set the length at which the state of the sequence's document is to be kept, if it is evaluated now."""
+        length, kept = min(sequence.document_prefix_length, sequence.first_logit), self._cache.document_states
+        missing = length - sequence.num_computed_tokens >= MIN_KEPT_TOKENS
+        sequence.keep_at = length if missing and kept is not None and self._cache.state_restorable else None
+
+    def keep_document(self, sequence: Sequence) -> None:
+        """Keep the state of the tokens that a sequence has evaluated."""
+        kept = self._cache.document_states
+        if kept is not None and sequence.slot is not None:
+            tokens = sequence.tokens[: sequence.num_computed_tokens]
+            kept.keep(self._cache.context, sequence.slot, tokens, self._cache.state_format, sequence.compute_s)
 
     def _restore_saved_prefix(self, sequence: Sequence, running: list[Sequence]) -> None:
         """Restore a saved state that ``sequence`` begins with, if it has more tokens than the cache."""
@@ -77,6 +113,8 @@ class PrefixIndex:
         self._restore_saved_prefix(sequence, running)
         length, source = self._longest_prefix_match(sequence, running)
         pool = self._pool
+        # a state is written at once, and would overwrite an evicted prefix that the next evaluation still has to copy
+        may_restore = bool(pool.free_ids)
         slot = pool.allocate(keep=source)
         if slot is None and not running and pool.evict_lru(source, needed=True):
             slot = pool.allocate()  # otherwise no sequence could ever run
@@ -84,6 +122,8 @@ class PrefixIndex:
         if slot is None and source in pool.cached and not (running and pool.cached[source].is_awaited):
             # the last id: running is worth more than the rest of a prefix
             slot, length = source, length if pool.take_over(source, length) else 0
+        elif slot is not None and may_restore and (restored := self._restore_document(sequence, slot, length)):
+            length = restored
         elif slot is not None and source is not None:
             pool.memory.copy_prefix(source, slot, length)
             pool.touch(source)

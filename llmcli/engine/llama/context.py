@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
@@ -259,6 +260,13 @@ class Context:
             return NativeStateFile.save(self.handle, sequence) or self.save_state(sequence)
         state = self.save_state(sequence)
         return StateFile.write(state) or state
+
+    def save_state_file(self, sequence: int, directory: Path) -> StateFile | NativeStateFile | None:
+        """Write the whole state of a sequence to a file that can be restored many times; None if that is impossible."""
+        native = None
+        if self._stream_count == 1:
+            native = NativeStateFile.save(self.handle, sequence, directory, reusable=True)
+        return native or StateFile.write(self.save_state(sequence), directory, reusable=True)
 
     def restore_state(self, sequence: int, state: bytes | bytearray | StateFile | NativeStateFile) -> bool:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""

@@ -1,6 +1,7 @@
-"""Large states of sequences in temporary files, so that a context and its copy are never in memory together.
+"""States of sequences in temporary files, so that a context and its copy are never in memory together.
 
-The files have no names and are removed with their objects.
+The files have no names: no other process can open them, and they are gone when they are closed or the process ends. A
+file is closed when it has been read, unless it is ``reusable``.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ _FD_DIR = Path("/proc/self/fd")
 class StateFile:
     """A state as ``Context.save_state`` returned it."""
 
-    def __init__(self, file: BufferedRandom) -> None:
+    def __init__(self, file: BufferedRandom, *, reusable: bool = False) -> None:
         self._file = file
+        self._reusable = reusable
 
     @classmethod
-    def write(cls, state: bytearray) -> StateFile | None:
-        """Write a state of at least one byte; None if that is impossible, for example on a full disk."""
-        file = _open_file()
+    def write(cls, state: bytearray, directory: Path | None = None, *, reusable: bool = False) -> StateFile | None:
+        """Write a state of at least one byte; None if that is impossible, for example on a full disk.
+
+        ``directory``: where the file is; by default among the temporary files.
+        """
+        file = _open_file(directory)
         if file is None:
             return None
         try:
@@ -39,42 +44,62 @@ class StateFile:
         except OSError:
             file.close()
             return None
-        return cls(file)
+        return cls(file, reusable=reusable)
 
     def read(self) -> bytearray:
-        """Return the state, once."""
-        with self._file:
+        """Return the state."""
+        try:
             state = bytearray(self._file.seek(0, os.SEEK_END))
             self._file.seek(0)
             self._file.readinto(state)
             return state
+        finally:
+            if not self._reusable:
+                self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
 
 
 class NativeStateFile:
     """The state of one sequence, written and read by llama.cpp without a copy in memory. Linux only."""
 
-    def __init__(self, file: BufferedRandom) -> None:
+    def __init__(self, file: BufferedRandom, *, reusable: bool = False) -> None:
         self._file = file
+        self._reusable = reusable
 
     @classmethod
-    def save(cls, context: Any, sequence: int) -> NativeStateFile | None:
-        """Write the state of a sequence; None if that is impossible (no /proc, a full disk)."""
-        file = _open_file() if _FD_DIR.is_dir() else None
+    def save(
+        cls, context: Any, sequence: int, directory: Path | None = None, *, reusable: bool = False
+    ) -> NativeStateFile | None:
+        """Write the state of a sequence; None if that is impossible (no /proc, a full disk).
+
+        ``directory``: where the file is; by default among the temporary files.
+        """
+        file = _open_file(directory) if _FD_DIR.is_dir() else None
         if file is None:
             return None
-        saved = cls(file)
+        saved = cls(file, reusable=reusable)
         if bindings.lib().llama_state_seq_save_file(context, saved._path, sequence, None, 0):
             return saved
         file.close()
         return None
 
     def load(self, context: Any, sequence: int) -> bool:
-        """Restore the state to an empty sequence, once; return False if it does not fit."""
-        with self._file:
+        """Restore the state to an empty sequence; return False if it does not fit."""
+        try:
             # no tokens were saved with it; without a buffer for them llama.cpp reads only their number
             tokens, count = (ctypes.c_int32 * 1)(), ctypes.c_size_t()
             read = bindings.lib().llama_state_seq_load_file
             return bool(read(context, self._path, sequence, tokens, 1, ctypes.byref(count)))
+        finally:
+            if not self._reusable:
+                self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
 
     @property
     def _path(self) -> bytes:
@@ -82,8 +107,8 @@ class NativeStateFile:
         return str(_FD_DIR / str(self._file.fileno())).encode()
 
 
-def _open_file() -> BufferedRandom | None:
+def _open_file(directory: Path | None) -> BufferedRandom | None:
     try:
-        return tempfile.TemporaryFile()  # closed by who reads it
+        return tempfile.TemporaryFile(dir=directory)  # closed by who reads it
     except OSError:
         return None

@@ -115,7 +115,7 @@ def allocate_tokens(
         if not sequence.is_decoding:
             count = _equal_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
             end = sequence.logits_start if without_logits else None
-            for stop in (sequence.checkpoint_at, sequence.save_at, end):
+            for stop in (sequence.checkpoint_at, sequence.save_at, sequence.keep_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
                     count = min(count, stop - sequence.num_computed_tokens)
             count = min(count, free_outputs if without_logits else first_output + free_outputs)

@@ -158,6 +158,8 @@ class Scheduler:
         """Save to disk what the next command may need; called when nothing is left to run."""
         if self._prefix_cache is not None and self._token_budget.token_s is not None:
             self._prefix_cache.save_sessions(self._token_budget.token_s)
+        if self.kv_cache.document_states is not None:
+            self.kv_cache.document_states.end_job()
         self.kv_cache.mark_idle()
 
     def release_memory(self) -> None:
@@ -236,6 +238,7 @@ class Scheduler:
                 continue
             self._waiting.remove(sequence)
             sequence.checkpoint_at = self._admission.checkpoint_position(sequence, self._waiting)
+            self._prefix_index.plan_keeping(sequence)
             self._running.append(sequence)
             sequence.report_progress()
 
@@ -274,6 +277,9 @@ class Scheduler:
                 if self._prefix_cache is not None:
                     self._prefix_cache.save(sequence)
                 sequence.save_at = None
+            if sequence.num_computed_tokens == sequence.keep_at:
+                self._prefix_index.keep_document(sequence)
+                sequence.keep_at = None
             if entry.outputs:
                 for fork in sequence.process_logits(context.handle, entry.outputs):
                     self._enqueue(fork)

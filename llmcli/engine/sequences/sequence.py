@@ -46,7 +46,8 @@ class Sequence(ABC):
     ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed.
     ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated).
     ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
-    saved. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
+    saved. ``document_prefix_length``: tokens from the start that later requests will begin with; ``keep_at``: a length at
+    which their state is kept as long as the process runs. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
     if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow;
     ``counts_drafts``: they are a draft model's, and count in the usage.
     ``states``: the hidden states of the computed tokens, None in a context that gives none; those of the first
@@ -72,6 +73,8 @@ class Sequence(ABC):
         self.checkpoint_at: int | None = None
         self.public_prefix_length = 0
         self.save_at: int | None = None
+        self.document_prefix_length = 0
+        self.keep_at: int | None = None
         self.turn_prefix_length = 0
         self.draft_tokens: list[int] = []
         self.states: TokenStates | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,12 +71,13 @@ def make_request(
     priority: Priority = Priority.BULK,
     conversation: bool = False,
     session: str | None = None,
+    document_chars: int = 0,
     gathered: bool = True,
 ) -> Request:
     """Return a request for at most ``max_tokens`` tokens (None: until the context is full).
 
     ``conversation``: the earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is the id of
-    a saved chat. ``gathered``: the text of a bulk request is delivered in one piece.
+    a saved chat. ``document_chars`` is as in ``Request``. ``gathered``: the text of a bulk request is delivered in one piece.
     """
     priority = options.priority or priority
     return Request(
@@ -91,9 +93,21 @@ def make_request(
         reasoning=options.reasoning,
         public_prefix=prompt.public_prefix and not conversation and not options.system,
         session=session,
+        document_chars=document_chars,
         gathered=gathered and priority is Priority.BULK,
         progress=options.progress,
     )
+
+
+def count_common_chars(messages: tuple[Message, ...], other: tuple[Message, ...]) -> int:
+    """Return how many characters the last messages of two conversations begin with in common; 0 if an earlier one differs.
+
+    Of prompts with a document and different questions: how long the document is, with what stands before it.
+    """
+    if not messages or messages[:-1] != other[:-1] or messages[-1].role is not other[-1].role:
+        return 0
+    contents = [messages[-1].content, other[-1].content]
+    return len(os.path.commonprefix(contents))  # noqa: RUF071 (characters are meant, not paths)
 
 
 def add_instructions(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:

@@ -13,7 +13,7 @@ from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.questions.reference_quotes import ReferenceQuotes
 from llmcli.tasks.questions.references import find_references, is_answered, unknown_citations
@@ -236,13 +236,15 @@ class DocumentQuestion:
 
     def _request(self, name: str, values: dict[str, object]) -> Request:
         prompt = self._prompts.get(name)
+        messages = prompt.render({"question": self._question} | values)
         return make_request(
             "ask",
-            prompt.render({"question": self._question} | values),
+            messages,
             prompt,
             self._options,
             max_tokens=max_answer_tokens(prompt, self._options, None),
             priority=Priority.INTERACTIVE,
+            document_chars=count_common_chars(messages, prompt.render({"question": ""} | values)),
         )
 
     def _run(

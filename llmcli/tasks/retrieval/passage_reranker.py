@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
 from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.types import Finished, Phase, Priority, Progress, Request
 
@@ -22,7 +22,16 @@ def relevance_requests(
     """Yield a request for each passage; its id is the position."""
     for number, each in enumerate(passages):
         messages = prompt.render({"question": question, "text": each.passage.text})
-        yield make_request(str(number), messages, prompt, options, candidates=ANSWERS, priority=Priority.INTERACTIVE)
+        unasked = prompt.render({"question": "", "text": each.passage.text})
+        yield make_request(
+            str(number),
+            messages,
+            prompt,
+            options,
+            candidates=ANSWERS,
+            priority=Priority.INTERACTIVE,
+            document_chars=count_common_chars(messages, unasked),
+        )
 
 
 def rerank_passages(
@@ -40,6 +49,20 @@ def rerank_passages(
     reciprocal rank fusion, with the given best one kept first: the judgement of a small model alone is too unreliable.
     Raises the failure of a request.
     """
+    margins = yield from score_passages(backend, prompt, question, passages, options=options, tally=tally)
+    return [passages[number] for number in fuse_margins(margins)]
+
+
+def score_passages(
+    backend: Backend,
+    prompt: Prompt,
+    question: str,
+    passages: Sequence[FoundPassage],
+    *,
+    options: GenerationOptions,
+    tally: UsageTally,
+) -> Generator[Progress, None, list[float]]:
+    """Yield progress; return log P(yes) - log P(no) of each passage. Raises the failure of a request."""
     answers = {str(number): ResponseBuffer() for number in range(len(passages))}
     done = 0
     with backend.open() as job:
@@ -53,10 +76,13 @@ def rerank_passages(
                 tally.add(event)
                 done += 1
                 yield Progress(done, len(passages), "passages", "ranking", Phase.READING)
-    margins = [_margin(answer) for answer in answers.values()]
-    by_answer = sorted(range(len(passages)), key=lambda number: -margins[number])
-    fused = fuse_rankings([range(len(passages)), by_answer])
-    return [passages[number] for number in dict.fromkeys([0, *fused])]
+    return [_margin(answer) for answer in answers.values()]
+
+
+def fuse_margins(margins: Sequence[float]) -> list[int]:
+    """Return the positions of passages in their new order, from the margins in the order of the given ranking."""
+    by_answer = sorted(range(len(margins)), key=lambda number: -margins[number])
+    return list(dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])]))
 
 
 def _margin(answer: ResponseBuffer) -> float:

@@ -19,7 +19,7 @@ from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.classification.label_scores import label_logprobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
 from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
 from llmcli.tasks.support.support_features import (
@@ -124,7 +124,10 @@ class SupportScorer:
 
     def passage_requests(self, prefix: str, claim: Claim, passage: QuotableText) -> list[Request]:
         """Return the requests for a claim and a passage."""
-        return self._requests(prefix, claim, passage.text, passage.text)
+        requests = self._requests(prefix, claim, passage.text, passage.text)
+        # both prompts begin with the passage, so its state serves both, and all other claims
+        chars = count_common_chars(requests[0].messages, requests[-1].messages) if len(requests) > 1 else 0
+        return [replace(each, document_chars=chars) for each in requests]
 
     def _requests(self, prefix: str, claim: Claim, check_text: str, restate_text: str) -> list[Request]:
         if not self._can_score:

@@ -85,6 +85,7 @@ class EnginePool:
                     shared_model=weights.model,
                     draft_model=self._share_draft_model(options.draft),
                     executor=self._executor,
+                    keeps_documents=True,
                 )
             self._num_users[options] = self._num_users.get(options, 0) + 1
             return engine

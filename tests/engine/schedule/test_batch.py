@@ -46,7 +46,7 @@ def test_decoding_uses_no_prompt_tokens():
     assert counted(decoding(), decoding(), prompt(100), prefill=30) == [1, 1, 25]
 
 
-@pytest.mark.parametrize("field", ["checkpoint_at", "save_at"])
+@pytest.mark.parametrize("field", ["checkpoint_at", "save_at", "keep_at"])
 def test_a_chunk_ends_where_the_state_is_copied_or_saved(field):
     """Only there it has exactly those tokens; a position that is already passed stops nothing."""
     sequence = prompt(100, done=10)

@@ -4,7 +4,7 @@ from scripted import ScriptedBackend
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.types import Message, Priority, Role
 
 USER = (Message(Role.USER, "hello"),)
@@ -77,3 +77,20 @@ def test_prefixes_of_built_in_prompts(tmp_path):
     """All built-in files except the conversation's have a public prefix."""
     prompts = PromptLibrary(tmp_path / "none")
     assert {name for name in prompts.names() if not prompts.get(name).public_prefix} == {"chat"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ([("user", "abc")], [("user", "abd")], 2),
+        ([("user", "abc")], [("user", "abc")], 3),
+        ([("system", "s"), ("user", "abc")], [("system", "s"), ("user", "ab")], 2),
+        ([("system", "s"), ("user", "abc")], [("system", "t"), ("user", "abc")], 0),
+        ([("user", "abc")], [("assistant", "abc")], 0),
+        ([], [], 0),
+    ],
+)
+def test_what_two_prompts_begin_with(one, other, count):
+    """Characters of the last message, if all before it are equal."""
+    made = [tuple(Message(Role(role), content) for role, content in each) for each in (one, other)]
+    assert count_common_chars(*made) == count
