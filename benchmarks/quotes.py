@@ -31,6 +31,11 @@ def resident() -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) >> 10
 
 
+def is_foreign(done: QuoteGeneration) -> bool:
+    """Whether there is a quote that does not stand in its passage."""
+    return done.quote is not None and done.quote.text not in done.passage.text
+
+
 def main() -> None:
     """Quote and count."""
     parser = common.parser(__doc__ or "")
@@ -61,13 +66,13 @@ def main() -> None:
                 done.append(each)
                 if len(done) % _PROGRESS_STEP == 0:
                     spent = f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU"
-                    print(f"{len(done)}/{options.count}, {spent}, {resident()} MiB", flush=True)
+                    wrong = f"not in their passage: {sum(map(is_foreign, done))}"
+                    print(f"{len(done)}/{options.count}, {wrong}, {spent}, {resident()} MiB", flush=True)
     found = [each for each in done if each.quote is not None]
-    foreign = [each for each in found if each.quote is not None and each.quote.text not in each.passage.text]
     declined, failed = sum(each.declined for each in done), sum(each.error is not None for each in done)
     free = sum(not each.is_constrained for each in done)
     print(f"{len(found)} quotes, {declined} NONE, {failed} failed, {free} not by the grammar alone")
-    print(f"not in their passage: {len(foreign)}; {time.perf_counter() - started:.0f} s")
+    print(f"not in their passage: {sum(map(is_foreign, done))}; {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":
