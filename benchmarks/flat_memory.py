@@ -52,6 +52,8 @@ COMMANDS = {
     "extract --many of files": ("txt/", ["extract", "--many", "--schema", "ship int"]),
     "summarize key-sentences of files": ("txt/", ["summarize", "--style", "key-sentences", "--words", "200"]),
     "summarize --style paragraph of files": ("txt/", ["summarize", "--style", "paragraph"]),
+    "summarize --combine of files": ("txt/", ["summarize", "--combine", "--style", "key-sentences", "--words", "200"]),
+    "ask -f of files": ("txt/", ["ask", _QUESTION, "-f"]),
     "check --against files": ("txt/", ["check", "answer.md", "--against"]),
     "proofread files": ("txt/", ["proofread", "--top", "5"]),
 }

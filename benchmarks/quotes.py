@@ -25,15 +25,28 @@ from llmcli.tasks.support.sentence_spans import cut_passages
 _PROGRESS_STEP = 50
 
 
+def resident() -> int:
+    """Return the resident memory of this process in MiB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmRSS:")[2].split()[0]) >> 10
+
+
+def is_foreign(done: QuoteGeneration) -> bool:
+    """Whether there is a quote that does not stand in its passage."""
+    return done.quote is not None and done.quote.text not in done.passage.text
+
+
 def main() -> None:
     """Quote and count."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--count", type=int, default=1000, help="quotes")
     parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--words", type=int, default=60, help="words of a passage, at most (default: 60)")
+    parser.add_argument("--tokens", type=int, help="tokens of a quote, at most (default: those of the commands)")
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     options = parser.parse_args()
     documents = [QuotableDocument(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
-    passages = [passage for document in documents for passage in cut_passages(document, 60)]
+    passages = [passage for document in documents for passage in cut_passages(document, options.words)]
     choice = random.Random(1)  # noqa: S311 (the same passages each time)
     generation = GenerationOptions(temperature=options.temperature, seed=1)
     with tempfile.TemporaryDirectory() as kept:
@@ -41,8 +54,9 @@ def main() -> None:
         quotes = []
         for number in range(options.count):
             passage, other = choice.sample(passages, 2)
-            values = {"text": passage.text, "statement": other.text.split(". ")[0], "none": True}
-            request = make_request(str(number), prompt.render(values), prompt, generation)
+            statement = " ".join(other.text.split(". ")[0].split()[: options.words])
+            values = {"text": passage.text, "statement": statement, "none": True}
+            request = make_request(str(number), prompt.render(values), prompt, generation, max_tokens=options.tokens)
             quotes.append(QuoteGeneration(passage, request, generation))
         started = time.perf_counter()
         engine_options = EngineOptions(cache=Path(kept), threads=options.threads)
@@ -51,13 +65,14 @@ def main() -> None:
             for each in generate_quotes(backend, quotes):
                 done.append(each)
                 if len(done) % _PROGRESS_STEP == 0:
-                    print(f"{len(done)}/{options.count}, {time.perf_counter() - started:.0f} s", flush=True)
+                    spent = f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU"
+                    wrong = f"not in their passage: {sum(map(is_foreign, done))}"
+                    print(f"{len(done)}/{options.count}, {wrong}, {spent}, {resident()} MiB", flush=True)
     found = [each for each in done if each.quote is not None]
-    foreign = [each for each in found if each.quote is not None and each.quote.text not in each.passage.text]
     declined, failed = sum(each.declined for each in done), sum(each.error is not None for each in done)
     free = sum(not each.is_constrained for each in done)
     print(f"{len(found)} quotes, {declined} NONE, {failed} failed, {free} not by the grammar alone")
-    print(f"not in their passage: {len(foreign)}; {time.perf_counter() - started:.0f} s")
+    print(f"not in their passage: {sum(map(is_foreign, done))}; {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

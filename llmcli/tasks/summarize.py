@@ -13,8 +13,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
-from llmcli.errors import EmptyInput
+from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import DocumentJob, run_document_jobs
 from llmcli.tasks.execution.response_buffer import renumber_failure
@@ -30,7 +29,7 @@ from llmcli.types import ItemFailed, TaskEvent
 def make_summary_job(
     backend: Backend,
     prompts: PromptLibrary,
-    document: Document | LargeText,
+    document: Document | StreamedText,
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
@@ -41,14 +40,13 @@ def make_summary_job(
 ) -> DocumentJob:
     """Return the job of a document, or of a record's text, whose columns are ``row``; the rest is as in ``summarize``.
 
-    Raises ``BadDocument`` for a ``LargeText`` that has to be kept in memory, and is too large for that.
+    Raises ``BadDocument`` for a streamed text that has to be kept in memory, and is too large for that.
     """
     style = wanted.style_for(backend.info())
     if style == KEY_SENTENCES:
         return KeySentencesJob(backend, item, document, options, wanted, is_record=row is not None)
     plan = SummaryPlan(backend, prompts, options, wanted, style, row, earlier, combined)
-    document = document.read_whole() if isinstance(document, LargeText) else document
-    return SummaryJob(plan, item, document)
+    return SummaryJob(plan, item, document if isinstance(document, Document) else document.read_whole())
 
 
 def summarize(
@@ -85,30 +83,26 @@ def summarize(
 def summarize_together(
     backend: Backend,
     prompts: PromptLibrary,
-    documents: Sequence[Document | ItemFailed],
+    documents: Sequence[Document | LargeText | ItemFailed],
     options: GenerationOptions,
     wanted: SummaryOptions,
 ) -> Iterator[TaskEvent]:
     """Summarize several documents in one summary: item 0, then the documents that could not be read or are blank.
 
     The result is as in ``summarize``; ``documents`` names them, ``sentences`` and ``missing`` name that of each place.
+    For key sentences, one document at a time is in memory.
     """
-    documents = [*documents]  # all of them are in memory, and read again only once
-    read = [each for each in documents if isinstance(each, Document) and each.text.strip()]
-    blank = [ItemFailed(0, each.name, EmptyInput(each.name)) for each in documents if isinstance(each, Document)]
-    failed = [each for each in documents if isinstance(each, ItemFailed)]
-    failed += [each for each in blank if each.name not in {document.name for document in read}]
-    if not read:
-        raise failed[0].error
-    combined = CombinedText(read)
+    combined = CombinedText(documents)
+    if combined.is_empty:
+        raise combined.failed[0].error
     events = run_document_jobs(
         backend,
-        [Document(combined.name, combined.text)],
+        [combined],
         lambda item, document: make_summary_job(
             backend, prompts, document, options, wanted, item=item, combined=combined
         ),
         "parts",
     )
     yield from combined.locate_results(events)
-    for item, each in enumerate(failed, 1):
+    for item, each in enumerate(combined.failed, 1):
         yield renumber_failure(each, item)

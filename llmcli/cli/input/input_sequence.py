@@ -29,7 +29,7 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
     Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
     ``MAX_KEPT_CHARACTERS`` are then dropped unless ``keeps_all``, and read again from their files whenever they are asked
     for; a file that cannot be read any more is an ``ItemFailed``. What can be read only once is always kept. ``notes``:
-    what was left out of the documents, by their positions.
+    what was left out of the documents, by their positions. ``characters``: the length of all their texts.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
         self._read = read
         self._names: list[str] = []
         self._kept: list[T | ItemFailed | None] = []
-        self._characters = 0
+        self._kept_characters = 0
+        self.characters = 0
         self.notes: dict[int, list[str]] = {}
 
     def add(self, name: str) -> None:
@@ -49,11 +50,30 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
         dropped = False
         if isinstance(found, Document):
             self.notes[len(self)] = find_notes(found)
-            full = self._characters + len(found.text) > MAX_KEPT_CHARACTERS and not self._keeps_all
+            full = self._kept_characters + len(found.text) > MAX_KEPT_CHARACTERS and not self._keeps_all
             dropped = full and Path(name).is_file()
-            self._characters += 0 if dropped else len(found.text)
+            self._kept_characters += 0 if dropped else len(found.text)
+            self.characters += len(found.text)
         self._names.append(name)
         self._kept.append(None if dropped else found)
+
+    def append(self, document: T) -> None:
+        """Add a document that has been read; it is kept."""
+        assert isinstance(document, Document)
+        self.notes[len(self)] = find_notes(document)
+        self.characters += len(document.text)
+        self._names.append(document.name)
+        self._kept.append(document)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the inputs."""
+        return self._names
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether no text was dropped."""
+        return None not in self._kept
 
     def add_failure(self, name: str, error: LlmError) -> None:
         """Add an input that cannot be read."""

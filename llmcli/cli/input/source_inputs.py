@@ -157,12 +157,30 @@ def read_question(
 
 
 def read_streamed_question(
-    ctx: CommandContext, prompt: str | None, files: Sequence[str], indexed: Sequence[str]
-) -> tuple[str, list[Document | LargeText], list[ItemFailed]]:
-    """Return what ``read_question`` does with texts that are too large to be kept; directories ``indexed`` are not read."""
-    found, failed = _read_question_files(ctx, [name for name in files if name not in indexed], read_streamed_source)
+    ctx: CommandContext, prompt: str | None, files: Sequence[str], indexed: Sequence[str], *, keeps_all: bool
+) -> tuple[str, InputSequence[Document], list[LargeText], list[ItemFailed]]:
+    """Return what ``read_question`` does, and the texts that are too large to be kept.
+
+    Directories ``indexed`` are not read. Unless ``keeps_all``, of many documents few are kept.
+    """
+    found = InputSequence(ctx, read_source_document, keeps_all=keeps_all)
+    large: list[LargeText] = []
+
+    def add(name: str) -> None:
+        check_output(ctx, [name])
+        text = open_large(ctx, name)
+        if text is None or text.table:
+            found.add(name)
+        else:
+            large.append(text)
+
+    failed = _add_question_files(ctx, [name for name in files if name not in indexed], add)
+    if failed and not (found or large):
+        raise failed[0].error
     question, piped = _read_piped_question(ctx, prompt, files)
-    return question, found if piped is None else [*found, piped], failed
+    if piped is not None:
+        found.append(piped)
+    return question, found, large, failed
 
 
 def _read_piped_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, Document | None]:

@@ -17,7 +17,7 @@ from llmcli.store.retrieval.index_files import IndexFiles, real_path
 from llmcli.store.retrieval.passage_index import FileState, PassageIndex
 from llmcli.tasks.questions.document_question import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
-from llmcli.tasks.retrieval.passage_cutter import cut_large_text
+from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.tasks.retrieval.passage_pool import IndexPassages, PassageCollection
 from llmcli.types import ItemFailed, Phase, Progress
@@ -63,8 +63,14 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
     return IndexedSource(index.summary().characters, read, collection)
 
 
-def index_large_text(ctx: CommandContext, large: LargeText) -> IndexedSource:
-    """Return a text that is too large to be kept; it is searched in an index of its own, which the command removes."""
+def index_texts(
+    ctx: CommandContext, texts: Sequence[Document | LargeText | ItemFailed], characters: int, name: str = ""
+) -> IndexedSource:
+    """Return texts that are too large to be kept, of so many ``characters``; ``name``: that of the only one.
+
+    They are searched in a temporary index, for which they are read one at a time. A text that cannot be read any more
+    raises its error then.
+    """
 
     def collection(backend: Backend, question: str, longest: int) -> PassageCollection:
         del backend, question
@@ -72,12 +78,35 @@ def index_large_text(ctx: CommandContext, large: LargeText) -> IndexedSource:
         ctx.on_exit(lambda: rmtree(directory, ignore_errors=True))
         index = PassageIndex(Path(directory, "passages.sqlite"))
         ctx.on_exit(index.close)
-        state = FileState(large.name, 0, 0, large.sha256, 0, large.characters)
+        names: dict[str, str] = {}
         with ctx.console.status_line.waiting(Phase.WORKING, ""):
-            index.replace_large(state, cut_large_text(large, longest))
-        return IndexPassages(index)
+            for number in range(len(texts)):
+                ctx.runtime.interrupt.check()
+                key = f"{number:08}"  # an index has its files in the order of their paths
+                names[key] = _add_text(index, key, texts[number], longest)
+        return IndexPassages(index, rename=lambda path: names.get(path, path))
 
-    return IndexedSource(large.characters, lambda: [large.read_whole()], collection, large.name)
+    def read() -> list[Document]:
+        found = map(_require_text, texts)
+        return [each if isinstance(each, Document) else each.read_whole() for each in found]
+
+    return IndexedSource(characters, read, collection, name)
+
+
+def _add_text(index: PassageIndex, key: str, text: Document | LargeText | ItemFailed, longest: int) -> str:
+    """Add the passages of a text to an index as those of the file ``key``; return the name of the text."""
+    text = _require_text(text)
+    if isinstance(text, Document):
+        index.replace([(FileState(key, 0, 0, "", 0, len(text.text)), cut_document(text, longest))])
+    else:
+        index.replace_large(FileState(key, 0, 0, text.sha256, 0, text.characters), cut_large_text(text, longest))
+    return text.name
+
+
+def _require_text(text: Document | LargeText | ItemFailed) -> Document | LargeText:
+    if isinstance(text, ItemFailed):
+        raise text.error
+    return text
 
 
 def _make_collection(

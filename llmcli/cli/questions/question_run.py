@@ -9,13 +9,13 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.questions.answer_footer import format_footer
-from llmcli.cli.questions.indexed_sources import find_indexed, index_large_text, open_indexed
+from llmcli.cli.questions.indexed_sources import find_indexed, index_texts, open_indexed
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource, name_of_inputs
-from llmcli.tasks.tables.table_loader import Table, is_table, load_tables
+from llmcli.tasks.tables.table_loader import Table, is_table, is_table_name, load_tables
 from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -35,10 +35,14 @@ def ask_about_documents(
 ) -> int:
     """Answer a question about ``files``, or about tables with SQL; return the exit code."""
     names = find_indexed(ctx, files)
-    question, read, failed = source_inputs.read_streamed_question(ctx, prompt, files, names)
-    documents = [each for each in read if isinstance(each, Document)]
+    question, read, large, failed = source_inputs.read_streamed_question(ctx, prompt, files, names, keeps_all=sql)
     indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
-    indexed += [index_large_text(ctx, each) for each in read if not isinstance(each, Document)]
+    indexed += [index_texts(ctx, [each], each.characters, each.name) for each in large]
+    documents: list[Document] = []
+    if read.is_kept or all(map(is_table_name, read.names)):
+        documents = [each for each in read if isinstance(each, Document)]
+    else:
+        indexed.append(index_texts(ctx, read, read.characters, read.names[0] if len(read) == 1 else ""))
     if sql and (not documents or indexed):
         raise UsageError("--sql needs tables", detail="Name CSV or JSON files: -f FILE")
     if sql and cite:
@@ -67,7 +71,7 @@ def ask_about_documents(
             by_sql = TableQuestion(backend, ctx.runtime.prompts, question, options, ctx.runtime.interrupt)
             return source_inputs.append_failed(_explain_sql(ctx, by_sql.answer(tables)), failed)
         events = ask(backend, ctx.runtime.prompts, question, documents, options, cite=cite, indexed=indexed)
-        events = source_inputs.add_source_notes(events, documents, one_answer=True)
+        events = source_inputs.add_source_notes(events, read, one_answer=True)
         return source_inputs.append_failed(events, failed)
 
     return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))

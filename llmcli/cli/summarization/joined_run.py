@@ -12,7 +12,7 @@ from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.summarization.summary_run import add_sources, show_summaries
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.errors import UsageError
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.earlier_summary import EarlierSummary, read_earlier
@@ -57,22 +57,28 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
         earlier = read_earlier(source_inputs.read_earlier_file(ctx, options.update))
     if earlier is None and not options.combine:
         return _show_work(ctx, wanted, *source_inputs.read_streamed_sources(ctx, files))
-    _, documents = source_inputs.read_sources(ctx, files)
     if earlier is not None:
+        _, documents = source_inputs.read_sources(ctx, files)
         if len(documents) != 1:
             raise UsageError("--update continues the summary of one document", detail="Name one file.")
         return _update(ctx, wanted, options, earlier, documents[0])
-    return _combine(ctx, wanted, options, documents)
+    _, streamed = source_inputs.read_streamed_sources(ctx, files)
+    return _combine(ctx, wanted, options, streamed)
 
 
 def _combine(
-    ctx: CommandContext, wanted: SummaryOptions, options: JoinOptions, documents: Sequence[Document | ItemFailed]
+    ctx: CommandContext,
+    wanted: SummaryOptions,
+    options: JoinOptions,
+    documents: Sequence[Document | LargeText | ItemFailed],
 ) -> int:
     from llmcli.tasks.summarize import summarize_together
 
     if options.dry_run:
-        combined = CombinedText([each for each in documents if isinstance(each, Document)])
-        return _show_work(ctx, wanted, [combined.name], [Document(combined.name, combined.text)])
+        combined = CombinedText(documents)
+        if combined.is_empty:
+            raise combined.failed[0].error
+        return _show_work(ctx, wanted, [combined.name], [combined])
     generation = ctx.generation_options()
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
@@ -110,7 +116,8 @@ def _update(
         if known.text and wanted.style_for(backend.info()) == KEY_SENTENCES:
             before = Document(options.update or "", known.text)
             joined = CombinedText([before, Document(document.name, text)], headings=False)
-            events = summarize(backend, ctx.runtime.prompts, [Document(document.name, joined.text)], generation, wanted)
+            whole = replace(joined.read_whole(), name=document.name)
+            events = summarize(backend, ctx.runtime.prompts, [whole], generation, wanted)
             events = joined.locate_results(events)
         else:
             events = summarize(
@@ -132,7 +139,7 @@ def _show_work(
     ctx: CommandContext,
     wanted: SummaryOptions,
     names: Sequence[str],
-    documents: Sequence[Document | LargeText | ItemFailed],
+    documents: Sequence[Document | StreamedText | ItemFailed],
     earlier: str = "",
 ) -> int:
     from llmcli.tasks.execution.work_estimate import WorkEstimate

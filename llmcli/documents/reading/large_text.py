@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from llmcli.documents.reading.document import Document, decode_utf8, refuse_binary
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE, is_large_file, open_stream
@@ -35,6 +36,23 @@ class TextBlock:
     text: str
     start: int
     first_line: int
+
+
+class StreamedText(Protocol):
+    """A text that is read in blocks."""
+
+    @property
+    def name(self) -> str:
+        """What the text is called."""
+        ...
+
+    def blocks(self) -> Iterator[TextBlock]:
+        """Yield the text in blocks."""
+        ...
+
+    def read_whole(self) -> Document:
+        """Return the text as a document. Raises ``BadDocument`` if it is too large to be kept."""
+        ...
 
 
 @frozen
@@ -179,8 +197,8 @@ def count_line_ends(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-def iter_text_blocks(document: Document | LargeText) -> Iterator[TextBlock]:
+def iter_text_blocks(document: Document | StreamedText) -> Iterator[TextBlock]:
     """Return the blocks of a text: of one that is kept in memory, only one."""
-    if isinstance(document, LargeText):
-        return document.blocks()
-    return iter([TextBlock(document.text, 0, 1)])
+    if isinstance(document, Document):
+        return iter([TextBlock(document.text, 0, 1)])
+    return document.blocks()

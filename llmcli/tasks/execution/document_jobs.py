@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Protocol, TypeVar
@@ -21,7 +22,7 @@ MAX_PENDING_REQUESTS = 64
 
 @frozen
 class CancelRequest:
-    """A request of the same document to cancel now; its ``Finished`` still follows."""
+    """A request of the same document to cancel now, after an event of it; its ``Finished`` still follows."""
 
     id: str
 
@@ -93,7 +94,11 @@ def _start_jobs(
 
 
 class _DocumentJobRunner:
-    """The unfinished document jobs, and the document of each request. ``begin`` opens the job at the first request."""
+    """The unfinished document jobs, and the document of each request. ``begin`` opens the job at the first request.
+
+    Of requests with a grammar, which takes about 1 MB in the engine, at most ``MAX_PENDING_REQUESTS`` are submitted at a
+    time; the others are held back until one of those ends.
+    """
 
     def __init__(self, begin: Callable[[], Job], unit: str, watched: int | None) -> None:
         self._open_job = begin
@@ -102,6 +107,8 @@ class _DocumentJobRunner:
         self._has_more = True
         self._unfinished: dict[int, DocumentJob] = {}
         self._item_of_request: dict[str, int] = {}
+        self._constrained: set[str] = set()  # ids of submitted requests with a grammar
+        self._held: deque[Request] = deque()
         self._requests_done = self._requests_total = 0
         self._max_watched = watched
         self._steps_of: dict[str, str] = {}
@@ -137,6 +144,7 @@ class _DocumentJobRunner:
                 yield from self._process_steps(document_job, document_job.handle_event(event))
             if isinstance(event, Finished):
                 del self._item_of_request[event.id]
+                self._submit_held(event.id)
                 step = self._steps_of.pop(event.id, None)
                 if step in self._progress:
                     self._progress[step].mark_finished(event.id)
@@ -162,6 +170,7 @@ class _DocumentJobRunner:
         except LlmError as error:
             check_interrupt()  # the failure does not belong to this document
             del self._unfinished[document_job.item]
+            self._drop_held(document_job.item)
             for request_id, item in self._item_of_request.items():
                 if item == document_job.item:
                     self._cancel(request_id)
@@ -177,7 +186,31 @@ class _DocumentJobRunner:
                 self._steps_of[request.id] = document_job.step
         if self._job is None:
             self._job = self._open_job()
+        if request.grammar is not None and len(self._constrained) >= MAX_PENDING_REQUESTS:
+            self._held.append(request)
+            return
+        if request.grammar is not None:
+            self._constrained.add(request.id)
         self._job.submit(request)
+
+    def _submit_held(self, ended_id: str) -> None:
+        """Submit the next held request if the one that ended had a grammar."""
+        if ended_id not in self._constrained:
+            return
+        self._constrained.remove(ended_id)
+        if self._held and self._job is not None:
+            request = self._held.popleft()
+            self._constrained.add(request.id)
+            self._job.submit(request)
+
+    def _drop_held(self, item: int) -> None:
+        """Forget the held requests of a document that failed."""
+        dropped = [request.id for request in self._held if self._item_of_request[request.id] == item]
+        self._held = deque(request for request in self._held if request.id not in dropped)
+        for request_id in dropped:
+            del self._item_of_request[request_id]
+            self._steps_of.pop(request_id, None)
+        self._requests_done += len(dropped)
 
     def _report_progress(self, event: RequestProgress) -> Iterator[Progress]:
         """Update the progress of a request's step."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError, Unsupported
 from llmcli.grammars import NO_QUOTATION
 from llmcli.interrupt import check_interrupt
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
@@ -128,14 +130,19 @@ class QuoteGeneration:
 def generate_quotes(backend: Backend, quotes: Iterable[QuoteGeneration]) -> Iterator[QuoteGeneration]:
     """Run all of them in one job and yield each as it ends; ``error`` is set where it failed.
 
-    Their requests need different ids.
+    Their requests need different ids. At most ``MAX_PENDING_REQUESTS`` are pending at a time, since the grammar of each
+    takes about 1 MB in the engine.
     """
     unfinished: dict[str, tuple[QuoteGeneration, ResponseBuffer]] = {}
+    waiting = iter(quotes)
     with backend.open() as job:
-        for each in quotes:
-            request = each.start()
-            unfinished[request.id] = (each, ResponseBuffer())
+
+        def submit(quote: QuoteGeneration, request: Request) -> None:
+            unfinished[request.id] = (quote, ResponseBuffer())
             job.submit(request)
+
+        for each in islice(waiting, MAX_PENDING_REQUESTS):
+            submit(each, each.start())
         if not unfinished:
             return
         for event in job:
@@ -150,10 +157,11 @@ def generate_quotes(backend: Backend, quotes: Iterable[QuoteGeneration]) -> Iter
             except LlmError as error:
                 check_interrupt()
                 quote.error = error
-            if again is None:
-                yield quote
+            if again is not None:
+                submit(quote, again)
             else:
-                unfinished[again.id] = (quote, ResponseBuffer())
-                job.submit(again)
+                for each in islice(waiting, 1):
+                    submit(each, each.start())
+                yield quote
             if not unfinished:
                 job.close_input()

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
+from llmcli.documents.reading.large_text import StreamedText, iter_text_blocks
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.frozen_dataclass import replace, slotted
 from llmcli.tasks.execution.document_jobs import JobStep
@@ -57,7 +57,7 @@ class KeySentencesJob:
         self,
         backend: Backend,
         item: int,
-        document: Document | LargeText,
+        document: Document | StreamedText,
         options: GenerationOptions,
         wanted: SummaryOptions,
         *,
@@ -185,7 +185,7 @@ class KeySentencesJob:
                 return
 
 
-def read_candidates(document: Document | LargeText) -> Iterator[tuple[SentenceCandidate, str]]:
+def read_candidates(document: Document | StreamedText) -> Iterator[tuple[SentenceCandidate, str]]:
     """Yield the sentences of a document with their texts."""
     for block in iter_text_blocks(document):
         for each in find_candidates(block.text):
@@ -193,7 +193,7 @@ def read_candidates(document: Document | LargeText) -> Iterator[tuple[SentenceCa
             yield placed, block.text[each.start : each.end]
 
 
-def sentence_requests(document: Document | LargeText, context: int, options: GenerationOptions) -> Iterator[Request]:
+def sentence_requests(document: Document | StreamedText, context: int, options: GenerationOptions) -> Iterator[Request]:
     """Yield the requests for all sentences of a document."""
     size = _max_read_chars(context)
     for _, text in read_candidates(document):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.large_text import StreamedText
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -22,7 +22,7 @@ _MAX_STAGES = 30
 def estimate_summary(
     backend: Backend,
     prompts: PromptLibrary,
-    document: Document | LargeText,
+    document: Document | StreamedText,
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
@@ -40,7 +40,7 @@ def estimate_summary(
         calls, tokens = count_requests(backend, sentence_requests(document, backend.info().context, options))
         return WorkEstimate(document.name, KEY_SENTENCES, calls, calls, tokens)
     plan = SummaryPlan(backend, prompts, options, wanted, style, None, earlier)
-    return _estimate_stages(plan, document.read_whole() if isinstance(document, LargeText) else document)
+    return _estimate_stages(plan, document if isinstance(document, Document) else document.read_whole())
 
 
 def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:

@@ -44,7 +44,12 @@ class Table:
 
 def is_table(document: Document) -> bool:
     """Whether a document is a table or JSON by the suffix of its name."""
-    return PurePath(document.name).suffix.lower() in _CSV_SUFFIXES | _JSON_SUFFIXES
+    return is_table_name(document.name)
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file is a table or JSON by the suffix of its name."""
+    return PurePath(name).suffix.lower() in _CSV_SUFFIXES | _JSON_SUFFIXES
 
 
 def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Table]:

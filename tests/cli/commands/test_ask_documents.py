@@ -7,6 +7,8 @@ from tempfile import mkdtemp
 import pytest
 from scripted import all_messages
 
+from llmcli.cli.input import input_sequence
+from llmcli.cli.input.input_sequence import InputSequence
 from llmcli.cli.questions import indexed_sources
 from llmcli.documents.reading import file_reader, large_text
 
@@ -59,6 +61,54 @@ def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_t
     assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110
     shown = llm("ask", "--dry-run", "--json", "What is the code?", "-f", long_text)
     assert json.loads(shown.out)["method"] == "retrieval"
+
+
+def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
+    """The answer, its places and the order of the passages are those of documents that are kept; one at a time is read."""
+    weather = "\n".join(f"Line {n} is about the weather." for n in range(800))
+    files = [write(f"{name}.txt", f"{weather}\nThe code of {name} is 4711.\n") for name in ("zoe", "adam", "mia")]
+    argv = ["ask", "--json", "What is the code?", *(each for name in files for each in ("-f", name))]
+
+    def run():
+        called = llm(*argv, answer=respond)
+        found = json.loads(called.out)
+        return called.code, called.err, {name: each for name, each in found.items() if name != "timings"}
+
+    whole = run()
+    assert len(whole[2]["references"]) > 1 and whole[2]["method"] == "retrieval"
+    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    again: list[int] = []
+    original = InputSequence._read_again
+    monkeypatch.setattr(InputSequence, "_read_again", lambda self, index: again.append(index) or original(self, index))
+    made: list[str] = []
+    monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
+    assert run() == whole
+    assert again == [0, 1, 2]
+    assert len(made) == 1 and not os.path.exists(made[0])  # noqa: PTH110
+
+
+def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, write, monkeypatch):
+    """With the exit code of a missing file."""
+    files = [write(f"{n}.txt", "\n".join(f"Line {n} of {each}." for each in range(2000))) for n in range(2)]
+    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    original = InputSequence.add
+
+    def add(self, name):
+        original(self, name)
+        if name == files[1]:
+            os.remove(name)  # noqa: PTH107
+
+    monkeypatch.setattr(InputSequence, "add", add)
+    run = llm("ask", "Which line?", "-f", files[0], "-f", files[1], answer=respond)
+    assert (run.code, run.out) == (66, "") and files[1] in run.err
+
+
+def test_many_tables_are_still_answered_by_sql(llm, write, monkeypatch):
+    """Although their overviews are not kept."""
+    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    files = [write("sales.csv", ROWS), write("more.csv", ROWS)]
+    run = llm("ask", "How many rows has each shop?", "-f", files[0], "-f", files[1], answer=respond)
+    assert (run.code, run.out) == (0, "North\t2000\nSouth\t1000\n")
 
 
 def test_a_terminal_says_what_was_read(llm, long_text, terminal):

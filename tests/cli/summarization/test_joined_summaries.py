@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from llm_fixtures import write
 from scripted import all_messages, last_message
+
+from llmcli.cli.input import input_sequence
+from llmcli.documents.reading import file_reader, large_text
+from llmcli.tasks.summarization import combined_text
 
 __all__ = ["write"]
 
@@ -52,6 +59,46 @@ def test_a_missing_part_names_its_file(llm, write):
     assert run.code == 3 and 0 < found["coverage"] < 1
     assert {each["file"] for each in found["missing"]} == set(files)
     assert all(each["last_line"] <= 78 for each in found["missing"])
+
+
+def vector(request):
+    """Return a hidden state that depends on the text."""
+    text = last_message(request)
+    return struct.pack("<4f", *(zlib.crc32(text.encode()) >> each & 255 for each in (0, 8, 16, 24)))
+
+
+def test_key_sentences_of_several_documents_are_read_one_at_a_time(llm, write, monkeypatch):
+    """The sentences, their lines and pages are those of documents in memory; large texts are read in blocks."""
+    texts = ["Day 1: rain.\n\nThe pump ran.", LOG, "On Sunday nobody came.\r\nThe pump stood still.\r", LOG.upper()]
+    files = [write(f"{name}.txt", text) for name, text in zip("dbca", texts, strict=True)]
+    options = {"answer": vector, "parameters": 10**8}
+
+    def run():
+        called = llm("summarize", "--combine", "--json", "--words", "60", *files, **options)
+        found = json.loads(called.out)
+        return called.code, found["documents"], found["sentences"]
+
+    whole = run()
+    assert whole[:2] == (0, files) and len({each["source"] for each in whole[2]}) > 1
+    for each in whole[2]:
+        text = texts[files.index(each["source"])]
+        assert text[each["start"] : each["end"]] == each["text"]
+        assert each["first_line"] == len(re.split(r"\r\n|\r|\n", text[: each["start"]]))
+    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 10)
+    assert run() == whole
+    monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
+    monkeypatch.setattr(large_text, "BLOCK_CHARS", 300)
+    assert run() == whole
+    dry = llm("summarize", "--combine", "--dry-run", "--style", "key-sentences", *files, **options)
+    assert "key-sentences\t164\t164" in dry.out
+
+
+def test_texts_that_are_too_large_together_are_refused(llm, write, monkeypatch):
+    """A written summary needs them in memory: one line, and 65."""
+    monkeypatch.setattr(combined_text, "MAX_TEXT_BYTES", 2 * len(LOG))
+    files = [write(f"{name}.txt", LOG) for name in "ab"]
+    run = llm("summarize", "--combine", "--style", "paragraph", *files, answer=gist)
+    assert (run.code, run.out) == (65, "") and "b.txt: it is larger than" in run.err
 
 
 def test_an_update_reads_only_what_is_new(llm, write):

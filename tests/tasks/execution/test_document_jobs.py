@@ -65,3 +65,57 @@ def test_failures_keep_their_positions():
     assert [each.item for each in events if isinstance(each, ItemFailed)] == [0, 6, 12]
     assert len([each for each in events if isinstance(each, Result)]) == 10
     assert [each.item for each in run([failed, failed])[0]] == [0, 1]
+
+
+class _GrammarJob(_Job):
+    """Many requests with a grammar; ``fails_after`` so many have ended, it fails."""
+
+    def __init__(self, item, backend, fails_after=None):
+        super().__init__(item, set())
+        self.most_pending = 0
+        self._backend = backend
+        self._fails_at = None if fails_after is None else GRAMMARS_EACH - fails_after
+        self._left = GRAMMARS_EACH
+
+    def start(self):
+        for number in range(GRAMMARS_EACH):
+            yield Request(f"{self.item}.{number}", (Message(Role.USER, "hello"),), grammar='start: "hello"')
+
+    def handle_event(self, event):
+        ended = GRAMMARS_EACH - self._left
+        self.most_pending = max(self.most_pending, len(self._backend.requests) - ended)
+        yield from super().handle_event(event)
+        if self._left == self._fails_at:
+            raise EmptyInput(self.name)
+
+
+GRAMMARS_EACH = 3 * MAX_PENDING_REQUESTS
+
+
+def test_grammars_wait_until_others_have_ended():
+    """Each takes memory in the engine; the requests of a document keep their order, and all of them are sent."""
+    backend = ScriptedBackend()
+    job = _GrammarJob(0, backend)
+    events = [*run_document_jobs(backend, ["text"], lambda *_: job, "parts")]
+    assert job.most_pending == MAX_PENDING_REQUESTS
+    assert [request.id for request in backend.requests] == [f"0.{number}" for number in range(GRAMMARS_EACH)]
+    assert [each.item for each in events if isinstance(each, Result)] == [0]
+    last = [each for each in events if isinstance(each, Progress)][-1]
+    assert (last.done, last.total) == (GRAMMARS_EACH, GRAMMARS_EACH)
+
+
+def test_waiting_grammars_of_a_failed_document_are_never_sent():
+    """Those of the next document are."""
+    backend = ScriptedBackend()
+    events = [
+        *run_document_jobs(
+            backend, ["text"] * 2, lambda item, _: _GrammarJob(item, backend, None if item else 5), "parts"
+        )
+    ]
+    assert [each.item for each in events if isinstance(each, ItemFailed)] == [0]
+    assert [each.item for each in events if isinstance(each, Result)] == [1]
+    sent = [request.id for request in backend.requests]
+    assert len([name for name in sent if name.startswith("0.")]) < MAX_PENDING_REQUESTS + 10
+    assert len([name for name in sent if name.startswith("1.")]) == GRAMMARS_EACH
+    last = [each for each in events if isinstance(each, Progress)][-1]
+    assert (last.done, last.total) == (2 * GRAMMARS_EACH, 2 * GRAMMARS_EACH)

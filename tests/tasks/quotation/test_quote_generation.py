@@ -8,6 +8,7 @@ import pytest
 from scripted import Reply, ScriptedBackend
 
 from llmcli.errors import InternalError, Unsupported
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, QuoteOptions, generate_quotes
@@ -46,6 +47,17 @@ def test_a_quote_by_grammar_is_located():
     assert found.quote.text == QUOTE
     assert (found.quote.first_line, found.is_constrained, len(backend.requests)) == (2, True, 1)
     assert "substring_chunks" in backend.requests[0].grammar
+
+
+def test_few_grammars_are_pending_at_a_time():
+    """Each takes memory in the engine: a request is sent when an earlier one has ended."""
+    backend = ScriptedBackend(lambda _: QUOTE)
+    passage = QuotableDocument("a.txt", TEXT).whole()
+    count = 3 * MAX_PENDING_REQUESTS
+    wanted = (QuoteGeneration(passage, Request(str(n), MESSAGES), GenerationOptions()) for n in range(count))
+    pending = [len(backend.requests) - done for done, _ in enumerate(generate_quotes(backend, wanted), 1)]
+    assert len(pending) == count
+    assert max(pending) == MAX_PENDING_REQUESTS
 
 
 def test_none_is_an_answer():
