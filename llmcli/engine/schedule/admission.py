@@ -13,7 +13,7 @@ from llmcli.engine.sequences.token_prefix import common_prefix_length
 MIN_SHARED_PREFIX_TOKENS = 32
 """Tokens that a common prefix must save for a sequence to wait while another evaluates it."""
 _MIN_KEPT_PREFIX_TOKENS = 8
-"""Tokens that the tokens of an ended sequence must save each waiting one to stay cached in separate buffers."""
+"""Tokens that the last sequence of a job must save a waiting one to stay cached: its id separates no others."""
 
 
 class AdmissionPolicy:
@@ -91,9 +91,10 @@ class AdmissionPolicy:
         # replace the common prefix of waiting sequences; so it is cached only if they can reuse it and no other id has
         # it
         nearest = waiting[: self._kv_cache.concurrency]
+        least = MIN_SHARED_PREFIX_TOKENS if running else _MIN_KEPT_PREFIX_TOKENS
         return any(
             common_prefix_length(sequence.tokens, other.tokens)
             - self._prefix_index.count_reusable_tokens(other, running)
-            >= _MIN_KEPT_PREFIX_TOKENS
+            >= least
             for other in nearest
         )

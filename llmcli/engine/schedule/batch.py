@@ -75,7 +75,7 @@ class BatchBuilder:
         """
         prompts = [sequence for sequence in runnable if not sequence.is_decoding]
         decoding = runnable[: len(runnable) - len(prompts)]
-        separate = self._kv_cache.per_sequence_buffers
+        separate = not self._kv_cache.settings.unified
         if not (separate and prompts and decoding) or any(sequence.is_interactive for sequence in decoding):
             self._deferred_since = None
             return runnable

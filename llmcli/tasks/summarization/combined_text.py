@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE
 from llmcli.documents.reading.large_text import LargeText, TextBlock, count_line_ends, iter_text_blocks
 from llmcli.errors import BadDocument, EmptyInput
-from llmcli.frozen_dataclass import replace
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.types import ItemFailed, Result, TaskEvent
@@ -19,7 +18,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 _SEPARATOR = "\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Member:
     """A document: its number among the inputs, and where its text begins in the combined one, in which line."""
 
