@@ -141,6 +141,7 @@ def set_up_engine(
         check_draft_model(model, draft_model.model, name, draft_model.name)
     if model.embeds_only:
         raise BadModelFile(str(model.path), detail=architecture.EMBEDDING_MODEL)
+    hardware.return_large_blocks()
     tokenizer = Tokenizer(model)
     template = ChatTemplate(model.chat_template(), tokenizer)
     if options.ctx is not None and model.context_length and options.ctx > model.context_length:

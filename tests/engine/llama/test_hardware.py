@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -125,3 +126,15 @@ def test_without_a_limit_the_machines_memory_counts(group):
     root, proc = group(["0::/"])
     free = available_memory(root, proc)
     assert free is None or free > 2**20
+
+
+def test_freed_blocks_of_some_megabytes_are_returned(monkeypatch):
+    """The C library is asked for it once for all; one without ``mallopt`` returns them anyway, or cannot."""
+    calls = []
+    library = SimpleNamespace(mallopt=lambda *given: calls.append(given))
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: library)
+    hardware.return_large_blocks()
+    assert calls == [(-3, 4 << 20)]
+    del library.mallopt
+    hardware.return_large_blocks()
+    assert len(calls) == 1
