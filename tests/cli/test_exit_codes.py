@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -237,8 +238,10 @@ def test_a_group_without_a_command_is_a_usage_error(llm):
 @pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])
 def test_groups_know_the_usual_synonyms(llm, words):
     """The name ls is list, remove is rm; help shows one name of each."""
-    listed = llm(words[0], "list", "--json")
-    assert llm(*words, "--json").out == listed.out and listed.code == 0
+    with tempfile.TemporaryDirectory(prefix="llm") as runtime:  # without the workers of the machine
+        env = {"LLMCLI_RUNTIME_DIR": runtime}
+        listed = llm(words[0], "list", "--json", env=env)
+        assert llm(*words, "--json", env=env).out == listed.out and listed.code == 0
     assert " ls " not in llm(words[0], "--help").out
     assert llm("models", "remove").err.splitlines()[0] == llm("models", "rm").err.splitlines()[0]
 
