@@ -25,7 +25,7 @@ from llmcli.configuration.engine_options import EngineOptions
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions
-from llmcli.tasks.labelling.chosen_rows import selection_options
+from llmcli.tasks.labelling.active_learning_fit import selection_options
 from llmcli.tasks.labelling.row_selection import RowSelector
 
 REFERENCES = (50, 100, 150, 200)

@@ -185,8 +185,8 @@ class Engine:
         self._closed = True
         for thread in self._scheduler_threads.values():
             thread.close()
-        if self._loaded.is_set() and self._load_error is None and self._setup.document_states is not None:
-            self._setup.document_states.close()
+        if self._loaded.is_set() and self._load_error is None and self._setup.document_prefix_cache is not None:
+            self._setup.document_prefix_cache.close()
         self.measure_if_due()
         if self._owns_draft_model and self._draft_model is not None:
             self._draft_model.close()

@@ -15,7 +15,7 @@ from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
-from llmcli.engine.kv.document_states import DocumentStates
+from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
@@ -45,7 +45,7 @@ class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
     ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
-    ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_states``: evaluated documents
+    ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_prefix_cache``: evaluated documents
     that all schedulers keep, None to keep none.
     """
 
@@ -60,7 +60,7 @@ class EngineSetup:
     sequence_builder: SequenceBuilder
     tuning: BackgroundTuning | None
     draft_model: DraftModel | None = None
-    document_states: DocumentStates | None = None
+    document_prefix_cache: DocumentPrefixCache | None = None
 
     def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
@@ -79,7 +79,7 @@ class EngineSetup:
             planner=self.planner,
             deterministic=self.options.deterministic,
             gives_states=gives_states,
-            document_states=None if gives_states else self.document_states,
+            document_prefix_cache=None if gives_states else self.document_prefix_cache,
         )
         index = PrefixIndex(kv_cache)
         if gives_states:
@@ -116,8 +116,10 @@ def uses_prefix_cache(options: EngineOptions, model_id: str) -> bool:
     return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(model_id))
 
 
-def _make_document_states(options: EngineOptions) -> DocumentStates | None:
-    return None if options.cache is None else DocumentStates(options.cache / _PREFIX_DIRECTORY, options.prefix_bytes)
+def _make_document_prefix_cache(options: EngineOptions) -> DocumentPrefixCache | None:
+    return (
+        None if options.cache is None else DocumentPrefixCache(options.cache / _PREFIX_DIRECTORY, options.prefix_bytes)
+    )
 
 
 def set_up_engine(
@@ -141,7 +143,7 @@ def set_up_engine(
         check_draft_model(model, draft_model.model, name, draft_model.name)
     if model.embeds_only:
         raise BadModelFile(str(model.path), detail=architecture.EMBEDDING_MODEL)
-    hardware.return_large_blocks()
+    hardware.set_mmap_threshold()
     tokenizer = Tokenizer(model)
     template = ChatTemplate(model.chat_template(), tokenizer)
     if options.ctx is not None and model.context_length and options.ctx > model.context_length:
@@ -154,7 +156,7 @@ def set_up_engine(
         _check_single_adapter(options)
         batch_invariance.check_batch_invariance(model, config)
     hints = PrefixHints(template) if uses_prefix_cache(options, model_id) else None
-    documents = _make_document_states(options) if keeps_documents and hints is not None else None
+    documents = _make_document_prefix_cache(options) if keeps_documents and hints is not None else None
     vocabulary_cache = options.cache if _SHA256.fullmatch(model_id) else None
     compiler = GrammarCompiler(model, tokenizer, vocabulary_cache, model_id)
     builder = SequenceBuilder(
@@ -178,7 +180,7 @@ def set_up_engine(
         sequence_builder=builder,
         tuning=_background_tuning(model, name, model_id, options),
         draft_model=draft_model,
-        document_states=documents,
+        document_prefix_cache=documents,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from llmcli.documents.segments import Segment, join_segments
 from llmcli.documents.text_cleaning import detect_newline
+from llmcli.errors import InternalError
 
 BLOCK_KINDS = frozenset({"paragraph", "heading", "item"})
 """Kinds of segments that stand on their own lines."""
@@ -41,7 +42,8 @@ class DocumentFormat(ABC):
 
     def extract_text(self, data: bytes) -> str:
         """Return the text of a binary document: what ``split`` and ``check`` read. Raises ``BadDocument``."""
-        raise NotImplementedError(f"{self.name} is a text format")
+        del data
+        raise InternalError("extract_text", detail=f"{self.name} is a text format")
 
     def join(self, text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
         """Return the document with the translations in their regions; None leaves a region unchanged."""

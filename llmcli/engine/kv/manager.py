@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from llmcli.engine.kv import sizing
 from llmcli.engine.kv.concurrency import ConcurrencyTuner
-from llmcli.engine.kv.document_states import DocumentStates
+from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
 from llmcli.engine.kv.idle_states import IdleStates
 from llmcli.engine.kv.layouts import UnifiedKV, layout_class, make_layout
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
@@ -42,11 +42,11 @@ class KVCacheManager:
         planner: Planner | None = None,
         deterministic: bool = False,
         gives_states: bool = False,
-        document_states: DocumentStates | None = None,
+        document_prefix_cache: DocumentPrefixCache | None = None,
     ) -> None:
         """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical.
 
-        ``gives_states``: its contexts are ``HiddenStateContext``s. ``document_states``: None to keep no documents.
+        ``gives_states``: its contexts are ``HiddenStateContext``s. ``document_prefix_cache``: None to keep no documents.
         """
         self._model = model
         self._config = config
@@ -65,7 +65,7 @@ class KVCacheManager:
         self._is_idle = False
         self._evaluated_before = 0  # tokens, in contexts that are closed
         self.idle_states = IdleStates(idle_state_bytes(model.header.size))
-        self.document_states = document_states
+        self.document_prefix_cache = document_prefix_cache
         self.context_limit = context_limit
         self.concurrency_tuner = ConcurrencyTuner()
         self.deterministic = deterministic

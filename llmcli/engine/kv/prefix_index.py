@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcli.engine.kv.document_states import MIN_KEPT_TOKENS, DocumentState
+from llmcli.engine.kv.document_prefix_cache import MIN_KEPT_TOKENS, CachedDocument
 from llmcli.engine.kv.idle_states import IdleState
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
@@ -63,9 +63,9 @@ class PrefixIndex:
                 best, found = length, saved
         return best, found
 
-    def _longest_document_match(self, sequence: Sequence) -> tuple[int, DocumentState | None]:
+    def _longest_document_match(self, sequence: Sequence) -> tuple[int, CachedDocument | None]:
         """Return how many tokens of ``sequence`` the kept state of a document has, and that state."""
-        kept, layout = self._cache.document_states, self._cache.layout_class
+        kept, layout = self._cache.document_prefix_cache, self._cache.layout_class
         if kept is None or not sequence.document_prefix_length or not self._cache.state_restorable:
             return 0, None
         return kept.find_longest(
@@ -78,7 +78,7 @@ class PrefixIndex:
         Returns how many tokens of ``sequence`` the id holds then.
         """
         length, found = self._longest_document_match(sequence)
-        kept, pool = self._cache.document_states, self._pool
+        kept, pool = self._cache.document_prefix_cache, self._pool
         if kept is None or found is None or length - cached < MIN_KEPT_TOKENS:
             return 0
         if not kept.restore(found, self._cache.context, slot):
@@ -87,13 +87,13 @@ class PrefixIndex:
 
     def plan_keeping(self, sequence: Sequence) -> None:
         """Set the length at which the state of the sequence's document is to be kept, if it is evaluated now."""
-        length, kept = min(sequence.document_prefix_length, sequence.first_logit), self._cache.document_states
+        length, kept = min(sequence.document_prefix_length, sequence.first_logit), self._cache.document_prefix_cache
         missing = length - sequence.num_computed_tokens >= MIN_KEPT_TOKENS
         sequence.keep_at = length if missing and kept is not None and self._cache.state_restorable else None
 
     def keep_document(self, sequence: Sequence) -> None:
         """Keep the state of the tokens that a sequence has evaluated."""
-        kept = self._cache.document_states
+        kept = self._cache.document_prefix_cache
         if kept is not None and sequence.slot is not None:
             tokens = sequence.tokens[: sequence.num_computed_tokens]
             kept.keep(self._cache.context, sequence.slot, tokens, self._cache.state_format, sequence.compute_s)
@@ -121,7 +121,7 @@ class PrefixIndex:
         states = self._states_of(source, running) if self._cache.gives_states else None
         if slot is None and source in pool.cached and not (running and pool.cached[source].is_awaited):
             # the last id: running is worth more than the rest of a prefix
-            slot, length = source, length if pool.take_over(source, length) else 0
+            slot, length = source, length if pool.allocate_cached(source, length) else 0
         elif slot is not None and may_restore and (restored := self._restore_document(sequence, slot, length)):
             length = restored
         elif slot is not None and source is not None:

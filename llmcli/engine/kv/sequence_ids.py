@@ -92,7 +92,7 @@ class SequenceIdPool:
         del self.cached[slot]
         self.remove_sequence(slot)
 
-    def take_over(self, slot: int, length: int) -> bool:
+    def allocate_cached(self, slot: int, length: int) -> bool:
         """Allocate the id of a cached prefix, of which ``length`` tokens stay; return False if none can."""
         prefix = self.cached.pop(slot)
         return length == len(prefix.tokens) or self.memory.truncate(slot, length)

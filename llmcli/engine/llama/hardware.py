@@ -120,7 +120,7 @@ def resident_memory() -> int | None:
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
-def return_large_blocks() -> None:
+def set_mmap_threshold() -> None:
     """Make glibc return every freed block of some MB to the system at once (mallopt(3)).
 
     By default it moves such blocks into the heap when the first one is freed. States of sequences, which are read and written

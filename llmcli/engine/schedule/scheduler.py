@@ -158,8 +158,8 @@ class Scheduler:
         """Save to disk what the next command may need; called when nothing is left to run."""
         if self._prefix_cache is not None and self._token_budget.token_s is not None:
             self._prefix_cache.save_sessions(self._token_budget.token_s)
-        if self.kv_cache.document_states is not None:
-            self.kv_cache.document_states.end_job()
+        if self.kv_cache.document_prefix_cache is not None:
+            self.kv_cache.document_prefix_cache.end_job()
         self.kv_cache.mark_idle()
 
     def release_memory(self) -> None:

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.learning_curve import measure_curve
 from llmcli.tasks.calibration.model_selection import select
-from llmcli.tasks.labelling.chosen_rows import selection_options
+from llmcli.tasks.labelling.active_learning_fit import selection_options
 
 MIN_ROWS = 10
 MIN_FLAT_ROWS = 60

@@ -175,7 +175,7 @@ class DocumentQuestion:
             return found, ["words"]
         prompt = self._prompts.get(passage_reranker.PROMPT)
         try:
-            ranked: list[FoundPassage] = yield from passage_reranker.rerank_passages(
+            margins: list[float] = yield from passage_reranker.score_passages(
                 self._backend,
                 prompt,
                 self._question,
@@ -185,7 +185,7 @@ class DocumentQuestion:
             )
         except Unsupported:
             return found, ["words"]
-        return ranked, ["words", "yes/no"]
+        return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", "yes/no"]
 
     def measure(self, found: Sequence[FoundPassage]) -> list[int]:
         """Return the tokens of each passage in a prompt."""

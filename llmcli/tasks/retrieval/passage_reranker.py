@@ -34,25 +34,6 @@ def relevance_requests(
         )
 
 
-def rerank_passages(
-    backend: Backend,
-    prompt: Prompt,
-    question: str,
-    passages: Sequence[FoundPassage],
-    *,
-    options: GenerationOptions,
-    tally: UsageTally,
-) -> Generator[Progress, None, list[FoundPassage]]:
-    """Yield progress; return ``passages``, which are ranked already, in their new order.
-
-    All passages are scored in one batch by log P(yes) - log P(no), and this ranking is joined with the given one by
-    reciprocal rank fusion, with the given best one kept first: the judgement of a small model alone is too unreliable.
-    Raises the failure of a request.
-    """
-    margins = yield from score_passages(backend, prompt, question, passages, options=options, tally=tally)
-    return [passages[number] for number in fuse_margins(margins)]
-
-
 def score_passages(
     backend: Backend,
     prompt: Prompt,
@@ -62,7 +43,7 @@ def score_passages(
     options: GenerationOptions,
     tally: UsageTally,
 ) -> Generator[Progress, None, list[float]]:
-    """Yield progress; return log P(yes) - log P(no) of each passage. Raises the failure of a request."""
+    """Yield progress; return log P(yes) - log P(no) of each passage, all in one batch. Raises the failure of a request."""
     answers = {str(number): ResponseBuffer() for number in range(len(passages))}
     done = 0
     with backend.open() as job:
@@ -80,7 +61,11 @@ def score_passages(
 
 
 def fuse_margins(margins: Sequence[float]) -> list[int]:
-    """Return the positions of passages in their new order, from the margins in the order of the given ranking."""
+    """Return the positions of passages in their new order, from the margins in the order of the given ranking.
+
+    Both rankings are joined by reciprocal rank fusion, with the given best one kept first: the judgement of a small model
+    alone is too unreliable.
+    """
     by_answer = sorted(range(len(margins)), key=lambda number: -margins[number])
     return list(dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])]))
 

@@ -19,7 +19,7 @@ _SEPARATOR = "\n\n"
 
 
 @frozen
-class _Member:
+class _IncludedDocument:
     """A document: its number among the inputs, and where its text begins in the combined one, in which line."""
 
     number: int
@@ -39,7 +39,7 @@ class CombinedText:
     def __init__(self, documents: Sequence[Document | LargeText | ItemFailed], *, headings: bool = True) -> None:
         self._documents = documents
         self._headings = headings
-        self._members: list[_Member] = []
+        self._members: list[_IncludedDocument] = []
         self._last_read: tuple[int, Document | LargeText] | None = None
         unreadable: list[ItemFailed] = []
         blank: list[ItemFailed] = []
@@ -55,7 +55,7 @@ class CombinedText:
                 head = self._heading(document)
                 size = len(document.text) if isinstance(document, Document) else document.characters
                 start, first_line = self._size + len(head), line + count_line_ends(head)
-                self._members.append(_Member(number, document.name, start, size, first_line))
+                self._members.append(_IncludedDocument(number, document.name, start, size, first_line))
                 for piece in self._pieces(document):
                     self._size += len(piece)
                     line += count_line_ends(piece)
@@ -114,7 +114,7 @@ class CombinedText:
             piece += block.text
         yield piece + ("" if piece.endswith("\n\n") else "\n" if piece.endswith("\n") else _SEPARATOR)
 
-    def _read(self, member: _Member) -> Document | LargeText:
+    def _read(self, member: _IncludedDocument) -> Document | LargeText:
         """Return a document; the last one is kept until another one is asked for."""
         if self._last_read is None or self._last_read[0] != member.number:
             self._last_read = None
@@ -124,7 +124,7 @@ class CombinedText:
             self._last_read = member.number, document
         return self._last_read[1]
 
-    def _member_ranges(self, start: int, end: int) -> Iterator[tuple[_Member, int, int]]:
+    def _member_ranges(self, start: int, end: int) -> Iterator[tuple[_IncludedDocument, int, int]]:
         index = max(0, bisect_right(self._starts, start) - 1)
         while index < len(self._starts) and self._starts[index] < end:
             member = self._members[index]

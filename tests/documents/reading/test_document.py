@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.format_registry import FormatEntry, load_format, register_format, unregister_format
 from llmcli.documents.reading.document import Document, decode_utf8, open_document, refuse_unreadable
-from llmcli.errors import BadDocument, BinaryInput, NotUtf8
+from llmcli.errors import BadDocument, BinaryInput, InternalError, NotUtf8
 
 
 @given(st.text().filter(lambda text: "\0" not in text and not text.startswith(("%PDF-", "\ufeff", "GIF8"))))
@@ -112,5 +112,5 @@ def test_other_bytes_are_still_refused():
 
 def test_a_format_of_texts_reads_no_bytes():
     """Only formats with a signature extract text from bytes."""
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(InternalError):
         load_format("plain").extract_text(b"")

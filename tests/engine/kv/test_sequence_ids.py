@@ -127,10 +127,10 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.kept)
     @rule(data=st.data(), length=st.integers(0, 1))
-    def take_over(self, data, length):
+    def allocate_cached(self, data, length):
         """A sequence gets the id of a cached prefix."""
         slot = data.draw(st.sampled_from(sorted(self.kept)))
-        assert self.places.take_over(slot, length)
+        assert self.places.allocate_cached(slot, length)
         self.running[slot] = self.kept.pop(slot)
 
     @rule(needed=st.booleans())

@@ -133,8 +133,8 @@ def test_freed_blocks_of_some_megabytes_are_returned(monkeypatch):
     calls = []
     library = SimpleNamespace(mallopt=lambda *given: calls.append(given))
     monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: library)
-    hardware.return_large_blocks()
+    hardware.set_mmap_threshold()
     assert calls == [(-3, 4 << 20)]
     del library.mallopt
-    hardware.return_large_blocks()
+    hardware.set_mmap_threshold()
     assert len(calls) == 1

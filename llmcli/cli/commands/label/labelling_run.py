@@ -247,7 +247,7 @@ class LabellingRun:
         from llmcli.cli.classification.calibration_kinds import LABEL
         from llmcli.tasks.calibration.calibration import FitOptions, fit
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
-        from llmcli.tasks.labelling.chosen_rows import selection_options
+        from llmcli.tasks.labelling.active_learning_fit import selection_options
 
         rows = {record.index: row for row, record in enumerate(records)}
         labels, name = answers.labels, self._calibration or ""

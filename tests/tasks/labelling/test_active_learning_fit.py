@@ -7,7 +7,7 @@ import numpy as np
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet
-from llmcli.tasks.labelling.chosen_rows import selection_options
+from llmcli.tasks.labelling.active_learning_fit import selection_options
 
 
 def make_features(names: tuple[str, ...], rows: int = 24) -> tuple[FeatureSet, np.ndarray]:

@@ -7,8 +7,8 @@ import resource
 import pytest
 from engine.tools import SMOOTH, Engine, EngineOptions, Probe, answer, close, equal, numbers, req
 
-from llmcli.engine.kv import document_states
-from llmcli.engine.kv.document_states import DocumentStates
+from llmcli.engine.kv import document_prefix_cache
+from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 
 MODEL_ID = "5e" * 32
@@ -24,7 +24,7 @@ FORCED = numbers(4, 77)
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch):
     """Make the disk count as fast on any machine, since tiny models evaluate about as fast as a slow disk reads."""
-    monkeypatch.setattr(document_states, "_DISK_BYTES_PER_S", 1e15)
+    monkeypatch.setattr(document_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
 
 def ask(name, document, question, forced=()):
@@ -41,8 +41,8 @@ def keeping(bench, tmp_path):
 
     def make(name, max_bytes=1 << 30, **config):
         scheduler = bench(name, **config)
-        made.append(DocumentStates(tmp_path, max_bytes))
-        scheduler.kv_cache.document_states = made[-1]
+        made.append(DocumentPrefixCache(tmp_path, max_bytes))
+        scheduler.kv_cache.document_prefix_cache = made[-1]
         return scheduler
 
     yield make
@@ -82,7 +82,7 @@ def test_more_documents_than_the_cache_holds_are_evaluated_once(keeping, name):
     again = scheduler.kv_cache.evaluated_tokens - before - 24 * 25
     # where each sequence has its own buffer, a state is only restored to one that is free
     assert again <= (2 * max(map(len, passages)) if scheduler.kv_cache.per_sequence_buffers else 0)
-    assert len(scheduler.kv_cache.document_states) == 24
+    assert len(scheduler.kv_cache.document_prefix_cache) == 24
 
 
 @pytest.mark.parametrize(("name", "reused"), [("llama", 100), ("gemma3", 0), ("mamba", 0)])
@@ -122,9 +122,9 @@ def test_ordinary_requests_are_not_kept(keeping):
     """No state is written without a document, nor for one that is cached already."""
     scheduler = keeping("llama")
     scheduler.run(Probe("a", [*PASSAGE, *numbers(20, 5)], []))
-    assert len(scheduler.kv_cache.document_states) == 0
+    assert len(scheduler.kv_cache.document_prefix_cache) == 0
     scheduler.run(ask("b", PASSAGE, numbers(20, 6)))
-    assert len(scheduler.kv_cache.document_states) == 0
+    assert len(scheduler.kv_cache.document_prefix_cache) == 0
 
 
 def test_claims_about_one_document_write_it_once(keeping):
@@ -132,14 +132,14 @@ def test_claims_about_one_document_write_it_once(keeping):
     scheduler = keeping("llama")
     probes = [ask(f"p{n}", PASSAGE, numbers(20, 5 + n)) for n in range(6)]
     scheduler.run(*probes)
-    assert len(scheduler.kv_cache.document_states) == 1
+    assert len(scheduler.kv_cache.document_prefix_cache) == 1
     assert sorted(probe.num_cached_tokens for probe in probes) == [0] + [len(PASSAGE)] * 5
 
 
 def test_states_stay_within_their_limit(keeping):
     """The least recently used one is evicted; a job does not evict what it uses itself."""
     scheduler = keeping("llama", max_bytes=0)
-    kept = scheduler.kv_cache.document_states
+    kept = scheduler.kv_cache.document_prefix_cache
     scheduler.run(ask("a", PASSAGE, numbers(20, 5)))
     assert len(kept) == 0
     kept._max_bytes = int(2.5 * scheduler.kv_cache.context.state_size(next(iter(scheduler.kv_cache.id_pool.cached))))
@@ -165,14 +165,14 @@ def test_the_number_of_files_is_limited(keeping, monkeypatch, limit, kept):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     scheduler = keeping("llama")
     scheduler.run(*[ask(f"p{n}", numbers(60, 40 + n), numbers(20, 6)) for n in range(5)])
-    assert len(scheduler.kv_cache.document_states) == kept
+    assert len(scheduler.kv_cache.document_prefix_cache) == kept
 
 
 def test_files_have_no_names(keeping, tmp_path):
     """No other process can open them, and none is left behind."""
     scheduler = keeping("llama")
     scheduler.run(ask("a", PASSAGE, numbers(20, 5)))
-    assert len(scheduler.kv_cache.document_states) == 1
+    assert len(scheduler.kv_cache.document_prefix_cache) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,16 +194,16 @@ def test_an_unusable_directory_costs_only_the_time(keeping, tmp_path):
     """Requests are answered."""
     (tmp_path / "file").write_text("")
     scheduler = keeping("llama")
-    scheduler.kv_cache.document_states._directory = tmp_path / "file" / "below"
+    scheduler.kv_cache.document_prefix_cache._directory = tmp_path / "file" / "below"
     scheduler.run(ask("first", PASSAGE, numbers(20, 5)))
-    assert len(scheduler.kv_cache.document_states) == 0
+    assert len(scheduler.kv_cache.document_prefix_cache) == 0
 
 
 def test_an_evicted_state_is_not_restored(keeping):
     """It may have been evicted between the search and the use."""
     scheduler = keeping("llama")
     scheduler.run(ask("first", PASSAGE, numbers(20, 5)))
-    kept = scheduler.kv_cache.document_states
+    kept = scheduler.kv_cache.document_prefix_cache
     _, found = kept.find_longest(PASSAGE, 150, scheduler.kv_cache.state_format, whole=True)
     kept.close()
     assert not kept.restore(found, scheduler.kv_cache.context, 9)
@@ -211,10 +211,10 @@ def test_an_evicted_state_is_not_restored(keeping):
 
 def test_a_slow_evaluation_is_worth_a_file_and_a_fast_one_is_not(keeping, monkeypatch):
     """If the disk is slower than the processor, nothing is kept."""
-    monkeypatch.setattr(document_states, "_DISK_BYTES_PER_S", 1.0)
+    monkeypatch.setattr(document_prefix_cache, "_DISK_BYTES_PER_S", 1.0)
     scheduler = keeping("llama")
     scheduler.run(ask("first", PASSAGE, numbers(20, 5)))
-    assert len(scheduler.kv_cache.document_states) == 0
+    assert len(scheduler.kv_cache.document_prefix_cache) == 0
 
 
 # ---- engines ---------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_an_engine_of_one_command_keeps_none(engine):
         answer(made, about("a", "is it yes"))
         flood(made)
         second = answer(made, about("b", "what is it"))["b"]
-        assert made._setup.document_states is None
+        assert made._setup.document_prefix_cache is None
         assert second.cached < 60
 
 
@@ -277,7 +277,7 @@ def test_closing_an_engine_removes_the_files(engine):
     """At once, not with the process."""
     made = engine()
     answer(made, about("a", "is it yes"))
-    states = made._setup.document_states
+    states = made._setup.document_prefix_cache
     assert len(states) == 1
     made.close()
     assert len(states) == 0
