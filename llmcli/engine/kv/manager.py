@@ -376,10 +376,7 @@ class KVCacheManager:
     def _replace_context(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Replace the context; states are moved, and a sequence whose state does not fit is evaluated again."""
         old = self.context.config
-        same = config.unified == old.unified
-        contents = SavedContents.save(
-            self.context, self.id_pool, running, restorable=self.state_restorable, same_layout=same
-        )
+        contents = SavedContents.save(self.context, self.id_pool, running, restorable=self.state_restorable)
         self.close()
         try:
             self._create_context(config)

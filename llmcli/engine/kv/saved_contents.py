@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
@@ -26,10 +25,10 @@ class SavedContents:
 
     @classmethod
     def save(
-        cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool, same_layout: bool
+        cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool
     ) -> SavedContents:
-        """Save the contents of ``context``; ``same_layout``: the next context has the layout of this one."""
-        save = functools.partial(context.save_state_or_file, same_layout=same_layout)
+        """Save the contents of ``context``."""
+        save = context.save_state_or_file
         shares = context.config.unified and pool.memory.supports_partial_prefix
         saved: list[Sequence] = []
         states: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]] = []

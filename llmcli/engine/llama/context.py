@@ -249,29 +249,25 @@ class Context:
         _strip_empty_streams(state, self._stream_count, sequence)
         return state
 
-    def save_state_or_file(self, sequence: int, *, same_layout: bool = True) -> bytearray | StateFile | NativeStateFile:
-        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
-
-        ``same_layout``: llama.cpp may write the file itself, which a context of another layout cannot read.
-        """
+    def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
+        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file."""
         if self.state_size(sequence) < MIN_FILE_BYTES:
             return self.save_state(sequence)
-        if self._stream_count == 1 and same_layout:
-            return NativeStateFile.save(self.handle, sequence) or self.save_state(sequence)
+        native = NativeStateFile.save(self.handle, sequence, self._stream_count)
+        if native is not None:
+            return native
         state = self.save_state(sequence)
         return StateFile.write(state) or state
 
     def save_state_file(self, sequence: int, directory: Path) -> StateFile | NativeStateFile | None:
         """Write the whole state of a sequence to a file that can be restored many times; None if that is impossible."""
-        native = None
-        if self._stream_count == 1:
-            native = NativeStateFile.save(self.handle, sequence, directory, reusable=True)
+        native = NativeStateFile.save(self.handle, sequence, self._stream_count, directory, reusable=True)
         return native or StateFile.write(self.save_state(sequence), directory, reusable=True)
 
     def restore_state(self, sequence: int, state: bytes | bytearray | StateFile | NativeStateFile) -> bool:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
         if isinstance(state, NativeStateFile):
-            return state.load(self.handle, sequence)
+            return state.load(self.handle, sequence, self._stream_count)
         content = state.read() if isinstance(state, StateFile) else bytearray(state)
         _add_empty_streams(content, self._stream_count)
         buffer = (ctypes.c_uint8 * len(content)).from_buffer(content)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MIN_FILE_BYTES = 1 << 20
 """States of at least this size go to a file: 69 MB were written in 22 ms and read in 16."""
 _FD_DIR = Path("/proc/self/fd")
+_COUNT_BYTES = 4
+_NUM_TOKENS_OFFSET = 2 * _COUNT_BYTES
 
 
 class StateFile:
@@ -63,48 +66,80 @@ class StateFile:
 
 
 class NativeStateFile:
-    """The state of one sequence, written and read by llama.cpp without a copy in memory. Linux only."""
+    """The state of one sequence, written and read by llama.cpp without a copy in memory. Linux only.
 
-    def __init__(self, file: BufferedRandom, *, reusable: bool = False) -> None:
+    ``llama_context::state_seq_save_file`` writes a magic number, a version, a number of tokens, and the tokens. The state
+    follows: the number of streams, and for every stream the number of its cells, and the cells. All numbers have four
+    bytes. All streams except that of the sequence are empty. The file is converted to that of the first stream, since
+    any number of streams can follow: the empty ones before it become tokens, which nothing reads.
+    """
+
+    def __init__(self, file: BufferedRandom, sequence: int, streams: int, *, reusable: bool) -> None:
+        """Convert the file of a sequence in a cache of ``streams``. Raises ``OSError``."""
         self._file = file
         self._reusable = reusable
+        self._num_tokens = sequence if streams > 1 else 0
+        self._num_bytes = os.fstat(file.fileno()).st_size - _COUNT_BYTES * (streams - 1 - self._num_tokens)
+        self._streams = streams
+        if streams > 1:
+            os.pwrite(file.fileno(), _count(self._num_tokens), _NUM_TOKENS_OFFSET)
+            self._set_streams(streams)
 
     @classmethod
     def save(
-        cls, context: Any, sequence: int, directory: Path | None = None, *, reusable: bool = False
+        cls, context: Any, sequence: int, streams: int, directory: Path | None = None, *, reusable: bool = False
     ) -> NativeStateFile | None:
         """Write the state of a sequence; None if that is impossible (no /proc, a full disk).
 
-        ``directory``: where the file is; by default among the temporary files.
+        ``streams``: how many streams the cache has. ``directory``: where the file is; by default among the temporary
+        files.
         """
         file = _open_file(directory) if _FD_DIR.is_dir() else None
         if file is None:
             return None
-        saved = cls(file, reusable=reusable)
-        if bindings.lib().llama_state_seq_save_file(context, saved._path, sequence, None, 0):
-            return saved
+        try:
+            if bindings.lib().llama_state_seq_save_file(context, _path(file), sequence, None, 0):
+                return cls(file, sequence, streams, reusable=reusable)
+        except OSError:
+            pass
         file.close()
         return None
 
-    def load(self, context: Any, sequence: int) -> bool:
-        """Restore the state to an empty sequence; return False if it does not fit."""
+    def load(self, context: Any, sequence: int, streams: int) -> bool:
+        """Restore the state to an empty sequence of a cache of ``streams``; return False if it does not fit."""
         try:
-            # no tokens were saved with it; without a buffer for them llama.cpp reads only their number
-            tokens, count = (ctypes.c_int32 * 1)(), ctypes.c_size_t()
+            if streams != self._streams:
+                self._set_streams(streams)
+            # without a buffer for tokens llama.cpp reads only their number
+            tokens, count = (ctypes.c_int32 * (self._num_tokens + 1))(), ctypes.c_size_t()
             read = bindings.lib().llama_state_seq_load_file
-            return bool(read(context, self._path, sequence, tokens, 1, ctypes.byref(count)))
+            return bool(read(context, _path(self._file), sequence, tokens, len(tokens), ctypes.byref(count)))
+        except OSError:  # the disk is full: the sequence is evaluated again
+            return False
         finally:
             if not self._reusable:
                 self.close()
+
+    def _set_streams(self, streams: int) -> None:
+        """Change the number of streams; all but the first are empty, so their counts are zeros."""
+        file = self._file.fileno()
+        os.pwrite(file, _count(streams), _NUM_TOKENS_OFFSET + _COUNT_BYTES * (1 + self._num_tokens))
+        os.ftruncate(file, self._num_bytes)
+        os.ftruncate(file, self._num_bytes + _COUNT_BYTES * (streams - 1))
+        self._streams = streams
 
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
 
-    @property
-    def _path(self) -> bytes:
-        """A path of the open file for llama.cpp, which opens files itself."""
-        return str(_FD_DIR / str(self._file.fileno())).encode()
+
+def _path(file: BufferedRandom) -> bytes:
+    """Return a path of the open file for llama.cpp, which opens files itself."""
+    return str(_FD_DIR / str(file.fileno())).encode()
+
+
+def _count(number: int) -> bytes:
+    return number.to_bytes(_COUNT_BYTES, sys.byteorder)
 
 
 def _open_file(directory: Path | None) -> BufferedRandom | None:

@@ -371,12 +371,22 @@ def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path
         close(probe.rows, fresh.rows)
 
 
-@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
-def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, monkeypatch, kv_type):
-    """One after the other, and to another number of buffers."""
+@pytest.fixture(params=[True, False], ids=["native", "copied"])
+def read_files(request, monkeypatch, tmp_path) -> list[object]:
+    """States that were read from files: written by llama.cpp, or, where there is no /proc, from a copy in memory."""
     monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
-    read, files = state_files.StateFile.read, []
-    monkeypatch.setattr(state_files.StateFile, "read", lambda file: files.append(read(file)) or files[-1])
+    files: list[object] = []
+    kind, name = (state_files.NativeStateFile, "load") if request.param else (state_files.StateFile, "read")
+    read = getattr(kind, name)
+    monkeypatch.setattr(kind, name, lambda *a: files.append(read(*a)) or files[-1])
+    if not request.param:
+        monkeypatch.setattr(state_files, "_FD_DIR", tmp_path / "none")
+    return files
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
+def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, read_files, kv_type):
+    """One after the other, and to another number of buffers."""
     scheduler = bench("llama", unified=False, kv_type=kv_type)
     probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
     for probe in probes:
@@ -385,7 +395,9 @@ def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, monk
     cache = scheduler.kv_cache
     config = cache.context.config
     cache._resize(replace(config, sequences=config.sequences + 3), probes)
-    assert len(files) == 2 and all(files)
+    assert len(read_files) == 2 and all(read_files)
+    computed = [probe.num_computed_tokens for probe in probes]
+    assert all(computed)
     scheduler.run()
     for i, probe in enumerate(probes):
         fresh = Probe("fresh", numbers(60, 1 + i), numbers(150, 9 + i))
@@ -394,11 +406,8 @@ def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, monk
 
 
 @pytest.mark.parametrize("unified", [True, False])
-def test_states_go_through_files_to_another_layout(bench, monkeypatch, unified):
+def test_states_go_through_files_to_another_layout(bench, read_files, unified):
     """In a form that both layouts read, so that a context and its copy are not in memory together."""
-    monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
-    read, files = state_files.StateFile.read, []
-    monkeypatch.setattr(state_files.StateFile, "read", lambda file: files.append(read(file)) or files[-1])
     scheduler = bench("llama", unified=unified)
     probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(20, 9 + i)) for i in range(2)]
     scheduler.add(*probes)
@@ -406,7 +415,9 @@ def test_states_go_through_files_to_another_layout(bench, monkeypatch, unified):
     cache = scheduler.kv_cache
     cache._config = replace(cache._config, unified=not unified)
     cache._resize(replace(cache.context.config, unified=not unified), probes)
-    assert len(files) == 2 and all(files)
+    assert len(read_files) == 2 and all(read_files)
+    computed = [probe.num_computed_tokens for probe in probes]
+    assert all(computed)
     scheduler.run()
     for i, probe in enumerate(probes):
         fresh = Probe("fresh", numbers(60, 1 + i), numbers(20, 9 + i))

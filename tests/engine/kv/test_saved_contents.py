@@ -34,7 +34,7 @@ class FakeMemory:
 
 
 class FakeContext:
-    """Saves the layout and the id of a sequence as its state; restores all states except those in ``refused``."""
+    """Saves the id of a sequence as its state; restores all states except those in ``refused``."""
 
     config = ContextConfig(256, 8)
 
@@ -42,8 +42,8 @@ class FakeContext:
         self.refused = refused
         self.restored: dict[int, bytes] = {}
 
-    def save_state_or_file(self, slot: int, *, same_layout: bool = True) -> bytearray:
-        return bytearray(b"%s %d" % (b"same" if same_layout else b"other", slot))
+    def save_state_or_file(self, slot: int) -> bytearray:
+        return bytearray(b"%d" % slot)
 
     def restore_state(self, slot: int, state: bytes) -> bool:
         if bytes(state) in self.refused:
@@ -72,21 +72,15 @@ def pool_of(*cached: CachedPrefix, size: int = 8) -> SequenceIdPool:
     return pool
 
 
-def save(pool, *sequences, restorable: bool = True, same_layout: bool = False) -> SavedContents:
-    return SavedContents.save(FakeContext(), pool, list(sequences), restorable=restorable, same_layout=same_layout)
+def save(pool, *sequences, restorable: bool = True) -> SavedContents:
+    return SavedContents.save(FakeContext(), pool, list(sequences), restorable=restorable)
 
 
 def test_only_awaited_prefixes_are_saved():
     """A prefix that no waiting sequence needs is not worth the time of a resize."""
     contents = save(pool_of(CachedPrefix([1]), CachedPrefix([2], Owner())), running(0))
     assert [prefix.tokens for prefix, _ in contents.awaited] == [[2]]
-    assert [state for _, state in contents.running] == [b"other 0"]
-
-
-def test_the_layout_of_the_next_context_decides_the_form_of_all_states():
-    """Those of sequences and of prefixes."""
-    contents = save(pool_of(CachedPrefix([2], Owner())), running(0), same_layout=True)
-    assert [state for _, state in (*contents.running, *contents.awaited)] == [b"same 0", b"same 7"]
+    assert [state for _, state in contents.running] == [b"0"]
 
 
 def test_states_that_cannot_be_restored_are_not_saved():
@@ -105,7 +99,7 @@ def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
     context, pool = FakeContext(), pool_of(size=4)
     contents.restore(context, pool)
     assert [sequence.slot for sequence in sequences] == [0, 1]
-    assert context.restored == {0: b"other 4", 1: b"other 2", 3: b"other 7"}
+    assert context.restored == {0: b"4", 1: b"2", 3: b"7"}
     assert list(pool.cached) == [3] and sorted(pool.free_ids) == [2]
 
 
@@ -113,7 +107,7 @@ def test_a_common_prefix_is_stored_once():
     """Scored prompts that share most of what is evaluated need one state, and the rest of each is evaluated again."""
     sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=5), scored(2, shared=20, own=30)]
     contents = save(pool_of(), *sequences)
-    assert [state for _, state in contents.running] == [b"other 0", None, b"other 2"]
+    assert [state for _, state in contents.running] == [b"0", None, b"2"]
     pool = pool_of(size=4)
     contents.restore(FakeContext(), pool)
     assert [(sequence.slot, sequence.num_computed_tokens) for sequence in sequences] == [(0, 24), (1, 20), (2, 49)]
@@ -124,14 +118,14 @@ def test_a_refused_state_is_replaced_by_a_common_prefix():
     """Only what is not in the prefix is evaluated again."""
     sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=50)]
     contents = save(pool_of(), *sequences)
-    contents.restore(FakeContext(b"other 1"), pool_of(size=4))
+    contents.restore(FakeContext(b"1"), pool_of(size=4))
     assert [sequence.num_computed_tokens for sequence in sequences] == [24, 20]
 
 
 def test_answers_are_saved_whole():
     """A token that is evaluated again might be followed by another one."""
     sequences = [scored(0, shared=20, own=5), scored(1, shared=20, own=5, answer=8)]
-    assert [state for _, state in save(pool_of(), *sequences).running] == [b"other 0", b"other 1"]
+    assert [state for _, state in save(pool_of(), *sequences).running] == [b"0", b"1"]
 
 
 def test_what_does_not_fit_is_evaluated_again_or_dropped():
@@ -139,7 +133,7 @@ def test_what_does_not_fit_is_evaluated_again_or_dropped():
     sequence = running(4)
     contents = save(pool_of(CachedPrefix([2], Owner())), sequence)
     pool = pool_of(size=4)
-    contents.restore(FakeContext(b"other 4", b"other 7"), pool)
+    contents.restore(FakeContext(b"4", b"7"), pool)
     assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
     assert not pool.cached and sorted(pool.free_ids) == [1, 2, 3]
 
@@ -155,7 +149,7 @@ def test_prefixes_without_an_id_are_dropped():
 
 def test_compaction_clears_the_memory_and_restores_every_prefix():
     """A prefix whose state is refused is evicted."""
-    pool, context = pool_of(CachedPrefix([1]), CachedPrefix([2])), FakeContext(b"same 7")
+    pool, context = pool_of(CachedPrefix([1]), CachedPrefix([2])), FakeContext(b"7")
     compact_cells(context, pool)
     assert pool.memory.calls == ["clear", 7]
-    assert list(pool.cached) == [6] and context.restored == {6: b"same 6"}
+    assert list(pool.cached) == [6] and context.restored == {6: b"6"}
