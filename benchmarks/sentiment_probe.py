@@ -7,6 +7,7 @@ after a change of one of them. `benchmarks/sentiment_quality.py` then measures w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import common
@@ -28,12 +29,15 @@ from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
 from llmcli.types import HiddenStates
 
 TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
-TYPES = f"bf16,{ORIGINAL_WEIGHTS}"
-_CHOICE = FitChoice({LAST: 1.0, MEAN: 1.0}, penalty=1.0, temperature=1.0)
+TYPES = f"bf16,q8_0,{ORIGINAL_WEIGHTS}"
+_PENALTY_OF_TYPE = 0.5
+"""The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
+_CHOICE = FitChoice({LAST: 1.0, MEAN: 1.0}, penalty=_PENALTY_OF_TYPE, temperature=1.0)
 """Fixed, since the texts are few and of other kinds than those of users; chosen on even rows of the rated sets.
 
 The mean state helps with tweets. It changes with the type of the weights: from Q4_1 to BF16 by 1.4% of its length, and
-from text to text by 1.6%. A probe fitted in BF16 alone takes that shift for praise, so the states of both types are used.
+from text to text by 1.6%. A probe fitted in BF16 alone takes that shift for praise, one fitted in these two that to Q8_0, so
+the states of all types are used.
 The scores of the labels add nothing to the states.
 """
 
@@ -57,7 +61,8 @@ def fit_probe(model: str, types: Sequence[str], prompt: Prompt, labelled: Mappin
             states.append(read_states(scorer, backend, [text for text, _ in texts]))
             model_id, messages = backend.info().model_id, message_texts(scorer.make_request("", "", {}))
     with threadpool_limits(limits=1, user_api="blas"):
-        fitted = fit_choice(concatenate(states), np.tile(targets, len(types)), len(prompt.labels), _CHOICE)
+        choice = replace(_CHOICE, penalty=len(types) * _CHOICE.penalty)
+        fitted = fit_choice(concatenate(states), np.tile(targets, len(types)), len(prompt.labels), choice)
     coefficients = {name: matrix.T.tolist() for name, matrix in fitted.coefficients.items()}
     return LinearProbe(model_id, messages, list(prompt.labels), fitted.bias.tolist(), coefficients)
 

@@ -1,4 +1,4 @@
-"""The answers of a job by key, for records with the same text. Beyond some MB they are on the disk: memory stays flat."""
+"""The answers of a job by key, for records with the same text. Beyond 256 KiB they are on the disk: memory stays flat."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 from llmcli.errors import OutputError
 from llmcli.types import Result
 
+_CACHE_KIB = 256
+"""Memory of SQLite for the database; the system caches the pages of its file."""
+
 
 class AnswerStore:
     """Results by key, in a private temporary database: SQLite writes it to a file beyond its cache, and removes it.
@@ -23,6 +26,7 @@ class AnswerStore:
         # its transaction is never committed, since nothing outlives the process
         self._database = sqlite3.connect("", check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, result BLOB) WITHOUT ROWID")
 
     def get(self, key: bytes) -> Result | None:
