@@ -105,7 +105,7 @@ class DescriptorWriter:
                 data = data[os.write(self._fd, data[:_CHUNK_BYTES]) :]
             except BlockingIOError:  # a non-blocking pipe that another program filled since the poll
                 self._interrupt.check()
-                time.sleep(_LOCK_POLL_S)
+                time.sleep(_LOCK_POLL_S)  # poll() may call a pipe writable that has no room for this chunk
             except OSError as error:
                 if error.errno == errno.EPIPE:
                     raise OutputPipeClosed(self._name) from error

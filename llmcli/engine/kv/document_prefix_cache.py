@@ -29,7 +29,7 @@ _MAX_STATES, _DESCRIPTOR_SHARE = 1024, 4
 
 
 @dataclass(slots=True, eq=False)
-class CachedDocument:
+class CachedDocumentPrefix:
     """The state of ``tokens``; ``job``: the number of the last job that used it."""
 
     tokens: list[int]
@@ -46,7 +46,7 @@ class DocumentPrefixCache:
         self._directory = directory
         self._max_bytes = max_bytes
         self._max_states = _file_limit()
-        self._states: list[CachedDocument] = []  # least recently used first
+        self._states: list[CachedDocumentPrefix] = []  # least recently used first
         self._job = 0
         self._lock = threading.RLock()
 
@@ -60,7 +60,7 @@ class DocumentPrefixCache:
 
     def find_longest(
         self, tokens: list[int], max_length: int, state_format: str, *, whole: bool
-    ) -> tuple[int, CachedDocument | None]:
+    ) -> tuple[int, CachedDocumentPrefix | None]:
         """Return how many of the first ``max_length`` of ``tokens`` a state can stand for, and that state.
 
         ``whole``: no part of a state can be used.
@@ -77,7 +77,7 @@ class DocumentPrefixCache:
                     best, found = usable, state
         return best, found
 
-    def restore(self, state: CachedDocument, context: Context, slot: int) -> bool:
+    def restore(self, state: CachedDocumentPrefix, context: Context, slot: int) -> bool:
         """Restore a state to an empty sequence; False (and an empty sequence) if it does not fit, or was evicted."""
         with self._lock:
             if state not in self._states:
@@ -106,7 +106,7 @@ class DocumentPrefixCache:
                 return
             file = context.save_state_file(slot, self._directory)
             if file is not None:
-                self._states.append(CachedDocument(tokens, state_format, file, size, self._job))
+                self._states.append(CachedDocumentPrefix(tokens, state_format, file, size, self._job))
 
     def _make_room(self, size: int) -> bool:
         """Evict states that the present job does not use until one of ``size`` bytes fits; return whether it does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcli.engine.kv.document_prefix_cache import MIN_KEPT_TOKENS, CachedDocument
+from llmcli.engine.kv.document_prefix_cache import MIN_KEPT_TOKENS, CachedDocumentPrefix
 from llmcli.engine.kv.idle_states import IdleState
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
@@ -63,7 +63,7 @@ class PrefixIndex:
                 best, found = length, saved
         return best, found
 
-    def _longest_document_match(self, sequence: Sequence) -> tuple[int, CachedDocument | None]:
+    def _longest_document_match(self, sequence: Sequence) -> tuple[int, CachedDocumentPrefix | None]:
         """Return how many tokens of ``sequence`` the kept state of a document has, and that state."""
         kept, layout = self._cache.document_prefix_cache, self._cache.layout_class
         if kept is None or not sequence.document_prefix_length or not self._cache.state_restorable:

@@ -6,7 +6,6 @@ Every native assertion that a caller could trigger is checked before the call, s
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,13 @@ from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.model import Model
-from llmcli.engine.llama.state_files import MIN_FILE_BYTES, NativeStateFile, StateFile
+from llmcli.engine.llama.state_files import (
+    MIN_FILE_BYTES,
+    NativeStateFile,
+    StateFile,
+    add_empty_streams,
+    strip_empty_streams,
+)
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max_outputs
@@ -23,8 +28,6 @@ from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max
 MAX_SEQUENCES = LLAMA_MAX_SEQ
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """KV cache types and their numbers in ggml (``enum ggml_type``)."""
-_COUNT_BYTES, _STATE_HEADER_BYTES = 4, 8
-_ONE_STREAM = (1).to_bytes(_COUNT_BYTES, sys.byteorder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,7 @@ class Context:
         written = self._lib.llama_state_seq_get_data(self.handle, buffer, len(state), sequence)
         del buffer  # a bytearray cannot be resized while a buffer refers to it
         del state[written:]
-        _strip_empty_streams(state, self._stream_count, sequence)
+        strip_empty_streams(state, self._stream_count, sequence)
         return state
 
     def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
@@ -269,7 +272,7 @@ class Context:
         if isinstance(state, NativeStateFile):
             return state.load(self.handle, sequence, self._stream_count)
         content = state.read() if isinstance(state, StateFile) else bytearray(state)
-        _add_empty_streams(content, self._stream_count)
+        add_empty_streams(content, self._stream_count)
         buffer = (ctypes.c_uint8 * len(content)).from_buffer(content)
         return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(content), sequence))
 
@@ -282,26 +285,6 @@ class Context:
         if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
-
-
-def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
-    """Convert the state of a sequence to the form that a cache of one stream saves.
-
-    ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id. ``llama_kv_cache::state_write``
-    writes the number of streams (uint32 each), and for every stream its number of cells (uint32) and the cells. All
-    streams except that of the sequence are empty.
-    """
-    if streams > 1:
-        del state[len(state) - _COUNT_BYTES * (streams - 1 - sequence) :]
-        state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _COUNT_BYTES * (1 + sequence)] = _ONE_STREAM
-
-
-def _add_empty_streams(state: bytearray, streams: int) -> None:
-    """Convert a state of ``_strip_empty_streams`` to the form that a cache of that many streams reads."""
-    if streams > 1:
-        count = slice(_STATE_HEADER_BYTES, _STATE_HEADER_BYTES + _COUNT_BYTES)
-        state[count] = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
-        state += bytes(_COUNT_BYTES * (streams - 1))
 
 
 def _check_memory_fits(model: Model, config: ContextConfig) -> None:

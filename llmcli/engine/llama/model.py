@@ -197,7 +197,7 @@ class SharedModel:
                 keep_going=keep_going,
                 on_progress=on_progress,
             )
-        except BaseException:
+        except BaseException:  # also an interrupt: the file is closed, and the error goes on to the caller
             weights.close()
             raise
         self._weights = weights

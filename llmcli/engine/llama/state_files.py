@@ -2,10 +2,15 @@
 
 The files have no names: no other process can open them, and they are gone when they are closed or the process ends. A
 file is closed when it has been read, unless it is ``reusable``.
+
+A cache has one stream for all sequences, or one for each. ``llama_kv_cache::state_write`` writes the number of streams,
+and for each its number of cells and the cells. In the state of one sequence, all other streams are empty. States are
+converted to those of the first stream, so that a cache with any number of streams can read them. All numbers are uint32.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -21,8 +26,11 @@ if TYPE_CHECKING:
 MIN_FILE_BYTES = 1 << 20
 """States of at least this size go to a file: 69 MB were written in 22 ms and read in 16."""
 _FD_DIR = Path("/proc/self/fd")
-_COUNT_BYTES = 4
-_NUM_TOKENS_OFFSET = 2 * _COUNT_BYTES
+_UINT32_BYTES = 4
+_STATE_HEADER_BYTES = 2 * _UINT32_BYTES
+"""A magic number and the sequence's id before a state in memory (``llama_context::state_seq_get_data``)."""
+_NUM_TOKENS_OFFSET = 2 * _UINT32_BYTES
+"""A magic number and a version come before it in a file (``llama_context::state_seq_save_file``)."""
 
 
 class StateFile:
@@ -68,10 +76,8 @@ class StateFile:
 class NativeStateFile:
     """The state of one sequence, written and read by llama.cpp without a copy in memory. Linux only.
 
-    ``llama_context::state_seq_save_file`` writes a magic number, a version, a number of tokens, and the tokens. The state
-    follows: the number of streams, and for every stream the number of its cells, and the cells. All numbers have four
-    bytes. All streams except that of the sequence are empty. The file is converted to that of the first stream, since
-    any number of streams can follow: the empty ones before it become tokens, which nothing reads.
+    Tokens come before the state in the file. The empty streams before that of the sequence become tokens, which nothing
+    reads, so that nothing has to be moved.
     """
 
     def __init__(self, file: BufferedRandom, sequence: int, streams: int, *, reusable: bool) -> None:
@@ -79,10 +85,10 @@ class NativeStateFile:
         self._file = file
         self._reusable = reusable
         self._num_tokens = sequence if streams > 1 else 0
-        self._num_bytes = os.fstat(file.fileno()).st_size - _COUNT_BYTES * (streams - 1 - self._num_tokens)
+        self._num_bytes = os.fstat(file.fileno()).st_size - _UINT32_BYTES * (streams - 1 - self._num_tokens)
         self._streams = streams
         if streams > 1:
-            os.pwrite(file.fileno(), _count(self._num_tokens), _NUM_TOKENS_OFFSET)
+            os.pwrite(file.fileno(), _uint32(self._num_tokens), _NUM_TOKENS_OFFSET)
             self._set_streams(streams)
 
     @classmethod
@@ -97,11 +103,9 @@ class NativeStateFile:
         file = _open_file(directory) if _FD_DIR.is_dir() else None
         if file is None:
             return None
-        try:
-            if bindings.lib().llama_state_seq_save_file(context, _path(file), sequence, None, 0):
+        with contextlib.suppress(OSError):  # the disk is full: the caller keeps the state in memory
+            if bindings.lib().llama_state_seq_save_file(context, _descriptor_path(file), sequence, None, 0):
                 return cls(file, sequence, streams, reusable=reusable)
-        except OSError:
-            pass
         file.close()
         return None
 
@@ -113,7 +117,7 @@ class NativeStateFile:
             # without a buffer for tokens llama.cpp reads only their number
             tokens, count = (ctypes.c_int32 * (self._num_tokens + 1))(), ctypes.c_size_t()
             read = bindings.lib().llama_state_seq_load_file
-            return bool(read(context, _path(self._file), sequence, tokens, len(tokens), ctypes.byref(count)))
+            return bool(read(context, _descriptor_path(self._file), sequence, tokens, len(tokens), ctypes.byref(count)))
         except OSError:  # the disk is full: the sequence is evaluated again
             return False
         finally:
@@ -123,9 +127,9 @@ class NativeStateFile:
     def _set_streams(self, streams: int) -> None:
         """Change the number of streams; all but the first are empty, so their counts are zeros."""
         file = self._file.fileno()
-        os.pwrite(file, _count(streams), _NUM_TOKENS_OFFSET + _COUNT_BYTES * (1 + self._num_tokens))
+        os.pwrite(file, _uint32(streams), _NUM_TOKENS_OFFSET + _UINT32_BYTES * (1 + self._num_tokens))
         os.ftruncate(file, self._num_bytes)
-        os.ftruncate(file, self._num_bytes + _COUNT_BYTES * (streams - 1))
+        os.ftruncate(file, self._num_bytes + _UINT32_BYTES * (streams - 1))
         self._streams = streams
 
     def close(self) -> None:
@@ -133,13 +137,13 @@ class NativeStateFile:
         self._file.close()
 
 
-def _path(file: BufferedRandom) -> bytes:
+def _descriptor_path(file: BufferedRandom) -> bytes:
     """Return a path of the open file for llama.cpp, which opens files itself."""
     return str(_FD_DIR / str(file.fileno())).encode()
 
 
-def _count(number: int) -> bytes:
-    return number.to_bytes(_COUNT_BYTES, sys.byteorder)
+def _uint32(number: int) -> bytes:
+    return number.to_bytes(_UINT32_BYTES, sys.byteorder)
 
 
 def _open_file(directory: Path | None) -> BufferedRandom | None:
@@ -147,3 +151,17 @@ def _open_file(directory: Path | None) -> BufferedRandom | None:
         return tempfile.TemporaryFile(dir=directory)  # closed by who reads it
     except OSError:
         return None
+
+
+def strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
+    """Convert the state of a sequence in a cache of ``streams`` to the form that a cache of one stream saves."""
+    if streams > 1:
+        del state[len(state) - _UINT32_BYTES * (streams - 1 - sequence) :]
+        state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _UINT32_BYTES * (1 + sequence)] = _uint32(1)
+
+
+def add_empty_streams(state: bytearray, streams: int) -> None:
+    """Convert a state of ``strip_empty_streams`` to the form that a cache of that many streams reads."""
+    if streams > 1:
+        state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _UINT32_BYTES] = _uint32(streams)
+        state += bytes(_UINT32_BYTES * (streams - 1))

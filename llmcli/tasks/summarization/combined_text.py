@@ -39,7 +39,7 @@ class CombinedText:
     def __init__(self, documents: Sequence[Document | LargeText | ItemFailed], *, headings: bool = True) -> None:
         self._documents = documents
         self._headings = headings
-        self._members: list[_IncludedDocument] = []
+        self._included: list[_IncludedDocument] = []
         self._last_read: tuple[int, Document | LargeText] | None = None
         unreadable: list[ItemFailed] = []
         blank: list[ItemFailed] = []
@@ -55,31 +55,31 @@ class CombinedText:
                 head = self._heading(document)
                 size = len(document.text) if isinstance(document, Document) else document.characters
                 start, first_line = self._size + len(head), line + count_line_ends(head)
-                self._members.append(_IncludedDocument(number, document.name, start, size, first_line))
+                self._included.append(_IncludedDocument(number, document.name, start, size, first_line))
                 for piece in self._pieces(document):
                     self._size += len(piece)
                     line += count_line_ends(piece)
-        names = {member.name for member in self._members}
+        names = {included.name for included in self._included}
         self.failed = [*unreadable, *(each for each in blank if each.name not in names)]
-        self._starts = [member.start for member in self._members]
+        self._starts = [included.start for included in self._included]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no document that could be read."""
-        return not self._members
+        return not self._included
 
     @property
     def name(self) -> str:
         """The names of the documents, a few of them."""
-        names = [each.name for each in self._members]
+        names = [each.name for each in self._included]
         shown = ", ".join(names[:2])
         return shown if len(names) <= 2 else f"{shown} and {len(names) - 2} more"  # noqa: PLR2004
 
     def blocks(self) -> Iterator[TextBlock]:
         """Yield the text in blocks. Raises the error of a document that cannot be read any more."""
         start, line = 0, 1
-        for member in self._members:
-            for piece in self._pieces(self._read(member)):
+        for included in self._included:
+            for piece in self._pieces(self._read(included)):
                 yield TextBlock(piece, start, line)
                 start += len(piece)
                 line += count_line_ends(piece)
@@ -92,8 +92,8 @@ class CombinedText:
 
     def ranges(self, start: int, end: int) -> Iterator[tuple[Document, int, int]]:
         """Yield the documents in which a range of the text stands, each with the offsets in it. Raises as ``blocks``."""
-        for member, begin, until in self._member_ranges(start, end):
-            document = self._read(member)
+        for included, begin, until in self._document_ranges(start, end):
+            document = self._read(included)
             yield (document if isinstance(document, Document) else document.read_whole()), begin, until
 
     def locate_results(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
@@ -114,38 +114,38 @@ class CombinedText:
             piece += block.text
         yield piece + ("" if piece.endswith("\n\n") else "\n" if piece.endswith("\n") else _SEPARATOR)
 
-    def _read(self, member: _IncludedDocument) -> Document | LargeText:
+    def _read(self, included: _IncludedDocument) -> Document | LargeText:
         """Return a document; the last one is kept until another one is asked for."""
-        if self._last_read is None or self._last_read[0] != member.number:
+        if self._last_read is None or self._last_read[0] != included.number:
             self._last_read = None
-            document = self._documents[member.number]
+            document = self._documents[included.number]
             if isinstance(document, ItemFailed):
                 raise document.error
-            self._last_read = member.number, document
+            self._last_read = included.number, document
         return self._last_read[1]
 
-    def _member_ranges(self, start: int, end: int) -> Iterator[tuple[_IncludedDocument, int, int]]:
+    def _document_ranges(self, start: int, end: int) -> Iterator[tuple[_IncludedDocument, int, int]]:
         index = max(0, bisect_right(self._starts, start) - 1)
         while index < len(self._starts) and self._starts[index] < end:
-            member = self._members[index]
-            begin, until = max(0, start - member.start), min(end - member.start, member.size)
+            included = self._included[index]
+            begin, until = max(0, start - included.start), min(end - included.start, included.size)
             if begin < until:
-                yield member, begin, until
+                yield included, begin, until
             index += 1
 
     def _locate_fields(self, fields: Any) -> dict[str, Any]:
         located = dict(fields)
         if "sentences" in fields:
             located["sentences"] = [self._locate_sentence(each) for each in fields["sentences"]]
-        return {**located, "documents": [each.name for each in self._members]}
+        return {**located, "documents": [each.name for each in self._included]}
 
     def _locate_sentence(self, sentence: dict[str, Any]) -> dict[str, Any]:
-        member, start, end = next(self._member_ranges(sentence["start"], sentence["end"]))
-        document = self._read(member)
-        lines_before = member.first_line - 1
+        included, start, end = next(self._document_ranges(sentence["start"], sentence["end"]))
+        document = self._read(included)
+        lines_before = included.first_line - 1
         first, last, page = sentence["first_line"] - lines_before, sentence["last_line"] - lines_before, None
         if isinstance(document, Document):
             found = QuotableDocument.from_document(document).quote(start, end)
             first, last, page = found.first_line, found.last_line, found.page
         place = {"start": start, "end": end, "page": page, "first_line": first, "last_line": last}
-        return {**sentence, **place, "source": member.name}
+        return {**sentence, **place, "source": included.name}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from engine.tools import GREEDY, engine_of, logits, numbers, only_scheduler_thread, user
 
+from llmcli.engine.llama import state_files
 from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.types import Finished, Request
 
@@ -52,6 +54,43 @@ def test_a_state_moves_between_caches(contexts, name, source, target, kernel):
     evaluate(new, 0, numbers(10, 3), 0)
     assert new.restore_state(1, state)
     assert abs(evaluate(new, 1, numbers(1, 9), 30) - expected).max() < 0.5
+
+
+@pytest.mark.parametrize("source", CONFIGS)
+@pytest.mark.parametrize("kind", [NativeStateFile, StateFile])
+def test_a_file_is_restored_to_one_cache_after_the_other(contexts, monkeypatch, tmp_path, source, kind):
+    """With any number of buffers, in any order; also where llama.cpp cannot write the file itself."""
+    if kind is StateFile:
+        monkeypatch.setattr(state_files, "_FD_DIR", tmp_path / "none")
+    old = contexts("llama", **CONFIGS[source])
+    evaluate(old, 0, numbers(20, 1), 0)
+    evaluate(old, 2, numbers(30, 2), 0)
+    state = old.save_state_file(2, tmp_path)
+    assert isinstance(state, kind)
+    expected = evaluate(old, 2, numbers(1, 9), 30)
+    for target in [*CONFIGS, *reversed(CONFIGS)]:
+        new = contexts("llama", **CONFIGS[target])
+        for sequence in (1, 0):
+            assert new.restore_state(sequence, state)
+            assert abs(evaluate(new, sequence, numbers(1, 9), 30) - expected).max() < 0.5
+    state.close()
+
+
+def test_a_file_that_cannot_be_converted_is_not_used(contexts, monkeypatch, tmp_path):
+    """On a full disk the state is copied when it is saved, and refused when it is restored."""
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    old, new = contexts("llama", **CONFIGS["few streams"]), contexts("llama", **CONFIGS["many streams"])
+    evaluate(old, 2, numbers(30, 2), 0)
+    state = old.save_state_file(2, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(state_files.os, "ftruncate", full)
+        assert isinstance(old.save_state_file(2, tmp_path), StateFile)
+        assert not new.restore_state(0, state)
+    assert new.restore_state(0, state)
+    state.close()
 
 
 def test_a_state_of_another_kind_is_refused(contexts):

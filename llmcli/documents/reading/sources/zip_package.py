@@ -21,7 +21,7 @@ class ZipPackage:
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:  # zipfile: unknown version
             raise BadDocument(detail=f"the file is damaged: {error}") from error
         if len(self._zip.infolist()) > MAX_PACKAGE_FILES:
             raise BadDocument(detail=f"it holds more than {MAX_PACKAGE_FILES:,} files")
