@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from llmcli.engine.embedding_context import POOLING_RANK, EmbeddingContext
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import POOLING_NONE, HiddenStateContext
@@ -110,7 +110,8 @@ class Embedder:
         # pooling needs the whole text in one batch
         batch = cells
         if not self._uses_pooling:
-            batch = min(cells, state_batch_tokens(self._model.vocab_size, hardware.available_memory()))
+            # the room for its logits is taken from the sequences that chats may have at once
+            batch = min(cells, state_batch_tokens(self._model.vocab_size, self._model.budget.available_bytes(self)))
         config = ContextConfig(cells, sequences=1, batch=batch, unified=False, threads=self._threads)
         make = EmbeddingContext if self._uses_pooling else HiddenStateContext
         self._context = make(self._model, config, self._executor.should_preempt)

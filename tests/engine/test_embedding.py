@@ -72,6 +72,15 @@ def test_a_cancelled_text_is_not_embedded(embedder):
         embedder("llama").embed([5], lambda: True)
 
 
+@pytest.mark.parametrize(("available", "batch"), [(0, 64), (1 << 30, 256)])
+def test_batches_leave_memory_to_chats(embedder, models, monkeypatch, available, batch):
+    """Each token of a batch takes room for its logits, although none are computed."""
+    monkeypatch.setattr(models("llama").budget, "available_bytes", lambda _owner: available)
+    one = embedder("llama")
+    one.embed(numbers(200, 1), never)
+    assert one._context.batch.capacity == batch
+
+
 def test_closing_releases_the_memory(embedder, models):
     """The model's budget includes the context only while there is one."""
     one = embedder("llama")
