@@ -68,7 +68,7 @@ def open_stream(name: str, interrupt: Interrupt) -> Iterator[io.BufferedReader[A
     Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check_input()`` raises. Regular files
     can be read at any position.
     """
-    with _open_input(name) as fd, io.BufferedReader(_PollingReader(fd, name, interrupt), _READ_CHUNK_BYTES) as stream:
+    with _open_input(name) as fd, io.BufferedReader(_PollingReader(fd, name, interrupt), _STREAM_CHUNK_BYTES) as stream:
         yield stream
 
 
@@ -130,15 +130,13 @@ class _PollingReader(io.RawIOBase):
                 continue
             self._waiting = None
             try:
-                data = os.read(self._fd, len(buffer))
+                return os.readv(self._fd, [buffer])
             except BlockingIOError:  # another process reads the same file description
                 continue
             except IsADirectoryError as error:
                 raise IsADirectory(self._name) from error
             except OSError as error:
                 raise MissingError(self._name, kind="input", detail=error.strerror or "") from error
-            buffer[: len(data)] = data
-            return len(data)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from llmcli.worker.chunked_coding import ChunkedDecoder, encode_chunk
 from llmcli.worker.client.worker_socket import OK, WorkerGone, read_status
 from llmcli.worker.protocol import NDJSON_TYPE, STREAM_PATH
 
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 13
 _POLL_MS = 100
 """Milliseconds between checks for an interrupt while the worker reads nothing."""
 

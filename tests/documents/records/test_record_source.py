@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 
 import pytest
@@ -102,3 +103,19 @@ def test_a_row_in_a_template():
     assert Template.parse("{% for name in row %}{{ name }},{% endfor %}").render(values) == "title,items,a b,deep,"
     with pytest.raises(TemplateError, match="titel"):
         Template.parse("{{ row.titel }}").render(values)
+
+
+def test_a_long_input_is_read_in_the_memory_of_a_short_one(source):
+    """The buffer has one size."""
+
+    def peak(rows):
+        found = source(b"a\n" + rows * (b"x" * 999 + b"\n"))
+        tracemalloc.start()
+        for _ in found:
+            pass
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # what is imported and compiled once
+    assert peak(2_000) < peak(200) + 100_000
