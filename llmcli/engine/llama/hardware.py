@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
@@ -35,14 +36,20 @@ class CpuCores:
         return self.physical if self.quota is None else max(1, min(self.physical, int(self.quota + 0.5)))
 
 
-def read_text_file(path: Path) -> str | None:
-    """Return the text of a small system file, stripped; None if it cannot be read."""
+def read_text_file(path: Path | str) -> str | None:
+    """Return the text of a small system file, stripped; None if it cannot be read.
+
+    A file that is read again and again is better named by text: each new ``Path`` adds its parts to Python's table of
+    interned strings, which a long job would make grow by 2 MB.
+    """
     try:
-        return path.read_text(encoding="ascii").strip()
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 (see above)
+            return file.read().strip()
     except (OSError, UnicodeDecodeError):
         return None
 
 
+@lru_cache(maxsize=4)
 def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
     """Return this process's control group of ``controller`` ("" is version 2) and its parents, whose limits also apply.
 
@@ -56,7 +63,7 @@ def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
     return [root / controller]
 
 
-def read_number_file(path: Path) -> int | None:
+def read_number_file(path: Path | str) -> int | None:
     """Return the number of up to 64 bits in a system file; None without one ("max", or no such file)."""
     text = read_text_file(path) or ""
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
@@ -84,18 +91,18 @@ def detect_cores(topology: Path = Path("/sys/devices/system/cpu")) -> CpuCores:
 
 
 def _cgroup_headroom(group: Path, limit_file: str, used_file: str, reclaimable: str) -> list[int]:
-    limit, used = read_number_file(group / limit_file), read_number_file(group / used_file)
+    limit, used = read_number_file(f"{group}/{limit_file}"), read_number_file(f"{group}/{used_file}")
     if limit is None or used is None:
         return []
     # the system releases file pages that were not used recently (a model just downloaded) when memory is needed
-    words = (read_text_file(group / "memory.stat") or "").split()
+    words = (read_text_file(f"{group}/memory.stat") or "").split()
     cached = int(words[words.index(reclaimable) + 1]) if reclaimable in words else 0
     return [max(0, limit - used + cached)]
 
 
 def available_memory(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> int | None:
     """Return the bytes that can be allocated without swapping: free memory, within the control group's limit."""
-    lines = (read_text_file(Path("/proc/meminfo")) or "").splitlines()
+    lines = (read_text_file("/proc/meminfo") or "").splitlines()
     amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     for group in _control_groups("", root, proc):
         amounts += _cgroup_headroom(group, "memory.max", "memory.current", "inactive_file")
@@ -116,7 +123,7 @@ def peak_memory() -> int | None:
 
 def resident_memory() -> int | None:
     """Return the bytes that this process has in memory now (proc_pid_statm(5)); None if the system does not say."""
-    pages = (read_text_file(Path("/proc/self/statm")) or "").split()
+    pages = (read_text_file("/proc/self/statm") or "").split()
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
