@@ -10,7 +10,7 @@ from llmcli.engine.kv import sizing
 from llmcli.engine.kv.concurrency import ConcurrencyTuner
 from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
 from llmcli.engine.kv.idle_states import IdleStates
-from llmcli.engine.kv.layouts import UnifiedKV, layout_class, make_layout
+from llmcli.engine.kv.layouts import StreamKV, UnifiedKV, layout_class, make_layout
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
@@ -123,8 +123,9 @@ class KVCacheManager:
 
     @property
     def state_format(self) -> str:
-        """The format of a saved state; a cache can only restore states with an equal format."""
-        return repr(self.settings)
+        """The format of a saved state; a cache restores states with an equal one. Layouts differ in the last bits."""
+        portable = self.layout_class in {UnifiedKV, StreamKV} and not self.deterministic
+        return repr(replace(self.settings, unified=True) if portable else self.settings)
 
     @property
     def _limits(self) -> sizing.CacheLimits:

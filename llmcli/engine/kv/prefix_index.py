@@ -72,17 +72,19 @@ class PrefixIndex:
             sequence.tokens, sequence.first_logit, self._cache.state_format, whole=not layout.supports_partial_prefix
         )
 
-    def _restore_document(self, sequence: Sequence, slot: int, cached: int) -> int:
+    def _restore_document(self, sequence: Sequence, slot: int, cached: int, source: int | None) -> int:
         """Restore the kept state of a document to the empty id ``slot`` if it has more tokens than the ``cached`` ones.
 
-        Returns how many tokens of ``sequence`` the id holds then.
+        Other prefixes make room for it in a buffer for all, ``source`` with all but the cached tokens. Returns how many
+        tokens of ``sequence`` the id holds then.
         """
         length, found = self._longest_document_match(sequence)
         kept, pool = self._cache.document_prefix_cache, self._pool
         if kept is None or found is None or length - cached < MIN_KEPT_TOKENS:
             return 0
-        if not kept.restore(found, self._cache.context, slot):
-            return 0
+        while not kept.restore(found, self._cache.context, slot):
+            if self._cache.per_sequence_buffers or not (pool.evict_lru(source) or pool.shorten(source, cached)):
+                return 0
         return length if length == len(found.tokens) or pool.memory.truncate(slot, length) else 0
 
     def plan_keeping(self, sequence: Sequence) -> None:
@@ -122,7 +124,7 @@ class PrefixIndex:
         if slot is None and source in pool.cached and not (running and pool.cached[source].is_awaited):
             # the last id: running is worth more than the rest of a prefix
             slot, length = source, length if pool.allocate_cached(source, length) else 0
-        elif slot is not None and may_restore and (restored := self._restore_document(sequence, slot, length)):
+        elif slot is not None and may_restore and (restored := self._restore_document(sequence, slot, length, source)):
             length = restored
         elif slot is not None and source is not None:
             pool.memory.copy_prefix(source, slot, length)

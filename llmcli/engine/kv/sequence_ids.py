@@ -97,6 +97,17 @@ class SequenceIdPool:
         prefix = self.cached.pop(slot)
         return length == len(prefix.tokens) or self.memory.truncate(slot, length)
 
+    def shorten(self, slot: int | None, length: int) -> bool:
+        """Keep only ``length`` tokens of the cached prefix of an id; return whether others were removed."""
+        prefix = self.cached.get(slot) if slot is not None else None
+        if prefix is None or slot is None or prefix.is_awaited or not 0 < length < len(prefix.tokens):
+            return False
+        if not self.memory.supports_partial_prefix:  # a truncation might leave nothing
+            return False
+        states = None if prefix.states is None else prefix.states.prefix(length)
+        self.cached[slot] = CachedPrefix(prefix.tokens[:length], states=states)
+        return self.memory.truncate(slot, length)
+
     def evict_lru(self, keep: int | None = None, *, needed: bool = False) -> bool:
         """Evict the least recently used prefix except ``keep``, with ``needed`` also one that forks wait for."""
         evictable = (slot for slot, prefix in self.cached.items() if slot != keep and (needed or not prefix.is_awaited))

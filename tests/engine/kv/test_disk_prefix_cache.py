@@ -262,14 +262,13 @@ def test_files_stay_within_the_limit(ask, stored, tmp_path):
         {"model_id": "6f" * 32},
         {"kv_type": "q8_0"},
         {"kv_type": "bf16"},
-        {"kv_unified": False},
         {"flash_attention": False},
         EXACT,
     ],
     ids="-".join,
 )
 def test_other_weights_and_settings_do_not_use_the_file(ask, stored, other):
-    """A state is only valid for the weights, cache type, layout and kernel that it was made with."""
+    """A state is only valid for the weights, cache type and kernel that it was made with."""
     fixed = {"kv_type": "f16", "kv_unified": True, "flash_attention": True}
     request = with_system("a", "hello")
     ask("chatml", request, **fixed)
@@ -278,6 +277,15 @@ def test_other_weights_and_settings_do_not_use_the_file(ask, stored, other):
     assert ask("chatml", request, **{**fixed, **other}).cached == 0
     assert len(stored()) == 2
     assert ask("chatml", request, **{**fixed, **other}).cached > 0
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_both_layouts_use_the_same_file(ask, stored, unified):
+    """The state of one sequence is the same in a buffer for all and in its own."""
+    request = with_system("a", "hello")
+    ask("chatml", request, kv_type="f16", kv_unified=unified)
+    assert ask("chatml", request, kv_type="f16", kv_unified=not unified).cached > 0
+    assert len(stored()) == 1
 
 
 def test_another_prompt_file_does_not_use_it(ask):

@@ -96,6 +96,34 @@ def test_a_part_of_a_document_is_reused_where_the_memory_allows(keeping, name, r
     assert other.num_cached_tokens == reused
 
 
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_state_serves_the_other_layout(bench, keeping, unified):
+    """Passages are ranked in a buffer for all, and quoted with a buffer for each."""
+    scheduler = keeping("llama", unified=unified, exact=False)
+    scheduler.run(ask("first", PASSAGE, numbers(20, 5)))
+    other = keeping("llama", unified=not unified, exact=False)
+    other.kv_cache.document_prefix_cache = scheduler.kv_cache.document_prefix_cache
+    second = ask("second", PASSAGE, numbers(30, 6), FORCED)
+    other.run(second)
+    assert second.num_cached_tokens == len(PASSAGE)
+    fresh = Probe("fresh", [*PASSAGE, *numbers(30, 6)], FORCED)
+    bench("llama", unified=not unified, exact=False).run(fresh)
+    close(second.rows, fresh.rows)
+
+
+def test_a_full_buffer_makes_room_for_a_state(keeping):
+    """The cached prefix of the sequence before, with which it shares a beginning, keeps only that."""
+    scheduler = keeping("llama", cells=512)
+    shared, first, second = numbers(60, 2), numbers(190, 3), numbers(190, 4)
+    for name, document in (("a", first), ("b", second)):
+        scheduler.run(ask(name, [*shared, *document], numbers(20, 5)))
+        forget(scheduler)
+    scheduler.run(ask("c", [*shared, *first], numbers(200, 6)))
+    again = ask("d", [*shared, *second], numbers(20, 7))
+    scheduler.run(again)
+    assert again.num_cached_tokens == 250
+
+
 def test_a_small_part_is_not_worth_reading_the_state(keeping):
     """Passages have the instructions before them in common, at least."""
     scheduler = keeping("llama")
