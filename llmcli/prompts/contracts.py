@@ -58,6 +58,9 @@ _CONTRACTS: dict[str, Contract] = {
     "ask.relevance": Contract(
         {"question": "the user's question", "text": "a passage that may answer it"}, required=("question", "text")
     ),
+    "ask.excerpt": Contract(
+        {"question": "the user's question", "text": "a passage that may answer it"}, required=("question", "text")
+    ),
     "ask.sql": Contract(
         {
             "question": "the user's question",

@@ -14,7 +14,7 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.types import Priority, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.tasks.questions.document_question import IndexedSource
+    from llmcli.tasks.questions.question_sources import IndexedSource
 
 PROMPT = "ask"
 

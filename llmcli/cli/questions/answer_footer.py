@@ -26,10 +26,11 @@ def format_footer(console: Console, result: Result) -> str:
 
 
 def _format_reference(reference: Mapping[str, Any]) -> str:
-    """Return "[1] lease.pdf, page 3", with the quote after a colon if there is one."""
-    first, last = reference["first_line"], reference["last_line"]
+    """Return "[1] lease.pdf, page 3"; with a quote, that and its own place."""
+    located = reference.get("quote", reference)
+    first, last = located["first_line"], located["last_line"]
     lines = f"line {first}" if first == last else f"lines {first}-{last}"
-    place = lines if reference["page"] is None else f"page {reference['page']}"
+    place = lines if located["page"] is None else f"page {located['page']}"
     quote = f': "{" ".join(reference["quote"]["text"].split())}"' if "quote" in reference else ""
     return f"[{reference['number']}] {format_source_name(reference['source'])}, {place}{quote}"
 

@@ -15,7 +15,7 @@ from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.large_text import LargeText
 from llmcli.store.retrieval.index_files import IndexFiles, real_path
 from llmcli.store.retrieval.passage_index import FileState, PassageIndex
-from llmcli.tasks.questions.document_question import IndexedSource
+from llmcli.tasks.questions.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder

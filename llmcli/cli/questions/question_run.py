@@ -14,7 +14,8 @@ from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
-from llmcli.tasks.questions.document_question import DocumentQuestion, IndexedSource, name_of_inputs
+from llmcli.tasks.questions.document_question import DocumentQuestion
+from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs
 from llmcli.tasks.tables.table_loader import Table, is_table, is_table_name, load_tables
 from llmcli.types import Result, TaskEvent
 

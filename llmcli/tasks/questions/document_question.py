@@ -1,9 +1,15 @@
-"""A question about documents: they are read whole if they fit the context, else the passages that may answer it."""
+"""A question about documents: they are read whole if they fit the context, else the passages that may answer it.
+
+A model that has ranked the passages quotes each of the best ones, and answers from the quotes. A passage depends on
+nothing that stands before it then, so that a worker evaluates it once for all questions. Other models read the passages
+together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
@@ -14,42 +20,26 @@ from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHA
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
-from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, PASSAGES_PROMPT
+from llmcli.tasks.questions.passage_quotes import QuotedPassage, place_in_document, quotable_passage
+from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT
+from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs, number_passage, share_of_tokens
 from llmcli.tasks.questions.reference_quotes import ReferenceQuotes
 from llmcli.tasks.questions.references import find_references, is_answered, unknown_citations
+from llmcli.tasks.quotation.quotable_text import Quote
+from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
 from llmcli.tasks.retrieval import passage_reranker
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
-from llmcli.types import ItemFailed, Notice, Priority, Request, Result, TaskEvent
+from llmcli.types import ItemFailed, Notice, Phase, Priority, Progress, Request, Result, TaskEvent
 
 MAX_CANDIDATES = 24
 """Passages that the model ranks."""
 MAX_PASSAGES = 12
 """Passages that an answer is written from."""
+MODEL_RANKING = "yes/no"
+"""The name of the ranking by the model, in ``ranking`` of a result."""
 MAX_RESERVED_TOKENS = 512
 """Tokens that are kept free for the answer, unless the user set a limit; at most a quarter of the context."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedPassage:
-    """A passage in the prompt."""
-
-    number: int
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedSource:
-    """A directory or large file with an index, of ``characters``: read whole by ``read``, searched in ``collection``.
-
-    ``collection`` gets the longest passage that may be made, in characters. ``name``: that of a file.
-    """
-
-    characters: int
-    read: Callable[[], list[Document]]
-    collection: Callable[[Backend, str, int], PassageCollection]
-    name: str = ""
 
 
 class DocumentQuestion:
@@ -126,7 +116,13 @@ class DocumentQuestion:
         if not self._backend.info().scores or len(found) <= 1:
             return []
         prompt = self._prompts.get(passage_reranker.PROMPT)
-        return list(passage_reranker.relevance_requests(prompt, self._question, found, self._options))
+        return list(passage_reranker.relevance_requests(prompt, self._question, found, self._passage_options))
+
+    def excerpt_requests(self, found: Sequence[FoundPassage]) -> list[Request]:
+        """Return the requests that quote passages, which were ranked: they begin like the ranking ones."""
+        prompt = self._prompts.get(EXCERPT_PROMPT)
+        options = replace(self._passage_options, max_tokens=min(QUOTE_TOKENS, self._context // 4))
+        return list(passage_reranker.passage_requests(prompt, self._question, found, options, "excerpt."))
 
     def count(self, requests: Sequence[Request]) -> int:
         """Return the tokens of prompts."""
@@ -144,27 +140,71 @@ class DocumentQuestion:
             yield ItemFailed(0, name, problem)
             return
         found, ranking = yield from self._rank(pool)
+        if MODEL_RANKING in ranking:
+            quoted, failed = yield from self._quote(found[:MAX_PASSAGES])
+            if quoted:
+                yield from self._answer_from_quotes(quoted, found, pool, ranking, name, failed=failed)
+                return
         sizes = self.measure(found)
         chosen = self.choose(found, sizes)
         if not chosen:
             (tokens,), _ = self._backend.count([self.passages_request(found[:1])])
             yield ItemFailed(0, name, ContextOverflow(name, tokens=tokens + self._reserved, context=self._context))
             return
-        coverage = _share_read(found, sizes, chosen, pool.characters)
-        note = (
-            f"the documents do not fit the context, so the answer is from {len(chosen)} of {len(pool):,} passages "
-            f"({max(coverage, 0.001):.1%} of the text)"
+        coverage = share_of_tokens(found, sizes, chosen, pool.characters)
+        yield from self._answer_from_part(
+            self.passages_request(chosen),
+            [each.passage for each in chosen],
+            {"coverage": coverage, "passages": {"read": len(chosen), "all": len(pool)}, "ranking": ranking},
+            name,
         )
-        yield Notice(note)
-        fields = {
-            "method": "retrieval",
-            "coverage": round(coverage, 6),
-            "passages": {"read": len(chosen), "all": len(pool)},
-            "ranking": ranking,
-        }
-        passages = [each.passage for each in chosen]
-        for event in self._run(self.passages_request(chosen), passages, fields, name):
-            yield replace(event, warnings=(note, *event.warnings)) if isinstance(event, Result) else event
+
+    def _answer_from_quotes(
+        self,
+        quoted: Sequence[QuotedPassage],
+        found: Sequence[FoundPassage],
+        pool: PassagePool,
+        ranking: list[str],
+        name: str,
+        *,
+        failed: int,
+    ) -> Iterator[TaskEvent]:
+        """Answer from what the best of the passages ``found`` say; ``failed`` of them could not be quoted."""
+        read = found[:MAX_PASSAGES]
+        coverage = share_of_tokens(read, self.measure(read), read, pool.characters)
+        chosen = self._choose_quotes(quoted)
+        passages = {"read": len(read), "quoted": len(chosen), "all": len(pool)}
+        yield from self._answer_from_part(
+            self._quotes_request(chosen),
+            [each.found.passage for each in chosen],
+            {"coverage": coverage, "passages": passages, "ranking": ranking},
+            name,
+            quotes=[each.quote for each in chosen],
+            failed=failed,
+        )
+
+    def _answer_from_part(
+        self,
+        request: Request,
+        passages: Sequence[IndexedPassage],
+        fields: dict[str, Any],
+        name: str,
+        *,
+        quotes: Sequence[Quote] = (),
+        failed: int = 0,
+    ) -> Iterator[TaskEvent]:
+        """Run the request; tell which share of the documents was read for it."""
+        note = (
+            f"the documents do not fit the context, so the answer is from {'quotes of ' if quotes else ''}{len(passages)} of "
+            f"{fields['passages']['all']:,} passages ({max(fields['coverage'], 0.001):.1%} of the text was read)"
+        )
+        notes = [note]
+        if failed:
+            notes.append(f"{failed} of {fields['passages']['read']} passages could not be quoted: the request failed")
+        yield from map(Notice, notes)
+        fields = {"method": "retrieval", **fields, "coverage": round(fields["coverage"], 6)}
+        for event in self._run(request, passages, fields, name, quotes=quotes):
+            yield replace(event, warnings=(*notes, *event.warnings)) if isinstance(event, Result) else event
 
     def _rank(self, pool: PassagePool) -> Generator[TaskEvent, None, tuple[list[FoundPassage], list[str]]]:
         """Yield progress; return the candidates, the best first, and how they were ranked."""
@@ -176,16 +216,40 @@ class DocumentQuestion:
         prompt = self._prompts.get(passage_reranker.PROMPT)
         try:
             margins: list[float] = yield from passage_reranker.score_passages(
-                self._backend,
-                prompt,
-                self._question,
-                found,
-                options=replace(self._options, system="", schema=None),
-                tally=self._tally,
+                self._backend, prompt, self._question, found, options=self._passage_options, tally=self._tally
             )
         except Unsupported:
             return found, ["words"]
-        return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", "yes/no"]
+        return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", MODEL_RANKING]
+
+    def _quote(self, found: Sequence[FoundPassage]) -> Generator[TaskEvent, None, tuple[list[QuotedPassage], int]]:
+        """Yield progress; return what the passages say about the question, and how many requests failed.
+
+        Raises the first error if all did.
+        """
+        quotes = [
+            QuoteGeneration(quotable_passage(each.passage), request, self._passage_options)
+            for each, request in zip(found, self.excerpt_requests(found), strict=True)
+        ]
+        for done, quote in enumerate(generate_quotes(self._backend, quotes), 1):
+            self._tally.add_usage(quote.usage)
+            yield Progress(done, len(quotes), "passages", "quoting", Phase.READING)
+        errors = [each.error for each in quotes if each.error is not None]
+        if len(errors) == len(quotes):
+            raise errors[0]
+        quoted = [
+            QuotedPassage(each, place_in_document(quote.quote, each.passage))
+            for each, quote in zip(found, quotes, strict=True)
+            if quote.quote is not None
+        ]
+        return quoted, len(errors)
+
+    def _choose_quotes(self, quoted: Sequence[QuotedPassage]) -> list[QuotedPassage]:
+        """Return the best quotes that fit the context together, in the order of the documents."""
+        chosen = list(quoted)
+        while len(chosen) > 1 and not self._fits(self._quotes_request(chosen), None):
+            chosen.pop()
+        return sorted(chosen, key=lambda each: each.found.position)
 
     def measure(self, found: Sequence[FoundPassage]) -> list[int]:
         """Return the tokens of each passage in a prompt."""
@@ -204,6 +268,11 @@ class DocumentQuestion:
         while chosen and not self._fits(self.passages_request(chosen), None):
             chosen.pop()  # tokens at the borders of passages may differ
         return sorted(chosen, key=lambda each: each.position)
+
+    @property
+    def _passage_options(self) -> GenerationOptions:
+        """Those of the requests about one passage: they end alike whatever the answer is to be."""
+        return replace(self._options, system="", schema=None, reasoning=False, max_tokens=None)
 
     @property
     def _reserved(self) -> int:
@@ -231,7 +300,15 @@ class DocumentQuestion:
 
     def passages_request(self, found: Sequence[FoundPassage]) -> Request:
         """Return the request with numbered passages."""
-        passages = [_number(number, each.passage) for number, each in enumerate(found, 1)]
+        return self._numbered_request([each.passage for each in found])
+
+    def _quotes_request(self, quoted: Sequence[QuotedPassage]) -> Request:
+        """Return the request with numbered quotes."""
+        texts = [replace(each.found.passage, text=each.quote.text) for each in quoted]
+        return replace(self._numbered_request(texts), document_chars=0)  # other questions get other quotes
+
+    def _numbered_request(self, texts: Sequence[IndexedPassage]) -> Request:
+        passages = [number_passage(number, each) for number, each in enumerate(texts, 1)]
         return self._request(PASSAGES_PROMPT, {"passages": passages})
 
     def _request(self, name: str, values: dict[str, object]) -> Request:
@@ -248,8 +325,15 @@ class DocumentQuestion:
         )
 
     def _run(
-        self, request: Request, passages: Sequence[IndexedPassage], fields: dict[str, object], name: str
+        self,
+        request: Request,
+        passages: Sequence[IndexedPassage],
+        fields: dict[str, object],
+        name: str,
+        *,
+        quotes: Sequence[Quote] = (),
     ) -> Iterator[TaskEvent]:
+        """Run the request about numbered passages (none: about whole documents), or about their ``quotes``."""
         prompt = PASSAGES_PROMPT if passages else DOCUMENTS_PROMPT
         events: Iterator[TaskEvent] = run_single_request(
             self._backend, request, self._options, prompt=prompt, name=name, fields=fields
@@ -265,33 +349,11 @@ class DocumentQuestion:
                 references = find_references(answer, passages)
                 unknown = unknown_citations(answer, references)
                 yield from (Notice(warning, event.item) for warning in unknown)
-                if answered:
-                    quotes = ReferenceQuotes(self._backend, self._prompts, self._options, request, self._tally)
-                    references = yield from quotes.add(answer, references)
+                if quotes:
+                    references = [replace(each, quote=quote) for each, quote in zip(references, quotes, strict=True)]
+                elif answered:
+                    quoting = ReferenceQuotes(self._backend, self._prompts, self._options, request, self._tally)
+                    references = yield from quoting.add(answer, references)
                 fields["references"] = [each.as_fields() for each in references]
                 warnings = (*warnings, *unknown)
             yield replace(event, fields=fields, warnings=warnings, usage=event.usage + self._tally.usage)
-
-
-def name_of_inputs(documents: Sequence[Document], indexed: Sequence[IndexedSource]) -> str:
-    """Return the name of the only input, "" for several."""
-    names = [*(each.name for each in documents), *(each.name for each in indexed)]
-    return names[0] if len(names) == 1 else ""
-
-
-def _share_read(
-    found: Sequence[FoundPassage], sizes: Sequence[int], chosen: Sequence[FoundPassage], characters: int
-) -> float:
-    """Return the share of the tokens of all documents that are in the chosen passages.
-
-    The documents, of so many ``characters``, are not counted: their tokens are as long as those of the passages found.
-    """
-    size_of = {each.position: size for each, size in zip(found, sizes, strict=True)}
-    tokens_per_character = sum(sizes) / max(1, sum(len(each.passage.text) for each in found))
-    total = tokens_per_character * characters
-    return min(1.0, sum(size_of[each.position] for each in chosen) / total) if total else 1.0
-
-
-def _number(number: int, passage: IndexedPassage) -> NumberedPassage:
-    name = passage.source if passage.page is None else f"{passage.source}, page {passage.page}"
-    return NumberedPassage(number, name, passage.text)

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.work_estimate import WorkEstimate
-from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion, IndexedSource, name_of_inputs
+from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion
+from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs
+
+_TOKENS_PER_QUOTED = 3
+"""Tokens of a passage for each that is quoted."""
 
 
 def estimate_question(
@@ -14,8 +18,8 @@ def estimate_question(
 ) -> WorkEstimate:
     """Return the work of an answer; the backend only counts tokens.
 
-    The passages that are read are those that rank highest by their words: the model's ranking is part of the work. Quotes
-    of references are not counted.
+    The passages that are read are those that rank highest by their words: the model's ranking is part of the work. Each
+    quote is taken to be a third of its passage. Quotes of references are not counted.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)
@@ -27,6 +31,11 @@ def estimate_question(
     found = question.find_candidates(pool)
     ranking = question.ranking_requests(found)
     best = found[:MAX_PASSAGES]
-    chosen = question.choose(best, question.measure(best))
-    tokens = question.count(ranking) + question.count([question.passages_request(chosen)])
-    return WorkEstimate(name, "retrieval", len(pool), len(ranking) + 1, tokens, question.expected_tokens)
+    sizes = question.measure(best)
+    if not ranking:
+        tokens = question.count([question.passages_request(question.choose(best, sizes))])
+        return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens)
+    excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED
+    tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
+    calls = len(ranking) + len(excerpts) + 1
+    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted)

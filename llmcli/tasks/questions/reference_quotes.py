@@ -12,12 +12,11 @@ from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
-from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.questions.passage_quotes import place_in_document, quotable_passage
 from llmcli.tasks.questions.question_prompts import QUOTE_PROMPT
 from llmcli.tasks.questions.references import Reference, cited_numbers
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote, SectionStart
 from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
 from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Message, Notice, Priority, Progress, Request, Role
@@ -46,9 +45,7 @@ class ReferenceQuotes:
         """
         wanted = {
             each.number: QuoteGeneration(
-                QuotableDocument(
-                    each.passage.source, each.passage.text, (SectionStart(0, each.passage.source, each.passage.page),)
-                ).whole(),
+                quotable_passage(each.passage),
                 self._request(answer, each),
                 self._options,
             )
@@ -61,12 +58,12 @@ class ReferenceQuotes:
         for number, generation in wanted.items():
             if generation.error is not None:
                 yield Notice(f"no quote for [{number}]: the request failed")
-        return [
-            replace(each, quote=_in_document(wanted[each.number].quote, each.passage))
-            if each.number in wanted
-            else each
-            for each in references
-        ]
+        return [self._add_quote(each, wanted.get(each.number)) for each in references]
+
+    def _add_quote(self, reference: Reference, generation: QuoteGeneration | None) -> Reference:
+        if generation is None or generation.quote is None:
+            return reference
+        return replace(reference, quote=place_in_document(generation.quote, reference.passage))
 
     def _request(self, answer: str, reference: Reference) -> Request:
         statement = find_statement(answer, reference.number)
@@ -107,17 +104,3 @@ def find_statement(answer: str, number: int) -> str:
             found.append(plain if any(map(str.isalnum, plain)) else before)
         before = plain or before
     return " ".join(dict.fromkeys(filter(None, found))) or _CITED.sub("", answer).strip()
-
-
-def _in_document(quote: Quote | None, passage: IndexedPassage) -> Quote | None:
-    """Return a quote from a passage with its place in the document."""
-    if quote is None:
-        return None
-    lines = passage.first_line - 1
-    return replace(
-        quote,
-        start=quote.start + passage.start,
-        end=quote.end + passage.start,
-        first_line=quote.first_line + lines,
-        last_line=quote.last_line + lines,
-    )

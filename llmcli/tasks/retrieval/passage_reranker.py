@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
@@ -20,15 +21,23 @@ def relevance_requests(
     prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
 ) -> Iterator[Request]:
     """Yield a request for each passage; its id is the position."""
+    for request in passage_requests(prompt, question, passages, options):
+        yield replace(request, candidates=ANSWERS)
+
+
+def passage_requests(
+    prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions, prefix: str = ""
+) -> Iterator[Request]:
+    """Yield a request about each passage, whose evaluation later ones can begin with; its id ends with the position."""
     for number, each in enumerate(passages):
         messages = prompt.render({"question": question, "text": each.passage.text})
         unasked = prompt.render({"question": "", "text": each.passage.text})
         yield make_request(
-            str(number),
+            f"{prefix}{number}",
             messages,
             prompt,
             options,
-            candidates=ANSWERS,
+            max_tokens=options.max_tokens,
             priority=Priority.INTERACTIVE,
             document_chars=count_common_chars(messages, unasked),
         )

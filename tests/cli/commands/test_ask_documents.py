@@ -16,9 +16,11 @@ ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n
 
 
 def respond(request):
-    """Find the needle, or write SQL."""
+    """Find the needle and quote it, or write SQL."""
     if request.candidates:
         return {"yes": -1.0, "no": -2.0}
+    if request.id.startswith("excerpt."):
+        return "The code is 4711." if "4711" in all_messages(request) else "NONE"
     if "CREATE TABLE" in all_messages(request):
         return "SELECT shop, count(*) FROM sales GROUP BY shop"
     return "It is 4711 [1]." if "4711" in all_messages(request) else "Not in these documents."
@@ -42,11 +44,14 @@ def long_text(write):
 
 
 def test_the_passages_of_a_long_document_are_named(llm, long_text):
-    """Below the answer; stderr stays empty in a pipe."""
+    """Below the answer, with quotes and their lines; stderr stays empty in a pipe."""
     run = llm("ask", "What is the code?", "-f", long_text, answer=respond)
     assert (run.code, run.err) == (0, "")
     answer, blank, reference = run.out.splitlines()
-    assert (answer, blank) == ("It is 4711 [1].", "") and reference.startswith(f"[1] {long_text}, lines ")
+    assert (answer, blank) == (
+        "It is 4711 [1].",
+        "",
+    ) and reference == f'[1] {long_text}, line 3001: "The code is 4711."'
 
 
 def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_text, monkeypatch):

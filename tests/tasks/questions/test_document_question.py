@@ -3,15 +3,17 @@
 import zlib
 
 import pytest
-from scripted import ScriptedBackend, all_messages
+from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, notices, result
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.engine.engine import Engine
-from llmcli.errors import ContextOverflow
+from llmcli.engine.kv import document_prefix_cache
+from llmcli.errors import ContextOverflow, TemporaryFailure
 from llmcli.tasks.ask import ask
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.types import Finished, FinishReason, Request
 
 CONTEXT = 1000
 NEEDLE = "The password of the vault is xylophone."
@@ -26,9 +28,11 @@ def hay(words: int) -> list[str]:
 
 
 def respond(request):
-    """Rank passages arbitrarily; answer only if the needle is in the prompt."""
+    """Rank passages arbitrarily; quote the needle where it stands; answer only if it is in the prompt."""
     if request.candidates:
         return {"yes": -1.0, "no": -(zlib.crc32(all_messages(request).encode()) % 7) / 3}
+    if request.id.startswith("excerpt."):
+        return NEEDLE if NEEDLE in all_messages(request) else "NONE"
     return "It is xylophone [1]." if NEEDLE in all_messages(request) else "Not in these documents."
 
 
@@ -48,14 +52,89 @@ def test_a_needle_is_found_anywhere(prompts, place, times):
     assert any(each["file"] == "long.txt" and each["first_line"] <= line <= each["last_line"] for each in found)
 
 
-def test_passages_stand_in_the_order_of_the_documents(prompts):
-    """Whatever their ranks are, and all of them fit the context with an answer."""
-    backend = ScriptedBackend(respond, context=CONTEXT)
+def quote_first(request):
+    """Rank passages arbitrarily, quote the first sentence of each, and answer."""
+    if request.id.startswith("excerpt."):
+        return "Sentence" + all_messages(request).split("Sentence")[1].partition("\n")[0]
+    return respond(request)
+
+
+@pytest.mark.parametrize("model", [quote_first, respond])
+def test_passages_stand_in_the_order_of_the_documents(prompts, model):
+    """Whatever their ranks are, and all of them, or their quotes, fit the context with an answer."""
+    backend = ScriptedBackend(model, context=CONTEXT)
     documents = [Document(name, "\n".join(hay(2000))) for name in ("a", "b")]
     answer = result(ask(backend, prompts, "weather city 13", documents, GenerationOptions()))
     places = [(each["file"], each["start"]) for each in answer.fields["references"]]
     assert places == sorted(places) and len(places) > 1
     assert backend.prompt_tokens(backend.requests[-1]) <= CONTEXT * 3 // 4
+
+
+def test_the_answer_is_from_quotes(prompts):
+    """Each has its place in the document; the passages themselves are not in the last prompt."""
+    backend = ScriptedBackend(quote_first, context=CONTEXT)
+    text = "\n".join(hay(9000))
+    events = list(ask(backend, prompts, "weather city 13", [Document("a", text)], GenerationOptions()))
+    fields, asked = result(events).fields, all_messages(backend.requests[-1])
+    assert fields["passages"]["quoted"] == fields["passages"]["read"] == len(fields["references"]) == 12
+    for each in fields["references"]:
+        quote = each["quote"]
+        assert text[quote["start"] : quote["end"]] == quote["text"] and quote["text"] in asked
+        assert text[: quote["start"]].count("\n") + 1 == quote["first_line"]
+        assert text[each["start"] : each["end"]] not in asked
+    assert "the answer is from quotes of 12 of" in notices(events)[0]
+
+
+def test_the_ranking_and_the_quote_begin_alike(prompts):
+    """So that an engine that keeps documents evaluates a passage once."""
+    backend = ScriptedBackend(quote_first, context=CONTEXT)
+    result(ask(backend, prompts, "weather city 13", [Document("a", "\n".join(hay(9000)))], GenerationOptions()))
+    begins = [{r.messages[-1].content[: r.document_chars] for r in backend.requests if bool(r.candidates) is ranks
+               and (ranks or r.id.startswith("excerpt."))} for ranks in (True, False)]  # fmt: skip
+    assert len(begins[1]) == 12 and begins[1] < begins[0]
+    assert all(each.startswith("Passage:\nSentence") and each.endswith("Question: ") for each in begins[0])
+
+
+def test_without_any_quote_the_passages_are_read_together(prompts):
+    """No part of one passage alone may answer the question."""
+    backend = ScriptedBackend(respond, context=CONTEXT)
+    answer = result(ask(backend, prompts, "weather", [Document("a", "\n".join(hay(9000)))], GenerationOptions()))
+    assert "quoted" not in answer.fields["passages"] and answer.fields["answered"] is False
+    assert "Sentence" in all_messages(backend.requests[-1])
+
+
+def test_quotes_that_do_not_fit_are_left_out(prompts):
+    """Those of the passages that rank lowest."""
+
+    def quote_much(request):
+        if request.id.startswith("excerpt."):
+            return "\n".join(all_messages(request).partition("Passage:\n")[2].splitlines()[:4])
+        return respond(request)
+
+    backend = ScriptedBackend(quote_much, context=300)
+    answer = result(ask(backend, prompts, "weather", [Document("a", "\n".join(hay(9000)))], GenerationOptions()))
+    passages = answer.fields["passages"]
+    assert 0 < passages["quoted"] < passages["read"] and len(answer.fields["references"]) == passages["quoted"]
+    assert backend.prompt_tokens(backend.requests[-1]) <= 300 * 3 // 4
+
+
+def test_a_passage_that_fails_is_reported(prompts):
+    """The others are quoted; if all fail, so does the question."""
+
+    def fail(request, ids):
+        if request.id in ids:
+            return Reply(reason=FinishReason.ERROR, error=TemporaryFailure("server"))
+        return quote_first(request)
+
+    documents = [Document("a", "\n".join(hay(9000)))]
+    backend = ScriptedBackend(lambda request: fail(request, {"excerpt.2"}), context=CONTEXT)
+    events = list(ask(backend, prompts, "weather", documents, GenerationOptions()))
+    assert result(events).fields["passages"]["quoted"] == 11
+    assert notices(events)[1] == "1 of 12 passages could not be quoted: the request failed"
+    assert list(result(events).warnings) == notices(events)
+    backend = ScriptedBackend(lambda request: fail(request, {f"excerpt.{n}" for n in range(12)}), context=CONTEXT)
+    with pytest.raises(TemporaryFailure):
+        list(ask(backend, prompts, "weather", documents, GenerationOptions()))
 
 
 def test_what_was_not_read_is_said(prompts):
@@ -74,6 +153,7 @@ def test_the_usage_includes_the_ranking(prompts):
     answer = result(ask(backend, prompts, "weather", [Document("a", "\n".join(hay(9000)))], GenerationOptions()))
     assert answer.usage.prompt_tokens == sum(map(backend.prompt_tokens, backend.requests))
     assert answer.fields["ranking"] == ["words", "yes/no"]
+    assert len([each for each in backend.requests if each.id.startswith("excerpt.")]) == 12
 
 
 def test_a_question_without_a_known_word_reads_a_sample(prompts):
@@ -160,3 +240,50 @@ def test_a_second_question_evaluates_no_document_again(engine, prompts, cite):
     question_tokens = 60  # at most: a token is a character here
     assert second.cached_tokens >= first.prompt_tokens - question_tokens
     assert first.prompt_tokens > 1000
+
+
+class RecordingEngine(Engine):
+    """An engine that keeps its requests with their ends."""
+
+    def __init__(self, *given, **named):
+        self.ended: list[tuple[Request, Finished]] = []
+        super().__init__(*given, **named)
+
+    def submit(self, request, sink):
+        emit = sink.emit
+
+        class Sink:
+            """Forwards events."""
+
+            def __getattr__(self, name):
+                return getattr(sink, name)
+
+            def emit(self, event, ended=self.ended):
+                if isinstance(event, Finished):
+                    ended.append((request, event))
+                emit(event)
+
+        super().submit(request, Sink())
+
+
+def test_a_second_question_evaluates_no_passage_again(tiny, prompts, tmp_path, monkeypatch):
+    """Of documents that do not fit the context; each passage is ranked and quoted, and evaluated once."""
+    monkeypatch.setattr(document_prefix_cache, "_DISK_BYTES_PER_S", 1e15)  # a tiny model is faster than any disk
+    options = EngineOptions(ctx=1500, cache=tmp_path, prefix_bytes=1 << 26, threads=1)
+    engine = RecordingEngine(tiny("chatml"), "chatml", "5e" * 32, options, lambda: None, keeps_documents=True)
+    documents = [Document("a", "\n\n".join(hay(1200)))]
+    evaluated, passages = [], []
+    try:
+        for question in ("Why is it the weather?", "Which weather is it there?"):
+            engine.ended.clear()
+            result(ask(engine, prompts, question, documents, GenerationOptions(max_tokens=4, temperature=0)))
+            about = [(r, end.usage) for r, end in engine.ended if r.document_chars and r.id != "ask"]
+            evaluated.append([usage.prompt_tokens - usage.cached_tokens for _, usage in about])
+            passages.append({r.messages[-1].content[: r.document_chars] for r, _ in about})
+    finally:
+        engine.close()
+    assert passages[0] == passages[1] and len(passages[0]) > 4
+    instruction = 200  # at most: a token is a character here
+    again = sum(each > instruction for each in evaluated[0])
+    assert again == len(passages[0]), "each passage once, although it is ranked and quoted"
+    assert max(evaluated[1]) <= instruction
