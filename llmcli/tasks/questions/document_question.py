@@ -7,6 +7,7 @@ together.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from llmcli.errors import ContextOverflow, Unsupported
 from llmcli.prompts import PromptLibrary
 from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
-from llmcli.tasks.execution.response_buffer import UsageTally
+from llmcli.tasks.execution.response_buffer import UsageTally, aggregate_tokens_per_s
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
 from llmcli.tasks.questions.passage_quotes import QuotedPassage, place_in_document, quotable_passage
@@ -30,12 +31,13 @@ from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneratio
 from llmcli.tasks.retrieval import passage_reranker
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
-from llmcli.types import ItemFailed, Notice, Phase, Priority, Progress, Request, Result, TaskEvent
+from llmcli.types import ItemFailed, Notice, Priority, Progress, Request, Result, TaskEvent, Timings
 
 MAX_CANDIDATES = 24
 """Passages that the model ranks."""
 MAX_PASSAGES = 12
 """Passages that an answer is written from."""
+_MIN_TOKENS_PER_CHARACTER = 0.25
 MODEL_RANKING = "yes/no"
 """The name of the ranking by the model, in ``ranking`` of a result."""
 MAX_RESERVED_TOKENS = 512
@@ -61,6 +63,7 @@ class DocumentQuestion:
         self._cite = cite
         self._context = backend.info().context
         self._tally = UsageTally()
+        self._started_at = time.monotonic()
 
     def fits_whole(self, documents: Sequence[Document]) -> bool:
         """Whether the documents fit the context as a whole, with room for an answer."""
@@ -99,13 +102,22 @@ class DocumentQuestion:
 
     def make_pool(self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()) -> PassagePool:
         """Return all passages."""
-        longest = min(PASSAGE_CHARS, 2 * self._context)
+        longest = self._passage_chars(documents)
         collections: list[PassageCollection] = [
             each.collection(self._backend, self._question, longest) for each in indexed
         ]
         if documents:
             collections.append(DocumentPassages(documents, longest))
         return PassagePool(collections)
+
+    def _passage_chars(self, documents: Sequence[Document]) -> int:
+        """Return the most characters of a passage: it takes half of the context at most, by a sample of the texts."""
+        starts = (each.text[:PASSAGE_CHARS] for each in documents)
+        sample = max(starts, key=lambda each: len(each.encode()), default="")
+        texts = [[Document("", sample)], [Document("", "")]] if sample else []
+        tokens, _ = self._backend.count([self._documents_request(each) for each in texts])
+        density = (tokens[0] - tokens[1]) / len(sample) if sample else 0.0
+        return min(PASSAGE_CHARS, int(self._context / 2 / max(density, _MIN_TOKENS_PER_CHARACTER)))
 
     def find_candidates(self, pool: PassagePool) -> list[FoundPassage]:
         """Return the passages that match the question by their words and vectors; else a sample of all."""
@@ -135,7 +147,7 @@ class DocumentQuestion:
 
     def _answer_from(self, pool: PassagePool, name: str) -> Iterator[TaskEvent]:
         """Answer from the passages that are most likely to contain the answer."""
-        problem = self._overflow(self.passages_request([]), name)
+        problem = self.find_overflow(name)
         if problem is not None:
             yield ItemFailed(0, name, problem)
             return
@@ -233,7 +245,7 @@ class DocumentQuestion:
         ]
         for done, quote in enumerate(generate_quotes(self._backend, quotes), 1):
             self._tally.add_usage(quote.usage)
-            yield Progress(done, len(quotes), "passages", "quoting", Phase.READING)
+            yield Progress(done, len(quotes), "passages", "quoting")
         errors = [each.error for each in quotes if each.error is not None]
         if len(errors) == len(quotes):
             raise errors[0]
@@ -288,9 +300,9 @@ class DocumentQuestion:
         (tokens,), exact = self._backend.count([request])
         return tokens + self._reserved <= self._planned(exact=exact)
 
-    def _overflow(self, request: Request, name: str) -> ContextOverflow | None:
-        """Return the error of a prompt that leaves no room for an answer."""
-        (tokens,), _ = self._backend.count([request])
+    def find_overflow(self, name: str) -> ContextOverflow | None:
+        """Return the error of a question that leaves no room for an answer."""
+        (tokens,), _ = self._backend.count([self.passages_request([])])
         if tokens + self._reserved <= self._context:
             return None
         return ContextOverflow(name, tokens=tokens + self._reserved, context=self._context)
@@ -334,7 +346,7 @@ class DocumentQuestion:
         quotes: Sequence[Quote] = (),
     ) -> Iterator[TaskEvent]:
         """Run the request about numbered passages (none: about whole documents), or about their ``quotes``."""
-        prompt = PASSAGES_PROMPT if passages else DOCUMENTS_PROMPT
+        prompt, began_at = PASSAGES_PROMPT if passages else DOCUMENTS_PROMPT, time.monotonic()
         events: Iterator[TaskEvent] = run_single_request(
             self._backend, request, self._options, prompt=prompt, name=name, fields=fields
         )
@@ -356,4 +368,12 @@ class DocumentQuestion:
                     references = yield from quoting.add(answer, references)
                 fields["references"] = [each.as_fields() for each in references]
                 warnings = (*warnings, *unknown)
-            yield replace(event, fields=fields, warnings=warnings, usage=event.usage + self._tally.usage)
+            self._tally.add_usage(event.usage)
+            timings = self._timings(event.timings, began_at)
+            yield replace(event, fields=fields, warnings=warnings, usage=self._tally.usage, timings=timings)
+
+    def _timings(self, answer: Timings, began_at: float) -> Timings:
+        """Return the timings of the whole question from those of its answer, whose request began at a time."""
+        first = None if answer.first_token_s is None else began_at - self._started_at + answer.first_token_s
+        total = time.monotonic() - self._started_at
+        return Timings(first, total, aggregate_tokens_per_s(self._tally.usage.completion_tokens, total))

@@ -19,7 +19,8 @@ def estimate_question(
     """Return the work of an answer; the backend only counts tokens.
 
     The passages that are read are those that rank highest by their words: the model's ranking is part of the work. Each
-    quote is taken to be a third of its passage. Quotes of references are not counted.
+    quote is taken to be a third of its passage. Quotes of references are not counted. Raises ``ContextOverflow`` for a
+    question that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
     whole = question.whole_request(documents, indexed)
@@ -27,6 +28,9 @@ def estimate_question(
         request, passages = whole
         tokens = question.count([request])
         return WorkEstimate(name, "whole", len(passages) or len(documents), 1, tokens, question.expected_tokens)
+    problem = question.find_overflow(name_of_inputs(documents, indexed))
+    if problem is not None:
+        raise problem
     pool = question.make_pool(documents, indexed)
     found = question.find_candidates(pool)
     ranking = question.ranking_requests(found)

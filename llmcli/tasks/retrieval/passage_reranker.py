@@ -11,7 +11,7 @@ from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
-from llmcli.types import Finished, Phase, Priority, Progress, Request
+from llmcli.types import Finished, Priority, Progress, Request
 
 PROMPT = "ask.relevance"
 ANSWERS = ("yes", "no")
@@ -65,7 +65,7 @@ def score_passages(
                 raise_request_error(event)
                 tally.add(event)
                 done += 1
-                yield Progress(done, len(passages), "passages", "ranking", Phase.READING)
+                yield Progress(done, len(passages), "passages", "ranking")
     return [_margin(answer) for answer in answers.values()]
 
 

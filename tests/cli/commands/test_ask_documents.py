@@ -68,6 +68,14 @@ def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_t
     assert json.loads(shown.out)["method"] == "retrieval"
 
 
+def test_a_question_that_does_not_fit_is_refused_by_dry_run_too(llm, long_text):
+    """With the same error and exit code as without."""
+    question = "What is the code? " * 2000
+    runs = [llm("ask", *options, question, "-f", long_text, answer=respond) for options in ([], ["--dry-run"])]
+    ((code, error, out),) = {(run.code, run.err.splitlines()[0], run.out) for run in runs}
+    assert (code, out) == (65, "") and "do not fit the context" in error
+
+
 def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
     """The answer, its places and the order of the passages are those of documents that are kept; one at a time is read."""
     weather = "\n".join(f"Line {n} is about the weather." for n in range(800))

@@ -13,6 +13,7 @@ from llmcli.engine.kv import document_prefix_cache
 from llmcli.errors import ContextOverflow, TemporaryFailure
 from llmcli.tasks.ask import ask
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.questions import document_question
 from llmcli.types import Finished, FinishReason, Request
 
 CONTEXT = 1000
@@ -145,6 +146,25 @@ def test_what_was_not_read_is_said(prompts):
     fields = result(events).fields
     assert f"from {fields['passages']['read']} of {fields['passages']['all']} passages" in notice
     assert result(events).warnings == (notice,)
+
+
+def test_passages_of_many_tokens_are_shorter(prompts):
+    """Half of the context at most, whatever the script is."""
+    backend = ScriptedBackend(respond, context=300)
+    documents = [Document("plain", "Sentence 1 is here."), Document("dense", "Sentence. " + "a b c. " * 2000)]
+    answer = result(ask(backend, prompts, "b", documents, GenerationOptions()))
+    assert answer.fields["answered"] is False
+    assert 100 < max(backend.prompt_tokens(each) for each in backend.requests if each.candidates) < 220
+
+
+def test_the_timings_are_those_of_the_whole_question(prompts, monkeypatch):
+    """From the beginning of the ranking on, not from that of the answer."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(document_question.time, "monotonic", lambda: float(next(clock)))
+    backend = ScriptedBackend(quote_first, context=CONTEXT)
+    answer = result(ask(backend, prompts, "weather", [Document("a", "\n".join(hay(9000)))], GenerationOptions()))
+    assert answer.timings.total_s > answer.timings.first_token_s > 1
+    assert answer.timings.tokens_per_second == answer.usage.completion_tokens / answer.timings.total_s
 
 
 def test_the_usage_includes_the_ranking(prompts):
