@@ -333,13 +333,16 @@ def test_several_models_require_a_name(ask, server):
     assert ask("-m", "small").code == 0 and server.chats()[-1]["model"] == "small"
 
 
-def test_a_prompt_that_does_not_fit_is_not_sent(ask, server, tmp_path):
+def test_a_prompt_that_does_not_fit_is_not_sent(llm, ask, server, tmp_path):
     """The context is the one that the server reports for its model."""
     server.models[0]["max_model_len"] = 512
+    run = llm("ask", "word " * 2000, "--base-url", server.url, "--no-stdin")
+    assert run.code == 65 and "context of 512" in run.err and server.chats() == []
     book = tmp_path / "book.txt"
     book.write_text("word " * 2000)
-    run = ask("-f", str(book))
-    assert run.code == 65 and "context of 512" in run.err and server.chats() == []
+    assert ask("-f", str(book)).code == 0
+    sent = [sum(len(each["content"].split()) for each in chat["messages"]) for chat in server.chats()]
+    assert sent and max(sent) < 512  # passages of it
 
 
 def test_deterministic_is_unsupported(ask, server):
