@@ -123,7 +123,8 @@ class KVCacheManager:
 
     @property
     def state_format(self) -> str:
-        """The format of a saved state; a cache restores states with an equal one. Layouts differ in the last bits."""
+        """The format of a saved state: a cache restores states with an equal one, of a plain cache in either layout."""
+        # the layouts' evaluations differ in the last bits
         portable = self.layout_class in {UnifiedKV, StreamKV} and not self.deterministic
         return repr(replace(self.settings, unified=True) if portable else self.settings)
 

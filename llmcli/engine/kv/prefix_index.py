@@ -83,7 +83,10 @@ class PrefixIndex:
         if kept is None or found is None or length - cached < MIN_KEPT_TOKENS:
             return 0
         while not kept.restore(found, self._cache.context, slot):
-            if self._cache.per_sequence_buffers or not (pool.evict_lru(source) or pool.shorten(source, cached)):
+            if self._cache.per_sequence_buffers:
+                return 0
+            made_room = pool.evict_lru(source) or pool.truncate_cached(source, cached)
+            if not made_room:
                 return 0
         return length if length == len(found.tokens) or pool.memory.truncate(slot, length) else 0
 

@@ -97,7 +97,7 @@ class SequenceIdPool:
         prefix = self.cached.pop(slot)
         return length == len(prefix.tokens) or self.memory.truncate(slot, length)
 
-    def shorten(self, slot: int | None, length: int) -> bool:
+    def truncate_cached(self, slot: int | None, length: int) -> bool:
         """Keep only ``length`` tokens of the cached prefix of an id; return whether others were removed."""
         prefix = self.cached.get(slot) if slot is not None else None
         if prefix is None or slot is None or prefix.is_awaited or not 0 < length < len(prefix.tokens):

@@ -153,7 +153,7 @@ class DocumentQuestion:
             return
         found, ranking = yield from self._rank(pool)
         if MODEL_RANKING in ranking:
-            quoted, failed = yield from self._quote(found[:MAX_PASSAGES])
+            quoted, failed = yield from self._quote_passages(found[:MAX_PASSAGES])
             if quoted:
                 yield from self._answer_from_quotes(quoted, found, pool, ranking, name, failed=failed)
                 return
@@ -234,7 +234,9 @@ class DocumentQuestion:
             return found, ["words"]
         return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", MODEL_RANKING]
 
-    def _quote(self, found: Sequence[FoundPassage]) -> Generator[TaskEvent, None, tuple[list[QuotedPassage], int]]:
+    def _quote_passages(
+        self, found: Sequence[FoundPassage]
+    ) -> Generator[TaskEvent, None, tuple[list[QuotedPassage], int]]:
         """Yield progress; return what the passages say about the question, and how many requests failed.
 
         Raises the first error if all did.

@@ -9,7 +9,7 @@ from llmcli.tasks.execution.work_estimate import WorkEstimate
 from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion
 from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs
 
-_TOKENS_PER_QUOTED = 3
+_TOKENS_PER_QUOTED_TOKEN = 3
 """Tokens of a passage for each that is quoted."""
 
 
@@ -39,7 +39,7 @@ def estimate_question(
     if not ranking:
         tokens = question.count([question.passages_request(question.choose(best, sizes))])
         return WorkEstimate(name, "retrieval", len(pool), 1, tokens, question.expected_tokens)
-    excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED
+    excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED_TOKEN
     tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
     calls = len(ranking) + len(excerpts) + 1
     return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted)
