@@ -32,7 +32,7 @@ ROW_VARIABLE = "row"
 _ROW = {ROW_VARIABLE: "the columns of the record: row.NAME; empty if the input is no table"}
 _SUMMARY_WISHES = {
     "words": "the wanted length in words; empty if the user gave none",
-    "style": "paragraph, bullets, headline, abstract, outline or minutes",
+    "style": "paragraph, bullets, headline, abstract, outline or minutes; facts for a part that is merged later",
     "focus": "what the summary is to be about; empty for the whole text",
     "audience": "for whom it is; empty if the user did not say",
     "language": "the English name of the language to write in; empty for that of the text",

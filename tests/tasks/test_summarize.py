@@ -298,11 +298,30 @@ def test_words_reach_prompt_and_limit(prompts):
 
 
 def test_the_style_is_for_the_last_stage(prompts):
-    """The final summary has the wanted style; the parts are paragraphs."""
+    """The final summary has the wanted style; the parts are facts."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG, style="headline")
-    assert {"style=paragraph" in all_messages(request) for request in parts(backend)} == {True}
+    assert {"style=facts" in all_messages(request) for request in parts(backend)} == {True}
     assert "style=headline" in all_messages(backend.requests[-1])
+
+
+@pytest.mark.parametrize(("words", "most"), [(None, 4 * 256), (100, 4 * max_summary_tokens(100))])
+def test_parts_are_short_in_a_large_context(prompts, words, most):
+    """A text that does not fit is read in parts of four times the length of their facts, however large the context is."""
+    paragraph = "lorem ipsum dolor sit amet. " * 20 + "\n\n"
+    text = paragraph * 120
+    backend = ScriptedBackend(gist, context=8192)
+    run(backend, prompts, text, words=words)
+    sizes = [backend.prompt_tokens(request) for request in parts(backend)]
+    assert most // 2 < max(sizes) <= most + 100  # the instructions
+    assert len(sizes) > len(text.split()) / most
+
+
+def test_a_text_that_fits_is_one_part(prompts):
+    """A text that fits the context is one request, even if it is much longer than a part."""
+    backend = ScriptedBackend(gist, context=8192)
+    run(backend, prompts, "lorem ipsum. " * 3000)
+    assert len(backend.requests) == 1
 
 
 def test_a_blank_document_fails_alone(prompts):

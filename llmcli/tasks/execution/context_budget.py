@@ -51,16 +51,18 @@ class ContextBudget:
         """Whether a text of that many tokens fits one request."""
         return self._fits_within(self._planned_tokens, tokens)
 
-    def fits(self, text: str) -> bool:
-        """Whether a text fits one request; a text that is far too long is not counted.
+    def fits(self, text: str, max_tokens: int | None = None) -> bool:
+        """Whether a text fits one request, and has at most ``max_tokens``; a text that is far too long is not counted.
 
         A server may count long texts exactly and estimate others, so this is more precise than ``fits_tokens``.
         """
-        if len(text) > MAX_CHARS_PER_TOKEN * self.context:
+        limit = self.context if max_tokens is None else max_tokens
+        if len(text) > MAX_CHARS_PER_TOKEN * limit:
             return False
         check_interrupt()
         (count,), exact = self._backend.count([self._make_request(text)])
-        return self._fits_within(self._plan_tokens(exact=exact), max(0, count - self._instruction_tokens))
+        tokens = max(0, count - self._instruction_tokens)
+        return tokens <= limit and self._fits_within(self._plan_tokens(exact=exact), tokens)
 
     def _plan_tokens(self, *, exact: bool) -> int:
         return self.context if exact else int(self.context * INEXACT_CONTEXT_SHARE)
@@ -73,14 +75,13 @@ class ContextBudget:
         whole = self._instruction_tokens + tokens
         return ContextOverflow(self._subject, tokens=whole, context=self.context, at_least=whole > self.context)
 
-    def split_to_fit(self, text: str, max_characters: int | None = None) -> list[str]:
+    def split_to_fit(self, text: str, *, max_characters: int | None = None, max_tokens: int | None = None) -> list[str]:
         """Split a text into pieces that fit, at paragraph borders if possible; the joined pieces equal the text.
 
-        No piece is longer than ``max_characters``. Raises ``ContextOverflow`` when instructions and answer leave too
-        little room for text.
+        No piece is longer than ``max_characters`` or ``max_tokens``. Raises ``ContextOverflow`` when instructions and
+        answer leave too little room for text.
         """
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])
-        if max_characters is None:
-            return chunk_text(text, self.fits)
-        return chunk_text(text, lambda piece: len(piece) <= max_characters and self.fits(piece))
+        longest = len(text) if max_characters is None else max_characters
+        return chunk_text(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))

@@ -44,7 +44,9 @@ def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, ite
         else:
             quotable = QuotableDocument(document.name, block.text, (), item, block.start, block.first_line)
         at = 0
-        for piece in budget.split_to_fit(block.text, MAX_PASSAGE_CHARACTERS) if block.text.strip() else ():
+        for piece in (
+            budget.split_to_fit(block.text, max_characters=MAX_PASSAGE_CHARACTERS) if block.text.strip() else ()
+        ):
             if piece.strip():
                 yield QuotableText(quotable, at, at + len(piece))
             at += len(piece)

@@ -49,7 +49,7 @@ def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:
         _, tokens = count_requests(plan.backend, [plan.request("count", 0, document.text, limit, is_last=True)])
         return WorkEstimate(document.name, WRITTEN_METHOD, 1, 1, tokens, round(_ANSWER_SHARE * limit))
     of_part = plan.part_limit(0, 0)
-    pieces = plan.budget(0, of_part, is_last=False, subject=document.name).split_to_fit(document.text)
+    pieces = plan.split(0, document.text, 0, subject=document.name)
     passages = len(pieces)
     requests = (
         plan.request("count", 0, piece, of_part, part=part, parts=passages) for part, piece in enumerate(pieces, 1)
@@ -60,7 +60,8 @@ def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:
     _, instructions = count_requests(plan.backend, [plan.request("count", 1, "", of_part)])
     for stage in range(1, _MAX_STAGES):
         of_part = plan.part_limit(1, min(stage - 1, MAX_STALLS))
-        room = max(1, plan.budget(1, of_part, is_last=False, subject=document.name).free_tokens - of_part)
+        free = plan.budget(1, of_part, is_last=False, subject=document.name).free_tokens - of_part
+        room = max(1, min(free, plan.part_tokens(1)))
         count = 1 if final.fits_tokens(text) else max(2, -(-text // room))
         limit = plan.final_limit(1) if count == 1 else of_part
         calls, prompts = calls + count, prompts + text + count * instructions

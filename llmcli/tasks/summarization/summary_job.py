@@ -138,7 +138,7 @@ class SummaryJob:
         if not fits:
             self._check_shrinking(room)
             of_part = plan.part_limit(stage, self._stalls)
-            pieces = plan.budget(stage, of_part, is_last=False, subject=self.name).split_to_fit(text)
+            pieces = plan.split(stage, text, self._stalls, subject=self.name)
         placed = self._source.locate_pieces(pieces)
         count = len(placed)
         is_last = self._is_last_stage = count == 1 and (fits or not plan.earlier)

@@ -6,6 +6,8 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendInfo
 
 AUTO, PARAGRAPH, HEADLINE, KEY_SENTENCES = "auto", "paragraph", "headline", "key-sentences"
+FACTS = "facts"
+"""How the parts of a long text are summarized: what will be merged into one of the other styles."""
 WRITTEN_METHOD = "written"
 """The method of a summary that the model wrote; that of key sentences is ``KEY_SENTENCES``."""
 MIN_WRITER_PARAMETERS = 500_000_000

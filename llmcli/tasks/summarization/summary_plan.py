@@ -7,16 +7,24 @@ import math
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.tasks.execution.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.summary_length import count_words
-from llmcli.tasks.summarization.summary_options import HEADLINE, PARAGRAPH, SummaryOptions
+from llmcli.tasks.summarization.summary_options import FACTS, HEADLINE, SummaryOptions
 from llmcli.types import Message, Request, Role
 
 PROMPT, MERGE_PROMPT, UPDATE_PROMPT = "summarize", "summarize.merge", "summarize.update"
 LENGTH_PROMPT = "summarize.length"
 MAX_TOKENS = 512  # for a summary without a length from the user
+MAX_PART_TOKENS = 256  # for the facts of a part without one
+PART_SHARE = 4
+"""A part is up to this many times as long as the facts about it may be.
+
+A model reads many short parts faster than few long ones, since attention costs the square of the length, and writes their
+facts in one batch; small models find more of the facts in a short text, too. The facts of all parts are much shorter than
+the text however often they are merged.
+"""
 MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
 
 
@@ -68,10 +76,6 @@ class SummaryPlan:
             return self.prompts.get(UPDATE_PROMPT)
         return self.prompts.get(MERGE_PROMPT if stage else PROMPT)
 
-    def max_tokens(self, stage: int, words: int | None) -> int:
-        """Return the longest answer of a stage, without a limit of the user."""
-        return max_summary_tokens(words) if words is not None else self.prompt(stage).options.max_tokens or MAX_TOKENS
-
     def part_words(self, parts: int) -> int | None:
         """The parts together may be twice as long as the summary, so that merging can choose among them."""
         words = self.wanted.words
@@ -93,7 +97,7 @@ class SummaryPlan:
         values: dict[str, object] = {
             "text": text,
             "words": "" if words is None else str(words),
-            "style": self.style if is_last else PARAGRAPH,
+            "style": self.style if is_last else FACTS,
             "focus": self.wanted.focus,
             "audience": self.wanted.audience,
             "language": self.wanted.language,
@@ -143,8 +147,22 @@ class SummaryPlan:
 
     def final_limit(self, stage: int) -> int:
         """Return the longest summary."""
-        return self.options.max_tokens or self.max_tokens(stage, self.wanted.words)
+        return self.options.max_tokens or self._answer_limit(stage, self.wanted.words, MAX_TOKENS)
 
     def part_limit(self, stage: int, stalls: int) -> int:
-        """Return the longest summary of one of several parts; shorter after stages that did not shorten the text."""
-        return max(1, min(self.max_tokens(stage, self.part_words(2)), self.context // 4) >> stalls)
+        """Return the longest facts of one of several parts; shorter after stages that did not shorten the text."""
+        limit = self._answer_limit(stage, self.part_words(2), MAX_PART_TOKENS)
+        return max(1, min(limit, self.context // 4) >> stalls)
+
+    def part_tokens(self, stage: int) -> int:
+        """Return the most tokens of a part's text, where the context does not admit less."""
+        return max(MIN_TEXT_TOKENS, PART_SHARE * self.part_limit(stage, 0))
+
+    def split(self, stage: int, text: str, stalls: int, *, subject: str) -> list[str]:
+        """Return the parts of a text, one if it fits; joined, they equal it. Raises ``ContextOverflow`` where none fits."""
+        budget = self.budget(stage, self.part_limit(stage, stalls), is_last=False, subject=subject)
+        return [text] if budget.fits(text) else budget.split_to_fit(text, max_tokens=self.part_tokens(stage))
+
+    def _answer_limit(self, stage: int, words: int | None, otherwise: int) -> int:
+        """Return the longest answer of a stage: by the wanted words, else by the prompt file."""
+        return max_summary_tokens(words) if words is not None else self.prompt(stage).options.max_tokens or otherwise
