@@ -93,6 +93,12 @@ def index_texts(
     return IndexedSource(characters, read, collection, name)
 
 
+def index_large_texts(ctx: CommandContext, texts: Sequence[LargeText]) -> list[IndexedSource]:
+    """Return all texts as one source, as ``index_texts`` does: an index of its own for each would take memory."""
+    name = texts[0].name if len(texts) == 1 else ""
+    return [index_texts(ctx, texts, sum(each.characters for each in texts), name)] if texts else []
+
+
 def _add_text(index: PassageIndex, key: str, text: Document | LargeText | ItemFailed, longest: int) -> str:
     """Add the passages of a text to an index as those of the file ``key``; return the name of the text."""
     text = _require_text(text)

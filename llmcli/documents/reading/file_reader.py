@@ -24,7 +24,7 @@ _READ_CHUNK_BYTES = 1 << 20
 _STREAM_CHUNK_BYTES = 1 << 16
 MAX_BINARY_BYTES = 256 << 20
 """The largest document in a binary format, which is kept in memory."""
-MIN_LARGE_BYTES = 4 << 20
+MIN_LARGE_BYTES = 1 << 20
 """A text file of at least this size can be read in blocks; a smaller one is read as a whole."""
 MAX_TEXT_BYTES = 64 << 20
 """The largest text that is kept in memory; ``large_text`` reads larger ones in blocks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from enum import Enum
 from typing import Protocol, TypeVar
 
 from llmcli.backends.base import Backend, Job
@@ -27,14 +28,22 @@ class CancelRequest:
     id: str
 
 
-JobStep = TaskEvent | Request | CancelRequest
+class WaitForRoom(Enum):
+    """Has one value, ``WAIT_FOR_ROOM``: what ``start`` has yet to yield waits while many requests are pending."""
+
+    WAIT_FOR_ROOM = 1
+
+
+WAIT_FOR_ROOM = WaitForRoom.WAIT_FOR_ROOM
+JobStep = TaskEvent | Request | CancelRequest | WaitForRoom
 
 
 class DocumentJob(Protocol):
     """The job of one document: a state machine that handles the events of its own requests.
 
     It yields task events, requests to submit and requests to cancel; with its ``Result`` it is done. An ``LlmError``
-    that it raises is the failure of this document alone.
+    that it raises is the failure of this document alone. ``start`` of a document with many requests yields
+    ``WAIT_FOR_ROOM`` before each, so that few of them are in memory; events of earlier ones are handled meanwhile.
     """
 
     item: int
@@ -106,6 +115,7 @@ class _DocumentJobRunner:
         self._unit = unit
         self._has_more = True
         self._unfinished: dict[int, DocumentJob] = {}
+        self._waiting: deque[tuple[DocumentJob, Iterator[JobStep]]] = deque()  # jobs whose start is not exhausted
         self._item_of_request: dict[str, int] = {}
         self._constrained: set[str] = set()  # ids of submitted requests with a grammar
         self._held: deque[Request] = deque()
@@ -120,8 +130,13 @@ class _DocumentJobRunner:
         yield from self._process_steps(document_job, document_job.start())
 
     def start_more(self, starts: Iterator[Iterator[TaskEvent]]) -> Iterator[TaskEvent]:
-        """Start further document jobs while few requests are pending."""
-        while len(self._item_of_request) < MAX_PENDING_REQUESTS:
+        """Go on with jobs that wait for room, and start further ones, while few requests are pending."""
+        while self._has_room():
+            if self._waiting:
+                document_job, rest = self._waiting.popleft()
+                if document_job.item in self._unfinished:
+                    yield from self._process_steps(document_job, rest)
+                continue
             steps = next(starts, None)
             if steps is None:
                 self._has_more = False
@@ -155,6 +170,9 @@ class _DocumentJobRunner:
                 yield from self.start_more(starts)
             self._close_when_done()
 
+    def _has_room(self) -> bool:
+        return len(self._item_of_request) < MAX_PENDING_REQUESTS
+
     def _process_steps(self, document_job: DocumentJob, steps: Iterator[JobStep]) -> Iterator[TaskEvent]:
         try:
             for step in steps:
@@ -163,6 +181,10 @@ class _DocumentJobRunner:
                     self._submit(step, document_job)
                 elif isinstance(step, CancelRequest):
                     self._cancel(step.id)
+                elif isinstance(step, WaitForRoom):
+                    if not self._has_room():
+                        self._waiting.append((document_job, steps))
+                        return
                 else:
                     if isinstance(step, Result):
                         del self._unfinished[document_job.item]

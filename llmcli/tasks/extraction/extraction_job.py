@@ -7,7 +7,6 @@ passage is constrained by a grammar of its words, numbers and dates, and checked
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from llmcli.documents.reading.document import Document
@@ -17,7 +16,7 @@ from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, DocumentJob, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import WAIT_FOR_ROOM, DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
@@ -66,7 +65,7 @@ class _ExtractionJob:
         self.name = document.name
         self._plan = plan
         self._document = document
-        self._unsent = enumerate(cut_for_extraction(plan, document, item))
+        self._all_sent = False
         self._running: dict[str, tuple[int, PassageExtraction]] = {}  # request -> piece, passage
         self._open: dict[int, int] = {}  # piece -> its passages that are not finished
         self._finished: dict[int, list[PassageExtraction]] = {}  # piece -> its passages; pieces that are not merged yet
@@ -78,10 +77,17 @@ class _ExtractionJob:
         self._warnings: list[str] = []
 
     def start(self) -> Iterator[JobStep]:
-        """Yield the first requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
-        yield from self._request_more(MAX_PENDING_REQUESTS)
-        if not self._running:
+        """Yield the requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
+        number = -1
+        for number, text in enumerate(cut_for_extraction(self._plan, self._document, self.item)):
+            yield WAIT_FOR_ROOM
+            self._open[number] = 1
+            yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))
+        if number < 0:
             raise EmptyInput(self.name)
+        self._all_sent = True
+        if not self._running:
+            yield from self._finish()
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
         """Yield further requests, or the result. Raises ``ExtractionFailed``, and an error if it ended all passages."""
@@ -102,15 +108,8 @@ class _ExtractionJob:
         if not passage.divided:
             self._finished.setdefault(piece, []).append(passage)
         yield from self._merge_finished()
-        if not self._open.get(piece):
-            yield from self._request_more(1)
-        if not self._running:
+        if self._all_sent and not self._running:
             yield from self._finish()
-
-    def _request_more(self, count: int) -> Iterator[Request]:
-        for number, text in islice(self._unsent, count):
-            self._open[number] = 1
-            yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))
 
     def _submit(self, piece: int, passage: PassageExtraction) -> Request:
         request = passage.start()

@@ -77,7 +77,6 @@ class PassageExtraction:
         self._plan = plan
         self._id = request_id
         self._division = division
-        self._locator = ValueLocator(passage)
         self._request = replace(plan.request(request_id, passage.text), gathered=True)
         self._constraint = Constraint.SCHEMA if plan.free else Constraint.GRAMMAR
         self._answer = ResponseBuffer()
@@ -90,7 +89,8 @@ class PassageExtraction:
         request = self._request
         node = self._plan.node
         if self._constraint is Constraint.GRAMMAR and node is not None:
-            grammar = values_grammar(node, self._locator, many=self._plan.many)
+            # the places of all numbers and dates are not kept: many passages wait for their answers
+            grammar = values_grammar(node, ValueLocator(self.passage), many=self._plan.many)
             return replace(request, grammar=grammar, logprobs=0)
         return replace(request, schema=self._plan.answer_schema) if self._constraint is Constraint.SCHEMA else request
 
@@ -163,11 +163,11 @@ class PassageExtraction:
         return PassageAttempt(objects)
 
     def _look_up(self, values: list[Any], probabilities: Iterator[float | None]) -> tuple[list[Tree], list[str]]:
-        plan = self._plan
+        plan, locator = self._plan, ValueLocator(self.passage)
         if plan.free or plan.node is None:
-            free = FreeAnswerReader(self._locator, probabilities, plan.example_texts)
+            free = FreeAnswerReader(locator, probabilities, plan.example_texts)
             return [free.read(value) for value in values], free.problems
-        reader = AnswerReader(self._locator, probabilities, exact=self._constraint is Constraint.GRAMMAR)
+        reader = AnswerReader(locator, probabilities, exact=self._constraint is Constraint.GRAMMAR)
         return [reader.read(plan.node, value, "") for value in values], reader.problems
 
     def _salvage(self) -> list[Tree]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import WAIT_FOR_ROOM, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
@@ -70,7 +69,9 @@ class _ProofreadJob:
         self._wanted = wanted
         info = backend.info()
         self._model = info.model
-        self._unsent = enumerate(cut_windows(document.text, *window_sizes(info.context)))
+        self._cut = cut_windows(document.text, *window_sizes(info.context))
+        self._all_sent = False
+        self._is_blank = True
         self._code_blocks = [match.span() for match in CODE_BLOCK.finditer(document.text)]
         self._windows: dict[str, TextWindow] = {}
         self._scores: dict[str, Score] = {}
@@ -79,13 +80,16 @@ class _ProofreadJob:
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
-        """Begin; a blank document has its result at once."""
-        yield from self._send(MAX_PENDING_REQUESTS)
+        """Yield the requests; a blank document has its result at once."""
+        for number, window in enumerate(self._cut):
+            yield WAIT_FOR_ROOM
+            yield self._request(f"{self.item}.{number}", window)
+        self._all_sent = True
         if not self._windows:
-            yield self._make_result(blank=True)
+            yield self._make_result()
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
-        """Yield the next request, and the result after the last event. Raises the failure of a request."""
+        """Yield the result after the last event. Raises the failure of a request."""
         if isinstance(event, CandidateScores):
             self._scores[event.id] = event.scores[0]
         if not isinstance(event, Finished):
@@ -93,23 +97,21 @@ class _ProofreadJob:
         raise_request_error(event)
         self._tally.add(event)
         self._add_words(self._windows.pop(event.id), self._scores.pop(event.id))
-        yield from self._send(1)
-        if not self._windows:
-            yield self._make_result(blank=False)
+        self._is_blank = False
+        if self._all_sent and not self._windows:
+            yield self._make_result()
 
-    def _send(self, count: int) -> Iterator[Request]:
-        for number, window in islice(self._unsent, count):
-            name = f"{self.item}.{number}"
-            self._windows[name] = window
-            yield Request(
-                name,
-                (),
-                prompt=self._text[window.context_start : window.start] or _FIRST_CONTEXT,
-                candidates=(self._text[window.start : window.end],),
-                logprobs=0,
-                priority=self._options.priority or Priority.BULK,
-                deadline=self._options.deadline,
-            )
+    def _request(self, name: str, window: TextWindow) -> Request:
+        self._windows[name] = window
+        return Request(
+            name,
+            (),
+            prompt=self._text[window.context_start : window.start] or _FIRST_CONTEXT,
+            candidates=(self._text[window.start : window.end],),
+            logprobs=0,
+            priority=self._options.priority or Priority.BULK,
+            deadline=self._options.deadline,
+        )
 
     def _add_words(self, window: TextWindow, score: Score) -> None:
         words = [
@@ -132,7 +134,7 @@ class _ProofreadJob:
         else:
             heapq.heappushpop(self._found, entry)
 
-    def _make_result(self, *, blank: bool) -> Result:
+    def _make_result(self) -> Result:
         places = QuotableDocument.from_document(self._document)
         lines = find_line_starts(self._text)
         words = [
@@ -147,7 +149,7 @@ class _ProofreadJob:
             model=self._model,
             usage=self._tally.usage,
             timings=self._tally.timings,
-            blank=blank,
+            blank=self._is_blank,
         )
 
     def _describe(

@@ -68,6 +68,17 @@ def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_t
     assert json.loads(shown.out)["method"] == "retrieval"
 
 
+def test_several_large_texts_share_one_index(llm, long_text, write, monkeypatch):
+    """An index of its own for each would take memory; the answer names the file of each place."""
+    monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
+    other = write("other.txt", "Nothing but weather.\n\n" * 400 + "The code is 4711.\n")
+    made: list[str] = []
+    monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
+    run = llm("ask", "--json", "What is the code?", "-f", long_text, "-f", other, answer=respond)
+    assert run.code == 0 and len(made) == 1
+    assert {each["file"] for each in json.loads(run.out)["references"]} == {long_text, other}
+
+
 def test_a_question_that_does_not_fit_is_refused_by_dry_run_too(llm, long_text):
     """With the same error and exit code as without."""
     question = "What is the code? " * 2000

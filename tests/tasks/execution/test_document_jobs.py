@@ -5,7 +5,7 @@ from __future__ import annotations
 from scripted import ScriptedBackend
 
 from llmcli.errors import EmptyInput
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, run_document_jobs
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, WAIT_FOR_ROOM, run_document_jobs
 from llmcli.types import Finished, ItemFailed, Message, Progress, Request, Result, Role
 
 REQUESTS_EACH = 40
@@ -119,3 +119,47 @@ def test_waiting_grammars_of_a_failed_document_are_never_sent():
     assert len([name for name in sent if name.startswith("1.")]) == GRAMMARS_EACH
     last = [each for each in events if isinstance(each, Progress)][-1]
     assert (last.done, last.total) == (2 * GRAMMARS_EACH, 2 * GRAMMARS_EACH)
+
+
+class _WaitingJob(_GrammarJob):
+    """Waits for room before each request; notes which documents have begun."""
+
+    def __init__(self, item, backend, begun, fails_after=None):
+        super().__init__(item, backend, fails_after)
+        self._begun = begun
+        self.made = 0
+
+    def start(self):
+        self._begun.append(self.item)
+        for request in super().start():
+            yield WAIT_FOR_ROOM
+            self.made += 1
+            yield request
+
+
+def test_a_start_that_waits_for_room_goes_on_as_requests_end():
+    """No more requests are made than may be pending, and no document begins before the one that waits is through."""
+    backend, begun = ScriptedBackend(), []
+    jobs = [_WaitingJob(item, backend, begun) for item in range(2)]
+    most = []
+
+    def taken():
+        for number in range(2):
+            most.append(sum(job.made for job in jobs) - sum(GRAMMARS_EACH - job._left for job in jobs))
+            yield number
+
+    events = [*run_document_jobs(backend, taken(), lambda item, _: jobs[item], "parts")]
+    assert [each.item for each in events if isinstance(each, Result)] == [0, 1]
+    assert [request.id for request in backend.requests][:GRAMMARS_EACH] == [f"0.{n}" for n in range(GRAMMARS_EACH)]
+    assert most[1] < MAX_PENDING_REQUESTS and begun == [0, 1]
+    assert max(job.most_pending for job in jobs) <= MAX_PENDING_REQUESTS + GRAMMARS_EACH
+
+
+def test_a_waiting_start_of_a_failed_document_ends():
+    """The next document gets the room."""
+    backend, begun = ScriptedBackend(), []
+    jobs = [_WaitingJob(0, backend, begun, fails_after=5), _WaitingJob(1, backend, begun)]
+    events = [*run_document_jobs(backend, range(2), lambda item, _: jobs[item], "parts")]
+    assert [each.item for each in events if isinstance(each, ItemFailed)] == [0]
+    assert [each.item for each in events if isinstance(each, Result)] == [1]
+    assert jobs[0].made < MAX_PENDING_REQUESTS + 10 and jobs[1].made == GRAMMARS_EACH
