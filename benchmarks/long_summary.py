@@ -5,10 +5,14 @@ paragraph` does, all parts in one job. Then its requests run again, each in a jo
 so that no prefix is found in the cache; of many parts, ``--sample`` stand for all. The goal is a ratio of at least 4. CPU
 seconds of this process are printed too: other processes change them less than the time. The two parts of the work are
 timed apart as well: the prompts alone (no token is generated), which batches make only a little faster, and the rest.
+With ``--llama-cpp``, llama-server with one slot answers the same sample one after another, from ``--server-model``: the
+file as it was downloaded, where ``--model`` is a derived copy.
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,9 +23,8 @@ import common
 from key_sentences import long_text
 
 from llmcli.backends.base import Backend, run_requests
-from llmcli.backends.local import EngineOptions, open_local_backend
+from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -96,6 +99,19 @@ def print_prefill_share(backend: Backend, calls: Sequence[Request], sample: Sequ
     return cpu
 
 
+def run_on_server(directory: Path, model: str, backend: Backend, requests: Sequence[Request]) -> float:
+    """Return the seconds in which llama-server answers requests, one after another."""
+    numbered = [replace(each, messages=_with_number(each, f"s{number}")) for number, each in enumerate(requests)]
+    longest = max(backend.count(numbered)[0]) + max(each.max_tokens or 0 for each in numbered)
+    bodies = [{**common.chat_body(each), "repeat_penalty": each.sampling.repeat_penalty} for each in numbered]
+    with common.run_llama_server(directory, model, *common.slot_arguments(1, longest)) as port:
+        wall = time.perf_counter()
+        answers = common.post_all(port, bodies, 1)
+        wall = time.perf_counter() - wall
+    print(f"llama-server: {sum(each['usage']['completion_tokens'] for each in answers)} tokens written", flush=True)
+    return wall
+
+
 def _with_number(request: Request, number: str) -> tuple[Message, ...]:
     """Return the messages with a number before the text, so that no prefix is found in the cache."""
     first, *more = request.messages
@@ -103,19 +119,24 @@ def _with_number(request: Request, number: str) -> tuple[Message, ...]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Open the engine and measure."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--words", type=int, default=60_000, help="a page has about 300 (default: 200 pages)")
     parser.add_argument("--threads", type=int, help="1 makes CPU seconds comparable on a busy machine")
+    parser.add_argument("--server-model", help="the file for llama-server (default: that of --model)")
+    parser.add_argument("--tune", action="store_true", help="measure the settings of the KV cache first")
     parser.add_argument("--sample", type=int, default=12, help="parts that run one after another")
     options = parser.parse_args()
-    backend = open_local_backend(
-        Path(common.model_path(options.model)),
-        name="m",
-        model_id="m",
-        options=EngineOptions(threads=options.threads),
-        interrupt=Interrupt(),
-    )
+    model = common.model_path(options.model)
+    with tempfile.TemporaryDirectory() as kept:
+        if options.tune:
+            common.tune(model, Path(kept))
+        with common.open_engine(model, EngineOptions(threads=options.threads, cache=Path(kept))) as backend:
+            measure(backend, model, options)
+
+
+def measure(backend: Backend, model: str, options: argparse.Namespace) -> None:
+    """Write the summary, repeat its calls one after another, and print."""
     recorder: Any = Recorder(backend, [])
     document = Document("text", long_text(options.words))
     wall, cpu = time.perf_counter(), time.process_time()
@@ -138,11 +159,14 @@ def main() -> None:
     print(f"one after another: {alone_wall:.1f} s, {alone_cpu:.1f} CPU s (from {len(sample)} calls)")
     print(f"ratio {alone_wall / wall:.2f} (CPU {alone_cpu / cpu:.2f}; goal: at least 4)")
     print(f"the ratio could be {alone_cpu / reading:.2f} at most, if generating took no time in one job")
+    if options.llama_cpp:
+        server = run_on_server(options.llama_cpp, common.model_path(options.server_model or model), backend, sample)
+        server *= len(calls) / len(sample)
+        print(f"llama-server, one after another: {server:.1f} s, ratio {server / wall:.2f}")
     short = [Document("text", long_text(2000))]
     for question in ("What does it say about workers?", "Which files hold keys?"):
         usage = the_result(list(ask(backend, PROMPTS, question, short, GenerationOptions(max_tokens=16)))).usage
         print(f"{question} {usage.prompt_tokens} prompt tokens, {usage.cached_tokens} from the cache")
-    backend.close()
 
 
 if __name__ == "__main__":
