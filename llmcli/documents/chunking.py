@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.interrupt import run_interruptible
 
@@ -39,7 +39,12 @@ def split_sentences(text: str) -> list[str]:
 
 
 def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Split ``text`` into pieces that ``fits`` accepts, each as long as possible.
+    """Return the pieces of ``iter_chunks``."""
+    return list(iter_chunks(text, fits))
+
+
+def iter_chunks(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the pieces of ``text`` that ``fits`` accepts, each as long as possible.
 
     Cuts fall at the end of a paragraph; if none fits, at the end of a line, a sentence or a word; as a last resort
     between characters as readers see them. A letter stays with its accents and an emoji with its modifiers, unless one
@@ -47,16 +52,17 @@ def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
     log2(n) times a piece, where n is the number of paragraphs (lines, ...) in the piece. Raises ``ValueError`` when it
     refuses a single code point.
     """
-    if not text or fits(text):
-        return [text] if text else []
+    if not text:
+        return
+    if fits(text):
+        yield text
+        return
     levels = _ChunkBoundaries(text)
-    pieces = []
     start = 0
     while start < len(text):
         end = levels.furthest_fit(start, fits)
-        pieces.append(text[start:end])
+        yield text[start:end]
         start = end
-    return pieces
 
 
 class _ChunkBoundaries:

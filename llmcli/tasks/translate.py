@@ -169,7 +169,7 @@ class _TranslationDocumentJob:
             if budget.fits_tokens(tokens):
                 found.append([(segment_job.masked_text, tokens)])
             else:
-                texts = budget.split_to_fit(segment_job.masked_text)
+                texts = list(budget.split_to_fit(segment_job.masked_text))
                 found.append(list(zip(texts, budget.count_tokens(texts), strict=True)))
         return found
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import pytest
-from scripted import ScriptedBackend, last_message
+from scripted import ScriptedBackend, last_message, score_words
 from tasks.extraction.extraction_runs import make_plan, passage_of
 from tasks.helpers import of
 
@@ -23,6 +23,7 @@ from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.surprisal.suspicious_words import SuspiciousWord, proofread
 from llmcli.types import ItemFailed, Result
 
 TEXT = "".join(
@@ -138,6 +139,47 @@ def test_passages_are_requested_bit_by_bit(tmp_path):
     assert waiting[0] == MAX_PENDING_REQUESTS
     numbers = [each["order"] for each in result.fields["values"]]
     assert numbers == [*range(3 * MAX_PENDING_REQUESTS)]
+
+
+@pytest.mark.parametrize("wanted", [SuspiciousWord(15.0), SuspiciousWord(0.0, 7)])
+def test_proofread_finds_the_same_words_at_the_same_places(large, wanted):
+    """Also the words at the borders of blocks, whose context is the end of the block before."""
+    seen: list[str] = []
+
+    def surprise(request):
+        seen.append(request.prompt)
+        return tuple(
+            score_words(each, lambda word: zlib.crc32(word.encode()) % 300 / 10) for each in request.candidates
+        )
+
+    found = []
+    for document in (Document("a.md", TEXT), large):
+        backend = ScriptedBackend(surprise, token_scores=True, context=600)
+        (result,) = of(Result, list(proofread(backend, [document], GenerationOptions(), wanted)))
+        found.append((result.fields["words"], result.fields["scored"]))
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 5
+    assert seen.count("\n") == 2, "only the beginning of each document has no context"
+
+
+def test_parts_of_a_written_summary_are_requested_bit_by_bit(prompts):
+    """A later part is requested when an earlier one has ended; the lines of a part that failed are still known."""
+    waiting: list[int] = []
+
+    def answer(request):
+        waiting.append(len(backend.requests))
+        return "" if "ship 399 " in last_message(request) else "facts"
+
+    backend = ScriptedBackend(answer, context=300)
+    text = "Before.\r\n\r\n" + TEXT * 4 + "Ship 399 and ship 399 again.\n"
+    events = list(summarize(backend, prompts, [Document("a.md", text)], GenerationOptions(), SummaryOptions()))
+    (result,) = of(Result, events)
+    assert waiting[0] == MAX_PENDING_REQUESTS < len(waiting)
+    lines = text.split("\n")
+    assert len(result.fields["missing"]) == 4
+    for part in result.fields["missing"]:
+        assert "ship 399 " in "\n".join(lines[part["first_line"] - 1 : part["last_line"]])
+        assert lines[part["first_line"] - 1].strip() and lines[part["last_line"] - 1].strip()
 
 
 def test_a_written_summary_of_a_text_that_is_too_large_fails_alone(prompts, large, monkeypatch):

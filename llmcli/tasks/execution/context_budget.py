@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents.chunking import chunk_text
+from llmcli.documents.chunking import iter_chunks
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import check_interrupt
 from llmcli.types import Request
@@ -75,8 +75,10 @@ class ContextBudget:
         whole = self._instruction_tokens + tokens
         return ContextOverflow(self._subject, tokens=whole, context=self.context, at_least=whole > self.context)
 
-    def split_to_fit(self, text: str, *, max_characters: int | None = None, max_tokens: int | None = None) -> list[str]:
-        """Split a text into pieces that fit, at paragraph borders if possible; the joined pieces equal the text.
+    def split_to_fit(
+        self, text: str, *, max_characters: int | None = None, max_tokens: int | None = None
+    ) -> Iterator[str]:
+        """Yield the pieces of a text that fit, cut at paragraph borders if possible; the joined pieces equal the text.
 
         No piece is longer than ``max_characters`` or ``max_tokens``. Raises ``ContextOverflow`` when instructions and
         answer leave too little room for text.
@@ -84,4 +86,4 @@ class ContextBudget:
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])
         longest = len(text) if max_characters is None else max_characters
-        return chunk_text(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))
+        yield from iter_chunks(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))

@@ -99,6 +99,7 @@ def _start_jobs(
             check_interrupt()
             yield iter([ItemFailed(item, getattr(thing, "name", ""), error)])
         else:
+            del thing  # while the next one is read, only what its job keeps is in memory
             yield run.start(job)
 
 

@@ -119,6 +119,10 @@ class QuotableDocument:
         """Return the line of a position in the text."""
         return bisect_right(self._line_starts, position) + self.first_line - 1
 
+    def column_of(self, position: int) -> int:
+        """Return the column of a position in the text, in characters from 1."""
+        return position - self._line_starts[bisect_right(self._line_starts, position) - 1] + 1
+
     def _section_at(self, offset: int) -> SectionStart | None:
         index = bisect_right(self._section_offsets, offset) - 1
         return self.sections[index] if index >= 0 else None

@@ -49,7 +49,7 @@ def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:
         _, tokens = count_requests(plan.backend, [plan.request("count", 0, document.text, limit, is_last=True)])
         return WorkEstimate(document.name, WRITTEN_METHOD, 1, 1, tokens, round(_ANSWER_SHARE * limit))
     of_part = plan.part_limit(0, 0)
-    pieces = plan.split(0, document.text, 0, subject=document.name)
+    pieces = list(plan.split(0, document.text, 0, subject=document.name))
     passages = len(pieces)
     requests = (
         plan.request("count", 0, piece, of_part, part=part, parts=passages) for part, piece in enumerate(pieces, 1)

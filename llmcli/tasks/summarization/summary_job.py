@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.frozen_dataclass import asdict
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import JobStep
+from llmcli.tasks.execution.document_jobs import WAIT_FOR_ROOM, JobStep
 from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
@@ -31,7 +31,6 @@ from llmcli.types import (
     FinishReason,
     Notice,
     ReasoningDelta,
-    Request,
     Result,
     TextDelta,
 )
@@ -53,12 +52,13 @@ class SummaryJob:
         self._warnings: list[str] = []
         self._unrestored: list[str] = []
         self._missing_parts: list[MissingPart] = []
-        self._document = document.text
         self._source = StageText(document.text)
+        """The text of this stage until its parts are requested."""
         self._stage = 0
         self._previous_chars: int | None = None  # characters of the text of the last stage
         self._stalls = 0
-        self._parts: list[SummaryPart] = []  # parts of this stage, in the order of the text
+        self._parts: list[SummaryPart] = []  # the parts of this stage that were requested, in the order of the text
+        self._part_count = 0
         self._running: dict[str, SummaryPart] = {}
         self._coverage = 1.0
         self._is_last_stage = False  # whether the answer of this stage is the final summary
@@ -72,7 +72,7 @@ class SummaryJob:
 
     def start(self) -> Iterator[JobStep]:
         """Begin; raises ``EmptyInput`` for a blank document."""
-        if not self._document.strip():
+        if not self._source.text.strip():
             raise EmptyInput(self.name)
         yield from self._start_stage()
 
@@ -100,8 +100,9 @@ class SummaryJob:
         if self._is_last_stage:
             yield from self._finish_or_rewrite(part, event)
             return
+        part.drop_request_text()
         yield from self._report_bad_part(part)
-        if all(other.done for other in self._parts):
+        if len(self._parts) == self._part_count and all(other.done for other in self._parts):
             if self._stage == 0:
                 self._coverage = share_read(self._parts)
             self._source = StageText.join_summaries(self._parts)
@@ -124,7 +125,7 @@ class SummaryJob:
                 yield Delta(self._held_text, self.item)
                 self._held_text = None
 
-    def _start_stage(self) -> Iterator[Request]:
+    def _start_stage(self) -> Iterator[JobStep]:
         """Yield the requests of this stage: one if its text fits, else one a part.
 
         Raises ``ContextOverflow`` when the instructions leave no room for text, or when the summaries do not get
@@ -133,30 +134,28 @@ class SummaryJob:
         plan, stage, text = self._plan, self._stage, self._source.text
         limit = of_part = plan.final_limit(stage)
         room = plan.budget(stage, limit, is_last=True, subject=self.name)
-        pieces = [text]
+        pieces: Iterable[str] = [text]
         fits = room.fits(text)
         if not fits:
             self._check_shrinking(room)
             of_part = plan.part_limit(stage, self._stalls)
             pieces = plan.split(stage, text, self._stalls, subject=self.name)
         placed = self._source.locate_pieces(pieces)
-        count = len(placed)
+        self._part_count = count = len(placed)
         is_last = self._is_last_stage = count == 1 and (fits or not plan.earlier)
         if not is_last:
             limit = of_part
         self._previous_chars = len(text)
-        self._parts = [
-            SummaryPart(
-                *offsets,
-                plan.request(
-                    f"{self.item}.{stage}.{part}", stage, piece, limit, part=part, parts=count, is_last=is_last
-                ),
-            )
-            for part, (piece, offsets) in enumerate(placed, 1)
-        ]
-        self._running = {part.request.id: part for part in self._parts}
+        self._parts = []
         self._held_text = ""
-        yield from [part.request for part in self._parts]
+        for number, (where, covered) in enumerate(placed, 1):
+            yield WAIT_FOR_ROOM
+            name = f"{self.item}.{stage}.{number}"
+            request = plan.request(name, stage, text[where], limit, part=number, parts=count, is_last=is_last)
+            self._running[name] = SummaryPart(covered, request)
+            self._parts.append(self._running[name])
+            yield request
+        self._source = StageText("")  # the next document may be read now: this one is not kept
 
     def _check_shrinking(self, room: ContextBudget) -> None:
         if self._previous_chars is not None and len(self._source.text) > MAX_SHRINK_SHARE * self._previous_chars:
@@ -168,7 +167,7 @@ class SummaryJob:
         """Record a part whose last attempt is empty or cut as well."""
         if part.problem is None:
             return
-        number, count = self._parts.index(part) + 1, len(self._parts)
+        number, count = self._parts.index(part) + 1, self._part_count
         for file, first, last in self._lines_of(part):
             self._missing_parts.append(MissingPart(first, last, number, count, self._stage, part.problem, file))
             where = f"{file}: " if file else ""
@@ -181,9 +180,9 @@ class SummaryJob:
     def _lines_of(self, part: SummaryPart) -> Iterator[tuple[str, int, int]]:
         """Yield the lines that a part covers, with the document's name if there are several."""
         if self._plan.combined is None:
-            yield ("", *line_range(self._document, (part.start, part.end)))
+            yield ("", part.covered.first_line, part.covered.last_line)
             return
-        for document, start, end in self._plan.combined.ranges(part.start, part.end):
+        for document, start, end in self._plan.combined.ranges(part.covered.start, part.covered.end):
             yield (document.name, *line_range(document.text, (start, end)))
 
     def _finish_or_rewrite(self, part: SummaryPart, finished: Finished) -> Iterator[JobStep]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from llmcli.documents.reading.large_text import count_line_ends
 from llmcli.documents.segments import LineNumbers
 from llmcli.frozen_dataclass import field, frozen, replace, slotted
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
@@ -19,12 +20,21 @@ _SEPARATOR = "\n\n"
 PartProblem = Literal["empty", "cut"]
 
 
-@slotted
-class SummaryPart:
-    """A piece of a stage's text and its answer; ``start`` and ``end``: the offsets in the document that it covers."""
+@frozen
+class DocumentRange:
+    """A range of a document: offsets, and the first and the last line (from 1)."""
 
     start: int
     end: int
+    first_line: int
+    last_line: int
+
+
+@slotted
+class SummaryPart:
+    """A piece of a stage's text and its answer; ``covered``: the range of the document that it is about."""
+
+    covered: DocumentRange
     request: Request
     response: ResponseBuffer = field(default_factory=ResponseBuffer)
     done: bool = False
@@ -53,7 +63,12 @@ class SummaryPart:
         ):
             self.response = self._first_response
         self.done = True
+        self._first_response = None
         return None
+
+    def drop_request_text(self) -> None:
+        """Drop the text of the request, which was answered, so that long documents are not kept twice."""
+        self.request = replace(self.request, messages=())
 
     def _make_retry(self, options: GenerationOptions) -> Request | None:
         again = make_retry(self.request, options)
@@ -74,43 +89,49 @@ def _find_part_problem(answer: ResponseBuffer) -> PartProblem | None:
 
 @frozen
 class StageText:
-    """The text of a stage; ``origins``: (the end of a range of it, the offsets in the document that it covers)."""
+    """The text of a stage; ``origins``: (the end of a range of it, the range of the document that it covers)."""
 
     text: str
-    origins: tuple[tuple[int, int, int], ...] = ()
+    origins: tuple[tuple[int, DocumentRange], ...] = ()
 
     @classmethod
     def join_summaries(cls, parts: Iterable[SummaryPart]) -> StageText:
         """Return the text of the next stage: the summaries that are not empty."""
         texts: list[str] = []
-        origins: list[tuple[int, int, int]] = []
+        origins: list[tuple[int, DocumentRange]] = []
         at = 0
         for part in parts:
             text = part.response.text.strip()
             if text:
                 at += len(text) + len(_SEPARATOR)
                 texts.append(text)
-                origins.append((at, part.start, part.end))
+                origins.append((at, part.covered))
         return cls(_SEPARATOR.join(texts), tuple(origins))
 
-    def locate_pieces(self, pieces: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
-        """Return the pieces of the text without blank ones, with the document offsets that each covers."""
-        placed, at = [], 0
+    def locate_pieces(self, pieces: Iterable[str]) -> list[tuple[slice, DocumentRange]]:
+        """Return where the pieces of the text stand, without blank ones, and the range of the document of each."""
+        placed, at, line = [], 0, 1
         for piece in pieces:
-            if piece.strip():
-                start = at + len(piece) - len(piece.lstrip())
-                placed.append((piece, self._document_range(start, at + len(piece.rstrip()))))
+            words = piece.strip()
+            if words:
+                leading = len(piece) - len(piece.lstrip())
+                start, first_line = at + leading, line + count_line_ends(piece[:leading])
+                whole = DocumentRange(start, start + len(words), first_line, first_line + count_line_ends(words))
+                placed.append((slice(at, at + len(piece)), self._find_origin(whole) if self.origins else whole))
             at += len(piece)
+            line += count_line_ends(piece)
         return placed
 
-    def _document_range(self, start: int, end: int) -> tuple[int, int]:
-        if not self.origins:  # the text is the document
-            return start, end
-        begins = [0, *(origin[0] for origin in self.origins[:-1])]
+    def _find_origin(self, piece: DocumentRange) -> DocumentRange:
+        """Return the range of the document that a range of this text covers."""
+        begins = [0, *(end for end, _ in self.origins[:-1])]
         touched = [
-            origin for begin, origin in zip(begins, self.origins, strict=True) if begin < end and start < origin[0]
+            covered
+            for begin, (end, covered) in zip(begins, self.origins, strict=True)
+            if begin < piece.end and piece.start < end
         ]
-        return min(origin[1] for origin in touched), max(origin[2] for origin in touched)
+        first, last = min(touched, key=lambda each: each.start), max(touched, key=lambda each: each.end)
+        return DocumentRange(first.start, last.end, first.first_line, last.last_line)
 
 
 def share_read(parts: Sequence[SummaryPart]) -> float:
@@ -120,7 +141,7 @@ def share_read(parts: Sequence[SummaryPart]) -> float:
     """
     sizes = [require_finished(part.response).usage.prompt_tokens for part in parts]
     if not all(sizes):
-        sizes = [part.end - part.start for part in parts]
+        sizes = [part.covered.end - part.covered.start for part in parts]
     read = sum(size for size, part in zip(sizes, parts, strict=True) if part.problem != "empty")
     return round(read / max(1, sum(sizes)), 6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import frozen, replace
@@ -158,10 +159,13 @@ class SummaryPlan:
         """Return the most tokens of a part's text, where the context does not admit less."""
         return max(MIN_TEXT_TOKENS, PART_SHARE * self.part_limit(stage, 0))
 
-    def split(self, stage: int, text: str, stalls: int, *, subject: str) -> list[str]:
-        """Return the parts of a text, one if it fits; joined, they equal it. Raises ``ContextOverflow`` where none fits."""
+    def split(self, stage: int, text: str, stalls: int, *, subject: str) -> Iterator[str]:
+        """Yield the parts of a text, one if it fits; joined, they equal it. Raises ``ContextOverflow`` where none fits."""
         budget = self.budget(stage, self.part_limit(stage, stalls), is_last=False, subject=subject)
-        return [text] if budget.fits(text) else budget.split_to_fit(text, max_tokens=self.part_tokens(stage))
+        if budget.fits(text):
+            yield text
+        else:
+            yield from budget.split_to_fit(text, max_tokens=self.part_tokens(stage))
 
     def _answer_limit(self, stage: int, words: int | None, otherwise: int) -> int:
         """Return the longest answer of a stage: by the wanted words, else by the prompt file."""

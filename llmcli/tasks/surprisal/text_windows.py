@@ -34,14 +34,15 @@ def window_sizes(context_tokens: int) -> tuple[int, int]:
 
 
 def cut_windows(
-    text: str, window_bytes: int = WINDOW_BYTES, context_bytes: int = CONTEXT_BYTES
+    text: str, window_bytes: int = WINDOW_BYTES, context_bytes: int = CONTEXT_BYTES, begin: int = 0
 ) -> Iterator[TextWindow]:
-    """Yield the windows of a text without the white space around it; together they hold every character once.
+    """Yield the windows of ``text[begin:]`` without the white space around it; together they hold every character once.
 
-    A window ends before white space where there is some, so that no word is divided.
+    A window ends before white space where there is some, so that no word is divided. What stands before ``begin`` is
+    context only.
     """
-    start, last = len(text) - len(text.lstrip()), len(text.rstrip())
-    first = start
+    first, last = len(text) - len(text.lstrip()), len(text.rstrip())
+    start = max(first, last - len(text[begin:last].lstrip())) if begin < last else last
     while start < last:
         end = min(last, start + _prefix_length(text[start : start + window_bytes], window_bytes))
         if end < last:

@@ -23,7 +23,7 @@ def test_a_huge_line_is_split_without_repeated_counting():
     backend = Counting(lambda _: "", context=200)
     room = ContextBudget(backend, lambda text: Request("r", (Message(Role.USER, text),)), lambda _: 50)
     text = "many words " * 20_000
-    pieces = room.split_to_fit(text)
+    pieces = list(room.split_to_fit(text))
     assert "".join(pieces) == text
     assert all(room.fits(piece) for piece in pieces)
     assert backend.counted < 30 * len(text)

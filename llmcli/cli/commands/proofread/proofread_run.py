@@ -29,7 +29,7 @@ def run_proofread(
     if threshold is None:
         threshold = 0.0 if top is not None else DEFAULT_THRESHOLD_BITS
     wanted = SuspiciousWord(threshold, top)
-    names, documents = source_inputs.read_sources(ctx, files)
+    names, documents = source_inputs.read_streamed_sources(ctx, files)
     options = ctx.generation_options()
 
     shape = _one_log if sarif else _keep_fields if ctx.console.as_json else _as_lines
