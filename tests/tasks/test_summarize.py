@@ -289,12 +289,14 @@ def test_the_users_limit_applies_to_the_summary_only(prompts):
 
 
 def test_words_reach_prompt_and_limit(prompts):
-    """The prompt has the wanted number of words, and the answer limit allows them."""
+    """The prompt has the wanted number of words; the answer limit allows them, and more where they are few."""
     backend = ScriptedBackend(gist)
     run(backend, prompts, SHORT, words=20)
     request = backend.requests[0]
     assert "words=20 " in all_messages(request)
-    assert request.max_tokens == max_summary_tokens(20)
+    assert request.max_tokens == 512
+    run(backend, prompts, SHORT, words=400)
+    assert backend.requests[-1].max_tokens == max_summary_tokens(400)
 
 
 def test_the_style_is_for_the_last_stage(prompts):

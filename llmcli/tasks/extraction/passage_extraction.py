@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from llmcli.documents.chunking import chunk_text
 from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut, Unsupported
+from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
@@ -107,7 +108,10 @@ class PassageExtraction:
         Raises errors that end the whole document: time-out, interruption, a limit of cost.
         """
         finished = require_finished(self._answer)
-        if isinstance(finished.error, Unsupported) and self._constraint is not Constraint.NONE:
+        is_refused = isinstance(finished.error, Unsupported) and self._constraint is not Constraint.NONE
+        # the grammar of a passage of many equal parts may be too large
+        is_refused |= isinstance(finished.error, BadGrammar) and self._constraint is Constraint.GRAMMAR
+        if is_refused:
             self._constraint = Constraint.SCHEMA if self._constraint is Constraint.GRAMMAR else Constraint.NONE
             self._request = replace(self._request, id=f"{self._request.id}.free")
             return self.start()

@@ -9,7 +9,7 @@ from itertools import islice
 
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError, Unsupported
-from llmcli.grammars import NO_QUOTATION
+from llmcli.grammars import NO_QUOTATION, BadGrammar
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
@@ -88,10 +88,14 @@ class QuoteGeneration:
         return replace(self._request, grammar=grammar)
 
     def finish_attempt(self, answer: ResponseBuffer) -> Request | None:
-        """Return the next request, None at the end. Raises the failure of a request, except that of a grammar."""
+        """Return the next request, None at the end. Raises the failure of a request, except that of a grammar.
+
+        A server may not know grammars, and that of a passage of many equal parts may be too large: then the quote is
+        looked up in the passage.
+        """
         finished = require_finished(answer)
         self.usage += finished.usage
-        if self.is_constrained and isinstance(finished.error, Unsupported):
+        if self.is_constrained and isinstance(finished.error, Unsupported | BadGrammar):
             self.is_constrained = False
             self._request = replace(self._request, id=f"{self._request.id}.free")
             return self._request

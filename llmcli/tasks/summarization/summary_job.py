@@ -171,7 +171,8 @@ class SummaryJob:
         for file, first, last in self._lines_of(part):
             self._missing_parts.append(MissingPart(first, last, number, count, self._stage, part.problem, file))
             where = f"{file}: " if file else ""
-            where += f"lines {first} to {last}, part {number} of {count}"
+            lines = f"line {first}" if first == last else f"lines {first} to {last}"
+            where += f"{lines}, part {number} of {count}"
             where += f" of stage {self._stage + 1}" if self._stage else ""
             tokens = require_finished(part.response).usage.completion_tokens
             what = EMPTY_ANSWER_MESSAGE if part.problem == "empty" else f"its summary was cut at {tokens} tokens"

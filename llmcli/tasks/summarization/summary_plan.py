@@ -147,8 +147,8 @@ class SummaryPlan:
         )
 
     def final_limit(self, stage: int) -> int:
-        """Return the longest summary."""
-        return self.options.max_tokens or self._answer_limit(stage, self.wanted.words, MAX_TOKENS)
+        """Return the longest summary: a wanted length is no limit, so that one that misses it is not cut."""
+        return self.options.max_tokens or max(MAX_TOKENS, self._answer_limit(stage, self.wanted.words, MAX_TOKENS))
 
     def part_limit(self, stage: int, stalls: int) -> int:
         """Return the longest facts of one of several parts; shorter after stages that did not shorten the text."""

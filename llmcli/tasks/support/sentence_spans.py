@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS, count_quoted_words
+
 if TYPE_CHECKING:
     from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 
@@ -25,7 +27,9 @@ _ABBREVIATION = re.compile(
 )
 _NUMBERED = re.compile(r"\b(?:no|fig|eq|sec|ch|vol|pp?)\.$", re.IGNORECASE)
 """Abbreviations before a number."""
-_WORD_START = re.compile(r"\S+")
+_MAX_WORD_CHARS = 30
+_WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\s{UNSPACED_CHARACTERS}]{{1,{_MAX_WORD_CHARS}}}")
+"""A word, a character of a script without spaces, or a part of a run of other characters."""
 
 
 def find_sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -60,7 +64,7 @@ def _is_abbreviated(before: str, after: str) -> bool:
 
 def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield a sentence without white space around it, in several parts if it is very long; none if it has no letter."""
-    words = [match.span() for match in _WORD_START.finditer(text, start, end)]
+    words = [match.span() for match in _WORD.finditer(text, start, end)]
     for first in range(0, len(words), _MAX_SENTENCE_WORDS):
         part = words[first : first + _MAX_SENTENCE_WORDS]
         if any(map(str.isalnum, text[part[0][0] : part[-1][1]])):
@@ -88,7 +92,7 @@ def cut_passages(document: QuotableDocument, max_words: int = WINDOW_WORDS) -> l
     passages: list[QuotableText] = []
     start = end = count = 0
     for first, last in find_sentences(document.text):
-        words = len(document.text[first:last].split())
+        words = max(count_quoted_words(document.text[first:last]), (last - first) // _MAX_WORD_CHARS)
         if count and count + words > max_words:
             passages.append(QuotableText(document, start, end))
             count = 0

@@ -12,6 +12,7 @@ from tasks.helpers import error, notices, of, result
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, TemporaryFailure, TimedOut, Unsupported
+from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, ValuesMissing
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -109,6 +110,16 @@ def test_without_grammars_words_may_differ_in_case_and_marks(run):
     backend, events = run(lambda _: next(answers))
     assert result(events).fields["values"]["name"] == "Acme Corp"
     assert backend.requests[1].schema is not None and backend.requests[1].grammar is None
+
+
+def test_a_passage_whose_grammar_is_too_large_is_read_with_the_schema(run):
+    """The values are looked up in the passage; a schema that is refused as well is the user's."""
+    answers = iter([BadGrammar("--schema", detail="too large"), FOUND])
+    backend, events = run(lambda _: next(answers))
+    assert result(events).fields["values"] == FOUND
+    assert backend.requests[1].schema is not None and backend.requests[1].grammar is None
+    _, events = run(lambda _: BadGrammar("--schema", detail="no schema"))
+    assert isinstance(error(events), BadGrammar)
 
 
 def test_without_schemas_the_answer_is_checked_alone(run):

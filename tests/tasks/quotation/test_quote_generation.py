@@ -8,6 +8,7 @@ import pytest
 from scripted import Reply, ScriptedBackend
 
 from llmcli.errors import InternalError, Unsupported
+from llmcli.grammars import BadGrammar
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
@@ -47,6 +48,18 @@ def test_a_quote_by_grammar_is_located():
     assert found.quote.text == QUOTE
     assert (found.quote.first_line, found.is_constrained, len(backend.requests)) == (2, True, 1)
     assert "substring_chunks" in backend.requests[0].grammar
+
+
+def test_a_passage_whose_grammar_is_too_large_is_quoted_without():
+    """The engine refuses it; what the model writes then counts only if it stands in the passage."""
+
+    def refuse(answer):
+        return lambda request: BadGrammar("the grammar", detail="too large") if request.grammar else answer(request)
+
+    (found,), backend = generate(refuse(lambda _: QUOTE))
+    assert (found.quote.text, found.is_constrained, len(backend.requests)) == (QUOTE, False, 2)
+    (lied,), _ = generate(refuse(lambda _: "It lowered the budget for all of the schools."))
+    assert lied.quote is None and lied.error is None
 
 
 def test_few_grammars_are_pending_at_a_time():

@@ -37,6 +37,14 @@ def test_a_run_without_an_end_is_cut():
     assert [len(each.split()) for each in sentences("word " * 450)] == [200, 200, 50]
 
 
+@pytest.mark.parametrize("text", ["x" * 40_000, "\u4e2d\u6587" * 4000, "\u4e2d\u6587\u5b57\u3002" * 2000])
+def test_passages_of_text_without_spaces_are_limited_too(text):
+    """A run of characters is no single word."""
+    passages = cut_passages(QuotableDocument("a", text))
+    assert "".join(passage.text for passage in passages) == text
+    assert max(len(passage.text) for passage in passages) <= 6000
+
+
 def test_passages_are_whole_sentences_of_limited_length():
     """All sentences are in a passage, in order."""
     text = " ".join(f"Sentence number {n} has seven words." for n in range(50))

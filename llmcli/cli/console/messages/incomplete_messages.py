@@ -59,8 +59,8 @@ def _describe_missing_values(error: i.ValuesMissing) -> ErrorText:
 
 def _format_line_ranges(parts: Sequence[i.MissingPart]) -> str:
     """Return "1 to 20, 41 to 60"."""
-    ranges = [_format_line_range(part) for part in parts]
-    return ", ".join(ranges[:_MAX_NAMED_PARTS]) + _format_rest(parts)
+    ranges = [*dict.fromkeys(_format_line_range(part) for part in parts)]  # many parts may be in one long line
+    return ", ".join(ranges[:_MAX_NAMED_PARTS]) + _format_rest(ranges)
 
 
 def _format_line_range(part: i.MissingPart) -> str:
@@ -76,7 +76,7 @@ def _format_part_numbers(parts: Sequence[i.MissingPart]) -> str:
     return f" (part{'s' if len(parts) > 1 else ''} {numbers}{_format_rest(parts)} of {parts[0].parts})"
 
 
-def _format_rest(parts: Sequence[i.MissingPart]) -> str:
+def _format_rest(parts: Sequence[object]) -> str:
     return f" and {len(parts) - _MAX_NAMED_PARTS} more" if len(parts) > _MAX_NAMED_PARTS else ""
 
 
