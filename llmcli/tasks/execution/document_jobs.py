@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from enum import Enum
 from typing import Protocol, TypeVar
 
 from llmcli.backends.base import Backend, Job
@@ -28,13 +27,13 @@ class CancelRequest:
     id: str
 
 
-class WaitForRoom(Enum):
-    """Has one value, ``WAIT_FOR_ROOM``: what ``start`` has yet to yield waits while many requests are pending."""
+@frozen
+class WaitForRoom:
+    """What a document has yet to yield waits while many requests are pending; ``remaining``: at least so many requests."""
 
-    WAIT_FOR_ROOM = 1
+    remaining: int = 1
 
 
-WAIT_FOR_ROOM = WaitForRoom.WAIT_FOR_ROOM
 JobStep = TaskEvent | Request | CancelRequest | WaitForRoom
 
 
@@ -43,7 +42,7 @@ class DocumentJob(Protocol):
 
     It yields task events, requests to submit and requests to cancel; with its ``Result`` it is done. An ``LlmError``
     that it raises is the failure of this document alone. ``start`` of a document with many requests yields
-    ``WAIT_FOR_ROOM`` before each, so that few of them are in memory; events of earlier ones are handled meanwhile.
+    ``WaitForRoom`` before each, so that few of them are in memory; events of earlier ones are handled meanwhile.
     """
 
     item: int
@@ -116,7 +115,7 @@ class _DocumentJobRunner:
         self._unit = unit
         self._has_more = True
         self._unfinished: dict[int, DocumentJob] = {}
-        self._waiting: deque[tuple[DocumentJob, Iterator[JobStep]]] = deque()  # jobs whose start is not exhausted
+        self._waiting: deque[tuple[DocumentJob, Iterator[JobStep], int]] = deque()  # the int: requests to come
         self._item_of_request: dict[str, int] = {}
         self._constrained: set[str] = set()  # ids of submitted requests with a grammar
         self._held: deque[Request] = deque()
@@ -134,7 +133,7 @@ class _DocumentJobRunner:
         """Go on with jobs that wait for room, and start further ones, while few requests are pending."""
         while self._has_room():
             if self._waiting:
-                document_job, rest = self._waiting.popleft()
+                document_job, rest, _ = self._waiting.popleft()
                 if document_job.item in self._unfinished:
                     yield from self._process_steps(document_job, rest)
                 continue
@@ -150,7 +149,7 @@ class _DocumentJobRunner:
             return
         self._close_when_done()
         if self._requests_total > 1:
-            yield Progress(0, self._requests_total, self._unit)  # so that the user sees progress at once
+            yield self._count_requests()  # so that the user sees progress at once
         for event in self._job:
             if isinstance(event, RequestProgress):
                 yield from self._report_progress(event)
@@ -166,10 +165,14 @@ class _DocumentJobRunner:
                     self._progress[step].mark_finished(event.id)
                 self._requests_done += 1
                 if self._requests_total > 1:
-                    yield Progress(self._requests_done, self._requests_total, self._unit)
+                    yield self._count_requests()
                 yield from self._step_progress()
                 yield from self.start_more(starts)
             self._close_when_done()
+
+    def _count_requests(self) -> Progress:
+        to_come = sum(remaining for _, _, remaining in self._waiting)
+        return Progress(self._requests_done, self._requests_total + to_come, self._unit)
 
     def _has_room(self) -> bool:
         return len(self._item_of_request) < MAX_PENDING_REQUESTS
@@ -184,7 +187,7 @@ class _DocumentJobRunner:
                     self._cancel(step.id)
                 elif isinstance(step, WaitForRoom):
                     if not self._has_room():
-                        self._waiting.append((document_job, steps))
+                        self._waiting.append((document_job, steps, step.remaining))
                         return
                 else:
                     if isinstance(step, Result):

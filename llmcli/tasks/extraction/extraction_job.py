@@ -16,7 +16,7 @@ from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import WAIT_FOR_ROOM, DocumentJob, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForRoom, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
@@ -80,7 +80,7 @@ class _ExtractionJob:
         """Yield the requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
         number = -1
         for number, text in enumerate(cut_for_extraction(self._plan, self._document, self.item)):
-            yield WAIT_FOR_ROOM
+            yield WaitForRoom()
             self._open[number] = 1
             yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))
         if number < 0:

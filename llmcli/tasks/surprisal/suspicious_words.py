@@ -12,7 +12,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.execution.document_jobs import WAIT_FOR_ROOM, DocumentJob, JobStep, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForRoom, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
@@ -128,7 +128,7 @@ class _ProofreadJob:
             block = _Block(self._document, text_block, context)
             context = text_block.text[-CONTEXT_BYTES:]
             for window in block.windows(self._info.context):
-                yield WAIT_FOR_ROOM
+                yield WaitForRoom()
                 yield self._request(f"{self.item}.{number}", block, window)
                 number += 1
         self._all_sent = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scripted import ScriptedBackend
 
 from llmcli.errors import EmptyInput
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, WAIT_FOR_ROOM, run_document_jobs
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, WaitForRoom, run_document_jobs
 from llmcli.types import Finished, ItemFailed, Message, Progress, Request, Result, Role
 
 REQUESTS_EACH = 40
@@ -132,7 +132,7 @@ class _WaitingJob(_GrammarJob):
     def start(self):
         self._begun.append(self.item)
         for request in super().start():
-            yield WAIT_FOR_ROOM
+            yield WaitForRoom(GRAMMARS_EACH - self.made)
             self.made += 1
             yield request
 
@@ -152,6 +152,9 @@ def test_a_start_that_waits_for_room_goes_on_as_requests_end():
     assert [each.item for each in events if isinstance(each, Result)] == [0, 1]
     assert [request.id for request in backend.requests][:GRAMMARS_EACH] == [f"0.{n}" for n in range(GRAMMARS_EACH)]
     assert most[1] < MAX_PENDING_REQUESTS and begun == [0, 1]
+    totals = [each.total for each in events if isinstance(each, Progress)]
+    assert totals[0] == GRAMMARS_EACH, "what is to come counts"
+    assert totals == sorted(totals) and totals[-1] == 2 * GRAMMARS_EACH
     assert max(job.most_pending for job in jobs) <= MAX_PENDING_REQUESTS + GRAMMARS_EACH
 
 
