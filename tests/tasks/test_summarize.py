@@ -8,6 +8,7 @@ from tasks.helpers import error, notices, of, result, streamed
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, RequestRejected, TimedOut
 from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
+from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarization.summary_plan import max_summary_tokens
@@ -297,6 +298,16 @@ def test_words_reach_prompt_and_limit(prompts):
     assert request.max_tokens == 512
     run(backend, prompts, SHORT, words=400)
     assert backend.requests[-1].max_tokens == max_summary_tokens(400)
+
+
+def test_the_limit_of_a_prompt_file_holds(tmp_path):
+    """Without a wanted length: the user has set it in a prompt of their own."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "summarize.yaml").write_text('description: short\nuser: "{{ text }}"\noptions:\n  max_tokens: 100\n')
+    backend = ScriptedBackend(gist)
+    run(backend, PromptLibrary(own), SHORT)
+    assert backend.requests[-1].max_tokens == 100
 
 
 def test_the_style_is_for_the_last_stage(prompts):

@@ -28,13 +28,13 @@ class CancelRequest:
 
 
 @frozen
-class WaitForRoom:
+class WaitForCapacity:
     """What a document has yet to yield waits while many requests are pending; ``remaining``: at least so many requests."""
 
     remaining: int = 1
 
 
-JobStep = TaskEvent | Request | CancelRequest | WaitForRoom
+JobStep = TaskEvent | Request | CancelRequest | WaitForCapacity
 
 
 class DocumentJob(Protocol):
@@ -42,7 +42,7 @@ class DocumentJob(Protocol):
 
     It yields task events, requests to submit and requests to cancel; with its ``Result`` it is done. An ``LlmError``
     that it raises is the failure of this document alone. ``start`` of a document with many requests yields
-    ``WaitForRoom`` before each, so that few of them are in memory; events of earlier ones are handled meanwhile.
+    ``WaitForCapacity`` before each, so that few of them are in memory; events of earlier ones are handled meanwhile.
     """
 
     item: int
@@ -131,7 +131,7 @@ class _DocumentJobRunner:
 
     def start_more(self, starts: Iterator[Iterator[TaskEvent]]) -> Iterator[TaskEvent]:
         """Go on with jobs that wait for room, and start further ones, while few requests are pending."""
-        while self._has_room():
+        while self._has_capacity():
             if self._waiting:
                 document_job, rest, _ = self._waiting.popleft()
                 if document_job.item in self._unfinished:
@@ -174,7 +174,7 @@ class _DocumentJobRunner:
         to_come = sum(remaining for _, _, remaining in self._waiting)
         return Progress(self._requests_done, self._requests_total + to_come, self._unit)
 
-    def _has_room(self) -> bool:
+    def _has_capacity(self) -> bool:
         return len(self._item_of_request) < MAX_PENDING_REQUESTS
 
     def _process_steps(self, document_job: DocumentJob, steps: Iterator[JobStep]) -> Iterator[TaskEvent]:
@@ -185,8 +185,8 @@ class _DocumentJobRunner:
                     self._submit(step, document_job)
                 elif isinstance(step, CancelRequest):
                     self._cancel(step.id)
-                elif isinstance(step, WaitForRoom):
-                    if not self._has_room():
+                elif isinstance(step, WaitForCapacity):
+                    if not self._has_capacity():
                         self._waiting.append((document_job, steps, step.remaining))
                         return
                 else:

@@ -12,7 +12,7 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError
 from llmcli.frozen_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, WaitForRoom
+from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, WaitForCapacity
 from llmcli.tasks.execution.record_verb import RecordJobOptions, RecordVerb
 from llmcli.tasks.execution.step_progress import progress_of_request
 from llmcli.types import (
@@ -311,7 +311,7 @@ class _RecordStarter(threading.Thread):
         for step in steps:
             if isinstance(step, Result | ItemFailed):
                 self._finish(entry, step)
-            elif not isinstance(step, Request | CancelRequest | WaitForRoom | Delta | Progress):
+            elif not isinstance(step, Request | CancelRequest | WaitForCapacity | Delta | Progress):
                 self._notices.append(step)
 
     def _finish(self, entry: _PendingRecord, outcome: Result | ItemFailed) -> None:

@@ -16,7 +16,7 @@ from llmcli.frozen_dataclass import asdict, replace
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForRoom, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForCapacity, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
@@ -38,10 +38,7 @@ def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, ite
         plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
     )
     for block in iter_text_blocks(document):
-        if isinstance(document, Document):
-            quotable = QuotableDocument.from_document(document, item)
-        else:
-            quotable = QuotableDocument(document.name, block.text, (), item, block.start, block.first_line)
+        quotable = QuotableDocument.from_block(document, block, item)
         at = 0
         for piece in (
             budget.split_to_fit(block.text, max_characters=MAX_PASSAGE_CHARACTERS) if block.text.strip() else ()
@@ -80,7 +77,7 @@ class _ExtractionJob:
         """Yield the requests. Raises ``EmptyInput`` and ``ContextOverflow``."""
         number = -1
         for number, text in enumerate(cut_for_extraction(self._plan, self._document, self.item)):
-            yield WaitForRoom()
+            yield WaitForCapacity()
             self._open[number] = 1
             yield self._submit(number, PassageExtraction(self._plan, text, f"{self.item}.{number}"))
         if number < 0:

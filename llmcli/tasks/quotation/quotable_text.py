@@ -5,12 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.quotation.quote_alignment import QuoteAligner, find_line_starts
+
+if TYPE_CHECKING:
+    from llmcli.documents.reading.large_text import LargeText, TextBlock
 
 
 @frozen
@@ -83,6 +86,13 @@ class QuotableDocument:
     def from_document(cls, document: Document, number: int = 0) -> QuotableDocument:
         """Return the quotable text of a document that was read."""
         return cls(document.name, document.text, tuple(_find_sections(document)), number)
+
+    @classmethod
+    def from_block(cls, document: Document | LargeText, block: TextBlock, number: int = 0) -> QuotableDocument:
+        """Return the quotable text of a block of ``iter_text_blocks``: of a document in memory, which is one, all of it."""
+        if isinstance(document, Document):
+            return cls.from_document(document, number)
+        return cls(document.name, block.text, (), number, block.start, block.first_line)
 
     @cached_property
     def _line_starts(self) -> list[int]:

@@ -9,7 +9,7 @@ from llmcli.errors import EmptyInput
 from llmcli.frozen_dataclass import asdict
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.document_jobs import JobStep, WaitForRoom
+from llmcli.tasks.execution.document_jobs import JobStep, WaitForCapacity
 from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
@@ -149,7 +149,7 @@ class SummaryJob:
         self._parts = []
         self._held_text = ""
         for number, (where, covered) in enumerate(placed, 1):
-            yield WaitForRoom(count - number + 1)
+            yield WaitForCapacity(count - number + 1)
             name = f"{self.item}.{stage}.{number}"
             request = plan.request(name, stage, text[where], limit, part=number, parts=count, is_last=is_last)
             self._running[name] = SummaryPart(covered, request)

@@ -117,12 +117,12 @@ class StageText:
                 leading = len(piece) - len(piece.lstrip())
                 start, first_line = at + leading, line + count_line_ends(piece[:leading])
                 whole = DocumentRange(start, start + len(words), first_line, first_line + count_line_ends(words))
-                placed.append((slice(at, at + len(piece)), self._find_origin(whole) if self.origins else whole))
+                placed.append((slice(at, at + len(piece)), self._find_document_range(whole) if self.origins else whole))
             at += len(piece)
             line += count_line_ends(piece)
         return placed
 
-    def _find_origin(self, piece: DocumentRange) -> DocumentRange:
+    def _find_document_range(self, piece: DocumentRange) -> DocumentRange:
         """Return the range of the document that a range of this text covers."""
         begins = [0, *(end for end, _ in self.origins[:-1])]
         touched = [

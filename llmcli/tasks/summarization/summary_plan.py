@@ -148,7 +148,10 @@ class SummaryPlan:
 
     def final_limit(self, stage: int) -> int:
         """Return the longest summary: a wanted length is no limit, so that one that misses it is not cut."""
-        return self.options.max_tokens or max(MAX_TOKENS, self._answer_limit(stage, self.wanted.words, MAX_TOKENS))
+        if self.options.max_tokens:
+            return self.options.max_tokens
+        limit = self._answer_limit(stage, self.wanted.words, MAX_TOKENS)
+        return limit if self.wanted.words is None else max(MAX_TOKENS, limit)
 
     def part_limit(self, stage: int, stalls: int) -> int:
         """Return the longest facts of one of several parts; shorter after stages that did not shorten the text."""

@@ -12,7 +12,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForRoom, run_document_jobs
+from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForCapacity, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
@@ -59,17 +59,14 @@ def proofread(
     yield from run_document_jobs(backend, texts, make_job, "parts")
 
 
-class _Block:
+class _ProofreadBlock:
     """A block of a document, or all of it: its windows, and where its words stand.
 
     ``context``: the text before it, of which the first windows see the end.
     """
 
     def __init__(self, document: Document | LargeText, block: TextBlock, context: str) -> None:
-        if isinstance(document, Document):
-            self.places = QuotableDocument.from_document(document)
-        else:
-            self.places = QuotableDocument(document.name, block.text, (), 0, block.start, block.first_line)
+        self.places = QuotableDocument.from_block(document, block)
         self._code_blocks = [match.span() for match in CODE_BLOCK.finditer(block.text)]
         self._text = context + block.text
         self._context_length = len(context)
@@ -78,7 +75,7 @@ class _Block:
         """Yield its windows, for a model with a context of so many tokens."""
         return cut_windows(self._text, *window_sizes(context_tokens), begin=self._context_length)
 
-    def texts(self, window: TextWindow) -> tuple[str, str]:
+    def split_context(self, window: TextWindow) -> tuple[str, str]:
         """Return the context of a window and its text."""
         return self._text[window.context_start : window.start], self._text[window.start : window.end]
 
@@ -115,7 +112,7 @@ class _ProofreadJob:
         self._info = backend.info()
         self._all_sent = False
         self._is_blank = True
-        self._windows: dict[str, tuple[_Block, TextWindow]] = {}
+        self._windows: dict[str, tuple[_ProofreadBlock, TextWindow]] = {}
         self._scores: dict[str, Score] = {}
         self._found: list[tuple[float, int, dict[str, Any]]] = []
         self._num_scored = 0
@@ -125,10 +122,10 @@ class _ProofreadJob:
         """Yield the requests; a blank document has its result at once."""
         context, number = "", 0
         for text_block in iter_text_blocks(self._document):
-            block = _Block(self._document, text_block, context)
+            block = _ProofreadBlock(self._document, text_block, context)
             context = text_block.text[-CONTEXT_BYTES:]
             for window in block.windows(self._info.context):
-                yield WaitForRoom()
+                yield WaitForCapacity()
                 yield self._request(f"{self.item}.{number}", block, window)
                 number += 1
         self._all_sent = True
@@ -148,9 +145,9 @@ class _ProofreadJob:
         if self._all_sent and not self._windows:
             yield self._make_result()
 
-    def _request(self, name: str, block: _Block, window: TextWindow) -> Request:
+    def _request(self, name: str, block: _ProofreadBlock, window: TextWindow) -> Request:
         self._windows[name] = block, window
-        before, text = block.texts(window)
+        before, text = block.split_context(window)
         return Request(
             name,
             (),
@@ -161,13 +158,13 @@ class _ProofreadJob:
             deadline=self._options.deadline,
         )
 
-    def _add_words(self, block: _Block, window: TextWindow, score: Score) -> None:
+    def _add_words(self, block: _ProofreadBlock, window: TextWindow, score: Score) -> None:
         for word in block.score_words(window, score):
             self._num_scored += 1
             if word.bits >= self._wanted.threshold:
-                self._keep(block.places, word)
+                self._keep_most_surprising(block.places, word)
 
-    def _keep(self, places: QuotableDocument, word: WordSurprisal) -> None:
+    def _keep_most_surprising(self, places: QuotableDocument, word: WordSurprisal) -> None:
         """Keep a word, of equally surprising ones the first."""
         rank = (word.bits, -(word.start + places.offset))
         if self._wanted.top is None or len(self._found) < self._wanted.top:

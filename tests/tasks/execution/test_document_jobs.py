@@ -5,7 +5,7 @@ from __future__ import annotations
 from scripted import ScriptedBackend
 
 from llmcli.errors import EmptyInput
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, WaitForRoom, run_document_jobs
+from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS, WaitForCapacity, run_document_jobs
 from llmcli.types import Finished, ItemFailed, Message, Progress, Request, Result, Role
 
 REQUESTS_EACH = 40
@@ -132,7 +132,7 @@ class _WaitingJob(_GrammarJob):
     def start(self):
         self._begun.append(self.item)
         for request in super().start():
-            yield WaitForRoom(GRAMMARS_EACH - self.made)
+            yield WaitForCapacity(GRAMMARS_EACH - self.made)
             self.made += 1
             yield request
 
