@@ -19,12 +19,12 @@ NUMBERS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use every core for the whole suite, otherwise this process: a part is done by the time that workers are ready.
+    """Use every core for the whole suite and all examples, otherwise this process: workers take seconds to get ready.
 
     Tests with other markers load large models, and one at a time is enough.
     """
     whole = config.args == config.getini("testpaths") and not config.option.keyword
-    return None if whole and config.option.markexpr.startswith("not real") else 0
+    return None if whole and config.option.markexpr.startswith(("not real", "examples")) else 0
 
 
 def pytest_configure():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,3 +61,13 @@ def find_blocks(page: Path) -> Iterator[Block]:
 
 BLOCKS = {page.relative_to(ROOT).as_posix(): list(find_blocks(page)) for page in PAGES}
 EXAMPLES = [block for blocks in BLOCKS.values() for block in blocks if block.kind in SHELL_KINDS]
+
+
+def find_changed_pages() -> frozenset[str]:
+    """Return the pages that differ from the last commit; none outside of a git checkout, or without git."""
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--no-renames", "-z", "--", *map(str, PAGES)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(entry[3:] for entry in done.stdout.split("\0") if entry)

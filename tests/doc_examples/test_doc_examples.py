@@ -16,7 +16,7 @@ import pytest
 from .example_terminal import normalize
 from .example_world import Surroundings
 from .exceptions import EXIT_CODES, NOT_RUN, STAND_INS, TINY_MODEL
-from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS
+from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS, find_changed_pages
 
 MIN_LIKENESS = 0.4
 """Of answers that begin alike; unrelated texts are below 0.3."""
@@ -56,9 +56,18 @@ def lines_to_run():
 
 
 LINES = list(lines_to_run())
+CHANGED_PAGES = find_changed_pages()
 
 
-@pytest.mark.parametrize(("block", "number"), [line[:2] for line in LINES], ids=[line[2] for line in LINES])
+def example(block, number, name):
+    """Return the parameters of an example. Those of a page run in one process; a changed page runs by default."""
+    markers = [pytest.mark.xdist_group(block.page)]
+    if block.page not in CHANGED_PAGES:
+        markers.append(pytest.mark.examples)
+    return pytest.param(block, number, id=name, marks=markers)
+
+
+@pytest.mark.parametrize(("block", "number"), [example(*line) for line in LINES])
 def test_the_examples_of_the_documentation_run(surroundings, block, number):
     """Each llm ends as expected, no other command fails, and what is printed on a terminal is what the page shows."""
     done = world(surroundings, block).result(block, number or 0)
@@ -139,6 +148,7 @@ def test_the_extras_of_the_documentation_exist():
     assert all(re.search(r" '?\.(\[\w+\])?'?( |$)", line) for line in SHELL.splitlines() if "pip install" in line)
 
 
+@pytest.mark.examples
 def test_the_picture_of_a_session_shows_what_is_printed(surroundings):
     """The commands of docs/make_session_svg.py and their output, but for where lines are broken."""
     picture = (ROOT / "docs" / "images" / "session.svg").read_text(encoding="utf-8")
