@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 import tiny_models
 from fake_server import FakeServer
+from grid import mark_rows
 
 NUMBERS = itertools.count()
 
@@ -38,6 +39,12 @@ def pytest_configure():
         "llmcli", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("llmcli")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest removes the items of other markers
+def pytest_collection_modifyitems(items):
+    """Keep samples of grids, see ``grid``."""
+    mark_rows(items)
 
 
 def pytest_collection_finish():

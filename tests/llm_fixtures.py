@@ -16,6 +16,7 @@ from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.configuration.engine_options import EngineOptions
+from llmcli.engine.tuning import memory_bandwidth
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Runner:
 
 @pytest.fixture
 def llm(tiny, tmp_path, monkeypatch):
-    """Run ``main`` on a scripted backend."""
+    """Run ``main`` on a scripted backend, with a known rate of the memory: a measurement takes half a second."""
+    monkeypatch.setattr(memory_bandwidth, "measure_bandwidth", lambda _threads: 1e10)
     directory = tmp_path / "io"
     directory.mkdir()
     return Runner(tiny("llama"), directory, monkeypatch)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 from document_texts import greek
+from grid import grid
 from llm_fixtures import Run
 from scripted import all_messages, score_words
 from source_files import make_pdf
@@ -259,7 +260,7 @@ def run_verb(llm, verb: Verb, tmp_path, file) -> Run:
 
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
-@pytest.mark.parametrize("name", [*PARAGRAPHS, *TEXTS, *LINES])
+@grid("name", [*PARAGRAPHS, *TEXTS, *LINES])
 def test_a_needle_is_found_in_its_line(llm, tmp_path, name, times, place):
     """At head, middle and tail."""
     end = "\n" if name in LINES else "\n\n"
@@ -275,7 +276,7 @@ def test_a_needle_is_found_in_its_line(llm, tmp_path, name, times, place):
 
 
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("name", PARAGRAPHS)
+@grid("name", PARAGRAPHS)
 def test_a_needle_is_found_on_its_page(llm, tmp_path, name, place):
     """At head, middle and tail of a PDF."""
     sentences = hay(3)
@@ -289,7 +290,7 @@ def test_a_needle_is_found_on_its_page(llm, tmp_path, name, place):
     assert PARAGRAPHS[name].places(run_verb(llm, PARAGRAPHS[name], tmp_path, file), "page") == [(page, page)]
 
 
-@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@grid("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
 def test_a_needle_in_a_file_that_is_one_record_is_found(llm, tmp_path, times, place):
     """Its file matches, and another does not; a label of the whole file counts all of its parts."""
@@ -306,7 +307,7 @@ def test_a_needle_in_a_file_that_is_one_record_is_found(llm, tmp_path, times, pl
     assert any(NEEDLE in all_messages(each) for each in run.backend.requests)
 
 
-@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@grid("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
 def test_a_needle_in_a_long_paragraph_is_translated(llm, tmp_path, times, place):
     """The paragraph is as long as the whole input; its sentences stay in their order."""

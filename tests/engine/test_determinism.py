@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.tools import GENERATIVE, Probe, answer, engine_of, numbers, one_by_one, req, texts, wild
+from engine.tools import Probe, answer, each_model, engine_of, numbers, one_by_one, req, texts, wild
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import UsageError
 from llmcli.types import Finished, Message, Priority, Role, Sampling, TextDelta
 
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 STARTS = ("hello world", "yes and no", "to the world it is " * 12, "is it in you? " * 5)
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.tools import GENERATIVE, answer, collect, engine_of, only_scheduler_thread, req, texts, wild
+from engine.tools import answer, collect, each_model, engine_of, only_scheduler_thread, req, texts, wild
 from llmcli.backends.base import run_requests
 from llmcli.engine.llama.context import Context
 from llmcli.errors import (
@@ -42,7 +42,7 @@ def test_max_tokens_ends_an_answer_with_its_name(engines):
     assert outcome.finished.usage.completion_tokens == 3
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_the_context_ends_an_answer_with_its_name(tiny, name):
     """An answer that fills the context ends with that limit's name; prompt and answer fill it exactly."""
     with engine_of(tiny(name), ctx=128) as engine:
@@ -124,7 +124,7 @@ def test_cancelling_while_an_answer_is_written_keeps_what_was_written(engine):
     assert outcomes["other"].text == alone
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
     """A request is cancelled while its long prompt is evaluated; the others' answers stay the same.
 

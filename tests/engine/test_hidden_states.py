@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, engine_of, numbers, req
+from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, each_smooth_model, engine_of, numbers, req
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
@@ -71,7 +71,7 @@ def prompt_tokens(engine, request: Request) -> list[int]:
     return engine._tokenize_prompt(request)[0][0]
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_states_of_a_batch_agree_with_the_reference(engines, models, name):
     """Texts of different lengths evaluated together, each with its own states; nothing is generated."""
     engine = engines(name)
@@ -84,7 +84,7 @@ def test_states_of_a_batch_agree_with_the_reference(engines, models, name):
         assert finished.usage.prompt_tokens == len(tokens)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_states_with_a_reused_prefix_agree_with_the_reference(engines, models, name):
     """The states of a prefix whose evaluation is reused count as if they had been evaluated again."""
     engine = engines(name)

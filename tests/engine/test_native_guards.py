@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import llmcli.engine
-from engine.tools import GENERATIVE, Probe, answer, bench_of, engine_of, model_of, numbers, one_by_one, req, texts, wild
+from engine.tools import Probe, answer, bench_of, each_model, engine_of, model_of, numbers, one_by_one, req, texts, wild
 from llmcli.backends.local import open_local_backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.embedding import Embedder
@@ -24,7 +24,6 @@ from llmcli.interrupt import Interrupt
 from llmcli.types import FinishReason, Sampling
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 @contextlib.contextmanager

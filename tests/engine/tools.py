@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from grid import grid
 from hypothesis import given, settings
 
 from llmcli.configuration.engine_options import EngineOptions
@@ -48,6 +49,8 @@ GENERATIVE = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-
 SMOOTH = tuple("qwen3moe-all" if name == "qwen3moe" else name for name in GENERATIVE)
 """Models whose logits move little when sums are rounded otherwise: where a router chooses two of four experts, the
 slightest difference can make it choose another, in a fresh evaluation as well."""
+each_model = grid("name", GENERATIVE, rows=3)
+each_smooth_model = grid("name", SMOOTH, rows=3)
 GREEDY = Sampling(temperature=0)
 
 

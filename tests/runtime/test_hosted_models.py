@@ -7,6 +7,7 @@ import time
 
 import pytest
 from fake_server import FakeServer, close_connection, error_answer, send_content
+from grid import covering
 from hosted_servers import SERVERS, rechunk, send_blocks, stall_after
 from remote_config import CANARY, configure
 
@@ -150,6 +151,7 @@ def test_an_empty_answer_is_a_failure(ask, hosted):
     assert (run.code, run.out) == (1, "") and "empty answer" in run.err and len(hosted.chats()) == 2
 
 
+@covering
 @pytest.mark.parametrize(
     ("status", "message", "code", "expected"),
     [
@@ -170,6 +172,7 @@ def test_errors_that_stay_have_their_codes(ask, hosted, status, message, code, e
     assert (run.code, run.out) == (expected, "") and message in run.err and len(hosted.chats()) == 1
 
 
+@covering
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_what_passes_is_tried_again(ask, hosted, status):
     """Too many requests, a failure, no service and an overload."""
@@ -190,6 +193,7 @@ def test_an_overload_that_stays_is_told(ask, hosted):
 # ---- streams ----------------------------------------------------------------------------------------------------------
 
 
+@covering
 @pytest.mark.parametrize("size", [1, 7])
 def test_blocks_may_end_anywhere(ask, hosted, size):
     """In mid-event, and in the middle of a character."""
@@ -209,6 +213,7 @@ def json_block_as_utf8(block: bytes) -> bytes:
     return ("\n".join(data) + "\n").encode()
 
 
+@covering
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_stream_that_breaks_off_is_no_shorter_answer(ask, hosted, ends):
     """In mid-event or between events, whether the connection is cut or ends in order: 75, and what came stands."""
@@ -237,6 +242,7 @@ def test_an_error_in_the_stream(ask, hosted):
     assert run.code == 75 and "Overloaded" in run.err and len(hosted.chats()) == 3
 
 
+@covering
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [

@@ -8,7 +8,6 @@ from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.segments import join_segments, split_at_protected
 from llmcli.errors import BadDocument
 
-CHARACTERS = 250_000
 CUE, VTT = "1\n00:00:01,000 --> 00:00:02,000\n", "WEBVTT\n\n00:01.000 --> 00:02.000\n"
 UNITS = {
     "plain": ["[", "`a``b```c ", "a@", "http://", "{{", "<a ", "%(", "a."],
@@ -33,10 +32,11 @@ FRAMES = [
 CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES
 
 
+@pytest.mark.parametrize("characters", [25_000, pytest.param(250_000, marks=pytest.mark.stress)])
 @pytest.mark.parametrize(("name", "before", "unit", "after"), CASES)
-def test_large_documents_are_parsed(name, before, unit, after):
+def test_large_documents_are_parsed(name, before, unit, after, characters):
     """It is split and joined, or refused, without recursion."""
-    text = before + unit * (CHARACTERS // len(unit)) + after
+    text = before + unit * (characters // len(unit)) + after
     try:
         segments = find_format("", "", name).split(text, "de")
     except BadDocument:

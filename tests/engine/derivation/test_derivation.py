@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engine.tools import GENERATIVE, SMOOTH, Probe, bench_of, numbers
+from engine.tools import GENERATIVE, Probe, bench_of, each_smooth_model, numbers
+from grid import grid
 from terminal import ROOT
 
 from llmcli.engine.derivation import derivation, quantize_child, weight_types
@@ -109,7 +110,7 @@ def files(store):
     return sorted(path.name for path in store.directory.iterdir())
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 @pytest.mark.parametrize("weights", DERIVED_TYPES)
 def test_every_architecture_evaluates_like_the_original(store, source, name, weights):
     """In every type: recurrent, hybrid, mixtures and windows too. Q8_0 is made from a copy in f16."""
@@ -137,7 +138,7 @@ def test_an_embedding_model_embeds_like_the_original(store, source, weights):
     assert vectors[0] @ vectors[1] > 0.99
 
 
-@pytest.mark.parametrize("name", [*GENERATIVE, "bert"])
+@grid("name", [*GENERATIVE, "bert"], rows=4)
 @pytest.mark.parametrize("weights", CHANGED_TYPES)
 def test_the_size_is_known_before(store, source, name, weights):
     """The estimate is at most a kilobyte too large, and never too small."""

@@ -8,7 +8,8 @@ import errno
 import struct
 
 import pytest
-from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, equal, numbers, req, wild
+from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, each_model, equal, numbers, req, wild
+from grid import grid
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
@@ -24,7 +25,6 @@ MODEL_ID = "5e" * 32
 SYSTEM = "you are in the world of yes and no and it is hello to you"
 SECRET = "positive quartz"
 EXACT = {"deterministic": True}
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 @pytest.fixture(autouse=True)
@@ -294,7 +294,7 @@ def test_another_prompt_file_does_not_use_it(ask):
     assert ask("chatml", with_system("a", "hello", system=f"no {SYSTEM}")).cached == 0
 
 
-@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
+@grid("name", ["chatml", "gemma3", "mamba", "lfm2"])
 @pytest.mark.parametrize("place", [0.5, 0.9, 1.0])
 def test_a_damaged_file_is_evaluated_again_and_replaced(ask, tmp_path, name, place):
     """With one wrong bit the file is unusable: the answer is the same as without it, and it is written again."""
@@ -441,7 +441,7 @@ def remembering(models, tmp_path):
         each.close()
 
 
-@pytest.mark.parametrize("name", [name for name in GENERATIVE if name != "gemma3"])
+@grid("name", [name for name in GENERATIVE if name != "gemma3"], rows=3)
 def test_logits_after_a_restored_prefix_are_exact(remembering, bench, name):
     """In deterministic mode no bit of any row differs from an evaluation without the file."""
     config = {"unified": False, "kv_type": "q8_0"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 
 import pytest
-from engine.tools import SMOOTH, Engine, EngineOptions, Probe, answer, close, equal, numbers, req
+from engine.tools import SMOOTH, Engine, EngineOptions, Probe, answer, close, each_smooth_model, equal, numbers, req
+from grid import grid
 
 from llmcli.engine.kv import document_prefix_cache
 from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
@@ -14,9 +15,7 @@ from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 MODEL_ID = "5e" * 32
 EXACT = {"unified": False, "kv_type": "q8_0"}
 KINDS = [(name, config) for config in ({}, EXACT) for name in SMOOTH]
-each_kind = pytest.mark.parametrize(
-    ("name", "config"), KINDS, ids=[f"{n}-{'exact' if c else 'unified'}" for n, c in KINDS]
-)
+each_kind = grid(("name", "config"), KINDS, ids=[f"{n}-{'exact' if c else 'unified'}" for n, c in KINDS], rows=4)
 PASSAGE = numbers(150, 3)
 FORCED = numbers(4, 77)
 
@@ -71,7 +70,7 @@ def test_a_second_question_evaluates_no_token_of_the_document(bench, keeping, na
     (equal if config else close)(second.rows, fresh.rows)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_more_documents_than_the_cache_holds_are_evaluated_once(keeping, name):
     """Two dozen passages, ranked for two questions after each other."""
     scheduler = keeping(name)
@@ -276,7 +275,7 @@ def flood(engine):
     answer(engine, *[req(f"x{n}", f"{n} yes {n} no " * 12, max_tokens=1) for n in range(8)])
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_an_engine_that_serves_several_commands_keeps_documents(engine, name):
     """Of the second request only the question is evaluated, whether it scores or generates."""
     made = engine(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
+from grid import grid
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.context import Context
@@ -14,7 +15,7 @@ EXACT = {"unified": False, "kv_type": "q8_0"}
 CONFIGS = {"unified": {}, "streams": {"unified": False, "exact": False}, "plain": {"flash_attention": False}}
 KINDS = [(n, c) for c in CONFIGS.values() for n in SMOOTH] + [(n, EXACT) for n in GENERATIVE]
 IDS = [f"{n}-{i}" for i in CONFIGS for n in SMOOTH] + [f"{n}-exact" for n in GENERATIVE]
-each_kind = pytest.mark.parametrize(("name", "config"), KINDS, ids=IDS)
+each_kind = grid(("name", "config"), KINDS, ids=IDS, rows=6)
 STARTS = [numbers(12, 1), numbers(50, 2), numbers(40, 2) + numbers(20, 3), []]
 
 
@@ -80,14 +81,13 @@ def room_for(monkeypatch):
     return limit
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_a_full_cache_changes_no_answer(bench, room_for, fresh, counted, kind):
+@each_kind
+def test_a_full_cache_changes_no_answer(bench, room_for, fresh, counted, *, name, config):
     """If the cache cannot hold all sequences, they take turns, and each has the logits of a fresh evaluation.
 
     This is the case when more run than there is room for. If cells are counted before a sequence joins, the cache is
     never full.
     """
-    name, config = kind
     numbers_of = range(20, 36)
     for number in numbers_of:
         fresh(name, config, number)

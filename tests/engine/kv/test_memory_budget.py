@@ -6,7 +6,8 @@ import threading
 from dataclasses import asdict, replace
 
 import pytest
-from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
+from engine.tools import Probe, answer, close, each_model, engine_of, equal, numbers, only_scheduler_thread, req
+from grid import grid
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import manager, sizing
@@ -20,7 +21,7 @@ from llmcli.types import Finished, FinishReason, Priority
 
 EXACT = {"unified": False, "kv_type": "q8_0"}
 KINDS = [("llama", {}), ("gemma3", {}), ("llama", EXACT), ("mamba", {}), ("falcon-h1", {})]
-each_kind = pytest.mark.parametrize(("name", "config"), KINDS, ids=str)
+each_kind = grid(("name", "config"), KINDS, ids=str, rows=3)
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def reasons(probe):
 # ---- the formula -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_the_estimate_matches_a_real_context(models, monkeypatch, name):
     """The estimate matches the sizes that llama.cpp logs, for one or more buffers, with and without flash attention."""
     lines: list[str] = []
@@ -349,7 +350,7 @@ def test_a_context_for_prompts_without_answers_has_no_spare_cells(models):
 # ---- states in files ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 @pytest.mark.parametrize("proc", [True, False], ids=["file", "memory"])
 def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path, name, proc):
     """This happens in mid-answer, without a new evaluation; without such files the states stay in memory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import GENERATIVE, Probe, numbers
+from engine.tools import Probe, each_model, numbers
 
 from llmcli.engine.llama import bindings
 
@@ -55,7 +55,7 @@ def test_the_token_whose_logits_are_needed_is_never_reused(bench, same):
 
 
 @pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_the_last_id_keeps_the_prefix_that_its_sequence_begins_with(bench, name, config):
     """Without another id the sequence takes the place of the cached prefix, as far as the memory can be truncated."""
     scheduler = bench(name, **config)

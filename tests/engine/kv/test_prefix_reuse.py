@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine.tools import GENERATIVE, Probe, answer, close, numbers, one_by_one, req
+from engine.tools import Probe, answer, close, each_model, numbers, one_by_one, req
 
 from llmcli.types import Message, Role
-
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 def differ(a: list[np.ndarray], b: list[np.ndarray]) -> bool:

@@ -7,7 +7,7 @@ import itertools
 import types
 
 import pytest
-from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, for_all, numbers
+from engine.tools import Bench, Probe, close, each_model, each_smooth_model, equal, for_all, numbers
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,7 +21,6 @@ from llmcli.engine.tuning.planner import Planner
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 FIXED = EngineOptions(kv_unified=True, kv_type="f16", flash_attention=True)
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 class Cells:
@@ -376,7 +375,7 @@ def compacting(bench, models):
     return make
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_cached_prefixes_are_compacted_after_a_large_job(compacting, bench, restored, name):
     """When few of thousands of used cells remain, those move to the front, and can still be reused."""
     scheduler = compacting(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import GENERATIVE, Engine, answer, req
+from engine.tools import Engine, answer, each_model, req
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache
@@ -14,7 +14,6 @@ MODEL_ID = "5e" * 32
 ONE, OTHER = "0123456789abcdef" * 2, "f" * 32
 FIRST = "hello is it in the world of yes and no and what is it to you"
 SAYS = 'start: "yes it is in the world"'
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 @pytest.fixture(autouse=True)

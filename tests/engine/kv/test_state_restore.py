@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 from engine.tools import GENERATIVE, SMOOTH, Probe, close, equal, numbers
+from grid import grid
 
 EXACT = {"unified": False, "kv_type": "q8_0"}
 STREAMS = {"unified": False, "exact": False}
 KINDS = [(n, c) for c, names in (({}, SMOOTH), (STREAMS, SMOOTH), (EXACT, GENERATIVE)) for n in names]
-each_kind = pytest.mark.parametrize(
+each_kind = grid(
     ("name", "config"),
     KINDS,
     ids=[f"{n}-{('exact' if c == EXACT else 'streams') if c else 'unified'}" for n, c in KINDS],
+    rows=5,
 )
 SHARED = numbers(100, 3)
 

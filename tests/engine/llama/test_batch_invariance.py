@@ -6,7 +6,8 @@ import ctypes
 
 import pytest
 import tiny_models
-from engine.tools import GENERATIVE, Bench, Probe, engine_of, equal, model_of, numbers, req
+from engine.tools import GENERATIVE, Bench, Probe, each_model, engine_of, equal, model_of, numbers, req
+from grid import grid
 
 from llmcli.engine.llama import batch_invariance, bindings
 from llmcli.engine.llama.context import ContextConfig
@@ -83,14 +84,14 @@ def is_exact(model):
     return True
 
 
-@pytest.mark.parametrize("kind", [F32, F16, BF16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K])
+@grid("kind", [F32, F16, BF16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K], rows=4)
 def test_a_type_of_weights_is_exact_or_refused(wide, kind):
     """On any processor, a model that passes is exact to the bit in a batch of sixteen."""
     with model_of(wide(kind)) as model:
         assert not passes(model) or is_exact(model)
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_unquantized_weights_are_exact_or_refused(unquantized, name):
     """Sums of F32 differ in the last bit only, which quantized activations mostly hide; the self-test finds it."""
     with model_of(unquantized(name)) as model:
@@ -105,7 +106,7 @@ def test_a_mixture_of_experts_is_exact_or_refused(tmp_path, experts):
         assert not passes(model) or is_exact(model)
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_a_q8_0_model_of_every_kind_is_exact(tiny, name):
     """Weights whose rows are multiplied alike in any batch pass, and keep the promise of the self-test."""
     with model_of(tiny(name)) as model:
@@ -114,7 +115,7 @@ def test_a_q8_0_model_of_every_kind_is_exact(tiny, name):
 
 
 @pytest.mark.parametrize("config", [{}, {"unified": False}], ids=["unified", "streams"])
-@pytest.mark.parametrize("name", [name for name in GENERATIVE if name != "mamba"])
+@grid("name", [name for name in GENERATIVE if name != "mamba"], rows=3)
 def test_the_self_test_detects_f16(models, name, config):
     """With an f16 cache the sums of attention depend on the batch, and the self-test detects it."""
     with pytest.raises(Unsupported, match="--deterministic"):

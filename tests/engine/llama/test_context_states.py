@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from engine.tools import GREEDY, engine_of, logits, numbers, only_scheduler_thread, user
+from grid import grid
 
 from llmcli.engine.llama import state_files
 from llmcli.engine.llama.context import Context, ContextConfig
@@ -43,7 +44,7 @@ def evaluate(context, sequence, tokens, start):
 @pytest.mark.parametrize("kernel", [{}, {"flash_attention": False}, {"kv_type": "q8_0"}], ids=["FA", "plain", "q8_0"])
 @pytest.mark.parametrize("target", CONFIGS)
 @pytest.mark.parametrize("source", CONFIGS)
-@pytest.mark.parametrize("name", ["llama", "qwen3moe"])
+@grid("name", ["llama", "qwen3moe"])
 def test_a_state_moves_between_caches(contexts, name, source, target, kernel):
     """For any number of sequences and buffers, a sequence continues as in the first context."""
     old, new = contexts(name, **CONFIGS[source], **kernel), contexts(name, **CONFIGS[target], **kernel)

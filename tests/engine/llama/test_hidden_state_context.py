@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from engine.tools import GENERATIVE, logits, numbers
+from engine.tools import each_model, logits, numbers
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import ContextConfig
@@ -35,7 +35,7 @@ def evaluated(context: HiddenStateContext, *parts: tuple[list[int], int, int], n
     return context.read_states().copy()
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_states_do_not_depend_on_logits(context, name):
     """The evaluation that ends early leaves the same memory, and gives the same states."""
     tokens = numbers(60, 1)
@@ -51,7 +51,7 @@ def test_states_do_not_depend_on_logits(context, name):
         assert np.array_equal(*last)
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_nothing_follows_the_states(models, name):
     """Without logits the graph ends at the tensor of the states; with them it is computed to its end."""
     seen: list[bytes] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from engine.tools import GENERATIVE, req
+from grid import grid
 
 from llmcli.engine.sampling import guided_vocabulary
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
@@ -67,7 +68,7 @@ def test_a_directory_that_cannot_be_written_is_no_error(load):
     assert load()[1] and load()[1]
 
 
-@pytest.mark.parametrize("name", [*GENERATIVE, "bert"])
+@grid("name", [*GENERATIVE, "bert"], rows=4)
 def test_control_tokens_and_ends_have_no_bytes(models, name):
     """So no grammar allows them inside a text; all other tokens are those of the model."""
     tokenizer = Tokenizer(models(name))
@@ -82,7 +83,7 @@ def test_control_tokens_and_ends_have_no_bytes(models, name):
     )
 
 
-@pytest.mark.parametrize("name", [*GENERATIVE, "bert"])
+@grid("name", [*GENERATIVE, "bert"], rows=4)
 def test_control_tokens_are_never_allowed(models, name):
     """Whatever the grammar: a text of any characters allows every other token that is UTF-8."""
     tokenizer = Tokenizer(models(name))

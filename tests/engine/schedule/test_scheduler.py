@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
+from engine.tools import Bench, ListSink, Probe, close, each_model, numbers, req
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import scheduler as module
@@ -15,7 +15,6 @@ from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason, Priority
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
-each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 def rows_alone(make, name, prompt, forced):

@@ -6,12 +6,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
+from engine.tools import Bench, Probe, close, each_model, each_smooth_model, equal, numbers
 
 from llmcli.engine.llama.context import CacheSettings
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
-each_seed = pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.stress) for seed in (2, 3))])
+each_seed = pytest.mark.parametrize("seed", range(4))
 STARTS = [numbers(12, 1), numbers(30, 2), numbers(90, 3), numbers(60, 4)]
 
 
@@ -81,7 +81,7 @@ def expected(models):
 
 
 @each_seed
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_exact_answers_survive_random_events(models, expected, name, seed):
     """With deterministic settings all logits are bit-identical to those of each sequence alone."""
     turmoil = Turmoil(models(name), seed, STREAMS)
@@ -95,7 +95,7 @@ def test_exact_answers_survive_random_events(models, expected, name, seed):
 
 
 @each_seed
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_answers_survive_random_events(models, expected, name, seed):
     """In the default mode all logits are close to those of each sequence alone."""
     turmoil = Turmoil(models(name), seed, {})
@@ -125,7 +125,7 @@ class Fickle:
 
 
 @each_seed
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 def test_answers_survive_changes_of_the_layout(models, expected, name, seed, monkeypatch):
     """Layouts change again and again during random events; states that cannot move stay."""
     turmoil = Turmoil(models(name), seed, {"exact": False})

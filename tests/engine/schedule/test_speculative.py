@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 import pytest
-from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, only_scheduler_thread, req
+from engine.tools import Probe, answer, close, each_smooth_model, engine_of, numbers, only_scheduler_thread, req
 
 from llmcli.engine.schedule.speculative_decoder import draft_row_cost
 from llmcli.engine.sequences import speculative
@@ -111,7 +111,7 @@ class Guesser(Probe):
 
 
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
-@pytest.mark.parametrize("name", SMOOTH)
+@each_smooth_model
 @pytest.mark.parametrize("count", [1, 5])
 def test_drafts_change_no_logits(bench, name, config, count):
     """With right and wrong drafts side by side, all logits are those of a fresh evaluation without drafts."""

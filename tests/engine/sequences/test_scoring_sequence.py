@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from engine.tools import GENERATIVE, Bench, ListSink, Probe, answer, engine_of, numbers, req, user
+from engine.tools import Bench, ListSink, Probe, answer, each_model, engine_of, numbers, req, user
+from grid import grid
 
 from llmcli.engine.sequences import scoring_sequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence, TargetTokens
@@ -54,7 +55,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("candidates", SETS.values(), ids=SETS.keys())
-@pytest.mark.parametrize("name", ["chatml", "gemma3", "lfm2"])
+@grid("name", ["chatml", "gemma3", "lfm2"])
 def test_scores_are_those_of_each_candidate_alone(engines, brute_force, name, candidates):
     """Every score sums the log-probabilities of all tokens of its candidate, in the candidates' order."""
     outcome = answer(engines(name), req("s", TEXT, candidates=candidates))["s"]
@@ -65,7 +66,7 @@ def test_scores_are_those_of_each_candidate_alone(engines, brute_force, name, ca
         assert score.logprob == pytest.approx(expected, abs=0.02 * tokens + 0.05)
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_deterministic_scores_do_not_depend_on_the_batch(engines, name):
     """Alone, and among fifteen other scoring or generating requests, the scores are the same numbers."""
     engine = engines(name, deterministic=True, threads=1)
@@ -76,7 +77,7 @@ def test_deterministic_scores_do_not_depend_on_the_batch(engines, name):
     assert answer(engine, *others[:8], request, *others[8:])["s"].scores == alone
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_probabilities_of_single_tokens_sum_to_less_than_one(engines, name):
     """Single tokens exclude each other."""
     outcome = answer(engines(name), req("s", TEXT, candidates=tuple("abcdefghijklmnopqrstuvwxyz")))["s"]

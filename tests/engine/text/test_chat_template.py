@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from engine.text.test_tokenizer import control_like, whole
-from engine.tools import GENERATIVE, for_all
+from engine.tools import each_model, for_all
 from hypothesis import strategies as st
 
 from llmcli.engine.text.chat_template import CHATML_TEMPLATE, ChatTemplate
@@ -43,7 +43,7 @@ def controls_in(tokens, tokenizer):
     return [token for token in tokens if token in tokenizer.control_tokens.values()]
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_control_tokens_in_a_message_stay_text(models, name):
     """The control tokens of a prompt come from the template, whatever messages and answer prefix contain."""
     tokenizer = Tokenizer(models(name))
@@ -65,7 +65,7 @@ def test_control_tokens_in_a_message_stay_text(models, name):
     check()
 
 
-@pytest.mark.parametrize("name", GENERATIVE)
+@each_model
 def test_the_text_of_a_message_is_unchanged_in_the_prompt(models, name):
     """The prompt contains the text of the message exactly, without the character that split control tokens."""
     tokenizer = Tokenizer(models(name))

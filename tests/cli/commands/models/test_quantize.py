@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+from grid import grid
 
 from llmcli.engine.derivation import derivation, quantize_child, quantized_file
 from llmcli.errors import OutputError
@@ -81,7 +82,7 @@ def test_people_get_sizes_and_a_note(quantize):
     assert quantize("--type", "f16", "-o", "b.gguf").err == ""
 
 
-@pytest.mark.parametrize("name", sorted(set(QUANTIZATIONS) - NEEDS_MATRIX))
+@grid("name", sorted(set(QUANTIZATIONS) - NEEDS_MATRIX), rows=6)
 def test_every_type_can_be_made(wide, tmp_path, name):
     """The computed size is that of the file, or a little more; the header reader accepts the file."""
     source, target = wide, tmp_path / "out.gguf"
