@@ -31,14 +31,16 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_configure():
     """Keep compiled modules, and let no generated test depend on the speed of the machine.
 
-    Without compiled modules each worker and each process of a test compiles all that it imports.
+    Without compiled modules each worker and each process of a test compiles all that it imports. Generated tests have
+    few examples, and more with ``--hypothesis-profile many``.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    hypothesis.settings.register_profile(
-        "llmcli", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
-    hypothesis.settings.load_profile("llmcli")
+    for name, examples in (("few", 20), ("many", 100)):
+        hypothesis.settings.register_profile(
+            name, max_examples=examples, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+        )
+    hypothesis.settings.load_profile("few")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest removes the items of other markers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.anthropic_api.messages_request import parse_count_request, parse_message_request
 from llmcli.openai_api.fields import FieldError
@@ -120,7 +121,7 @@ IMAGE = {"type": "image", "source": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1"}
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("fields", "param"),
     [
         ({"max_tokens": None}, "max_tokens"),

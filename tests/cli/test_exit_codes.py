@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from row_table import all_rows
 from scripted import Reply, last_message
 
 from llmcli.cli import command_registry
@@ -130,7 +131,7 @@ def test_the_backend_is_closed(llm):
     assert llm("ask", "Q").backend.closed and llm("ask", "Q", answer=lambda _: OutOfMemory()).backend.closed
 
 
-@pytest.mark.parametrize("command", command_registry.COMMANDS, ids=lambda command: command.name)
+@all_rows("command", command_registry.COMMANDS)
 def test_the_table_matches_the_docstrings(command):
     """The help line of the table, shown without importing a command, is the command's own."""
     loaded = command.load()

@@ -21,7 +21,7 @@ KINDS = {
     "a directory": "./directory",
     "long": f"./{LONG}",
     "below a long one": f"./{LONG}/y",
-    "of a long path": "./" + "d/" * 3000 + "y",
+    "of a long path": "./" + ("d" * 99 + "/") * 50 + "y",
     "below a file": "./good.txt/below",
     "a loop": "./loop",
     "a pipe": "./pipe",

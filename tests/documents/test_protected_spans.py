@@ -72,15 +72,16 @@ def test_skipped_text_contains_no_span(monkeypatch, step):
     monkeypatch.setattr(protected_spans, "_STEP_CHARS", step)
     monkeypatch.setattr(protected_spans, "_compile_pattern", protected_spans._compile_pattern.__wrapped__)
     chance = random.Random(step)
-    for _ in range(500):
-        text = "".join(chance.choices(FRAGMENTS, k=chance.randrange(1, 40)))
+    for _ in range(50):
         kinds = frozenset(chance.choices(list(protected_spans._SYNTAXES), k=chance.randrange(1, 8)))
         names = [name for name in protected_spans._SYNTAXES if name in kinds]
         alone = re.compile(
             "|".join(f"(?P<{name.replace('-', '_')}>{protected_spans._SYNTAXES[name][1]})" for name in names)
         )
-        spans = [protected_spans._span_of_match(match, text) for match in alone.finditer(text)]
-        assert find_spans(text, kinds) == [span for span in spans if span.end > span.start], (text, kinds)
+        for _ in range(10):
+            text = "".join(chance.choices(FRAGMENTS, k=chance.randrange(1, 40)))
+            spans = [protected_spans._span_of_match(match, text) for match in alone.finditer(text)]
+            assert find_spans(text, kinds) == [span for span in spans if span.end > span.start], (text, kinds)
 
 
 def test_a_text_without_spans_is_scanned_in_steps():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.openai_api.fields import FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.requests import parse_chat as _parse_chat
@@ -42,7 +43,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), BAD)
+@all_rows(("name", "value"), BAD)
 def test_a_value_out_of_range_is_refused_by_name(name, value):
     """No value is reinterpreted or ignored."""
     with pytest.raises(FieldError) as caught:

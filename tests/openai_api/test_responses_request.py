@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.openai_api.fields import FieldError, parse_body
 from llmcli.openai_api.responses_request import parse_response_request
@@ -101,7 +102,7 @@ OUTPUT = {"type": "function_call_output", "output": "x"}
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("fields", "param"),
     [
         ({"input": None}, "input"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.engine.text.template_tools import to_template_message, tools_as_text
 from llmcli.openai_api.fields import FieldError, Fields
@@ -34,8 +35,8 @@ def said(text, size, **fields):
     return joined
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
-@pytest.mark.parametrize(
+@all_rows("size", [1, 3, 1000])
+@all_rows(
     ("text", "pieces"),
     [
         ("hello {x} <tool", ["hello {x} <tool"]),

@@ -7,6 +7,7 @@ import time
 
 import planted_values
 import pytest
+from row_table import all_rows
 
 from llmcli.redaction.detectors import DEFAULT_KINDS, KINDS, PrivateSpan, find_private
 from llmcli.redaction.secret_formats import looks_random
@@ -17,7 +18,7 @@ def found(text, kinds=KINDS):
     return [(span.kind, text[span.start : span.end]) for span in find_private(text, kinds)]
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "kind", "value"),
     [
         ("Mail o'brien@mail.example.ie now", "email", "o'brien@mail.example.ie"),

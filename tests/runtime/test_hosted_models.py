@@ -263,6 +263,7 @@ def test_what_is_not_the_protocol_is_an_error(ask, hosted, behaviour, words):
     assert (run.code, run.out) == (76, "") and words in run.err and len(hosted.chats()) == 1
 
 
+@pytest.mark.grid(1)
 def test_wrong_lengths(ask, hosted):
     """A body that is shorter than it says, and one that never ends."""
 

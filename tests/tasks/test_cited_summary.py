@@ -103,7 +103,8 @@ def test_where_the_model_finds_no_quote_the_nearest_sentence_is_quoted(prompts):
 
 
 @pytest.mark.parametrize("grammars", [True, False])
-def test_of_a_thousand_invented_quotes_none_is_shown(prompts, grammars):
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.stress)])
+def test_of_many_invented_quotes_none_is_shown(prompts, grammars, count):
     """A backend that lies in points and quotes: whatever is shown as a quote stands in the document at its offsets."""
     choice = random.Random(5)
     words = [*TEXT.split(), "zebras", "not", "99"]
@@ -112,7 +113,7 @@ def test_of_a_thousand_invented_quotes_none_is_shown(prompts, grammars):
         return " ".join(choice.choice(words) for _ in range(count))
 
     shown = 0
-    while shown < 500:
+    while shown < count:
         points = "\n".join(f"- {lie(8)}" for _ in range(20))
         answer = script(summary=points, quote=lambda _: lie(choice.randrange(1, 15)), grammars=grammars)
         found = result(run(prompts, answer, keeps_unsupported=True)[0])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.web.address_policy import check_addresses, is_public
 from llmcli.web.web_errors import PrivateAddress
 
 
-@pytest.mark.parametrize(
+@all_rows(
     "address",
     [
         "127.0.0.1",

@@ -113,7 +113,7 @@ def test_an_endless_input_stays_flat(llm, tmp_path):
 
     def drain():
         with os.fdopen(read, "rb") as stream:
-            for _ in range(20_000):
+            for _ in range(5_000):
                 stream.readline()
 
     threads = [threading.Thread(target=feed), threading.Thread(target=drain)]
@@ -122,4 +122,4 @@ def test_an_endless_input_stays_flat(llm, tmp_path):
     run = llm("sentiment", str(pipe), answer=opinion, out=written)
     stopped.set()
     os.close(written)
-    assert run.code == 141 and len(run.backend.requests) < 2_000
+    assert run.code == 141 and len(run.backend.requests) < 500

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from row_table import all_rows
 
 from llmcli.cli.console import table, wrapping
 from llmcli.cli.console.table import render_table
@@ -12,10 +13,8 @@ from llmcli.cli.console.table import render_table
 PATH = "/home/somebody/models/a-very-long-directory/another-one/model.gguf"
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 8, 13, 30, 200])
-@pytest.mark.parametrize(
-    "text", ["", "one", "a few words of a sentence", PATH, f"see {PATH}, please", "日本語の文章 です", "x" * 50]
-)
+@all_rows("size", [1, 2, 5, 8, 13, 30, 200])
+@all_rows("text", ["", "one", "a few words of a sentence", PATH, f"see {PATH}, please", "日本語の文章 です", "x" * 50])
 def test_wrapping_loses_nothing(text, size):
     """Every character except white space stays, in order, and no line is too wide."""
     lines = wrapping.wrap_words(text, size)

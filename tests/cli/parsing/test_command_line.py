@@ -7,6 +7,7 @@ from typing import Annotated
 
 import pytest
 import typer
+from row_table import all_rows
 
 from llmcli.cli.command_registry import COMMANDS, find_command
 from llmcli.cli.options import command
@@ -88,7 +89,7 @@ def parse_with_typer(name, words):
     return given
 
 
-@pytest.mark.parametrize("line", PLAIN)
+@all_rows("line", PLAIN)
 def test_a_usual_command_line_is_parsed_as_typer_parses_it(line):
     """Each parameter gets the same value, of the same type."""
     name, *words = line.split()
@@ -97,7 +98,7 @@ def test_a_usual_command_line_is_parsed_as_typer_parses_it(line):
     assert values == expected and {k: type(v) for k, v in values.items()} == {k: type(v) for k, v in expected.items()}
 
 
-@pytest.mark.parametrize("line", UNUSUAL)
+@all_rows("line", UNUSUAL)
 def test_anything_else_is_left_to_typer(line):
     """It is refused in Typer's words, or parsed by its rules."""
     name, *words = line.split()

@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+from grid import grid
 from source_files import (
     make_docx,
     make_email,
@@ -141,7 +142,7 @@ def test_a_document_may_not_be_larger_than_memory_allows(monkeypatch):
     assert len(read_source(b"a" * (2 << 20), "big.txt").text) == 2 << 20
 
 
-@pytest.mark.parametrize("seed", range(5))
+@grid("seed", range(5), rows=1)
 def test_damaged_files_are_errors_of_the_input(seed):
     """Whatever bytes change: the text is read, or the error is one of ours."""
     chance = random.Random(seed)

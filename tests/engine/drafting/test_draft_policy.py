@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from row_table import all_rows
 
 from llmcli.engine.drafting.draft_policy import (
     FIRST_READING_TOKENS,
@@ -111,8 +112,8 @@ def test_drafts_that_do_not_pay_end_within_sixteen_tokens(draft_s, row_s, right)
     assert run.lost_tokens <= LOSS_LIMIT_TOKENS
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("right", [0.0, 0.3, 0.6, 0.8])
+@all_rows("seed", range(20))
+@all_rows("right", [0.0, 0.3, 0.6, 0.8])
 def test_a_trial_never_loses_more_than_its_limit(seed, right):
     """Whatever the share of right tokens, until the first switch-off."""
     run = Simulation(0.003, 0.003, right, seed=seed)

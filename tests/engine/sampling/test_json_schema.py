@@ -8,6 +8,7 @@ import time
 import jsonschema
 import pytest
 from llguidance import LLMatcher
+from row_table import all_rows
 
 from llmcli.engine.sampling.grammar_compiler import schema_grammar
 from llmcli.engine.sampling.json_schema import prepare_schema
@@ -52,7 +53,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schema", "words"), REFUSED)
+@all_rows(("schema", "words"), REFUSED)
 def test_what_cannot_be_enforced_is_refused_by_name(schema, words):
     """Wherever it stands, for llguidance would ignore some of it silently."""
     for outer in (
@@ -85,7 +86,7 @@ KEPT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("schema", KEPT, ids=str)
+@all_rows("schema", KEPT)
 def test_what_can_be_enforced_is_a_grammar(schema):
     """Llguidance accepts it."""
     assert refusal(schema) == ""

@@ -211,7 +211,7 @@ HOSTILE = {
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_template_is_a_bad_file(monkeypatch, source):
     """Templates that access Python, fail, never end or grow without limit are refused as bad files."""
-    monkeypatch.setattr("llmcli.engine.text.chat_template._RENDER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("llmcli.engine.text.chat_template._RENDER_TIMEOUT_S", 0.05)
     with pytest.raises(BadModelFile):
         ChatTemplate(source, FakeTokenizer()).tokenize([user("hello")], reasoning=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.models.files.names import (
     HubName,
@@ -32,7 +33,7 @@ def test_hub_names(name, meant):
     assert str(meant) == name
 
 
-@pytest.mark.parametrize(
+@all_rows(
     "name",
     [
         *["", "word", "/", "a/", "/b", "a//b", "a/b/", "../b", "a/..", "a/../b.gguf", "a/b/../c.gguf", "a/b/c.txt"],

@@ -30,7 +30,7 @@ from llmcli.tasks.calibration.softmax_regression import fit_softmax, softmax
 LABELS = ("no", "yes", "maybe")
 
 
-def make_data(rows: int, seed: int = 0, width: int = 40, signal: float = 1.5) -> tuple[FeatureSet, list[str]]:
+def make_data(rows: int, seed: int = 0, width: int = 12, signal: float = 1.5) -> tuple[FeatureSet, list[str]]:
     """Return features whose first columns tell the label, in all blocks."""
     random = np.random.default_rng(seed)
     targets = random.integers(0, len(LABELS), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from row_table import all_rows
 
 from llmcli.tasks.questions.code_extraction import CodeBlock, CodeBlockDetector, find_code_block
 
@@ -29,8 +30,8 @@ def test_the_first_block_is_found(text, block):
     assert find_code_block(text) == block
 
 
-@pytest.mark.parametrize("size", [1, 3, 100])
-@pytest.mark.parametrize(("text", "block"), BLOCKS)
+@all_rows("size", [1, 3, 100])
+@all_rows(("text", "block"), BLOCKS)
 def test_an_answer_ends_only_when_its_block_is_complete(text, block, size):
     """However it is cut into pieces: what came until then has the same first block as the whole."""
     detector, read = CodeBlockDetector(), ""

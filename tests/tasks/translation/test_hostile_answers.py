@@ -9,6 +9,7 @@ from pathlib import Path
 import polib
 import pytest
 from document_texts import MARK, greek
+from row_table import all_rows
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, result
 
@@ -156,7 +157,7 @@ def test_preambles_are_removed(prompts, path):
 
 
 @each_file
-@pytest.mark.parametrize("name", BAD)
+@all_rows("name", BAD)
 def test_a_bad_model(prompts, path, name):
     """Whatever it answers: the document is valid, protected texts stay, and the report is correct."""
     document, answer, rows = run(prompts, path, BAD[name])

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from row_table import all_rows
 
 from llmcli.documents.formats.format_registry import load_format
 from llmcli.documents.formats.markup import markdown_format
@@ -52,7 +53,7 @@ def test_marks_come_back(text, cuts):
     assert marked.find_mask_numbers(marked.text) == list(range(1, len(spans) + 1))
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("answer", "problem"),
     [
         ("b [#2] a [#1]", ""),
@@ -74,7 +75,7 @@ LINKS = (
 )
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("texts", "kinds", "found"),
     [
         (*LINKS, [(1, 2), (5, 6), (4, 7)]),
@@ -91,7 +92,7 @@ def test_groups_of_protected_texts(texts, kinds, found):
     assert group_spans(texts, kinds) == found
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("answer", "good"),
     [
         ([1, 2, 3, 4, 5, 6, 7], True),
@@ -116,7 +117,7 @@ def test_a_part_of_a_group_stays_in_order():
 # ---- checks
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "answer", "kept"),
     [
         ("Hello", "Here is the translation: Bonjour", "Bonjour"),
@@ -143,7 +144,7 @@ def found(text, answer, *, terms=(), width=None, source=ENGLISH, target=FRENCH):
     return find_problems(text, answer, AnswerRequirements(mask_spans(text, []), source, target, tuple(terms), width))
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "answer", "problem"),
     [
         (SENTENCE, SENTENCE, "the answer is not in French"),
@@ -189,7 +190,7 @@ def test_glossary():
     assert glossary.fingerprint and not Glossary().fingerprint
 
 
-@pytest.mark.parametrize(
+@all_rows(
     "text",
     [
         "house;Haus, Gebäude;a building\nAcme\nmill;Mühle\n",
@@ -205,7 +206,7 @@ def test_separators_of_a_glossary(text):
     assert [term.translation for term in terms if term.term == "house"] == ["Haus, Gebäude"]
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("translation", "answer", "kept"),
     [("nuage", "Les nuages", True), ("Speicher", "des Speichers", True), ("Haus", "Die Häuser", False),
      ("base de données", "bases de données", True), ("nuage", "le cloud", False)],
@@ -218,7 +219,7 @@ def test_terms_may_be_inflected(translation, answer, kept):
 # ---- languages
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "code"),
     [(SENTENCE, "en"), ("Die alte Tür im Haus war seit Jahren nicht mehr offen.", "de"), ("ok", None), ("12 34", None)],
 )
@@ -269,7 +270,7 @@ def test_interleaved_blocks():
     assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, cell, [None]) == text
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "expected"),
     [
         ("- [ ] todo\n", "- [ ] todo\n\n  TODO\n"),
@@ -345,7 +346,7 @@ def test_documents_are_carried_over_by_the_last_output():
     assert (carried.edits, carried.outdated_edits) == ([("two", "[zwei](u)"), ("three", "DREI")], 1)
 
 
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "theirs", "written"),
     [
         (OLD, THEIRS, None),
@@ -355,7 +356,6 @@ def test_documents_are_carried_over_by_the_last_output():
          PreviousOutput(ROWS, digest_skeleton(OLD, THEIRS))),
         ("eins\n\nzwei\n", [segment(0, "eins"), segment(6, "zwei")], PreviousOutput(ROWS, digest_skeleton(OLD, THEIRS))),
     ],
-    ids=["no memory", "no skeleton", "code", "moved", "deleted"],
 )  # fmt: skip
 def test_unknown_edits_are_not_guessed(text, theirs, written):
     """Without a memory, and if a text between segments was added, removed, moved or changed."""

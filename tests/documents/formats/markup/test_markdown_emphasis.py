@@ -83,7 +83,7 @@ def test_a_protected_text_counts_as_its_first_and_last_character():
     ]
 
 
-@pytest.mark.parametrize("size", [100_000])
+@pytest.mark.parametrize("size", [10_000, pytest.param(100_000, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("unit", ["*a ", "a**b", "**a _b*", "*_", "~~a"])
 def test_long_texts_are_fast(unit, size):
     """The time is linear in the length of the text; otherwise this text would never end."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from row_table import all_rows
 
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.segments import join_segments
@@ -95,12 +96,12 @@ def test_protected_spans(text, spans):
     assert [span for span in protected(text) if span not in {"$5", "$6"}] == expected
 
 
-@pytest.mark.parametrize(
+@all_rows(
     "hostile",
     ["# x", "- x", "* x", "+ x", "1. x", "2) x", "> x", "```x", "~~~\nx", "<div>x", "***\nx", "x\n---", "x\n===", "x\n\ny",
      "    x", "[x]: /u", "[^1]: x", "x\n- y", "x\n# y", "a | b\n--|--\nc", "<!-- x", "$$\nx", "\tx", "x  \n\n\n", "x\\"],
 )  # fmt: skip
-@pytest.mark.parametrize("frame", ["{}\n", "> {}\n> more words\n", "- {}\n  more words\n", "1. > {}\n", "{}\n===\n"])
+@all_rows("frame", ["{}\n", "> {}\n> more words\n", "- {}\n  more words\n", "1. > {}\n", "{}\n===\n"])
 def test_a_translation_stays_one_block(frame, hostile):
     """Anything that would begin another block is escaped or rewrapped, and the blocks around it do not change."""
     text = "before words\n\n" + frame.format("Some words") + "\nafter words\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from row_table import all_rows
 
 from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.formats.message_files import icu_messages, json_messages, po, properties, yaml_messages
@@ -187,12 +188,12 @@ def test_values_of_a_rails_file():
     }
 
 
-@pytest.mark.parametrize(
+@all_rows(
     "translation",
     ["word", "yes", "2020-01-01", "null", "1.5", "a: b", "a #b", "- a", "'a'", '"', "it's", "a\nb", "#a", "@a", "{a}", "[a", "*a", "a:", "a,b",
      "&a", "!a", "%a", "|", "> a", "? a", "a\tb", "é", "~", "a, b]", "---", "\\n", "a\x07b\x85c", "=", "0x1f", "1:30", "on", "y"],
 )  # fmt: skip
-@pytest.mark.parametrize(
+@all_rows(
     ("text", "read"),
     [("k: a b\n", lambda data: data["k"]), ("k: 'a b'\n", lambda data: data["k"]), ('k: "a b"\n', lambda data: data["k"]),
      ("- a b # c\n", lambda data: data[0]), ("{k: a b, l: [a b]}\n", lambda data: data["k"]),
