@@ -30,7 +30,7 @@ def mark_rows(items: Iterable[pytest.Item]) -> None:
     """Mark the rows of grids that are outside the samples."""
     files: dict[object, dict[str, list[pytest.Item]]] = collections.defaultdict(dict)
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("grid"):
+        if hasattr(item, "callspec") and item.get_closest_marker("grid"):
             files[item.path].setdefault(item.originalname, []).append(item)
     for tests in files.values():
         used: collections.Counter[tuple[str, str]] = collections.Counter()

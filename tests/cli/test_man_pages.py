@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
@@ -15,39 +16,39 @@ from llmcli.errors import LlmError
 from llmcli.settings import SETTING_SPECS
 
 MAN = ROOT / "docs" / "man"
-PAGES = man_pages.build_pages()
+pages = functools.cache(man_pages.build_pages)
 VERBS = [command.name for command in command_registry.model_commands()]
 
 
 def sections(page):
-    return re.findall(r"^\.SH (.*)$", PAGES[page], re.MULTILINE)
+    return re.findall(r"^\.SH (.*)$", pages()[page], re.MULTILINE)
 
 
 def read_back(page):
     """Return the words of a page without its macros and fonts."""
-    text = re.sub(r"\\f[BIR]|\\&", "", PAGES[page])
+    text = re.sub(r"\\f[BIR]|\\&", "", pages()[page])
     text = re.sub(r"\\\(..|\\\[u\w+\]", lambda escape: {"\\(ti": "~", "\\(aq": "'"}.get(escape[0], "?"), text)
     return text.replace("\\-", "-").replace("\\e", "\\")
 
 
 def test_the_pages_do_not_drift():
     """docs/man is what python -m llmcli.cli.man_pages docs/man writes."""
-    assert {path.name: path.read_text(encoding="utf-8") for path in MAN.iterdir()} == PAGES
+    assert {path.name: path.read_text(encoding="utf-8") for path in MAN.iterdir()} == pages()
 
 
 def test_the_pages_are_written_into_a_directory(tmp_path, capsys):
     """Only into one that is named."""
     assert man_pages.run([str(tmp_path / "man1")]) == 0 and man_pages.run([]) == 2
-    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "man1").iterdir()} == PAGES
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "man1").iterdir()} == pages()
     assert "usage: " in capsys.readouterr().err
 
 
 def test_every_command_has_a_page():
     """llm(1) refers to each, and so does the second name of the program to llm(1)."""
     commands = [command.name for command in command_registry.COMMANDS]
-    assert set(PAGES) == {"llm.1", "llmcli.1", *(f"llm-{name}.1" for name in commands)}
-    assert all(f".BR llm\\-{name} (1)" in PAGES["llm.1"] for name in commands)
-    assert PAGES["llmcli.1"] == ".so man1/llm.1\n"
+    assert set(pages()) == {"llm.1", "llmcli.1", *(f"llm-{name}.1" for name in commands)}
+    assert all(f".BR llm\\-{name} (1)" in pages()["llm.1"] for name in commands)
+    assert pages()["llmcli.1"] == ".so man1/llm.1\n"
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -85,12 +86,12 @@ def test_a_variable_is_named_beside_the_option_that_it_stands_for():
 
 def test_pages_are_the_same_everywhere():
     """No date, the version, and nothing but ASCII."""
-    for name, text in PAGES.items():
+    for name, text in pages().items():
         assert text.isascii()
         assert name == "llmcli.1" or f' 1 "" "llmcli {__version__}" "llmcli manual"\n' in text
 
 
-@pytest.mark.parametrize("name", sorted(set(PAGES) - {"llmcli.1"}))
+@pytest.mark.parametrize("name", sorted({path.name for path in MAN.iterdir()} - {"llmcli.1"}))
 @pytest.mark.parametrize("formatter", [["groff", "-man", "-Tutf8", "-ww", "-rLL=80n"], ["mandoc", "-T", "lint"]])
 def test_formatters_have_nothing_to_say(name, formatter):
     """Neither groff nor mandoc warns, except about the date that is left out and about style."""

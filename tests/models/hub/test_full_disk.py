@@ -19,7 +19,7 @@ from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, RemoteFile
 
 _MB = 1 << 20
-CONTENT = b"GGUF" + random.Random(1).randbytes(15 * _MB)
+CONTENT = b"GGUF" + 15 * random.Random(1).randbytes(_MB)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
