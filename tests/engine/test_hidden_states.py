@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from grid import grid
 
 from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, each_smooth_model, engine_of, numbers, req
 from llmcli.engine.llama.context import ContextConfig
@@ -100,7 +101,7 @@ def test_states_with_a_reused_prefix_agree_with_the_reference(engines, models, n
         assert cached[2] == len(prompt_tokens(engine, first)) - 1
 
 
-@pytest.mark.parametrize("name", [name for name in SMOOTH if name != "lfm2"])
+@grid("name", [name for name in SMOOTH if name != "lfm2"], rows=3)
 def test_scores_come_with_states_of_the_prompt(engines, models, name):
     """The scores are those of a request without states, and the states those of the prompt without a candidate."""
     engine = engines(name)

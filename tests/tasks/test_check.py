@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from grid import grid
 from scripted import ScriptedBackend, all_messages
 from tasks.helpers import error, notices, result
 
@@ -113,7 +114,7 @@ def test_markdown_is_no_part_of_a_claim():
     assert [text[start:end] for start, end in find_claims(text)] == ["It is so, they say."]
 
 
-@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@grid("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
 def test_a_needle_is_found_anywhere(prompts, place, times):
     """At head, middle and tail of a source of 3 and 30 times the context, which is never sent as a whole."""

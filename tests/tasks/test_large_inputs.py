@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import pytest
+from grid import grid
 from scripted import ScriptedBackend, last_message, score_words
 from tasks.extraction.extraction_runs import make_plan, passage_of
 from tasks.helpers import of
@@ -66,7 +67,7 @@ def test_key_sentences_of_blocks_are_those_of_the_whole(prompts, large, wanted):
     assert all(TEXT[each["start"] : each["end"]] == each["text"] for each in found.fields["sentences"])
 
 
-@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+@grid("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
 def test_key_sentences_about_a_needle_have_it(prompts, place, times):
     """At head, middle and tail of a text of 3 and 30 times the context, which is never sent as a whole."""

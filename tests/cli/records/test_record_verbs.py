@@ -10,6 +10,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from grid import grid
 from scripted import last_message
 
 ROWS = [{"id": "1", "text": 'good, "very"'}, {"id": "2", "text": ""}, {"id": "3", "text": "two\nlines"}]
@@ -68,10 +69,10 @@ VERBS = {
 """The other verbs; the name of the input follows."""
 
 
-@pytest.mark.parametrize("case", list(itertools.product(VERBS, FORMATS)), ids="-".join)
-def test_every_verb_writes_every_format(llm, scores, write, tmp_path, case):
+@grid("verb", VERBS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_every_verb_writes_every_format(llm, scores, write, tmp_path, *, verb, source):
     """The columns of the input stay in front and in order, whatever the verb adds; filter adds none."""
-    verb, source = case
     path = write(f"in.{source}", encode(source, ROWS[:1]))
     for target in FORMATS:
         out = tmp_path / f"out.{target}"

@@ -19,6 +19,7 @@ from engine.tools import (
     texts,
     wild,
 )
+from grid import grid
 
 from llmcli.engine.drafting import model_drafter
 from llmcli.engine.drafting.draft_context import DraftContext
@@ -61,7 +62,7 @@ def requests():
     return [*sampled, *limits, req("p", "the world", sampling=penalized, max_tokens=40, ignore_eos=True)]
 
 
-@pytest.mark.parametrize(("name", "draft"), PAIRS)
+@grid(("name", "draft"), PAIRS, rows=3)
 def test_deterministic_answers_are_bit_identical(tiny, draft_file, eager, name, draft):
     """Greedy and sampled, with several seeds, limits and penalties: the same text and the same end.
 

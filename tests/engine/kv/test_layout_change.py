@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.profiles import attention_profile
 from engine.tools import Probe, close, numbers
+from grid import grid
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import context as contexts
@@ -66,7 +67,7 @@ def same_as_fresh(bench, name, probes):
         close(probe.rows, fresh.rows)
 
 
-@pytest.mark.parametrize("name", FREE)
+@grid("name", FREE)
 @pytest.mark.parametrize("before", [True, False])
 def test_running_sequences_move_to_the_better_layout(planned, bench, restarts, name, before):
     """A sequence that was alone continues where it was, in buffers for all; answers stay correct."""
@@ -85,7 +86,7 @@ def test_running_sequences_move_to_the_better_layout(planned, bench, restarts, n
     same_as_fresh(bench, name, [*first, *joined])
 
 
-@pytest.mark.parametrize("name", BOUND)
+@grid("name", BOUND, rows=2)
 def test_states_that_cannot_move_stay(planned, bench, restarts, name):
     """Sliding windows and recurrent states continue in their first layout."""
     scheduler = planned(name, profile(unified=9.0))

@@ -14,10 +14,11 @@ from llmcli.grammars import BadGrammar, regex_grammar
 from llmcli.types import Finished, FinishReason, TextDelta
 
 
+@pytest.mark.parametrize("count", [8, pytest.param(30, marks=pytest.mark.stress)])
 @pytest.mark.parametrize(("name", "seed", "temperature"), [("chatml", 1, 1.0), ("llama", 2, 3.0), ("mamba", 3, 0.5)])
-def test_answers_of_models_that_know_nothing_match(engines, name, seed, temperature):
+def test_answers_of_models_that_know_nothing_match(engines, name, seed, temperature, count):
     """The texts are random, within the bounds of their schema."""
-    asked = schemas(30, seed)
+    asked = schemas(count, seed)
     requests = [
         req(f"{number}", schema=schema, sampling=wild(number, temperature), max_tokens=3000)
         for number, schema in enumerate(asked)
