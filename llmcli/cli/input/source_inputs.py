@@ -101,18 +101,19 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
     return run_interruptible(read_source, data, STDIN)
 
 
-def expand_names(names: Sequence[str]) -> list[str]:
+def expand_names(ctx: CommandContext, names: Sequence[str]) -> list[str]:
     """Return the files that the names of files, directories and patterns stand for, each file once; web addresses stay."""
     from llmcli.documents.reading.directory_walk import expand_input
 
-    return list(
-        dict.fromkeys(file for name in names for file in ([name] if is_web_address(name) else expand_input(name)))
-    )
+    found: dict[str, None] = {}
+    for name in names:
+        found |= dict.fromkeys([name] if is_web_address(name) else expand_input(name, ctx.console.warn))
+    return list(found)
 
 
 def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], Sequence[Document | ItemFailed]]:
     """Return the names of the inputs and what was read, as ``read_inputs`` does. Raises what ``expand_input`` raises."""
-    names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_source_document)
 
 
@@ -120,7 +121,7 @@ def read_streamed_sources(
     ctx: CommandContext, files: Sequence[str]
 ) -> tuple[list[str], Sequence[Document | LargeText | ItemFailed]]:
     """Return the names of the inputs and what ``read_streamed_source`` read. Raises what ``expand_input`` raises."""
-    names = expand_names(files) if files.count(STDIN) <= 1 else list(files)
+    names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_streamed_source)
 
 
@@ -235,7 +236,7 @@ def _add_question_files(ctx: CommandContext, files: Sequence[str], add: Callable
     """Call ``add`` for each file; return those of directories and patterns for which it failed."""
     failed: list[ItemFailed] = []
     named = set(files)
-    for name in expand_names(files) if files else ():
+    for name in expand_names(ctx, files) if files else ():
         try:
             add(name)
         except LlmError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.reading.document import STDIN, refuse_unreadable
 from llmcli.documents.reading.source_reader import FORMATS
@@ -20,20 +22,35 @@ MAX_FILES = 20_000
 _LEFT_OUT = frozenset({"node_modules", "__pycache__"})
 _READ_SUFFIXES = frozenset(f".{suffix}" for each in FORMATS for suffix in each.suffixes)
 _SNIFFED_BYTES = 8192
+_CHARACTER_CLASS = re.compile(r"\[:([a-z]+):\]")
+_CHARACTERS = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": " \t",
+    "digit": "0-9",
+    "lower": "a-z",
+    "space": r"\s",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
 
 
-def expand_input(name: str) -> list[str]:
+Notify = Callable[[str], object]
+"""Receives a sentence about something that was left out."""
+
+
+def expand_input(name: str, notify: Notify) -> list[str]:
     """Return the files that ``name`` stands for: those in a directory, those that match a pattern, else itself.
 
-    A directory that cannot be listed is among them, so that reading it reports why. Raises ``UsageError`` for more than
-    ``MAX_FILES``.
+    A directory that cannot be listed is among them, so that reading it reports why. ``notify`` receives each line of a
+    .gitignore file that is no pattern. Raises ``UsageError`` for more than ``MAX_FILES``.
     """
     if name == STDIN or "\0" in name:
         return [name]
     if os.path.isdir(name):  # noqa: PTH112 (keeps the name as it was typed)
-        return list(_limited(_walk(name), name)) or [name]
+        return list(_limited(_walk(name, notify), name)) or [name]
     if glob.has_magic(name) and not os.path.lexists(name):
-        return sorted(_limited(_match(name), name)) or [name]
+        return sorted(_limited(_match(name, notify), name)) or [name]
     return [name]
 
 
@@ -44,9 +61,9 @@ def _limited(files: Iterator[str], name: str) -> Iterator[str]:
         yield file
 
 
-def _walk(top: str) -> Iterator[str]:
+def _walk(top: str, notify: Notify) -> Iterator[str]:
     """Yield the readable files below ``top``, directory by directory; links to directories are not followed."""
-    rules = _IgnoreRules(Path(top))
+    rules = _IgnoreRules(Path(top), notify)
     unlisted: list[str] = []
     for directory, below, files in os.walk(top, onerror=lambda error: unlisted.append(str(error.filename))):
         here = Path(directory)
@@ -57,11 +74,11 @@ def _walk(top: str) -> Iterator[str]:
     yield from unlisted
 
 
-def _match(pattern: str) -> Iterator[str]:
+def _match(pattern: str, notify: Notify) -> Iterator[str]:
     """Yield the files that match a pattern; hidden ones have to be named."""
     fixed = pattern[: min(pattern.index(each) for each in "*?[" if each in pattern)]
     top = Path(fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else "."))
-    rules = _IgnoreRules(top)
+    rules = _IgnoreRules(top, notify)
     for name in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (keeps names as typed)
         path = Path(name)
         between = path.parents[: len(path.parts) - len(top.parts) - 1]
@@ -90,7 +107,8 @@ class _IgnoreRules:
     A directory that is itself ignored was named on purpose: then only the files in it count.
     """
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, notify: Notify) -> None:
+        self._notify = notify
         self._specs: dict[Path, GitIgnoreSpec | None] = {}
         here = _absolute(top)
         repository = next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
@@ -120,18 +138,32 @@ class _IgnoreRules:
 
     def _spec(self, directory: Path) -> GitIgnoreSpec | None:
         if directory not in self._specs:
-            self._specs[directory] = _load_spec(directory / ".gitignore")
+            self._specs[directory] = _load_spec(directory / ".gitignore", self._notify)
         return self._specs[directory]
 
 
-def _load_spec(file: Path) -> GitIgnoreSpec | None:
+def _load_spec(file: Path, notify: Notify) -> GitIgnoreSpec | None:
+    """Return the patterns of a file, without the lines that are none; None if there is no such file."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(lines)
+    patterns: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Python's expressions warn of a class of characters that they do not have
+        for number, line in enumerate(lines, 1):
+            try:
+                patterns += GitIgnoreSpec.from_lines([_CHARACTER_CLASS.sub(_characters_of, line)]).patterns
+            except (ValueError, re.error, FutureWarning):
+                notify(f"{file}, line {number}: {line!r} is no pattern and is ignored")
+    return GitIgnoreSpec(patterns)
+
+
+def _characters_of(found: re.Match[str]) -> str:
+    """Return what stands in brackets for a class of POSIX, such as ``[:digit:]``; an unknown class stays."""
+    return _CHARACTERS.get(found[1], found[0])
 
 
 def _absolute(path: Path) -> Path:

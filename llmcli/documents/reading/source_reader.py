@@ -28,7 +28,8 @@ _EMPTY_ZIP = b"PK\x05\x06"
 class SourceFormat:
     """A format that is not read as it is; ``what`` names it for people, ``reader`` is "module:function".
 
-    ``is_text``: a text is of this format by its suffix, whatever it contains.
+    ``is_text``: a text is of this format by its suffix, whatever it contains. ``in_child``: its reader runs in a child
+    process with limits, since a small file can make it take all memory, or crash.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SourceFormat:
     suffixes: tuple[str, ...]
     reader: str
     is_text: bool = False
+    in_child: bool = False
 
 
 Headings = list[tuple[int, str]]
@@ -43,14 +45,17 @@ Headings = list[tuple[int, str]]
 _SOURCES = "llmcli.documents.reading.sources"
 FORMATS = (
     SourceFormat("html", "an HTML page", ("html", "htm", "xhtml"), f"{_SOURCES}.html_source:read_html"),
-    SourceFormat("pdf", "a PDF document", ("pdf",), f"{_SOURCES}.pdf_source:read_pdf"),
-    SourceFormat("docx", "a Word document", ("docx", "docm", "dotx"), f"{_SOURCES}.docx_source:read_docx"),
+    SourceFormat("pdf", "a PDF document", ("pdf",), f"{_SOURCES}.pdf_source:read_pdf", in_child=True),
+    SourceFormat(
+        "docx", "a Word document", ("docx", "docm", "dotx"), f"{_SOURCES}.docx_source:read_docx", in_child=True
+    ),
     SourceFormat("pptx", "a presentation", ("pptx", "pptm", "ppsx"), f"{_SOURCES}.pptx_source:read_pptx"),
     SourceFormat(
         "spreadsheet",
         "a spreadsheet",
         ("xlsx", "xlsm"),
         f"{_SOURCES}.table_source:read_spreadsheet",
+        in_child=True,
     ),
     SourceFormat("epub", "an EPUB book", ("epub",), f"{_SOURCES}.epub_source:read_epub"),
     SourceFormat("email", "an email", ("eml",), f"{_SOURCES}.email_source:read_email"),
@@ -180,13 +185,21 @@ def _read_with_reader(data: bytes, name: str, depth: int, file_name: str = "") -
         if found is None:
             return None
         _check_size(data, found)
-        module, _, function = found.reader.partition(":")
-        read: Callable[..., Iterable[Section | str]] = getattr(importlib.import_module(module), function)
-        attachments = (lambda each, file: _read_attachment(each, file, depth + 1),) if found.name == "email" else ()
-        source = number_passages(name, read(data, name, *attachments), found.name)
+        source = number_passages(name, _read_sections(found, data, name, depth), found.name)
     except BadDocument as error:
         raise BadDocument(name, line=error.line, detail=error.detail) from error
     return None if found.is_text and not source.notes else source
+
+
+def _read_sections(found: SourceFormat, data: bytes, name: str, depth: int) -> Iterable[Section | str]:
+    if found.in_child:
+        from llmcli.documents.reading.reader_process import read_in_child
+
+        return read_in_child(found.reader, data)
+    module, _, function = found.reader.partition(":")
+    read: Callable[..., Iterable[Section | str]] = getattr(importlib.import_module(module), function)
+    attachments = (lambda each, file: _read_attachment(each, file, depth + 1),) if found.name == "email" else ()
+    return read(data, name, *attachments)
 
 
 def _check_size(data: bytes, found: SourceFormat) -> None:

@@ -56,7 +56,9 @@ class IndexUpdater:
         if not Path(self._directory).exists():
             raise MissingError(self._directory, kind="input")
         known = self._index.files()
-        names = expand_input(self._directory)
+        notices: list[str] = []
+        names = expand_input(self._directory, notices.append)
+        yield from map(Notice, notices)
         gone = known.keys() - set(names)
         for number, name in enumerate(names):
             self._interrupt.check()

@@ -30,6 +30,7 @@ _MAX_SQL_BYTES = 10_000
 _PROGRESS_STEPS = 20_000
 _LOADED_ROWS = 2_000
 _SORTER_KIB = 16_384  # memory of a temporary table, before it goes to a file
+_MAX_HEAP_BYTES = 64 << 20  # of SQLite in this process, the tables included
 _FIRST_WORD = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _MAX_VALUE_BYTES,
@@ -135,6 +136,7 @@ class TableDatabase:
         for table in tables:
             self._load(table)
         self._connection.execute("PRAGMA temp_store = FILE")
+        self._connection.execute(f"PRAGMA hard_heap_limit = {_MAX_HEAP_BYTES}")
         self._connection.execute(f"PRAGMA cache_size = -{_SORTER_KIB}")
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.execute("PRAGMA trusted_schema = OFF")
@@ -168,6 +170,8 @@ class TableDatabase:
             raise QueryError("only SELECT is allowed")
         try:
             return self._fetch(self._connection.execute(statement))
+        except MemoryError as error:
+            raise QueryError(f"it needs more than {_MAX_HEAP_BYTES >> 20} MB of memory") from error
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:  # ValueError: a NUL in the statement
             self._interrupt.check()
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:

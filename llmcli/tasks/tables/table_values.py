@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
+from llmcli.documents.reading.sources.json_source import parse_float, parse_integer
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 
@@ -92,7 +93,7 @@ def to_value(cell: str) -> Value:
 def parse_json(text: str, line: int) -> Any:
     """Return the value in a text that begins in this line. Raises ``BadDocument``."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=parse_integer, parse_float=parse_float)
     except json.JSONDecodeError as error:
         raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 
 import pytest
 from scripted import all_messages, last_message
 from source_files import make_email, make_epub, make_pdf, make_pptx, make_report_docx, make_xlsx
+
+from llmcli.documents.reading import reader_process
 
 DOCUMENTS = {
     "page.html": (b"<!DOCTYPE html><nav>menu</nav><p>the <b>wanted</b> words</p>", "the wanted words"),
@@ -84,7 +85,9 @@ def test_a_question_about_a_directory_survives_a_bad_file_in_it(llm, folder):
 
 def test_a_missing_library_names_the_extra(llm, folder, monkeypatch):
     """69, and the command that installs it."""
-    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    monkeypatch.setattr(reader_process, "_idle_processes", [])
+    (folder / "pypdfium2.py").write_text("raise ModuleNotFoundError")
+    monkeypatch.syspath_prepend(folder)
     run = llm("summarize", "docs/report.pdf")
     assert (run.code, run.out) == (69, "") and 'pip install "llmcli[documents]"' in run.err
 
@@ -105,10 +108,10 @@ def test_what_was_left_out_is_a_warning(llm, folder):
 
 def test_a_slow_reader_can_be_stopped(llm, folder, monkeypatch):
     """--timeout ends a reader that is in the middle of a document."""
-    monkeypatch.setattr(
-        "llmcli.documents.reading.sources.pdf_source.read_pdf", lambda *_: threading.Event().wait(60) or ()
-    )
+    stopped = threading.Event()
+    monkeypatch.setattr(reader_process, "read_in_child", lambda *_: stopped.wait(60) or ())
     run = llm("summarize", "--timeout", "0.2", "docs/report.pdf")
+    stopped.set()
     assert (run.code, run.out) == (124, "")
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 
 import pytest
 
 from llmcli.documents.reading import directory_walk
-from llmcli.documents.reading.directory_walk import expand_input
 from llmcli.errors import UsageError
+
+expand_input = functools.partial(directory_walk.expand_input, notify=pytest.fail)
 
 
 @pytest.fixture
@@ -53,6 +55,14 @@ def test_rules_of_the_repository_hold_below_it(tree):
     """A directory inside of it is named, and the rules above count."""
     (tree / "src" / "x.log").write_text("x")
     assert expand_input("src") == ["src/app.log", "src/code.py", "src/top.txt"]
+
+
+def test_a_line_that_is_no_pattern_is_ignored_with_a_notice(tree):
+    """The other lines of the file hold, and so do POSIX classes of characters."""
+    (tree / ".gitignore").write_text("\\\n!\na\\\n[[:foo:]]\n*.log\n[[:lower:]].md\n")
+    notices = []
+    assert directory_walk.expand_input(".", notices.append)[0] == "report.pdf"
+    assert [notice.partition(": ")[0] for notice in notices] == [f"{tree}/.gitignore, line {n}" for n in range(1, 5)]
 
 
 def test_an_ignored_directory_can_be_named(tree):

@@ -87,3 +87,12 @@ def test_unclosed_paragraphs_and_items_are_no_nesting(monkeypatch):
     monkeypatch.setattr(html_source, "MAX_HTML_DEPTH", 10)
     assert texts("<p>x<br>" * 50)[0].count("x") == 50
     assert texts("<ul>" + "<li>x" * 50 + "</ul>")[0].count("- x") == 50
+
+
+def test_an_element_may_have_many_attributes():
+    """All but the first are dropped before the parser compares each with all others; the texts stay."""
+    attributes = " ".join(f"a{number}='1>2'" for number in range(50_000))
+    html = f"<p title='x>y' {attributes}>The <b id=b>words</b></p><p>end</p><a {'x ' * 9}>"
+    assert read_source(f"<html>{html}".encode(), "a.html").text == "The words\n\nend"
+    limited = html_source.limit_attributes(html)
+    assert len(limited) < 5_000 and limited.startswith("<p title='x>y' a0='1>2' ") and limited.endswith("x >")

@@ -181,7 +181,7 @@ def test_an_email_in_an_email_is_read():
     assert document.source.passages[-1].headings == ("Fwd", "Roof \u2013 \u00fcbermorgen")
 
 
-def test_archives_may_not_unpack_to_more_than_the_limit(monkeypatch):
+def test_archives_may_not_unpack_to_more_than_the_limit(monkeypatch, readers_in_process):
     """The sizes count that the archive declares, and no more is unpacked than that."""
     monkeypatch.setattr(zip_package, "MAX_UNPACKED_BYTES", 1 << 20)
     bomb = b"<a>" + b" " * (2 << 20) + b"</a>"
@@ -205,7 +205,7 @@ def test_an_archive_that_lies_about_its_sizes_is_damaged():
     ("name", "part"),
     [("b.docx", "word/document.xml"), ("b.pptx", "ppt/presentation.xml"), ("b.epub", "META-INF/container.xml")],
 )
-def test_hostile_xml_is_refused(name, part, monkeypatch):
+def test_hostile_xml_is_refused(name, part, monkeypatch, readers_in_process):
     """Entities that grow, nesting without end, and too many elements."""
     assert "entities" in problem(make_zip({part: f"{DOCUMENT_TYPE}<a>&y;</a>"}), name)
     assert "nested deeper" in problem(make_zip({part: "<a>" * 5000 + "</a>" * 5000}), name)
@@ -218,3 +218,21 @@ def test_the_text_of_a_document_is_bounded():
     """Whatever its format."""
     with pytest.raises(BadDocument, match="longer than 10 characters"):
         number_passages("x", [Section("abc"), Section("defghijk")], "pdf", max_chars=10)
+
+
+def test_an_email_may_have_many_recipients():
+    """Long fields are decoded without being parsed, which would take time with the square of their length."""
+    many = b",\r\n ".join(b"=?utf-8?q?J=C3=B6rg?= <j%d@example.org>" % number for number in range(40_000))
+    data = b"From: a@b.c\r\nTo: " + many + b"\r\nSubject: Roof\r\nContent-Type: text/plain" + b";a=b" * 40_000
+    text = read_source(data + b"\r\n\r\nIt leaks.\r\n", "m.eml").text
+    assert text.count("Jörg") == 40_000 and text.endswith("<j39999@example.org>\nSubject: Roof\n\nIt leaks.")
+
+
+def test_an_email_that_only_holds_another_one_is_read():
+    """Its content type is message/rfc822; that of the inner email counts."""
+    inner = b"From: d@e.f\nSubject: Inner\nMIME-Version: 1.0\n\nIt leaks.\n"
+    outer = b"From: a@b.c\nSubject: Outer\nMIME-Version: 1.0\nContent-Type: message/rfc822\n\n"
+    document = read_source(outer + inner, "m.eml")
+    assert "It leaks." in document.text and document.source.passages[-1].headings == ("Outer", "Inner")
+    deep = read_source(outer * 6 + inner, "m.eml")
+    assert "too deep" in deep.source.notes[0]

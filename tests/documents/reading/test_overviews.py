@@ -87,3 +87,9 @@ def test_huge_integers_are_numbers():
     """Python refuses to convert integers of thousands of digits."""
     text, _ = overview(json.dumps([int("9" * 4000)] * 20), "a.json")
     assert "number" in text
+
+
+def test_numbers_without_a_float_are_shown_as_they_stand():
+    """They are not infinite."""
+    text, _ = overview(f"[{', '.join(['9' * 5000, '1e999'] * 20)}]", "a.json")
+    assert "number" in text and "1e999" in text and "inf" not in text.lower()

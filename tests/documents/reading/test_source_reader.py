@@ -127,7 +127,7 @@ def test_encrypted_office_documents_are_named_as_such(suffix, data):
         ("python_calamine", "python-calamine", "spreadsheet"),
     ],
 )
-def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch, module, package, maker):
+def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch, readers_in_process, module, package, maker):
     """69, and the message says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra) as caught:

@@ -100,3 +100,13 @@ def test_a_signal_ends_a_query(database):
         interrupt.set(2)
         with pytest.raises(Interrupted):
             slow.query(f"SELECT count(*) FROM {CROSS}")
+
+
+def test_memory_is_limited():
+    """A thousand columns of a megabyte each would take a gigabyte, within all limits of SQLite on lengths."""
+    long = "||".join(["s"] * 80)
+    columns = ",".join(f"s||{number}" for number in range(1000))
+    with TableDatabase([Table("t", ("s",), [("x" * 10_000,)])], Interrupt()) as database:
+        with pytest.raises(QueryError, match="more than 64 MB of memory"):
+            database.query(f"WITH a AS (SELECT {long} s FROM t) SELECT {columns} FROM a")
+        assert database.query("SELECT count(*) FROM t").rows == ((1,),)

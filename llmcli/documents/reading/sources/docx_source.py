@@ -15,6 +15,8 @@ from llmcli.errors import BadDocument
 
 MAX_DOCX_XML_BYTES = 32 << 20
 """The XML of a document in bytes; mammoth keeps all of it in memory, at about 50 times the size."""
+MAX_DOCX_ELEMENTS = 1_000_000
+"""Elements of all XML of a document; mammoth takes about half a minute for them."""
 _STYLES = "p[style-name='Title'] => h1.title:fresh\np[style-name='Subtitle'] => p:fresh"
 
 
@@ -25,9 +27,9 @@ def read_docx(data: bytes, name: str) -> Iterator[Section]:
     package = ZipPackage(data)
     if package.unpacked_size(".xml", ".rels") > MAX_DOCX_XML_BYTES:
         raise BadDocument(detail=f"its XML is larger than {MAX_DOCX_XML_BYTES >> 20} MiB; split the document")
-    for part in package.names:
-        if part.endswith((".xml", ".rels")):
-            scan_xml(package.read(part), part)
+    elements = sum(scan_xml(package.read(part), part) for part in package.names if part.endswith((".xml", ".rels")))
+    if elements > MAX_DOCX_ELEMENTS:
+        raise BadDocument(detail=f"it has {elements:,} elements; split the document")
     try:
         html = mammoth.convert_to_html(
             io.BytesIO(data),

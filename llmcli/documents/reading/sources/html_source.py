@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -36,6 +37,12 @@ _VOID_NAMES = "area base br col embed hr img input link meta source track wbr p 
 _NEVER_NESTED = frozenset(_VOID_NAMES.split())
 MAX_HTML_DEPTH = 5_000
 """Open elements; the time that the HTML standard's algorithm takes grows with their square."""
+MAX_ATTRIBUTES = 200
+"""Attributes of an element that are parsed: each is compared with all others of it."""
+# a start tag up to its ">", or to the end; the values of attributes may hold one in quotes
+_START_TAG = re.compile(r"""<[a-zA-Z](?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+""")
+_ATTRIBUTE = re.compile(r"""[\s/]++[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"']*+))?+""")
+_MIN_LONG_TAG_CHARS = 2 * MAX_ATTRIBUTES
 _TEXT, _ELEMENT = "-text", ""
 
 
@@ -68,7 +75,7 @@ def html_sections(html: str, *, whole: bool = False) -> Iterator[Section]:
     from selectolax.lexbor import LexborHTMLParser
 
     _check_depth(html)
-    tree = LexborHTMLParser(html)
+    tree = LexborHTMLParser(limit_attributes(html))
     title = tree.css_first("title")
     title_text = " ".join(title.text().split()) if title is not None else ""
     for node in tree.css(_INVISIBLE if whole else f"{_INVISIBLE}, {_NAVIGATION}"):
@@ -88,6 +95,20 @@ def _check_depth(html: str) -> None:
             depth = max(0, depth - 1) if tag[1] else depth + 1
             if depth > MAX_HTML_DEPTH:
                 raise BadDocument(detail=f"its HTML is nested deeper than {MAX_HTML_DEPTH:,} elements")
+
+
+def limit_attributes(html: str) -> str:
+    """Return HTML whose elements have at most ``MAX_ATTRIBUTES`` attributes; the others say nothing about its text."""
+    return _START_TAG.sub(_shorten_tag, html)
+
+
+def _shorten_tag(tag: re.Match[str]) -> str:
+    text = tag[0]
+    if len(text) < _MIN_LONG_TAG_CHARS:
+        return text
+    attributes = itertools.islice(_ATTRIBUTE.finditer(text), MAX_ATTRIBUTES)
+    end = max((attribute.end() for attribute in attributes), default=len(text))
+    return text[:end] if _ATTRIBUTE.search(text, end) else text
 
 
 def _content_root(tree: LexborHTMLParser, *, whole: bool) -> LexborNode | None:

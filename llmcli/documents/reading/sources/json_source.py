@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ MAX_JSON_CHARS = 64_000_000
 MAX_PATHS = 300
 """Paths of an overview; the rest is counted."""
 _SAMPLE_CHARS = 600
+_MAX_INT_CHARS = 19
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
@@ -67,15 +69,28 @@ def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
 
 def _parse(text: str, lines_before: int) -> Any:
     try:
-        return json.loads(text, parse_int=_parse_int)
+        return json.loads(text, parse_int=parse_integer, parse_float=parse_float)
     except json.JSONDecodeError as error:
         raise BadDocument(line=error.lineno + lines_before, detail=f"not JSON: {error.msg}") from error
     except RecursionError as error:
         raise BadDocument(detail="its JSON is nested too deeply") from error
 
 
-def _parse_int(digits: str) -> int | float:
-    return int(digits) if len(digits) < 20 else float(digits)  # noqa: PLR2004 (Python limits the digits of an int)
+class NumberText(str):
+    """The text of a number of JSON that is too large for a float."""
+
+    __slots__ = ()
+
+
+def parse_integer(digits: str) -> int | float | NumberText:
+    """Return an integer of JSON: a float where it has many digits, its text where it is too large for a float."""
+    return int(digits) if len(digits) <= _MAX_INT_CHARS else parse_float(digits)
+
+
+def parse_float(digits: str) -> float | NumberText:
+    """Return a number of JSON, or its text where it is too large for a float."""
+    number = float(digits)
+    return number if math.isfinite(number) else NumberText(digits)
 
 
 class _JsonStructure:
@@ -132,6 +147,6 @@ def _scalar(value: Any) -> tuple[str, str]:
         return "", ""
     if isinstance(value, bool):
         return str(value).lower(), "boolean"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | NumberText):
         return str(value), "number"
     return value, ""

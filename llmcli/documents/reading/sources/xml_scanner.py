@@ -20,10 +20,10 @@ def scan_xml(
     start: Callable[[str, Mapping[str, str]], object] | None = None,
     end: Callable[[str], object] | None = None,
     text: Callable[[str], object] | None = None,
-) -> None:
+) -> int:
     """Parse ``data``, calling back for each element with its local name, and attributes named "namespace}name".
 
-    Raises ``BadDocument`` if it is not well-formed, defines entities or exceeds the limits; ``what`` names it then.
+    Returns the number of elements. Raises ``BadDocument`` if it is not well-formed, defines entities or exceeds the limits; ``what`` names it then.
     """
     depth = count = 0
 
@@ -57,6 +57,7 @@ def scan_xml(
         parser.Parse(data, True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an unknown encoding
         raise BadDocument(detail=f"{what} is not well-formed: {error}") from error
+    return count
 
 
 def parse_xml(data: bytes, what: str) -> Element:

@@ -25,7 +25,7 @@ def attach_file(chat: ActiveChat, argument: str) -> None:
         chat.write_notice("No file goes with your next message.")
         return
     attached: list[tuple[str, str]] = []
-    for each in expand_names([name]):
+    for each in expand_names(chat.ctx, [name]):
         document = read_source_document(chat.ctx, each)
         if not document.text.strip():
             raise EmptyInput(each)

@@ -1,0 +1,85 @@
+"""The child of ``reader_process``: reads files from standard input within limits, and writes what their readers yield."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+from llmcli.errors import BadDocument, MissingExtra
+
+
+def main() -> None:
+    """Read files until standard input ends."""
+    limit_memory(int(sys.argv[1]))
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while line := requests.readline():
+        request = json.loads(line)
+        data = requests.read(request["size"])
+        limit_cpu(request["cpu_s"])
+        try:
+            with _end_with_parent():
+                _read(request["reader"], data, answers)
+        except BadDocument as error:
+            _answer(answers, error="document", detail=error.detail, line=error.line)
+        except MissingExtra as error:
+            _answer(answers, error="missing", subject=error.subject, detail=error.detail)
+        except MemoryError:
+            _answer(answers, error="memory")
+        answers.flush()
+
+
+@contextlib.contextmanager
+def _end_with_parent() -> Iterator[None]:
+    """Let SIGIO end this process when the other end of standard input is closed, also in the middle of native code.
+
+    Linux sends it for pipes. Elsewhere the process ends after the file, or at the limit of its time.
+    """
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        yield
+    finally:
+        fcntl.fcntl(0, fcntl.F_SETFL, flags)
+
+
+def limit_memory(most: int) -> None:
+    """Let this process have ``most`` bytes of address space, or fewer where it is limited already."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    known = [each for each in (soft, hard, most) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(known), hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def limit_cpu(seconds: int) -> None:
+    """Let this process have ``seconds`` more of processor time; then SIGXCPU ends it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _read(reader: str, data: bytes, answers: IO[bytes]) -> None:
+    module, _, function = reader.partition(":")
+    for section in getattr(importlib.import_module(module), function)(data, ""):
+        if isinstance(section, str):
+            _answer(answers, note=section)
+        else:
+            _answer(answers, text=section.text, headings=section.headings, page=section.page, part=section.part)
+    _answer(answers, end=True)
+
+
+def _answer(answers: IO[bytes], **fields: Any) -> None:
+    answers.write(json.dumps(fields).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Readers in a child process: what they read arrives, and a file that kills its reader is an error of the input."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import os
+import subprocess
+import sys
+
+import pytest
+from hostile_files import docx_of_paragraphs, pdf_of_many_texts, xlsx_of_long_strings
+from source_files import make_pdf, make_report_docx
+from terminal import ROOT
+
+from llmcli.documents.reading import reader_process
+from llmcli.documents.reading.source_reader import read_source
+from llmcli.errors import BadDocument
+
+TEXTS, ROWS, CHARACTERS = 3_000_000, 3_000, 8_000_000
+"""Of files that take several gigabytes."""
+
+
+@pytest.fixture(autouse=True)
+def _own_children(monkeypatch):
+    """Start each test without a child, and end those that it started."""
+    monkeypatch.setattr(reader_process, "_idle_processes", [])
+    yield
+    for child in reader_process._idle_processes:
+        child.close()
+
+
+def problem(data, name):
+    """Return why a document cannot be read."""
+    with pytest.raises(BadDocument) as caught:
+        read_source(data, name)
+    assert caught.value.subject == name
+    return caught.value.detail
+
+
+def test_one_child_reads_all_files():
+    """Also after one that is damaged."""
+    assert "Hello" in read_source(make_pdf("Hello"), "a.pdf").text
+    (child,) = reader_process._idle_processes
+    assert "damaged" in problem(b"%PDF-1.7\nno more", "b.pdf")
+    assert "Costs rose" in read_source(make_report_docx(), "c.docx").text
+    assert reader_process._idle_processes == [child]
+
+
+def test_a_file_that_takes_all_memory_is_refused_and_the_next_one_is_read(monkeypatch):
+    """PDFium and calamine abort; their child is replaced."""
+    monkeypatch.setattr(reader_process, "MAX_MEMORY_BYTES", 300 << 20)
+    assert "memory" in problem(pdf_of_many_texts(TEXTS // 12), "texts.pdf")
+    assert "memory" in problem(xlsx_of_long_strings(200, CHARACTERS // 4), "strings.xlsx")
+    assert "Hello" in read_source(make_pdf("Hello"), "a.pdf").text
+
+
+def test_a_file_that_takes_too_long_is_refused(monkeypatch):
+    """The limit is one of processor time, so a busy machine changes nothing."""
+    monkeypatch.setattr(reader_process, "MAX_CPU_S", 0)
+    assert problem(docx_of_paragraphs(12_000), "long.docx") == "reading it takes more than 0 seconds"
+
+
+def test_a_document_of_too_many_elements_is_refused_at_once(monkeypatch, readers_in_process):
+    """Mammoth would read a million of them for half a minute."""
+    monkeypatch.setattr("llmcli.documents.reading.sources.docx_source.MAX_DOCX_ELEMENTS", 1_000)
+    assert "elements; split the document" in problem(docx_of_paragraphs(400), "long.docx")
+
+
+def test_a_child_ends_with_its_parent_in_the_middle_of_a_file(tmp_path):
+    """A command that was killed leaves no process behind: the child, which waits for a file, has closed its output."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (tmp_path / "slow_reader.py").write_text(
+        f"def read(data, name):\n    yield 'begun'\n    open({str(fifo)!r}).read()\n"
+    )
+    code = (
+        "from llmcli.documents.reading.reader_process import read_in_child\n"
+        "sections = read_in_child('slow_reader:read', b'')\n"
+        "import sys; print(sections.gi_frame is not None, flush=True); next(sections)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
+    assert parent.stdout.readline() == b"True\n"
+    with fifo.open("wb", buffering=0) as stream:  # opens when the child reads
+        parent.kill()
+        parent.wait()
+        with pytest.raises(BrokenPipeError):
+            collections.deque(map(stream.write, itertools.repeat(bytes(65536))), 0)
+    parent.stdout.close()
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("texts.pdf", lambda: pdf_of_many_texts(TEXTS)),
+        ("strings.xlsx", lambda: xlsx_of_long_strings(ROWS, CHARACTERS)),
+        ("paragraphs.docx", lambda: docx_of_paragraphs(800_000)),
+        ("many.docx", lambda: docx_of_paragraphs(200_000)),
+    ],
+)
+def test_a_command_with_two_gigabytes_survives_each_file(name, make, tmp_path):
+    """Each is read, or refused with one line and 65, and the other file is read."""
+    (tmp_path / name).write_bytes(make())
+    (tmp_path / "good.txt").write_text("The workshop opens on Monday.\n")
+    shell = f'ulimit -v {2 << 20}; exec "$@"'
+    command = [sys.executable, "-m", "llmcli", "index", "add", "notes", str(tmp_path)]
+    done = subprocess.run(
+        ["bash", "-c", shell, "sh", *command],
+        capture_output=True,
+        check=False,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode in {0, 3}, done.stderr
+    assert done.returncode == 0 or len([line for line in done.stderr.splitlines() if name in line]) == 1

@@ -1,0 +1,74 @@
+"""Small files that make a reader take much memory or time, made byte by byte."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+
+_RELATIONS = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>'
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_TYPES = (
+    '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+    '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    '<Default Extension="xml" ContentType="application/xml"/></Types>'
+)
+_WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def pdf_of_many_texts(count):
+    """Return a PDF whose page shows ``count`` texts; its content is compressed to a hundredth."""
+    content = zlib.compress(b"BT /F1 12 Tf 72 700 Td " + b"(hello world aaaaaaa) Tj " * count + b"ET", 9)
+    resources = b"/Resources<</Font<</F1 5 0 R>>>>"
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R" + resources + b">>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%b\nendstream" % (len(content), content),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    data, offsets = bytearray(b"%PDF-1.7\n"), []
+    for number, each in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += b"%d 0 obj\n%b\nendobj\n" % (number, each)
+    table = len(data)
+    data += b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return bytes(data + b"trailer\n<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % table)
+
+
+def docx_of_paragraphs(count):
+    """Return a Word document of ``count`` paragraphs."""
+    paragraphs = "<w:p><w:r><w:t>a</w:t></w:r></w:p>" * count
+    return _package(
+        "word/document.xml",
+        {"word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body>{paragraphs}</w:body></w:document>'},
+    )
+
+
+def xlsx_of_long_strings(rows, characters):
+    """Return a workbook whose cells share one string, of which the reader makes a copy for each."""
+    cells = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, rows + 1))
+    sheets = '<sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets>'
+    relations = (
+        f'<Relationship Id="rId1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/>'
+        f'<Relationship Id="rId2" Type="{_OFFICE}/sharedStrings" Target="sharedStrings.xml"/>'
+    )
+    return _package(
+        "xl/workbook.xml",
+        {
+            "xl/workbook.xml": f'<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}">{sheets}</workbook>',
+            "xl/_rels/workbook.xml.rels": _RELATIONS.format(relations),
+            "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData></worksheet>',
+            "xl/sharedStrings.xml": f'<sst xmlns="{_SHEET}"><si><t>{"x" * characters}</t></si></sst>',
+        },
+    )
+
+
+def _package(main, files):
+    root = f'<Relationship Id="rId1" Type="{_OFFICE}/officeDocument" Target="{main}"/>'
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, text in {"[Content_Types].xml": _TYPES, "_rels/.rels": _RELATIONS.format(root), **files}.items():
+            archive.writestr(name, text)
+    return stream.getvalue()
