@@ -95,9 +95,9 @@ def strip_controls(text: str) -> str:
 
 
 def single_line(text: str) -> str:
-    """Return a text as one clean line, for names and messages: runs of white space become one space.
+    r"""Return a text as one clean line, for names and messages: runs of white space become one space.
 
-    Bytes of a name that the locale could not decode (surrogates, PEP 383) are read as UTF-8.
+    Bytes of a name that the locale could not decode (surrogates, PEP 383) are read as UTF-8; others are shown as \xNN.
     """
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return " ".join(strip_controls(re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", "\n", text)).split())

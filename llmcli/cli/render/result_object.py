@@ -17,7 +17,7 @@ def result_as_object(result: Result, runtime: Runtime, *, named: bool = False) -
     It has the weights and adapters of a model on this machine, and the cost of a hosted one whose price is known.
     """
     price = runtime.price_of(result.model)
-    head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
+    head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
         **head,

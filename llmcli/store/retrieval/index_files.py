@@ -60,5 +60,5 @@ class IndexFiles:
 
 
 def real_path(directory: str) -> str:
-    """Return the path that an index shows; bytes that are not UTF-8 are escaped, since SQLite refuses them."""
-    return os.fsencode(os.path.realpath(directory)).decode("utf-8", "backslashreplace")
+    """Return the path of a directory without links in it."""
+    return os.path.realpath(directory)

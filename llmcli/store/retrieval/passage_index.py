@@ -7,6 +7,7 @@ Table ``files``: a file with its state when it was read. ``passages``: its parts
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -120,7 +121,7 @@ class PassageIndex:
         self._database = Database(path, _SPEC, read_only=read_only)
         if not read_only and directory:
             with self._database.transaction() as database:
-                database.execute("INSERT OR IGNORE INTO properties VALUES ('directory', ?)", (directory,))
+                database.execute("INSERT OR IGNORE INTO properties VALUES ('directory', ?)", (_to_stored(directory),))
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +139,10 @@ class PassageIndex:
             rows = database.execute(
                 "SELECT path, size, modified_ns, digest, read_ns, characters, notes FROM files ORDER BY id"
             )
-            return {row[0]: replace(FileState(*row[:6]), notes=tuple(json.loads(row[6]))) for row in rows}
+            states = (
+                replace(FileState(*row[:6]), path=_to_name(row[0]), notes=tuple(json.loads(row[6]))) for row in rows
+            )
+            return {state.path: state for state in states}
 
     def replace(self, files: Iterable[tuple[FileState, Sequence[IndexedPassage] | None]]) -> None:
         """Add files or replace them, in one transaction; passages None: they stay, and only the state changes."""
@@ -210,7 +214,8 @@ class PassageIndex:
             for number in ids:
                 row = database.execute(_GET_PASSAGE, (number,)).fetchone()
                 if row is not None:
-                    found[number] = replace(IndexedPassage(*row[:7]), headings=tuple(json.loads(row[7])))
+                    passage = replace(IndexedPassage(*row[:7]), headings=tuple(json.loads(row[7])))
+                    found[number] = replace(passage, path=_to_name(passage.path), source=_to_name(passage.source))
         return found
 
     def file_sizes(self) -> list[tuple[int, int]]:
@@ -246,7 +251,18 @@ class PassageIndex:
             vectors = dict(database.execute("SELECT model, count(*) FROM vectors GROUP BY model"))
         changed = int(properties.get("changed", 0))
         size = self.path.stat().st_size
-        return IndexSummary(properties.get("directory", ""), files, passages, int(characters), vectors, changed, size)
+        directory = _to_name(properties.get("directory", ""))
+        return IndexSummary(directory, files, passages, int(characters), vectors, changed, size)
+
+
+def _to_stored(name: str) -> str | bytes:
+    """Return the name of a file as it is stored: its bytes if they are no UTF-8, which Python has as lone surrogates."""
+    return name if name.isascii() or name.encode("utf-8", "replace").decode() == name else os.fsencode(name)
+
+
+def _to_name(stored: str | bytes) -> str:
+    """Return the name for what ``_to_stored`` returned."""
+    return os.fsdecode(stored) if isinstance(stored, bytes) else stored
 
 
 def _touch(database: sqlite3.Connection) -> None:
@@ -261,7 +277,7 @@ def _save_state(database: sqlite3.Connection, state: FileState) -> int:
         "digest = excluded.digest, read_ns = excluded.read_ns, characters = excluded.characters, "
         "notes = excluded.notes RETURNING id",
         (
-            state.path,
+            _to_stored(state.path),
             state.size,
             state.modified_ns,
             state.digest,
@@ -280,7 +296,7 @@ def _add_passage(database: sqlite3.Connection, file: int, passage: IndexedPassag
         (
             file,
             passage.text,
-            passage.source,
+            _to_stored(passage.source),
             passage.page,
             passage.first_line,
             passage.last_line,
@@ -292,7 +308,7 @@ def _add_passage(database: sqlite3.Connection, file: int, passage: IndexedPassag
 
 
 def _remove_file(database: sqlite3.Connection, path: str) -> None:
-    row = database.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
+    row = database.execute("SELECT id FROM files WHERE path = ?", (_to_stored(path),)).fetchone()
     if row is None:
         return
     for number, text, headings in database.execute("SELECT id, text, headings FROM passages WHERE file = ?", row):

@@ -1,6 +1,7 @@
 """``llm index`` and what ``llm ask`` does with an index, from the command line."""
 
 import json
+import os
 
 import pytest
 from scripted import all_messages
@@ -92,3 +93,20 @@ def test_a_small_indexed_directory_is_read_whole(llm, docs):
     llm("index", "add", "docs")
     run = llm("ask", "?", "-f", "docs", answer=lambda _: "yes")
     assert run.out == "yes\n" and "three months" in all_messages(run.backend.requests[0])
+
+
+def test_names_that_are_no_utf8_are_kept_and_shown_escaped(llm, docs):
+    """Of files and of directories, also of the indexed one."""
+    directory = docs / os.fsdecode(b"d\xff")
+    directory.mkdir()
+    (directory / os.fsdecode(b"caf\xe9.txt")).write_text("The café opens on Monday.\n")
+    assert llm("index", "add", str(directory)).code == 0 and llm("index", "add", "docs").code == 0
+    escaped = f"{docs}/d\\xff"
+    assert [line.split("\t")[0] for line in llm("index", "list").out.splitlines()] == [str(docs), escaped]
+    assert llm("index", "search", "café").out.startswith(f"{escaped}/caf\\xe9.txt\t1\t")
+    found = json.loads(llm("index", "search", "--json", "--in", str(directory), "café").out)
+    assert found["file"] == f"{escaped}/caf\\xe9.txt"
+    again = json.loads(llm("index", "add", "--json", "docs").out)
+    assert (again["files"], again["unchanged"]) == (3, 3)
+    (directory / os.fsdecode(b"caf\xe9.txt")).unlink()
+    assert json.loads(llm("index", "add", "--json", "docs").out)["removed"] == 1

@@ -137,4 +137,4 @@ def format_report(ends: Sequence[Result | ItemFailed], report: TranslationReport
             rest = {"error": error_messages.describe(end.error)[0]}
         documents.append({"name": end.name, **rest})
     text = json_text.dumps({"documents": documents}, indent=1) + "\n"
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
