@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 from scripted import Reply, last_message
-from terminal import PROMPT, ended
+from terminal import PROMPT, ROOT, ended
 
 from llmcli.documents.reading import file_reader
 
@@ -184,3 +187,21 @@ def test_names_on_headers_are_harmless(llm, terminal, tmp_path):
     llm("summarize", *names, out=screen.slave, answer=last_message)
     screen.close()
     assert not re.search(rb"\x1b\]", bytes(screen.raw))
+
+
+def test_ctrl_z_stops_a_chat_at_its_prompt(tiny, tmp_path):
+    """The shell continues, and fg shows the prompt with what was typed."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama")), "TERM": "xterm-256color"}
+    shell = pexpect.spawn(
+        "bash", ["--norc", "--noprofile", "-i"], env=environ, cwd=str(tmp_path), encoding="utf-8", timeout=20
+    )
+    shell.sendline(f"{sys.executable} -m llmcli chat --no-save")
+    shell.expect(PROMPT)
+    shell.send("half a line\x1a")
+    shell.expect("Stopped")
+    shell.sendline("fg")
+    shell.expect("half a line")
+    shell.send("\x15\x04")
+    shell.sendline("echo code $?")
+    shell.expect("code 0")
+    shell.close(force=True)

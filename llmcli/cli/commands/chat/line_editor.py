@@ -43,6 +43,7 @@ def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
     vi = chat.ctx.runtime.settings["chat.keys"] == "vi"
     return PromptSession(
         multiline=True,
+        enable_suspend=True,
         key_bindings=_key_bindings(chat),
         editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
         history=_open_history(chat),
