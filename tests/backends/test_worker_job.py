@@ -59,7 +59,7 @@ def request(name="a", **more):
 
 def later(function, *given):
     """Call a function from another thread after this one waits (or before, which makes no difference)."""
-    timer = threading.Timer(0.2, function, given)
+    timer = threading.Timer(0.02, function, given)
     timer.start()
     return timer
 

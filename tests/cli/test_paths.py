@@ -108,7 +108,7 @@ def at(llm, tmp_path, monkeypatch):
             assert llm("chat", "--session", "work", stdin=b"hello\n").code == 0
         for kind in kinds:
             argv = [word.format(KINDS[kind]) for word in command.split()]
-            env = {"LLMCLI_TIMEOUT": "0.2" if kind == "a pipe" else "20", "HF_HUB_OFFLINE": "1"}
+            env = {"LLMCLI_TIMEOUT": "0.05" if kind == "a pipe" else "20", "HF_HUB_OFFLINE": "1"}
             yield kind, llm(*argv, env=env, answer=answer)
 
     return run
@@ -165,7 +165,7 @@ def test_a_missing_source_with_an_existing_translation(at, llm):
 
 def test_an_update_of_a_pipe_can_be_stopped(at, llm):
     """The name may be a mistake; no process writes to it."""
-    run = llm("translate", "--to", "fr", "good.txt", "--update", "pipe", "--timeout", "0.2", answer=answer)
+    run = llm("translate", "--to", "fr", "good.txt", "--update", "pipe", "--timeout", "0.05", answer=answer)
     assert run.code == 124 and said(run)
 
 

@@ -83,7 +83,7 @@ def test_a_reference_to_an_address_opens_no_connection():
             asked.append(self.path)
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/schema.json"
         with pytest.raises(InputError):
             errors({"a": 1}, {"properties": {"a": {"$ref": address}}})

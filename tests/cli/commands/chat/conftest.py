@@ -28,6 +28,7 @@ class TerminalChat:
         self._server = server
         self.pid = server.start(["chat", *argv], os.ttyname(self.slave), env, str(cwd))
         self.child = pexpect.fdpexpect.fdspawn(self.master, encoding="utf-8", codec_errors="replace", timeout=20)
+        self.child.delaybeforesend = None
         self.child.maxread = 65536  # pexpect searches all that it has after each part that it reads
         self.child.logfile_read = self
         self.ended = False
