@@ -7,9 +7,11 @@ import hashlib
 import itertools
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import forked_processes
 import hypothesis
 import pytest
 import tiny_models
@@ -60,6 +62,22 @@ def _usual_signals():
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _forked_processes():
+    """Let processes of llmcli be forks; see ``real_processes``."""
+    if sys.platform == "linux":
+        subprocess.Popen = forked_processes.Popen
+    yield
+    subprocess.Popen = forked_processes.RealPopen
+    forked_processes.close()
+
+
+@pytest.fixture
+def real_processes(monkeypatch):
+    """Let processes of llmcli start as they do for a user: for tests of the start."""
+    monkeypatch.setattr(subprocess, "Popen", forked_processes.RealPopen)
 
 
 @pytest.fixture(autouse=True)

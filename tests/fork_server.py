@@ -98,7 +98,7 @@ class ForkServer:
 def _serve(control: socket.socket, run: Callable[[list[str]], int]) -> None:
     """Fork a session for each script, until the other end is closed."""
     while True:
-        data, fds = _receive(control, _LONGEST_REQUEST, 1)
+        data, fds = receive(control, _LONGEST_REQUEST, 1)
         if not data:
             return
         if os.fork() == 0:
@@ -109,7 +109,8 @@ def _serve(control: socket.socket, run: Callable[[list[str]], int]) -> None:
         _reap(0)  # earlier sessions
 
 
-def _receive(connection: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int]]:
+def receive(connection: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int]]:
+    """Return a message and the descriptors that came with it."""
     data, ancillary, _, _ = connection.recvmsg(size, socket.CMSG_LEN(4 * max_fds))
     fds = array.array("i")
     for _, _, rights in ancillary:
@@ -125,7 +126,7 @@ def _begin_session(terminal: int) -> None:
     os.close(terminal)
 
 
-def _become(words: list[str], directory: str | bytes, environ: Mapping[bytes, bytes]) -> None:
+def become(words: list[str], directory: str | bytes, environ: Mapping[bytes, bytes]) -> None:
     """Take on the words, directory, environment and descriptors of a program."""
     os.environb.clear()
     os.environb.update(environ)
@@ -182,7 +183,7 @@ def _reap(program: int) -> bool:
 
 def _replace_client(connection: socket.socket, run: Callable[[list[str]], int]) -> NoReturn:
     """Do what the program at the other end of a connection is to do, and send it the exit code."""
-    head, fds = _receive(connection, 8, 3)
+    head, fds = receive(connection, 8, 3)
     size, request = int.from_bytes(head, "big"), b""
     while len(request) < size:
         request += connection.recv(size - len(request))
@@ -191,7 +192,7 @@ def _replace_client(connection: socket.socket, run: Callable[[list[str]], int]) 
         os.dup2(given, fd)
         os.close(given)
     words, environ, directory = marshal.loads(request)
-    _become(words, directory, environ)
+    become(words, directory, environ)
     code = 70
     try:
         code = run(words)
@@ -203,14 +204,14 @@ def _replace_client(connection: socket.socket, run: Callable[[list[str]], int]) 
         os._exit(code)
 
 
-def _import_all() -> None:
-    """Import what an ``llm`` imports, except for what a fork must not share."""
+def import_all(exceptions: tuple[str, ...]) -> None:
+    """Import what an ``llm`` imports, except for modules whose names begin so."""
     import llmcli
 
     for name in _OTHERS:
         importlib.import_module(name)
     for found in pkgutil.walk_packages(llmcli.__path__, "llmcli."):
-        if not found.name.startswith(_NOT_BEFORE) and not found.name.endswith("__main__"):
+        if not found.name.startswith(exceptions) and not found.name.endswith("__main__"):
             importlib.import_module(found.name)
 
 
@@ -218,7 +219,7 @@ if __name__ == "__main__":
     ROOT = Path(__file__).parents[1]
     sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
     llm = importlib.import_module(sys.argv[2])
-    _import_all()
+    import_all(_NOT_BEFORE)
     gc.collect()
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])), llm.run)

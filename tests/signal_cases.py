@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import forked_processes
+
 ROOT = Path(__file__).parents[1]
 LONGEST_S = 5.0
 """Seconds at the beginning of a run in which a signal falls: with a model some runs would take hours."""
@@ -222,7 +224,7 @@ class Cases:
         if case.output is not None:
             case.output.write_bytes(_OLD)
         with (case.stdin or Path(os.devnull)).open("rb") as stdin, (self._home / "stderr").open("wb") as stderr:
-            child = subprocess.Popen(
+            child = forked_processes.RealPopen(
                 [*self._llm, *case.argv, *more], env=self._environ, stdin=stdin, stdout=stdout, stderr=stderr
             )
         until = time.monotonic() + _START_S

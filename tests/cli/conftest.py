@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-import pexpect
 import pytest
 from fake_hub import REPO, FakeHub
+from forked_processes import TerminalProcess
 from llm_fixtures import llm, process, terminal, write
 from terminal import ROOT
 
@@ -76,7 +76,7 @@ def person(tiny, tmp_path):
             "TERM": "xterm-256color",
             **(env or {}),
         }
-        child = pexpect.spawn(
+        child = TerminalProcess(
             sys.executable,
             [*(("-c", f"{code}; from llmcli.cli.main import run; run()") if code else ("-m", "llmcli")), *argv],
             env=environ,
@@ -87,6 +87,7 @@ def person(tiny, tmp_path):
             dimensions=(24, 80),
         )
         child.ptyproc.delayafterclose = 0
+        child.ptyproc.delayafterterminate = 0.01
         children.append(child)
         return child
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("real_processes")
 HEAVY = (
     "llama_cpp",
     "numpy",

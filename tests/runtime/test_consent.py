@@ -309,6 +309,7 @@ def test_a_certificate_that_does_not_verify(llm, server, tmp_path, monkeypatch):
         secret.close()
 
 
+@pytest.mark.usefixtures("server")
 def test_a_refused_connection_names_the_address(llm):
     """A refused connection is not worth a retry: the error names the address and what to do."""
     run = llm("ask", "Q", "--base-url", "http://127.0.0.1:9/v1")
@@ -475,6 +476,7 @@ def test_a_key_is_not_sent_unencrypted(llm, through, monkeypatch):
     assert llm("ask", "hi", "--backend", "there", "--no-stdin").code == 0
 
 
+@pytest.mark.usefixtures("real_processes")
 def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
     """During a command: in no argument list, and in no environment but its own; afterwards in no output and no file."""
     server.key = key = f"{CANARY}-{os.getpid()}"  # of no other test

@@ -344,14 +344,16 @@ def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
         assert status == 503 and "hangs" in body["error"]["message"]
 
 
-def test_the_token_is_not_visible(served):
+@pytest.mark.usefixtures("real_processes")
+def test_the_token_is_not_visible(tiny):
     """Not in the arguments of the server or a worker, and not in a worker's environment or log."""
-    served.post("chat/completions", messages=HELLO, max_tokens=1)
-    worker = served.worker()
-    for path in (f"/proc/{served.process.pid}/cmdline", f"/proc/{worker['pid']}/cmdline",
-                 f"/proc/{worker['pid']}/environ", worker["log"]):  # fmt: skip
-        with Path(path).open("rb") as file:
-            assert TOKEN.encode() not in file.read()
+    with serving(tiny("chatml")) as served:
+        served.post("chat/completions", messages=HELLO, max_tokens=1)
+        worker = served.worker()
+        for path in (f"/proc/{served.process.pid}/cmdline", f"/proc/{worker['pid']}/cmdline",
+                     f"/proc/{worker['pid']}/environ", worker["log"]):  # fmt: skip
+            with Path(path).open("rb") as file:
+                assert TOKEN.encode() not in file.read()
 
 
 def test_the_openapi_document_matches_the_server(served):
