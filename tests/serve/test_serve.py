@@ -60,18 +60,22 @@ def test_a_conversation_whole_and_streamed(served):
 
 
 def test_a_raw_prompt_is_continued(served):
-    """No template: fewer tokens than a conversation; several prompts and answers; legacy log-probabilities."""
-    asked = {"prompt": ["hello", "ho <|im_end|>"], "max_tokens": 4, "temperature": 0, "n": 2, "logprobs": 2}
+    """No template: fewer tokens than a conversation; several prompts and answers; legacy log-probabilities.
+
+    The token after "The cat" leads by 3.9, so it is the same in any batch; later ones may differ.
+    """
+    asked = {"prompt": ["The cat", "ho <|im_end|>"], "max_tokens": 4, "temperature": 0, "n": 2, "logprobs": 2}
     status, body = served.post("completions", **asked)
     assert status == 200 and [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
-    assert body["choices"][0]["text"] == body["choices"][1]["text"]
+    first = body["choices"][0]["logprobs"]["tokens"][0]
+    assert body["choices"][1]["logprobs"]["tokens"][0] == first != ""
     logprobs = body["choices"][0]["logprobs"]
     assert len(logprobs["tokens"]) == len(logprobs["token_logprobs"]) == len(logprobs["text_offset"])
     plain = served.post("completions", prompt="hello", max_tokens=1)[1]["usage"]["prompt_tokens"]
     assert plain < served.post("count", messages=HELLO)[1]["tokens"]
-    status, stream = served.post("completions", prompt="hello", max_tokens=4, temperature=0, stream=True)
+    status, stream = served.post("completions", prompt="The cat", max_tokens=4, temperature=0, stream=True)
     pieces = [json.loads(line[6:])["choices"][0]["text"] for line in stream.decode().split("\n\n") if line[6:7] == "{"]
-    assert "".join(pieces) == body["choices"][0]["text"]
+    assert "".join(pieces).startswith(first)
     assert served.post("completions", prompt="x", echo=True)[0] == 400
 
 
