@@ -45,6 +45,8 @@ from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import bindings
 
 RealPopen = subprocess.Popen
+_PYTHON = sys.executable
+"""The interpreter; a test may let another program take its place."""
 MODULES = (
     "crashing_worker",
     "llmcli",
@@ -92,7 +94,7 @@ class ForkedProcesses:
         option, program = [*(word for word in args[1:4] if word != "-P"), "", ""][:2]
         known = (option == "-c" and isinstance(program, ForkedCode)) or (option == "-m" and program in MODULES)
         return (
-            args[:1] == [sys.executable]
+            args[:1] == [_PYTHON]
             and known
             and self._path.issuperset(environ.get("PYTHONPATH", "").split(os.pathsep))
             and _read_at_start(environ).items() <= self._at_start.items()
@@ -172,7 +174,7 @@ class Popen(RealPopen):
         plain = (
             plain and process_group == -1 and restore_signals and len(str(args)) + len(str(environ)) < _LONGEST_REQUEST
         )
-        python = isinstance(args, list) and args[:1] == [sys.executable]
+        python = isinstance(args, list) and args[:1] == [_PYTHON]
         if not plain or not python or not _find_server().can_run(args, environ):
             super()._execute_child(*given)
             return

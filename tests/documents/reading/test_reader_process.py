@@ -55,10 +55,14 @@ def test_a_file_that_takes_all_memory_is_refused_and_the_next_one_is_read(monkey
     assert "Hello" in read_source(make_pdf("Hello"), "a.pdf").text
 
 
-def test_a_file_that_takes_too_long_is_refused(monkeypatch):
+def test_a_file_that_takes_too_long_is_refused(monkeypatch, tmp_path):
     """The limit is one of processor time, so a busy machine changes nothing."""
     monkeypatch.setattr(reader_process, "MAX_CPU_S", 0)
-    assert problem(docx_of_paragraphs(12_000), "long.docx") == "reading it takes more than 0 seconds"
+    (tmp_path / "endless_reader.py").write_text("def read(data, name):\n    while True:\n        pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadDocument) as caught:
+        list(reader_process.read_in_child("endless_reader:read", b""))
+    assert caught.value.detail == "reading it takes more than 0 seconds"
 
 
 def test_a_document_of_too_many_elements_is_refused_at_once(monkeypatch, readers_in_process):
