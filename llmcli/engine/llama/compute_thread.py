@@ -4,8 +4,10 @@ Only one thread of a process computes. GNU OpenMP creates a team of threads for 
 region. Once there are more of them than cores, they hardly spin before they sleep (libgomp,
 ``gomp_throttled_spin_count_var``); a model then decoded at 0.7 of its speed.
 
-Bulk work that runs alone takes long steps, which an interactive arrival may abort. While interactive work goes on, bulk
-work gets ``BULK_SHARE`` of the time, in short steps that are never aborted, so it cannot starve.
+Bulk work that runs alone takes long steps, which an interactive arrival may abort. After interactive work it takes short
+steps, which an arrival may abort when they take longer than they should: how long a first step takes, with the context
+that it creates, is not known before. While interactive work goes on, bulk work gets ``BULK_SHARE`` of the time, in short
+steps that are never aborted, so it cannot starve.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ _INTERACTIVE_GRACE_S = 5.0
 _CREDIT_STEPS = 2
 """Steps for which bulk work may accumulate its share."""
 _POLL_S = 0.05
+_NEVER = float("inf")
 
 _T = TypeVar("_T")
 
@@ -42,8 +45,8 @@ class InlineExecutor:
         self._queues: dict[Priority, collections.deque[object]] = {each: collections.deque() for each in Priority}
         self._running: Priority | None = None
         self._demand = 0
-        self._grace_until = float("-inf")
-        self._preemptible = False
+        self._grace_until = -_NEVER
+        self._preemptible_from = _NEVER
         self._credit_s = 0.0
         self._short_step_s = SHORT_STEP_S
 
@@ -90,7 +93,7 @@ class InlineExecutor:
 
     def should_preempt(self) -> bool:
         """Return whether the current bulk step should end because interactive work waits."""
-        return self._preemptible and self._demand > 0
+        return self._demand > 0 and self._clock() >= self._preemptible_from
 
     def _is_contended(self) -> bool:
         return self._demand > 0 or self._clock() < self._grace_until
@@ -111,10 +114,18 @@ class InlineExecutor:
             finally:
                 queue.remove(ticket)
                 self._changed.notify_all()
-            # A short step soon ends by itself. Aborting a step within bulk work's share would starve bulk work.
-            long = not self._is_contended() or self._short_step_s > 2 * SHORT_STEP_S
-            self._preemptible = priority is Priority.BULK and self._demand == 0 and long
+            self._preemptible_from = self._find_preemption_time(priority)
         return True
+
+    def _find_preemption_time(self, priority: Priority) -> float:
+        """Return the time from which interactive arrivals may abort the work of this priority that starts now.
+
+        A short step should end by itself. Aborting a step within bulk work's share would starve bulk work.
+        """
+        if priority is not Priority.BULK or self._demand:
+            return _NEVER
+        long = not self._is_contended() or self._short_step_s > 2 * SHORT_STEP_S
+        return self._clock() + (0.0 if long else SHORT_STEP_S)
 
     def _may_run(self, priority: Priority) -> bool:
         if self._running is not None:
@@ -127,7 +138,7 @@ class InlineExecutor:
     def _release(self, priority: Priority, seconds: float) -> None:
         with self._changed:
             self._running = None
-            self._preemptible = False
+            self._preemptible_from = _NEVER
             if priority is Priority.INTERACTIVE:
                 if self._queues[Priority.BULK]:
                     earned = self._credit_s + seconds * BULK_SHARE / (1 - BULK_SHARE)

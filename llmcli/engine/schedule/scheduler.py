@@ -132,6 +132,7 @@ class Scheduler:
             if not self.speculative_decoder.drop_drafts(entry.sequence for entry in entries):
                 self._free_cells()
         else:
+            self._token_budget.record_abort(self.kv_cache.context.batch.size)
             self._roll_back(entries)
         return True
 

@@ -140,6 +140,28 @@ def test_an_arrival_aborts_only_a_long_step():
     assert executor.run(step, INTERACTIVE) == (False, False)
 
 
+def test_an_arrival_aborts_a_step_that_takes_longer_than_a_short_one():
+    """A step that began without interactive work, but not one within bulk work's share."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+    executor.add_demand(1)
+    executor.add_demand(-1)
+
+    def step() -> list[bool]:
+        executor.add_demand(1)
+        found = []
+        for _ in range(3):
+            found.append(executor.should_preempt())
+            clock.now += SHORT_STEP_S / 2
+        executor.add_demand(-1)
+        return found
+
+    assert executor.run(step, BULK) == [False, False, True]
+    executor.add_demand(1)
+    executor._credit_s = 1.0
+    assert executor.run(step, BULK) == [False, False, False]
+
+
 def test_an_abandoned_wait_leaves_the_queue():
     """An abandoned wait returns None without running, and others continue."""
     executor = InlineExecutor()

@@ -9,7 +9,7 @@ from engine.tools import answer, collect, engine_of, one_by_one, only_scheduler_
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
-from llmcli.engine.llama.compute_thread import InlineExecutor
+from llmcli.engine.llama.compute_thread import SHORT_STEP_S, InlineExecutor
 from llmcli.engine.llama.context import Context
 from llmcli.types import Finished, FinishReason, Priority
 
@@ -82,6 +82,36 @@ def test_no_bulk_step_starts_during_an_interactive_answer(recorded, name):
     last = len(recorder.steps) - recorder.steps[::-1].index(INTERACTIVE)
     assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last step is what an idle thread does
     assert len(recorder.steps) > last
+
+
+def test_first_bulk_steps_end_for_interactive_arrivals_and_still_progress(tiny, monkeypatch):
+    """How long a first step takes is unknown: an arrival aborts it after a short step's time, and the next is shorter.
+
+    Here every token takes 5 ms, and somebody arrives during every step, so that only steps of at most 20 tokens may end.
+    """
+    now, steps, evaluate = [0.0], [], Context.evaluate
+
+    def slow(context, **how):
+        executor.add_demand(1)
+        now[0] += 0.005 * context.batch.size
+        code = evaluate(context, **how)
+        executor.add_demand(-1)
+        steps.append((context.batch.size, code))
+        return code
+
+    executor = InlineExecutor(clock=lambda: now[0])
+    engine = Engine(tiny("chatml"), "tiny", "tiny-id", EngineOptions(), lambda: None, executor=executor)
+    try:
+        engine.info()
+        executor.add_demand(1)
+        executor.add_demand(-1)  # an answer has just ended
+        monkeypatch.setattr(Context, "evaluate", slow)
+        outcome = answer(engine, req("b", "hello world " * 100, max_tokens=4, ignore_eos=True))["b"]
+    finally:
+        engine.close()
+    assert outcome.reason is FinishReason.LENGTH
+    assert [code for _, code in steps[:3]] == [2, 2, 0] and steps[0][0] <= 64  # equal parts of the prompt
+    assert all((size * 0.005 < SHORT_STEP_S) == (code == 0) for size, code in steps)
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba"])

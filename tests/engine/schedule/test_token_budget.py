@@ -23,10 +23,10 @@ def decoding(priority: Priority) -> Probe:
         ([], LONG_STEP_S, 0.001, 512),
         ([], LONG_STEP_S, 0.004, 250),
         ([], LONG_STEP_S, 0.5, 64),
-        ([], SHORT_STEP_S, None, 128),
+        ([], SHORT_STEP_S, None, 64),
         ([], SHORT_STEP_S, 0.002, 50),
         ([], SHORT_STEP_S, 0.5, 16),
-        ([Priority.INTERACTIVE], LONG_STEP_S, None, 128),
+        ([Priority.INTERACTIVE], LONG_STEP_S, None, 64),
         ([Priority.INTERACTIVE], LONG_STEP_S, 0.002, 200),
         ([Priority.BULK], LONG_STEP_S, 0.002, 500),
         ([Priority.BULK], SHORT_STEP_S, 0.002, 50),
@@ -50,3 +50,18 @@ def test_short_steps_hardly_change_the_estimate():
     for _ in range(100):
         budget.record(30, 0.015)
     assert budget.token_s == pytest.approx(0.015, rel=0.01)
+
+
+@pytest.mark.parametrize("token_s", [None, 0.0001])
+def test_a_step_after_an_aborted_one_takes_half_as_many_tokens(token_s):
+    """Steps shrink until one ends, also where the estimate promises more; then the estimate counts again."""
+    budget = TokenBudget()
+    if token_s is not None:
+        budget.record(512, token_s)
+    taken = [budget.prefill_tokens([], SHORT_STEP_S, 512)]
+    for _ in range(6):
+        budget.record_abort(taken[-1])
+        taken.append(budget.prefill_tokens([], SHORT_STEP_S, 512))
+    assert taken == ([64, 32, 16, 16, 16, 16, 16] if token_s is None else [512, 256, 128, 64, 32, 16, 16])
+    budget.record(16, 0.0001)
+    assert budget.prefill_tokens([], SHORT_STEP_S, 512) == 512
