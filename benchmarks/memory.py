@@ -1,8 +1,10 @@
-"""Resident memory of the worker for each verb: the prediction of `llm models show`, the peak, and the rest after work.
+"""Resident memory of the worker for each task: the prediction of `llm models show`, the peak, and the rest after work.
 
-Each verb has its own worker in a runtime directory of this benchmark. Its input is about as large as the workloads of
-``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure at rest is
-taken after the time in which an idle worker releases its buffers. With --llama-cpp a second table compares the peak of
+Each command has its own worker in a runtime directory of this benchmark. Its input is about as large as the workload of its
+task in ``llmcli.models.task_workload``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure at
+rest is taken after the time in which an idle worker releases its buffers. `--weights` chooses the type of the weights, and
+`--task` some of the tasks. Run it on an idle machine: where others use the processor, steps take fewer tokens, and less
+memory. With --llama-cpp a second table compares the peak of
 `llm ask --no-worker` with that of llama-completion at the same context size. All figures are MiB of resident memory.
 """
 
@@ -23,8 +25,6 @@ from llmcli.engine.schedule.scheduler_thread import IDLE_RELEASE_S
 
 PROMPT = "Write a story about the sea."
 MIB = 2**20
-BEFORE = {"ask": 169, "chat": 168, "sentiment": 200, "summarize": 1119}
-"""MiB that workers took before contexts had a budget: 16 sequences of up to 8,192 cells, on a processor without AMX."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,16 @@ class Verb:
 def verbs() -> dict[str, Verb]:
     """Return the commands that are measured."""
     paragraphs = [" ".join(common.words(50 + 20 * (number % 5), number)) for number in range(40)]
+    text = "\n\n".join(map(_paragraph, range(330)))
     records = [f"I really like the number {number}." for number in range(400)]
     return {
         "ask": Verb(("ask", "--max-tokens", "512", PROMPT), "chat"),
         "chat": Verb(("chat", "--no-save", "--max-tokens", "512"), "chat", PROMPT),
         "translate": Verb(("translate", "--to", "fr", "--no-tm"), "translate", "\n\n".join(paragraphs)),
+        "classify": Verb(("classify", "--labels", "good,bad"), "classify", "\n".join(records)),
         "sentiment": Verb(("sentiment",), "calibrated", "\n".join(records)),
-        "summarize": Verb(("summarize",), "summarize", "\n\n".join(map(_paragraph, range(330)))),
+        "summarize": Verb(("summarize", "--style", "paragraph"), "summarize", text),
+        "key sentences": Verb(("summarize", "--style", "key-sentences"), "key-sentences", text),
     }
 
 
@@ -57,10 +60,12 @@ def _paragraph(number: int) -> str:
     )
 
 
-def measure(llm: str, model: str, verb: Verb) -> tuple[float, float]:
-    """Return the worker's peak and its memory at rest, in MiB."""
+def measure(llm: str, model: str, verb: Verb, **variables: str) -> tuple[float, float]:
+    """Return the worker's peak and its memory at rest, in MiB; ``variables`` of the environment."""
     with tempfile.TemporaryDirectory(prefix="llm") as directory:
-        environ = {**os.environ, "LLMCLI_RUNTIME_DIR": directory, "LLMCLI_TUNE": "off", "LLMCLI_WORKER": "on"}
+        environ = (
+            os.environ | variables | {"LLMCLI_RUNTIME_DIR": directory, "LLMCLI_TUNE": "off", "LLMCLI_WORKER": "on"}
+        )
         command = [llm, *verb.argv, "-m", model]
         how = {"input": verb.text} if verb.text else {"stdin": subprocess.DEVNULL}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, **how)  # type: ignore[call-overload]
@@ -85,16 +90,20 @@ def _kibibytes(pid: int, field: str) -> int:
 
 
 def compare_predictions(options: argparse.Namespace, model: str) -> None:
-    """Print the prediction for each verb, and the measured peak."""
-    shown = subprocess.run([options.llm, "models", "show", "--json", model], check=True, capture_output=True, text=True)
-    needs = json.loads(shown.stdout)["needs"]
+    """Print the prediction for each task, and the measured peak."""
     rows = []
-    for name, verb in verbs().items():
-        peak, rest = measure(options.llm, model, verb)
-        predicted = needs[verb.task] / MIB
-        before = str(BEFORE.get(name, ""))
-        rows.append([name, before, f"{predicted:.0f}", f"{peak:.0f}", f"{peak / predicted:.2f}", f"{rest:.0f}"])
-    common.print_table(rows, ["worker", "peak before", "predicted", "peak", "ratio (0.8 to 1.2)", "at rest"])
+    for weights in options.weights or ["original"]:
+        chosen = {"LLMCLI_WEIGHTS": weights}
+        for name, verb in verbs().items():
+            if options.task and verb.task not in options.task:
+                continue
+            peak, rest = measure(options.llm, model, verb, **chosen)
+            shown = common.run([options.llm, "models", "show", "--json", model], **chosen)  # the copy exists by now
+            predicted = json.loads(shown.output)["needs"][verb.task] / MIB
+            rows.append(
+                [name, verb.task, weights, f"{predicted:.0f}", f"{peak:.0f}", f"{peak / predicted:.2f}", f"{rest:.0f}"]
+            )
+    common.print_table(rows, ["worker", "task", "weights", "predicted", "peak", "ratio (0.9 to 1.1)", "at rest"])
 
 
 def compare_with_peer(options: argparse.Namespace, model: str) -> None:
@@ -116,7 +125,10 @@ def compare_with_peer(options: argparse.Namespace, model: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    options = common.parser(__doc__ or "").parse_args()
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--weights", action="append", help="a type of weights, as for llm (default: original)")
+    parser.add_argument("--task", action="append", help="a task of llm models show (default: all)")
+    options = parser.parse_args()
     model = common.model_path(options.model)
     compare_predictions(options, model)
     if options.llama_cpp:

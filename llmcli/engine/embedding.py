@@ -23,7 +23,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, InputError, InternalError, Unsupported
-from llmcli.models.footprint import ContextShape, context_bytes, hidden_state_bytes, state_batch_tokens
+from llmcli.models.footprint import context_bytes, state_batch_tokens
 from llmcli.types import Priority
 
 _T = TypeVar("_T")
@@ -112,11 +112,12 @@ class Embedder:
         if not self._uses_pooling:
             # the room for its logits is taken from the sequences that chats may have at once
             batch = min(cells, state_batch_tokens(self._model.vocab_size, self._model.budget.available_bytes(self)))
-        config = ContextConfig(cells, sequences=1, batch=batch, unified=False, threads=self._threads)
+        config = ContextConfig(
+            cells, sequences=1, batch=batch, unified=False, hidden_states=True, threads=self._threads
+        )
         make = EmbeddingContext if self._uses_pooling else HiddenStateContext
         self._context = make(self._model, config, self._executor.should_preempt)
-        size = context_bytes(self._model.header, ContextShape(cells, 1, batch))
-        self._model.budget.allocate(self, size + hidden_state_bytes(self._model.header, batch, config.tokens))
+        self._model.budget.allocate(self, context_bytes(self._model.header, config.shape))
         return self._context
 
     def _chunk_size(self, context: EmbeddingContext | HiddenStateContext) -> int:

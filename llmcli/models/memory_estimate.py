@@ -26,12 +26,12 @@ from llmcli.models.footprint import (
     context_bytes,
     duplicated_bytes,
     fit_context,
-    hidden_state_bytes,
     kv_cache_bytes,
     max_sequence_context,
     process_bytes,
     small_context_bytes,
     state_batch_tokens,
+    state_step_tokens,
 )
 from llmcli.models.gguf.header import Header
 from llmcli.models.task_workload import WORKLOADS, TaskWorkload
@@ -200,19 +200,16 @@ class FitPolicy:
         context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, duplicated, self.kv_type, free)
         batch = BATCH_SIZES[0]
         if workload.hidden_states:
-            batch = min(
-                state_batch_tokens(header.vocabulary_size or 0, free),
-                sum(workload.peak_demand.sequence_tokens),
-            )
-            room -= hidden_state_bytes(header, batch, 0)
+            batch = state_batch_tokens(header.vocabulary_size or 0, free)
         if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
-        shape, _ = fit_context(
-            workload.peak_demand, self.choose_kv_settings(header, workload, room), header, room, batch
-        )
-        states = hidden_state_bytes(header, batch, shape.tokens) if workload.hidden_states else 0
-        return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape) + states
+        demand, settings = workload.peak_demand, self.choose_kv_settings(header, workload, room)
+        shape, count = fit_context(demand, settings, header, room, batch, hidden_states=workload.hidden_states)
+        if workload.hidden_states:  # memory for the tokens that no step takes is allocated, but never touched
+            step = state_step_tokens(demand.first_sequences(count), shape.batch, unified=shape.unified)
+            shape = replace(shape, batch=step)
+        return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape)
 
 
 def estimate_memory(

@@ -59,11 +59,12 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
     "translate": TaskWorkload(
         (100, 160, 180, 250) * 10, (100, 180, 220, FIRST_ANSWER_TOKENS) * 10, shared_prefix_tokens=40
     ),
-    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
+    "summarize": TaskWorkload((1_150,) * 18, (256,) * 18, shared_prefix_tokens=100),
     "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
     "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True),
 }
-"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records, and
-many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the starter). The lengths
-are those of a question, of the README of this project, and of 400 lines."""
+"""The usual jobs of commands, by task: one answer, many segments of a document, the parts of a long text (``SummaryPlan``
+writes facts of 256 tokens about parts of 1,024), its sentences, many records, and many records whose labels come from
+hidden states (``classify --calibration``, and ``sentiment`` of the starter). The lengths are those of a question, of the
+README of this project, of 18,000 tokens, and of 400 lines."""

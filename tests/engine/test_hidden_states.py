@@ -12,9 +12,12 @@ from grid import grid
 from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, each_smooth_model, engine_of, numbers, req
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.memory_budget import MemoryBudget
+from llmcli.engine.schedule.token_budget import TokenBudget
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.errors import ContextOverflow, InternalError, Unsupported
+from llmcli.models.footprint import ContextDemand, ContextShape, context_bytes, state_batch_tokens, state_step_tokens
 from llmcli.types import CandidateScores, FinishReason, HiddenStates, Priority, Request
 
 TEXTS = ("hello world", "yes no", "positive negative you and the world in it is " * 6)
@@ -274,3 +277,33 @@ def test_token_states_share_prefixes():
     assert len(whole) == 6
     with pytest.raises(InternalError):  # never a mean of too few
         whole.prefix(7)
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_steps_and_memory_are_those_that_are_promised(tiny, monkeypatch, unified):
+    """No evaluation takes more tokens than the memory estimate counts logits for, and what was allocated is recorded."""
+    sizes, allocated = [], []
+    evaluate, allocate = HiddenStateContext.evaluate, MemoryBudget.allocate
+
+    def noting(context, **how):
+        sizes.append(context.batch.size)
+        shapes.append(context.config.shape)
+        return evaluate(context, **how)
+
+    def noting_bytes(budget, owner, size):
+        allocated.append(size)
+        allocate(budget, owner, size)
+
+    shapes: list[ContextShape] = []
+    monkeypatch.setattr(HiddenStateContext, "evaluate", noting)
+    monkeypatch.setattr(MemoryBudget, "allocate", noting_bytes)
+    monkeypatch.setattr(TokenBudget, "prefill_tokens", lambda _budget, _runnable, _longest_s, capacity: capacity)
+    with engine_of(tiny("llama"), kv_unified=unified) as engine:
+        requests = [Request(str(n), (), prompt=f"{n:02} is a number" * 2, hidden_states=True) for n in range(40)]
+        lengths, model = engine.count(requests)[0], engine._setup.model
+        assert len(events_of(engine, *requests)) == 40
+    demand = ContextDemand((max(lengths) + 1,) * 16)
+    batch = state_batch_tokens(model.vocab_size, None)
+    assert 100 < max(sizes) <= state_step_tokens(demand, batch, unified=unified)
+    assert all(shape.hidden_states and shape.unified is unified for shape in shapes)
+    assert allocated[-1] == context_bytes(model.header, shapes[-1])

@@ -18,7 +18,6 @@ from llmcli.models.footprint import (
     context_bytes,
     duplicated_bytes,
     fit_context,
-    hidden_state_bytes,
     kv_cache_bytes,
     max_context_tokens,
     max_outputs,
@@ -27,6 +26,7 @@ from llmcli.models.footprint import (
     process_limit_bytes,
     small_context_bytes,
     state_batch_tokens,
+    state_step_tokens,
 )
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.task_workload import WORKLOADS, TaskWorkload
@@ -225,7 +225,7 @@ def test_a_smaller_batch_is_used_only_if_it_helps(llama):
 @pytest.mark.parametrize(
     ("vocabulary", "available", "tokens"),
     [
-        (288, 64 << 30, 512),
+        (288, 64 << 30, 256),
         (262_144, 64 << 30, 256),
         (262_144, None, 256),
         (262_144, 2 << 30, 128),
@@ -237,12 +237,40 @@ def test_a_large_vocabulary_or_little_memory_makes_batches_of_states_smaller(voc
     assert state_batch_tokens(vocabulary, available) == tokens
 
 
-def test_states_take_the_logits_of_a_batch_twice(llama):
-    """Those that every context has are counted in its own bytes; each token keeps a state."""
+def test_states_take_the_logits_of_a_batch(llama):
+    """Each token of a batch has logits and a state, and each token in the cache keeps its state."""
     logits = 4 * (llama.vocabulary_size or 0)
     width = llama.arch_integer("embedding_length") or 0
-    assert hidden_state_bytes(llama, 64, 0) == 2 * 56 * logits
-    assert hidden_state_bytes(llama, 512, 1000) == 2 * 448 * logits + 4 * 1000 * width
+    for batch in (64, 256):
+        plain = ContextShape(1024, 16, batch)
+        more = context_bytes(llama, replace(plain, hidden_states=True)) - context_bytes(llama, plain)
+        assert more == (batch - 16) * logits + 4 * (1024 + batch) * width
+
+
+def test_states_that_do_not_fit_make_batches_smaller(llama):
+    """Their memory depends on the batch that is chosen, not on the largest one."""
+    large, small = (
+        fit_context(JOB, DefaultKVSettings(), llama, None, batch, hidden_states=True)[0] for batch in (256, 128)
+    )
+    room = context_bytes(llama, large) - 1
+    assert context_bytes(llama, small) < room
+    assert fit_context(JOB, DefaultKVSettings(), llama, room, 256, hidden_states=True) == (small, 16)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shared", "unified", "batch", "step"),
+    [
+        ((22,) * 16, 0, True, 256, 182),  # the last one joins when 160 wait
+        ((22,) * 4, 0, True, 256, 88),
+        ((22,) * 16, 0, False, 256, 256),
+        ((270,) * 16, 250, True, 512, 270),  # the first one evaluates the common prefix
+        ((120,) * 16, 100, True, 512, 180),
+        ((2000,), 0, True, 256, 256),
+    ],
+)
+def test_a_step_with_states_takes_some_short_prompts_or_one_long_one(tokens, shared, unified, batch, step):
+    """So the promised memory is that of the tokens that are really evaluated at once."""
+    assert state_step_tokens(ContextDemand(tokens, shared), batch, unified=unified) == step
 
 
 @pytest.mark.parametrize(

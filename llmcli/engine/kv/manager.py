@@ -20,7 +20,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
-from llmcli.models.footprint import context_bytes, hidden_state_bytes, idle_state_bytes
+from llmcli.models.footprint import PREFILL_STEP_TOKENS, context_bytes, idle_state_bytes
 
 _MAX_IDLE_CELLS = 1024
 """Number of unused cells that are tolerated among those in use."""
@@ -49,7 +49,7 @@ class KVCacheManager:
         ``gives_states``: its contexts are ``HiddenStateContext``s. ``document_prefix_cache``: None to keep no documents.
         """
         self._model = model
-        self._config = config
+        self._config = replace(config, hidden_states=gives_states)
         self._planner = planner
         self._should_abort = should_abort
         self._context: Context | None = None
@@ -136,12 +136,8 @@ class KVCacheManager:
     def _available_bytes(self) -> int:
         """Bytes that a context may take, measured once for each decision: reading the free memory takes 0.3 ms."""
         if self._measured_bytes is None:
-            self._measured_bytes = self._model.budget.available_bytes(self) - self._extra_bytes(self._config)
+            self._measured_bytes = self._model.budget.available_bytes(self)
         return self._measured_bytes
-
-    def _extra_bytes(self, config: ContextConfig) -> int:
-        """Return the bytes that a context takes for hidden states."""
-        return hidden_state_bytes(self._model.header, config.batch, config.tokens) if self.gives_states else 0
 
     @property
     def id_pool(self) -> SequenceIdPool:
@@ -158,7 +154,7 @@ class KVCacheManager:
     @property
     def prefill_budget(self) -> int | None:
         """Prompt tokens of a step beyond which more prompts of non-generating sequences do not pay; None: no limit."""
-        return None if self.per_sequence_buffers or self._model.gpu_layers else sizing.PREFILL_STEP_TOKENS
+        return None if self.per_sequence_buffers or self._model.gpu_layers else PREFILL_STEP_TOKENS
 
     @property
     def state_restorable(self) -> bool:
@@ -325,8 +321,7 @@ class KVCacheManager:
         make = HiddenStateContext if self.gives_states else Context
         self._context = make(self._model, config, self._should_abort)
         self._optional_id_pool = SequenceIdPool(make_layout(self._context), self._context.config.sequences)
-        config = self._context.config
-        self._model.budget.allocate(self, context_bytes(self._model.header, config.shape) + self._extra_bytes(config))
+        self._model.budget.allocate(self, context_bytes(self._model.header, self._context.config.shape))
         self._peak_cached_tokens = 0
         self._refused_growth = self._measured_bytes = None
 

@@ -20,13 +20,6 @@ from llmcli.models.footprint import (
 )
 from llmcli.models.gguf.header import Header
 
-PREFILL_STEP_TOKENS = 160
-"""Tokens of short prompts that a processor evaluates in one step: more do not use its kernels better.
-
-In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones:
-13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
@@ -59,7 +52,9 @@ def size_for(
     config: ContextConfig, demand: ContextDemand, limits: CacheLimits, header: Header, max_bytes: int | None
 ) -> tuple[ContextConfig, int]:
     """Return ``config`` for as many sequences of ``demand`` as fit ``max_bytes``, at least one, and their number."""
-    shape, count = fit_context(demand, config.settings, header, max_bytes, limits.batch_tokens)
+    shape, count = fit_context(
+        demand, config.settings, header, max_bytes, limits.batch_tokens, hidden_states=config.hidden_states
+    )
     return replace(config, cells=shape.cells, sequences=shape.sequences, batch=shape.batch), count
 
 

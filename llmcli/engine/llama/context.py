@@ -45,7 +45,10 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContextConfig:
-    """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each)."""
+    """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each).
+
+    ``hidden_states``: it gives a state for each token.
+    """
 
     cells: int
     sequences: int = 32
@@ -53,6 +56,7 @@ class ContextConfig:
     unified: bool = True
     flash_attention: bool = True
     kv_type: str = "f16"
+    hidden_states: bool = False
     threads: ThreadPolicy = field(default_factory=lambda: ThreadPolicy(1), compare=False)
 
     @property
@@ -63,7 +67,15 @@ class ContextConfig:
     @property
     def shape(self) -> ContextShape:
         """The values that determine how much memory it takes."""
-        return ContextShape(self.cells, self.sequences, self.batch, self.unified, self.flash_attention, self.kv_type)
+        return ContextShape(
+            self.cells,
+            self.sequences,
+            self.batch,
+            self.unified,
+            self.flash_attention,
+            self.kv_type,
+            self.hidden_states,
+        )
 
     @property
     def tokens(self) -> int:

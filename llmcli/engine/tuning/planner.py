@@ -19,7 +19,7 @@ from llmcli.engine.tuning.cost_profile import (
     load_profile,
 )
 from llmcli.errors import UsageError
-from llmcli.models.footprint import context_bytes, fit_context, max_over_layers
+from llmcli.models.footprint import BATCH_SIZES, context_bytes, fit_context, max_over_layers, state_batch_tokens
 from llmcli.models.gguf.header import Header
 from llmcli.models.task_workload import TaskWorkload
 from llmcli.weights.weights_times import profile_path
@@ -151,13 +151,17 @@ class Planner:
         """Return the settings for a future job with at most ``max_bytes`` for its context."""
         if len(self.allowed_settings) == 1:
             return self.allowed_settings[0]
-        demand = workload.initial_demand
+        demand, batch = workload.initial_demand, BATCH_SIZES[0]
+        if workload.hidden_states:
+            batch = state_batch_tokens(header.vocabulary_size or 0, None)
         shape = JobShape(
             workload.prompt_tokens, workload.shared_prefix_tokens, workload.answer_tokens, demand.concurrency
         )
 
         def capacity(settings: CacheSettings) -> int:
-            fitted, count = fit_context(demand, settings, header, max_bytes)
+            fitted, count = fit_context(
+                demand, settings, header, max_bytes, batch, hidden_states=workload.hidden_states
+            )
             return count if count > 1 or context_bytes(header, fitted) <= max_bytes else 0
 
         return self._cheapest(self.allowed_settings, shape, None, capacity)
