@@ -146,6 +146,8 @@ class InlineExecutor:
             elif self._demand:
                 self._credit_s -= seconds
                 self._short_step_s = max(SHORT_STEP_S, seconds)
+            else:
+                self._credit_s = 0.0  # work that runs alone is not starved; the next job does not inherit its share
             self._changed.notify_all()
 
 

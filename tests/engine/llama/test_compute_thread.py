@@ -107,6 +107,27 @@ def test_bulk_work_waits_for_a_short_interactive_answer():
             pass
 
 
+def test_bulk_work_that_ran_alone_has_no_share_left():
+    """What it earned by waiting is spent, so that the first step of another job does not delay an answer."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+
+    def interactive() -> bool:
+        clock.now += 0.01
+        return True
+
+    for _ in range(2):
+        executor.add_demand(1)
+        with Bulk(executor, clock) as bulk:
+            while not bulk.waits():
+                pass
+            for _ in range(60):  # twice as many earn a step
+                executor.run(interactive)
+            assert not bulk.steps
+        executor.add_demand(-1)
+        executor.run(interactive, BULK)
+
+
 def test_bulk_steps_are_short_during_and_after_interactive_work():
     """When it is alone, bulk work takes long steps, as before."""
     clock = Clock()
