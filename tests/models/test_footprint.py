@@ -201,6 +201,14 @@ def test_a_long_text_is_cut_into_parts():
     assert text.split_to_context(100) == TaskWorkload((50,) * 20, (50,) * 20)
 
 
+def test_a_text_that_does_not_fit_is_cut_into_the_parts_of_its_task():
+    """They are shorter than the context would allow, except in a very short one."""
+    text = TaskWorkload((1000,), (100,), part_tokens=(250, 30))
+    assert text.split_to_context(1100) == text
+    assert text.split_to_context(1099) == replace(text, prompt_tokens=(250,) * 4, answer_tokens=(30,) * 4)
+    assert text.split_to_context(100) == replace(text, prompt_tokens=(70,) * 15, answer_tokens=(30,) * 15)
+
+
 def test_the_needs_of_every_task_are_known(llama):
     """No job is larger than a context allows; many answers are tried at twice the concurrency, many records are not."""
     assert set(WORKLOADS) == {"chat", "translate", "summarize", "classify", "code", "key-sentences", "calibrated"}
