@@ -13,7 +13,7 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
-from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
+from llmcli.documents.records.formats.record_formats import JSON_LINES, LINES, format_by_suffix, load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.types import ItemFailed, Result, Usage
@@ -94,7 +94,7 @@ class RecordOutput:
         has_error = self._flags.on_error is not OnError.SKIP
         self._refuse_clashes(schema, {*added, ERROR_COLUMN} if has_error else {*added})
         if not self._as_json:
-            columns = OutputColumns(schema, added, has_error)
+            columns = OutputColumns(schema, added, has_error, self._flags.overwrite)
             self._writer = load_record_format(self._format).open_writer(columns)
         has_head = self.job is not None and self.job.begin(
             {**manifest(), "format": schema.format, "output format": self._format}
@@ -184,10 +184,15 @@ class RecordOutput:
             return writer.row(kept, added, what)
 
     def _json_row(self, record: Record, found: Mapping[str, Any]) -> bytes:
-        row = {} if self._schema.format == LINES else {"row": record.fields}
         from llmcli.cli.console import json_text
 
-        text = json_text.dumps({**record.position, **row, **found})
+        row: dict[str, Any] = {} if self._schema.format == LINES else {"row": record.fields}
+        if self._schema.format == JSON_LINES and record.fields:  # the bytes of the input
+            head = json_text.dumps({**record.position, "row": None}).removesuffix("null}")
+            rest = {name: value for name, value in found.items() if name not in record.position}
+            text = f"{head}{record.raw.decode().strip()}, {json_text.dumps(rest)[1:]}"
+        else:
+            text = json_text.dumps({**record.position, **row, **found})
         return (text + "\n").encode("utf-8", "backslashreplace")
 
     def _write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:

@@ -10,6 +10,7 @@ from llmcli.errors import BadDocument, BinaryInput, LlmError, NotUtf8
 MAX_RECORD_BYTES = 64 << 20
 """The longest record: a larger one is most likely an error of the file, such as a quote that is never closed."""
 _BOM = b"\xef\xbb\xbf"
+_SKIP_BYTES = 1 << 20
 
 
 class ByteLines:
@@ -23,14 +24,16 @@ class ByteLines:
         self.number = 0
         self.offset = 0
         self.end = 0
+        self.is_too_long = False
+        """Whether the last line exceeds ``MAX_RECORD_BYTES``: ``read`` has returned an empty one in its place."""
         self._stream = stream
         self._pushed_back: bytes | None = None
 
     def read(self) -> bytes:
         """Return the next line with its end, b"" after the last one; a BOM at the beginning is removed.
 
-        Raises ``BinaryInput`` and ``NotUtf8`` if the first line shows that the input is no text, ``BadDocument`` for a
-        line that exceeds ``MAX_RECORD_BYTES``, and what the stream raises.
+        Raises ``BinaryInput`` and ``NotUtf8`` if the first line shows that the input is no text, and what the stream
+        raises.
         """
         if self._pushed_back is not None:
             line, self._pushed_back = self._pushed_back, None
@@ -42,10 +45,12 @@ class ByteLines:
         self.offset, self.end = self.end, self.end + len(line)
         if self.offset == 0:
             line = line.removeprefix(_BOM)
-        if len(line) > MAX_RECORD_BYTES:
-            raise BadDocument(self.name, line=self.number + 1, detail="the line is longer than 64 MiB")
-        self.number += bool(line)
-        return line
+        self.is_too_long = len(line) > MAX_RECORD_BYTES
+        while self.is_too_long and line and not line.endswith(b"\n"):
+            line = self._stream.readline(_SKIP_BYTES)
+            self.end += len(line)
+        self.number += bool(line) or self.is_too_long
+        return b"\n" if self.is_too_long else line
 
     def push_back(self, line: bytes) -> None:
         """Return the last line, so that the next ``read`` returns it again."""
@@ -54,6 +59,8 @@ class ByteLines:
 
     def decode(self, line: bytes) -> tuple[str, LlmError | None]:
         """Return the text of the last line, and what is wrong with it; invalid bytes are replaced."""
+        if self.is_too_long:
+            return "", BadDocument(self.name, line=self.number, detail="the line is longer than 64 MiB")
         try:
             text = line.decode()
         except UnicodeDecodeError as error:

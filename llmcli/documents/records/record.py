@@ -20,7 +20,8 @@ class Record:
     file, the row); ``file`` names the input if there are several. ``fields`` maps the columns to values, in order;
     ``text`` is the text that a verb works on. ``raw`` holds the bytes of the record as they were read. ``error``: the
     record is malformed, and ``fields`` holds what could be read. ``digest`` identifies the record and all before it. ``carried``:
-    the record needs no work, since these bytes are its row of an earlier run.
+    the record needs no work, since these bytes are its row of an earlier run. ``repeated_names``: the keys that occur
+    more than once in an object of its JSON; ``fields`` has the last value of each.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Record:
     error: LlmError | None = None
     digest: bytes = b""
     carried: bytes | None = None
+    repeated_names: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -109,7 +111,7 @@ def value_as_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool | dict | list):
-        import json
+        from llmcli.documents.records.json_values import dump_value
 
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return dump_value(value)
     return str(value)

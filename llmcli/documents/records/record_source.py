@@ -114,7 +114,8 @@ class RecordSource:
         return None
 
     def _require_same_columns(self, first: RecordSchema, schema: RecordSchema) -> None:
-        if schema.format != "jsonl" and schema.columns != first.columns:
+        is_empty = not schema.columns
+        if schema.format != "jsonl" and schema.columns != first.columns and not is_empty:
             raise UsageError(
                 f"{self._current} has other columns than the first input: {', '.join(schema.columns)}",
                 detail="Process it in a command of its own.",

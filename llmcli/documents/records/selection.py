@@ -40,7 +40,7 @@ class TextChoice:
             if default not in names and names:
                 raise UsageError("which column holds the text?", detail=_list_columns(names))
             return TextChoice((default,), self.template)
-        if schema.format != "jsonl":
+        if schema.format != "jsonl" and names:  # an empty input has no columns
             missing = [column for column in columns if not _has_field(names, column)]
             if missing:
                 raise UsageError(f"the input has no column {', '.join(missing)}", detail=_list_columns(names))

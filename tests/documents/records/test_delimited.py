@@ -131,10 +131,16 @@ def test_a_row_without_end_is_refused(monkeypatch):
     with pytest.raises(BadDocument) as raised:
         list(reader)
     assert raised.value.line == 2 and "quote" in raised.value.detail
+
+
+def test_a_row_that_is_too_long_fails(monkeypatch):
+    """The rows around it are read; a header that is too long is refused."""
     monkeypatch.setattr(byte_lines, "MAX_RECORD_BYTES", 100)
-    with pytest.raises(BadDocument) as raised:
-        read("a\n" + "y" * 200)
-    assert raised.value.line == 2
+    _, records = read("a\n1\n" + "y" * 200 + "\n2")
+    assert [record.fields for record in records] == [{"a": "1"}, {}, {"a": "2"}]
+    assert [record.error and record.error.line for record in records] == [None, 3, None]
+    with pytest.raises(BadDocument):
+        read("a" * 200 + "\n1\n")
 
 
 def test_a_row_is_written_with_its_new_columns():

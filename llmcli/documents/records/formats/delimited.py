@@ -14,10 +14,11 @@ from typing import Any
 
 from llmcli.documents.records.byte_lines import MAX_RECORD_BYTES, ByteLines
 from llmcli.documents.records.formats.record_format import (
+    ERROR_COLUMN,
     OutputColumns,
     ReadOptions,
     merge_row,
-    unexpected_columns,
+    new_fields,
 )
 from llmcli.documents.records.record import Record, RecordSchema, value_as_text
 from llmcli.errors import BadDocument, LlmError
@@ -65,19 +66,19 @@ class _RowLines:
 class DelimitedReader:
     """Reads rows; one that has more or fewer fields than the header is malformed. Blank lines are no rows.
 
-    In a table of one column, a blank line is a row with an empty field.
+    In a table of one column, a blank line is a row with an empty field. An empty input has no columns.
     """
 
     def __init__(self, stream: BufferedReader, name: str, form: DelimitedFormat, options: ReadOptions) -> None:
         csv.field_size_limit(MAX_RECORD_BYTES)  # a global setting, since the module offers no other
         self._lines = ByteLines(stream, name)
         self._name = name
-        first = self._lines.read()
+        first = self._read_first()
         text, _ = self._lines.decode(first)
         delimiter = options.delimiter
         if text.lower().startswith(_SEPARATOR_LINE) and len(text.strip("\r\n")) == len(_SEPARATOR_LINE) + 1:
             delimiter = delimiter or text[len(_SEPARATOR_LINE)]
-            first = self._lines.read()
+            first = self._read_first()
             text, _ = self._lines.decode(first)
         self._lines.push_back(first)
         delimiter = delimiter or sniff_delimiter(text, form.delimiter)
@@ -90,6 +91,13 @@ class DelimitedReader:
         columns, renamed = unique_names(header)
         line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
         self.schema = RecordSchema(form.name, columns, delimiter, line_end, renamed=renamed)
+
+    def _read_first(self) -> bytes:
+        """Return the next line that is not blank; b"" if there is none."""
+        line = self._lines.read()
+        while line and not line.strip() and not self._lines.is_too_long:
+            line = self._lines.read()
+        return line
 
     @property
     def position(self) -> int:
@@ -171,27 +179,38 @@ class _TextBuffer:
 
 
 class DelimitedWriter:
-    """Writes rows with the columns of the header alone; structures in a field are written as JSON."""
+    """Writes rows with the columns of the header alone; structures in a field are written as JSON.
+
+    A row of an input with the same delimiter keeps its bytes, quotes included, if new columns only follow it.
+    """
 
     resumable = True
 
-    def __init__(self, columns: OutputColumns, delimiter: str) -> None:
+    def __init__(self, columns: OutputColumns, delimiter: str, *, keeps_rows: bool) -> None:
+        """``keeps_rows``: the input has this format, with this delimiter."""
         self._columns = columns
         self._names = columns.names
-        self._known = frozenset(self._names)
+        self._new = self._names[len(columns.source.columns) :]
+        is_suffix = not {*columns.added, *([ERROR_COLUMN] if columns.has_error else [])} & {*columns.source.columns}
+        self._keeps_rows = keeps_rows and is_suffix
         self._buffer = _TextBuffer()
         # with this line end, both of its characters are quoted inside a field, by all versions of Python
         self._writer = csv.writer(self._buffer, delimiter=delimiter, lineterminator="\r\n")
 
     def head(self) -> bytes:
-        return self._format(self._names)
+        source = self._columns.source
+        is_empty = source.format in {CSV.name, TSV.name} and not source.columns
+        return b"" if is_empty else self._format(self._names)
 
     def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
-        row = merge_row(record, added, error, has_error=self._columns.has_error)
-        if len(row) > len(self._names) or not row.keys() <= self._known:
-            extra = unexpected_columns(row, self._names)
-            detail = f"the first record has no field {', '.join(extra)}; JSON Lines can hold it (-o FILE.jsonl)"
-            raise BadDocument(record.file, line=record.line, detail=detail)
+        if self._keeps_rows and record.raw and record.error is None:
+            new = new_fields(record, added, error, self._columns)
+            kept = record.raw.removesuffix(b"\n").removesuffix(b"\r")
+            if not self._new:
+                return kept + self._columns.source.line_end.encode()
+            # the first field is empty, since a row of one empty field is written with quotes
+            return kept + self._format(["", *(value_as_text(new.get(name)) for name in self._new)])
+        row = merge_row(record, added, error, self._columns)
         return self._format([value_as_text(row.get(name)) for name in self._names])
 
     def tail(self) -> bytes:
@@ -215,7 +234,7 @@ class DelimitedFormat:
 
     def open_writer(self, columns: OutputColumns) -> DelimitedWriter:
         keeps = columns.source.format == self.name
-        return DelimitedWriter(columns, columns.source.delimiter if keeps else self.delimiter)
+        return DelimitedWriter(columns, columns.source.delimiter if keeps else self.delimiter, keeps_rows=keeps)
 
 
 CSV = DelimitedFormat("csv", ",")

@@ -8,7 +8,9 @@ from io import BufferedReader
 from typing import Any
 
 from llmcli.documents.records.byte_lines import ByteLines
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row
+from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, new_fields
+from llmcli.documents.records.formats.record_formats import JSON_LINES
+from llmcli.documents.records.json_values import add_fields, dump_text, parse_json
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument
 
@@ -24,7 +26,7 @@ class JsonLineReader:
         self._name = name
         first = self._lines.read()
         self._lines.push_back(first)
-        self.schema = RecordSchema("jsonl", tuple(self._parse(first, 0).fields) if first.strip() else ())
+        self.schema = RecordSchema(JSON_LINES, tuple(self._parse(first, 0).fields) if first.strip() else ())
 
     @property
     def position(self) -> int:
@@ -43,12 +45,12 @@ class JsonLineReader:
         if error is not None or not text.strip():
             return record
         try:
-            value = json.loads(text)
+            value, repeated = parse_json(text)
         except (ValueError, RecursionError) as problem:
             record.error = BadDocument(self._name, line=line, detail=_explain(problem))
             return record
         if isinstance(value, dict):
-            record.fields = value
+            record.fields, record.repeated_names = value, tuple(repeated)
         else:
             hint = "; Try: jq -c '.[]' FILE" if isinstance(value, list) else ""
             record.error = BadDocument(self._name, line=line, detail=f"the line holds no JSON object{hint}")
@@ -62,7 +64,10 @@ def _explain(problem: Exception) -> str:
 
 
 class JsonLineWriter:
-    """Writes an object for each record; a malformed line becomes ``{"raw": ..., "error": ...}``."""
+    """Writes an object for each record: an object of the input with its own bytes, and new fields at its end.
+
+    A malformed line becomes ``{"raw": ..., "error": ...}``.
+    """
 
     resumable = True
 
@@ -73,10 +78,14 @@ class JsonLineWriter:
         return b""
 
     def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
-        row = merge_row(record, added, error, has_error=self._columns.has_error)
-        if record.error is not None and not record.fields:
-            row = {RAW_FIELD: record.raw.decode(errors="backslashreplace").rstrip("\r\n"), **row}
-        return dump_object(row)
+        new = new_fields(record, added, error, self._columns)
+        has_own_error = ERROR_COLUMN in record.fields and not self._columns.overwrites
+        if error and (has_own_error or not record.fields):
+            raw = record.raw.decode(errors="backslashreplace").rstrip("\r\n")
+            return dump_object({**({RAW_FIELD: raw} if raw.strip() else {}), **new})
+        if self._columns.source.format == JSON_LINES and record.fields and record.raw:
+            return (add_fields(record.raw.decode(), new) + "\n").encode()
+        return dump_object({**record.fields, **new})
 
     def tail(self) -> bytes:
         return b""
@@ -84,11 +93,7 @@ class JsonLineWriter:
 
 def dump_object(row: Mapping[str, Any]) -> bytes:
     """Return an object as a line; a lone surrogate stays escaped."""
-    text = json.dumps(row, ensure_ascii=False, default=str)
-    try:
-        return (text + "\n").encode()
-    except UnicodeEncodeError:
-        return (json.dumps(row, default=str) + "\n").encode()
+    return (dump_text(row) + "\n").encode()
 
 
 class JsonLineFormat:

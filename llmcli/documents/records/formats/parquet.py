@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from io import BufferedReader
 from typing import Any
 
-from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row, unexpected_columns
+from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row
+from llmcli.documents.records.json_values import SpelledNumber
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
 
@@ -72,10 +74,13 @@ class ParquetWriter:
         return b""
 
     def row(self, record: Record, added: Mapping[str, Any], error: str) -> bytes:
-        row = merge_row(record, added, error, has_error=self._columns.has_error)
-        extra = unexpected_columns(row, self._names)
-        if extra:
-            detail = f"the first record has no field {', '.join(extra)}; JSON Lines can hold it (-o FILE.jsonl)"
+        row = merge_row(record, added, error, self._columns)
+        numbers = {name: found for name in row if (found := _find_unrepresentable(row[name])) is not None}
+        if error:
+            row |= dict.fromkeys(numbers)
+        elif numbers:
+            number = next(iter(numbers.values()))
+            detail = f"{number} has more digits than a number of Parquet; JSON Lines can hold it (-o FILE.jsonl)"
             raise BadDocument(record.file, line=record.line, detail=detail)
         self._rows.append(row)
         self._last = record
@@ -116,6 +121,14 @@ class ParquetWriter:
                 inferred = pa.array(values).type
                 fields.append(pa.field(name, pa.string() if inferred == pa.null() else inferred))
         return pa.schema(fields, metadata=source.metadata if source is not None else None)
+
+
+def _find_unrepresentable(value: Any) -> SpelledNumber | None:
+    """Return a number of JSON that is not the shortest decimal of its nearest float; None if there is none."""
+    if isinstance(value, SpelledNumber):
+        return None if Decimal(value.spelling) == Decimal(float.__repr__(value)) else value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for found in map(_find_unrepresentable, inner) if found is not None), None)
 
 
 class _ByteBuffer:

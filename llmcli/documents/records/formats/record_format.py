@@ -7,6 +7,7 @@ from io import BufferedReader
 from typing import Any, Protocol
 
 from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
 
 ERROR_COLUMN = "error"
@@ -25,12 +26,13 @@ class OutputColumns:
     """The columns of an output: those of the input, then those that the verb adds, then ``error``.
 
     ``types`` are the Python types of the added columns: ``str``, ``float``, ``int`` or ``bool``. ``has_error``: failed
-    records are written with their error.
+    records are written with their error. ``overwrites``: added columns replace those of the input with their names.
     """
 
     source: RecordSchema
     added: Mapping[str, type]
     has_error: bool
+    overwrites: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -88,11 +90,39 @@ class RecordFormat(Protocol):
         ...
 
 
-def merge_row(record: Record, added: Mapping[str, Any], error: str, *, has_error: bool) -> dict[str, Any]:
-    """Return the fields of an output row in order."""
-    row = {**record.fields, **added}
-    if error and has_error:
-        row[ERROR_COLUMN] = error
+def new_fields(record: Record, added: Mapping[str, Any], error: str, columns: OutputColumns) -> dict[str, Any]:
+    """Return the fields that the row of a record has beside those of the input, in order.
+
+    Raises ``BadDocument`` when the record has a field of its own with the name of one of them, unless it failed.
+    """
+    new = dict(added)
+    if columns.has_error and (error or (columns.overwrites and ERROR_COLUMN in record.fields)):
+        new[ERROR_COLUMN] = error or None
+    if columns.overwrites:
+        return new
+    clashes = [name for name in added if name in record.fields]
+    if clashes and not error:
+        detail = f"it already has the field {', '.join(clashes)}; --overwrite replaces it"
+        raise BadDocument(record.file, line=record.line, detail=detail)
+    for name in clashes:
+        del new[name]
+    return new
+
+
+def merge_row(record: Record, added: Mapping[str, Any], error: str, columns: OutputColumns) -> dict[str, Any]:
+    """Return the fields of an output row in order, for a format with columns.
+
+    Raises ``BadDocument`` for a record that has fields which the output has no columns for, or keys that occur twice.
+    """
+    row = {**record.fields, **new_fields(record, added, error, columns)}
+    extra = unexpected_columns(row, columns.names)
+    if extra:
+        detail = f"the first record has no field {', '.join(extra)}; JSON Lines can hold it (-o FILE.jsonl)"
+        raise BadDocument(record.file, line=record.line, detail=detail)
+    if record.repeated_names:
+        names = ", ".join(dict.fromkeys(record.repeated_names))
+        detail = f"the key {names} occurs more than once; JSON Lines can hold it (-o FILE.jsonl)"
+        raise BadDocument(record.file, line=record.line, detail=detail)
     return row
 
 

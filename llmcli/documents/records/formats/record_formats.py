@@ -11,6 +11,7 @@ from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen
 
 LINES = "lines"
+JSON_LINES = "jsonl"
 _MODULES = "llmcli.documents.records.formats"
 _PARQUET_MAGIC = b"PAR1"
 
@@ -28,7 +29,7 @@ _FORMATS: dict[str, _RegisteredFormat] = {
     LINES: _RegisteredFormat(f"{_MODULES}.plain_lines", "FORMAT", (".txt", ".log")),
     "csv": _RegisteredFormat(f"{_MODULES}.delimited", "CSV", (".csv",)),
     "tsv": _RegisteredFormat(f"{_MODULES}.delimited", "TSV", (".tsv", ".tab")),
-    "jsonl": _RegisteredFormat(f"{_MODULES}.json_lines", "FORMAT", (".jsonl", ".ndjson")),
+    JSON_LINES: _RegisteredFormat(f"{_MODULES}.json_lines", "FORMAT", (".jsonl", ".ndjson")),
     "parquet": _RegisteredFormat(f"{_MODULES}.parquet", "FORMAT", (".parquet", ".pq")),
     "paragraphs": _RegisteredFormat(f"{_MODULES}.text_units", "PARAGRAPHS", ()),
     "sentences": _RegisteredFormat(f"{_MODULES}.text_units", "SENTENCES", ()),
@@ -80,5 +81,5 @@ def sniff_format(name: str, beginning: bytes, *, is_table: bool) -> str:
         return "parquet"
     start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"{"):
-        return "jsonl"
+        return JSON_LINES
     return "csv" if is_table else LINES

@@ -50,7 +50,7 @@ class TextUnitReader:
         size = 0
         while line := self._lines.read():
             text, error = self._lines.decode(line)
-            if not self._whole and not text.strip():
+            if not self._whole and error is None and not text.strip():
                 if texts:
                     yield first, texts, b"".join(raw), problem
                 texts, raw, problem, size = [], [], None, 0
@@ -62,7 +62,8 @@ class TextUnitReader:
             size += len(line)
             problem = problem or error
             if size > MAX_RECORD_BYTES:
-                raise BadDocument(self._lines.name, line=first, detail="a record is longer than 64 MiB")
+                texts, raw = [""], []
+                problem = BadDocument(self._lines.name, line=first, detail="the record is longer than 64 MiB")
         if texts or self._whole:
             yield first, texts, b"".join(raw), problem
 

@@ -1,0 +1,116 @@
+"""JSON whose text stays: numbers as they were spelled, and objects that get new fields without changes to the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from json.decoder import JSONDecoder, scanstring
+from typing import Any, Self
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_DECODER = JSONDecoder()
+
+
+class SpelledNumber(float):
+    """A number that a float does not print as it was spelled, such as 1e400, 1.50 or one of 23 decimals."""
+
+    __slots__ = ("spelling",)
+    spelling: str
+
+    def __new__(cls, spelling: str) -> Self:
+        """Return the nearest float."""
+        number = super().__new__(cls, spelling)
+        number.spelling = spelling
+        return number
+
+    def __repr__(self) -> str:
+        """Return the number as it was spelled."""
+        return self.spelling
+
+    __str__ = __repr__
+
+
+def parse_json(text: str) -> tuple[Any, list[str]]:
+    """Return a value, and the keys that occur more than once in an object of it; the last one counts.
+
+    Raises ``ValueError`` and ``RecursionError``.
+    """
+    repeated: list[str] = []
+
+    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(name for name in value if names.count(name) > 1)
+        return value
+
+    value = json.loads(text, parse_float=_parse_float, parse_int=_parse_int, object_pairs_hook=make_object)
+    return value, repeated
+
+
+def _parse_float(spelling: str) -> float:
+    number = float(spelling)
+    return number if repr(number) == spelling else SpelledNumber(spelling)
+
+
+def _parse_int(spelling: str) -> int | float:
+    return SpelledNumber(spelling) if spelling == "-0" else int(spelling)
+
+
+def dump_value(value: Any) -> str:
+    """Return a value of an input as JSON in one line, with numbers as they were spelled."""
+    if isinstance(value, SpelledNumber):
+        return value.spelling
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{dump_text(name)}: {dump_value(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(dump_value, value)) + "]"
+    return dump_text(value)
+
+
+def dump_text(value: Any) -> str:
+    """Return a value as JSON in one line; a lone surrogate stays escaped."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, default=str)
+    return text
+
+
+def add_fields(text: str, fields: Mapping[str, Any]) -> str:
+    """Return the object ``text`` with new fields at its end; those that it has get a new value in their place."""
+    text, there = text.strip(), set[str]()
+    if fields:
+        parts, at = list[str](), 0
+        for name, start, end in _members(text):
+            if name in fields:
+                parts += text[at:start], dump_text(fields[name])
+                at = end
+                there.add(name)
+        text = "".join(parts) + text[at:]
+    new = dump_text({name: value for name, value in fields.items() if name not in there})[1:-1]
+    if not new:
+        return text
+    head = text[:-1].rstrip()
+    return f"{head}{'' if head == '{' else ', '}{new}{text[len(head) :]}"
+
+
+def _members(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the names of the members of a valid object, and where their values begin and end."""
+    at = _skip_blanks(text, 1)
+    while text[at] == '"':
+        name, at = scanstring(text, at + 1, True)
+        start = _skip_blanks(text, _skip_blanks(text, at) + 1)
+        end = _DECODER.raw_decode(text, start)[1]
+        yield name, start, end
+        at = _skip_blanks(text, end)
+        if text[at] == ",":
+            at = _skip_blanks(text, at + 1)
+
+
+def _skip_blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    assert found is not None
+    return found.end()
