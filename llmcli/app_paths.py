@@ -57,6 +57,11 @@ class AppPaths:
         return self.cache / "prefixes"
 
     @property
+    def finished_jobs(self) -> Path:
+        """What is known about complete jobs of records (``documents.records.finished_jobs``)."""
+        return self.cache / "jobs"
+
+    @property
     def indexes(self) -> Path:
         """The indexes of documents (``store.retrieval.index_files``)."""
         return self.cache / "indexes"

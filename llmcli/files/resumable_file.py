@@ -127,17 +127,23 @@ def replace_durably(path: Path, content: bytes) -> None:
     """Replace a file atomically, so that even a power failure leaves the old or the new content. Raises ``OutputError``."""
     temporary = path.with_name(path.name + ".new")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        try:
-            with os.fdopen(fd, "wb", closefd=False) as file:
-                file.write(content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _write_durably(temporary, content)
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink()
         raise _to_llm_error(str(path), error) from error
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:

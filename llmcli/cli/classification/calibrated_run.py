@@ -110,7 +110,8 @@ class CalibratedRun:
             "--no-prior": flags.no_prior,
             "--target-precision": flags.target_precision,
             "rows of --calibrate": rows_digest(() if self._labelled is None else self._labelled.rows),
-            "--calibration": None if self._calibration is None else self._calibration.digest(),
+            # a fitted one depends on its rows, and has the time when it was fitted
+            "--calibration": None if self._calibration is None or self._labelled else self._calibration.digest(),
         }
 
     def report(self, backend: Backend, scorer: LabelScorer) -> int:
@@ -131,6 +132,13 @@ class CalibratedRun:
         for sentence in self._threshold_sentences():
             self._ctx.console.write_note(sentence)
         return 0
+
+    def draw_plot(self) -> None:
+        """Draw the figures of the calibration that records were labelled with, if --plot is given."""
+        if self._flags.plot is not None and self._calibration is not None and self._calibration.stored is not None:
+            from llmcli.cli.classification.calibration_report import draw_calibration
+
+            draw_calibration(self._ctx, self._flags.calibration, self._calibration.stored)
 
     def notices(self, summary: LabelSummary) -> Iterator[Notice]:
         """Yield how the thresholds do on the labelled rows, and add them to the summary."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str) -> None:
-    """Write the figures of a calibration, saved under ``name`` (None: not saved), and draw them if --plot is given."""
+    """Write the figures of a calibration and draw them, as ``draw_calibration`` does."""
     if ctx.console.as_json:
         ctx.console.write_record({"calibration": name, **stored.to_json()})
     lines = [f"model              {stored.model}"]
@@ -27,8 +27,14 @@ def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalib
         features = ", ".join(_BLOCK_NAMES.get(each, each) for each in calibration.blocks)
         lines += _heading(title, stored.problems)
         lines += [f"features           {features}", *format_figures(problem.figures, calibration.curve, origin)]
-        _draw(ctx, name or stored.model, problem.figures, calibration.curve)
     _write_lines(ctx, lines)
+    draw_calibration(ctx, name, stored)
+
+
+def draw_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration) -> None:
+    """Draw the figures of a calibration, saved under ``name`` (None: not saved), if --plot is given."""
+    for problem in stored.problems.values():
+        _draw(ctx, name or stored.model, problem.figures, problem.calibration.curve)
 
 
 _BLOCK_NAMES = {"scores": "label scores", "mean": "mean hidden state", "last": "last hidden state"}

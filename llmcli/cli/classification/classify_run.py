@@ -113,12 +113,14 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
 
     def wrap(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from run.notices(summary)
-        yield from summary.observe(add_scoring_notices(events))
+        yield from add_scoring_notices(events)
 
     if run.reports(files):
         backend = ctx.runtime.backend()
         return run.report(backend, make_verb(backend, ctx.generation_options()).scorer)
-    task = RecordTask(make_verb, lambda: {**_labels_manifest(prompt, labels, multi=True), **run.manifest()}, wrap)
+    task = RecordTask(
+        make_verb, lambda: {**_labels_manifest(prompt, labels, multi=True), **run.manifest()}, wrap, summary=summary
+    )
     code = run_records(ctx, files, task)
     write_summary(ctx, summary, flags.summary)
     return code
@@ -189,10 +191,15 @@ class ScoringRun:
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
         task = RecordTask(
-            self._make, lambda: {**manifest(), **self._flags_manifest()}, self._wrap, input_format=input_format
+            self._make,
+            lambda: {**manifest(), **self._flags_manifest()},
+            self._wrap,
+            input_format=input_format,
+            summary=self.summary,
         )
         code = run_records(ctx, files, task)
         write_summary(ctx, self.summary, self._flags.summary)
+        self._calibrated.draw_plot()
         return code
 
     def _flags_manifest(self) -> dict[str, Any]:
@@ -221,7 +228,7 @@ class ScoringRun:
 
     def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from self._calibrated.notices(self.summary)
-        yield from self.summary.observe(add_scoring_notices(events))
+        yield from add_scoring_notices(events)
 
 
 def _make_label_kind() -> CalibrationKind:

@@ -120,9 +120,11 @@ class _FilterRun:
             self._wrap,
             make_output=self._make_output,
             input_format="document" if self._view.names else None,
+            summary=self._summary,
         )
         code = run_records(self._ctx, files, task)
         write_summary(self._ctx, self._summary, self._flags.summary)
+        self.calibrated.draw_plot()
         return exit_code(code, self._outputs[0])
 
     def _make_output(self, ctx: CommandContext) -> FilterOutput:
@@ -137,4 +139,4 @@ class _FilterRun:
         if not self.calibrated.thresholds:
             self._summary.details["threshold"] = self._query.threshold
         yield from self.calibrated.notices(self._summary)
-        yield from self._summary.observe(add_scoring_notices(events))
+        yield from add_scoring_notices(events)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
-from llmcli.documents.records.job_errors import UnfinishedJob
-from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_whole, skip_done
+from llmcli.documents.records.finished_jobs import FinishedJobs
+from llmcli.documents.records.job_errors import EarlierFailures, RetryRefused, UnfinishedJob
+from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_kept, skip_done
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError
@@ -25,15 +26,29 @@ _MAX_CHECKPOINT_SHARE = 0.05
 
 
 class RecordJob:
-    """The job of an output: begun anew, continued, or repeated for its failed records."""
+    """The job of an output: begun anew, continued, or repeated for its failed records.
 
-    def __init__(self, path: str, *, resume: bool, retry_failed: bool) -> None:
-        """Open the output.
+    ``inputs`` are the paths of its inputs, None if one is no file. ``summary_state`` returns the state of the verb's
+    summary, which is saved with the progress.
+    """
+
+    inputs: Sequence[str] | None = None
+    summary_state: Callable[[], dict[str, Any]] | None = None
+
+    def __init__(self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool) -> None:
+        """Open the output; ``finished`` are the jobs that have nothing left to do.
 
         Raises what ``ResumableFile`` and ``load_job`` raise, ``UnfinishedJob`` when neither option says that the job
         that exists goes on, and ``UsageError`` for --retry-failed without a complete output.
         """
         self._file = ResumableFile(path)
+        self._finished = finished
+        self._resumes = resume
+        self._complete: JobProgress | None = None  # before this run began to retry
+        self._retry_refused = False
+        self._failed_before = self._incomplete_before = 0
+        self.is_finished = False
+        """Whether nothing is left to do; known once the job has begun."""
         try:
             found = self._find_job(path, resume=resume, retry_failed=retry_failed)
         except LlmError:
@@ -54,13 +69,9 @@ class RecordJob:
                 # a kill came between the last checkpoint and the rename
                 self._file.truncate(found.progress.output_bytes)
                 self._file = self._file.commit_and_reopen()
-            if not found.progress.failed:
+            if not found.progress.failed and not resume:
                 job_path(self._file.target).unlink()
-                found = None
-            elif resume and not retry_failed:
-                words = f"the job of {path} is complete, and {found.progress.failed} records failed"
-                raise UsageError(words, detail="Add --retry-failed to process these, or leave out --resume.")
-            elif not retry_failed:
+            if not (found.progress.failed if retry_failed else resume and self._file.target.exists()):
                 found = None
         if found is None:
             if retry_failed:
@@ -88,30 +99,59 @@ class RecordJob:
 
         Raises ``JobMismatch`` when the job was begun with another manifest.
         """
-        found = self._found
+        found = self._found or (self._find_finished(manifest) if self._resumes else None)
         if found is None:
             self._remove_state()  # of a complete output that this job replaces
             self._state = JobState(self._file.target, manifest)
         else:
             found.require_same(manifest)
             self._state = found
-            if found.progress.complete:
-                found.progress = JobProgress(retries=True, whole_digest=found.progress.digest)
+            self.is_finished = found.progress.complete and not self.retries
+            if self.retries and found.progress.complete:
+                self._complete = found.progress
+                found.progress = JobProgress(
+                    incomplete=self._complete.incomplete,
+                    retries=True,
+                    expected_digest=self._complete.kept_digest,
+                    summary=self._complete.summary,
+                )
         progress = self.progress
+        self._failed_before, self._incomplete_before = progress.failed, progress.incomplete
+        if self.is_finished:
+            return True
         self._file.truncate(progress.output_bytes)
         self._seconds_before = progress.seconds
         if progress.retries:
             self.checkpoint()  # from now on, the partial output is no longer the complete one
         return progress.output_bytes > 0
 
+    def _find_finished(self, manifest: Mapping[str, Any]) -> JobState | None:
+        """Return this job if it is complete without a failure, with the output and the inputs that exist now."""
+        found = self._finished.find(self._file.target, self.inputs)
+        return found if found is not None and found.is_same(manifest) else None
+
+    @property
+    def begins_retry(self) -> bool:
+        """Whether this run has begun to retry the records that failed in the complete output."""
+        return self._complete is not None
+
+    def earlier_failures(self, *, are_kept: bool) -> EarlierFailures | None:
+        """Return what earlier runs have left undone; ``are_kept``: the records that failed have rows."""
+        failed, incomplete = self._failed_before, self._incomplete_before
+        return EarlierFailures(failed, incomplete, are_kept=are_kept) if failed or incomplete else None
+
     def skip_done(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the records that are not in the output yet; see ``job_state.skip_done``.
 
-        If the job repeats failed records, the whole input must be that of the complete output.
+        If the job repeats failed records, the others must be those of the complete output, or ``RetryRefused`` is raised.
         """
         if self.retries:
-            records = require_whole(records, self.progress.whole_digest, self._file.target)
-        return skip_done(records, self.progress, self._file.target)
+            records = require_kept(records, self.progress.expected_digest, self._file.target)
+        try:
+            yield from skip_done(records, self.progress, self._file.target)
+        except RetryRefused:
+            self._retry_refused = True
+            raise
 
     def read_complete(self, format_name: str) -> Iterator[Record]:
         """Return the rows of the complete output, as they were written. Raises as ``RecordSource`` does."""
@@ -120,7 +160,8 @@ class RecordJob:
 
     def write(self, data: bytes) -> None:
         """Append to the output what is no row."""
-        self._file.write(data)
+        if data:
+            self._file.write(data)
 
     def write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:
         """Append the row of a record (b"" if it is left out), and save a checkpoint if one is due."""
@@ -136,24 +177,53 @@ class RecordJob:
         self._file.sync()
         self.progress.output_bytes = self._file.size
         self.progress.seconds = self._seconds_before + began - self._started_at
+        if self.summary_state is not None:
+            self.progress.summary = self.summary_state()
         self._state.save()
         took = time.monotonic() - began
         self._checkpoint_at = time.monotonic() + max(_CHECKPOINT_S, took / _MAX_CHECKPOINT_SHARE)
 
     def finish(self) -> None:
         """Give the output its name. The job is kept if records failed, so that they can be retried."""
+        assert self._state is not None
+        if self.is_finished:
+            self._file.close_unused()
+            if self._found is not None and not self.progress.failed:
+                self._forget_finished()
+            return
         self.progress.complete, self.progress.retries = True, False
         self.checkpoint()  # a kill before the rename: the next run renames
         self._file.commit()
         if not self.progress.failed:
-            self._remove_state()
+            self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        """Move the complete job away from its output."""
+        assert self._state is not None
+        self._finished.add(self._state, self.inputs)
+        self._remove_state()
 
     def suspend(self) -> bool:
         """Keep the progress for another run; return whether there is any. A job without progress leaves nothing."""
         if self._state is None or not (self.progress.done or self.progress.ahead or self._found):
             self.discard()
             return False
-        self.checkpoint()
+        if self.is_finished:
+            self._file.close_unused()
+            return False
+        if self._retry_refused and self._complete is not None:
+            self._state.progress = self._complete
+            self._state.save()
+            self._file.discard()
+            return False
+        try:
+            self.checkpoint()
+        except LlmError:
+            if job_path(self._file.target).exists():
+                self._file.close()
+            else:  # the disk is full, and nothing says what the rows are
+                self._file.discard()
+            raise
         self._file.close()
         return True
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
@@ -14,16 +14,34 @@ from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.formats.record_formats import JSON_LINES, LINES, format_by_suffix, load_record_format
+from llmcli.documents.records.job_errors import RetryRefused
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
     from llmcli.cli.records.record_job import RecordJob
+    from llmcli.documents.records.job_errors import EarlierFailures
     from llmcli.tasks.execution.record_verb import RecordVerb
 
 _JSON_RESULTS = "json results"
 """The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""
+
+
+class RecordSummary(Protocol):
+    """Counts results; its state is kept with the progress of a job."""
+
+    def add(self, result: Result | ItemFailed) -> None:
+        """Count a record."""
+        ...
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the counts so far as JSON values."""
+        ...
+
+    def restore(self, state: Mapping[str, Any], *, forgets_failed: bool) -> None:
+        """Continue from ``state``, {} for none; ``forgets_failed``: the records that failed will be counted again."""
+        ...
 
 
 class RecordOutput:
@@ -45,6 +63,12 @@ class RecordOutput:
         """Whether the output has results of earlier runs."""
         self.earlier_work = (Usage(), 0.0, 0)
         """Tokens, seconds and records of earlier runs of the job."""
+        self.earlier_failures: EarlierFailures | None = None
+        """What earlier runs of the job have left undone."""
+        self.inputs: Sequence[str] | None = None
+        """The paths of the inputs, None if one is no file; set before ``begin``."""
+        self.summary: RecordSummary | None = None
+        """Counts the rows of the output, those of earlier runs of its job too; set before ``begin``."""
         if self._flags.output_format is not None:
             load_record_format(self._flags.output_format)
 
@@ -61,8 +85,10 @@ class RecordOutput:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
         elif self._named_format(path) != "parquet" or self._as_json:
             from llmcli.cli.records.record_job import RecordJob
+            from llmcli.documents.records.finished_jobs import FinishedJobs
 
-            self.job = RecordJob(path, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
+            finished = FinishedJobs(self._ctx.runtime.paths.finished_jobs)
+            self.job = RecordJob(path, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
             stack.push(self._leave)
             return self.job
         elif self._flags.resume or self._flags.retry_failed:
@@ -96,16 +122,25 @@ class RecordOutput:
         if not self._as_json:
             columns = OutputColumns(schema, added, has_error, self._flags.overwrite)
             self._writer = load_record_format(self._format).open_writer(columns)
-        has_head = self.job is not None and self.job.begin(
-            {**manifest(), "format": schema.format, "output format": self._format}
+        has_head = self.job is not None and self._begin_job(
+            self.job, {**manifest(), "format": schema.format, "output format": self._format}
         )
-        if self.job is not None:
-            progress = self.job.progress
-            usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
-            self.delivered_before = progress.delivered > 0 or self.job.retries
-            self.earlier_work = (usage, progress.seconds, progress.done)
         if self._writer is not None and not has_head:
             self._write(self._writer.head())
+
+    def _begin_job(self, job: RecordJob, manifest: Mapping[str, Any]) -> bool:
+        """Begin or continue the job; return whether the output has its head."""
+        job.inputs = self.inputs
+        has_head = job.begin(manifest)
+        progress = job.progress
+        usage = Usage(progress.prompt_tokens, progress.cached_tokens, progress.completion_tokens)
+        self.delivered_before = progress.delivered > 0 or job.retries
+        self.earlier_work = (usage, progress.seconds, progress.done)
+        self.earlier_failures = job.earlier_failures(are_kept=self._flags.on_error is OnError.KEEP)
+        if self.summary is not None:
+            self.summary.restore(progress.summary, forgets_failed=job.begins_retry)
+            job.summary_state = self.summary.to_state
+        return has_head
 
     def _named_format(self, path: str) -> str | None:
         return self._flags.output_format or format_by_suffix(path)
@@ -196,6 +231,8 @@ class RecordOutput:
         return (text + "\n").encode("utf-8", "backslashreplace")
 
     def _write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:
+        if self.summary is not None and record.carried is None:
+            self.summary.add(result)
         if self.job is not None:
             self.job.write_row(record, data, result)
         elif data:
@@ -250,7 +287,7 @@ class RecordOutput:
     def carry_over(self, records: Iterable[Record]) -> Iterator[Record]:
         """Set ``carried`` of the records that have no error in the complete output.
 
-        Raises ``UsageError`` when that output does not have a row for each record.
+        Raises ``RetryRefused`` when that output does not have a row for each record.
         """
         assert self.job is not None
         rows = iter(self.job.read_complete("jsonl" if self._as_json else self._format))
@@ -263,8 +300,7 @@ class RecordOutput:
         else:
             if next(rows, None) is None:
                 return
-        words = "the output does not have a row for each record"
-        raise UsageError(words, detail="Begin again without --retry-failed.")
+        raise RetryRefused(self._flags.output or "", "the output does not have a row for each record")
 
 
 def resume_command(ctx: CommandContext) -> str:

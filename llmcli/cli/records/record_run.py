@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records import record_inputs
-from llmcli.cli.records.record_output import RecordOutput
+from llmcli.cli.records.record_output import RecordOutput, RecordSummary
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
@@ -33,7 +33,7 @@ class RecordTask:
     results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
     where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events.
     ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
-    overrides --format.
+    overrides --format. ``summary`` counts the rows of the output.
     """
 
     make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
@@ -42,6 +42,7 @@ class RecordTask:
     needs_text: bool = True
     make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
     input_format: str | None = None
+    summary: RecordSummary | None = None
 
 
 def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **options: Any) -> int:
@@ -67,6 +68,7 @@ class _RecordRun:
         self._flags = record_inputs.record_flags(ctx)
         self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
         self.output = task.make_output(ctx)
+        self.output.inputs, self.output.summary = self.source.paths, task.summary
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
         self._num_seen = self._num_started = 0  # records of the input so far, and those that this run processes
@@ -86,6 +88,8 @@ class _RecordRun:
         verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, lambda: self._manifest(backend.info().model_id, generation))
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
+        if self.output.job is not None and self.output.job.is_finished:
+            return iter(())
         options = RecordJobOptions(
             ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,

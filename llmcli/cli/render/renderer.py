@@ -14,6 +14,7 @@ from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
+from llmcli.documents.records.job_errors import RetryRefused
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
@@ -83,7 +84,7 @@ class ResultRenderer:
                 self.render_event(event)
         except _FirstFailure:
             self.ended_early = True
-        except (ProcessStopped, TimedOut, OutputError):
+        except (ProcessStopped, TimedOut, OutputError, RetryRefused):
             raise
         except LlmError as error:
             if not self._delivered:
@@ -233,6 +234,13 @@ class ResultRenderer:
             self._text_writer.abandon()
             self._text_writer = None
 
+    def report_earlier_failures(self) -> None:
+        """Report the records of a job that failed in earlier runs, once no more of them are to come."""
+        records = self._options.records
+        if records is not None and records.earlier_failures is not None and not self.ended_early:
+            self._record_failure(records.earlier_failures)
+            self._reporter.report_error(records.earlier_failures, "")
+
     def raise_if_nothing_delivered(self) -> None:
         """Raise when everything failed."""
         if self._options.records is not None:
@@ -301,6 +309,7 @@ def render_events(
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
             delivery.render_events(events)
+            delivery.report_earlier_failures()
             delivery.raise_if_nothing_delivered()
             if options.records is not None:
                 delivery.totals.add_earlier(*options.records.earlier_work)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.documents.records.job_errors import JobMismatch
+from llmcli.documents.records.job_errors import JobMismatch, RetryRefused
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, MissingError
 from llmcli.files.resumable_file import replace_durably
@@ -29,9 +29,11 @@ class JobProgress:
 
     The first ``done`` records are in the output, and those whose indexes are in ``ahead``. ``digest`` is that of the
     record at index ``hashed`` - 1, in hexadecimal. ``output_bytes`` of the partial output are valid. ``failed`` records
-    have errors, and ``delivered`` ones results that are not blank. ``complete``: the output has, or is about to get, its
-    final name; the job is kept to retry the failed records. ``retries``: the job repeats the failed records of the
-    complete output, whose last record has the digest ``whole_digest``. ``seconds`` and the token counts cover all runs.
+    have errors, ``delivered`` ones results that are not blank, and ``incomplete`` ones a result that was cut.
+    ``complete``: the output has, or is about to get, its final name; the job is kept to retry the failed records.
+    ``retries``: the job repeats the failed records of the complete output. ``kept_digest`` is that of all records that did not fail; in a job of retries, ``expected_digest``
+    is that of the complete output. ``seconds``, the token counts and ``summary``, the state of the verb's summary, cover
+    all runs.
     """
 
     done: int = 0
@@ -40,10 +42,13 @@ class JobProgress:
     digest: str = ""
     output_bytes: int = 0
     failed: int = 0
+    incomplete: int = 0
     delivered: int = 0
     complete: bool = False
     retries: bool = False
-    whole_digest: str = ""
+    kept_digest: str = ""
+    expected_digest: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -52,7 +57,9 @@ class JobProgress:
     def add(self, record: Record, result: Result | ItemFailed) -> None:
         """Record that the output now has the row of a record, with this result."""
         if isinstance(result, Result):
+            self.kept_digest = extend_digest(self.kept_digest, record.raw)
             self.delivered += not result.blank
+            self.incomplete += result.cut
             self.prompt_tokens += result.usage.prompt_tokens
             self.cached_tokens += result.usage.cached_tokens
             self.completion_tokens += result.usage.completion_tokens
@@ -88,16 +95,27 @@ class JobState:
 
     def save(self) -> None:
         """Write the checkpoint to the disk. Raises ``OutputError`` and ``CannotCreate``."""
-        content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress)}
+        replace_durably(self.path, self.encode())
+
+    def encode(self, **more: Any) -> bytes:
+        """Return the content of the file, with more facts."""
+        content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress), **more}
         # without an indent: json then encodes in C; its encoder in Python leaves cycles, which add up in a long job
-        replace_durably(self.path, json.dumps(content, ensure_ascii=False).encode())
+        return json.dumps(content, ensure_ascii=False).encode()
+
+    def is_same(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether this job was begun with ``manifest``."""
+        return not self._differences(manifest)
 
     def require_same(self, manifest: Mapping[str, Any]) -> None:
         """Raise ``JobMismatch`` if this job was begun with another manifest."""
-        known = json.loads(json.dumps(self.manifest)), json.loads(json.dumps(manifest))
-        names = [name for name in {**known[0], **known[1]} if known[0].get(name) != known[1].get(name)]
+        names = self._differences(manifest)
         if names:
             raise JobMismatch(str(self.target), tuple(names))
+
+    def _differences(self, manifest: Mapping[str, Any]) -> list[str]:
+        mine, other = (json.loads(json.dumps(each)) for each in (self.manifest, manifest))
+        return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
 
 
 def job_path(target: Path) -> Path:
@@ -120,12 +138,19 @@ def load_job(target: Path) -> JobState | None:
         raise MissingError(str(path), kind="file", detail=error.strerror or "") from error
     try:
         content = json.loads(data)
-        version, state = content["version"], JobState(target, content["manifest"], JobProgress(**content["progress"]))
+        version, state = content["version"], decode_job(content, target)
     except (ValueError, TypeError, KeyError) as error:
         raise BadDocument(str(path), detail="it is no job file of llm") from error
     if version != _VERSION:
         raise BadDocument(str(path), detail="it is a job file of another version of llm")
     return state
+
+
+def decode_job(content: Mapping[str, Any], target: Path) -> JobState:
+    """Return a job from its JSON; facts of other versions are left out. Raises ``TypeError`` and ``KeyError``."""
+    known = asdict(JobProgress())
+    progress = {name: value for name, value in content["progress"].items() if name in known}
+    return JobState(target, content["manifest"], JobProgress(**progress))
 
 
 def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) -> Iterator[Record]:
@@ -151,11 +176,19 @@ def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) ->
         raise JobMismatch(str(target), ("input",))
 
 
-def require_whole(records: Iterable[Record], digest: str, target: Path) -> Iterator[Record]:
-    """Yield all records; raise ``JobMismatch`` after the last one if its digest differs."""
-    last = b""
+def require_kept(records: Iterable[Record], expected: str, target: Path) -> Iterator[Record]:
+    """Yield all records; raise ``RetryRefused`` after the last one if the carried ones have another digest."""
+    digest = ""
     for record in records:
-        last = record.digest
+        if record.carried is not None:
+            digest = extend_digest(digest, record.raw)
         yield record
-    if last.hex() != digest:
-        raise JobMismatch(str(target), ("input",))
+    if digest != expected:
+        raise RetryRefused(str(target), "records of the input that had not failed have changed")
+
+
+def extend_digest(digest: str, data: bytes) -> str:
+    """Return the digest of some records and of one more, in hexadecimal; "" is that of none."""
+    import hashlib
+
+    return hashlib.blake2b(data, key=bytes.fromhex(digest), digest_size=16).hexdigest()

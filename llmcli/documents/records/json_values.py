@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from json.decoder import JSONDecoder, scanstring
+from json.decoder import JSONDecoder
 from typing import Any, Self
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -101,7 +101,7 @@ def _members(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield the names of the members of a valid object, and where their values begin and end."""
     at = _skip_blanks(text, 1)
     while text[at] == '"':
-        name, at = scanstring(text, at + 1, True)
+        name, at = _DECODER.raw_decode(text, at)
         start = _skip_blanks(text, _skip_blanks(text, at) + 1)
         end = _DECODER.raw_decode(text, start)[1]
         yield name, start, end

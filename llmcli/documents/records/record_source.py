@@ -44,6 +44,7 @@ class RecordSource:
         self.failed: list[tuple[str, LlmError]] = []
         self._inputs = list(inputs)
         self._several = len(inputs) > 1
+        self._paths = [each.name for each in inputs]
         self._format_name = format_name
         self._options = options or ReadOptions()
         self._is_table = is_table
@@ -54,6 +55,11 @@ class RecordSource:
         sizes = [each.size for each in inputs]
         self.size = None if None in sizes else sum(size or 0 for size in sizes)
         """Bytes of all inputs, None if unknown."""
+
+    @property
+    def paths(self) -> list[str] | None:
+        """The paths of the inputs, None if one is no file."""
+        return None if self.is_stream else self._paths
 
     @property
     def is_stream(self) -> bool:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from llmcli.types import ItemFailed, Result, TaskEvent
+from llmcli.types import ItemFailed, Result
 
 _DIGITS = 4
+_COUNTS = ("records", "blank", "failed", "abstained", "scored", "rated")
 
 
 class LabelSummary:
     """Counts the results of a run; ``labels`` come in the user's order.
 
     ``mean_probability`` of a label is over all records with probabilities: the expected share of the label, which
-    counting labels over- or underestimates. Records of earlier runs of a resumed job are not counted.
+    counting labels over- or underestimates. ``to_state`` and ``restore`` carry the counts of a job to its next run.
     """
 
     def __init__(self) -> None:
@@ -29,21 +30,14 @@ class LabelSummary:
         self.counts: Counter[str] = Counter()
         self._sums: dict[str, float] = {}
         self._score_sum = 0.0
-        self._has_score = False
+        self.rated = 0
 
-    def observe(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        """Pass on all events, and count the results among them."""
-        for event in events:
-            if isinstance(event, Result):
-                self.add(event)
-            elif isinstance(event, ItemFailed):
-                self.records += 1
-                self.failed += 1
-            yield event
-
-    def add(self, result: Result) -> None:
-        """Count a result of a verb that labels or filters records."""
+    def add(self, result: Result | ItemFailed) -> None:
+        """Count the result of a verb that labels or filters records, or a record that failed."""
         self.records += 1
+        if isinstance(result, ItemFailed):
+            self.failed += 1
+            return
         fields = result.fields
         if fields.get("match") is not None:
             self.counts["match" if fields["match"] else "no match"] += 1
@@ -60,8 +54,24 @@ class LabelSummary:
         for label, share in probabilities.items():
             self._sums[label] = self._sums.get(label, 0.0) + share
         if "score" in fields:
-            self._has_score = True
+            self.rated += 1
             self._score_sum += fields["score"]
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the counts and sums so far as JSON values."""
+        numbers = {name: getattr(self, name) for name in _COUNTS}
+        return {**numbers, "labels": dict(self.counts), "sums": self._sums, "score_sum": self._score_sum}
+
+    def restore(self, state: Mapping[str, Any], *, forgets_failed: bool) -> None:
+        """Continue from ``state``, {} for none; ``forgets_failed``: the records that failed will be counted again."""
+        for name in _COUNTS:
+            setattr(self, name, state.get(name, 0))
+        self.counts = Counter(state.get("labels", {}))
+        self._sums = dict(state.get("sums", {}))
+        self._score_sum = state.get("score_sum", 0.0)
+        if forgets_failed:
+            self.records -= self.failed
+            self.failed = 0
 
     @property
     def mean_probabilities(self) -> Mapping[str, float]:
@@ -71,7 +81,7 @@ class LabelSummary:
     @property
     def mean_score(self) -> float | None:
         """The mean sentiment score, None for other verbs."""
-        return self._score_sum / self.scored if self._has_score and self.scored else None
+        return self._score_sum / self.rated if self.rated else None
 
     @property
     def labels(self) -> list[str]:

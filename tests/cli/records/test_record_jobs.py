@@ -251,7 +251,9 @@ def test_failed_records_are_retried(llm, scores, write, tmp_path):
     assert llm(*argv, answer=scores).code == 3
     first = out.read_bytes()
     assert beside(out) == ["out.csv.job.json"]
-    assert llm(*argv, "--resume", answer=scores).code == 2  # there is nothing to resume
+    resumed = llm(*argv, "--resume", answer=scores)  # there is nothing left but to retry
+    assert (resumed.code, resumed.backend.requests, out.read_bytes()) == (3, [], first)
+    assert "2 records failed" in resumed.err and "--retry-failed" in resumed.err
     again = llm(*argv, "--retry-failed", answer=scores)
     assert (again.code, out.read_bytes(), len(again.backend.requests)) == (3, first, 2)
     healed = llm(*argv, "--retry-failed", answer=lambda r: dict.fromkeys(r.candidates, -1.0))
@@ -273,11 +275,17 @@ def test_a_retry_needs_the_output_of_the_job(llm, scores, write, tmp_path):
     text = source.read_text()
     source.write_text(text.replace("3,c", "3,C"))
     other = llm(*argv, "--retry-failed", answer=lambda r: dict.fromkeys(r.candidates, -1.0))
-    assert other.code == 3 and "input" in other.err and "boom" in out.read_text()
+    assert other.code == 2 and "input" in other.err and "boom" in out.read_text()
+    assert beside(out) == ["out.csv.job.json"]
     source.write_text(text)
     out.write_text("".join(out.read_text().splitlines(keepends=True)[:-1]))
     changed = llm(*argv, "--retry-failed", answer=scores)
-    assert changed.code in {2, 3} and "row for each record" in changed.err and out.read_text().count("\n") == 3
+    assert (
+        changed.code == 2
+        and beside(out) == ["out.csv.job.json"]
+        and "row for each record" in changed.err
+        and out.read_text().count("\n") == 3
+    )
 
 
 @pytest.mark.parametrize("options", [["-o", "out.parquet"], [], ["-o", "/dev/null"]])
