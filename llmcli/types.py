@@ -332,7 +332,8 @@ class Progress:
     """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ...
 
     With a ``phase`` it describes a step towards the next unit of the job, or towards its first output: ``done`` counts
-    tokens, for LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step.
+    tokens, for LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step. ``estimated``:
+    the total is not known exactly.
     """
 
     done: int
@@ -340,6 +341,7 @@ class Progress:
     unit: str
     label: str = ""
     phase: Phase | None = None
+    estimated: bool = False
 
 
 @frozen

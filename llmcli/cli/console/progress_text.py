@@ -154,8 +154,7 @@ def _format_count(job: Progress, room: int, *, short: bool) -> str:
         return f"{name}{_format_share(job)}" if short and job.total else f"{name}{done}{of}"
     if job.total is None:
         return f"{name}{job.done:,} {job.unit}"
-    between = "/" if short else " of "
-    return f"{name}{job.done:,}{between}{job.total:,} {job.unit}"
+    return f"{name}{job.done:,} of {'about ' if job.estimated else ''}{job.total:,} {job.unit}"
 
 
 def _format_step(step: Progress, room: int, *, short: bool) -> str:

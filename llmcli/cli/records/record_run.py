@@ -16,7 +16,7 @@ from llmcli.documents.records.selection import TextChoice, chain_digests
 from llmcli.errors import Interrupted
 from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
-from llmcli.types import ItemFailed, Notice, Result, TaskEvent
+from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -93,7 +93,7 @@ class _RecordRun:
         options = RecordJobOptions(
             ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,
-            total=self._estimate_total,
+            progress=self._progress,
         )
         return self._complete(schema, self._task.wrap(run_record_jobs(backend, self._records(), verb, options)))
 
@@ -140,18 +140,22 @@ class _RecordRun:
     def _task_uses_row(self) -> bool:
         return bool(self._task.manifest().get("uses columns"))
 
-    def _estimate_total(self, done: int) -> int | None:
-        """Return the number of records of this run, estimated by the bytes read so far; None for a pipe."""
+    def _progress(self, done: int) -> Progress:
+        """Return how many records of this run are done, of how many: estimated by the bytes that were read so far.
+
+        The number is exact once all are read, with --sample, and unknown for a pipe.
+        """
         selection = self._selection
-        known = selection.sample or selection.limit
-        if known:
-            known -= self._num_seen - self._num_started
+        wanted = selection.sample or selection.limit
+        known = None if wanted is None else wanted - (self._num_seen - self._num_started)
         read, size = self.source.position, self.source.size
         if selection.sample is not None or size is None or not read:
-            return known
-        unread = round(self._num_seen * (size - read) / read)
+            return Progress(done, known, "records")
+        unread = max(0, round(self._num_seen * (size - read) / read))
         estimated = max(done, self._num_started + unread)
-        return min(known, estimated) if known else estimated
+        if known is not None and known <= estimated:
+            return Progress(done, max(done, known), "records")
+        return Progress(done, estimated, "records", estimated=read < size)
 
     def _manifest(self, model_id: str, generation: GenerationOptions) -> dict[str, Any]:
         """Return everything that the results depend on, apart from the input."""

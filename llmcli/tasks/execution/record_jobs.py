@@ -49,7 +49,7 @@ def run_record_jobs(
     """
     chosen = options or RecordJobOptions()
     length = len(records) if isinstance(records, Sized) else None
-    total = chosen.total or (lambda _done: length)
+    progress = chosen.progress or (lambda done: Progress(done, length, "records"))
     with backend.open() as job:
         starter = _RecordStarter(backend, job, records, verb, chosen)
         starter.start()
@@ -60,7 +60,7 @@ def run_record_jobs(
                     assert found.outcome is not None
                     yield replace(found.outcome, item=done, record=found.record)
                     done += 1
-                    yield Progress(done, total(done), "records")
+                    yield progress(done)
                 else:
                     yield found
         finally:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.types import Result
+from llmcli.types import Progress, Result
 
 MAX_RECORDS_AHEAD = 256
 """Records that are read ahead of the first one whose result was not yielded."""
@@ -46,11 +46,11 @@ class RecordJobOptions:
     """How records are run.
 
     ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once,
-    so it should be short; None answers each. ``total`` returns the (estimated) number of records when that many are done, None if unknown; by
-    default it is the length of the records, if they have one.
+    so it should be short; None answers each. ``progress`` returns the progress when that many records are done; by default,
+    the total is the length of the records, if they have one.
     """
 
     ordered: bool = True
     dedupe_key: Callable[[Record], bytes] | None = None
-    total: Callable[[int], int | None] | None = None
+    progress: Callable[[int], Progress] | None = None
     window: int = MAX_RECORDS_AHEAD

@@ -86,22 +86,22 @@ def test_each_phase_has_its_text(of, wide, narrow):
             PARTS,
             READING,
             (812.0, 250.0),
-            "3/12 parts, reading 1,024 of 5,310 tokens (812/s), 4 min left, 12 s elapsed",
-            "3/12 parts, reading 19%, 4 min left",
+            "3 of 12 parts, reading 1,024 of 5,310 tokens (812/s), 4 min left, 12 s elapsed",
+            "3 of 12 parts, reading 19%, 4 min left",
         ),
         (
             PARTS,
             None,
             (0.05, 90.0),
             "━━━━━─────────────── 3 of 12 parts (3.0/min), 1 min 30 s left, 12 s elapsed",
-            "━━──────── 3/12 parts, 1 min 30 s left",
+            "3 of 12 parts, 1 min 30 s left",
         ),
         (
             PARTS,
             step(Phase.WRITING, 230, label="merging"),
             (9.2, None),
-            "━━──────── 3/12 parts, merging: writing 230 tokens (9.2/s), 12 s elapsed",
-            "3/12 parts, merging: writing 230 tokens",
+            "━━──────── 3 of 12 parts, merging: writing 230 tokens (9.2/s), 12 s elapsed",
+            "3 of 12 parts, merging: writing 230…",
         ),
         (
             Progress(12_300_000, 98_400_000, "bytes", "tiny.gguf"),
@@ -111,6 +111,13 @@ def test_each_phase_has_its_text(of, wide, narrow):
             "tiny.gguf: 12%, 15 s left, 12 s elapsed",
         ),
         (Progress(12, None, "records"), None, (3.14, None), *["12 records (3.1/s), 12 s elapsed"] * 2),
+        (
+            Progress(12, 302, "records", estimated=True),
+            None,
+            (3.14, 45.0),
+            "──────────────────── 12 of about 302 records (3.1/s), 45 s left, 12 s elapsed",
+            "12 of about 302 records, 45 s left",
+        ),
     ],
 )
 def test_figures(job, of, figures, wide, narrow):

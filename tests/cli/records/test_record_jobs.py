@@ -164,9 +164,9 @@ def test_a_job_goes_on_where_it_stopped(llm, often, scores, write, tmp_path):
 
 def test_the_number_of_records_is_estimated(llm, scores, write, tmp_path, monkeypatch):
     """From the bytes of those that were read, which are more than those that are done; a resumed run has the others."""
-    totals, estimate = [], record_run._RecordRun._estimate_total
+    shown, estimate = [], record_run._RecordRun._progress
     monkeypatch.setattr(
-        record_run._RecordRun, "_estimate_total", lambda self, done: totals.append(estimate(self, done)) or totals[-1]
+        record_run._RecordRun, "_progress", lambda self, done: shown.append(estimate(self, done)) or shown[-1]
     )
     path = write("in.csv", "text\n" + "".join(f"t{n:04}\n" for n in range(1000)))
     argv = ("sentiment", path, "-o", str(tmp_path / "out.csv"), "--on-error", "fail")
@@ -175,10 +175,12 @@ def test_the_number_of_records_is_estimated(llm, scores, write, tmp_path, monkey
         return ValueError("stop") if "t0600\n" in last_message(request) else scores(request)
 
     assert llm(*argv, answer=broken).code == 3
-    assert totals[-1] == pytest.approx(1000, rel=0.01) and totals[0] == pytest.approx(1000, rel=0.5)
-    totals.clear()
+    assert shown[-1].total == pytest.approx(1000, rel=0.01) and shown[0].total == pytest.approx(1000, rel=0.5)
+    assert shown[0].estimated
+    shown.clear()
     assert llm(*argv, "--resume", answer=scores).code == 0
-    assert {round(total, -1) for total in totals} == {400}
+    assert {round(progress.total, -1) for progress in shown} == {400}
+    assert all(each.estimated or each.total == 400 for each in shown) and not shown[-1].estimated
 
 
 @pytest.fixture
