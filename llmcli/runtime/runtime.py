@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import find_paths
-from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
+from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights import resolve_weights
@@ -191,17 +191,32 @@ class Runtime:
         return self._backend
 
     def _build_local(self) -> Backend:
-        from llmcli.runtime import backend_factory, preflight
+        from llmcli.runtime import preflight
 
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
         model = self.add_draft(model)
         self.responder_name = model.name
+        return self._build_with_weights(model)
+
+    def _build_with_weights(self, model: ModelFile) -> Backend:
+        """Return the backend on the weights of ``model`` that are chosen for the work."""
+        from llmcli.runtime import backend_factory
+
         chosen = resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
         self.weights = chosen.weights
         if chosen.weights == ORIGINAL_WEIGHTS:
             return backend_factory.build_local(self.config, self.models, model)
-        return self._build_derived(model, chosen)
+        try:
+            return self._build_derived(model, chosen)
+        except BadModelFile as error:  # the header of a damaged copy
+            copy = chosen.copy
+            if copy is None or error.subject != str(copy.path):
+                raise
+            if not self.models.derived_weights.remove_if_damaged(copy, self.interrupt):
+                raise
+        self.observer.explain(f"the copy of {model.name} in {chosen.weights} was damaged and is made again if needed")
+        return self._build_with_weights(model)
 
     def add_draft(self, model: ModelFile) -> ModelFile:
         """Return ``model`` with the verified draft model of the settings, if there is one. Raises as ``find_draft``."""

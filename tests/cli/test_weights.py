@@ -165,6 +165,40 @@ def test_a_damaged_copy_is_made_again(answer, llm, damage):
     assert copy.read_bytes() == intact
 
 
+@pytest.mark.parametrize("place", [0.001, 0.5], ids=["header", "tensors"])
+def test_a_copy_with_the_size_and_time_of_before_is_made_again(answer, llm, place):
+    """A damaged header is found when the copy is loaded, which removes it; damaged tensors are found by verify."""
+    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    (copy,) = copies()
+    status, intact = copy.stat(), copy.read_bytes()
+    with copy.open("r+b") as file:
+        file.seek(40 if place < 0.1 else int(place * len(intact)))
+        file.write(b"\xff" * 64)
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if place > 0.1:
+        assert llm("models", "verify").code == 76 and copies() == []
+    run = answer("ask", "hi", "--weights", "bf16")
+    assert (run.code, run.err, llm.options.weights) == (0, "", "bf16") and copies() == [copy]
+    assert copy.read_bytes() == intact
+
+
+def test_verify_covers_copies_of_models_given_by_their_path(answer, llm):
+    """Without a name, also those of models that have no name here; a damaged one is removed, and the exit code is 76."""
+    assert answer("ask", "hi", "--weights", "bf16").code == 0
+    run = llm("models", "verify", "--json")
+    rows = [json.loads(line) for line in run.out.splitlines()]
+    (copy,) = copies()
+    assert (run.code, [(row["path"], row["ok"]) for row in rows]) == (0, [(str(copy), True)])
+    assert "(bf16)" in rows[0]["name"]
+    status = copy.stat()
+    with copy.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    run = llm("models", "verify")
+    assert run.code == 76 and "damaged, removed" in run.out and copies() == []
+
+
 def test_the_weights_that_answered_are_named(answer):
     """In the results and in the statistics."""
     for weights in ("original", "bf16"):

@@ -197,8 +197,10 @@ class SharedModel:
                 keep_going=keep_going,
                 on_progress=on_progress,
             )
-        except BaseException:  # also an interrupt: the file is closed, and the error goes on to the caller
+        except BaseException as error:  # also an interrupt: the file is closed, and the error goes on to the caller
             weights.close()
+            if isinstance(error, BadModelFile):
+                self._source.refuse_damaged_copy(weights)
             raise
         self._weights = weights
         return model

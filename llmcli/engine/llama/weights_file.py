@@ -8,6 +8,7 @@ from pathlib import Path
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
+from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_copy import DerivedKey, HeldCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -62,12 +63,20 @@ class WeightsSource:
             raise DerivedWeightsMissing(self.name, weights=self.weights)
         return OpenWeights(held.copy.path, held)
 
+    def refuse_damaged_copy(self, weights: OpenWeights) -> None:
+        """Remove a copy that cannot be loaded, and raise ``DerivedWeightsMissing``, if it is damaged."""
+        if weights.copy is not None and self.cache is not None:
+            store = DerivedWeightsStore(self.cache / DERIVED_DIRECTORY, limit_bytes=0)
+            if store.remove_if_damaged(weights.copy, Interrupt()):
+                raise DerivedWeightsMissing(self.name, weights=self.weights)
+
 
 class OpenWeights:
-    """A file of weights; a copy stays in its store until ``close``."""
+    """A file of weights; a ``copy`` stays in its store until ``close``."""
 
     def __init__(self, path: Path, held: HeldCopy | None = None) -> None:
         self.path = path
+        self.copy = None if held is None else held.copy
         self._held = held
 
     def close(self) -> None:

@@ -226,6 +226,18 @@ class DerivedWeightsStore:
             self.remove_damaged(copy)
         return intact
 
+    def remove_if_damaged(self, copy: DerivedCopy, interrupt: Interrupt) -> bool:
+        """Hash a copy that cannot be loaded; remove it and return True if it is not as recorded.
+
+        Size and time of a damaged file may be unchanged. Raises what ``interrupt.check`` raises.
+        """
+        steps = self.verify(copy, interrupt)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return not end.value
+
     def remove_damaged(self, copy: DerivedCopy) -> None:
         """Remove a copy that was found damaged."""
         self._remove_files(copy.key.stem)

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool
@@ -101,6 +102,8 @@ class _CommandStream:
                 await self._execute_messages(engine, await self._reader.next_batch(_MAX_BATCH_REQUESTS))
         except DECODE_ERRORS as error:
             self._writer.fail(InternalError("worker", detail=f"invalid request: {error}"))
+        except DerivedWeightsMissing as error:
+            self._writer.fail(error)
         except TemporaryFailure:  # this worker is ending: a client without an answer goes to the next worker
             self._writer.end()
         except Exception as error:  # noqa: BLE001 (loading the model failed, or a bug: the client is told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 
 import pytest
 from engine.tools import Engine, answer, req
@@ -68,6 +69,23 @@ def test_the_engine_names_its_model_and_its_weights(start, derive):
     with start() as engine:
         assert engine.info() == info
         assert engine.stats().weights == "original"
+
+
+def damage(path, old, new):
+    """Change bytes of a file, but not its size and time."""
+    status, content = path.stat(), path.read_bytes()
+    assert len(old) == len(new) and old in content
+    path.write_bytes(content.replace(old, new, 1))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_damaged_copy_that_cannot_be_loaded_is_removed(start, derive):
+    """Its size and time are those of before; the next command makes another one."""
+    copy = derive("bf16")
+    damage(copy.path, b"blk.0.attn_q.weight", b"blk.0.attn_X.weight")
+    with start(weights="bf16") as engine, pytest.raises(DerivedWeightsMissing):
+        engine.info()
+    assert not copy.path.exists() and derive("bf16").path.exists()
 
 
 def test_a_copy_that_is_missing_is_an_error(start):

@@ -16,6 +16,7 @@ from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import Terminated
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextDelta
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.client.channel import Channel
 from llmcli.worker.client.worker_socket import WorkerGone
@@ -80,6 +81,17 @@ def test_progress_is_not_kept_back_with_the_text():
         TextDelta("a", "xy"),
         events[4],
     ]
+
+
+def test_a_missing_copy_is_told_to_the_client():
+    """Another worker would not find it either."""
+
+    def info(_gone):
+        raise DerivedWeightsMissing("m", weights="bf16")
+
+    engine = types.SimpleNamespace(info=info, cancel=lambda _: None)
+    (told,) = exchange(engine, protocol.encode_message(options={}), until=1)
+    assert isinstance(protocol.load_error(told["failed"]), DerivedWeightsMissing)
 
 
 @pytest.mark.parametrize("wanted", [True, False])

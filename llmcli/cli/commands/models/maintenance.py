@@ -15,6 +15,7 @@ from llmcli.cli.render import base_model_notice
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
+from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model
 from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate
@@ -25,9 +26,13 @@ LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 """The variables that name the directories of models."""
 
 
-def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
-    """Hash ``models`` and show the outcomes; returns the exit code of the first failure."""
+def verify_models(ctx: CommandContext, models: Sequence[ModelFile], *, all_copies: bool) -> int:
+    """Hash ``models`` and their copies in other types, and show the outcomes; return the exit code of the first failure.
+
+    ``all_copies``: also the copies of other models, which were named by their path.
+    """
     code = 0
+    copies = ctx.runtime.models.derived_weights.list_copies()
     for model in {model.path: model for model in models}.values():
         try:
             row = _verified_row(
@@ -38,18 +43,28 @@ def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
             row = _failed_row(model, error)
             ctx.console.write_error(error, name=model.name)
         _show_verification(ctx, model, row)
-        for row in _verify_copies(ctx, model):
-            code = code if row["ok"] else code or DamagedModel.exit_code
-            _show_verification(ctx, model, row)
+        damaged = _verify_copies(ctx, model, [each for each in copies if each.key.source == model.weights_sha256])
+        code = code or damaged
+    known = {model.weights_sha256 for model in models}
+    for copy in copies if all_copies else ():
+        if copy.key.source not in known:
+            damaged = _verify_copies(ctx, ModelFile(copy.model, copy.path, copy.size), [copy])
+            code = code or damaged
     return code
 
 
-def _verify_copies(ctx: CommandContext, model: ModelFile) -> Iterator[dict[str, Any]]:
-    """Hash a model's copies in other types again; a damaged one is removed."""
+def _verify_copies(ctx: CommandContext, model: ModelFile, copies: Sequence[DerivedCopy]) -> int:
+    """Hash copies of a model in other types again, and show the outcomes; a damaged one is removed."""
+    code = 0
+    for row in _verify_each_copy(ctx, model, copies):
+        code = code if row["ok"] else DamagedModel.exit_code
+        _show_verification(ctx, model, row)
+    return code
+
+
+def _verify_each_copy(ctx: CommandContext, model: ModelFile, copies: Sequence[DerivedCopy]) -> Iterator[dict[str, Any]]:
     store = ctx.runtime.models.derived_weights
-    for copy in store.list_copies():
-        if copy.key.source != model.weights_sha256:
-            continue
+    for copy in copies:
         reporter, steps = Reporter(ctx.console), store.verify(copy, ctx.runtime.interrupt)
         try:
             while True:

@@ -154,7 +154,7 @@ def verify(
     from llmcli.cli.commands.models import maintenance
 
     models = [ctx.runtime.models.find(name) for name in names] if names else ctx.runtime.models.list()
-    return maintenance.verify_models(ctx, models)
+    return maintenance.verify_models(ctx, models, all_copies=not names)
 
 
 @command(
