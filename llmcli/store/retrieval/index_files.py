@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import LlmError
+from llmcli.errors import BadDocument, LlmError
 from llmcli.files import private_files
 from llmcli.store.database import make_parent_directory
 from llmcli.store.retrieval.passage_index import IndexSummary, PassageIndex
@@ -36,6 +36,20 @@ class IndexFiles:
         path = self.path_of(directory)
         make_parent_directory(path)
         return PassageIndex(path, real_path(directory))
+
+    def open_intact(self, directory: str) -> tuple[PassageIndex, bool]:
+        """Open the index of a directory as ``open`` does; return it, and whether it replaces one that was damaged."""
+        try:
+            index = self.open(directory)
+            try:
+                index.check_intact()
+            except BaseException:
+                index.close()
+                raise
+        except BadDocument:
+            self.remove(directory)
+            return self.open(directory), True
+        return index, False
 
     def open_read_only(self, directory: str) -> PassageIndex:
         """Open the index of a directory; one that does not exist is empty. Raises what ``Database`` raises."""

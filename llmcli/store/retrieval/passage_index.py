@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from llmcli.errors import BadDocument
 from llmcli.store.database import Database, DatabaseSpec
 from llmcli.store.retrieval.word_search import WORDS_DEFINITION, add_words, remove_words, search_words
 
@@ -132,6 +133,17 @@ class PassageIndex:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def check_intact(self) -> None:
+        """Read the whole file, and raise ``BadDocument`` if it is damaged.
+
+        Source: the pragma integrity_check of SQLite, and the command integrity-check of FTS5.
+        """
+        with self._database.transaction() as database:
+            (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+            database.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        if found != "ok":
+            raise BadDocument(str(self.path), detail=f"the file is damaged: {found}", kind=_SPEC.kind)
 
     def files(self) -> dict[str, FileState]:
         """Return the files by their paths."""

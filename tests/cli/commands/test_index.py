@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from scripted import all_messages
@@ -110,3 +111,26 @@ def test_names_that_are_no_utf8_are_kept_and_shown_escaped(llm, docs):
     assert (again["files"], again["unchanged"]) == (3, 3)
     (directory / os.fsdecode(b"caf\xe9.txt")).unlink()
     assert json.loads(llm("index", "add", "--json", "docs").out)["removed"] == 1
+
+
+def test_a_damaged_index_is_built_again(llm, docs):
+    """Wherever the damage is; the index is then as good as new."""
+    llm("index", "add", "docs")
+    (path,) = Path(os.environ["LLMCLI_CACHE_DIR"], "indexes").glob("*.sqlite")
+    intact = path.read_bytes()
+    found = llm("index", "search", "notice period").out
+    for start in range(0, len(intact), 4096):
+        path.write_bytes(intact[:start] + b"\xff" * 4096 + intact[start + 4096 :])
+        made = llm("index", "add", "--json", "docs")
+        assert made.code == 0 and json.loads(made.out)["passages"] == 3, start
+        assert llm("index", "search", "notice period").out == found, start
+
+
+def test_the_repair_of_an_index_is_told(llm, docs):
+    """In a note, and an intact index is not built again."""
+    llm("index", "add", "docs")
+    (path,) = Path(os.environ["LLMCLI_CACHE_DIR"], "indexes").glob("*.sqlite")
+    assert json.loads(llm("index", "add", "-v", "--json", "docs").out)["unchanged"] == 2
+    path.write_bytes(path.read_bytes()[:5000])
+    run = llm("index", "add", "-v", "docs")
+    assert run.code == 0 and "was damaged and is built again" in run.err and "2 added" in run.err

@@ -29,7 +29,10 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
         if not private_files.exists(Path(directory)):
             outcome.fail(ctx, MissingError(name, kind="input"), "")
             continue
-        with files.open(directory) as index:
+        opened, was_damaged = files.open_intact(directory)
+        if was_damaged:
+            ctx.console.write_note(f"the index of {directory} was damaged and is built again")
+        with opened as index:
             updater = IndexUpdater(index, directory, ctx.runtime.interrupt)
             outcome.read(ctx, updater.update())
             if embed:
