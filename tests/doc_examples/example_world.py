@@ -72,6 +72,11 @@ _PREPARATIONS = {
     "docs/reference/worker.md": Preparation(page="llm models pull qwen3-1.7b", line="llm ask -m qwen3-1.7b Hi"),
     "docs/worker.md": Preparation(block="llm ask Hi"),
 }
+_NOTICES_SHOWN = """\
+mkdir -p ~/.cache/llmcli/small_model_notices; cd ~/.cache/llmcli/small_model_notices
+touch ask chat check classify command extract filter generate sentiment summarize translate
+"""
+"""The notices about small models are shown once a day for each verb, which no page repeats."""
 _CHATS = """\
 printf '%s\\n' "When is the invoice due?" "And what is a due date?" | llm chat --session 2026-01-31-0915
 echo "Write an invoice." | llm chat --session 2026-02-01-1740
@@ -144,7 +149,7 @@ class Surroundings:
         first = PageWorld(self, "template", template)
         first.run_quietly("llm models pull smollm2-135m")
         first.run_quietly(_CHATS)
-        first.run_quietly("touch ~/.cache/llmcli/starter_notice")  # shown once a day, which no page repeats
+        first.run_quietly(_NOTICES_SHOWN)
         first.close()
 
     def world(self, page: str) -> PageWorld:

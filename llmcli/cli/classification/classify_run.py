@@ -137,16 +137,19 @@ class ScoringRun:
         identity: Callable[[], Mapping[str, Any]],
         *,
         splits_long_texts: bool = False,
+        suits_small_models: bool | None = None,
     ) -> None:
         """Read the labelled rows. Raises ``UsageError`` for options that exclude each other, and what reading raises.
 
-        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values.
+        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values. ``suits_small_models`` is as in
+        ``DisplayOptions``; None: with labelled rows.
         """
         self._ctx = ctx
         self._flags = scoring_flags(ctx)
         self._labels = labels
         self._make_verb = make_verb
         self._splits_long_texts = splits_long_texts
+        self._suits_small_models = suits_small_models
         self.summary = LabelSummary()
         examples = self._read_examples()
         self._examples: LabelledRows = [] if examples is None else examples.rows
@@ -190,12 +193,14 @@ class ScoringRun:
         if self._calibrated.reports(files):
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
+        suits = self._suits_small_models
         task = RecordTask(
             self._make,
             lambda: {**manifest(), **self._flags_manifest()},
             self._wrap,
             input_format=input_format,
             summary=self.summary,
+            suits_small_models=bool(self._examples or self._calibrated.is_calibrated) if suits is None else suits,
         )
         code = run_records(ctx, files, task)
         write_summary(ctx, self.summary, self._flags.summary)

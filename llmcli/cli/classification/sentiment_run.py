@@ -46,6 +46,7 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
         make_verb,
         lambda: {"prompt": prompt.fingerprint, "label set": list(prompt.labels)},
         splits_long_texts=by == "document",
+        suits_small_models=not aspects,
     )
     return run.run(
         files,

@@ -33,7 +33,7 @@ class RecordTask:
     results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
     where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events.
     ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
-    overrides --format. ``summary`` counts the rows of the output.
+    overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in ``DisplayOptions``.
     """
 
     make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
@@ -43,6 +43,7 @@ class RecordTask:
     make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
     input_format: str | None = None
     summary: RecordSummary | None = None
+    suits_small_models: bool = False
 
 
 def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **options: Any) -> int:
@@ -53,7 +54,8 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **o
     """
     run = _RecordRun(ctx, files, task, options)
     try:
-        return render_events(ctx, run.events, DisplayOptions(markdown=False, records=run.output))
+        display = DisplayOptions(markdown=False, records=run.output, suits_small_models=task.suits_small_models)
+        return render_events(ctx, run.events, display)
     finally:
         run.source.close()
 

@@ -33,7 +33,8 @@ class DisplayOptions:
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
     a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
-    stand below a result's text, or in the place of one that has none; "" for no lines.
+    stand below a result's text, or in the place of one that has none; "" for no lines. ``suits_small_models``: models of
+    less than half a billion parameters do this work well.
     """
 
     input_names: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class DisplayOptions:
     replace_guard: Callable[[], AbstractContextManager[object]] = nullcontext
     silent: bool = False
     footer: Callable[[Result], str] | None = None
+    suits_small_models: bool = False
 
     @property
     def has_several_inputs(self) -> bool:
@@ -320,19 +322,11 @@ def render_events(
         reporter.close()
     _report_work(ctx, reporter, delivery.totals, cost_before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
-    if ctx.console.stderr_is_terminal and delivery.totals.count:
-        _introduce_starter(ctx)
+    if ctx.console.stderr_is_terminal and delivery.totals.usage.prompt_tokens and not options.suits_small_models:
+        from llmcli.cli.first_run.small_model_notice import write_small_model_notice
+
+        write_small_model_notice(ctx)
     return delivery.exit_code
-
-
-def _introduce_starter(ctx: CommandContext) -> None:
-    """Tell a person what the starter is, if it has answered."""
-    from llmcli.models.library.defaults import STARTER_MODEL
-
-    if ctx.runtime.responder_name == STARTER_MODEL and not ctx.runtime.is_remote:
-        from llmcli.cli.first_run.starter_notice import write_starter_notice
-
-        write_starter_notice(ctx)
 
 
 def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cost_before: float) -> None:

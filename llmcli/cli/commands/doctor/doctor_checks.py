@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
@@ -225,13 +226,14 @@ def _is_writable(path: Path) -> bool:
 def _check_default_model(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
     from llmcli.models.gguf.header_parser import read_header
+    from llmcli.models.recommend import TOY_MEANING, is_toy_size
 
     name, origin = ctx.runtime.models.default_model()
-    data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.format_command('models', 'pull', name)}"
+    data: dict[str, Any] = {"name": name, "origin": origin}
+    pull = f"Try: {suggestion.format_command('models', 'pull', name)}"
     try:
         model = ctx.runtime.models.find()
-        for part in model.parts:
-            read_header(part)
+        headers = [read_header(part) for part in model.parts]
     except ModelNotDownloaded:
         return Finding(FindingState.WARNING, f"{name} ({origin}) is not on this machine", pull, data)
     except LlmError as error:
@@ -244,7 +246,12 @@ def _check_default_model(ctx: CommandContext) -> Finding:
         return Finding(FindingState.PROBLEM, f"{text} is damaged", pull, data)
     if model.announced and not model.verified:
         return Finding(FindingState.WARNING, f"{text} is {state}", pull, data)
-    return Finding(FindingState.OK, f"{text}, with a valid header; it was not loaded", data=data)
+    text += ", with a valid header; it was not loaded"
+    is_toy = is_toy_size(sum(header.n_params for header in headers))
+    data["toy"] = is_toy
+    if is_toy:
+        return Finding(FindingState.OK, f"{text}; it {TOY_MEANING}", "For others: llm models recommend", data)
+    return Finding(FindingState.OK, text, data=data)
 
 
 def _check_path(ctx: CommandContext) -> Finding:

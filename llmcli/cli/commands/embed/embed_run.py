@@ -31,6 +31,7 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
         lambda: {"pooling": str(pooling), "--no-normalize": not normalizes, "--files": whole},
         make_output=NumpyOutput if to_numpy else JsonVectorOutput,
         input_format=WHOLE_FILES if whole else None,
+        suits_small_models=True,
     )
     return run_records(ctx, files, task)
 

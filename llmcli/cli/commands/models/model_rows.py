@@ -13,6 +13,7 @@ from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.gguf.header_checks import check_is_model
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.model_library import ModelFile, ModelLibrary
+from llmcli.models.recommend import is_toy_size
 
 
 def verification_state(model: ModelFile) -> str:
@@ -136,6 +137,7 @@ def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, in
         "title": header.name,
         "architecture": header.architecture,
         "parameters": header.n_params if len(model.parts) == 1 else None,
+        "toy": len(model.parts) == 1 and is_toy_size(header.n_params),
         "layers": header.block_count,
         "heads": header.arch_integer_per_layer("attention.head_count"),
         "kv_heads": header.kv_heads,
@@ -164,14 +166,21 @@ def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, in
     }
 
 
+_MEANINGS = {
+    "base_model": base_model_notice.BASE_MODEL_MEANING,
+    "toy": "it has less than half a billion parameters and is often wrong; for others: llm models recommend",
+}
+"""What a detail means that is true."""
+
+
 def details_for_terminal(facts: dict[str, Any]) -> dict[str, Any]:
     """Return details for display: sizes with units, lists with commas."""
     return {name: _format_detail(name, value) for name, value in facts.items()}
 
 
 def _format_detail(name: str, value: Any) -> Any:
-    if name == "base_model" and value:
-        return f"yes: {base_model_notice.BASE_MODEL_MEANING}"
+    if name in _MEANINGS and value:
+        return f"yes: {_MEANINGS[name]}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -200,6 +209,7 @@ def catalogue_details(entry: CatalogueEntry) -> dict[str, Any]:
         "quantizations": list(entry.quantizations),
         "licence": entry.licence,
         "languages": entry.languages,
+        "toy": is_toy_size(round(entry.parameters * 1e9)),
         "tasks": list(entry.tasks),
         "machine_gib": entry.memory,
         "size": entry.pin.size if entry.pin else None,

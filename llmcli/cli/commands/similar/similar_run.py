@@ -97,5 +97,6 @@ def run_similar(
         outputs[0].query = PassageEmbedder(backend).embed_vector(wanted)
         return EmbedVerb(backend, options)
 
-    task = RecordTask(make_verb, dict, make_output=make_output, input_format=WHOLE_FILES if whole else None)
+    input_format = WHOLE_FILES if whole else None
+    task = RecordTask(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)
     return run_records(ctx, files, task)

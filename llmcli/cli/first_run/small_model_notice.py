@@ -1,4 +1,4 @@
-"""The line below an answer of the starter, once a day: what the starter is, and how to get a better model."""
+"""The line below an answer of a small model, once a day for each verb: what it is, and how to get a better one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 from llmcli.cli.console import suggestion
 from llmcli.cli.first_run.recommended_model import recommended_model
 from llmcli.files import private_files
-from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.recommend import TOY_MEANING, is_toy_size
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
 
-NOTICE_FILE = "starter_notice"
-"""The file in the cache directory whose time is that of the last notice."""
+NOTICE_DIRECTORY = "small_model_notices"
+"""The directory in the cache whose files have the names of verbs, and the times of their last notices."""
 _INTERVAL_S = 24 * 60 * 60
 
 
-def write_starter_notice(ctx: CommandContext) -> None:
-    """Write the line to stderr, if a person reads it and it was not shown within a day."""
+def write_small_model_notice(ctx: CommandContext) -> None:
+    """Write the line to stderr if a small model has answered, a person reads it, and it is the first one within a day."""
     console, runtime = ctx.console, ctx.runtime
-    if console.quiet or console.as_json or not _record_notice(runtime.paths.cache / NOTICE_FILE):
+    if console.quiet or console.as_json or runtime.is_remote or not console.stderr_is_terminal:
+        return
+    if not is_toy_size(runtime.backend().info().parameters):
+        return
+    if not _record_notice(runtime.paths.cache / NOTICE_DIRECTORY / runtime.verb):
         return
     best = recommended_model(runtime.models, runtime.fit_policy(shown=True), runtime.verb)
     if best is None:
@@ -32,7 +36,7 @@ def write_starter_notice(ctx: CommandContext) -> None:
         is_here = any(model.catalogue == name and not model.missing for model in runtime.models.list())
         pull = "" if is_here else f"{suggestion.format_command('models', 'pull', name)} && "
         how = f"better here: {pull}{suggestion.format_command('models', 'default', name)}"
-    console.write_note(f"{STARTER_MODEL} is a toy and often wrong; {how}")
+    console.write_note(f"{runtime.responder_name} {TOY_MEANING}; {how}")
 
 
 def _record_notice(path: Path) -> bool:
