@@ -99,7 +99,9 @@ class RecordJob:
 
         Raises ``JobMismatch`` when the job was begun with another manifest.
         """
-        found = self._found or (self._find_finished(manifest) if self._resumes else None)
+        found = self._found
+        if found is None and self._resumes:
+            found = self._finished.find(self._file.target, self.inputs, manifest)
         if found is None:
             self._remove_state()  # of a complete output that this job replaces
             self._state = JobState(self._file.target, manifest)
@@ -124,11 +126,6 @@ class RecordJob:
         if progress.retries:
             self.checkpoint()  # from now on, the partial output is no longer the complete one
         return progress.output_bytes > 0
-
-    def _find_finished(self, manifest: Mapping[str, Any]) -> JobState | None:
-        """Return this job if it is complete without a failure, with the output and the inputs that exist now."""
-        found = self._finished.find(self._file.target, self.inputs)
-        return found if found is not None and found.is_same(manifest) else None
 
     @property
     def begins_retry(self) -> bool:

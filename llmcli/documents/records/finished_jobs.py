@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from llmcli.documents.records.job_state import JobState, decode_job
+from llmcli.documents.records.job_state import JobState, decode_progress
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict
 
 _MAX_AGE_S = 90 * 24 * 60 * 60
 """Older ones are removed."""
@@ -30,21 +32,21 @@ class FinishedJobs:
         """Remember a job whose output has its final name, if its inputs are files."""
         if inputs is None:
             return
-        files = _describe_files([*inputs, str(state.target)])
+        content = {"job": _digest(state.target, inputs, state.manifest), "progress": asdict(state.progress)}
         with suppress(OSError):  # where nothing can be stored, another run begins again
-            private_files.replace_file(self._path(state.target), state.encode(files=files))
+            private_files.replace_file(self._path(state.target), json.dumps(content, ensure_ascii=False).encode())
             for path in self._directory.iterdir():
                 if path.stat().st_mtime < time.time() - _MAX_AGE_S:
                     path.unlink()
 
-    def find(self, target: Path, inputs: Sequence[str] | None) -> JobState | None:
-        """Return the job whose output is ``target``, if neither that nor an input has changed since; else None."""
+    def find(self, target: Path, inputs: Sequence[str] | None, manifest: Mapping[str, Any]) -> JobState | None:
+        """Return the job with this output and this manifest, if neither output nor inputs have changed; else None."""
         if inputs is None:
             return None
         try:
             content = json.loads(self._path(target).read_bytes())
-            state = decode_job(content, target)
-            is_same = content["files"] == _describe_files([*inputs, str(target)])
+            is_same = content["job"] == _digest(target, inputs, manifest)
+            state = JobState(target, manifest, decode_progress(content["progress"]))
         except (OSError, ValueError, TypeError, KeyError):  # there is none, or that of another version
             return None
         return state if is_same else None
@@ -53,11 +55,16 @@ class FinishedJobs:
         return self._directory / f"{hashlib.sha256(bytes(target)).hexdigest()}.json"
 
 
-def _describe_files(paths: Sequence[str]) -> list[list[str | int] | None]:
-    """Return path, size and time of each file; None for one that is missing."""
-    return [
-        [str(Path(path).resolve()), Path(path).stat().st_size, Path(path).stat().st_mtime_ns]
-        if Path(path).is_file()
-        else None
-        for path in paths
-    ]
+def _digest(target: Path, inputs: Sequence[str], manifest: Mapping[str, Any]) -> str:
+    """Return a hash of a manifest, which may have private texts, and of path, size and time of each file."""
+    files = [_describe_file(Path(path)) for path in (*inputs, str(target))]
+    return hashlib.sha256(json.dumps([manifest, files]).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _describe_file(path: Path) -> list[str | int] | None:
+    """Return path, size and time of a file; None for one that is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]

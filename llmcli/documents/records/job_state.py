@@ -95,27 +95,16 @@ class JobState:
 
     def save(self) -> None:
         """Write the checkpoint to the disk. Raises ``OutputError`` and ``CannotCreate``."""
-        replace_durably(self.path, self.encode())
-
-    def encode(self, **more: Any) -> bytes:
-        """Return the content of the file, with more facts."""
-        content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress), **more}
+        content = {"version": _VERSION, "manifest": self.manifest, "progress": asdict(self.progress)}
         # without an indent: json then encodes in C; its encoder in Python leaves cycles, which add up in a long job
-        return json.dumps(content, ensure_ascii=False).encode()
-
-    def is_same(self, manifest: Mapping[str, Any]) -> bool:
-        """Whether this job was begun with ``manifest``."""
-        return not self._differences(manifest)
+        replace_durably(self.path, json.dumps(content, ensure_ascii=False).encode())
 
     def require_same(self, manifest: Mapping[str, Any]) -> None:
         """Raise ``JobMismatch`` if this job was begun with another manifest."""
-        names = self._differences(manifest)
+        known = json.loads(json.dumps(self.manifest)), json.loads(json.dumps(manifest))
+        names = [name for name in {**known[0], **known[1]} if known[0].get(name) != known[1].get(name)]
         if names:
             raise JobMismatch(str(self.target), tuple(names))
-
-    def _differences(self, manifest: Mapping[str, Any]) -> list[str]:
-        mine, other = (json.loads(json.dumps(each)) for each in (self.manifest, manifest))
-        return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
 
 
 def job_path(target: Path) -> Path:
@@ -138,7 +127,7 @@ def load_job(target: Path) -> JobState | None:
         raise MissingError(str(path), kind="file", detail=error.strerror or "") from error
     try:
         content = json.loads(data)
-        version, state = content["version"], decode_job(content, target)
+        version, state = content["version"], JobState(target, content["manifest"], decode_progress(content["progress"]))
     except (ValueError, TypeError, KeyError) as error:
         raise BadDocument(str(path), detail="it is no job file of llm") from error
     if version != _VERSION:
@@ -146,11 +135,10 @@ def load_job(target: Path) -> JobState | None:
     return state
 
 
-def decode_job(content: Mapping[str, Any], target: Path) -> JobState:
-    """Return a job from its JSON; facts of other versions are left out. Raises ``TypeError`` and ``KeyError``."""
+def decode_progress(content: Mapping[str, Any]) -> JobProgress:
+    """Return a progress from its JSON; facts of other versions are left out. Raises ``TypeError``."""
     known = asdict(JobProgress())
-    progress = {name: value for name, value in content["progress"].items() if name in known}
-    return JobState(target, content["manifest"], JobProgress(**progress))
+    return JobProgress(**{name: value for name, value in content.items() if name in known})
 
 
 def skip_done(records: Iterable[Record], progress: JobProgress, target: Path) -> Iterator[Record]:
