@@ -132,7 +132,7 @@ class LabellingRun:
         def candidates() -> Iterator[Record]:
             nonlocal count
             for schema, record in self._records():
-                if self._column in schema.columns:
+                if self._column in schema.columns or self._column in record.fields:
                     words = f"the input already has the column {self._column}"
                     raise UsageError(words, detail="Name another one: --label-column NAME")
                 if record.error is not None:

@@ -40,6 +40,15 @@ def test_a_terminal_is_needed(llm, tickets):
     assert run.code == 2 and "terminal" in run.err and run.out == ""
 
 
+def test_a_later_record_with_a_label_is_refused(person, tmp_path):
+    """Before the first question, so that no label is asked for in vain."""
+    path = tmp_path / "tickets.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "two", "label": "bug"}\n')
+    child = person("label", *OPTIONS, str(path))
+    child.expect("already has the column label")
+    assert ended(child) == 2
+
+
 def test_answers_undo_skip_and_quit(person, tickets, tmp_path):
     """The output has all records, with the labels that were given and not taken back."""
     child = person("label", *OPTIONS, str(tickets))
