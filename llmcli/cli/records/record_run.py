@@ -73,7 +73,9 @@ class _RecordRun:
         self.output.inputs, self.output.summary = self.source.paths, task.summary
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
-        self._num_seen = self._num_started = 0  # records of the input so far, and those that this run processes
+        # records of the input so far, those of them that this run processes, and the bytes read: one value, since the
+        # thread that reads is ahead of the one that shows the progress
+        self._counts = 0, 0, 0
         if not self.source.is_stream:
             self._choice = self._choice.resolve(self.source.open())
 
@@ -124,7 +126,7 @@ class _RecordRun:
             for record in records:
                 interrupt.check_input()
                 choice.apply(record)
-                self._num_seen, self._num_started = record.index + 1, self._num_started + 1
+                self._counts = record.index + 1, self._counts[1] + 1, self.source.position
                 yield record
         except Interrupted:
             if interrupt.draining and self._ctx.console.shows_notes:
@@ -147,14 +149,14 @@ class _RecordRun:
 
         The number is exact once all are read, with --sample, and unknown for a pipe.
         """
-        selection = self._selection
+        selection, (num_seen, num_started, read) = self._selection, self._counts
         wanted = selection.sample or selection.limit
-        known = None if wanted is None else wanted - (self._num_seen - self._num_started)
-        read, size = self.source.position, self.source.size
+        known = None if wanted is None else wanted - (num_seen - num_started)
+        size = self.source.size
         if selection.sample is not None or size is None or not read:
             return Progress(done, known, "records")
-        unread = max(0, round(self._num_seen * (size - read) / read))
-        estimated = max(done, self._num_started + unread)
+        unread = max(0, round(num_seen * (size - read) / read))
+        estimated = max(done, num_started + unread)
         if known is not None and known <= estimated:
             return Progress(done, max(done, known), "records")
         return Progress(done, estimated, "records", estimated=read < size)

@@ -18,6 +18,7 @@ from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.records import record_job, record_run
 from llmcli.documents.records.job_state import JobState
+from llmcli.documents.records.record_source import RecordSource
 from llmcli.files import resumable_file
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
@@ -181,6 +182,22 @@ def test_the_number_of_records_is_estimated(llm, scores, write, tmp_path, monkey
     assert llm(*argv, "--resume", answer=scores).code == 0
     assert {round(progress.total, -1) for progress in shown} == {400}
     assert all(each.estimated or each.total == 400 for each in shown) and not shown[-1].estimated
+
+
+def test_the_estimate_is_of_one_moment(llm, scores, write, monkeypatch):
+    """The thread that shows the progress may see a position from before the last records were read."""
+    shown, progress, position = [], record_run._RecordRun._progress, RecordSource.position.fget
+    monkeypatch.setattr(
+        record_run._RecordRun, "_progress", lambda self, done: shown.append(progress(self, done)) or shown[-1]
+    )
+
+    def stale_position(source):
+        return position(source) if threading.current_thread().name == "records" else 100
+
+    monkeypatch.setattr(RecordSource, "position", property(stale_position))
+    path = write("in.txt", "".join(f"t{n:04}\n" for n in range(300)))
+    assert llm("sentiment", path, answer=scores).code == 0
+    assert {each.total for each in shown} == {300}
 
 
 @pytest.fixture
