@@ -15,6 +15,7 @@ LlmError
    |  `- NoCodeBlock                (--extract finds none)
    |- PartsMissing              (of the input, in a summary)
    |- PointsUnsupported         (no point of a summary is supported by its document)
+   |- RepetitionStopped           (the answer repeated itself)
    |- QueryFailed               (no attempt gave an SQL statement that works)
    |- RowsOmitted               (of the result of an SQL query)
    |- ValuesMissing             (parts of a document gave no values, or not all)
@@ -47,6 +48,10 @@ class AnswerTruncated(PartialError, type_name="AnswerCut"):
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
+
+
+class RepetitionStopped(PartialError):
+    """An answer repeated itself and was stopped."""
 
 
 class CostLimitReached(PartialError):

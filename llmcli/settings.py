@@ -111,6 +111,9 @@ SETTING_SPECS = (
         "longest answer in tokens; auto: depends on the command",
     ),
     SettingSpec(
+        "stop_repetition", parse_switch, True, "stop an answer that repeats itself over and over (as --stop-repetition)"
+    ),
+    SettingSpec(
         "threads", integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
     ),
     SettingSpec("gpu_layers", integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from llmcli.frozen_dataclass import field, fields, frozen
+from llmcli.repetition import RepetitionPolicy
 
 
 class Role(StrEnum):
@@ -98,6 +99,7 @@ class Request:
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
+    ``repetition``: which repetition of a text ends its answer or its reasoning.
     """
 
     id: str
@@ -123,6 +125,7 @@ class Request:
     progress: bool = False
     carries: str = ""
     hidden_states: bool = False
+    repetition: RepetitionPolicy = RepetitionPolicy.OFF
 
 
 @frozen
@@ -219,7 +222,7 @@ class TokenLogprobs:
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
-    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``stop_string`` is the stop
+    ``limit`` says what ended an answer of reason ``length``: "max_tokens", "context" or "repetition". ``stop_string`` is the stop
     string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
     The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
     ``tool_calls``: those that a server reports; models on this machine write them into the text (``ToolCallParser``).

@@ -7,12 +7,13 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
+from llmcli.repetition import REPETITION_LIMIT, RepetitionGuard
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -86,7 +87,7 @@ class ScriptedBackend:
     ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were
     cancelled, ``jobs`` counts the opened jobs. ``tokens`` counts a text. ``obeys_limits`` False: answers exceed
     ``max_tokens``. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
-    or more while their prompt is evaluated, and with each piece of text.
+    or more while their prompt is evaluated, and with each piece of text. Answers that repeat themselves are stopped.
     """
 
     def __init__(
@@ -238,22 +239,36 @@ class ScriptedJob:
         if request.reasoning:
             for piece in split_words(reply.reasoning):
                 yield ReasoningDelta(request.id, piece)
-        done, limit = 0, self._limit(request, context - prompt)
-        for piece in split_words(reply.text):
-            if backend.obeys_limits and done == limit:
-                which = "max_tokens" if limit == request.max_tokens else "context"
-                yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)
-                return
-            yield TextDelta(request.id, piece)
-            done += 1
-            if request.progress:
-                yield RequestProgress(request.id, Phase.WRITING, done)
+        done, which = yield from self._write(request, reply.text, self._limit(request, context - prompt))
+        if which is not None:
+            yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)
+            return
         while reply.stalls:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
         which = "max_tokens" if reason is FinishReason.LENGTH else None
         finished = self._finished(request, reason, prompt, done, error=reply.error, limit=which)
         yield replace(finished, tool_calls=reply.calls)
+
+    def _write(self, request: Request, text: str, limit: int) -> Generator[Event, None, tuple[int, str | None]]:
+        """Yield the pieces of an answer; return how many there are, and which limit ended it."""
+        guard, done, which = RepetitionGuard(request.repetition), 0, None
+        for piece in split_words(text):
+            if self._backend.obeys_limits and done == limit:
+                which = "max_tokens" if limit == request.max_tokens else "context"
+                break
+            shown = guard.feed(piece)
+            if shown:
+                yield TextDelta(request.id, shown)
+            done += 1
+            if request.progress:
+                yield RequestProgress(request.id, Phase.WRITING, done)
+            if guard.stopped:
+                return done, REPETITION_LIMIT
+        rest = guard.flush()
+        if rest:
+            yield TextDelta(request.id, rest)
+        return done, which
 
     def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
         """Yield the progress of a request until its prompt is evaluated, if it asks for that."""

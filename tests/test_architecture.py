@@ -31,6 +31,7 @@ LEAVES = {
     "backend_config",
     "configuration",
     "app_paths",
+    "repetition",
     "settings",
     "template_sandbox",
     "text_stream",

@@ -98,5 +98,6 @@ class CommandContext:
             deadline=self.runtime.interrupt.deadline,
             reasoning=flags.reasoning,
             progress=self.console.status_line.enabled,
+            stop_repetition=self.runtime.settings["stop_repetition"],
         )
         return frozen_dataclass.replace(options, **changes)

@@ -240,6 +240,11 @@ def backend_presets() -> Suggestions:
     return [(preset.name, preset.base_url or preset.example) for preset in BACKEND_PRESETS]
 
 
+def switches() -> Suggestions:
+    """Values of a switch."""
+    return ["on", "off"]
+
+
 def weights() -> Suggestions:
     """Types of the weights."""
     return ["auto", "original", "bf16", "q8_0", "f16"]

@@ -108,6 +108,16 @@ class Flags:
     max_tokens: Annotated[
         int | None, Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
     ] = None
+    stop_repetition: Annotated[
+        str | None,
+        Option(
+            "--stop-repetition",
+            metavar="on|off",
+            help="Stop an answer that repeats itself over and over (exit 3; default: on).",
+            autocompletion=completers.switches,
+        ),
+        GivesSetting(),
+    ] = None
     temperature: Annotated[
         float | None,
         Option(

@@ -125,6 +125,7 @@ class SequenceBuilder:
                 self._template.reasoning_tags if tagged else None,
                 inside=inside and tagged,
                 lstrip=self._tokenizer.adds_space_prefix and not raw,
+                repetition=request.repetition,
             ),
             tokenizer=self._tokenizer,
             context_limit=self._context_limit,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llmcli.repetition import RepetitionPolicy
 from llmcli.types import Message, Role, Sampling, ToolCall
 
 OPTIONS_HEADER = "llm-options"
@@ -197,6 +198,11 @@ class Fields:
         newer = self.integer("max_completion_tokens", 1, MAX_INT32)
         older = self.integer("max_tokens", 1, MAX_INT32)
         return older if newer is None else newer
+
+    def repetition(self, max_tokens: int | None) -> RepetitionPolicy:
+        """Return which repetition ends an answer: none if the client set a limit of its own, or wants no end."""
+        is_limited = max_tokens is not None or self.boolean("ignore_eos")
+        return RepetitionPolicy.OFF if is_limited else RepetitionPolicy.ANSWER
 
 
 def _parse_response_format(fields: Fields) -> Mapping[str, Any] | None:

@@ -64,18 +64,20 @@ def parse_chat(fields: Fields) -> ParsedRequest:
     box, schema = tool_calls.parse_tool_choice(fields), fields.response_schema()
     if schema is not None and box.tools:
         raise FieldError("response_format", 'response_format and tools exclude each other unless tool_choice is "none"')
+    longest = fields.max_tokens()
     base = Request(
         "0",
         fields.messages(),
         sampling=fields.sampling(),
         stop=fields.strings("stop", MAX_STOP_STRINGS),
-        max_tokens=fields.max_tokens(),
+        max_tokens=longest,
         schema=schema if schema is not None else box.call_schema(),
         priority=Priority.INTERACTIVE,
         reasoning=_parse_reasoning(fields),
         logprobs=(count or 0) if logprobs else None,
         tools=box.tools,
         ignore_eos=fields.boolean("ignore_eos"),
+        repetition=fields.repetition(longest),
     )
     return _parse_common_fields((base,), fields, box)
 

@@ -39,16 +39,18 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
     instructions, messages = fields.string("instructions"), parse_input(fields.get("input"))
     if instructions:
         messages = (Message(Role.SYSTEM, instructions), *messages)
+    longest = fields.integer("max_output_tokens", 1, MAX_INT32)
     base = Request(
         "0",
         messages,
         sampling=fields.sampling(),
-        max_tokens=fields.integer("max_output_tokens", 1, MAX_INT32),
+        max_tokens=longest,
         schema=schema if schema is not None else tool_choice.call_schema(),
         priority=Priority.INTERACTIVE,
         reasoning=_parse_reasoning(fields),
         tools=tool_choice.tools,
         ignore_eos=fields.boolean("ignore_eos"),
+        repetition=fields.repetition(longest),
     )
     stream, _ = fields.stream_options()
     repeated = _repeated_fields(fields, base)

@@ -8,14 +8,14 @@ from contextlib import closing
 from dataclasses import replace
 
 from llmcli.backends.base import Backend
+from llmcli.incomplete_results import RepetitionStopped
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary
 from llmcli.store.turn import Turn
 from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
-from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
+from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
-from llmcli.tasks.conversation.repetition_detector import RepetitionDetector
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
@@ -47,7 +47,6 @@ class Conversation:
         self.options = options
         self.system = system
         self.policy = policy
-        self.stops_repetition = True
         self.announces_model = True
         """Whether the next answer begins with a Notice if another model gave the earlier ones."""
         self._prompts = prompts
@@ -168,7 +167,7 @@ class Conversation:
             self._turns.append(question)
             self._save()
             with closing(run_single_request(self._backend, request, self.options, prompt=PROMPT)) as events:
-                for event in self._stop_repetition(events, said):
+                for event in self._save_while_written(events, said):
                     if isinstance(event, Delta | Result) and part != self._part:  # it was not refused
                         left_out = part.start > self._part.start and not part.summary
                         self._set_part(part)
@@ -189,21 +188,15 @@ class Conversation:
             if not complete:
                 self._end_stopped(question, "".join(said), before, before_part)
 
-    def _stop_repetition(self, events: Iterator[TaskEvent], said: list[str]) -> Iterator[TaskEvent]:
-        """Yield the events of an answer and collect and save its text; end it if it repeats itself."""
-        detector, saved_at = RepetitionDetector(), time.monotonic()
+    def _save_while_written(self, events: Iterator[TaskEvent], said: list[str]) -> Iterator[TaskEvent]:
+        """Yield the events of an answer, and collect and save its text."""
+        saved_at = time.monotonic()
         for event in events:
             if isinstance(event, Delta) and not event.reasoning:
                 said.append(event.text)
                 if len(said) == 1 or time.monotonic() - saved_at >= PARTIAL_SAVE_S:
                     self._save_answer("".join(said), interrupted=True)
                     saved_at = time.monotonic()
-                if self.stops_repetition and detector.feed(event.text):
-                    yield event
-                    yield Result(
-                        0, "", "".join(said), model=self._model, prompt=PROMPT, cut=True, incomplete=RepetitionStopped()
-                    )
-                    return
             yield event
 
     def _end_stopped(self, question: Turn, text: str, before: list[Turn], before_part: SentPart) -> None:

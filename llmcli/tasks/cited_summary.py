@@ -17,8 +17,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.incomplete_results import PointsUnsupported
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.document_jobs import CancelRequest, JobStep, run_document_jobs
-from llmcli.tasks.execution.repetition import RepetitionFilter
+from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote
@@ -33,13 +32,11 @@ from llmcli.types import (
     Delta,
     Event,
     Finished,
-    FinishReason,
     ItemFailed,
     Notice,
     Request,
     Result,
     TaskEvent,
-    TextDelta,
 )
 
 QUOTE_PROMPT = "quote"
@@ -151,7 +148,6 @@ class _CitedSummaryJob:
             replace(plan.wanted, style=QUOTED_STYLE),
             item=item,
         )
-        self._filters: dict[str, RepetitionFilter] = {}
         self._summary: Result | None = None
         self._tally = UsageTally()
         self._warnings: list[str] = []
@@ -180,31 +176,13 @@ class _CitedSummaryJob:
         if isinstance(event, Finished):
             self._tally.add(event)
         if self._summary is None:
-            yield from self._summarize(event)
+            yield from self._take_summary(self._summary_job.handle_event(event))
         elif self._checks is None:
             yield from self._quote(event)
         else:
             self._checks.add_event(event)
             if self._checks.done:
                 yield from self._finish()
-
-    def _summarize(self, event: Event) -> Iterator[JobStep]:
-        """Pass an event to the summary, without what a repetition adds."""
-        found = self._filters.setdefault(event.id, RepetitionFilter())
-        if isinstance(event, TextDelta):
-            stopped = found.stopped
-            text = found.feed(event.text)
-            if found.stopped and not stopped:
-                yield self._warn("an answer repeated itself and was stopped")
-                yield CancelRequest(event.id)
-            event = replace(event, text=text)
-        elif (
-            isinstance(event, Finished)
-            and found.stopped
-            and event.reason in {FinishReason.CANCELLED, FinishReason.LENGTH}
-        ):
-            event = replace(event, reason=FinishReason.STOP, limit=None)
-        yield from self._take_summary(self._summary_job.handle_event(event))
 
     def _take_summary(self, steps: Iterator[JobStep]) -> Iterator[JobStep]:
         """Pass on what the summary yields, except its text, whose points are quoted first."""

@@ -19,6 +19,7 @@ from typing import Any
 from llmcli import errors, frozen_dataclass
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
+from llmcli.repetition import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -82,6 +83,7 @@ def load_request(fields: Mapping[str, Any]) -> Request:
     given["messages"] = tuple(_load_message(*parts) for parts in fields["messages"])
     given["sampling"] = Sampling(**fields.get("sampling", {}))
     given["priority"] = Priority(fields.get("priority", Priority.BULK))
+    given["repetition"] = RepetitionPolicy(fields.get("repetition", RepetitionPolicy.OFF))
     for name in ("candidates", "stop", "tools", "labels"):
         given[name] = tuple(fields.get(name, ()))
     if fields.get("deadline") is not None:

@@ -12,6 +12,7 @@ from llmcli.engine.sequences.speculative import PromptLookupDrafter
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.grammars import BadGrammar
+from llmcli.repetition import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 
@@ -81,6 +82,8 @@ class GenerationSequence(Sequence):
         stopped = self._output_processor.stop_string is not None
         if stopped or (self._sampler.is_complete and not self.request.ignore_eos):
             self._finish_output(FinishReason.STOP)
+        elif self._output_processor.repeats:
+            self._finish_output(FinishReason.LENGTH, REPETITION_LIMIT)
         elif self.num_generated_tokens >= self._max_tokens:
             self._finish_output(FinishReason.LENGTH, self._limit_name)
         return token

@@ -1,6 +1,6 @@
-"""Turns the bytes of generated tokens into text: UTF-8 decoding, reasoning, stop strings.
+"""Turns the bytes of generated tokens into text: UTF-8 decoding, reasoning, stop strings, repetition.
 
-``OutputProcessor`` is a chain of three small parts; the pieces that it returns concatenate exactly to the final text.
+``OutputProcessor`` is a chain of small parts; the pieces that it returns concatenate exactly to the final text.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+from llmcli.repetition import RepetitionGuard, RepetitionPolicy
 from llmcli.text_stream import ReasoningParser, partial_match_length
 
 
@@ -62,17 +63,31 @@ class StopStringMatcher:
 class OutputProcessor:
     """Turns token bytes into (reasoning, answer)."""
 
-    def __init__(self, stops: Sequence[str], tags: tuple[str, str] | None, *, inside: bool, lstrip: bool) -> None:
+    def __init__(
+        self,
+        stops: Sequence[str],
+        tags: tuple[str, str] | None,
+        *,
+        inside: bool,
+        lstrip: bool,
+        repetition: RepetitionPolicy = RepetitionPolicy.OFF,
+    ) -> None:
         """``lstrip``: remove the space that SentencePiece models put before a text from the first piece."""
         self._decoder = Utf8Decoder()
         self._reasoning_parser = ReasoningParser(tags, inside=inside)
         self._stop_matcher = StopStringMatcher(stops)
         self._lstrip = lstrip
+        self._reasoning_guard, self._answer_guard = RepetitionGuard(repetition), RepetitionGuard(repetition)
 
     @property
     def stop_string(self) -> str | None:
         """The stop string that ended the answer."""
         return self._stop_matcher.matched
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the answer or the reasoning repeats itself, so that it must end."""
+        return self._answer_guard.stopped or self._reasoning_guard.stopped
 
     def feed(self, data: bytes) -> tuple[str, str]:
         """Process the bytes of one token; return (reasoning, answer)."""
@@ -80,9 +95,13 @@ class OutputProcessor:
         if self._lstrip and text:
             text, self._lstrip = text.removeprefix(" "), False
         reasoning, answer = self._reasoning_parser.feed(text)
-        return reasoning, self._stop_matcher.feed(answer)
+        return self._reasoning_guard.feed(reasoning), self._answer_guard.feed(self._stop_matcher.feed(answer))
 
     def flush(self) -> tuple[str, str]:
         """Return the rest at the end."""
         reasoning, answer = self._reasoning_parser.feed(self._decoder.flush(), last=True)
-        return reasoning, self._stop_matcher.feed(answer) + self._stop_matcher.flush()
+        answer = self._stop_matcher.feed(answer) + self._stop_matcher.flush()
+        return (
+            self._reasoning_guard.feed(reasoning) + self._reasoning_guard.flush(),
+            self._answer_guard.feed(answer) + self._answer_guard.flush(),
+        )

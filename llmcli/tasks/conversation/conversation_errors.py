@@ -1,15 +1,13 @@
-"""Errors of a conversation.
+"""The error of a conversation.
 
 LlmError
-|- InputError              65
-|  `- ConversationFull          (the next message does not fit, and the session's policy is to stop)
-`- PartialError             3
-   `- RepetitionStopped             (an answer repeated itself and was stopped)
+`- InputError              65
+   `- ConversationFull          (the next message does not fit, and the session's policy is to stop)
 """
 
 from __future__ import annotations
 
-from llmcli.errors import InputError, PartialError
+from llmcli.errors import InputError
 
 
 class ConversationFull(InputError):
@@ -19,7 +17,3 @@ class ConversationFull(InputError):
         super().__init__()
         self.tokens = tokens
         self.context = context
-
-
-class RepetitionStopped(PartialError):
-    """An answer repeated itself and was stopped."""

@@ -13,6 +13,7 @@ from llmcli.tasks.execution.response_buffer import (
     is_empty,
     is_truncated,
     raise_request_error,
+    truncation_error,
     unrestored_warnings,
 )
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
@@ -98,7 +99,7 @@ class AnswerJob:
         yield self._make_result(event)
 
     def _make_result(self, finished: Finished) -> Result:
-        from llmcli.incomplete_results import AnswerTruncated, ValuesNotRestored
+        from llmcli.incomplete_results import ValuesNotRestored
 
         cut, unrestored = is_truncated(finished, self._options), finished.unrestored
         incomplete = ValuesNotRestored(self.name, unrestored) if unrestored else None
@@ -114,5 +115,5 @@ class AnswerJob:
             timings=self._tally.timings,
             warnings=unrestored_warnings(unrestored),
             cut=cut or bool(unrestored),
-            incomplete=AnswerTruncated(limit=finished.limit) if cut else incomplete,
+            incomplete=truncation_error(finished) if cut else incomplete,
         )

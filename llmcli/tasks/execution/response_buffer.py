@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
 from llmcli.frozen_dataclass import replace
+from llmcli.repetition import REPETITION_LIMIT
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import (
     CandidateScores,
@@ -28,6 +29,14 @@ def is_truncated(finished: Finished, options: GenerationOptions) -> bool:
     """Return whether a limit that the user did not set ended an answer."""
     by_user = finished.limit == "max_tokens" and options.max_tokens is not None
     return finished.reason is FinishReason.LENGTH and not by_user
+
+
+def truncation_error(finished: Finished) -> LlmError:
+    """Return why an answer for which ``is_truncated`` holds is incomplete."""
+    # imported here, since it is rarely needed and every start would import it
+    from llmcli.incomplete_results import AnswerTruncated, RepetitionStopped
+
+    return RepetitionStopped() if finished.limit == REPETITION_LIMIT else AnswerTruncated(limit=finished.limit)
 
 
 def request_error(finished: Finished) -> LlmError | None:

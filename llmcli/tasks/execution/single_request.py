@@ -15,6 +15,7 @@ from llmcli.tasks.execution.response_buffer import (
     is_truncated,
     request_error,
     require_finished,
+    truncation_error,
     unrestored_warnings,
 )
 from llmcli.tasks.execution.step_progress import progress_of_request
@@ -81,7 +82,7 @@ def run_single_request(
         timings=tally.timings,
         warnings=unrestored_warnings(unrestored),
         cut=cut or bool(unrestored),
-        incomplete=_truncated_answer(finished) if cut else _unrestored_values(name, unrestored) if unrestored else None,
+        incomplete=truncation_error(finished) if cut else _unrestored_values(name, unrestored) if unrestored else None,
     )
 
 
@@ -90,12 +91,6 @@ def _empty_answer(name: str, finished: Finished) -> LlmError:
     from llmcli.incomplete_results import EmptyAnswer
 
     return EmptyAnswer(name, limit=finished.limit)
-
-
-def _truncated_answer(finished: Finished) -> LlmError:
-    from llmcli.incomplete_results import AnswerTruncated
-
-    return AnswerTruncated(limit=finished.limit)
 
 
 def _unrestored_values(name: str, placeholders: tuple[str, ...]) -> LlmError:

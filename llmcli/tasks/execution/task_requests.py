@@ -8,6 +8,7 @@ from typing import Any
 
 from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt
+from llmcli.repetition import RepetitionPolicy
 from llmcli.types import (
     Message,
     Priority,
@@ -29,7 +30,7 @@ class GenerationOptions:
     ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
     progress. ``system``: the user's instructions, added to those of the prompt file.
     ``schema``: the JSON schema of the answer. ``stop_condition`` makes a function for one answer, which takes its pieces
-    and returns whether it may end there.
+    and returns whether it may end there. ``stop_repetition``: an answer that repeats itself over and over is stopped.
     """
 
     temperature: float | None = None
@@ -47,6 +48,7 @@ class GenerationOptions:
     system: str = ""
     schema: Mapping[str, Any] | None = None
     stop_condition: Callable[[], Callable[[str], bool]] | None = None
+    stop_repetition: bool = True
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
@@ -73,11 +75,13 @@ def make_request(
     session: str | None = None,
     document_chars: int = 0,
     gathered: bool = True,
+    repetition: RepetitionPolicy = RepetitionPolicy.ANSWER,
 ) -> Request:
     """Return a request for at most ``max_tokens`` tokens (None: until the context is full).
 
     ``conversation``: the earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is the id of
     a saved chat. ``document_chars`` is as in ``Request``. ``gathered``: the text of a bulk request is delivered in one piece.
+    ``repetition`` applies unless the options let answers repeat themselves.
     """
     priority = options.priority or priority
     return Request(
@@ -96,6 +100,7 @@ def make_request(
         document_chars=document_chars,
         gathered=gathered and priority is Priority.BULK,
         progress=options.progress,
+        repetition=RepetitionPolicy.OFF if candidates or not options.stop_repetition else repetition,
     )
 
 

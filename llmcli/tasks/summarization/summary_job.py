@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.frozen_dataclass import asdict
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
+from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, WaitForCapacity
 from llmcli.tasks.execution.response_buffer import (
@@ -18,6 +18,7 @@ from llmcli.tasks.execution.response_buffer import (
     is_truncated,
     raise_request_error,
     require_finished,
+    truncation_error,
     unrestored_warnings,
 )
 from llmcli.tasks.summarization.summary_length import length_warning
@@ -235,7 +236,7 @@ class SummaryJob:
             cut=cut or bool(missing or self._unrestored),
             incomplete=PartsMissing(self.name, missing)
             if missing
-            else AnswerTruncated(limit=finished.limit)
+            else truncation_error(finished)
             if cut
             else ValuesNotRestored(self.name, tuple(self._unrestored))
             if self._unrestored

@@ -8,6 +8,7 @@ from typing import Literal
 from llmcli.documents.reading.large_text import count_line_ends
 from llmcli.documents.segments import LineNumbers
 from llmcli.frozen_dataclass import field, frozen, replace, slotted
+from llmcli.repetition import REPETITION_LIMIT
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.types import FinishReason, Request
@@ -73,7 +74,9 @@ class SummaryPart:
     def _make_retry(self, options: GenerationOptions) -> Request | None:
         again = make_retry(self.request, options)
         limit = self.request.max_tokens
-        if require_finished(self.response).reason is FinishReason.LENGTH and limit is not None:
+        finished = require_finished(self.response)
+        by_limit = finished.reason is FinishReason.LENGTH and finished.limit != REPETITION_LIMIT
+        if by_limit and limit is not None:
             again = replace(again or self.request, id=f"{self.request.id}.again", max_tokens=2 * limit)
         return again
 

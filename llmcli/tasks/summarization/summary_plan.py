@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.repetition import RepetitionPolicy
 from llmcli.tasks.execution.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarization.combined_text import CombinedText
@@ -110,7 +111,13 @@ class SummaryPlan:
             values |= {"part": part, "parts": parts} | ({} if self.row is None else {"row": self.row})
         messages = prompt.render(values)
         return make_request(
-            request_id, messages, prompt, self.options, max_tokens=limit, gathered=not is_last or self.row is not None
+            request_id,
+            messages,
+            prompt,
+            self.options,
+            max_tokens=limit,
+            gathered=not is_last or self.row is not None,
+            repetition=RepetitionPolicy.SUMMARY,
         )
 
     def rewrite_request(self, request: Request, summary: str) -> Request | None:

@@ -14,6 +14,7 @@ from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.incomplete_results import AnswerRefused
+from llmcli.repetition import REPETITION_LIMIT, RepetitionGuard
 from llmcli.text_stream import ReasoningParser, partial_match_length
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage
 
@@ -42,6 +43,7 @@ class AnswerParser(ABC):
         self._reasoning_parser = ReasoningParser(tags, inside=False)
         self._stops = stops
         self._held_text = ""
+        self._answer_guard, self._reasoning_guard = (RepetitionGuard(request.repetition) for _ in range(2))
         self._started = time.monotonic()
         self._first_at: float | None = None
         self._last_at = self._started
@@ -57,7 +59,7 @@ class AnswerParser(ABC):
         self.is_done = False
         """Whether the answer is complete."""
         self.stopped_early = False
-        """Whether it is complete though the server goes on, since a stop string came."""
+        """Whether it is complete though the server goes on, since a stop string came or it repeats itself."""
 
     # ---- for the client -------------------------------------------------------------------------------------------
 
@@ -168,10 +170,18 @@ class AnswerParser(ABC):
     # ---- internals ------------------------------------------------------------------------------------------------
 
     def _pieces(self, reasoning: str, answer: str, *, last: bool = False) -> Iterator[Event]:
-        for text, kind in ((reasoning, ReasoningDelta), (self._cut_at_stop(answer, last=last), TextDelta)):
-            if text:
-                self._note_progress(len(text))
-                yield kind(self._request.id, text)
+        answer = self._cut_at_stop(answer, last=last)
+        for text, kind, guard in (
+            (reasoning, ReasoningDelta, self._reasoning_guard),
+            (answer, TextDelta, self._answer_guard),
+        ):
+            self._note_progress(len(text))
+            shown = guard.feed(text) + (guard.flush() if last else "")
+            if shown:
+                yield kind(self._request.id, shown)
+            if guard.stopped:
+                self._finish_reason, self._limit = FinishReason.LENGTH, REPETITION_LIMIT
+                self.is_done = self.stopped_early = True
 
     def _note_progress(self, characters: int) -> None:
         if characters:

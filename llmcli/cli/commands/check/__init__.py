@@ -10,7 +10,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 
 
 @command(
-    without=("draft", "max_tokens", "temperature", "seed"),
+    without=("draft", "max_tokens", "stop_repetition", "temperature", "seed"),
     examples="""
       llm check answer.md --against report.txt
       llm check answer.md --against docs notes.txt

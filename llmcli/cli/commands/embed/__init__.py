@@ -11,7 +11,7 @@ from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
 from llmcli.tasks.record_verbs.embed_records import Pooling
 
-_NO_ANSWER = ("draft", "max_tokens", "temperature", "reasoning")
+_NO_ANSWER = ("draft", "max_tokens", "stop_repetition", "temperature", "reasoning")
 
 
 @command(

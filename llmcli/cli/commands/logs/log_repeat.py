@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from llmcli import frozen_dataclass
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import render_task
+from llmcli.repetition import RepetitionPolicy
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.tasks.execution.task_requests import GenerationOptions
 
 
 def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
@@ -30,7 +32,7 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
     def task(backend: Backend) -> Iterator[TaskEvent]:
         if backend.info().model_id != entry.details["model_id"]:
             yield Notice(f"this is not the model that gave answer {entry.id}, or its file has changed")
-        request = _make_request(entry, deadline=options.deadline, progress=options.progress)
+        request = _make_request(entry, options)
         sampling = request.sampling
         if options.temperature is not None:
             sampling = replace(sampling, temperature=options.temperature)
@@ -49,7 +51,7 @@ def _flags(entry: LoggedAnswer) -> dict[str, Any]:
     return {**run, **({} if weights is None else {"weights": weights})}
 
 
-def _make_request(entry: LoggedAnswer, *, deadline: float | None, progress: bool) -> Request:
+def _make_request(entry: LoggedAnswer, options: GenerationOptions) -> Request:
     kept = dict(entry.details["request"])
     return Request(
         id=f"logs.{entry.id}",
@@ -61,7 +63,8 @@ def _make_request(entry: LoggedAnswer, *, deadline: float | None, progress: bool
         grammar=kept["grammar"],
         labels=tuple(kept["labels"]),
         priority=Priority.INTERACTIVE,
-        deadline=deadline,
+        deadline=options.deadline,
         reasoning=kept["reasoning"],
-        progress=progress,
+        progress=options.progress,
+        repetition=RepetitionPolicy.ANSWER if options.stop_repetition else RepetitionPolicy.OFF,
     )

@@ -10,7 +10,7 @@ from llmcli.cli.parsing.parameters import Option
 
 
 @command(
-    without=("draft", "max_tokens", "temperature", "seed"),
+    without=("draft", "max_tokens", "stop_repetition", "temperature", "seed"),
     examples="""
       llm proofread letter.txt
       llm proofread --top 10 report.pdf

@@ -12,7 +12,7 @@ from llmcli.cli.records.record_flags import RecordFlags
 
 _UNUSED = frozenset(
     {"draft", "max_tokens", "temperature", "reasoning", "output_format", "on_error", "overwrite", "unordered", "resume"}
-    | {"retry_failed", "dedupe"}
+    | {"retry_failed", "dedupe", "stop_repetition"}
 )
 
 

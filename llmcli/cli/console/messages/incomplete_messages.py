@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmcli import incomplete_results as i
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
-from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
+from llmcli.tasks.conversation.conversation_errors import ConversationFull
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
@@ -89,10 +89,6 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
 
 
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
-    RepetitionStopped: lambda _: (
-        "the answer repeated itself and was stopped",
-        "Ask again (in a chat: /retry), or try a larger model: llm models list",
-    ),
     ConversationFull: lambda x: (
         f"the conversation takes {x.tokens} of {x.context} tokens, which leaves no room for an answer",
         "Let llm summarize or leave out its beginning: --overflow summarize or slide (in a chat: /set overflow slide)",
@@ -103,6 +99,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         "Change the input or the instructions, or choose another model (-m).",
     ),
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
+    i.RepetitionStopped: lambda _: (
+        "the answer repeated itself and was stopped",
+        f"Ask again (in a chat: /retry), or {_LARGER_MODEL_ADVICE}; --stop-repetition off lets it go on",
+    ),
     i.CostLimitReached: lambda x: (
         f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",
         "Raise --max-cost, or allow shorter answers with --max-tokens.",

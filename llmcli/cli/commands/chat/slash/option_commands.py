@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
+from llmcli.tasks.execution.task_requests import GenerationOptions
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
@@ -42,9 +43,10 @@ _GENERATION_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "seed": (_number(0, 2**32 - 1, whole=True), "a whole number from 0 to 4294967295"),
     "max_tokens": (_number(1, whole=True), "a whole number of at least 1"),
     "reasoning": (_switch, "on or off"),
+    "stop_repetition": (_switch, "on or off"),
 }
-_OVERFLOW, _REPETITION = "overflow", "stop_repetition"
-OPTION_NAMES = (*_GENERATION_OPTIONS, _OVERFLOW, _REPETITION)
+_OVERFLOW = "overflow"
+OPTION_NAMES = (*_GENERATION_OPTIONS, _OVERFLOW)
 
 
 def model(chat: ActiveChat, argument: str) -> None:
@@ -90,7 +92,7 @@ def _current(chat: ActiveChat) -> dict[str, str]:
 
     options = chat.conversation.options
     shown = {name: show(getattr(options, name)) for name in _GENERATION_OPTIONS}
-    return {**shown, _OVERFLOW: str(chat.conversation.policy), _REPETITION: show(chat.conversation.stops_repetition)}
+    return {**shown, _OVERFLOW: str(chat.conversation.policy)}
 
 
 def _change(chat: ActiveChat, name: str, value: str) -> None:
@@ -100,13 +102,9 @@ def _change(chat: ActiveChat, name: str, value: str) -> None:
             expected = ", ".join(OverflowPolicy)
             chat.conversation.policy = OverflowPolicy(value)
             chat.recorder.set_details(overflow=value)
-        elif name == _REPETITION:
-            expected = "on or off"
-            chat.conversation.stops_repetition = _switch(value)
         else:
             parse, expected = _GENERATION_OPTIONS[name]
-            default = False if name == "reasoning" else None
-            parsed: Any = default if value == AUTO else parse(value)
+            parsed: Any = getattr(GenerationOptions(), name) if value == AUTO else parse(value)
             changed: dict[str, Any] = {name: parsed}
             chat.conversation.options = dataclasses.replace(chat.conversation.options, **changed)
             if name == "reasoning":

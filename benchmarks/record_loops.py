@@ -1,0 +1,126 @@
+"""Records answers of a small model that repeat themselves: the texts of `tests/repetition/loops.jsonl.gz`.
+
+Each line of the output is an answer, with its model, prompt, temperature and seed. An answer ends when it has
+repeated one block often enough, or at `--max-tokens`; the guard against repetition is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+from llmcli.backends.local import open_local_backend
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.interrupt import Interrupt
+from llmcli.types import Finished, Message, Request, Role, Sampling, TextDelta
+
+SYSTEM = "You are a helpful assistant. Answer clearly and correctly. If you do not know the answer, say so."
+PROMPTS = (
+    "List 100 animals, one on each line.",
+    "Write a long story about a lighthouse keeper who never sleeps.",
+    "Write a poem about rain with twenty verses.",
+    "Write a Python class for a bank account with all methods and their docstrings.",
+    "Translate into German: The workshop opens on Saturday at 10:00. Bring your bicycle and a friend.",
+    "Write a changelog of a program with 30 versions.",
+    "Write the numbers from one to one hundred in words.",
+    "Explain step by step how to repair a bicycle.",
+    "Write a YAML file that configures ten servers.",
+    "Write an email to a colleague about a later meeting.",
+    "Make a Markdown table of the planets with ten columns.",
+    "Write SQL that creates and fills a table of customers.",
+    "Write a dialogue between a teacher and a pupil about fractions.",
+    "What are the advantages and disadvantages of nuclear power? Answer in a list.",
+    "Write a test plan for a login form with all cases.",
+    "Describe every day of a week at the sea.",
+    "Write HTML for a page with a menu and a gallery.",
+    "Summarize: The roof has to be repaired after the storm. The workshop is closed on Monday.",
+    "Name all rivers of Europe with their lengths.",
+    "Write a recipe for bread in French.",
+)
+COMMITS = ("ed6f1637", "7c8fd8b1", "49ab57a8")
+TEMPERATURES = (0.0, 0.3, 0.7, 1.0)
+_EXTRA_CHARS = 450
+"""Characters after the third round that a recorded loop has at least."""
+_ANCHOR_CHARS = 40
+_SHOWN_CHARS = 60
+
+
+def repeats_at_end(text: str) -> bool:
+    """Whether three rounds of one block and ``_EXTRA_CHARS`` more are at the end."""
+    anchor = text[-_ANCHOR_CHARS:]
+    at = text.rfind(anchor, 0, -1)
+    while at >= 0:
+        period = len(text) - len(anchor) - at
+        length = 2 * period + _EXTRA_CHARS
+        if length + period > len(text):
+            return False
+        if text[-length:] == text[-length - period : -period]:
+            return True
+        at = text.rfind(anchor, 0, at + len(anchor) - 1)
+    return False
+
+
+def make_prompts() -> list[str]:
+    """Return the prompts: questions, and changes of this repository for commit messages."""
+    changes = []
+    for commit in COMMITS:
+        shown = subprocess.run(["git", "show", commit], capture_output=True, text=True, check=True).stdout[:2500]
+        changes.append(f"{shown}\n\nWrite a commit message for this change.")
+    return [*changes, *PROMPTS]
+
+
+def main() -> None:
+    """Record the answers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="a GGUF file")
+    parser.add_argument("output", type=Path, help="JSON Lines, appended to")
+    parser.add_argument("--max-tokens", type=int, default=900)
+    parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
+    parser.add_argument("--seeds", type=int, default=2)
+    options = parser.parse_args()
+    engine = open_local_backend(
+        options.model, name=options.model.stem, model_id="x", options=EngineOptions(threads=options.threads), interrupt=Interrupt()
+    )
+    known: dict[str, tuple[Request, list[str]]] = {}
+    recorded = set()
+    if options.output.exists():
+        lines = map(json.loads, options.output.read_text(encoding="utf-8").splitlines())
+        recorded = {(line["prompt"], line["temperature"], line["seed"]) for line in lines}
+    for number, prompt in enumerate(make_prompts()):
+        for temperature in TEMPERATURES:
+            for seed in range(options.seeds if temperature else 1):
+                messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, prompt))
+                sampling = Sampling(temperature=temperature, seed=seed)
+                if (prompt[-_SHOWN_CHARS:], temperature, seed) in recorded:
+                    continue
+                name = f"{number}.{temperature}.{seed}"
+                request = Request(name, messages, sampling=sampling, max_tokens=options.max_tokens)
+                known[name] = (request, [])
+    with engine.open() as job, options.output.open("a", encoding="utf-8") as output:
+        for request, _ in known.values():
+            job.submit(request)
+        job.close_input()
+        for event in job:
+            request, pieces = known[event.id]
+            if isinstance(event, TextDelta):
+                pieces.append(event.text)
+                if len(pieces) % 20 == 0 and repeats_at_end("".join(pieces)):
+                    job.cancel(event.id)
+            elif isinstance(event, Finished):
+                record = {
+                    "model": options.model.stem,
+                    "prompt": request.messages[-1].content[-_SHOWN_CHARS:],
+                    "temperature": request.sampling.temperature,
+                    "seed": request.sampling.seed,
+                    "reason": event.reason,
+                    "text": "".join(pieces),
+                }
+                output.write(json.dumps(record, ensure_ascii=False) + "\n")
+                output.flush()
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()
