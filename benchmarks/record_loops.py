@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from llmcli.backends.local import open_local_backend
@@ -45,6 +46,7 @@ _EXTRA_CHARS = 450
 """Characters after the third round that a recorded loop has at least."""
 _ANCHOR_CHARS = 40
 _SHOWN_CHARS = 60
+_CHECK_INTERVAL = 20
 
 
 def repeats_at_end(text: str) -> bool:
@@ -71,6 +73,29 @@ def make_prompts() -> list[str]:
     return [*changes, *PROMPTS]
 
 
+def make_requests(seeds: int, max_tokens: int, recorded: Collection[tuple[str, float, int]]) -> Iterator[Request]:
+    """Yield the requests whose answers are not ``recorded`` yet."""
+    for number, prompt in enumerate(make_prompts()):
+        for temperature in TEMPERATURES:
+            for seed in range(seeds if temperature else 1):
+                if (prompt[-_SHOWN_CHARS:], temperature, seed) not in recorded:
+                    messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, prompt))
+                    sampling = Sampling(temperature=temperature, seed=seed)
+                    yield Request(f"{number}.{temperature}.{seed}", messages, sampling=sampling, max_tokens=max_tokens)
+
+
+def record(model: str, request: Request, text: str, finished: Finished) -> dict[str, object]:
+    """Return an answer as a line of the output."""
+    return {
+        "model": model,
+        "prompt": request.messages[-1].content[-_SHOWN_CHARS:],
+        "temperature": request.sampling.temperature,
+        "seed": request.sampling.seed,
+        "reason": finished.reason,
+        "text": text,
+    }
+
+
 def main() -> None:
     """Record the answers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,44 +105,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
+    lines = options.output.read_text(encoding="utf-8").splitlines() if options.output.exists() else []
+    recorded = {(line["prompt"], line["temperature"], line["seed"]) for line in map(json.loads, lines)}
     engine = open_local_backend(
-        options.model, name=options.model.stem, model_id="x", options=EngineOptions(threads=options.threads), interrupt=Interrupt()
+        options.model,
+        name=options.model.stem,
+        model_id="x",
+        options=EngineOptions(threads=options.threads),
+        interrupt=Interrupt(),
     )
-    known: dict[str, tuple[Request, list[str]]] = {}
-    recorded = set()
-    if options.output.exists():
-        lines = map(json.loads, options.output.read_text(encoding="utf-8").splitlines())
-        recorded = {(line["prompt"], line["temperature"], line["seed"]) for line in lines}
-    for number, prompt in enumerate(make_prompts()):
-        for temperature in TEMPERATURES:
-            for seed in range(options.seeds if temperature else 1):
-                messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, prompt))
-                sampling = Sampling(temperature=temperature, seed=seed)
-                if (prompt[-_SHOWN_CHARS:], temperature, seed) in recorded:
-                    continue
-                name = f"{number}.{temperature}.{seed}"
-                request = Request(name, messages, sampling=sampling, max_tokens=options.max_tokens)
-                known[name] = (request, [])
+    known = {each.id: each for each in make_requests(options.seeds, options.max_tokens, recorded)}
+    pieces: dict[str, list[str]] = {request_id: [] for request_id in known}
     with engine.open() as job, options.output.open("a", encoding="utf-8") as output:
-        for request, _ in known.values():
+        for request in known.values():
             job.submit(request)
         job.close_input()
         for event in job:
-            request, pieces = known[event.id]
+            said = pieces[event.id]
             if isinstance(event, TextDelta):
-                pieces.append(event.text)
-                if len(pieces) % 20 == 0 and repeats_at_end("".join(pieces)):
+                said.append(event.text)
+                if len(said) % _CHECK_INTERVAL == 0 and repeats_at_end("".join(said)):
                     job.cancel(event.id)
             elif isinstance(event, Finished):
-                record = {
-                    "model": options.model.stem,
-                    "prompt": request.messages[-1].content[-_SHOWN_CHARS:],
-                    "temperature": request.sampling.temperature,
-                    "seed": request.sampling.seed,
-                    "reason": event.reason,
-                    "text": "".join(pieces),
-                }
-                output.write(json.dumps(record, ensure_ascii=False) + "\n")
+                line = record(options.model.stem, known[event.id], "".join(said), event)
+                output.write(json.dumps(line, ensure_ascii=False) + "\n")
                 output.flush()
     engine.close()
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.repetition import REPETITION_LIMIT, RepetitionGuard
+from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -87,7 +87,8 @@ class ScriptedBackend:
     ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were
     cancelled, ``jobs`` counts the opened jobs. ``tokens`` counts a text. ``obeys_limits`` False: answers exceed
     ``max_tokens``. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
-    or more while their prompt is evaluated, and with each piece of text. Answers that repeat themselves are stopped.
+    or more while their prompt is evaluated, and with each piece of text. ``stops_repetition``: answers
+    that repeat themselves are stopped.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ScriptedBackend:
         model: str = "scripted",
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
+        stops_repetition: bool = False,
         interrupt: Interrupt | None = None,
         parameters: int | None = None,
     ) -> None:
@@ -108,6 +110,7 @@ class ScriptedBackend:
         self.exact = exact
         self.tokens = tokens
         self.obeys_limits = obeys_limits
+        self.stops_repetition = stops_repetition
         self.interrupt = interrupt or Interrupt()
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
@@ -252,7 +255,8 @@ class ScriptedJob:
 
     def _write(self, request: Request, text: str, limit: int) -> Generator[Event, None, tuple[int, str | None]]:
         """Yield the pieces of an answer; return how many there are, and which limit ended it."""
-        guard, done, which = RepetitionGuard(request.repetition), 0, None
+        policy = request.repetition if self._backend.stops_repetition else RepetitionPolicy.OFF
+        guard, done, which = RepetitionGuard(policy), 0, None
         for piece in split_words(text):
             if self._backend.obeys_limits and done == limit:
                 which = "max_tokens" if limit == request.max_tokens else "context"

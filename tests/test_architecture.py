@@ -31,7 +31,6 @@ LEAVES = {
     "backend_config",
     "configuration",
     "app_paths",
-    "repetition",
     "settings",
     "template_sandbox",
     "text_stream",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting
-from llmcli.text_stream import partial_match_length
+from llmcli.text_stream.markers import partial_match_length
 from llmcli.types import ToolCall
 
 MAX_TOOLS = 128

@@ -19,7 +19,7 @@ from typing import Any
 from llmcli import errors, frozen_dataclass
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import LlmError
-from llmcli.repetition import RepetitionPolicy
+from llmcli.text_stream.repetition import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,

@@ -12,7 +12,7 @@ from llmcli.engine.sequences.speculative import PromptLookupDrafter
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.grammars import BadGrammar
-from llmcli.repetition import REPETITION_LIMIT
+from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 

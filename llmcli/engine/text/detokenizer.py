@@ -8,8 +8,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from llmcli.repetition import RepetitionGuard, RepetitionPolicy
-from llmcli.text_stream import ReasoningParser, partial_match_length
+from llmcli.text_stream.markers import ReasoningParser, partial_match_length
+from llmcli.text_stream.repetition import RepetitionGuard, RepetitionPolicy
 
 
 class Utf8Decoder:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from scripted import ScriptedBackend
 from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
+from llmcli.incomplete_results import RepetitionStopped
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.conversation.conversation_errors import ConversationFull, RepetitionStopped
+from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import ItemFailed
@@ -118,9 +121,10 @@ def test_going_back_before_a_summary_sends_the_messages_again(talk):
 def test_an_answer_that_repeats_itself_is_stopped(talk):
     """It is kept as interrupted, and the result says why it is incomplete."""
     conversation, backend = talk(answer=lambda _: "and so on " * 1000)
+    backend.stops_repetition = True
     backend._info = backend._info.__class__(model="scripted", model_id="x", context=20_000)
     got = result(conversation.send("go"))
     assert got.cut and isinstance(got.incomplete, RepetitionStopped) and len(got.text) < 2000
-    assert conversation.history[-1].interrupted and backend.cancelled
-    conversation.stops_repetition = False
+    assert conversation.history[-1].interrupted
+    conversation.options = dataclasses.replace(conversation.options, stop_repetition=False)
     assert len(result(conversation.retry()).text) > 9000

@@ -14,8 +14,8 @@ from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.incomplete_results import AnswerRefused
-from llmcli.repetition import REPETITION_LIMIT, RepetitionGuard
-from llmcli.text_stream import ReasoningParser, partial_match_length
+from llmcli.text_stream.markers import ReasoningParser, partial_match_length
+from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage
 
 DONE_DATA = "[DONE]"

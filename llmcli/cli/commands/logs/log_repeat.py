@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from llmcli import frozen_dataclass
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import render_task
-from llmcli.repetition import RepetitionPolicy
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.text_stream.repetition import RepetitionPolicy
 from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:

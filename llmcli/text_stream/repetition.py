@@ -35,14 +35,14 @@ class RepetitionThresholds:
 
 
 THRESHOLDS = {
-    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=360, counting_chars=8000),
+    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, counting_chars=8000),
     RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, counting_chars=1000),
 }
 REPETITION_LIMIT = "repetition"
 """``Finished.limit`` of an answer that was stopped."""
 MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
-NUMBER_WORTH_CHARS = 50
+NUMBER_WORTH_CHARS = 100
 """Characters of new text that a number stands for."""
 _ANCHOR_CHARS = 12
 """The last characters, whose previous occurrence gives the period; fewer occur by chance."""
@@ -64,6 +64,7 @@ class RepetitionGuard:
         self._equal = _PeriodTracker()
         self._counting = _PeriodTracker()
         self._withheld = ""
+        self._last_shown = ""
 
     def feed(self, text: str) -> str:
         """Add a piece of the answer; return what may be shown."""
@@ -85,11 +86,13 @@ class RepetitionGuard:
         self._counting.add(self._hide_numbers(piece))
         self._withheld += piece
         if self._repeats(thresholds):
-            self.stopped, self._withheld = True, ""
-            return ""
+            self.stopped = True
+            shown, self._withheld = _finish_line(self._last_shown, self._withheld[: self._equal.period]), ""
+            return shown
         keep = max(0, self._equal.matched - max(self._equal.period, _MIN_SUSPECT_CHARS)) if self._equal.period else 0
         cut = max(0, len(self._withheld) - keep)
         shown, self._withheld = self._withheld[:cut], self._withheld[cut:]
+        self._last_shown = shown[-1:] or self._last_shown
         return shown
 
     def _hide_numbers(self, piece: str) -> str:
@@ -106,6 +109,17 @@ class RepetitionGuard:
             return False
         numbers = self._counting.text.count(_NUMBER_SIGN, -extra)
         return extra - numbers * NUMBER_WORTH_CHARS >= needed or extra >= thresholds.counting_chars
+
+
+def _finish_line(last_shown: str, text: str) -> str:
+    """Return what of ``text`` ends the line that was begun, or else the word."""
+    line, end, _ = text.partition("\n")
+    if last_shown == "\n" or not text:
+        return ""
+    if end:
+        return line + end
+    words = text.split(maxsplit=1)
+    return "" if last_shown.isspace() or len(words) == 1 else words[0]
 
 
 class _PeriodTracker:

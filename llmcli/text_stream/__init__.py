@@ -1,0 +1,1 @@
+"""Streamed text: what is decided about a piece before it is shown."""
