@@ -1,4 +1,4 @@
-"""Records answers of a small model that repeat themselves: the texts of `tests/repetition/loops.jsonl.gz`.
+"""Records answers of a small model that repeat themselves: the texts of `tests/text_stream/loops.jsonl.gz`.
 
 Each line of the output is an answer, with its model, prompt, temperature and seed. An answer ends when it has
 repeated one block often enough, or at `--max-tokens`; the guard against repetition is off.

@@ -1,11 +1,11 @@
 """Stops an answer that repeats itself over and over, as small models do at any temperature.
 
 A round is one occurrence of the block that repeats. Three rounds prove nothing: tables, logs and verse have them. So the
-repetition must go on for some characters more (``RepetitionThresholds``). From the third round on the text is suspect and
-withheld; it is delivered if the repetition ends by itself, else dropped.
+repetition must go on for some characters more. From the third round on the text is suspect and withheld; it is delivered if
+the repetition ends by itself, else dropped.
 
-Text whose numbers alone change ("1. a 2. a 3. a") repeats itself too, but so do logs and times tables. There each number
-counts as new text.
+Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such an
+answer is stopped after several pages that say, numbers aside, nothing new.
 """
 
 from __future__ import annotations
@@ -28,29 +28,33 @@ class RepetitionPolicy(StrEnum):
 
 @frozen
 class RepetitionThresholds:
-    """Characters after the third round that end an answer: equal ones, and equal but for the numbers in them."""
+    """``equal_chars``: characters after the third round that end an answer; ``stale_chars``: those without new text."""
 
     equal_chars: int
-    counting_chars: int
+    stale_chars: int
 
 
 THRESHOLDS = {
-    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, counting_chars=8000),
-    RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, counting_chars=1000),
+    RepetitionPolicy.ANSWER: RepetitionThresholds(equal_chars=384, stale_chars=6000),
+    RepetitionPolicy.SUMMARY: RepetitionThresholds(equal_chars=60, stale_chars=1000),
 }
 REPETITION_LIMIT = "repetition"
 """``Finished.limit`` of an answer that was stopped."""
 MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
-NUMBER_WORTH_CHARS = 100
-"""Characters of new text that a number stands for."""
-_ANCHOR_CHARS = 12
+NEW_TEXT_WORTH = 8
+"""A character of new text makes up for so many without."""
+_MIN_PERIODIC_CHARS = 12
 """The last characters, whose previous occurrence gives the period; fewer occur by chance."""
 _MIN_SUSPECT_CHARS = 24
 """Equal characters before a text is suspect, so that no rule or indentation is withheld."""
+_PHRASE_CHARS = 16
+"""Text is new if its last characters did not occur before."""
+_REMEMBERED_CHARS = 4000
+"""Characters in which a phrase may have occurred before."""
 _MAX_PIECE_CHARS = 32
-_HISTORY_CHARS = 4 * MAX_PERIOD_CHARS
 _NUMBER = re.compile(r"\d+")
+_WORD_END = re.compile(r"\S+(?=\s)")
 _NUMBER_SIGN = "0"
 """Takes the place of each number."""
 
@@ -61,8 +65,8 @@ class RepetitionGuard:
     def __init__(self, policy: RepetitionPolicy) -> None:
         self.stopped = False
         self._thresholds = THRESHOLDS.get(policy)
-        self._equal = _PeriodTracker()
-        self._counting = _PeriodTracker()
+        self._end = _PeriodicEnd()
+        self._novelty = _NoveltyMeter()
         self._withheld = ""
         self._last_shown = ""
 
@@ -82,33 +86,17 @@ class RepetitionGuard:
         return text
 
     def _feed_piece(self, piece: str, thresholds: RepetitionThresholds) -> str:
-        self._equal.add(piece)
-        self._counting.add(self._hide_numbers(piece))
-        self._withheld += piece
-        if self._repeats(thresholds):
-            self.stopped = True
-            shown, self._withheld = _finish_line(self._last_shown, self._withheld[: self._equal.period]), ""
-            return shown
-        keep = max(0, self._equal.matched - max(self._equal.period, _MIN_SUSPECT_CHARS)) if self._equal.period else 0
-        cut = max(0, len(self._withheld) - keep)
-        shown, self._withheld = self._withheld[:cut], self._withheld[cut:]
+        self._end.add(piece)
+        self._novelty.add(piece)
+        text, period = self._withheld + piece, self._end.period
+        if self._end.extra_chars >= thresholds.equal_chars or self._novelty.stale_chars >= thresholds.stale_chars:
+            self.stopped, self._withheld = True, ""
+            return _finish_line(self._last_shown, text[:period])
+        num_suspect = self._end.matched - max(period, _MIN_SUSPECT_CHARS) if period else 0
+        cut = len(text) - min(max(0, num_suspect), len(text))
+        shown, self._withheld = text[:cut], text[cut:]
         self._last_shown = shown[-1:] or self._last_shown
         return shown
-
-    def _hide_numbers(self, piece: str) -> str:
-        text = _NUMBER.sub(_NUMBER_SIGN, piece)
-        goes_on = text.startswith(_NUMBER_SIGN) and self._counting.text.endswith(_NUMBER_SIGN)
-        return text[1:] if goes_on else text
-
-    def _repeats(self, thresholds: RepetitionThresholds) -> bool:
-        needed = thresholds.equal_chars
-        if self._equal.extra_chars >= needed:
-            return True
-        extra = self._counting.extra_chars
-        if extra < needed:
-            return False
-        numbers = self._counting.text.count(_NUMBER_SIGN, -extra)
-        return extra - numbers * NUMBER_WORTH_CHARS >= needed or extra >= thresholds.counting_chars
 
 
 def _finish_line(last_shown: str, text: str) -> str:
@@ -118,37 +106,33 @@ def _finish_line(last_shown: str, text: str) -> str:
         return ""
     if end:
         return line + end
-    words = text.split(maxsplit=1)
-    return "" if last_shown.isspace() or len(words) == 1 else words[0]
+    word = _WORD_END.match(text)
+    return "" if word is None or last_shown.isspace() else word[0]
 
 
-class _PeriodTracker:
-    """The end of a text, and its period: the last ``matched`` characters equal those ``period`` before them."""
+class _PeriodicEnd:
+    """The periodic end of a text: its last ``matched`` characters equal those ``period`` before them; 0: it has none."""
 
     def __init__(self) -> None:
-        self.text = ""
-        self.period = 0
-        """0: no repetition."""
-        self.matched = 0
+        self.period = self.matched = 0
+        self._text = ""
 
     @property
     def extra_chars(self) -> int:
         """Characters after the third round; 0 before its end."""
-        return max(0, self.matched - 2 * self.period) if self.period else 0
+        return max(0, self.matched - 2 * self.period)
 
     def add(self, piece: str) -> None:
         """Add a piece of the text."""
-        if not piece:
-            return
-        self.text = text = (self.text + piece)[-_HISTORY_CHARS:]
+        self._text = text = (self._text + piece)[-4 * MAX_PERIOD_CHARS :]
         if self.period and text.endswith(piece, 0, len(text) - self.period):
             self.matched += len(piece)
             return
         self.period = self.matched = 0
-        anchor = text[-_ANCHOR_CHARS:]
-        at = text.rfind(anchor, -MAX_PERIOD_CHARS - len(anchor), -1)
-        if at >= 0 and len(anchor) == _ANCHOR_CHARS:
-            self.period = len(text) - len(anchor) - at
+        anchor = text[-_MIN_PERIODIC_CHARS:]
+        at = text.rfind(anchor, -MAX_PERIOD_CHARS - _MIN_PERIODIC_CHARS, -1)
+        if at >= 0 and len(anchor) == _MIN_PERIODIC_CHARS:
+            self.period = len(text) - _MIN_PERIODIC_CHARS - at
             self.matched = _count_matched(text, self.period)
 
 
@@ -163,3 +147,22 @@ def _count_matched(text: str, period: int) -> int:
         else:
             step //= 2
     return matched
+
+
+class _NoveltyMeter:
+    """Counts in ``stale_chars`` the last characters of a text that, numbers aside, are not new."""
+
+    def __init__(self) -> None:
+        self.stale_chars = 0
+        self._text = ""
+
+    def add(self, piece: str) -> None:
+        """Add a piece of the text."""
+        piece = _NUMBER.sub(_NUMBER_SIGN, piece)
+        if self._text.endswith(_NUMBER_SIGN):
+            piece = piece.removeprefix(_NUMBER_SIGN)  # the number goes on
+        self._text = text = (self._text + piece)[-_REMEMBERED_CHARS:]
+        if len(text) > _PHRASE_CHARS and text.rfind(text[-_PHRASE_CHARS:], 0, -1) >= 0:
+            self.stale_chars += len(piece)
+        else:
+            self.stale_chars = max(0, self.stale_chars - NEW_TEXT_WORTH * len(piece))
