@@ -9,6 +9,7 @@ from engine.tools import for_all
 from hypothesis import strategies as st
 
 from llmcli.engine.text.detokenizer import OutputProcessor, StopStringMatcher, Utf8Decoder
+from llmcli.text_stream.repetition import RepetitionPolicy
 
 TAGS = ("<think>", "</think>")
 
@@ -121,6 +122,18 @@ def test_the_stop_string_that_ended_an_answer_is_known():
 def test_a_partial_stop_string_is_delivered_when_the_answer_ends():
     """Text that looked like a stop string but was none belongs to the answer."""
     assert stream([b"say ST", b"O"], stops=("STOP",))[2] == ["say ", "", "STO"]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["answer", "reasoning"])
+def test_a_text_that_repeats_itself_is_known(inside):
+    """In an answer and in reasoning, which nobody sees; what is suspect is not delivered."""
+    answers = OutputProcessor(
+        (), ("<think>", "</think>"), inside=inside, lstrip=False, repetition=RepetitionPolicy.ANSWER
+    )
+    pieces = [answers.feed(b"Wait, no. ") for _ in range(100)]
+    assert answers.repeats and answers.flush() == ("", "")
+    said = "".join(piece[not inside] for piece in pieces)
+    assert 20 <= len(said) < 50 and not any(piece[inside] for piece in pieces)
 
 
 def test_an_empty_stop_string_stops_nothing():

@@ -21,7 +21,8 @@ def chat(client, **fields):
 def stream(client, **fields):
     """Return the objects of a stream, which must end correctly."""
     answer = chat(client, stream=True, **fields)
-    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
     *lines, last = [line for line in answer.text.split("\n\n") if line]
     assert last == "data: [DONE]"
     return [json.loads(line.removeprefix("data: ")) for line in lines]
@@ -221,3 +222,24 @@ def test_schemas_without_a_grammar(client, schema, capfd):
     message = answer.json()["error"]["message"]
     assert "Error" not in message and "--" not in message
     assert capfd.readouterr().err == ""
+
+
+LOOP = {"const": "the same line over and over again " * 60}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_repeats_itself_is_stopped_unless_the_client_sets_a_limit(client, streamed):
+    """It ends with the reason length, after two rounds."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "loop", "schema": LOOP}}
+    ends = {}
+    for limit in (None, 4000):
+        fields = {"response_format": wanted, "max_tokens": limit}
+        if streamed:
+            choices = [chunk["choices"][0] for chunk in stream(client, **fields)]
+            text = "".join(choice["delta"].get("content", "") for choice in choices)
+            ends[limit] = choices[-1]["finish_reason"], text
+        else:
+            (choice,) = chat(client, **fields).json()["choices"]
+            ends[limit] = choice["finish_reason"], choice["message"]["content"]
+    assert ends[4000] == ("stop", json.dumps("the same line over and over again " * 60))
+    assert ends[None] == ("length", '"' + "the same line over and over again " * 2)

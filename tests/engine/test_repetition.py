@@ -1,0 +1,20 @@
+"""Answers that repeat themselves, on the real engine: a grammar forces a tiny model to write them."""
+
+from __future__ import annotations
+
+from engine.tools import answer, req
+from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.types import FinishReason
+
+LOOP = 'start: "the same line once again\\n"{60}'
+ANSWER = RepetitionPolicy.ANSWER
+
+
+def test_an_answer_that_repeats_itself_is_stopped(engines):
+    """Its end says so, two rounds are delivered, and the request next to it goes on. A grammar is no excuse."""
+    asked = [req("a", max_tokens=2000, grammar=LOOP, repetition=ANSWER), req("b", max_tokens=2000, grammar=LOOP)]
+    found = answer(engines("chatml", ctx=4096), *asked)
+    stopped = found["a"].finished
+    assert (stopped.reason, stopped.limit) == (FinishReason.LENGTH, REPETITION_LIMIT)
+    assert (found["a"].text, found["b"].text) == ("the same line once again\n" * 2, "the same line once again\n" * 60)
+    assert stopped.usage.completion_tokens < found["b"].finished.usage.completion_tokens / 2
