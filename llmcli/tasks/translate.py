@@ -18,7 +18,7 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 from llmcli.tasks.translation.per_file.segment_state import SegmentState
 from llmcli.tasks.translation.per_file.target_file import TargetFile, TranslationJob
 from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus, TranslationReport
-from llmcli.tasks.translation.per_segment.answer_checks import find_lost_content
+from llmcli.tasks.translation.per_segment.answer_checks import is_usable_translation
 from llmcli.tasks.translation.per_segment.segment_job import SegmentJob
 from llmcli.tasks.translation.translator import SegmentContext
 from llmcli.types import Event, FinishReason, ItemFailed, Notice, Request, Result, TaskEvent, Timings
@@ -51,6 +51,7 @@ class _TranslationDocumentJob:
         self._output = DocumentOutput(job, item, self._format)
         self._text = ""  # set by ``start``
         self._states: list[SegmentState] = []
+        self._has_answer = False
         self._source_language = job.source
         self._tally = UsageTally()
 
@@ -121,7 +122,7 @@ class _TranslationDocumentJob:
                 state.status, state.repeated_index = SegmentStatus.REPEATED, first[key]
             else:
                 known = self._memory.find(segment, self._source_language, self._translator)
-                if known is not None and not find_lost_content(segment, known):
+                if known is not None and is_usable_translation(segment, known):
                     state.status, state.translation = SegmentStatus.MEMORY, known
                 first[key] = index
 
@@ -182,6 +183,7 @@ class _TranslationDocumentJob:
 
     def _store_translation(self, state: SegmentState, segment_job: SegmentJob) -> None:
         state.problems = segment_job.problems
+        self._has_answer = self._has_answer or segment_job.refusal is None
         if segment_job.translation is None:
             state.status = SegmentStatus.UNTRANSLATED
         else:
@@ -191,7 +193,12 @@ class _TranslationDocumentJob:
     # ---- the output -----------------------------------------------------------------------------------------------
 
     def _write_output(self) -> Iterator[JobStep]:
-        """Write the finished segments; after the last one, end the document."""
+        """Write the finished segments; after the last one, end the document.
+
+        Nothing is written while the model has refused all that it was to translate, since then the document fails.
+        """
+        if not self._has_answer and any(state.job for state in self._states):
+            return
         yield from self._output.write_finished_segments()
         if self._output.all_written:
             yield from self._output.finish(self._source_language)

@@ -99,6 +99,13 @@ class RepetitionGuard:
         return shown
 
 
+def repeats_itself(text: str) -> bool:
+    """Whether a guard would stop a text as an answer."""
+    guard = RepetitionGuard(RepetitionPolicy.ANSWER)
+    guard.feed(text)
+    return guard.stopped
+
+
 def _finish_line(last_shown: str, text: str) -> str:
     """Return what of ``text`` ends the line that was begun, or else the word."""
     line, end, _ = text.partition("\n")

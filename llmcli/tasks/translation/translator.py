@@ -15,6 +15,7 @@ from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, Generat
 from llmcli.tasks.translation.glossary import Glossary, Term
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.pseudo_localization import keep_text
+from llmcli.text_stream.repetition import RepetitionPolicy, repeats_itself
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
@@ -106,6 +107,7 @@ class Translator:
             self.prompt,
             self.options,
             max_tokens=self.options.max_tokens or limit * attempt,
+            repetition=RepetitionPolicy.OFF if repeats_itself(text) else RepetitionPolicy.ANSWER,
         )
         temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
         return replace(request, sampling=replace(request.sampling, temperature=temperature), carries=text)

@@ -15,7 +15,9 @@ from llmcli.tasks.translation.language_detection import is_still_in_source_langu
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.per_segment.emphasis_check import emphasis_problem, stored_emphasis_problem
 from llmcli.tasks.translation.per_segment.masking import MaskedText
+from llmcli.tasks.translation.per_segment.repeated_phrases import repeats_more
 
+REPETITION_PROBLEM = "the answer repeats itself"
 _MIN_COMPARED_CHARS = 80
 """Number of characters of a text below which its translation may be as short as one character."""
 _MAX_SHRINK_FACTOR = 10
@@ -92,6 +94,8 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
         found.append("the answer has no words")
     if said.lstrip().startswith('{"') and not plain.lstrip().startswith("{"):
         found.append("the answer is JSON")
+    if repeats_more(plain, said):
+        found.append(REPETITION_PROBLEM)
     invented = _count_syntax(said) - _count_syntax(plain)
     if invented:
         found.append(f"not in the source text: {' '.join(invented)}")
@@ -140,6 +144,11 @@ def _required_numbers(text: str) -> Counter[str]:
     """Return the numbers that a translation must keep: single digits only with a unit, others may become words."""
     spans = [text[span.start : span.end] for span in find_spans(text, {"number"})]
     return sum((_numbers(span) for span in spans if not (len(span) == 1 and span.isdigit())), Counter())
+
+
+def is_usable_translation(segment: Segment, translation: str) -> bool:
+    """Whether an external translation, such as one of a translation memory, can take the place of a segment."""
+    return not find_lost_content(segment, translation) and not repeats_more(segment.text, translation)
 
 
 def find_lost_content(segment: Segment, translation: str) -> list[str]:

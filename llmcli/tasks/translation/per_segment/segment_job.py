@@ -22,6 +22,7 @@ from llmcli.tasks.execution.response_buffer import (
 from llmcli.tasks.translation.glossary import Term
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.per_segment.answer_checks import (
+    REPETITION_PROBLEM,
     AnswerRequirements,
     clean_answer,
     find_problems,
@@ -36,6 +37,7 @@ from llmcli.tasks.translation.translator import (
     max_translation_chars,
     max_translation_tokens,
 )
+from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import Event, Finished, FinishReason, Request
 
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
@@ -211,7 +213,8 @@ class SegmentJob:
         if piece.is_cancelled or len(answer) > max_translation_chars(piece.text):
             return [RUNAWAY_MESSAGE]
         if finished.reason is FinishReason.LENGTH:
-            return [self._user_limit_message(finished) or TRUNCATED_MESSAGE]
+            why = REPETITION_PROBLEM if finished.limit == REPETITION_LIMIT else TRUNCATED_MESSAGE
+            return [self._user_limit_message(finished) or why]
         if not answer:
             return [EMPTY_ANSWER_MESSAGE]
         if finished.unrestored:
