@@ -73,15 +73,16 @@ def make_prompts() -> list[str]:
     return [*changes, *PROMPTS]
 
 
-def make_requests(seeds: int, max_tokens: int, recorded: Collection[tuple[str, float, int]]) -> Iterator[Request]:
+def make_requests(options: argparse.Namespace, recorded: Collection[tuple[str, float, int]]) -> Iterator[Request]:
     """Yield the requests whose answers are not ``recorded`` yet."""
     for number, prompt in enumerate(make_prompts()):
-        for temperature in TEMPERATURES:
-            for seed in range(seeds if temperature else 1):
+        for temperature in options.temperatures:
+            for seed in range(options.seeds if temperature else 1):
                 if (prompt[-_SHOWN_CHARS:], temperature, seed) not in recorded:
                     messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, prompt))
                     sampling = Sampling(temperature=temperature, seed=seed)
-                    yield Request(f"{number}.{temperature}.{seed}", messages, sampling=sampling, max_tokens=max_tokens)
+                    name = f"{number}.{temperature}.{seed}"
+                    yield Request(name, messages, sampling=sampling, max_tokens=options.max_tokens)
 
 
 def record(model: str, request: Request, text: str, finished: Finished) -> dict[str, object]:
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="JSON Lines, appended to")
     parser.add_argument("--max-tokens", type=int, default=900)
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     lines = options.output.read_text(encoding="utf-8").splitlines() if options.output.exists() else []
@@ -114,7 +116,7 @@ def main() -> None:
         options=EngineOptions(threads=options.threads),
         interrupt=Interrupt(),
     )
-    known = {each.id: each for each in make_requests(options.seeds, options.max_tokens, recorded)}
+    known = {each.id: each for each in make_requests(options, recorded)}
     pieces: dict[str, list[str]] = {request_id: [] for request_id in known}
     with engine.open() as job, options.output.open("a", encoding="utf-8") as output:
         for request in known.values():
