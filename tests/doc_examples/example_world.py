@@ -274,6 +274,11 @@ class PageWorld:
         command = f'exec {sys.executable} {Path(__file__).with_name("llm_command.py")} "$@"'
         (self.directory / "bin" / "llm").write_text(f"#!/bin/sh\n{command}\n")
 
+    def use_tiny_model(self) -> None:
+        """Let a tiny model of random weights answer in the place of each model, in the command's own process."""
+        self.fork_nothing()
+        self.environ |= {"EXAMPLE_ENGINE": "tiny", "LLMCLI_MAX_TOKENS": "24", "LLMCLI_WORKER": "off"}
+
     def use_starter(self) -> None:
         """Let the real starter answer; it is fetched if it is not on this machine yet."""
         self.fork_nothing()
@@ -282,7 +287,7 @@ class PageWorld:
             "EXAMPLE_ENGINE": "starter",
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "HF_HOME": str(kept / "huggingface"),
-            "LLMCLI_DATA_DIR": str(kept / "data"),
+            "LLMCLI_DATA_DIR": str(self.home / "data"),  # chats are not kept
             "LLMCLI_CACHE_DIR": str(kept / "cache"),
             "LLMCLI_WORKER": "off",
         }

@@ -26,6 +26,25 @@ STAND_INS = {
 TINY_MODEL = frozenset({"docs/worker.md", "docs/serve.md", "docs/reference/worker.md", "docs/reference/serve.md"})
 """Pages about workers and servers: there a tiny model of random weights answers, in a real worker."""
 
+STARTER_PAGES = ("README.md", "docs/tutorial.md")
+"""Pages whose examples run with the starter, too; a tiny model takes the place of the other models that they name."""
+
+OTHER_MODELS = r"qwen3|gemma|strings\.json|--to (de|fr) docs|\$HOME/project"
+"""Examples that need another model than the starter, or the files of one."""
+
+STARTER_EXIT_CODES = {
+    "ask Write a commit message for this change.": {0, 3},
+    "ask -f report.txt What does it say about costs?": {0, 3},
+    "ask -m small Hello?": {0, 3},
+    "chat --session pets": {0, 3},
+    "summarize --style bullets --words 80 chapter1.txt chapter2.txt": {0, 3},
+    "summarize --style headline": {0, 3},
+    "generate email --var topic=a later meeting --var tone=formal": {0, 3},
+    "translate --to fr notes.txt": {0, 3},
+    "translate --to de guide.md -o guide.de.md": {0, 3},
+}
+"""Codes with which a command may end: the starter repeats itself, and it cannot translate."""
+
 EXIT_CODES = {
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,

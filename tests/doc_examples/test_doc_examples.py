@@ -15,9 +15,19 @@ import pytest
 
 from .example_terminal import normalize
 from .example_world import Surroundings
-from .exceptions import EXIT_CODES, NOT_RUN, STAND_INS, TINY_MODEL
+from .exceptions import (
+    EXIT_CODES,
+    NOT_RUN,
+    OTHER_MODELS,
+    STAND_INS,
+    STARTER_EXIT_CODES,
+    STARTER_PAGES,
+    TINY_MODEL,
+)
 from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS, find_changed_pages
 
+MAX_ANSWER_CHARS = 30_000
+"""An answer that fills the context of the starter is longer."""
 MIN_LIKENESS = 0.4
 """Of answers that begin alike; unrelated texts are below 0.3."""
 PICTURE = "Draw it again: python docs/make_session_svg.py"
@@ -102,6 +112,26 @@ def test_the_starter_gives_the_answers_in_the_documentation(surroundings, block,
     screen = "".join(line for line in done.screen.splitlines(keepends=True) if " is a toy and often wrong" not in line)
     shown, got = normalize(command.shown), normalize(screen)
     assert difflib.SequenceMatcher(None, shown, got).ratio() > MIN_LIKENESS, got
+
+
+WITH_STARTER = [
+    block for block in EXAMPLES if block.page in STARTER_PAGES and re.search(r"(^|[ |&])llm ", block.body, re.MULTILINE)
+]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("block", WITH_STARTER, ids=[block.name for block in WITH_STARTER])
+def test_the_first_examples_end_with_the_starter(surroundings, block):
+    """Each command of the README and of the tutorial ends as expected, and no answer goes on for pages."""
+    needs_other = re.search(OTHER_MODELS, block.body) is not None
+    page = surroundings.world(f"{block.page} with {'a tiny model' if needs_other else 'the starter'}")
+    if page.environ["EXAMPLE_ENGINE"] == "scripted":
+        (page.use_tiny_model if needs_other else page.use_starter)()
+    lines = [command.typed for command in block.commands()] if block.kind == "console" else block.body.splitlines()
+    done = page.run("\n".join(line for line in lines if not line.startswith(tuple(NOT_RUN))))
+    wrong = [(argv, code) for argv, code in done.runs if code not in STARTER_EXIT_CODES.get(argv, {0})]
+    assert done.runs and wrong == [], done.screen
+    assert len(done.screen) < MAX_ANSWER_CHARS * len(done.runs), done.screen
 
 
 @pytest.mark.parametrize("page", BLOCKS)
