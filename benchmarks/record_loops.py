@@ -77,7 +77,7 @@ def make_requests(options: argparse.Namespace, recorded: Collection[tuple[str, f
     """Yield the requests whose answers are not ``recorded`` yet."""
     for number, prompt in enumerate(make_prompts()):
         for temperature in options.temperatures:
-            for seed in range(options.seeds if temperature else 1):
+            for seed in options.seeds if temperature else options.seeds[:1]:
                 if (prompt[-_SHOWN_CHARS:], temperature, seed) not in recorded:
                     messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, prompt))
                     sampling = Sampling(temperature=temperature, seed=seed)
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=900)
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     options = parser.parse_args()
     lines = options.output.read_text(encoding="utf-8").splitlines() if options.output.exists() else []
     recorded = {(line["prompt"], line["temperature"], line["seed"]) for line in map(json.loads, lines)}

@@ -54,6 +54,7 @@ _REMEMBERED_CHARS = 4000
 """Characters in which a phrase may have occurred before."""
 _MAX_PIECE_CHARS = 32
 _NUMBER = re.compile(r"\d+")
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD_END = re.compile(r"\S+(?=\s)")
 _NUMBER_SIGN = "0"
 """Takes the place of each number."""
@@ -169,7 +170,10 @@ class _NoveltyMeter:
         if self._text.endswith(_NUMBER_SIGN):
             piece = piece.removeprefix(_NUMBER_SIGN)  # the number goes on
         self._text = text = (self._text + piece)[-_REMEMBERED_CHARS:]
-        if len(text) > _PHRASE_CHARS and text.rfind(text[-_PHRASE_CHARS:], 0, -1) >= 0:
+        phrase = text[-_PHRASE_CHARS:]
+        if _LETTER.search(phrase) is None:  # numbers alone may be new or not
+            return
+        if len(text) > _PHRASE_CHARS and text.rfind(phrase, 0, -1) >= 0:
             self.stale_chars += len(piece)
         else:
             self.stale_chars = max(0, self.stale_chars - NEW_TEXT_WORTH * len(piece))

@@ -15,16 +15,17 @@ from terminal import PROMPT
 from .exceptions import NORMALIZERS
 
 _ROWS = 50
-_TIMEOUT_S = 120
 _TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
 """Takes the place of a tab on the screen, where it would become spaces."""
 
 
-def converse(programs: ForkServer, words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
+def converse(
+    programs: ForkServer, words: list[str], directory: Path, environ: dict[str, str], columns: int, *, timeout_s: float
+) -> str:
     """Run bash on a terminal and answer what it asks; return all that was written there."""
     bash = shutil.which("bash") or "/bin/bash"
     terminal = programs.run_script([bash, *words], directory, environ, (_ROWS, columns))
-    child = pexpect.fdpexpect.fdspawn(terminal, encoding="utf-8", codec_errors="replace", timeout=_TIMEOUT_S)
+    child = pexpect.fdpexpect.fdspawn(terminal, encoding="utf-8", codec_errors="replace", timeout=timeout_s)
     seen, said = [], 0
     while True:
         found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", r"\(not shown\): ", PROMPT])

@@ -31,6 +31,8 @@ from .model_answers import answer_text
 from .page_examples import BLOCKS, ROOT, SHELL_KINDS, Block
 
 COLUMNS = 100
+_TIMEOUT_S, _STARTER_TIMEOUT_S = 120, 900
+"""Seconds for an example; an answer may fill the context of the starter."""
 _WIDE = 3000  # of the terminal itself: it breaks no line that llm did not break
 _STAND_IN_TEXTS = {
     "man": "echo 'ls - list the files of a directory'",
@@ -183,6 +185,7 @@ class PageWorld:
         self.servers.mkdir(exist_ok=True)
         self.environ = self._environ(shared)
         self.programs = shared.programs
+        self.timeout_s = _TIMEOUT_S
         if page in TINY_MODEL:
             self.fork_nothing()
         self.prepared = _PREPARATIONS.get(page, Preparation())
@@ -261,7 +264,14 @@ class PageWorld:
         trap = f'fpath=("" ~)\ntrap \'echo "line $LINENO: $BASH_COMMAND: exit code $?" >> {failures}\' ERR\n'
         file = self.directory / "script"
         file.write_text(f"set -o pipefail -o errtrace\n{trap}{script}\n")
-        seen = converse(self.programs, ["--norc", str(file)], self.work, self.environ, _WIDE if wide else 80)
+        seen = converse(
+            self.programs,
+            ["--norc", str(file)],
+            self.work,
+            self.environ,
+            _WIDE if wide else 80,
+            timeout_s=self.timeout_s,
+        )
         runs = [json.loads(line) for line in self.log.read_text().splitlines()]
         return Result(
             render_screen(seen, _WIDE if wide else 80).replace(str(self.home), "~"),
@@ -282,6 +292,7 @@ class PageWorld:
     def use_starter(self) -> None:
         """Let the real starter answer; it is fetched if it is not on this machine yet."""
         self.fork_nothing()
+        self.timeout_s = _STARTER_TIMEOUT_S
         kept = Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))  # as in tests/test_real.py
         self.environ |= {
             "EXAMPLE_ENGINE": "starter",

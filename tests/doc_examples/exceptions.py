@@ -42,6 +42,8 @@ STARTER_EXIT_CODES = {
     "generate email --var topic=a later meeting --var tone=formal": {0, 3},
     "translate --to fr notes.txt": {0, 3},
     "translate --to de guide.md -o guide.de.md": {0, 3},
+    "translate --to de docs -o docs-de": {0, 3},
+    "translate --offline --to de docs -o docs-de --force": {0, 3},
 }
 """Codes with which a command may end: the starter repeats itself, and it cannot translate."""
 

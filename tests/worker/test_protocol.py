@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llmcli import errors
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.grammars import BadGrammar
+from llmcli.text_stream.repetition import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -58,6 +59,7 @@ requests = st.builds(
     priority=st.sampled_from(Priority),
     reasoning=st.booleans(),
     ignore_eos=st.booleans(),
+    repetition=st.sampled_from(RepetitionPolicy),
     public_prefix=st.booleans(),
     logprobs=st.none() | st.integers(0, 5),
     hidden_states=st.booleans(),
