@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
+import string
 import subprocess
 import sys
 import threading
@@ -22,13 +24,21 @@ PATIENCE_S = 20
 MAX_ECHOED_CHARS = 1000
 STALLED = "a text on which the model gets no further"
 """A request about this text, other than a message, gets no answer."""
-PARAGRAPH = "The quick brown fox jumps over the lazy dog. " * 4
+
+
+def paragraph(number: int) -> str:
+    """Return a long paragraph about names that occur in no other one."""
+    choice = random.Random(number)
+    names = ("".join(choice.choices(string.ascii_lowercase, k=12)).title() for _ in range(4))
+    return f"{number} " + " ".join(f"The quick brown fox jumps over {name}." for name in names)
+
+
 ANSWERS = {
     "stall": Reply("so far", stalls=True),
     "silence": Reply(stalls=True),
     "controls": "left\x1b]0;evil\x07right \x1b[31mred\x9b2J\u202eend",
     "repeat": "again and again " * 2000,
-    "long": "\n\n".join(f"{number} {PARAGRAPH}" for number in range(40)) + "\n\nThe end.",
+    "long": "\n\n".join(map(paragraph, range(40))) + "\n\nThe end.",
     "tour": """\
 ## Three days by bicycle
 
@@ -118,7 +128,11 @@ def serve() -> None:
 
     assert chat
     local.open_local_backend = lambda *_, name, interrupt, **__: LoadingBackend(
-        answer, model=name, interrupt=interrupt, context=int(os.environ.get("SCRIPTED_CONTEXT", "200000"))
+        answer,
+        model=name,
+        interrupt=interrupt,
+        context=int(os.environ.get("SCRIPTED_CONTEXT", "200000")),
+        stops_repetition=True,
     )
     llmcli.cli.commands.chat.chat_commands.slash_commands()
     for line in sys.stdin:
