@@ -1,11 +1,13 @@
 """Why a result is incomplete. A task puts one of these errors into its ``Result``.
 
-``EmptyAnswer``, ``AnswerRefused`` and ``CostLimitReached`` end an item.
+``EmptyAnswer``, ``AnswerRefused``, ``NoLabelAnswered`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
 |- InputError
 |  `- AnswerRefused        65   the model, or a filter, refuses to answer
+|- RemoteError
+|  `- NoLabelAnswered      76   no answer of a server is one of the labels
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
    |- CostLimitReached          (the next request could have cost more than --max-cost)
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from llmcli.errors import InputError, LlmError, PartialError
+from llmcli.errors import InputError, LlmError, PartialError, RemoteError
 from llmcli.frozen_dataclass import frozen
 
 
@@ -40,6 +42,10 @@ class EmptyAnswer(LlmError):
 
 class AnswerRefused(InputError):
     """The model, or a filter of the server ``subject``, refuses to answer; ``detail`` is the reason that it gives."""
+
+
+class NoLabelAnswered(RemoteError):
+    """None of the answers of the server ``subject`` is one of the labels; ``detail`` is the first answer."""
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):

@@ -77,6 +77,15 @@ def test_labels_are_counted_where_there_are_no_log_probabilities(llm, hosted):
     assert found["usage"]["prompt_tokens"] >= 5 * 7
 
 
+def test_answers_that_are_no_label(llm, hosted):
+    """The server refused nothing: the message quotes the first answer, and names what helps."""
+    hosted.usual = hosted.say("I would\nrather not say")
+    run = llm("sentiment", "--backend", "there", stdin=b"good\n")
+    assert run.code == 76 and "refused" not in run.err
+    assert 'no answer of there' in run.err and 'the first was: "I would rather not say"' in run.err
+    assert "Choose a larger model (-m)" in run.err and "--examples FILE" in run.err
+
+
 def test_reasoning_is_no_part_of_the_answer(ask, hosted):
     """It is shown on request, on standard error."""
     hosted.usual = hosted.say("Yes.", reasoning="Let me think. ")

@@ -16,7 +16,9 @@ from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.error_mapping import BadRequest
+from llmcli.backends.remote.transport.server_message import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
+from llmcli.incomplete_results import NoLabelAnswered
 from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
 _MAX_LABEL_TOKENS = 4
@@ -110,6 +112,7 @@ class CandidateScorer:
     def _score_by_sampling(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         seed, usage = request.sampling.seed, Usage()
         counts = dict.fromkeys(request.candidates, 0)
+        first_answer = ""
         for number in range(NUM_SAMPLES):
             sampling = replace(
                 request.sampling, temperature=1.0, seed=None if seed is None else (seed + number) % 2**32
@@ -117,12 +120,12 @@ class CandidateScorer:
             sample = replace(request, sampling=sampling, max_tokens=_MAX_SAMPLE_TOKENS, logprobs=None)
             text, finished = self._chat_client.complete_text(call, sample, self._capabilities, self._model)
             usage += finished.usage
+            first_answer = first_answer or text
             meant = match_candidate(text, request.candidates)
             if meant is not None:
                 counts[meant] += 1
         if not any(counts.values()):
-            labels = ", ".join(request.candidates)
-            raise RequestRejected(self._chat_client.server.label, detail=f"none of its answers is one of {labels}")
+            raise NoLabelAnswered(self._chat_client.server.label, detail=shorten_message(first_answer))
         total = sum(counts.values()) + len(counts) / 2
         scores = tuple(Score(name, math.log((count + 0.5) / total), 1) for name, count in counts.items())
         return CandidateScores(request.id, scores, "samples"), usage

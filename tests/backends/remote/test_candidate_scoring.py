@@ -9,6 +9,7 @@ from fake_server import complete_answer, stream_answer
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.candidate_scoring import TokenAlternatives, candidate_probabilities, match_candidate
+from llmcli.incomplete_results import NoLabelAnswered
 from llmcli.types import (
     CandidateScores,
     FinishReason,
@@ -85,10 +86,10 @@ def test_without_log_probabilities_answers_are_counted(server, backend, tells):
 
 
 def test_answers_without_a_label_are_an_error(server, backend):
-    """No label is invented."""
-    server.usual = stream_answer("I cannot say")
+    """No label is invented. The request was accepted, so the error quotes the first answer."""
+    server.usual = stream_answer("I cannot\nsay")
     found, ended = scored(backend)
-    assert found is None and "is one of positive" in ended.error.detail
+    assert found is None and isinstance(ended.error, NoLabelAnswered) and ended.error.detail == "I cannot say"
 
 
 def test_a_token_that_begins_several_labels_is_followed():

@@ -24,6 +24,12 @@ def _raise_limit(limit: str | None) -> str:
     return "Shorten the input." if limit == "context" else "Raise the limit with --max-tokens."
 
 
+def _describe_no_label(error: i.NoLabelAnswered) -> ErrorText:
+    said = f'the first was: "{error.detail}"' if error.detail else "the first was empty"
+    text = f"no answer of {subject_of(error)} was one of the labels; {said}"
+    return text, "Choose a larger model (-m), or show it labelled rows: --examples FILE (classify, sentiment)"
+
+
 def _describe_untranslated(error: i.IncompleteOutput) -> ErrorText:
     segments = f"segment{'' if error.total == 1 else 's'}"
     were = "was" if error.unfinished == 1 else "were"
@@ -98,6 +104,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         append_detail(f"{subject_of(x)} refuses to answer", x),
         "Change the input or the instructions, or choose another model (-m).",
     ),
+    i.NoLabelAnswered: _describe_no_label,
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
     i.RepetitionStopped: lambda _: (
         "the answer repeated itself and was stopped",
