@@ -80,7 +80,8 @@ class HostedServer(FakeServer):
                 events.append({"type": kind, "output_index": index, "arguments": arguments})
                 done = {"type": "response.output_item.done", "output_index": index}
                 events.append(done | {"item": item | {"arguments": arguments}})
-        return [*map(_named, events), *self.events("", end="stop" if end == "tools" else end)[-1:]]
+        last = self.events("x" * 25, end="stop" if end == "tools" else end)[-1]  # with five tokens
+        return [*map(_named, events), last]
 
     def stream_error(self, message: str) -> bytes:
         """Return the event of an overload in a stream."""

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from fake_server import error_answer, stream_answer
-from hosted_servers import SERVERS
+from hosted_servers import SERVERS, send_blocks
 from remote_config import configure
 
 PRICE = {"input": 10.0, "cached_input": 1.0, "output": 100.0, "currency": "EUR"}
@@ -187,6 +187,42 @@ def test_every_protocol_has_costs_and_limits(llm, protocol):
         run = llm(*argv, "--max-cost", "0.01")
         assert run.code == 3 and "stopped before --max-cost" in run.err and len(hosted.asked) == sent
         assert llm(*argv[:-2], "--max-cost", "1").code == 0
+    finally:
+        hosted.close()
+
+
+def without_usage(block):
+    """Return the event of a stream without the tokens of the answer."""
+    name, separator, data = block.decode().partition("data: ")
+    if not data.startswith("{"):
+        return block
+    event = json.loads(data)
+    for holder in (event, event.get("response", {})):
+        holder.pop("usage", None)
+        holder.pop("usageMetadata", None)
+    return f"{name}{separator}{json.dumps(event)}\n\n".encode()
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_stream_without_a_final_usage_counts_as_reserved(llm, tmp_path, protocol, first):
+    """Its cost is not known, also where the ``first`` event has counts: those of Anthropic's start say one token."""
+    hosted = SERVERS[protocol]()
+    fields = {"type": protocol, "base_url": hosted.url, "model": "big", "context": 4096, "concurrency": 1}
+    configure(there=fields | {"price": {"input": 0.001, "output": 100.0}})
+    events = hosted.events("Good.")
+    kept = [events[0]] if first and protocol == "anthropic" else [without_usage(events[0])]
+    hosted.usual = send_blocks([*kept, *map(without_usage, events[1:])])
+    texts = [tmp_path / f"{number}.txt" for number in range(5)]
+    for text in texts:
+        text.write_text("some text\n")
+    argv = ("summarize", "--style", "paragraph", "--backend", "there", "--max-tokens", "100", "--max-cost", "0.025")
+    try:
+        run = llm(*argv, *map(str, texts))
+        assert run.code == 3 and "stopped before --max-cost" in run.err
+        assert len(hosted.chats()) == 2, run.err  # 100 tokens cost 0.01
+        found = json.loads(llm("ask", "hi", "--no-stdin", "--json", "--backend", "there", "--max-tokens", "9").out)
+        assert found["cost"] is None
     finally:
         hosted.close()
 

@@ -107,6 +107,8 @@ class AnswerParser(ABC):
             calls = self._calls.finish(cut=cut)
         except InvalidToolCall as error:
             self._fail(str(error), error)
+        if self.num_characters and not self._usage.completion_tokens:
+            self._usage = Usage()  # without the tokens of the answer its cost is not known
         limit = (self._limit or self._reached_limit()) if cut else None
         yield Finished(
             self._request.id,

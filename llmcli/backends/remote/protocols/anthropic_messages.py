@@ -242,13 +242,13 @@ class MessageEventParser(AnswerParser):
         if kind == "error":
             raise map_stream_error(self._server, self._key, parse_error_fields(chunk))
         if kind == "message_start":
-            self._parse_usage(_mapping(chunk.get("message")).get("usage"))
+            self._parse_usage(_mapping(chunk.get("message")).get("usage"), final=False)
         elif kind == "content_block_start":
             yield from self._parse_block(_mapping(chunk.get("content_block")), chunk.get("index"), whole=False)
         elif kind == "content_block_delta":
             yield from self._parse_delta(_mapping(chunk.get("delta")), chunk.get("index"))
         elif kind == "message_delta":
-            self._parse_usage(chunk.get("usage"))
+            self._parse_usage(chunk.get("usage"), final=True)
             self._parse_stop(_mapping(chunk.get("delta")))
         elif kind == "message_stop":
             self.is_done = True
@@ -258,7 +258,7 @@ class MessageEventParser(AnswerParser):
         blocks = answer.get("content")
         if not isinstance(blocks, list):
             self._fail("its answer is empty")
-        self._parse_usage(answer.get("usage"))
+        self._parse_usage(answer.get("usage"), final=True)
         for number, block in enumerate(blocks):
             yield from self._parse_block(_mapping(block), number, whole=True)
         self._parse_stop(answer)
@@ -291,8 +291,11 @@ class MessageEventParser(AnswerParser):
         elif kind == "input_json_delta":
             yield from self._answer_events(delta.get("partial_json"))
 
-    def _parse_usage(self, given: Any) -> None:
-        """Take the counts of an event; those of later events are sums, and replace earlier ones."""
+    def _parse_usage(self, given: Any, *, final: bool) -> None:
+        """Take the counts of an event; those of later events are sums, and replace earlier ones.
+
+        The output of an event that is not ``final``, the start of the message, says nothing about the answer.
+        """
         usage = _mapping(given)
         fresh, written, cached = (
             parse_count(usage.get(name))
@@ -300,7 +303,7 @@ class MessageEventParser(AnswerParser):
         )
         if fresh + written + cached:
             self._usage = Usage(fresh + written + cached, cached, self._usage.completion_tokens)
-        if "output_tokens" in usage:
+        if final and "output_tokens" in usage:
             output = parse_count(usage["output_tokens"])
             self._usage = Usage(self._usage.prompt_tokens, self._usage.cached_tokens, output)
 

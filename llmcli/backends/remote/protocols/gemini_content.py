@@ -273,9 +273,8 @@ class ContentParser(AnswerParser):
         """Yield the events of a response."""
         if chunk.get("error"):
             raise map_stream_error(self._server, self._key, parse_status(chunk))
-        usage = chunk.get("usageMetadata")
-        if isinstance(usage, Mapping):
-            self._usage = _parse_usage(usage)
+        usage = chunk.get("usageMetadata")  # a sum, so that of the last chunk counts
+        self._usage = _parse_usage(usage) if isinstance(usage, Mapping) else Usage()
         feedback = chunk.get("promptFeedback")
         if isinstance(feedback, Mapping) and feedback.get("blockReason"):
             self._refuse(_describe_block("the prompt was blocked", str(feedback["blockReason"]), feedback))
