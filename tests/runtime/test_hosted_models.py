@@ -82,7 +82,7 @@ def test_answers_that_are_no_label(llm, hosted):
     hosted.usual = hosted.say("I would\nrather not say")
     run = llm("sentiment", "--backend", "there", stdin=b"good\n")
     assert run.code == 76 and "refused" not in run.err
-    assert 'no answer of there' in run.err and 'the first was: "I would rather not say"' in run.err
+    assert "no answer of there" in run.err and 'the first was: "I would rather not say"' in run.err
     assert "Choose a larger model (-m)" in run.err and "--examples FILE" in run.err
 
 

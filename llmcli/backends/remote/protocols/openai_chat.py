@@ -35,7 +35,11 @@ MAX_TEMPERATURE = 2.0
 _THINK_TAGS = ("<think>", "</think>")
 _MAX_TOKENS_FIELD, _NEW_MAX_TOKENS_FIELD = "max_tokens", "max_completion_tokens"
 _SCHEMA_FIELD = "response_format"
-_RENAMED_FIELD_HINT = "max_completion_tokens|unsupported|not supported|unknown|unrecognized|extra"
+_UNKNOWN_LIMIT_HINT = "unsupported|not supported|unknown|unrecognized|extra"
+_LIMIT_HINTS = {
+    _MAX_TOKENS_FIELD: f"{_NEW_MAX_TOKENS_FIELD}|{_UNKNOWN_LIMIT_HINT}",
+    _NEW_MAX_TOKENS_FIELD: _UNKNOWN_LIMIT_HINT,
+}
 """What an error says about a limit under a name that the server does not know, and not about one that is too large."""
 _OPTIONAL_FIELDS = frozenset(
     {
@@ -202,9 +206,8 @@ def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
 
 def _optional_fields(body: Mapping[str, Any]) -> tuple[OptionalField, ...]:
     """Return what may be left out of a body; a value that is too large says nothing about its field."""
-    limits = {_MAX_TOKENS_FIELD, _NEW_MAX_TOKENS_FIELD}
     return tuple(
-        OptionalField(name, hint=_RENAMED_FIELD_HINT if name in limits else "")
+        OptionalField(name, hint=_LIMIT_HINTS.get(name, ""))
         for name in body
         if name in _OPTIONAL_FIELDS and not (name == "temperature" and body[name] > MAX_TEMPERATURE)
     )
