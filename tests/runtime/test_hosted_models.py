@@ -325,6 +325,20 @@ def test_fields_that_are_refused_are_left_out(ask, hosted):
     assert ask().code == 0 and len(hosted.chats()) == before + 1
 
 
+def test_a_server_that_does_not_count_is_not_asked_again(llm, hosted, tmp_path):
+    """By the next command: a request that is refused costs time."""
+    file = tmp_path / "long.txt"
+    file.write_text("a few words and more\n" * 420)  # close to the context of 4096 tokens
+    argv = ("ask", "what?", "-f", str(file), "--backend", "there", "--no-stdin")
+    hosted.usual = hosted.say("Words.")
+    requests = []
+    for _ in range(3):
+        before = len(hosted.asked)
+        assert llm(*argv).code == 0
+        requests.append([each.method for each in hosted.asked[before:]])
+    assert requests[1] == requests[2] == ["GET", "POST"], requests
+
+
 def test_many_at_once_and_no_more(llm, hosted, tmp_path):
     """A server that bears three gets the refused ones again, and all are answered."""
     files = [tmp_path / f"{number}.txt" for number in range(20)]

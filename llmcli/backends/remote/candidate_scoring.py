@@ -21,6 +21,7 @@ from llmcli.errors import RemoteError, RequestRejected
 from llmcli.incomplete_results import NoLabelAnswered
 from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
+_SCORE_PATH = "/score"
 _MAX_LABEL_TOKENS = 4
 """Tokens of an answer that are considered: labels that begin alike differ in a later one."""
 _TOP_LOGPROBS = 20
@@ -50,7 +51,7 @@ class CandidateScorer:
         self._chat_client = chat_client
         self._model = model
         self._capabilities = capabilities
-        self._has_score_endpoint = ours
+        self._has_score_endpoint = ours and _SCORE_PATH not in capabilities.refused_fields
         self._has_logprobs = chat_client.protocol.offers_logprobs
 
     def score_candidates(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
@@ -62,6 +63,7 @@ class CandidateScorer:
                 raise
             except RequestRejected:  # no such path: a proxy does not forward it
                 self._has_score_endpoint = False
+                self._capabilities.add_refused_path(_SCORE_PATH)
         if self._has_logprobs and not _LOGPROBS_FIELDS & self._capabilities.refused_fields:
             found, usage = self._score_by_logprobs(call, request)
             if found is not None:
@@ -74,7 +76,7 @@ class CandidateScorer:
             "messages": dump_messages(request.messages),
             "candidates": list(request.candidates),
         }
-        answer = self._chat_client.post_json(call, "/score", fields, model=self._model)
+        answer = self._chat_client.post_json(call, _SCORE_PATH, fields, model=self._model)
         try:
             given = {str(each["candidate"]): (float(each["logprob"]), int(each["tokens"])) for each in answer["scores"]}
             scores = tuple(Score(candidate, *given[candidate]) for candidate in request.candidates)

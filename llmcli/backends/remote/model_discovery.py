@@ -8,22 +8,34 @@ from dataclasses import replace
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.openai_chat import parse_context
 from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLAMA_CPP, ServerModel, WireProtocol
+from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import LlmError, RequestRejected, TemporaryFailure, UsageError
 
 
-def query_model(client: ChatClient, protocol: WireProtocol, call: CancelToken, requested: str | None) -> ServerModel:
+def query_model(
+    client: ChatClient,
+    protocol: WireProtocol,
+    call: CancelToken,
+    requested: str | None,
+    capabilities: ServerCapabilities | None = None,
+) -> ServerModel:
     """Ask the server for its models; return the one that is ``requested``, or the only one.
 
+    ``capabilities`` of the requested model remember that the server has no list.
     Raises ``UsageError`` when it has several and none was named, and as ``HttpClient.open_response``.
     """
+    if requested and capabilities and protocol.models_path in capabilities.refused_fields:
+        return ServerModel(requested)
     try:
         listed = protocol.parse_models(client.get_json(call, protocol.models_path))
     except TemporaryFailure:
         raise
-    except LlmError:
+    except LlmError as error:
         if requested is None:
             raise
+        if capabilities and isinstance(error, RequestRejected):
+            capabilities.add_refused_path(protocol.models_path)
         return ServerModel(requested)  # some servers have no such path, or refuse it to this key
     models = {model.name: model for model in listed}
     name = requested or _require_single_model(list(models), client.server.label)

@@ -110,15 +110,17 @@ class RemoteBackend:
 
     def stats(self) -> BackendStats:
         """How the server was used: the most requests at once, and the fields it does not support."""
-        limiter, refused = (
-            self._chat_client.limiter,
-            self._capabilities.refused_fields if self._capabilities else frozenset(),
-        )
+        limiter = self._chat_client.limiter
+        refused = self._capabilities.refused_fields if self._capabilities else frozenset()
+        paths = sorted(name for name in refused if name.startswith("/"))
         said = [f"{self.server.label}: requests at once: {limiter.peak_running} (at most {self.max_concurrency})"]
         if limiter.limit < self.max_concurrency:
             said.append(f"{self.server.label} was too busy; llm now sends {limiter.limit} requests at once")
-        if refused:
-            said.append(f"{self.server.label} refuses these fields, so they are left out: {', '.join(sorted(refused))}")
+        if refused - {*paths}:
+            fields = ", ".join(sorted(refused - {*paths}))
+            said.append(f"{self.server.label} refuses these fields, so they are left out: {fields}")
+        if paths:
+            said.append(f"{self.server.label} refuses these paths, so they are not used: {', '.join(paths)}")
         cost = None if self.budget is None else self.budget.spent
         return BackendStats(width=limiter.peak_running or None, choices=tuple(said), cost=cost)
 
@@ -152,23 +154,29 @@ class RemoteBackend:
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``."""
         name, capabilities = self._model_and_capabilities(call)
-        return self._chat_client.stream_events(call, request, capabilities, name, put)
+        finished = self._chat_client.stream_events(call, request, capabilities, name, put)
+        capabilities.record_answer()
+        return finished
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
         name, capabilities = self._model_and_capabilities(call)
-        return structured_output.generate_json(self._chat_client, call, request, name, capabilities)
+        answer = structured_output.generate_json(self._chat_client, call, request, name, capabilities)
+        capabilities.record_answer()
+        return answer
 
     def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of candidates; see ``CandidateScorer.score_candidates``."""
         model = self._find_model(call)
         with self._lock:
+            capabilities = self._load_capabilities(model.name)
             if self._scorer is None:
-                capabilities = self._load_capabilities(model.name)
                 self._scorer = CandidateScorer(
                     self._chat_client, model.name, capabilities, ours=model.owner == OWNER_LLMCLI
                 )
-        return self._scorer.score_candidates(call, request)
+        scores = self._scorer.score_candidates(call, request)
+        capabilities.record_answer()
+        return scores
 
     # ---- knowledge about the server -----------------------------------------------------------------------------------
 
@@ -186,7 +194,9 @@ class RemoteBackend:
         """Ask the server once which models it has. Raises as ``info``."""
         with self._lock:
             if self._model is None:
-                self._model = query_model(self._chat_client, self._protocol, call, self._requested_model)
+                name = self._requested_model
+                capabilities = self._load_capabilities(name) if name else None
+                self._model = query_model(self._chat_client, self._protocol, call, name, capabilities)
             return self._model
 
     # ---- counting -------------------------------------------------------------------------------------------------
@@ -196,7 +206,9 @@ class RemoteBackend:
 
         def ask(call: CancelToken) -> int | None:
             model = self._find_model(call)
-            return self._token_counter.count(call, request, model)
+            with self._lock:
+                capabilities = self._load_capabilities(model.name)
+            return self._token_counter.count(call, request, model, capabilities)
 
         return self._run_interruptible(ask)
 

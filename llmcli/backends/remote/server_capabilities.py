@@ -1,7 +1,7 @@
-"""Which fields a server refuses. They are kept in the cache for the next command.
+"""Which fields and paths a server refuses. They are kept in the cache for the next command.
 
-Servers of one protocol differ in the fields they support. A field that improves an answer, but is not essential,
-is left out once the server refused it.
+Servers of one protocol differ in the fields and paths they support. A field that improves an answer, but is not
+essential, is left out once the server refused it, and so is a request to a path that is not essential.
 """
 
 from __future__ import annotations
@@ -27,14 +27,28 @@ class ServerCapabilities:
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         self._path = None if cache is None else cache / "servers" / f"{name}.json"
         self._lock = threading.Lock()
+        self._has_unsaved_paths = False
         self.refused_fields = self._load_refused()
-        """Fields that the server refuses."""
+        """Fields that the server refuses, and paths, which begin with a slash."""
 
     def add_refused_field(self, field: str) -> None:
         """Leave ``field`` out from now on."""
         with self._lock:
             if field not in self.refused_fields:
                 self.refused_fields = self.refused_fields | {field}
+                self._save_refused()
+
+    def add_refused_path(self, path: str) -> None:
+        """Do without ``path`` from now on; the next command does too if the server answers in this one."""
+        with self._lock:
+            self.refused_fields = self.refused_fields | {path}
+            self._has_unsaved_paths = True
+
+    def record_answer(self) -> None:
+        """Record that the server answers: the paths that it refused are missing, and not the server."""
+        with self._lock:
+            if self._has_unsaved_paths:
+                self._has_unsaved_paths = False
                 self._save_refused()
 
     def _load_refused(self) -> frozenset[str]:

@@ -131,3 +131,38 @@ def test_refused_fields_are_remembered_for_a_while(tmp_path, server):
             )
         )
         assert len(server.chats()) == before + 2
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_refused_paths_are_remembered_if_the_server_answers(tmp_path, server, answers):
+    """Lists of models, counts and scores that a server does not have; one that is down refuses everything."""
+    server.models[0]["owned_by"] = "vllm"
+    server.usual = server.usual if answers else error_answer(404)
+    for number in range(2):
+        server.asked.clear()
+        config = ServerConfig(server.url, model="big")
+        backend = RemoteBackend(config, ApiKey(), Interrupt(), cache=tmp_path)
+        backend.count([long_request()])
+        finished = list(run_requests(backend, [request()]))[-1]
+        assert (finished.reason is FinishReason.STOP) is answers
+        asked = [each.path for each in server.asked if each.path == "/tokenize"]
+        assert len(asked) == (0 if answers and number else 1)
+        backend.close()
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_a_missing_list_of_models_is_asked_for_once(tmp_path, protocol):
+    """The next command uses the named model at once."""
+    server = SERVERS[protocol]()
+    server.list_models = dict
+    paths = []
+    for _ in range(2):
+        server.asked.clear()
+        config = ServerConfig(server.url, type=protocol, model="big")
+        backend = RemoteBackend(config, ApiKey(), Interrupt(), cache=tmp_path)
+        server.paths[f"{server.prefix}{backend._protocol.models_path}"] = error_answer(404, "no such path")
+        assert backend.info().model == "big" and list(run_requests(backend, [request()]))[-1].error is None
+        paths.append([each.method for each in server.asked])
+        backend.close()
+    server.close()
+    assert paths == [["GET", "POST"], ["POST"]]
