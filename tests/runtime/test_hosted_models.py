@@ -381,6 +381,19 @@ def test_a_host_gets_nothing_before_consent(llm, hosted):
     assert run.code == 77 and "consent" in run.err
 
 
+@pytest.mark.parametrize("argv", [("ask", "hi", "--no-stdin"), ("sentiment",)])
+def test_a_missing_model_names_those_that_the_server_has(llm, hosted, argv):
+    """66. Where the server lists none, the advice stays general."""
+    hosted.models = [{"id": "big"}, {"id": "small"}]
+    hosted.usual = error_answer(404, "The model `giant` does not exist", code="model_not_found")
+    run = llm(*argv, "--backend", "there", "-m", "giant", stdin=b"good\n")
+    assert run.code == 66 and "the server has no model giant" in run.err, run.err
+    assert "It has big, small. Name one: -m MODEL" in run.err
+    hosted.models = []
+    run = llm(*argv, "--backend", "there", "-m", "giant", stdin=b"good\n")
+    assert run.code == 66 and "Name one of its models" in run.err
+
+
 def test_an_unknown_protocol_is_named(llm, hosted):
     """78, with those that there are."""
     configure(there={"type": "cohere", "base_url": hosted.url})

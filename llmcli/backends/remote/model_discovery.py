@@ -45,6 +45,14 @@ def query_model(
     return model
 
 
+def list_model_names(client: ChatClient, protocol: WireProtocol, call: CancelToken) -> list[str]:
+    """Return the names of the server's models; none where it does not list them."""
+    try:
+        return [model.name for model in protocol.parse_models(client.get_json(call, protocol.models_path))]
+    except LlmError:
+        return []
+
+
 def _require_single_model(names: list[str], label: str) -> str:
     if not names:
         raise RequestRejected(label, detail="it lists no models")

@@ -12,7 +12,7 @@ from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.model_discovery import query_model
+from llmcli.backends.remote.model_discovery import list_model_names, query_model
 from llmcli.backends.remote.protocols.protocol_registry import find_protocol
 from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLMCLI, OWNER_OLLAMA, ServerModel
 from llmcli.backends.remote.remote_job import RemoteJob
@@ -25,6 +25,7 @@ from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
+from llmcli.errors import MissingError
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
 
@@ -153,37 +154,44 @@ class RemoteBackend:
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``."""
-        name, capabilities = self._model_and_capabilities(call)
-        finished = self._chat_client.stream_events(call, request, capabilities, name, put)
-        capabilities.record_answer()
-        return finished
+        return self._request_answer(
+            call, lambda name, known: self._chat_client.stream_events(call, request, known, name, put)
+        )
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
         """Return JSON of the request's schema, or one of its labels; see ``structured_output.generate_json``."""
-        name, capabilities = self._model_and_capabilities(call)
-        answer = structured_output.generate_json(self._chat_client, call, request, name, capabilities)
-        capabilities.record_answer()
-        return answer
+        return self._request_answer(
+            call,
+            lambda name, known: structured_output.generate_json(self._chat_client, call, request, name, known),
+        )
 
     def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
         """Return the scores of candidates; see ``CandidateScorer.score_candidates``."""
         model = self._find_model(call)
-        with self._lock:
-            capabilities = self._load_capabilities(model.name)
-            if self._scorer is None:
-                self._scorer = CandidateScorer(
-                    self._chat_client, model.name, capabilities, ours=model.owner == OWNER_LLMCLI
-                )
-        scores = self._scorer.score_candidates(call, request)
-        capabilities.record_answer()
-        return scores
 
-    # ---- knowledge about the server -----------------------------------------------------------------------------------
+        def score_by(name: str, capabilities: ServerCapabilities) -> tuple[CandidateScores, Usage]:
+            with self._lock:
+                if self._scorer is None:
+                    ours = model.owner == OWNER_LLMCLI
+                    self._scorer = CandidateScorer(self._chat_client, name, capabilities, ours=ours)
+            return self._scorer.score_candidates(call, request)
 
-    def _model_and_capabilities(self, call: CancelToken) -> tuple[str, ServerCapabilities]:
+        return self._request_answer(call, score_by)
+
+    def _request_answer(self, call: CancelToken, send: Callable[[str, ServerCapabilities], T]) -> T:
+        """Return what ``send`` returns for the model's name. An error about a missing model names those that exist."""
         name = self._requested_model or self._find_model(call).name
         with self._lock:
-            return name, self._load_capabilities(name)
+            capabilities = self._load_capabilities(name)
+        try:
+            answer = send(name, capabilities)
+        except MissingError as error:
+            names = list_model_names(self._chat_client, self._protocol, call)
+            raise MissingError(error.subject, kind=error.kind, suggestions=names, detail=error.detail) from error
+        capabilities.record_answer()
+        return answer
+
+    # ---- knowledge about the server -----------------------------------------------------------------------------------
 
     def _load_capabilities(self, name: str) -> ServerCapabilities:
         if self._capabilities is None:

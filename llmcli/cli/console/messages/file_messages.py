@@ -18,6 +18,7 @@ from llmcli.cli.console.messages.message_text import (
 )
 from llmcli.store.schema_errors import NewerSchema
 
+_MAX_SHOWN_MODELS = 9
 _SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due date'"
 _ADVICE_BY_KIND = {
     "memory": "Name another file with --tm, or move it away: llm creates a new one.",
@@ -91,6 +92,9 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
     }
     what = whats.get(error.kind, f"no {error.kind} called")
     advice = suggest_names(error.suggestions) or nexts.get(error.kind, "")
+    if error.kind == "remote model" and error.suggestions:
+        shown = (*error.suggestions[:_MAX_SHOWN_MODELS], *(["..."] if error.suggestions[_MAX_SHOWN_MODELS:] else []))
+        advice = f"It has {', '.join(shown)}. Name one: -m MODEL"
     return append_detail(f"{what} {subject_of(error) or repr('')}", error), advice
 
 
