@@ -16,6 +16,8 @@ from llmcli.types import Message, Role, Sampling, ToolCall
 
 OPTIONS_HEADER = "llm-options"
 """The header in which our own server passes engine options (``protocol.dump_options``, as JSON)."""
+MODEL_HEADER = "llm-model"
+"""The header in which our own server passes the name of the model that answers show, as JSON."""
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 16
 MAX_TOP_LOGPROBS = 20

@@ -26,7 +26,10 @@ _NO_REASONING_EFFORTS = frozenset({"none", "minimal"})
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A parsed request: each of ``base_requests`` is sent ``num_choices`` times."""
+    """A parsed request: each of ``base_requests`` is sent ``num_choices`` times.
+
+    ``model`` is the requested name, and ``shown_model`` the one that the answer shows.
+    """
 
     base_requests: tuple[Request, ...]
     model: str | None
@@ -34,6 +37,7 @@ class ParsedRequest:
     stream: bool = False
     include_usage: bool = False
     tool_choice: ToolChoice = NO_TOOLS
+    shown_model: str = ""
 
     @property
     def base_request(self) -> Request:

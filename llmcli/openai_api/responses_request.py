@@ -1,6 +1,6 @@
-"""Parsing of bodies of ``POST /v1/responses`` into ``Request``s, strictly (``fields``).
+"""Parsing of bodies of ``POST /v1/responses`` and ``/v1/responses/input_tokens``, strictly (``fields``).
 
-Source: the OpenAI API reference, "Create a model response". ``top_k``, ``min_p``, ``repeat_penalty``, the penalties,
+Source: the OpenAI API reference, "Create a model response" and "Get input token counts". ``top_k``, ``min_p``, ``repeat_penalty``, the penalties,
 ``seed`` and ``ignore_eos`` are extensions, as in chat completions.
 """
 
@@ -32,13 +32,8 @@ class ParsedResponseRequest(ParsedRequest):
 
 def parse_response_request(fields: Fields) -> ParsedResponseRequest:
     """Return the request. Raises ``FieldError``."""
-    _refuse_stored_state(fields)
-    tool_choice, schema = _parse_tools(fields), _parse_text_config(fields)
-    if schema is not None and tool_choice.tools:
-        raise FieldError("text.format", "text.format and tools go together only if tool_choice is none")
-    instructions, messages = fields.string("instructions"), parse_input(fields.get("input"))
-    if instructions:
-        messages = (Message(Role.SYSTEM, instructions), *messages)
+    _refuse_background(fields)
+    tool_choice, schema, messages, reasoning = _parse_prompt(fields)
     longest = fields.integer("max_output_tokens", 1, MAX_INT32)
     base = Request(
         "0",
@@ -47,7 +42,7 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
         max_tokens=longest,
         schema=schema if schema is not None else tool_choice.call_schema(),
         priority=Priority.INTERACTIVE,
-        reasoning=_parse_reasoning(fields),
+        reasoning=reasoning,
         tools=tool_choice.tools,
         ignore_eos=fields.boolean("ignore_eos"),
         repetition=fields.repetition(longest),
@@ -59,16 +54,39 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
     )
 
 
+def parse_input_count(fields: Fields) -> ParsedRequest:
+    """Return the request whose prompt is to be counted. Raises ``FieldError``."""
+    tool_choice, _, messages, reasoning = _parse_prompt(fields)
+    base = Request("0", messages, reasoning=reasoning, tools=tool_choice.tools)
+    return ParsedRequest((base,), fields.string("model"))
+
+
+def _parse_prompt(fields: Fields) -> tuple[ToolChoice, Mapping[str, Any] | None, tuple[Message, ...], bool]:
+    """Return the tools, the schema of the answer, the messages, and whether a thinking model is to think."""
+    _refuse_stored_state(fields)
+    tool_choice, schema = _parse_tools(fields), _parse_text_config(fields)
+    if schema is not None and tool_choice.tools:
+        raise FieldError("text.format", "text.format and tools go together only if tool_choice is none")
+    instructions, messages = fields.string("instructions"), parse_input(fields.get("input"))
+    if instructions:
+        messages = (Message(Role.SYSTEM, instructions), *messages)
+    return tool_choice, schema, messages, _parse_reasoning(fields)
+
+
 def _refuse_stored_state(fields: Fields) -> None:
     """Refuse fields that need stored responses."""
     for name in ("previous_response_id", "conversation"):
         if fields.get(name) is not None:
             words = f"{name} is not supported: this server stores nothing; send the earlier items in input"
             raise FieldError(name, words)
-    if fields.boolean("background"):
-        raise FieldError("background", "background is not supported: this server stores nothing")
     if fields.string("truncation") not in {None, "disabled"}:
         raise FieldError("truncation", "truncation must be disabled")
+
+
+def _refuse_background(fields: Fields) -> None:
+    """Refuse what a response cannot do in the background, and what it cannot include."""
+    if fields.boolean("background"):
+        raise FieldError("background", "background is not supported: this server stores nothing")
     for number, name in enumerate(fields.strings("include", MAX_INCLUDED)):
         if name not in _INCLUDABLE:
             raise FieldError(f"include[{number}]", f"include[{number}]: {name!r} is not supported")

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.anthropic_api.anthropic_error_body import MESSAGES_PATH, speaks_anthropic
 from llmcli.anthropic_api.model_info import dump_model_info, dump_model_page
-from llmcli.errors import LlmError, TemporaryFailure
-from llmcli.openai_api.http_errors import error_response, exception_response
+from llmcli.errors import LlmError, MissingError, ModelNotDownloaded, TemporaryFailure
+from llmcli.openai_api.error_body import dump_exception
+from llmcli.openai_api.http_errors import error_response
 from llmcli.openai_api.responses import dump_model, dump_model_list
 from llmcli.serve import openapi
 from llmcli.serve.connection_pool import ConnectionLost
@@ -25,7 +26,8 @@ from llmcli.serve.protocol_errors import RESPONSES_PATH, adapt_error, encode_str
 from llmcli.serve.worker_router import ModelProvider, WorkerRouter
 
 FORWARDED_PATHS = (
-    "/v1/chat/completions", "/v1/completions", RESPONSES_PATH, MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens",
+    "/v1/chat/completions", "/v1/completions", RESPONSES_PATH, f"{RESPONSES_PATH}/input_tokens",
+    MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens",
     "/v1/embeddings", "/v1/score", "/v1/count",
 )  # fmt: skip
 
@@ -111,7 +113,7 @@ class _ForwardEndpoint:
             await adapt_error(refusal, scope)(scope, receive, send)
             return
         except LlmError as problem:
-            response = exception_response(problem)
+            response = await self._error_response(problem)
             if isinstance(problem, TemporaryFailure):
                 response.headers["retry-after"] = str(max(1, round(problem.retry_after or 1)))
             await adapt_error(response, scope)(scope, receive, send)
@@ -133,6 +135,14 @@ class _ForwardEndpoint:
             watch.stop()
             router.release_connection(launcher, connection)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _error_response(self, problem: LlmError) -> Response:
+        """Return the response for an error; one about a missing model names those that are served."""
+        status, body = dump_exception(problem)
+        if isinstance(problem, MissingError | ModelNotDownloaded):
+            names = [model.name for model in await self._router.list_models()]
+            body["error"]["message"] += f"; served: {', '.join(names)}" if names else ""
+        return JSONResponse(body, status)
 
 
 async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any] | None) -> None:

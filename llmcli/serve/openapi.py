@@ -95,22 +95,25 @@ _COMPLETION: _JsonObject = {
     "echo": {"const": False},
     "best_of": _integer(1, fields.MAX_CHOICES),
 }
-_RESPONSES: _JsonObject = {
+_RESPONSE_PROMPT: _JsonObject = {
     **_MODEL,
-    **_SAMPLING,
     **_TOOLS,
     "input": {"oneOf": [_STRING, {"type": "array", "items": {"type": "object"}, "minItems": 1}]},
     "instructions": _STRING,
-    "max_output_tokens": _integer(1, fields.MAX_INT32),
     "text": {"type": "object", "properties": {"format": {"type": "object"}, "verbosity": {"const": "medium"}}},
     "reasoning": {"type": "object", "properties": {"effort": {"enum": _EFFORTS}, "summary": {"const": "auto"}}},
+    "truncation": {"const": "disabled"},
+    "previous_response_id": {"type": "null"},
+    "conversation": {"type": "null"},
+}
+_RESPONSES: _JsonObject = {
+    **_RESPONSE_PROMPT,
+    **_SAMPLING,
+    "max_output_tokens": _integer(1, fields.MAX_INT32),
     "stream": _BOOLEAN,
     "stream_options": {"type": "object", "properties": {"include_obfuscation": {"const": False}}},
     "include": _strings(responses_request.MAX_INCLUDED),
-    "truncation": {"const": "disabled"},
     "background": {"const": False},
-    "previous_response_id": {"type": "null"},
-    "conversation": {"type": "null"},
     "metadata": {"type": "object"},
     "ignore_eos": _BOOLEAN,
 }
@@ -158,6 +161,7 @@ POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
     "/v1/chat/completions": ("Answer a conversation, as server-sent events if stream is true.", _CHAT, ["messages"]),
     "/v1/completions": ("Continue texts without a chat template.", _COMPLETION, ["prompt"]),
     "/v1/responses": ("Answer a conversation over OpenAI's Responses API; nothing is stored.", _RESPONSES, ["input"]),
+    "/v1/responses/input_tokens": ("Count the tokens of a response's input.", _RESPONSE_PROMPT, ["input"]),
     MESSAGES_PATH: ("Answer a conversation over Anthropic's Messages API.", _MESSAGE, ["max_tokens", "messages"]),
     f"{MESSAGES_PATH}/count_tokens": ("Count the tokens of a conversation.", _MESSAGE_PROMPT, ["messages"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmcli.errors import LlmError, TemporaryFailure
-from llmcli.openai_api.fields import OPTIONS_HEADER
+from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -70,7 +70,9 @@ class WorkerRouter:
         if found.config.weights == ORIGINAL_WEIGHTS:  # also after a copy was removed
             self._weights[found.paths.key] = ORIGINAL_WEIGHTS
         self._weights.setdefault(found.paths.key, found.config.weights)
-        return self._launchers.setdefault(found.paths.key, found)
+        launcher = self._launchers.setdefault(found.paths.key, found)
+        launcher.served_name = found.served_name  # an alias may be new
+        return launcher
 
     async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:
         """Return an idle or a new connection to a worker, which is started if need be."""
@@ -122,7 +124,9 @@ class WorkerRouter:
         options = {**self._options, "weights": self._weights.get(launcher.paths.key, launcher.config.weights)}
         if launcher.draft is not None:
             options["draft"] = str(launcher.draft)
-        return f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps(options)}\r\n"
+        ours = {OPTIONS_HEADER: options, MODEL_HEADER: launcher.served_name}
+        lines = [f"{name}: {json.dumps(value)}\r\n" for name, value in ours.items()]
+        return "".join(["Content-Type: application/json\r\n", *lines])
 
     def monitor_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> LivenessMonitor:
         """Watch whether a worker responds; one that has never answered may still be starting."""

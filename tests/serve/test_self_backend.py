@@ -127,9 +127,10 @@ def test_an_address_alone_has_no_token(served, there):
     assert out == "" and "requires a key" in err and "LLMCLI_API_KEY" in err and TOKEN not in err
 
 
-def test_a_missing_model(there):
-    """66, with the server's message."""
-    assert "third" in there("ask", "hello", "--no-stdin", "-m", "third", code=66)[1]
+def test_a_missing_model(served, there):
+    """66, with the server's message, which names the models that it serves, once."""
+    err = there("ask", "hello", "--no-stdin", "-m", "third", code=66)[1]
+    assert "third" in err and err.count(served.models()[0]) == 1
 
 
 def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(there):

@@ -200,11 +200,62 @@ def test_models(served):
     """The configured one; a missing model is a 404, and so is a path, even to an existing file."""
     status, body = served.ask("GET", "/v1/models")
     (model,) = body["data"]
+    assert model["id"] == Path(served.environ["LLMCLI_MODEL"]).name
     assert status == 200 and served.ask("GET", f"/v1/models/{model['id']}")[1] == model
     assert served.post("chat/completions", messages=HELLO, max_tokens=1, model=model["id"])[0] == 200
     for name in ("gpt-4", "/etc/passwd", "../x.gguf", "qwen3-4b"):
         status, body = served.post("chat/completions", messages=HELLO, model=name)
         assert (status, body["error"]["code"]) == (404, "model_not_found"), name
+        assert body["error"]["message"].endswith(f"; served: {model['id']}")
+    assert served.post("chat/completions", messages=HELLO, model=served.environ["LLMCLI_MODEL"])[0] == 404
+
+
+PLACES = {
+    "chat/completions": {"messages": HELLO, "max_tokens": 1},
+    "completions": {"prompt": "x", "max_tokens": 1},
+    "responses": {"input": "x", "max_output_tokens": 1},
+    "messages": {"messages": HELLO, "max_tokens": 1},
+    "embeddings": {"input": "x"},
+    "score": {"messages": HELLO, "candidates": ["x"]},
+    "count": {"messages": HELLO},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", PLACES)
+def test_no_answer_shows_a_path(served, path, stream):
+    """The model has the name of its file, whatever the client calls it, and no path of this machine."""
+    directory = str(Path(served.environ["LLMCLI_MODEL"]).parent)
+    streams = {"stream": True} if stream and path not in {"embeddings", "score", "count"} else {}
+    for model in ({}, {"model": served.models()[0]}):
+        status, body = served.post(path, **PLACES[path], **model, **streams)
+        text = body.decode() if isinstance(body, bytes) else json.dumps(body)
+        assert status == 200 and directory not in text and served.models()[0] in text
+    status, body = served.ask("GET", "/v1/models")
+    assert directory not in json.dumps(body)
+
+
+def test_an_alias_is_the_name_of_a_model(tiny):
+    """That is known by its path; the file's name still means it."""
+    with serving(tiny("chatml")) as served:
+        file = served.models()[0]
+        assert served.llm("models", "alias", "mine", served.environ["LLMCLI_MODEL"]).returncode == 0
+        assert served.models() == ["mine"]
+        for name in ("mine", file):
+            status, body = served.post("chat/completions", messages=HELLO, max_tokens=1, model=name)
+            assert (status, body["model"]) == (200, "mine"), name
+
+
+def test_the_tokens_of_an_input_are_counted(served):
+    """As OpenAI's protocol has it: with instructions and tools, and as many as the response says."""
+    asked = {"input": "hello there", "instructions": "Be short."}
+    status, body = served.post("responses/input_tokens", **asked)
+    assert status == 200 and body["object"] == "response.input_tokens"
+    assert body["input_tokens"] == served.post("responses", **asked, max_output_tokens=1)[1]["usage"]["input_tokens"]
+    tools = [{"type": "function", **TOOL["function"]}]
+    assert served.post("responses/input_tokens", **asked, tools=tools)[1]["input_tokens"] > body["input_tokens"]
+    status, body = served.post("responses/input_tokens", input="x", max_output_tokens=1)
+    assert (status, body["error"]["param"]) == (400, "max_output_tokens")
 
 
 def test_forged_and_bare_requests(served):
@@ -368,6 +419,7 @@ def test_the_openapi_document_matches_the_server(served):
         "/v1/chat/completions": requests.parse_chat, "/v1/completions": requests.parse_completion, "/v1/score": requests.parse_score,
         "/v1/count": requests.parse_count, "/v1/embeddings": embeddings.parse_embedding_request,
         "/v1/responses": responses_request.parse_response_request, "/v1/messages": messages_request.read_message_fields,
+        "/v1/responses/input_tokens": responses_request.parse_input_count,
         "/v1/messages/count_tokens": messages_request.read_count_fields,
     }  # fmt: skip
     least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x", "max_tokens": 1}

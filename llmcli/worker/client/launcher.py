@@ -55,6 +55,8 @@ class WorkerLauncher:
         self._environ = environ
         self.draft: Path | None = None
         """The file of the model that drafts for the worker's model."""
+        self.served_name = config.name
+        """The name of the model for clients of ``llm serve``."""
         self._child: subprocess.Popen[bytes] | None = None
         self.spawned = False
         """Whether the last connection was to a worker that this process started."""

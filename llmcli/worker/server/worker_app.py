@@ -47,6 +47,7 @@ class WorkerApp:
                 Route("/v1/chat/completions", endpoints.create_chat_completion, methods=["POST"]),
                 Route("/v1/completions", endpoints.create_completion, methods=["POST"]),
                 Route("/v1/responses", endpoints.create_response, methods=["POST"]),
+                Route("/v1/responses/input_tokens", endpoints.count_input_tokens, methods=["POST"]),
                 Route("/v1/messages", messages.create_message, methods=["POST"]),
                 Route("/v1/messages/count_tokens", messages.count_message_tokens, methods=["POST"]),
                 Route("/v1/embeddings", endpoints.create_embeddings, methods=["POST"]),

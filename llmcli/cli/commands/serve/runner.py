@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
+from llmcli.models.files.paths import is_path
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
@@ -48,6 +49,7 @@ class ServedModels:
         from llmcli.runtime.preflight import wants_draft
 
         self._ctx = ctx
+        self._files: dict[str, str] = {}  # paths by the names that clients use for them
         self._drafted: ModelFile | None = None
         if wants_draft(ctx.runtime.config, ctx.verb):
             self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
@@ -59,7 +61,10 @@ class ServedModels:
         return ModelLibrary(ctx.runtime.settings, ctx.runtime.paths, ctx.runtime.environ, verb=ctx.verb)
 
     def list_models(self) -> list[ListedModel]:
-        """Return the models on this machine, and the configured model if that is a path."""
+        """Return the models on this machine, and the configured model if that is a path, by the names that clients use.
+
+        A model that is known by its path has its alias or the name of its file, with directories if that is taken.
+        """
         from llmcli.serve.worker_router import ListedModel
 
         library = self._library()
@@ -67,7 +72,12 @@ class ServedModels:
         with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
             default = library.find()
             models.setdefault(default.name, default)
-        return [ListedModel(name, int(model.path.stat().st_mtime)) for name, model in sorted(models.items())]
+        self._files = _file_names(
+            [model for name, model in models.items() if is_path(name)],
+            {*models, *(alias.name for alias in library.defaults.aliases())},
+        )
+        served = {self._served_name(library, model): model for model in models.values()}
+        return [ListedModel(name, int(model.path.stat().st_mtime)) for name, model in sorted(served.items())]
 
     def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of a model's worker; a path named by a client is not accepted.
@@ -76,18 +86,36 @@ class ServedModels:
 
         Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
-        from llmcli.models.files.paths import is_path
         from llmcli.runtime.worker_launch import worker_launcher
 
-        library = self._library()
-        if name is not None and is_path(name) and name not in {model.name for model in self.list_models()}:
-            raise MissingError(name, kind="model")
-        model = library.ensure_verified(name, self._ctx.runtime.interrupt)
+        library, key = self._library(), self._files.get(name or "", name)
+        if key is not None and key == name and is_path(key):
+            raise MissingError(key, kind="model")
+        model = library.ensure_verified(key, self._ctx.runtime.interrupt)
         if self._ctx.runtime.settings["lora"] and _is_default(model, library):
             model = self._ctx.runtime.add_adapters(model, registry=library.registry)
         if self._drafted is not None and model.path == self._drafted.path:
             model = replace(model, draft=self._drafted.draft)
-        return worker_launcher(self._ctx.runtime.config, library, model)
+        launcher = worker_launcher(self._ctx.runtime.config, library, model)
+        launcher.served_name = self._served_name(library, model)
+        return launcher
+
+    def _served_name(self, library: ModelLibrary, model: ModelFile) -> str:
+        """Return the name of a model for clients, which do not see the paths of this machine."""
+        if not is_path(model.name):
+            return model.name
+        files = (name for name, path in self._files.items() if path == model.name)
+        return [*library.aliases_of(model), *files, model.path.name][0]
+
+
+def _file_names(models: Iterable[ModelFile], taken: Container[str]) -> dict[str, str]:
+    """Return the names of models by the names of their files, with as many directories as set each apart from others."""
+    found: dict[str, str] = {}
+    for model in models:
+        parts = model.path.parts
+        tails = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
+        found[next(tail for tail in tails if tail not in found and tail not in taken)] = model.name
+    return found
 
 
 def _is_default(model: ModelFile, library: ModelLibrary) -> bool:
@@ -115,6 +143,7 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     engine = engine_options(ctx.runtime.settings, ctx.runtime.paths.cache)
     _check_default_model(ctx)
     models = ServedModels(ctx)
+    models.list_models()
     with where as opened:
         server = ApiServer(
             models,

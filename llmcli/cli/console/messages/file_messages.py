@@ -91,11 +91,18 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "remote model": "the server has no model",
     }
     what = whats.get(error.kind, f"no {error.kind} called")
-    advice = suggest_names(error.suggestions) or nexts.get(error.kind, "")
-    if error.kind == "remote model" and error.suggestions:
-        shown = (*error.suggestions[:_MAX_SHOWN_MODELS], *(["..."] if error.suggestions[_MAX_SHOWN_MODELS:] else []))
-        advice = f"It has {', '.join(shown)}. Name one: -m MODEL"
+    suggestion = _list_models(error) if error.kind == "remote model" else suggest_names(error.suggestions)
+    advice = suggestion or nexts.get(error.kind, "")
     return append_detail(f"{what} {subject_of(error) or repr('')}", error), advice
+
+
+def _list_models(error: e.MissingError) -> str:
+    """Return which models a server has instead of the missing one; "" if it does not say, or has said it itself."""
+    names = error.suggestions
+    if not names or names[0] in error.detail:
+        return ""
+    shown = (*names[:_MAX_SHOWN_MODELS], *(["..."] if names[_MAX_SHOWN_MODELS:] else []))
+    return f"It has {', '.join(shown)}. Name one: -m MODEL"
 
 
 def _describe_config(error: e.ConfigError) -> ErrorText:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
-from llmcli.openai_api.fields import OPTIONS_HEADER, FieldError, load_json
+from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER, FieldError, load_json
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.types import Event, Finished
@@ -37,7 +38,10 @@ Answer = Callable[[ParsedRequest, Engine, contextlib.AsyncExitStack], Coroutine[
 
 
 class EngineEndpoints:
-    """Endpoints on engines. ``names`` are accepted as the model of a request; the first is the model of responses."""
+    """Endpoints on engines. ``names`` are accepted as the model of a request.
+
+    The first is the model of responses, unless our own server names another.
+    """
 
     def __init__(
         self, engines: EnginePool, metrics: WorkerMetrics, pool: ThreadPoolExecutor, names: tuple[str, ...]
@@ -65,7 +69,7 @@ class EngineEndpoints:
         stack: contextlib.AsyncExitStack,
     ) -> Response:
         parsed = parse(await read_json_body(request))
-        self._check_model_name(parsed.model)
+        parsed = dataclasses.replace(parsed, shown_model=self._shown_model_name(request, parsed.model))
         engine = stack.enter_context(self._engine_pool.hold_engine(parse_engine_options(request)))
         response: Response = await run_while_connected(request, answer(parsed, engine, stack))
         return response
@@ -105,10 +109,13 @@ class EngineEndpoints:
         counts, _ = await run_counted(self._metrics, self._pool, engine.count, [parsed.base_request], gone.is_set)
         return int(counts[0])
 
-    def _check_model_name(self, model: str | None) -> None:
+    def _shown_model_name(self, request: HttpRequest, model: str | None) -> str:
+        """Return the name of the model for the answer to a request for ``model``. Raises ``_ErrorResponse``."""
         if model not in (None, "", *self._names):
             words = f"there is no model {model!r} here"
             raise _ErrorResponse(error_response(404, words, param="model", code="model_not_found"))
+        shown = request.headers.get(MODEL_HEADER)
+        return str(json.loads(shown)) if shown else self._names[0]
 
 
 class _ErrorResponse(Exception):

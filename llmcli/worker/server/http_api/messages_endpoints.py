@@ -32,7 +32,7 @@ class MessagesEndpoints(EngineEndpoints):
         self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack
     ) -> Response:
         first, events = await self._start_generation(parsed, engine, stack, "output_config.format")
-        builder = MessageBuilder(parsed, self._names[0])
+        builder = MessageBuilder(parsed, parsed.shown_model)
         if parsed.stream:
             return SseResponse(iter_named_events(builder, first, events))
         return JSONResponse(await build_whole(builder, first, events))

@@ -82,7 +82,7 @@ class OpenAIEndpoints(EngineEndpoints):
         try:
             await events.submit()
             if not parsed.stream:
-                return JSONResponse(await responses.build_response(response_format, parsed, self._names[0], events))
+                return JSONResponse(await responses.build_response(response_format, parsed, parsed.shown_model, events))
             first = await anext(events)
             if isinstance(first, Finished) and first.error is not None:
                 raise first.error
@@ -90,7 +90,7 @@ class OpenAIEndpoints(EngineEndpoints):
             if parsed.tool_choice.required_names and problem.subject in {"schema", "grammar"}:
                 raise FieldError("tools", f"the schema of a tool: {problem.detail}") from problem
             raise
-        chunks = responses.iter_stream_chunks(response_format, parsed, self._names[0], first, events)
+        chunks = responses.iter_stream_chunks(response_format, parsed, parsed.shown_model, first, events)
         return SseResponse(b"data: " + chunk + b"\n\n" async for chunk in chunks)
 
     async def create_response(self, request: HttpRequest) -> Response:
@@ -102,10 +102,21 @@ class OpenAIEndpoints(EngineEndpoints):
         self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack
     ) -> Response:
         first, events = await self._start_generation(parsed, engine, stack, "text.format")
-        builder = ResponseBuilder(parsed, self._names[0])
+        builder = ResponseBuilder(parsed, parsed.shown_model)
         if parsed.stream:
             return SseResponse(iter_named_events(builder, first, events))
         return JSONResponse(await build_whole(builder, first, events))
+
+    async def count_input_tokens(self, request: HttpRequest) -> Response:
+        """``POST /v1/responses/input_tokens``."""
+        parse = functools.partial(parse_body, responses_request.parse_input_count)
+        return await self._handle_request(request, parse, self._answer_input_count, "input")
+
+    async def _answer_input_count(
+        self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack
+    ) -> Response:
+        tokens = await self._count_prompt(parsed, engine, stack)
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": tokens})
 
     async def score_candidates(self, request: HttpRequest) -> Response:
         """``POST /v1/score``."""
@@ -122,7 +133,7 @@ class OpenAIEndpoints(EngineEndpoints):
             elif isinstance(event, Finished):
                 if event.error is not None:
                     raise event.error
-                return JSONResponse(responses.dump_scores(self._names[0], scores, event))
+                return JSONResponse(responses.dump_scores(parsed.shown_model, scores, event))
         raise AssertionError("a request ends")
 
     async def count_tokens(self, request: HttpRequest) -> Response:
@@ -132,7 +143,7 @@ class OpenAIEndpoints(EngineEndpoints):
 
     async def _answer_count(self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
         tokens = await self._count_prompt(parsed, engine, stack)
-        return JSONResponse({"model": self._names[0], "tokens": tokens})
+        return JSONResponse({"model": parsed.shown_model, "tokens": tokens})
 
     async def create_embeddings(self, request: HttpRequest) -> Response:
         """``POST /v1/embeddings``."""
@@ -140,7 +151,7 @@ class OpenAIEndpoints(EngineEndpoints):
 
     async def _answer_embeddings(self, request: HttpRequest) -> Response:
         parsed = parse_body(embeddings.parse_embedding_request, await read_json_body(request))
-        self._check_model_name(parsed.model)
+        shown = self._shown_model_name(request, parsed.model)
         gone = threading.Event()
         try:
             options = parse_engine_options(request)
@@ -149,7 +160,7 @@ class OpenAIEndpoints(EngineEndpoints):
         finally:
             gone.set()
         self._metrics.record_prompt(tokens)
-        return JSONResponse(embeddings.build_embedding_response(parsed, self._names[0], vectors, tokens))
+        return JSONResponse(embeddings.build_embedding_response(parsed, shown, vectors, tokens))
 
     async def _compute_vectors(
         self, parsed: embeddings.EmbeddingRequest, gone: Callable[[], bool], options: EngineOptions

@@ -119,3 +119,14 @@ def test_help_has_examples(llm):
     """Like that of all commands."""
     run = llm("serve", "--help")
     assert run.code == 0 and "Examples:" in run.out and "--token-file" in run.out
+
+
+def test_two_files_of_one_name_have_longer_names(tmp_path):
+    """As many directories as set them apart from each other and from the names of models."""
+    from llmcli.cli.commands.serve.runner import _file_names
+    from llmcli.models.files.model_file import ModelFile
+
+    paths = [tmp_path / name / "m.gguf" for name in "ab"]
+    models = [ModelFile(str(path), path, 1) for path in paths]
+    assert _file_names(models, set()) == {"m.gguf": str(paths[0]), "b/m.gguf": str(paths[1])}
+    assert [*_file_names(models, {"m.gguf"})] == ["a/m.gguf", "b/m.gguf"]
