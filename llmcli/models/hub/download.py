@@ -155,8 +155,8 @@ def _receive_response(
                 hub.meter.begin_response()
                 yield target.progress_at(partial.bytes_done)
                 continue
-            if start == 0 and item[: len(_GGUF_MAGIC)] != _GGUF_MAGIC[: len(item)]:
-                raise RemoteError(target.label, detail="the response does not begin like a GGUF file")
+            if start == 0:
+                check_magic(item, target.label)
             if start + len(item) > size:
                 partial.discard_response()
                 raise RemoteError(target.label, detail=f"the server sent more than the announced {size:,} bytes")
@@ -169,6 +169,12 @@ def _receive_response(
         raise TemporaryFailure(
             target.label, detail=f"the connection ended after {partial.bytes_done:,} of {size:,} bytes"
         )
+
+
+def check_magic(block: bytes, label: str) -> None:
+    """Raise ``RemoteError`` unless a file that begins with ``block`` may be a GGUF file."""
+    if block[: len(_GGUF_MAGIC)] != _GGUF_MAGIC[: len(block)]:
+        raise RemoteError(label, detail="the response does not begin like a GGUF file (a login page of the network?)")
 
 
 def _check_response_start(answer: ResponseHead, partial: PartialFile, target: DownloadTarget) -> int:

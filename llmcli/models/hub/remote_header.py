@@ -15,7 +15,7 @@ from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import parse_header
-from llmcli.models.hub.download import DownloadTarget, check_content_range
+from llmcli.models.hub.download import DownloadTarget, check_content_range, check_magic
 from llmcli.models.hub.hub_client import HubClient, ResponseHead
 from llmcli.models.hub.retry_policy import RetryCounter
 
@@ -28,8 +28,8 @@ _PARTIAL_CONTENT, _OK = 206, 200
 def read_remote_header(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Header:
     """Return the header of a file on the Hub; for a part of a split model, the part's.
 
-    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for a response that cannot be the file, and
-    ``BadModelFile``, also for a header above the size limit.
+    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for a response that cannot be the file, such as the
+    login page of a network, and ``BadModelFile``, also for a header above the size limit.
     """
     with closing(_iter_blocks(hub, target, interrupt)) as blocks:
         return parse_header(_BlockStream(blocks), target.file.size, f"{target.repo}/{target.file.file}")
@@ -59,6 +59,8 @@ def _iter_blocks(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -
         end = min(done + window, bound)
         try:
             for block in _fetch_window(hub, target, interrupt, done, end):
+                if done == 0:
+                    check_magic(block, target.label)
                 done += len(block)
                 detector.add_bytes(len(block))
                 yield block

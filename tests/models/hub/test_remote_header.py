@@ -100,7 +100,7 @@ def test_a_broken_connection_without_ranges(hub, read, long, tiny):
         (Fault(status=416), RemoteError),
         (Fault(portal="html"), RemoteError),
         (Fault(bad_range=True), RemoteError),
-        (Fault(portal="raw"), BadModelFile),
+        (Fault(portal="raw"), RemoteError),
     ],
 )
 def test_each_failure_has_its_error(hub, read, long, fault, error):

@@ -53,6 +53,15 @@ def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, wo
     assert left() == []
 
 
+def test_a_portal_of_the_right_size_is_no_bad_model(pull, hub):
+    """It answers every request alike, that for the header too: 76, since another network gives the model."""
+    hub.always = Fault(portal="raw")
+    hub.header_faults = [Fault(portal="raw")] * 9
+    run = pull()
+    assert run.code == 76 and "does not begin like a GGUF file (a login page" in run.err
+    assert left() == []
+
+
 @pytest.mark.parametrize(
     "faults",
     [
