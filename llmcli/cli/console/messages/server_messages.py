@@ -46,11 +46,15 @@ def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
 
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
     from llmcli.backend_config import ServerUnreachable
+    from llmcli.models.catalogue import SourcesUnreachable
     from llmcli.models.hub.stalls import TransferStalled  # here, since every start imports this module
 
     if isinstance(error, ServerUnreachable) and error.address:
         advice = f"Is the server running? Nothing listens at {error.address}: start the server, or correct the address."
         return append_detail(subject_of(error), error), advice
+    if isinstance(error, SourcesUnreachable):
+        text = f"cannot download {subject_of(error)}: llm tried {error.detail}"
+        return text, "Try again with a network. To use a file that you have: llm models default ./file.gguf"
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
         wait = "Try again later: the download continues where it stopped."

