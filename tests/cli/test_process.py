@@ -180,3 +180,39 @@ def test_a_loop_keeps_its_signals(tmp_path):
     with (tmp_path / "out").open("wb") as file:
         main(["--version"], Environment(stdout=file.fileno()))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+SCRIPT = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+from llmcli.cli.main import run
+sys.exit(run())
+"""
+"""The script that pip writes, interrupted at the import of a module."""
+
+
+@pytest.mark.parametrize(
+    "name", ["llmcli.cli", "llmcli.cli.main", "llmcli.cli.dispatch", "llmcli.cli.console.environment"]
+)
+def test_an_interrupt_during_the_imports_is_silent(tmp_path, name):
+    """From the first module of ours on, Ctrl-C kills the script instead of showing a traceback."""
+    script = tmp_path / "llm"
+    script.write_text(SCRIPT.format(name=name))
+    done = subprocess.run([sys.executable, script, "--version"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_program_that_uses_the_package_keeps_its_handler(tmp_path):
+    """Only the scripts do without Python's; one that was started with SIGINT ignored goes on ignoring it."""
+    program = tmp_path / "mine"
+    program.write_text("import llmcli, signal; assert signal.getsignal(2) is signal.default_int_handler")
+    subprocess.run([sys.executable, program], check=True)
+    script = tmp_path / "llm"
+    script.write_text("import llmcli, signal; assert signal.getsignal(2) is signal.SIG_IGN")
+    subprocess.run(["sh", "-c", 'trap "" INT; exec "$0" "$1"', sys.executable, script], check=True)
