@@ -21,6 +21,8 @@ import jinja2.visitor
 
 from llmcli.frozen_dataclass import frozen
 
+_MAX_COPIED_CHARS = 1 << 30
+"""Characters that breaking one word may copy, which takes about a quarter of a second."""
 _DIGITS = re.compile("[0-9]+")
 _WIDTH_IN_ARGS = re.compile(r"\*|\{[^}]*\{")  # "%*d", "{:{}}"
 
@@ -168,11 +170,20 @@ def _with_size_check(function: Callable[..., Any]) -> Callable[..., Any]:
     def filtered(*args: Any, **kwargs: Any) -> Any:
         if function.__name__ in {"do_sum", "sync_do_sum"}:
             args = (args[0], _iterate_checked(args[1]), *args[2:])  # sums of lists copy at every step
+        if function.__name__ == "do_wordwrap":
+            _check_wrapping(*args[1:3], **kwargs)
         subject = next((arg for arg in args if isinstance(arg, str)), None)
         _render_budget.get().check(_call_size(subject, function, (*args, *kwargs.values())))
         return function(*args, **kwargs)
 
     return filtered
+
+
+def _check_wrapping(text: Any, width: int = 79, **_: Any) -> None:
+    """Raise ``BudgetExceeded`` for a word that is too long: to break it, its rest is copied for each line."""
+    longest = max(map(len, str(text).split()), default=0)
+    if longest**2 // max(1, width) > _MAX_COPIED_CHARS:
+        raise BudgetExceeded("rendering takes too long")
 
 
 def _binop_size(operator: str, left: Any, right: Any) -> int:

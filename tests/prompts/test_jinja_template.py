@@ -94,6 +94,7 @@ ENDLESS = {
     "nested mappings": "{% set n = namespace(a=[a]) %}"
     "{% for i in range(64) %}{% set n.a = dict(a=n.a, b=n.a) %}{% endfor %}{{ n.a }}",
     "sum of lists": "{{ ([[1]] * 400000) | sum(start=[]) }}",
+    "word without end": "{{ ('x' * 900000) | wordwrap(1) }}",
     "macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
 }
 

@@ -60,6 +60,7 @@ class LargeText:
     """A text in the file ``path``: ``name`` is as the user typed it, ``characters`` and ``sha256`` are those of the text.
 
     ``sha256`` is that of its UTF-8 bytes without a byte order mark. ``table``: the file is a table or JSON by its name.
+    ``size``: the bytes of the file when it was opened. Each reading ends there, so that a log may grow meanwhile.
     """
 
     name: str
@@ -67,15 +68,16 @@ class LargeText:
     characters: int
     sha256: str
     table: bool = False
+    size: int | None = None
 
     def blocks(self) -> Iterator[TextBlock]:
         """Yield the text in blocks of about ``BLOCK_CHARS`` characters, which together are the text.
 
-        A block ends between paragraphs outside of fenced code, else at the end of a line, else anywhere. Raises what
-        ``open_large_text`` raises, if the file changed meanwhile.
+        A block ends between paragraphs outside of fenced code, else at the end of a line, else anywhere. Raises
+        ``BadDocument`` at the end of a text that changed since it was opened, and what ``open_large_text`` raises.
         """
         pending, start, line = "", 0, 1
-        for piece in _decode(self.name, str(self.path)):
+        for piece in self._pieces():
             pending += piece
             while len(pending) > 2 * BLOCK_CHARS:
                 cut = _find_cut(pending, BLOCK_CHARS)
@@ -88,13 +90,27 @@ class LargeText:
     def lines(self) -> Iterator[str]:
         """Yield the lines with their ends. Raises as ``blocks`` does, and ``BadDocument`` for a line that is too long."""
         pending = ""
-        for piece in _decode(self.name, str(self.path)):
+        for piece in self._pieces():
             *lines, pending = re.split(r"(?<=\n)", pending + piece)
             yield from lines
             if len(pending) > _MAX_LINE_CHARS:
                 raise BadDocument(self.name, detail=f"it has a line of more than {_MAX_LINE_CHARS:,} characters")
         if pending:
             yield pending
+
+    def _pieces(self) -> Iterator[str]:
+        """Yield the text as it was when it was opened. Raises ``BadDocument`` at its end if it is another one now."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for piece in _decode(self.name, str(self.path), self.size):
+            digest.update(piece.encode())
+            yield piece
+        self._check_unchanged(digest.hexdigest())
+
+    def _check_unchanged(self, sha256: str) -> None:
+        if sha256 != self.sha256:
+            raise BadDocument(self.name, detail="the file changed while it was read")
 
     def read_overview(self) -> Document:
         """Return the overview of a table or of JSON, as ``read_source`` does.
@@ -121,7 +137,10 @@ class LargeText:
         if self.path.stat().st_size > MAX_TEXT_BYTES:
             raise BadDocument(self.name, detail=TOO_LARGE)
         with open_stream(str(self.path), Interrupt()) as stream:
-            text, bom = decode_utf8(stream.read(), self.name)
+            text, bom = decode_utf8(stream.read(-1 if self.size is None else self.size), self.name)
+        import hashlib
+
+        self._check_unchanged(hashlib.sha256(text.encode()).hexdigest())
         return Document(self.name, text, self.path, bom)
 
 
@@ -140,21 +159,21 @@ def open_large_text(name: str) -> LargeText | None:
         return None
     import hashlib
 
-    digest, characters = hashlib.sha256(), 0
-    for piece in _decode(name, name):
+    digest, characters, size = hashlib.sha256(), 0, Path(name).stat().st_size
+    for piece in _decode(name, name, size):
         digest.update(piece.encode())
         characters += len(piece)
-    return LargeText(name, Path(name), characters, digest.hexdigest(), found is not None)
+    return LargeText(name, Path(name), characters, digest.hexdigest(), found is not None, size)
 
 
-def _decode(name: str, file: str) -> Iterator[str]:
-    """Yield the text of a file without its byte order mark."""
+def _decode(name: str, file: str, size: int | None = None) -> Iterator[str]:
+    """Yield the text of the first ``size`` bytes of a file (None: all) without its byte order mark."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # of the bytes that the decoder has not returned yet
     with open_stream(file, Interrupt()) as stream:
         while True:
             check_interrupt()
-            data = stream.read(_READ_BYTES)
+            data = stream.read(_READ_BYTES if size is None else min(_READ_BYTES, size - offset))
             if not offset:
                 refuse_binary(data, name)
             kept = len(decoder.getstate()[0])

@@ -125,3 +125,36 @@ def test_a_document_is_one_block():
     """So both can be read in the same way."""
     (block,) = iter_text_blocks(Document("a", "text\n"))
     assert (block.text, block.start, block.first_line) == ("text\n", 0, 1)
+
+
+READINGS = {
+    "blocks": lambda found: "".join(block.text for block in found.blocks()),
+    "lines": lambda found: "".join(found.lines()),
+    "whole": lambda found: found.read_whole().text,
+}
+
+
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+def test_a_file_that_grows_is_read_as_it_was(large, reading):
+    """Such as a log: what is appended meanwhile belongs to the next command."""
+    found = large("\ufeff" + TEXTS["paragraphs"])
+    with found.path.open("a") as file:
+        file.write("More \u00e9.\n" * 50)
+    assert reading(found) == TEXTS["paragraphs"]
+
+
+@pytest.mark.parametrize("change", ["truncated", "emptied", "replaced", "overwritten"])
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+def test_a_file_that_changes_is_an_error(large, reading, change):
+    """Its passages would be of two texts."""
+    found = large(TEXTS["lines"])
+    data = found.path.read_bytes()
+    if change == "replaced":
+        other = found.path.with_name("other")
+        other.write_bytes(data[::-1])
+        other.replace(found.path)
+    else:
+        changed = {"truncated": data[:-10], "emptied": b"", "overwritten": data.replace(b"line 9\n", b"LINE 9\n")}
+        found.path.write_bytes(changed[change])
+    with pytest.raises(BadDocument, match="changed while it was read"):
+        reading(found)

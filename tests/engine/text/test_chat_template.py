@@ -205,6 +205,7 @@ HOSTILE = {
     "powers of powers": "{% set s = namespace(n=9) %}{% for i in range(64) %}{% set s.n = s.n * s.n %}{% endfor %}",
     "width": "{{ 'x'.ljust(9999999999) }}",
     "width by a filter": "{{ 'x' | center(9999999999) }}",
+    "word without end": "{{ ('x' * 900000) | wordwrap(1) }}",
 }
 
 
