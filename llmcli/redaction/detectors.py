@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from llmcli.redaction import number_formats, secret_formats
-from llmcli.redaction.number_formats import Range
+from llmcli.redaction import number_formats, passwords, secret_formats, wrapped_values
+from llmcli.redaction.mail_addresses import find_emails
+from llmcli.redaction.normalization import NormalizedText, Range, decode_spaces, normalize
+from llmcli.redaction.phone_numbers import find_phones
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,56 +22,35 @@ class PrivateSpan:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Finds values of one kind; it runs only if the lower-case text contains one of ``needs``."""
+    """Finds values of one kind; it runs only if the lower-case text contains one of ``needs``.
+
+    ``decodes``: it reads the text with escaped spaces, hyphens and digits decoded.
+    """
 
     kind: str
     find: Callable[[str], Iterable[Range]]
     needs: tuple[str, ...] = ()
-
-
-_LOCAL_PART = re.compile(r"[\w.+%'-]")
-_AT_DOMAIN = re.compile(
-    r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040|\s?[\[(](?:at|AT)[\])]\s?)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
-)
-_AUTHORITY = re.compile(r"://[^\s/@]{0,256}\Z")
-_ESCAPE = re.compile(r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0])(?=.)")
-_MAX_URL_CHARS = 260
-
-
-def find_emails(text: str) -> Iterator[Range]:
-    """Yield mail addresses: the local part before each ``@`` (or an escape of it), and the domain after it."""
-    for match in _AT_DOMAIN.finditer(text):
-        start = match.start()
-        while start and _LOCAL_PART.match(text[start - 1]):
-            start -= 1
-        start += _escape_length(text, start)
-        while start < match.start() and text[start] in ".'%-":
-            start += 1
-        local = text[start : match.start()]
-        if local and local != "git" and not _AUTHORITY.search(text, max(0, start - _MAX_URL_CHARS), start):
-            yield start, match.end()
-
-
-def _escape_length(text: str, start: int) -> int:
-    """Return how many characters at ``start`` belong to an escape sequence whose backslash stands before them."""
-    slashes = start - len(text[:start].rstrip("\\")) if start and text[start - 1] == "\\" else 0
-    match = _ESCAPE.match(text, start) if slashes % 2 else None
-    return len(match.group()) if match else 0
+    decodes: bool = False
 
 
 DETECTORS = (
     Detector("key", secret_formats.find_private_keys, ("-----begin",)),
     Detector("key", secret_formats.find_keys),
     Detector("key", secret_formats.find_webhooks, ("hooks.slack",)),
-    Detector("key", secret_formats.find_url_passwords, ("://",)),
-    Detector("key", secret_formats.find_login_options, ("-u", "--proxy-user")),
+    Detector("key", passwords.find_url_passwords, ("://",)),
+    Detector("key", passwords.find_login_options, ("-u", "--proxy-user")),
+    Detector("key", passwords.find_password_options, passwords.PASSWORD_OPTIONS),
     Detector("key", secret_formats.find_authorizations, ("bearer", "basic", "token", "apikey")),
-    Detector("key", secret_formats.find_assigned_secrets, secret_formats.SECRET_WORDS),
-    Detector("iban", number_formats.find_ibans),
-    Detector("card", number_formats.find_cards),
+    Detector("key", passwords.find_assigned_secrets, passwords.SECRET_WORDS),
+    Detector("iban", number_formats.find_ibans, decodes=True),
+    Detector("iban", wrapped_values.find_wrapped_ibans, ("\n", "\\n"), decodes=True),
+    Detector("card", number_formats.find_cards, decodes=True),
+    Detector("card", wrapped_values.find_wrapped_cards, ("\n", "\\n"), decodes=True),
     Detector("email", find_emails, ("@", "%40", "&#64;", "&#x40;", "&commat;", "\\u0040", "(at)", "[at]")),
+    Detector("email", wrapped_values.find_wrapped_emails, ("@",)),
     Detector("key", secret_formats.find_random_tokens),
-    Detector("phone", number_formats.find_phones),
+    Detector("phone", find_phones, decodes=True),
+    Detector("phone", wrapped_values.find_wrapped_phones, ("\n", "\\n"), decodes=True),
     Detector("ip", number_formats.find_ip_addresses),
 )
 """Ordered by priority: where two spans overlap, the kind of the first detector wins."""
@@ -85,12 +65,27 @@ def find_private(
 
     Overlapping spans are merged into one, of the kind with the highest priority.
     """
-    lowered = secret_formats.lower(text)
     found = [(span.start, span.end, rank, span.kind) for rank, span in enumerate(more, -1_000_000)]
+    if kinds:
+        for form in normalize(text):
+            found += _detect(form, kinds)
+    return _merge(text, sorted(found))
+
+
+def _detect(form: NormalizedText, kinds: Collection[str]) -> list[tuple[int, int, int, str]]:
+    """Return the values of a text in one form: where they stand in the original, the rank of the detector and its kind."""
+    lowered = secret_formats.lower(form.text)
+    decoded = decode_spaces(form.text)
+    found = []
     for rank, detector in enumerate(DETECTORS):
         if detector.kind in kinds and (not detector.needs or any(word in lowered for word in detector.needs)):
-            found += [(start, end, rank, detector.kind) for start, end in detector.find(text)]
-    return _merge(text, sorted(found))
+            read = decoded if detector.decodes else form
+            for span in detector.find(read.text):
+                start, end = read.original_range(*span)
+                if detector.decodes:
+                    start, end = form.original_range(start, end)
+                found.append((start, end, rank, detector.kind))
+    return found
 
 
 def _merge(text: str, found: list[tuple[int, int, int, str]]) -> list[PrivateSpan]:

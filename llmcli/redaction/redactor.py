@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmcli.redaction.detectors import DEFAULT_KINDS, PrivateSpan, find_private
+from llmcli.redaction.normalization import NormalizedText, normalize
 from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable
 from llmcli.redaction.word_index import WordIndex, make_index
 
@@ -69,12 +70,8 @@ class Redactor:
 
     def _detect(self, text: str) -> list[PrivateSpan]:
         """Return the values that can be detected in this text alone."""
-        own = [
-            PrivateSpan(m.start(), m.end(), kind) for kind, pattern in self._patterns for m in pattern.finditer(text)
-        ]
         literals = [PrivateSpan(m.start(), m.end(), LITERAL_KIND) for m in LITERAL.finditer(text)]
-        listed = list(self._words.find(text))
-        found = find_private(text, self._kinds, [*literals, *(span for span in own if span.end > span.start), *listed])
+        found = find_private(text, self._kinds, [*literals, *self._find_own(text)])
         with self.table.lock:
             self._cached_chars += len(text)
             if self._cached_chars > _MAX_CACHED_CHARS:
@@ -82,6 +79,18 @@ class Redactor:
                 self._cached_chars = len(text)
             self._cache[text] = found
         return found
+
+    def _find_own(self, text: str) -> Iterator[PrivateSpan]:
+        """Yield the user's patterns and words: in the text as it is, and as detectors read it."""
+        forms = [NormalizedText(text), *(form for form in normalize(text) if form.text != text)]
+        for form in forms if self._patterns or self._words else ():
+            matches = [
+                (*match.span(), kind) for kind, pattern in self._patterns for match in pattern.finditer(form.text)
+            ]
+            matches += [(span.start, span.end, span.kind) for span in self._words.find(form.text)]
+            yield from (
+                PrivateSpan(*form.original_range(start, end), kind) for start, end, kind in matches if end > start
+            )
 
     def learn(self, texts: Sequence[str]) -> None:
         """Find the values in all ``texts``, so that each value is replaced in every one of them."""

@@ -1,4 +1,4 @@
-"""Find keys, tokens and passwords: by the formats of their issuers, by the words before them, by entropy."""
+"""Find keys and tokens: by the formats of their issuers, in Authorization headers, by entropy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Iterator
 
-from llmcli.redaction.number_formats import Range
+from llmcli.redaction.normalization import Range
 
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
 """Where a token may begin: not after a letter or digit, except after an escape sequence."""
@@ -38,27 +38,7 @@ _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|(?:[A-Za-z0-9+/=:, \r\n-]|\\[nr]){0,20000})"
 )
-_URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
-_LOGIN_OPTION = re.compile(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 _AUTHORIZATION = re.compile(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
-SECRET_WORDS = ("pass", "pwd", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin")
-"""A text without any of these words assigns nothing to a secret."""
-_SECRET_WORD = re.compile(
-    r"(?:pass(?:word|wort|wd|phrase|code)?|pwd|mot de passe|kennwort|contrase\u00f1a|secret|token|api[ _-]?key"
-    r"|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|subscription)[ _-]?key"
-    r"|credentials?|auth|pin)(?![a-z])"
-)
-_ASSIGNMENT = re.compile(
-    r"(?:[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=>])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}|\s(?=[^\s-]))"
-    r"(?:\"(?P<double>(?:[^\"\\\r\n]|\\.){4,400})\"|'(?P<single>(?:[^'\\\r\n]|\\.){4,400})'|`(?P<tick>[^`\r\n]{4,400})`"
-    r"|\\\"(?P<escaped>(?:[^\"\\\r\n]|\\[^\"]){4,400})\\\"|(?P<bare>[^\s\"'`<>,;\\\])}]{4,400}))"
-)
-_OPTION = re.compile(r"--[a-z-]{0,20}\Z")
-_NO_VALUE = re.compile(
-    r"(?i:[$%{<\[(]|\*{3}|x{3}|\.{3}|none\b|null\b|nil\b|true\b|false\b|undefined\b|required\b|optional\b|string\b|str\b"
-    r"|bytes\b|process\.|os\.|env\b|env[.(\[]|getenv|self\.|this\.|config[.\[]|settings[.\[]|https?:|PII[_-])"
-)
-_CALL = re.compile(r"[\w.]+\(")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_\-]{20,}={0,2}")
 _CHECKSUM_BEFORE = re.compile(r"(?i:sha-?(?:1|224|256|384|512)|md5|blake2[bs]?|commit|checksum|digest|integrity|etag|rev(?:ision)?"
                               r"|tree|parent|index)[\"']?\s{0,2}[-:= (@]{0,3}[\"']?(?:[a-z0-9]{1,8}-)?\Z")  # fmt: skip
@@ -80,8 +60,6 @@ _MIN_AWS_UPPER = 6
 """Fewest upper-case letters of an AWS secret key; paths have fewer."""
 _MAX_ENTROPY_CHARS = 512
 """Characters of a token that are examined."""
-_MIN_FREE_CHARS = 6
-"""Fewest characters of an unquoted password, which must also contain a digit or a sign."""
 
 
 def find_keys(text: str) -> Iterator[Range]:
@@ -102,20 +80,6 @@ def find_private_keys(text: str) -> Iterator[Range]:
         yield match.start(), match.start() + len(match.group().rstrip())
 
 
-def find_url_passwords(text: str) -> Iterator[Range]:
-    """Yield passwords in addresses (``https://NAME:PASSWORD@HOST``), and tokens used as the user name."""
-    for match in _URL_PASSWORD.finditer(text):
-        group = 1 if match[1] is not None else 2
-        if group == 1 or any(map(str.isdigit, match[2])):
-            yield match.span(group)
-
-
-def find_login_options(text: str) -> Iterator[Range]:
-    """Yield the passwords of options such as ``-u NAME:PASSWORD``."""
-    for match in _LOGIN_OPTION.finditer(text):
-        yield match.span(1)
-
-
 def find_authorizations(text: str) -> Iterator[Range]:
     """Yield the credentials of Authorization headers."""
     for match in _AUTHORIZATION.finditer(text):
@@ -123,40 +87,10 @@ def find_authorizations(text: str) -> Iterator[Range]:
             yield match.span(1)
 
 
-def find_assigned_secrets(text: str) -> Iterator[Range]:
-    """Yield values assigned to a password, secret, token or key; variables, calls and blanks to fill in are skipped."""
-    for word in _SECRET_WORD.finditer(lower(text)):
-        match = _ASSIGNMENT.match(text, word.end())
-        if match is None:
-            continue
-        operator = match["operator"].strip()
-        if not operator and not _OPTION.search(text, max(0, word.start() - 22), word.start()):
-            continue
-        group = match.lastgroup or ""
-        value, start = match[group], match.start(group)
-        if group == "bare":
-            value = value.removesuffix(".")
-        if _is_assigned_secret(value, explicit=operator not in {"is", "ist", "est", "es"}, quoted=group != "bare") or (
-            operator == "=" and group in {"double", "single"}
-        ):
-            yield start, start + len(value)
-
-
 def lower(text: str) -> str:
     """Return the text in lower case without changing offsets."""
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-
-
-def _is_assigned_secret(value: str, *, explicit: bool, quoted: bool) -> bool:
-    if len(value) < 4 or _NO_VALUE.match(value) or not any(map(str.isalnum, value)):  # noqa: PLR2004 (see the pattern)
-        return False
-    if quoted:
-        return explicit and (" " not in value or any(map(str.isdigit, value)))
-    if _CALL.match(value):
-        return False
-    special = any(not character.isalpha() for character in value)
-    return (special and len(value) >= _MIN_FREE_CHARS) or (explicit and value.isdigit())
 
 
 def find_random_tokens(text: str) -> Iterator[Range]:
