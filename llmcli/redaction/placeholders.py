@@ -14,16 +14,28 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from llmcli.redaction.normalization import INVISIBLE
 from llmcli.redaction.word_index import WordIndex
 
 TAG = "PII"
-_SEPARATOR = r"(?:\\?[_-]|\\?\u2010|\\?\u2011|\\?\u2013|[ \u00a0])"
-PLACEHOLDER = re.compile(
-    rf"(?i:{TAG}){_SEPARATOR}(?P<kind>[^\W\d_]{{2,20}})(?:{_SEPARATOR}(?P<number>[0-9]{{1,9}})(?![0-9]))?"
+_TOKEN = (
+    rf"(?:[_*`~{INVISIBLE}-]|\\{{1,4}}(?:u005[fF]|x5[fF])?|[%=]5[fF]|%2[dD]|</?[A-Za-z]{{1,6}}>"
+    r"|&(?:#0{0,3}95|#[xX]0{0,3}5[fF]|lowbar|UnderBar|#45|#[xX]2[dD]|shy);)"
 )
-"""A placeholder, possibly with small changes."""
-LITERAL = re.compile(rf"(?i:{TAG}){_SEPARATOR}[^\W\d_]{{2,20}}{_SEPARATOR}[0-9]+")
-"""Text in a request that would be taken for a placeholder."""
+"""An underscore or hyphen, plain or as an escape, markup, or an invisible character."""
+_SEPARATOR = rf"(?:{_TOKEN}{{1,4}}|[ ])"
+_KIND = rf"[^\W\d_](?:(?:\\?[_-]|[{INVISIBLE}])?[^\W\d_]){{1,19}}"
+_NUMBER = r"[0-9]{1,9}(?![0-9])"
+LITERAL = re.compile(rf"(?i:{TAG})(?:{_SEPARATOR}?{_KIND}{_SEPARATOR}?|{_TOKEN}{{1,4}}){_NUMBER}")
+"""Folded text of a request that would be taken for a placeholder."""
+PLACEHOLDER = re.compile(
+    r"(?P<open>\*{1,3}|~~|`{1,2}|<[A-Za-z]{1,6}>)?"
+    rf"(?P<code>(?i:{TAG})(?P<first>{_SEPARATOR}?)(?:(?:(?P<kind>{_KIND})(?P<second>{_SEPARATOR}?))?(?P<number>{_NUMBER})"
+    rf"|(?<=[^Ii])(?P<name>{_KIND})))"
+    r"(?P<close>\*{1,3}|~~|`{1,2}|</[A-Za-z]{1,6}>)?"
+)
+"""A placeholder in folded text, possibly with small changes, and the markup around it."""
+MAX_PLACEHOLDER_CHARS = 160
 LITERAL_KIND = "text"
 _MIN_KNOWN_CHARS = 4
 """A known value of at least this length is replaced everywhere, not only where a detector finds it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmcli.redaction.detectors import DEFAULT_KINDS, PrivateSpan, find_private
-from llmcli.redaction.normalization import NormalizedText, normalize
+from llmcli.redaction.normalization import NormalizedText, fold, normalize
 from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable
 from llmcli.redaction.word_index import WordIndex, make_index
 
@@ -70,7 +70,7 @@ class Redactor:
 
     def _detect(self, text: str) -> list[PrivateSpan]:
         """Return the values that can be detected in this text alone."""
-        literals = [PrivateSpan(m.start(), m.end(), LITERAL_KIND) for m in LITERAL.finditer(text)]
+        literals = [PrivateSpan(m.start(), m.end(), LITERAL_KIND) for m in LITERAL.finditer(fold(text))]
         found = find_private(text, self._kinds, [*literals, *self._find_own(text)])
         with self.table.lock:
             self._cached_chars += len(text)

@@ -8,17 +8,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcli.redaction.placeholders import PLACEHOLDER, TAG, Placeholder
+from llmcli.redaction.normalization import fold
+from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import UsedPlaceholders
 
-_SEPARATOR = r"(?:\\?[_\-\u2010\u2011\u2013]|[ \u00a0])"
-_NUMBER = rf"(?:\\|{_SEPARATOR}[0-9]{{0,9}})?"
-_KIND = rf"(?:\\|{_SEPARATOR}(?:[^\W\d_]{{1,20}}{_NUMBER})?)?"
-_BEGUN = re.compile(rf"(?i:P(?:I(?:I{_KIND})?)?)\Z")
-"""The end of a text that may be the beginning of a placeholder."""
+_TAG_BEGUN = re.compile(r"(?:\*{1,3}|~{1,2}|`{1,2}|<[A-Za-z]{0,6}>?)?(?i:PII?|P)?\Z")
+"""The end of a text that may be the beginning of a tag, with the markup before it."""
+_TAG = re.compile(rf"(?:\*{{1,3}}|~~|`{{1,2}}|<[A-Za-z]{{1,6}}>)?(?i:{TAG})")
+_MAX_CLOSING_CHARS = 9
 _DIGITS_BEGUN = re.compile(r"[0-9]+\Z")
-_MAX_HELD_CHARS = 64
+_MAX_HELD_CHARS = MAX_PLACEHOLDER_CHARS
 _WITH_DIGITS = re.compile(rf"{PLACEHOLDER.pattern}|(?P<digits>[0-9]+)")
+_MARKUP = re.compile(r"\*{1,3}|~~|`{1,2}|</?[A-Za-z]{1,6}>")
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class Restorer:
@@ -39,11 +41,19 @@ class Restorer:
     def feed(self, text: str) -> str:
         """Take a piece; return the text that is final."""
         text = self._held + text
-        start = max(0, len(text) - _MAX_HELD_CHARS)
-        begun = _BEGUN.search(text, start) or (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or None
-        end = begun.start() if begun else len(text)
+        end = self._final_chars(fold(text))
         self._held = text[end:]
         return self._restore(text[:end])
+
+    def _final_chars(self, text: str) -> int:
+        """Return how many characters of a folded text belong to no placeholder that may go on."""
+        start = max(0, len(text) - _MAX_HELD_CHARS)
+        for tag in _TAG.finditer(text, start):
+            match = PLACEHOLDER.match(text, tag.start())
+            if match is None or not match["number"] or match.end() + _MAX_CLOSING_CHARS > len(text):
+                return tag.start()
+        begun = (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or _TAG_BEGUN.search(text, start)
+        return begun.start() if begun else len(text)
 
     def finish(self, *, cut: bool = False) -> str:
         """Return the remaining text; ``cut``: the answer was truncated, so a placeholder at its end may be incomplete."""
@@ -64,29 +74,49 @@ class Restorer:
         return value
 
     def _restore(self, text: str) -> str:
-        return self._pattern.sub(self._replacement, text)
+        pieces: list[str] = []
+        at = 0
+        for match in self._pattern.finditer(fold(text)):
+            pieces += [text[at : match.start()], self._replacement(match, text[match.start() : match.end()])]
+            at = match.end()
+        return "".join([*pieces, text[at:]])
 
-    def _replacement(self, match: re.Match[str]) -> str:
-        placeholder = self._meant(match)
+    def _replacement(self, match: re.Match[str], said: str) -> str:
+        """Return what to write for a match, which stands in the answer as ``said``."""
+        placeholder = self._meant(match, said)
         if placeholder is None:
-            return match.group()
+            return said
         self.restored[placeholder.number] += 1
-        return as_json_text(placeholder.value) if self._in_json else placeholder.value
+        value = as_json_text(placeholder.value) if self._in_json else placeholder.value
+        return value if "digits" in match.re.groupindex and match["digits"] else _with_markup(match, value)
 
-    def _meant(self, match: re.Match[str]) -> Placeholder | None:
+    def _meant(self, match: re.Match[str], said: str) -> Placeholder | None:
         """Return the placeholder that a match refers to, None for other text; a damaged placeholder is recorded."""
-        said = match.group()
         if said.isdigit():
-            return self._used.by_digits.get(said)
-        kind, number = match["kind"].upper(), match["number"]
-        is_ours, joined = kind in self._kinds, " " not in said and "\u00a0" not in said
+            return self._used.by_digits.get(match.group())
+        words = _LETTERS.findall(match["kind"] or match["name"] or "")
+        kind = "".join(words).upper()
+        number, code, separator = match["number"], match["code"], match["first"]
+        is_ours, joined = kind in self._kinds or (not number and words[0].upper() in self._kinds), " " not in code
+        is_code = joined and bool(separator) and (bool(kind) or "-" not in separator)
         placeholder = self._used.by_number.get(int(number)) if number else None
-        if placeholder is not None and (placeholder.kind.upper() == kind or (joined and not is_ours)):
+        if placeholder is not None and (
+            placeholder.kind.upper() == kind or (is_code and not is_ours and (match["second"] or not kind))
+        ):
             return placeholder
         is_incomplete = self._cut and match.end() == len(match.string)
-        if joined and (is_ours or (number and said.startswith(TAG))) and not is_incomplete:
-            self.damaged.append(said)
+        if is_code and (is_ours or (number and code.startswith(TAG))) and not is_incomplete:
+            start = match.start("code") - match.start()
+            self.damaged.append(said[start : start + len(code)])
         return None
+
+
+def _with_markup(match: re.Match[str], value: str) -> str:
+    """Return a value with the markup around its code, except for a mark whose counterpart stands inside of the code."""
+    first, last = match["open"] or "", match["close"] or ""
+    if len(_MARKUP.findall(match["code"])) % 2 and bool(first) != bool(last):
+        return value
+    return f"{first}{value}{last}"
 
 
 def as_json_text(value: str) -> str:

@@ -44,7 +44,7 @@ def test_a_known_value_is_replaced_wherever_it_stands():
 
 def test_text_that_looks_like_a_placeholder_comes_back_as_it_was():
     """It is replaced by one itself."""
-    text = "PII_EMAIL_1 is not jane@example.org, nor is pii-card-7 or PII\\_KEY\\_3"
+    text = "PII_EMAIL_1 is not jane@example.org, nor is pii-card-7 or PII\\_KEY\\_3, PII&#95;IP&#95;4, **PII**_KEY_5, \uff30\uff29\uff29_KEY_6"
     sent, used = send(text)
     assert "PII_EMAIL_1 is" not in sent and "card" not in sent
     assert restore([sent], used)[0] == text
@@ -80,6 +80,26 @@ def test_json_stays_json(document):
         ("PII-EMAIL-1", True),
         ("PII_CORREO_1", True),  # the kind was translated
         ("PII EMAIL 1", True),
+        ("PII\\_**EMAIL**_1", True),
+        ("PII_E-MAIL_1", True),
+        ("PII_EMAIL_ADDRESS_1", True),
+        ("PII&#95;EMAIL&#95;1", True),
+        ("PII&#x5f;EMAIL&lowbar;1", True),
+        ("PII%5FEMAIL%5F1", True),
+        ("PII\\u005fEMAIL\\u005f1", True),
+        ("\uff30\uff29\uff29\uff3f\uff25\uff2d\uff21\uff29\uff2c\uff3f\uff11", True),
+        ("PII_EM\u200bAIL_\u0661", True),
+        ("PII\u2014EMAIL\u20141", True),
+        ("PII__EMAIL__1", True),
+        ("PII<em>EMAIL</em>1", True),
+        ("PIIEMAIL1", True),
+        ("PII_1", True),  # a number is used once
+        ("PII&#95;EMAIL&#95;2", False),
+        ("PII%5FEMAIL%5F9", False),
+        ("PII_E-MAIL_9", False),
+        ("PII_9", False),
+        ("PII_EMAIL-address", False),
+        ("\uff30\uff29\uff29\uff3f\uff25\uff2d\uff21\uff29\uff2c", False),
         ("PII_EMAIL_2", False),
         ("PII_PHONE_1", False),
         ("PII_EMAIL", False),
@@ -90,14 +110,33 @@ def test_a_placeholder_is_known_when_it_is_nearly_right(written, meant):
     sent, used = send("jane@example.org +49 30 1234567")
     assert sent == "PII_EMAIL_1 PII_PHONE_2"
     text, restorer = restore([f"<{written}>"], used)
+    assert restore(list(f"<{written}>"), used)[0] == text
     assert text == ("<jane@example.org>" if meant else f"<{written}>")
     assert restorer.damaged == ([] if meant else [written])
+
+
+@pytest.mark.parametrize(
+    ("written", "restored"),
+    [
+        ("**PII**\\_EMAIL_1", "jane@example.org"),
+        ("**PII_EMAIL_1**", "**jane@example.org**"),
+        ("PII_**EMAIL_1**", "jane@example.org"),
+        ("`PII_EMAIL_1`", "`jane@example.org`"),
+        ("<b>PII</b>_EMAIL_1", "jane@example.org"),
+    ],
+)
+def test_markup_inside_of_a_placeholder_goes_with_it(written, restored):
+    """Markup around it stays; one half of a pair is not left alone. Pieces of any size give the same text."""
+    _, used = send("jane@example.org")
+    for pieces in ([f"to {written}, now"], list(f"to {written}, now"), [f"to {written}"]):
+        text, restorer = restore(pieces, used)
+        assert text.removesuffix(", now") == f"to {restored}" and not restorer.damaged
 
 
 def test_other_words_are_no_placeholders():
     """PII is an abbreviation as well."""
     _, used = send("jane@example.org")
-    said = "PII data, PII email addresses, a PII, PII 1, piiano"
+    said = "PII data, PII email addresses, a PII, PII 1, piiano, piiano 1, PII-1, PII email 12 times"
     text, restorer = restore(list(said), used)
     assert text == said and not restorer.damaged
 
