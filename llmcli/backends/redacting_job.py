@@ -12,7 +12,7 @@ from llmcli.backends.delegating_job import DelegatingJob
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
-from llmcli.redaction.restoration import Restorer, StopFilter
+from llmcli.redaction.restoration import Restorer, StopFilter, restore_error
 from llmcli.types import (
     CandidateScores,
     Event,
@@ -169,6 +169,7 @@ class RedactingJob(DelegatingJob):
             stop_string=opened.stop.stop_string or finished.stop_string,
             unrestored=tuple(unrestored),
             tool_calls=calls,
+            error=None if finished.error is None else restore_error(opened.sent.used, finished.error),
         )
 
     def _ask_again(self, opened: _OpenRequest) -> bool:

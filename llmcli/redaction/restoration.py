@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmcli.errors import LlmError
 from llmcli.redaction.normalization import fold
 from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import UsedPlaceholders
@@ -117,6 +118,16 @@ def _with_markup(match: re.Match[str], value: str) -> str:
     if len(_MARKUP.findall(match["code"])) % 2 and bool(first) != bool(last):
         return value
     return f"{first}{value}{last}"
+
+
+def restore_error(used: UsedPlaceholders, error: LlmError) -> LlmError:
+    """Put the values back into the texts of an error, since its reader knows only them."""
+    restore = Restorer(used).restore_json
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, restore(value))
+    error.args = tuple(map(restore, error.args))
+    return error
 
 
 def as_json_text(value: str) -> str:

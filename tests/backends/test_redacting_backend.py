@@ -7,7 +7,7 @@ from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.redacting_backend import RedactingBackend
-from llmcli.errors import TemporaryFailure
+from llmcli.errors import RequestRejected, TemporaryFailure
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import NOTE, redact_request
 from llmcli.redaction.restoration import Restorer
@@ -146,6 +146,15 @@ def test_an_answer_that_failed_is_not_asked_for_again(reason):
     text, finished = run(backend, user(MAIL))
     assert text == "to PII_EMAIL_7 and" and finished.reason is reason and len(scripted.requests) == 1
     assert finished.unrestored == ("PII_EMAIL_7",)
+
+
+def test_an_error_names_the_labels_and_not_their_placeholders():
+    """The user wrote the labels; the server got only placeholders."""
+    error = RequestRejected("there", detail="none of its answers is one of PII_EMAIL_1, no")
+    backend, scripted = redacting(lambda _: Reply("", reason=FinishReason.ERROR, error=error))
+    _, finished = run(backend, user("who?", candidates=(MAIL, "no")))
+    assert scripted.requests[0].candidates == ("PII_EMAIL_1", "no")
+    assert finished.error.detail == f"none of its answers is one of {MAIL}, no" and MAIL in str(finished.error)
 
 
 def calling(*arguments):
