@@ -11,10 +11,10 @@ import hashlib
 import itertools
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from llmcli.redaction.normalization import INVISIBLE
+from llmcli.redaction.normalization import INVISIBLE, fold
 from llmcli.redaction.word_index import WordIndex
 
 TAG = "PII"
@@ -39,6 +39,10 @@ MAX_PLACEHOLDER_CHARS = 160
 LITERAL_KIND = "text"
 _MIN_KNOWN_CHARS = 4
 """A known value of at least this length is replaced everywhere, not only where a detector finds it."""
+_NUMBER_KINDS = frozenset({"card", "iban", "phone"})
+_MIN_KNOWN_DIGITS = 8
+"""A number of at least this length that is a part of a known value is replaced as well."""
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{_MIN_KNOWN_DIGITS},}}(?![0-9])")
 MAX_KNOWN_VALUES = 50_000
 """Most values in the table; the oldest are removed first."""
 
@@ -62,6 +66,7 @@ class PlaceholderTable:
         self._num_given = 0
         self._numbers: set[str] = set()
         self._known = WordIndex()
+        self._numbers_by_start: dict[str, Placeholder] = {}
         self.counts: dict[str, int] = {}
         """Values of each kind that were replaced."""
 
@@ -90,8 +95,24 @@ class PlaceholderTable:
             self.counts[kind] = self.counts.get(kind, 0) + 1
             if len(value) >= _MIN_KNOWN_CHARS and not evident:
                 self._known.add(value, kind)
+            self._add_digits(placeholder)
             self._forget_oldest()
             return placeholder
+
+    def find_digits(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Yield the numbers in a text whose digits are a part of a known value's, with the kind of that value.
+
+        A task may repeat a number without its separators, for example to say that an answer lacks it.
+        """
+        for match in _LONG_NUMBER.finditer(text) if self._numbers_by_start else ():
+            known = self._numbers_by_start.get(match.group()[:_MIN_KNOWN_DIGITS])
+            if known is not None and match.group() in _digits(known.value):
+                yield *match.span(), known.kind
+
+    def _add_digits(self, placeholder: Placeholder) -> None:
+        if placeholder.kind in _NUMBER_KINDS:
+            for start in _digit_starts(placeholder.value):
+                self._numbers_by_start.setdefault(start, placeholder)
 
     def known_values(self) -> WordIndex:
         """Return the index of the values so far."""
@@ -106,8 +127,21 @@ class PlaceholderTable:
         while len(self._by_value) > MAX_KNOWN_VALUES:
             oldest = next(iter(self._by_value))
             del self._by_value[oldest]
+            for start in _digit_starts(oldest[0]):
+                self._numbers_by_start.pop(start, None)
             if (oldest[0], not oldest[1]) not in self._by_value:
                 self._known.discard(oldest[0])
+
+
+def _digits(value: str) -> str:
+    """Return the digits of a value without what stands between them."""
+    return "".join(re.findall("[0-9]", fold(value)))
+
+
+def _digit_starts(value: str) -> Iterator[str]:
+    """Yield the first digits of each number that is a part of a value."""
+    digits = _digits(value)
+    return (digits[at : at + _MIN_KNOWN_DIGITS] for at in range(len(digits) - _MIN_KNOWN_DIGITS + 1))
 
 
 def _number_text(value: str, number: int, taken: Collection[str], context: str) -> str:

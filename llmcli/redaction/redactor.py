@@ -57,6 +57,7 @@ class Redactor:
         self._words = make_index((word, kind) for kind, listed in (words or {}).items() for word in listed)
         self._find_names = find_names
         self._names = WordIndex()
+        self._full_names = WordIndex(ignore_case=True, any_space=True)
         self._cache: dict[str, list[PrivateSpan]] = {}
         self._cached_chars = 0
 
@@ -64,7 +65,8 @@ class Redactor:
         """Return the private values in a text, in order and disjoint; of names only those found so far."""
         with self.table.lock:
             cached = self._cache.get(text)
-            learned = [*self.table.known_values().find(text), *self._names.find(text)]
+            learned = [*self.table.known_values().find(text), *self._find_names_in(text)]
+            learned += [PrivateSpan(*span) for span in self.table.find_digits(text)]
         found = self._detect(text) if cached is None else cached
         return find_private(text, (), [*found, *learned]) if learned else found
 
@@ -79,6 +81,12 @@ class Redactor:
                 self._cached_chars = len(text)
             self._cache[text] = found
         return found
+
+    def _find_names_in(self, text: str) -> Iterator[PrivateSpan]:
+        """Yield the known names: first and last name in any case and on two lines, a single word as it was found."""
+        for form in normalize(text) if self._names or self._full_names else ():
+            for span in (*self._names.find(form.text), *self._full_names.find(form.text)):
+                yield PrivateSpan(*form.original_range(span.start, span.end), span.kind)
 
     def _find_own(self, text: str) -> Iterator[PrivateSpan]:
         """Yield the user's patterns and words: in the text as it is, and as detectors read it."""
@@ -98,7 +106,8 @@ class Redactor:
             names = list(self._find_names(texts))
             with self.table.lock:
                 for name in names:
-                    self._names.add(name, "name")
+                    index = self._full_names if len(name.split()) > 1 else self._names
+                    index.add(" ".join(name.split()), "name")
         for text in texts:
             for span in self.find(text):
                 if not _is_bare_number(text, span):

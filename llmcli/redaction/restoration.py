@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcli.errors import LlmError
 from llmcli.redaction.normalization import fold
 from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import UsedPlaceholders
@@ -120,7 +119,7 @@ def _with_markup(match: re.Match[str], value: str) -> str:
     return f"{first}{value}{last}"
 
 
-def restore_error(used: UsedPlaceholders, error: LlmError) -> LlmError:
+def restore_error(used: UsedPlaceholders, error: Exception) -> Exception:
     """Put the values back into the texts of an error, since its reader knows only them."""
     restore = Restorer(used).restore_json
     for name, value in vars(error).items():

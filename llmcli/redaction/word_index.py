@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from llmcli.redaction.detectors import PrivateSpan
 
 _WORD = re.compile(r"\w+")
+_SPACE = re.compile(r"\s")
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -15,10 +16,11 @@ _UNSPACED = re.compile(
 
 
 class WordIndex:
-    """Phrases, each with a kind. ``ignore_case``: they match in any case."""
+    """Phrases, each with a kind. ``ignore_case``: they match in any case; ``any_space``: with any blank or line break."""
 
-    def __init__(self, *, ignore_case: bool = False) -> None:
+    def __init__(self, *, ignore_case: bool = False, any_space: bool = False) -> None:
         self._ignore_case = ignore_case
+        self._any_space = any_space
         self._by_word: dict[str, list[tuple[str, int, str]]] = {}  # first word: phrase, offset of the word, kind
         self._unspaced: dict[str, str] = {}
 
@@ -76,7 +78,9 @@ class WordIndex:
                 yield PrivateSpan(start, end, kind)
 
     def _fold(self, text: str) -> str:
-        """Return the text in lower case, without changing offsets, if case is ignored."""
+        """Return the text in lower case and with plain blanks, as the index ignores these, without changing offsets."""
+        if self._any_space:
+            text = _SPACE.sub(" ", text)
         if not self._ignore_case:
             return text
         lowered = text.lower()

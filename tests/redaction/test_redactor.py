@@ -42,6 +42,15 @@ def test_a_known_value_is_replaced_wherever_it_stands():
     assert send('He said "hunter2" and hunter22', redactor)[0] == 'He said "PII_KEY_1" and hunter22'
 
 
+def test_the_digits_of_a_known_value_are_replaced_without_their_separators():
+    """A task may repeat a number of its text in another form; other numbers and short ones stay."""
+    redactor = Redactor()
+    send("DE89 3704 0044 0532 0130 00 or +49 30 90210417", redactor)
+    sent, used = send("missing: 370400440532013000; 90210417; 37040044; 53201; 370400440532013001", redactor)
+    assert sent == "missing: PII_IBAN_3; PII_PHONE_4; PII_IBAN_5; 53201; 370400440532013001"
+    assert restore([sent], used)[0].endswith(": 370400440532013000; 90210417; 37040044; 53201; 370400440532013001")
+
+
 def test_text_that_looks_like_a_placeholder_comes_back_as_it_was():
     """It is replaced by one itself."""
     text = "PII_EMAIL_1 is not jane@example.org, nor is pii-card-7 or PII\\_KEY\\_3, PII&#95;IP&#95;4, **PII**_KEY_5, \uff30\uff29\uff29_KEY_6"

@@ -41,6 +41,28 @@ def test_v_names_what_answers(shell):
     assert "worker" not in shell(*ASK, "-v", env={"LLMCLI_WORKER": "off"}).err
 
 
+@pytest.mark.stress
+@pytest.mark.usefixtures("real_processes")
+def test_no_text_of_a_user_stays_in_its_arguments_environment_log_or_files(shell, tmp_path):
+    """Of questions, documents, labels and instructions, answered and refused ones."""
+    canary = "hunterCanary22!"
+    (tmp_path / "letter.txt").write_text(f"The password: {canary}. " * 20)
+    for command in (
+        ["ask", f"Is {canary} right?", "-f", "letter.txt", *SHORT],
+        ["ask", "-s", f"You know {canary}.", "--ctx", "16", "hello", *SHORT],
+        ["classify", "--labels", f"{canary},no", "letter.txt"],
+        ["ask", "--stop", canary, "--seed", "-1", "hello", *SHORT],
+    ):
+        shell(*command, "-v")
+    worker = shell.worker()
+    for name in ("cmdline", "environ"):
+        assert canary.encode() not in Path(f"/proc/{worker['pid']}/{name}").read_bytes()
+    logs = [Path(worker["log"]), *(file for file in Path(worker["log"]).parent.rglob("*") if file.is_file())]
+    caches = [file for file in (tmp_path / "home").rglob("*") if file.is_file() and file.suffix != ".gguf"]
+    for file in [*logs, *caches]:
+        assert canary.encode() not in file.read_bytes(), file
+
+
 @pytest.mark.usefixtures("real_processes")
 def test_it_inherits_nothing(shell, tmp_path):
     """No terminal, descriptor, directory or secret; its files are private, whatever the umask."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from llmcli.backends.base import Backend, run_requests
 from llmcli.errors import InternalError
 from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.redaction.normalization import normalize
 from llmcli.types import Finished, FinishReason, Request, Sampling, TextDelta
 
 PROMPT = "redact.names"
@@ -71,13 +72,19 @@ def _make_request(prompt: Prompt, request_id: str, piece: str) -> Request:
 
 
 def parse_names(answer: str, text: str) -> list[str]:
-    """Return the names of an answer that occur in the text; the answer may be truncated."""
+    """Return the names of an answer that occur in the text, in any case and spacing; the answer may be truncated."""
     try:
         found = json.loads(answer).get("names", [])
     except (ValueError, AttributeError):
         found = re.findall(r'"([^"\\]{2,60})"', answer)[1:]  # the first one is the key
     names = [name.strip() for name in found if isinstance(name, str)]
-    return [name for name in dict.fromkeys(names) if name in text and _may_be_name(name)]
+    forms = [_plain(form.text) for form in normalize(text)]
+    return [name for name in dict.fromkeys(names) if _may_be_name(name) and any(_plain(name) in form for form in forms)]
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case with single blanks: a model writes a name on one line and in its usual case."""
+    return " ".join(text.split()).casefold()
 
 
 def _may_be_name(name: str) -> bool:

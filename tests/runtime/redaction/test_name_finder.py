@@ -61,6 +61,29 @@ def test_a_name_is_replaced_in_all_texts(find):
     assert redactor.redact("Ask Jane, not Janet.", used) == "Ask PII_NAME_1, not Janet."
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Jane Doe",
+        "JANE DOE",
+        "jane doe",
+        "Jane\nDoe",
+        "Jane\u00a0Doe",
+        "Ja\u00adne Doe",
+        "Jane \u200bDoe",
+        "\uff2aane Doe",
+    ],
+)
+def test_a_name_is_replaced_however_it_is_written(find, written):
+    """The model writes it in its usual form; the text has it in capitals, on two lines, with invisible characters."""
+    finder, _ = find(lambda _: '{"names": ["Jane Doe"]}')
+    redactor, used = Redactor(find_names=finder), UsedPlaceholders()
+    text = f"Hello, {written}, and Janet."
+    redactor.learn([text])
+    assert redactor.redact(text, used) == "Hello, PII_NAME_1, and Janet."
+    assert used.by_number[1].value == written
+
+
 def test_a_failure_of_the_model_ends_the_search(find):
     """Nothing is sent on then."""
     finder, _ = find(lambda _: TemporaryFailure("the model"))
