@@ -1,22 +1,26 @@
 """Redaction: milliseconds a KB by patterns, and recall and precision on texts made from a seed.
 
 The test set consists of values in the forms that their issuers document, of values in harder forms ("hard"), and of lines in
-which nothing is private. A value counts as found if the spans cover all of it. With ``--names`` the names of people are looked
-for by the model of ``--model`` too, or the starter: that takes minutes.
+which nothing is private. A value counts as found if the spans cover all of it. A second set has the numbers of 40 countries, each
+in plain and disguised forms. The finds in the files of the installed packages show how often ordinary text is taken for private.
+With ``--names`` the names of people are looked for by the model of ``--model`` too, or the starter: that takes minutes.
 """
 
 from __future__ import annotations
 
 import random
 import sys
+import sysconfig
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import common
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import country_numbers
 import planted_values
 
 from llmcli.configuration.engine_options import EngineOptions
@@ -25,6 +29,9 @@ from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 VALUES = 2500
 HARMLESS = 400
 NAMED_TEXTS = 100
+PER_COUNTRY = 25
+PACKAGE_FILES = 3000
+MAX_FILE_CHARS = 60_000
 KILOBYTES = 256
 SEED = 5
 
@@ -117,6 +124,9 @@ def main() -> None:
     print(
         f"\nharmless lines with a find: {wrong} of {len(lines)}; precision of the whole: {total / (total + wrong):.3f}"
     )
+    _print_countries(rng)
+    _print_passwords()
+    _print_packages(rng)
     if given.names:
         _print_names(given.model, rng)
     _print_speed(given.runs, rng)
@@ -140,10 +150,59 @@ def _recall(make: Callable[[], tuple[str, str]]) -> float:
     found = 0
     for _ in range(VALUES):
         text, value = make()
-        start = text.index(value) if value in text else -1
-        spans = Redactor().find(text)
-        found += start < 0 or any(span.start <= start and start + len(value) <= span.end for span in spans)
+        found += value not in text or _is_found(text, text.index(value), value)
     return found / VALUES
+
+
+def _is_found(text: str, start: int, value: str) -> bool:
+    """Return whether one span covers all of the value at ``start``."""
+    return any(span.start <= start and start + len(value) <= span.end for span in Redactor().find(text))
+
+
+def _print_countries(rng: random.Random) -> None:
+    """Print the recall of each kind in each form; for each country as many values."""
+    rows = []
+    for kind in country_numbers.KINDS:
+        shares = []
+        for form in country_numbers.FORMS:
+            plants = [
+                country_numbers.plant(rng, country, kind, form)
+                for country in country_numbers.COUNTRIES
+                for _ in range(PER_COUNTRY)
+            ]
+            shares.append(
+                f"{sum(_is_found(text, text.index(value), value) for text, value in plants) / len(plants):.1%}"
+            )
+        rows.append([kind, *shares])
+    print(f"\n{len(country_numbers.COUNTRIES)} countries, {PER_COUNTRY} values of each kind and form for each")
+    common.print_table(rows, ["kind", *country_numbers.FORMS])
+
+
+def _print_passwords() -> None:
+    rows = []
+    for form, texts in country_numbers.PASSWORDS.items():
+        places = [country_numbers.password_of(text) for text in texts]
+        hits = sum(_is_found(text, start, text[start:end]) for text, (start, end) in zip(texts, places, strict=True))
+        rows.append([form, f"{hits} of {len(texts)}"])
+    print()
+    common.print_table(rows, ["passwords", "found"])
+
+
+def _print_packages(rng: random.Random) -> None:
+    """Print how much is found in code, documentation and metadata of the installed packages."""
+    directory = Path(sysconfig.get_path("purelib"))
+    files = sorted(
+        file for kind in ("*.py", "*.md", "*.rst", "*.txt", "METADATA", "*.json") for file in directory.rglob(kind)
+    )
+    found: Counter[str] = Counter()
+    chars = 0
+    for file in rng.sample(files, min(PACKAGE_FILES, len(files))):
+        text = file.read_text("utf-8", errors="replace")
+        if len(text) <= MAX_FILE_CHARS:
+            chars += len(text)
+            found.update(span.kind for span in Redactor().find(text))
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+    print(f"\nfinds in {chars / 1e6:.1f} million characters of installed packages: {counts}")
 
 
 def _print_names(model: str | None, rng: random.Random) -> None:
