@@ -43,6 +43,18 @@ def test_finds_are_objects(llm, letter):
     assert [json.loads(line)["value"] for line in shown.out.splitlines()] == [MAIL, CARD]
 
 
+def test_disguised_values_are_replaced_and_placed(llm):
+    """Offsets are those of the text as it is, with its invisible characters and line breaks."""
+    text = "Appelez le 06.86.34.59.10. My card 4111\u200b1111 1111\n1111 and \u5bc6\u7801\uff1ahunter22\u3002\n"
+    run = llm("redact", stdin=text.encode())
+    assert run.out == "Appelez le PII_PHONE_1. My card PII_CARD_2 and \u5bc6\u7801\uff1aPII_KEY_3\u3002\n"
+    found = [
+        json.loads(line) for line in llm("redact", "--json", "--show-values", stdin=text.encode()).out.splitlines()
+    ]
+    values = ["06.86.34.59.10", "4111\u200b1111 1111\n1111", "hunter22"]
+    assert [text[each["start"] : each["end"]] for each in found] == values == [each["value"] for each in found]
+
+
 def test_several_files_share_placeholders(llm, letter, tmp_path):
     """Each has a header; one that cannot be read is told, with 3."""
     (tmp_path / "b.txt").write_text(f"to {CARD}\n")
@@ -129,6 +141,36 @@ def test_a_damaged_placeholder_is_reported(llm, server):
     assert "changed the code of a private value: PII_EMAIL_9" in run.err
     found = json.loads(llm("ask", "--json", "--redact", "--base-url", server.url, MAIL).out)
     assert found["warnings"] == ["private values were not put back: PII_EMAIL_9"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "**PII**\\_EMAIL_1",
+        "PII_E-MAIL_1",
+        "PII&#95;EMAIL&#95;1",
+        "PII%5FEMAIL%5F1",
+        "\uff30\uff29\uff29\uff3f\uff25\uff2d\uff21\uff29\uff2c\uff3f\uff11",
+    ],
+)
+def test_a_changed_placeholder_is_restored_or_reported(llm, server, written):
+    """It means one value by its number; with a number that no value has, the exit code is 3."""
+    server.usual = stream_answer(f"It is {written}.")
+    run = llm("ask", "--redact", "--base-url", server.url, MAIL)
+    assert (run.code, run.out, len(server.chats())) == (0, f"It is {MAIL}.\n", 1)
+    other = f"{written[:-1]}9"
+    server.usual = stream_answer(f"It is {other}.")
+    run = llm("ask", "--redact", "--base-url", server.url, MAIL)
+    assert (run.code, run.out) == (3, f"It is {other}.\n")
+    assert "changed the code of a private value" in run.err
+
+
+def test_an_error_names_the_labels_of_the_user(llm, server):
+    """And not the codes that the server got for them."""
+    server.usual = stream_answer("neither of them")
+    run = llm("classify", "--redact", "--labels", f"{MAIL},nobody", "--base-url", server.url, stdin=b"who?\n")
+    assert run.code != 0 and MAIL in run.err and "PII_" not in run.err
+    assert server.chats() and MAIL not in sent(server)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
