@@ -27,7 +27,7 @@ _MIN_REST_CHARS = 2
 _BEFORE = re.compile(r"[\w,;|=\t.+-]\Z")
 """What stands before a cell of a table, or a longer number."""
 _AFTER = re.compile(r"[^\W]|[,;|](?:\S|\Z)|\t|-[0-9]|\.[0-9]")
-_CARD_GROUPS = re.compile(r"(?:4 ){3}[1-7]|4 6 [45]|1[2-9]")
+_CARD_GROUPS = re.compile(r"(?:(?:4|8|12|16) )*(?:[1-9]|1[0-9])|4 6 [45]")
 """The sizes of the groups of a card number."""
 _IBAN_BREAK = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}[A-Za-z0-9 .\-]{{0,40}}?(?P<cut>{_BREAK})(?P<rest>[A-Za-z0-9 .\-]{{1,40}})"
