@@ -47,6 +47,11 @@ class AppPaths:
         return self.data / "calibrations"
 
     @property
+    def label_states(self) -> Path:
+        """The states of records that ``llm label`` asks about (``tasks.labelling.state_store``)."""
+        return self.cache / "label-states"
+
+    @property
     def keys(self) -> Path:
         """The directory of stored API keys, one file for each backend."""
         return self.config / "keys"

@@ -112,6 +112,7 @@ class CalibratedRun:
             "rows of --calibrate": rows_digest(() if self._labelled is None else self._labelled.rows),
             # a fitted one depends on its rows, and has the time when it was fitted
             "--calibration": None if self._calibration is None or self._labelled else self._calibration.digest(),
+            "--keep": self._flags.keep,
         }
 
     def report(self, backend: Backend, scorer: LabelScorer) -> int:
@@ -141,13 +142,24 @@ class CalibratedRun:
             draw_calibration(self._ctx, self._flags.calibration, self._calibration.stored)
 
     def notices(self, summary: LabelSummary) -> Iterator[Notice]:
-        """Yield how the thresholds do on the labelled rows, and add them to the summary."""
+        """Yield which calibrations do not answer, and how the thresholds do on the labelled rows; the latter go to the summary."""
+        yield from map(Notice, self._unused_sentences())
         details = {name: {**asdict(each), "precision": each.precision} for name, each in self.thresholds.items()}
         if details:
             summary.details["target_precision"] = details if len(details) > 1 else next(iter(details.values()))
         elif self._flags.threshold is not None:
             summary.details["threshold"] = self._flags.threshold
         yield from map(Notice, self._threshold_sentences())
+
+    def _unused_sentences(self) -> Iterator[str]:
+        """Yield what is said where the model answers without its calibration."""
+        if self._calibration is None:
+            return
+        from llmcli.cli.classification.calibration_advice import describe_gain
+
+        for name, problem in self._calibration.problems_without_gain().items():
+            words = describe_gain(problem.gain, keep=False)
+            yield f"{name}: {words}" if self._calibration.has_several else words
 
     def _threshold_sentences(self) -> Iterator[str]:
         for name, chosen in self.thresholds.items():

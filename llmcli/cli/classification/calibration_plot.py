@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from llmcli.cli.classification.figures_view import read_curve
+from llmcli.cli.classification.calibration_advice import read_curve
 from llmcli.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_svg(title: str, figures: CalibrationFigures, curve: LearningCurve | Non
 
 
 def _draw_reliability(figures: CalibrationFigures, left: float) -> Iterator[str]:
-    heading = f"reliability: calibration error {figures.ece:.3f}, {figures.rows:,} rows"
+    heading = f"reliability: calibration error {figures.ece.value:.3f}, {figures.rows:,} rows"
     yield from _frame(left, heading, "probability of the label", [(share, f"{share:g}") for share in _GRID])
     yield _polyline([_point(left, 0, 0), _point(left, 1, 1)], _GREY, dashed=True)
     most = max((each.rows for each in figures.reliability), default=1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from llmcli.cli.classification.calibration_advice import describe_gain, next_command, read_curve
 from llmcli.cli.classification.calibration_plot import draw_plot
-from llmcli.cli.classification.figures_view import format_figures
+from llmcli.cli.classification.figures_view import format_figures, format_tables
 from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.classification.summary_view import write_report_file
 from llmcli.cli.command_context import CommandContext
@@ -14,20 +15,26 @@ from llmcli.cli.command_context import CommandContext
 if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
     from llmcli.tasks.calibration.calibration_store import StoredCalibration
+    from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
+
+_BLOCK_NAMES = {
+    "scores": "label scores",
+    "probe": "the probe that ships with llm",
+    "mean": "mean hidden state",
+    "last": "last hidden state",
+}
 
 
 def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str) -> None:
-    """Write the figures of a calibration and draw them, as ``draw_calibration`` does."""
+    """Write what a calibration gains and draw it, as ``draw_calibration`` does."""
+    following = next_command(ctx.flags, name, stored)
     if ctx.console.as_json:
-        ctx.console.write_record({"calibration": name, **stored.to_json()})
+        ctx.console.write_record({"calibration": name, **stored.to_json(), "next": following})
     lines = [f"model              {stored.model}"]
     for title, problem in stored.problems.items():
-        calibration = problem.calibration
-        features = ", ".join(_BLOCK_NAMES.get(each, each) for each in calibration.blocks)
-        lines += _heading(title, stored.problems)
-        lines += [f"features           {features}", *format_figures(problem.figures, calibration.curve, origin)]
-    _write_lines(ctx, lines)
+        lines += [*_heading(title, stored.problems), *_describe_problem(problem, origin, keep=stored.keep)]
+    _write_lines(ctx, [*lines, "", f"next: {following}"])
     draw_calibration(ctx, name, stored)
 
 
@@ -37,7 +44,25 @@ def draw_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibr
         _draw(ctx, name or stored.model, problem.figures, problem.calibration.curve)
 
 
-_BLOCK_NAMES = {"scores": "label scores", "mean": "mean hidden state", "last": "last hidden state"}
+def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
+    calibration = problem.calibration
+    features = ", ".join(_BLOCK_NAMES.get(each, each) for each in calibration.choice.weights)
+    lines = [
+        f"features           {features}",
+        f"rows               {problem.figures.rows:,} {origin}",
+        "",
+        *format_figures(problem.figures, problem.gain.before),
+        "",
+        _sentence(describe_gain(problem.gain, keep=keep)),
+    ]
+    if (curve := calibration.curve) is not None:
+        points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
+        lines += [_sentence(read_curve(curve)), f"Accuracy by the number of labels: {points}"]
+    return [*lines, *format_tables(problem.figures)]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str) -> None:
@@ -48,7 +73,8 @@ def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, Cali
         ctx.console.write_record({"model": model, **fields})
     lines = [f"model              {model}"]
     for title, each in figures.items():
-        lines += [*_heading(title, figures), *format_figures(each, None, origin)]
+        rows = f"rows               {each.rows:,} {origin}"
+        lines += [*_heading(title, figures), rows, "", *format_figures(each), *format_tables(each)]
         _draw(ctx, model, each, None)
     _write_lines(ctx, lines)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.classification.labelled_rows import LabelledRows
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
-    from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
-    from llmcli.tasks.calibration.feature_set import FeatureSet
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+    from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
     from llmcli.tasks.classification.scored_records import ScoredRecord
@@ -37,19 +37,25 @@ class LabelledFile:
 class CalibrationKind(Protocol):
     """What is decided about a record: one of several labels, or what holds for it."""
 
-    def fit(self, features: FeatureSet, labelled: LabelledFile, scorer: LabelScorer) -> Mapping[str, FittedProblem]:
-        """Return the fitted problems by name. Raises ``TooFewLabels``."""
+    def fit(
+        self, scored: Sequence[ScoredRecord], labelled: LabelledFile, scorer: LabelScorer
+    ) -> Mapping[str, FittedProblem]:
+        """Return the fitted problems by name, compared with what ``scorer`` says without them. Raises ``TooFewLabels``."""
 
-    def make_calibrator(self, problems: Mapping[str, FittedProblem]) -> LabelCalibrator:
-        """Return what computes probabilities with the problems."""
+    def make_calibrator(
+        self, problems: Mapping[str, FittedProblem], make_scorer: Callable[[], LabelScorer]
+    ) -> LabelCalibrator:
+        """Return what computes probabilities with one problem or more; ``make_scorer`` returns the scorer without them."""
 
     def evaluate(
         self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
     ) -> Mapping[str, CalibrationFigures]:
         """Return the figures of the probabilities of labelled rows, by problem."""
 
-    def choose_thresholds(self, problems: Mapping[str, FittedProblem], target: float) -> dict[str, PrecisionThreshold]:
-        """Return the threshold of each problem for a precision, on the held-out probabilities of the labelled rows."""
+    def choose_thresholds(
+        self, stored: StoredCalibration, target: float, *, keep: bool
+    ) -> dict[str, PrecisionThreshold]:
+        """Return the threshold of each problem for a precision, on what the labelled rows get from what answers."""
 
 
 class CalibrationRun:
@@ -63,6 +69,7 @@ class CalibrationRun:
         self._kind = kind
         self._fits = flags.calibrate is not None
         self._name = flags.calibration
+        self._keep = flags.keep
         self._identity = identity
         self.stored: StoredCalibration | None = None
         if self._name is not None:
@@ -98,10 +105,10 @@ class CalibrationRun:
     def prepare(
         self, backend: Backend, make_scorer: Callable[[], LabelScorer], labelled: LabelledFile | None
     ) -> LabelCalibrator | None:
-        """Return the calibrator, fitted and saved first if there are ``labelled`` rows; None without a calibration.
+        """Return the calibrator, fitted and saved first if there are ``labelled`` rows; None if the model answers without one.
 
-        ``make_scorer`` returns the scorer whose answers are calibrated. Raises ``CalibrationMismatch`` for one that was
-        made with other settings, ``TooFewLabels`` and the failure of a request.
+        ``make_scorer`` returns the scorer without a calibration. Raises ``CalibrationMismatch`` for one that was made with
+        other settings, ``TooFewLabels`` and the failure of a request.
         """
         identity = {
             "model": backend.info().model_id,
@@ -115,26 +122,40 @@ class CalibrationRun:
                 self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
         elif self.stored is not None:
             self.stored.require_identity(self._name or "", identity)
-        return None if self.stored is None else self._kind.make_calibrator(self.stored.problems)
+        if self.stored is None:
+            return None
+        answering = self.stored.answering(keep=self._keep)
+        return self._kind.make_calibrator(answering, make_scorer) if answering else None
 
     def _fit(
         self, backend: Backend, scorer: LabelScorer, labelled: LabelledFile, identity: Mapping[str, Any]
     ) -> StoredCalibration:
         from llmcli.tasks.calibration.calibration_store import StoredCalibration
-        from llmcli.tasks.calibration.record_features import record_features
 
         count = len(labelled.rows)
         if count < MIN_LABELLED_ROWS:
             raise TooFewLabels(labelled.path, detail=f"{count}, at least {MIN_LABELLED_ROWS} are needed")
         scored = score_labelled(backend, scorer, labelled.rows, hidden_states=True)
-        problems = self._kind.fit(record_features(scored), labelled, scorer)
+        problems = self._kind.fit(scored, labelled, scorer)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return StoredCalibration(problems, identity, scorer.model, created)
+        return StoredCalibration(problems, identity, scorer.model, created, self._keep)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether it has several problems; a calibration must be prepared."""
+        assert self.stored is not None
+        return len(self.stored.problems) > 1
+
+    def problems_without_gain(self) -> dict[str, FittedProblem]:
+        """Return the problems that the model answers without the calibration; a calibration must be prepared."""
+        assert self.stored is not None
+        answering = self.stored.answering(keep=self._keep)
+        return {name: each for name, each in self.stored.problems.items() if name not in answering}
 
     def choose_thresholds(self, target: float) -> dict[str, PrecisionThreshold]:
         """Return the threshold of each problem for a precision; a calibration must be prepared."""
         assert self.stored is not None
-        return self._kind.choose_thresholds(self.stored.problems, target)
+        return self._kind.choose_thresholds(self.stored, target, keep=self._keep)
 
 
 def score_labelled(

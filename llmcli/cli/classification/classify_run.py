@@ -104,8 +104,7 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
 
     def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelVerb:
         options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
-        plain = replace(options, corrects_prior=False)
-        calibrator = run.prepare(backend, lambda: MultiLabelVerb(backend, prompt, labels, generation, plain).scorer)
+        calibrator = run.prepare(backend, lambda: MultiLabelVerb(backend, prompt, labels, generation, options).scorer)
         thresholds = {name: chosen.threshold for name, chosen in run.thresholds.items()}
         return MultiLabelVerb(
             backend, prompt, labels, generation, replace(options, calibrator=calibrator), thresholds=thresholds
@@ -225,11 +224,9 @@ class ScoringRun:
 
             chooser = make_chooser(backend, examples, self._nearest)
             options = replace(options, examples=examples[: self._nearest], chooser=chooser)
-        plain = replace(options, corrects_prior=False)
-        calibrator = self._calibrated.prepare(backend, lambda: self._make_verb(backend, generation, plain).scorer)
-        for chosen in self._calibrated.thresholds.values():
-            options = replace(options, threshold=chosen.threshold)
-        return self._make_verb(backend, generation, replace(options, calibrator=calibrator))
+        calibrator = self._calibrated.prepare(backend, lambda: self._make_verb(backend, generation, options).scorer)
+        threshold = next((chosen.threshold for chosen in self._calibrated.thresholds.values()), flags.threshold)
+        return self._make_verb(backend, generation, replace(options, threshold=threshold, calibrator=calibrator))
 
     def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
         yield from self._calibrated.notices(self.summary)

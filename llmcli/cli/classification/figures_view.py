@@ -7,39 +7,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, IntervalEstimate
-    from llmcli.tasks.calibration.learning_curve import LearningCurve
 
-_FLAT_GAIN = 0.001
-"""Less than a tenth of a point is no gain."""
+_LEGEND = (
+    "Accuracy is the share of right labels, macro F1 the same with each label counting alike. The Brier score is",
+    "how far the probabilities are from the truth, the calibration error how far from the share of right labels.",
+)
 
 
-def format_figures(figures: CalibrationFigures, curve: LearningCurve | None, origin: str) -> list[str]:
-    """Return the lines: figures, reading of the learning curve, reliability and confusion. ``origin``: of the rows."""
-    lines = [
-        f"rows               {figures.rows:,} {origin}",
-        f"accuracy           {_format_interval(figures.accuracy)}",
-        f"macro F1           {_format_interval(figures.macro_f1)}",
-        f"Brier score        {figures.brier:.3f}",
-        f"calibration error  {figures.ece:.3f}",
+def format_figures(figures: CalibrationFigures, before: CalibrationFigures | None = None) -> list[str]:
+    """Return a table of the figures with their intervals, beside those ``before``, and what they mean."""
+    columns = [figures] if before is None else [before, figures]
+    heads = ["figure"] if before is None else ["without calibration", "with calibration"]
+    rows = [
+        ("accuracy", *(_format_interval(each.accuracy) for each in columns), "more"),
+        ("macro F1", *(_format_interval(each.macro_f1) for each in columns), "more"),
+        ("Brier score", *(_format_interval(each.brier) for each in columns), "less"),
+        ("calibration error", *(_format_interval(each.ece) for each in columns), "less"),
     ]
-    if curve is not None:
-        points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
-        lines += [f"learning curve     {points}", f"                   {read_curve(curve)}"]
-    return [*lines, "", *_format_reliability(figures), "", *_format_confusion(figures)]
+    return [*_align([("", *heads, "better"), *rows], right=False), *_LEGEND]
+
+
+def format_tables(figures: CalibrationFigures) -> list[str]:
+    """Return the lines of reliability and confusion."""
+    return ["", *_format_reliability(figures), "", *_format_confusion(figures)]
 
 
 def _format_interval(estimate: IntervalEstimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
-
-
-def read_curve(curve: LearningCurve) -> str:
-    """Return what more labels would gain, as a sentence."""
-    from llmcli.tasks.calibration.learning_curve import MORE_ROWS
-
-    gain = curve.gain()
-    if gain < _FLAT_GAIN:
-        return f"{MORE_ROWS} more labels would gain almost nothing"
-    return f"{MORE_ROWS} more labels would gain about {100 * gain:.1f} points"
 
 
 def _format_reliability(figures: CalibrationFigures) -> Iterator[str]:
@@ -58,10 +52,11 @@ def _format_confusion(figures: CalibrationFigures) -> Iterator[str]:
     yield from _align([("true \\ chosen", *figures.labels), *rows])
 
 
-def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows as columns: the first one to the left, the others to the right."""
+def _align(rows: Sequence[Sequence[str]], *, right: bool = True) -> Iterator[str]:
+    """Yield rows as columns: the first one to the left, the others to the right unless ``right`` is False."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         first, *rest = row
-        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-        yield "  ".join((first.ljust(widths[0]), *cells))
+        pairs = zip(rest, widths[1:], strict=True)
+        cells = (cell.rjust(width) if right else cell.ljust(width) for cell, width in pairs)
+        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.calibrated_run import CalibratedRun, is_calibrated_by
+from llmcli.cli.classification.calibrated_run import CalibratedRun
 from llmcli.cli.classification.filter_output import FilterOutput, FilterView, exit_code, view_fields
 from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.classification.scoring_flags import FilterFlags
@@ -80,10 +80,10 @@ class _FilterRun:
     def _make_kind(self) -> CalibrationKind:
         from llmcli.cli.classification.calibration_kinds import PresenceKind
 
-        query, is_calibrated = self._query, is_calibrated_by(self._flags)
+        query = self._query
 
         def combine(shares: Mapping[str, float]) -> Mapping[str, float]:
-            return shares if is_calibrated else {MATCH: query.combine(shares)}
+            return shares if [*shares] == [MATCH] else {MATCH: query.combine(shares)}
 
         return PresenceKind((MATCH,), combine, inverted=query.invert)
 
@@ -102,9 +102,8 @@ class _FilterRun:
         """Return the verb, with the threshold of --target-precision."""
         ctx, query, prompt = self._ctx, self._query, self._prompt
         options = FilterOptions(not self._flags.no_prior, prior_directory(ctx), splits_long_texts=self._view.names)
-        plain = replace(options, corrects_prior=False)
         calibrator = self.calibrated.prepare(
-            backend, lambda: FilterVerb(backend, prompt, query, generation, plain).scorer
+            backend, lambda: FilterVerb(backend, prompt, self._query, generation, options).scorer
         )
         for chosen in self.calibrated.thresholds.values():
             # what is printed with --invert are probabilities below the threshold

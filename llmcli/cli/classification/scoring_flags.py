@@ -52,6 +52,9 @@ class CalibrationFlags(SummaryFlags):
             autocompletion=completers.calibrations,
         ),
     ] = None
+    keep: Annotated[
+        bool, Option("--keep", help="Use the calibration also where it gains nothing over the model without it.")
+    ] = False
     evaluate: Annotated[
         str | None,
         Option("--eval", metavar="FILE", help="Report how good the labels of these labelled rows are."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from llmcli.tasks.calibration.feature_set import Matrix
 BINS = 10
 BOOTSTRAP_SAMPLES = 2000
 CONFIDENCE = 0.95
+_CHUNK = 100
+"""Bootstrap samples that are drawn at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class CalibrationFigures:
     rows: int
     accuracy: IntervalEstimate
     macro_f1: IntervalEstimate
-    brier: float
-    ece: float
+    brier: IntervalEstimate
+    ece: IntervalEstimate
     reliability: tuple[ReliabilityBin, ...]
     confusion: tuple[tuple[int, ...], ...]
 
@@ -66,8 +68,8 @@ def figures_from_json(values: dict[str, Any]) -> CalibrationFigures:
         int(values["rows"]),
         IntervalEstimate(**values["accuracy"]),
         IntervalEstimate(**values["macro_f1"]),
-        float(values["brier"]),
-        float(values["ece"]),
+        IntervalEstimate(**values["brier"]),
+        IntervalEstimate(**values["ece"]),
         tuple(ReliabilityBin(**each) for each in values["reliability"]),
         tuple(tuple(map(int, row)) for row in values["confusion"]),
     )
@@ -78,37 +80,53 @@ def measure_figures(
 ) -> CalibrationFigures:
     """Return the figures of probabilities (rows, labels) whose true labels have the indices ``targets``.
 
-    The rows of a bootstrap sample only count by their true and chosen labels, so samples are drawn of the confusion
-    matrix. Raises ``ValueError`` without rows.
+    All figures follow from sums over rows, and the intervals from the sums of the same bootstrap samples. Raises
+    ``ValueError`` without rows.
     """
     count = len(targets)
     if not count:
         raise ValueError("no rows")
     chosen = probabilities.argmax(axis=1)
     size = len(labels)
-    confusion = np.zeros((size, size))
-    np.add.at(confusion, (targets, chosen), 1)
-    random = np.random.default_rng(seed)
-    samples = random.multinomial(count, confusion.ravel() / count, BOOTSTRAP_SAMPLES).astype(np.float64)
-    samples = samples.reshape(-1, size, size)
-    truth = np.eye(size)[targets]
+    cells = size * size
     confidences, right = probabilities[np.arange(count), chosen], chosen == targets
-    bins = reliability_bins(confidences, right)
+    gaps = _indicators(_bin_index(confidences), BINS) * (confidences - right)[:, None]
+    counted = _indicators(targets * size + chosen, cells)
+    columns = np.concatenate([counted, squared_errors(probabilities, targets)[:, None], gaps], axis=1)
+    whole, samples = columns.sum(axis=0)[None], _resample_sums(columns, seed)
+
+    def estimate(figure: Callable[[Matrix], Matrix]) -> IntervalEstimate:
+        return _interval(figure(whole), figure(samples))
+
     return CalibrationFigures(
         tuple(labels),
         count,
-        _estimate(_accuracy(confusion[None]), _accuracy(samples)),
-        _estimate(_macro_f1(confusion[None]), _macro_f1(samples)),
-        float(((probabilities - truth) ** 2).sum(axis=1).mean()),
-        float(sum(each.rows * abs(each.confidence - each.accuracy) for each in bins) / count),
-        bins,
-        tuple(tuple(map(int, row)) for row in confusion),
+        estimate(lambda sums: _accuracy(sums[:, :cells].reshape(-1, size, size))),
+        estimate(lambda sums: _macro_f1(sums[:, :cells].reshape(-1, size, size))),
+        estimate(lambda sums: np.asarray(sums[:, cells] / count)),
+        estimate(lambda sums: np.asarray(np.abs(sums[:, cells + 1 :]).sum(axis=1) / count)),
+        reliability_bins(confidences, right),
+        tuple(tuple(map(int, row)) for row in whole[0, :cells].reshape(size, size)),
     )
+
+
+def squared_errors(probabilities: Matrix, targets: Targets) -> Matrix:
+    """Return the sum over labels of (probability - truth) ** 2 of each row: its part of the Brier score."""
+    truth = _indicators(targets, probabilities.shape[1])
+    return np.asarray(((probabilities - truth) ** 2).sum(axis=1))
+
+
+def estimate_mean(values: Matrix, seed: int = 0) -> IntervalEstimate:
+    """Return the mean of the values of rows, such as differences of two predictions. Raises ``ValueError`` without rows."""
+    if not len(values):
+        raise ValueError("no rows")
+    samples = _resample_sums(values[:, None], seed)
+    return _interval(values.mean()[None], samples[:, 0] / len(values))
 
 
 def reliability_bins(confidences: Matrix, right: Matrix) -> tuple[ReliabilityBin, ...]:
     """Return the bins of equal width from 0 to 1 that have rows."""
-    index = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    index = _bin_index(confidences)
     return tuple(
         ReliabilityBin(
             number / BINS,
@@ -120,6 +138,17 @@ def reliability_bins(confidences: Matrix, right: Matrix) -> tuple[ReliabilityBin
         for number in range(BINS)
         if (index == number).any()
     )
+
+
+def _indicators(index: Targets, size: int) -> Matrix:
+    """Return (rows, size): 1 in the column that ``index`` names, 0 elsewhere."""
+    found = np.zeros((len(index), size))
+    found[np.arange(len(index)), index] = 1
+    return found
+
+
+def _bin_index(confidences: Matrix) -> Targets:
+    return np.minimum((confidences * BINS).astype(np.intp), BINS - 1)
 
 
 def _accuracy(confusions: Matrix) -> Matrix:
@@ -134,7 +163,17 @@ def _macro_f1(confusions: Matrix) -> Matrix:
     return np.asarray(scores.sum(axis=1) / present.sum(axis=1))
 
 
-def _estimate(value: Matrix, samples: Matrix) -> IntervalEstimate:
+def _resample_sums(columns: Matrix, seed: int) -> Matrix:
+    """Return the sums over rows of bootstrap samples, (samples, columns): each draws as many rows, with replacement."""
+    count = len(columns)
+    random, shares = np.random.default_rng(seed), np.full(count, 1 / count)
+    drawn = (random.multinomial(count, shares, _CHUNK) for _ in range(BOOTSTRAP_SAMPLES // _CHUNK))
+    return np.concatenate([times @ columns for times in drawn])
+
+
+def _interval(value: Matrix, samples: Matrix) -> IntervalEstimate:
+    """Return the estimate. The interval reaches to the value: a calibration error grows when its rows are resampled."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(samples, [tail, 1 - tail])
-    return IntervalEstimate(float(value[0]), float(low), float(high))
+    middle = float(value[0])
+    low, high = (float(each) for each in np.quantile(samples, [tail, 1 - tail]))
+    return IntervalEstimate(middle, min(low, middle), max(high, middle))

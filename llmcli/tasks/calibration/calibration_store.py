@@ -18,10 +18,12 @@ from llmcli.files import private_files
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
+from llmcli.tasks.calibration.feature_set import Matrix
+from llmcli.tasks.calibration.fitted_problem import FittedProblem, gain_from_json
 from llmcli.tasks.calibration.learning_curve import curve_from_json
 from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores
 
-VERSION = 2
+VERSION = 3
 """Of the format. Other versions are refused."""
 _SUFFIX = ".npz"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -36,37 +38,19 @@ def is_calibration_name(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class FittedProblem:
-    """A calibration of one choice among labels, with its figures."""
-
-    calibration: Calibration
-    figures: CalibrationFigures
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the coefficients, as JSON values."""
-        calibration = self.calibration
-        return {
-            "rows": len(calibration.targets),
-            "features": list(calibration.blocks),
-            "penalty": calibration.choice.penalty,
-            "temperature": calibration.choice.temperature,
-            "figures": self.figures.to_json(),
-            "learning_curve": None if calibration.curve is None else calibration.curve.to_json(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class StoredCalibration:
     """The fitted ``problems`` by name, and everything that their features depend on: ``identity``, JSON values by name.
 
     Labels that exclude each other are one problem; labels that do not are one each, with the labels of
-    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601.
+    ``presence_calibration``. ``model`` is the model's name for people, ``created`` a time in ISO 8601. ``keep``: it answers
+    also where it gains nothing.
     """
 
     problems: Mapping[str, FittedProblem]
     identity: Mapping[str, Any]
     model: str
     created: str
+    keep: bool = False
 
     @property
     def weights(self) -> str | None:
@@ -82,6 +66,23 @@ class StoredCalibration:
         (only,) = self.problems.values()
         return only.calibration.labels
 
+    def answering(self, *, keep: bool = False) -> dict[str, FittedProblem]:
+        """Return the problems whose calibrations answer: those that gain something, all if ``keep`` is set here or there."""
+        return {name: each for name, each in self.problems.items() if keep or self.keep or each.gain.is_gain}
+
+    def answering_probabilities(self, name: str, *, keep: bool = False) -> Matrix:
+        """Return the probabilities (rows, labels) that the labelled rows of a problem get from what answers."""
+        problem = self.problems[name]
+        if name not in self.answering(keep=keep):
+            return problem.uncalibrated
+        assert problem.calibration.heldout is not None
+        return problem.calibration.heldout
+
+    def answering_figures(self) -> dict[str, CalibrationFigures]:
+        """Return the figures of what answers, by problem."""
+        answering = self.answering()
+        return {name: each.figures if name in answering else each.gain.before for name, each in self.problems.items()}
+
     def require_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         """Raise ``CalibrationMismatch`` unless ``identity`` is that of this calibration, called ``name``."""
         own, other = (json.loads(json.dumps(dict(each))) for each in (self.identity, identity))
@@ -91,7 +92,7 @@ class StoredCalibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the coefficients, as JSON values; several problems are an object by name."""
-        head = {"model": self.model, "created": self.created}
+        head = {"model": self.model, "created": self.created, "keep": self.keep}
         found = {name: problem.to_json() for name, problem in self.problems.items()}
         return {**head, **next(iter(found.values()))} if len(found) == 1 else {**head, "problems": found}
 
@@ -161,12 +162,13 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
                 "choice": asdict(calibration.choice),
                 "curve": None if calibration.curve is None else calibration.curve.to_json(),
                 "figures": problem.figures.to_json(),
+                "gain": problem.gain.to_json(),
             }
         )
         own: dict[str, Any] = {
             _COEFFICIENTS + block: matrix for block, matrix in calibration.scores.coefficients.items()
         }
-        own |= {"bias": calibration.scores.bias, "targets": calibration.targets}
+        own |= {"bias": calibration.scores.bias, "targets": calibration.targets, "uncalibrated": problem.uncalibrated}
         if calibration.heldout is not None:
             own["heldout"] = calibration.heldout
         arrays |= {f"{number}.{key}": array for key, array in own.items()}
@@ -176,6 +178,7 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
         "identity": dict(stored.identity),
         "model": stored.model,
         "created": stored.created,
+        "keep": stored.keep,
     }
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -196,7 +199,7 @@ def decode_calibration(content: bytes) -> StoredCalibration:
         head = f"{number}."
         own = {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}
         problems[str(problem["name"])] = _decode_problem(problem, own)
-    return StoredCalibration(problems, text["identity"], text["model"], text["created"])
+    return StoredCalibration(problems, text["identity"], text["model"], text["created"], bool(text["keep"]))
 
 
 def _decode_problem(text: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedProblem:
@@ -212,4 +215,5 @@ def _decode_problem(text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitte
         arrays.get("heldout"),
         None if text["curve"] is None else curve_from_json(text["curve"]),
     )
-    return FittedProblem(calibration, figures_from_json(text["figures"]))
+    figures, gain = figures_from_json(text["figures"]), gain_from_json(text["gain"])
+    return FittedProblem(calibration, figures, arrays["uncalibrated"], gain)

@@ -13,6 +13,8 @@ MEAN = "mean"
 """The block of hidden states, averaged over the tokens of a text."""
 LAST = "last"
 """The block of hidden states of the last token of the prompt, from which the model answers."""
+PROBE = "probe"
+"""The block of the linear probe that ships with llm: a column a label, log-probabilities less their mean."""
 _MIN_LOGPROB = -50.0
 """Nats. A label that is rarer than this, or impossible, gets this score."""
 
@@ -20,6 +22,13 @@ _MIN_LOGPROB = -50.0
 def score_values(logprobs: Mapping[str, float]) -> list[float]:
     """Return the values of the block of scores."""
     return [max(value, _MIN_LOGPROB) for value in logprobs.values()]
+
+
+def probe_values(logprobs: Mapping[str, float]) -> list[float]:
+    """Return the values of the block of the probe: its logits less their mean, which are linear in the hidden states."""
+    values = score_values(logprobs)
+    mean = sum(values) / len(values)
+    return [value - mean for value in values]
 
 
 def state_values(state: bytes) -> Sequence[float]:

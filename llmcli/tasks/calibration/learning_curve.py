@@ -17,6 +17,10 @@ MIN_CURVE_ROWS = 16
 """Fewer have no curve."""
 MORE_ROWS = 50
 """The number of further labels whose gain is told."""
+FLAT_GAIN = 0.005
+"""Accuracy that ``MORE_ROWS`` labels would gain: less is not worth the work."""
+_MAX_GROWTH = 4
+"""A curve says little about more than so many times the rows that there are."""
 _SHARES = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0)
 """Of the rows that a fold is fitted on."""
 _FOLDS = 5
@@ -49,6 +53,13 @@ class LearningCurve:
         """Return by how much ``more`` labelled rows would raise the accuracy, 0 to 1."""
         return self.accuracy_at(self.rows + more) - self.accuracy_at(self.rows)
 
+    def worthwhile_rows(self) -> int:
+        """Return how many more labels are worth the work: each ``MORE_ROWS`` of them gain at least ``FLAT_GAIN``."""
+        more = 0
+        while more < _MAX_GROWTH * self.rows and self.gain(more + MORE_ROWS) - self.gain(more) >= FLAT_GAIN:
+            more += MORE_ROWS
+        return more
+
     def to_json(self) -> dict[str, Any]:
         """Return the curve and its reading as JSON values."""
         return {
@@ -60,6 +71,7 @@ class LearningCurve:
             "exponent": self.exponent,
             "more": MORE_ROWS,
             "gain": self.gain(),
+            "worthwhile": self.worthwhile_rows(),
         }
 
 

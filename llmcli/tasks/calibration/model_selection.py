@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import BlockScale, make_space, measure_scales
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
@@ -45,7 +45,7 @@ class LinearScores:
 def candidate_weights(names: Sequence[str]) -> list[dict[str, float]]:
     """Return the combinations of blocks to try, the simplest first, among the blocks that there are."""
     known = set(names)
-    return [each for each in _COMBINATIONS if set(each) <= known]
+    return [each for each in (_PROBE_COMBINATIONS if PROBE in known else _COMBINATIONS) if set(each) <= known]
 
 
 _COMBINATIONS: list[dict[str, float]] = [
@@ -56,6 +56,14 @@ _COMBINATIONS: list[dict[str, float]] = [
     {SCORES: 0.5, LAST: 1.0, MEAN: 0.7},
 ]
 """The last state tells most, since the model answers from it; hence the smaller weights of the others."""
+_PROBE_COMBINATIONS: list[dict[str, float]] = [
+    {PROBE: 3.0},
+    {PROBE: 3.0, LAST: 1.0},
+    {PROBE: 3.0, LAST: 1.0, MEAN: 0.7},
+    {PROBE: 3.0, SCORES: 0.5, LAST: 1.0, MEAN: 0.7},
+]
+"""A probe that was fitted to other texts of the same kind tells more than few rows can: its large weight is a small penalty,
+so that the rest only has to learn what it misses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ import numpy as np
 
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
-from llmcli.tasks.calibration.calibration_store import FittedProblem
-from llmcli.tasks.calibration.feature_set import FeatureSet
+from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
+from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.record_features import score_features
+from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.types import HiddenStates
 
 YES, NO = "yes", "no"
@@ -21,16 +22,17 @@ PRESENCE_LABELS = (YES, NO)
 
 
 def fit_presence(
-    features: FeatureSet, truth: Sequence[Collection[str]], names: Sequence[str]
+    features: FeatureSet, truth: Sequence[Collection[str]], uncalibrated: Mapping[str, Sequence[float]]
 ) -> dict[str, FittedProblem]:
     """Return the problem of each name; ``truth`` has the names that hold for each row.
 
-    Raises ``ValueError`` as ``fit`` does, above all for a name that holds for every row or for none.
+    ``uncalibrated`` has by name the probabilities that it holds, one for each row, without a calibration. Raises
+    ``ValueError`` as ``fit`` does, above all for a name that holds for every row or for none.
     """
     found = {}
-    for name in names:
+    for name, shares in uncalibrated.items():
         calibration = fit(features, presence_labels(truth, name), FitOptions(labels=PRESENCE_LABELS))
-        found[name] = FittedProblem(calibration, calibration.figures())
+        found[name] = compare_with_uncalibrated(calibration, _both_probabilities(shares))
     return found
 
 
@@ -41,16 +43,26 @@ def presence_labels(truth: Sequence[Collection[str]], name: str) -> list[str]:
 
 def measure_presence(shares: Sequence[float], truth: Sequence[Collection[str]], name: str) -> CalibrationFigures:
     """Return the figures of the probabilities that a name holds, one for each row."""
-    held = np.asarray(shares)
     targets = np.array([PRESENCE_LABELS.index(label) for label in presence_labels(truth, name)])
-    return measure_figures(np.stack([held, 1 - held], axis=1), targets, PRESENCE_LABELS)
+    return measure_figures(_both_probabilities(shares), targets, PRESENCE_LABELS)
+
+
+def _both_probabilities(shares: Sequence[float]) -> Matrix:
+    """Return the probabilities (rows, 2) of ``PRESENCE_LABELS`` from those of the first one."""
+    held = np.asarray(shares)
+    return np.stack([held, 1 - held], axis=1)
 
 
 class CalibratedPresence:
-    """A ``LabelCalibrator`` whose probabilities are those of the names of ``problems``, each by itself."""
+    """A ``LabelCalibrator`` whose probabilities are those of names, each by itself.
 
-    def __init__(self, problems: Mapping[str, FittedProblem]) -> None:
+    Names without a problem have the probabilities of ``uncalibrated``, a scorer whose prior is measured; None if every name
+    has one.
+    """
+
+    def __init__(self, problems: Mapping[str, FittedProblem], uncalibrated: PresenceScorer | None = None) -> None:
         self._calibrations = {name: problem.calibration for name, problem in problems.items()}
+        self._uncalibrated = uncalibrated
 
     @property
     def needs_hidden_states(self) -> bool:
@@ -64,5 +76,10 @@ class CalibratedPresence:
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each name. Raises ``KeyError`` without states that are needed."""
+        scorer = self._uncalibrated
+        others = {} if scorer is None else scorer.presence(scorer.correct_scores(raw, states))
         features = score_features(raw, states)
-        return {name: float(each.probabilities(features)[0, 0]) for name, each in self._calibrations.items()}
+        return {
+            **others,
+            **{name: float(each.probabilities(features)[0, 0]) for name, each in self._calibrations.items()},
+        }

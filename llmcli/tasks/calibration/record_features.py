@@ -6,20 +6,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llmcli.tasks.calibration.calibration import Calibration
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES, score_values
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, probe_values, score_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
+from llmcli.tasks.calibration.model_selection import LinearScores
+from llmcli.tasks.classification.linear_probe import LinearProbe
 from llmcli.tasks.classification.scored_records import ScoredRecord
 from llmcli.types import HiddenStates
 
 
-def record_features(scored: Sequence[ScoredRecord]) -> FeatureSet:
-    """Return the label scores of records, one or more, and their hidden states if all have them."""
+def record_features(scored: Sequence[ScoredRecord], *, from_probe: bool = False) -> FeatureSet:
+    """Return the label scores of records, one or more, and their hidden states if all have them.
+
+    ``from_probe``: their corrected scores are those of a linear probe, which become a block too.
+    """
     blocks = {SCORES: np.array([score_values(each.scores.raw) for each in scored])}
     states = [each.states for each in scored if each.states is not None]
     if len(states) == len(scored):
         blocks[MEAN] = np.stack([_vector(each.mean) for each in states])
         blocks[LAST] = np.stack([_vector(each.last) for each in states])
+        if from_probe:
+            blocks[PROBE] = np.array([probe_values(each.scores.corrected) for each in scored])
     return FeatureSet(blocks)
 
 
@@ -35,23 +41,18 @@ def score_features(raw: Mapping[str, float], states: HiddenStates | None) -> Fea
     return FeatureSet(blocks)
 
 
-class CalibratedScores:
-    """A ``LabelCalibrator`` that uses a calibration. ``labels`` of the scores are those of the calibration."""
+def fold_probe(scores: LinearScores, probe: LinearProbe) -> LinearScores:
+    """Return the same scores as a function of the other blocks alone: that of the probe is linear in the hidden states.
 
-    def __init__(self, calibration: Calibration) -> None:
-        self._calibration = calibration
-
-    @property
-    def needs_hidden_states(self) -> bool:
-        """Whether it uses more than the scores."""
-        return self._calibration.needs_hidden_states
-
-    @property
-    def needs_scores(self) -> bool:
-        """True: a calibration belongs to the scores of its labels."""
-        return True
-
-    def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
-        """Return the probability of each label. Raises ``KeyError`` without states that are needed."""
-        (row,) = self._calibration.probabilities(score_features(raw, states))
-        return dict(zip(self._calibration.labels, map(float, row), strict=True))
+    So a saved calibration does not depend on a probe that a later version of llm replaces.
+    """
+    coefficients = dict(scores.coefficients)
+    share = coefficients.pop(PROBE, None)
+    if share is None:
+        return scores
+    bias = np.asarray(probe.bias)
+    for name, rows in probe.coefficients.items():
+        weights = np.asarray(rows)
+        added = (weights - weights.mean(axis=0)).T @ share
+        coefficients[name] = coefficients[name] + added if name in coefficients else added
+    return LinearScores(coefficients, np.asarray(scores.bias + (bias - bias.mean()) @ share))

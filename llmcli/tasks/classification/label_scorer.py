@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Row
@@ -19,6 +19,9 @@ from llmcli.tasks.classification.label_scores import correct_prior, label_logpro
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.types import HiddenStates, Message, Request, Role
+
+if TYPE_CHECKING:
+    from llmcli.tasks.classification.linear_probe import LinearProbe
 
 Examples = Sequence[tuple[str, str]]
 """Pairs of a text and its label."""
@@ -101,12 +104,17 @@ class LabelScorer:
         self._options = options
         self._backend = backend
 
-    @cached_property
+    @property
     def calibrator(self) -> LabelCalibrator | None:
         """The calibrator of the options, or the linear probe if it fits; None without one."""
+        return self.probe if self._options.calibrator is None else self._options.calibrator
+
+    @cached_property
+    def probe(self) -> LinearProbe | None:
+        """The linear probe whose probabilities are used; None if none fits, or where something else takes its place."""
         options = self._options
         if options.calibrator is not None or options.probe is None or not options.corrects_prior:
-            return options.calibrator
+            return None
         from llmcli.tasks.classification.linear_probe import load_probe
 
         probe = load_probe(options.probe)
@@ -163,10 +171,13 @@ class LabelScorer:
 
     def read_scores(self, answer: ResponseBuffer) -> LabelScores:
         """Return the scores of an answer."""
-        raw = label_logprobs(answer.scores) if answer.scores else {}
+        return self.correct_scores(label_logprobs(answer.scores) if answer.scores else {}, answer.states, answer.method)
+
+    def correct_scores(self, raw: Mapping[str, float], states: HiddenStates | None, method: str = "") -> LabelScores:
+        """Return the scores of a text from the normalized log-probabilities of the model and the hidden states."""
         if self.calibrator is not None:
-            found = self.calibrator.calibrate(raw, answer.states)
+            found = self.calibrator.calibrate(raw, states)
             logs = {label: math.log(share) if share > 0 else -math.inf for label, share in found.items()}
-            return LabelScores(raw or logs, logs, answer.method)
+            return LabelScores(raw or logs, logs, method)
         corrected = sharpen(correct_prior(raw, self.prior), self.prompt.label_temperature)
-        return LabelScores(raw, corrected, answer.method)
+        return LabelScores(raw, corrected, method)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -27,7 +27,7 @@ class ScoredRecord:
 
 def score_records(
     backend: Backend, scorer: LabelScorer, records: Iterable[Record], *, hidden_states: bool = False
-) -> Iterator[ScoredRecord]:
+) -> Generator[ScoredRecord]:
     """Yield the scores of each record that is not blank, in their order. Raises the first failure."""
     for event in run_record_jobs(backend, records, _ScoredRecordVerb(scorer, hidden_states=hidden_states)):
         if isinstance(event, ItemFailed):

@@ -8,14 +8,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from llmcli.tasks.calibration.feature_set import FeatureSet
-from llmcli.tasks.calibration.learning_curve import measure_curve
+from llmcli.tasks.calibration.learning_curve import FLAT_GAIN, measure_curve
 from llmcli.tasks.calibration.model_selection import select
 from llmcli.tasks.labelling.active_learning_fit import selection_options
 
 MIN_ROWS = 10
 MIN_FLAT_ROWS = 60
-FLAT_GAIN = 0.005
-"""Accuracy that 50 more labels would gain: less is a flat curve."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,12 @@ from llmcli.errors import MissingError
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import figures_from_json, measure_figures
-from llmcli.tasks.calibration.calibration_store import (
-    CalibrationStore,
-    FittedProblem,
-    StoredCalibration,
-    encode_calibration,
-)
+from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration, encode_calibration
 from llmcli.tasks.calibration.cross_validation import make_folds
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, concatenate
 from llmcli.tasks.calibration.feature_space import make_space, measure_scale
+from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
 from llmcli.tasks.calibration.learning_curve import curve_from_json, fit_curve
 from llmcli.tasks.calibration.softmax_regression import fit_softmax, softmax
 
@@ -93,7 +89,7 @@ def test_probabilities_are_right_and_calibrated(fitted):
     assert found.sum(axis=1) == pytest.approx(1)
     figures = measure_figures(found, targets, LABELS)
     scores_alone = (features.blocks[SCORES].argmax(axis=1) == targets).mean()
-    assert figures.accuracy.value > scores_alone + 0.03 and figures.ece < 0.08
+    assert figures.accuracy.value > scores_alone + 0.03 and figures.ece.value < 0.08
     assert abs(fitted.figures().accuracy.value - figures.accuracy.value) < 0.1
 
 
@@ -146,8 +142,10 @@ def test_figures_of_a_small_table():
     assert figures.accuracy.value == 0.75 and figures.accuracy.low <= 0.75 <= figures.accuracy.high
     assert figures.confusion == ((2, 0), (1, 1))
     assert figures.macro_f1.value == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert figures.brier == pytest.approx((0.02 + 0.08 + 0.18 + 0.72) / 4)
-    assert figures.ece == pytest.approx((0.1 + 0.2 + 0.3 + 0.6) / 4)
+    assert figures.brier.value == pytest.approx((0.02 + 0.08 + 0.18 + 0.72) / 4)
+    assert figures.ece.value == pytest.approx((0.1 + 0.2 + 0.3 + 0.6) / 4)
+    for each in (figures.brier, figures.ece, figures.macro_f1):
+        assert each.low <= each.value <= each.high and each.low < each.high
     assert [each.rows for each in figures.reliability] == [1, 1, 1, 1]
     assert figures_from_json(json.loads(json.dumps(figures.to_json()))) == figures
 
@@ -159,11 +157,14 @@ def test_the_learning_curve_finds_the_power_law():
     assert (curve.floor, curve.scale, curve.exponent) == pytest.approx((0.1, 1.0, 0.5))
     assert curve.gain(50) == pytest.approx(200**-0.5 - 250**-0.5)
     assert fit_curve(200, sizes, [0.9, 0.8, 0.8, 0.7]).gain() == 0
+    more = curve.worthwhile_rows()
+    assert curve.gain(more) - curve.gain(more - 50) >= 0.005 > curve.gain(more + 50) - curve.gain(more)
+    assert fit_curve(200, sizes, [0.8] * 4).worthwhile_rows() == 0
     assert curve_from_json(json.loads(json.dumps(curve.to_json()))) == curve
 
 
 def store_of(tmp_path, fitted, **identity):
-    problems = {"label": FittedProblem(fitted, fitted.figures())}
+    problems = {"label": compare_with_uncalibrated(fitted, np.full((120, 3), 1 / 3))}
     stored = StoredCalibration(problems, {"model": "m", "weights": "original", **identity}, "m", "2026")
     store = CalibrationStore(tmp_path / "calibrations")
     store.save("one", stored)
@@ -177,6 +178,7 @@ def test_a_saved_calibration_is_the_same(tmp_path, fitted):
     features, _ = make_data(5, seed=4)
     assert np.array_equal(found.calibration.probabilities(features), fitted.probabilities(features))
     assert found.figures == stored.problems["label"].figures and found.calibration.curve == fitted.curve
+    assert found.gain == stored.problems["label"].gain and found.gain.is_gain
     assert stat.S_IMODE(store.path("one").stat().st_mode) == 0o600
     assert store.names() == ["one"]
     store.remove("one")
@@ -198,7 +200,7 @@ def test_a_damaged_file(tmp_path, fitted):
     """Is reported, wherever it is cut or changed."""
     store, stored = store_of(tmp_path, fitted)
     whole = encode_calibration(stored)
-    later = whole.replace(b'"version": 2', b'"version": 9')
+    later = whole.replace(b'"version": 3', b'"version": 9')
     for content in (b"", b"x" * 50, whole[: len(whole) // 2], whole[:-30], later[:100]):
         store.path("one").write_bytes(content)
         with pytest.raises(DamagedCalibration):

@@ -29,8 +29,8 @@ def show_list(ctx: CommandContext) -> int:
     """List the calibrations with their labels and how good they are.
 
     In a pipe, tab-separated: name, command, labels, model, labelled rows, accuracy, calibration error, created. One that
-    cannot be read has only a name; llm calibrations show NAME says why. With several labels for a record, the figures are
-    means over the labels.
+    cannot be read has only a name; llm calibrations show NAME says why. The figures are those of what answers: of the model
+    alone where the calibration gains nothing. With several labels for a record, they are means over the labels.
     """
     from statistics import fmean
 
@@ -44,11 +44,11 @@ def show_list(ctx: CommandContext) -> int:
         except DamagedCalibration:
             row |= dict.fromkeys(("verb", "labels", "model", "rows", "accuracy", "ece", "created"))
         else:
-            figures = [problem.figures for problem in stored.problems.values()]
+            figures = [*stored.answering_figures().values()]
             row |= {"verb": stored.identity.get("verb"), "labels": ",".join(stored.labels)}
             row |= {"model": stored.model, "rows": figures[0].rows}
             row |= {"accuracy": round(fmean(each.accuracy.value for each in figures), 3)}
-            row |= {"ece": round(fmean(each.ece for each in figures), 3)}
+            row |= {"ece": round(fmean(each.ece.value for each in figures), 3)}
             row["created"] = stored.created
         rows.append(row)
     if ctx.console.writes_for_people and not rows:
@@ -59,7 +59,7 @@ def show_list(ctx: CommandContext) -> int:
 
 @command(*GENERAL_OPTIONS, examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures")
 def show(ctx: CommandContext, name: CalibrationArgument) -> int:
-    """Show the figures of a calibration: accuracy, calibration error, learning curve, reliability, confusion."""
+    """Show what a calibration gains: the figures with it and without it, learning curve, reliability, confusion."""
     from llmcli.cli.classification.calibration_report import write_calibration
 
     write_calibration(ctx, name, _open_store(ctx).load(name), "each predicted without itself")
@@ -81,10 +81,22 @@ def rm(ctx: CommandContext, name: CalibrationArgument, yes: YesOption = False) -
         ctx.console, f"Remove the calibration {name}", again, [DATA_DIR_VARIABLE]
     ):
         return 1
+    _remove_states(ctx, store, name)
     store.remove(name)
     if ctx.console.as_json:
         ctx.console.write_record({"removed": name})
     return 0
+
+
+def _remove_states(ctx: CommandContext, store: CalibrationStore, name: str) -> None:
+    """Remove what llm label keeps for this calibration. A damaged one names none; then its age removes it."""
+    from contextlib import suppress
+
+    from llmcli.tasks.calibration.calibration_errors import DamagedCalibration
+    from llmcli.tasks.labelling.state_store import remove_states
+
+    with suppress(DamagedCalibration):
+        remove_states(ctx.runtime.paths.label_states, store.load(name).identity)
 
 
 calibrations = build_group(

@@ -49,9 +49,10 @@ def single_keys(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-def read_key(console: Console, show: Callable[[], None]) -> str:
+def read_key(console: Console, show: Callable[[], None], check: Callable[[], None]) -> str:
     """Show the question, again when the width changes; return the next key in lower case, ``QUIT`` at the end of input.
 
+    ``check`` is called while nobody types, and what it raises ends the wait.
     A key that sends more than one byte, such as an arrow or a letter beyond ASCII, is "": its bytes are no answers. A signal
     or the deadline ends the wait.
     """
@@ -61,6 +62,7 @@ def read_key(console: Console, show: Callable[[], None]) -> str:
     show()
     while not poll.poll(_POLL_MS):
         console.interrupt.check()
+        check()
         if columns != (now := console.environment.columns(console.environment.stderr)):
             columns = now
             show()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.labelled_rows import rows_digest
+from llmcli.cli.classification.prior_cache import prior_directory
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.label import label_keys
 from llmcli.cli.commands.label.question_view import show_question
@@ -23,16 +24,18 @@ from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.selection import draw_sample
-from llmcli.errors import Interrupted, MissingError, RequestRejected, Unsupported, UsageError
+from llmcli.errors import Interrupted, MissingError, UsageError
 from llmcli.tasks.classification.label_set import LabelSet
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
 from llmcli.tasks.labelling.answer_file import AnswerFile
+from llmcli.tasks.labelling.state_store import StateStore
 from llmcli.types import Progress
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.calibration.feature_set import FeatureSet
     from llmcli.tasks.classification.label_scorer import LabelScorer
+    from llmcli.tasks.classification.scored_records import ScoredRecord
+    from llmcli.tasks.labelling.background_scoring import CandidateScoring
     from llmcli.tasks.labelling.labelling_progress import LabellingProgress
 
 MAX_CANDIDATES = 2000
@@ -71,23 +74,25 @@ class LabellingRun:
 
     def run(self) -> int:
         """Ask until the person quits or nothing is left; write the output and the calibration. Returns the exit code."""
-        from llmcli.tasks.labelling.row_selection import RowSelector
+        from llmcli.tasks.labelling.background_scoring import CandidateScoring
 
         records, digest = self._read_candidates()
-        identity = {"input": digest, "labels": list(self._labels.names)}
-        answers = AnswerFile(self._answers_path, identity)
+        answers = AnswerFile(self._answers_path, {"input": digest, "labels": list(self._labels.names)})
         try:
             backend = self._ctx.runtime.backend()
-            prompt = self._ctx.runtime.prompts.get(PROMPT)
-            options = ClassifyOptions(corrects_prior=False)
-            generation = self._ctx.generation_options()
-            scorer = make_classify_verb(backend, prompt, self._labels, generation, options).scorer
-            features = self._score(backend, scorer, records)
-            self._ask(records, answers, features, RowSelector(features, len(self._labels.names)))
-            self._write_output(answers)
-            is_saved = self._calibration is not None and self._save_calibration(
-                backend, scorer, records, answers, features
+            scoring = CandidateScoring(
+                backend,
+                lambda: self._make_scorer(backend),
+                records,
+                lambda: StateStore(self._ctx.runtime.paths.label_states, self._identity(backend), digest),
             )
+            scoring.start()
+            try:
+                self._ask(records, answers, scoring)
+                self._write_output(answers)
+                is_saved = self._calibration is not None and self._save_calibration(backend, records, answers, scoring)
+            finally:
+                scoring.stop()
             self._report(records, answers, is_saved=is_saved)
         except Interrupted:
             again = format_command(*self._ctx.console.environment.argv)
@@ -96,6 +101,21 @@ class LabellingRun:
         finally:
             answers.close()
         return 0
+
+    def _make_scorer(self, backend: Backend) -> LabelScorer:
+        prompt, options = self._ctx.runtime.prompts.get(PROMPT), ClassifyOptions(cache=prior_directory(self._ctx))
+        return make_classify_verb(backend, prompt, self._labels, self._ctx.generation_options(), options).scorer
+
+    def _identity(self, backend: Backend) -> dict[str, Any]:
+        """Return what the scores depend on: that of llm classify --calibrate, so that it accepts the calibration."""
+        return {
+            "model": backend.info().model_id,
+            "weights": self._ctx.runtime.weights,
+            "prompt": self._ctx.runtime.prompts.get(PROMPT).fingerprint,
+            "label set": [asdict(label) for label in self._labels.labels],
+            "verb": "classify",
+            "set of --examples": rows_digest(()),
+        }
 
     def _report(self, records: list[Record], answers: AnswerFile, *, is_saved: bool) -> None:
         """Print the result as an object with --json; notes have said it to people."""
@@ -150,34 +170,12 @@ class LabellingRun:
             self._ctx.console.write_note(f"{len(records)} of {count} records, drawn at random, are candidates")
         return records, digest.hexdigest()
 
-    def _score(self, backend: Backend, scorer: LabelScorer, records: list[Record]) -> FeatureSet:
-        from llmcli.tasks.calibration.record_features import record_features
-        from llmcli.tasks.classification.scored_records import ScoredRecord, score_records
-
-        status = self._ctx.console.status_line
-        # jobs number their records themselves, so that the records here keep their index
-        copies = [Record(number, each.text, each.line, fields=each.fields) for number, each in enumerate(records)]
-
-        def score(*, hidden_states: bool) -> Iterator[ScoredRecord]:
-            found = score_records(backend, scorer, copies, hidden_states=hidden_states)
-            for done, scored in enumerate(found, 1):
-                status.show(Progress(done, len(copies), "records"))
-                yield scored
-
-        try:
-            try:
-                return record_features(list(score(hidden_states=True)))
-            except (Unsupported, RequestRejected):
-                return record_features(list(score(hidden_states=False)))
-        finally:
-            status.hide()
-
     # ---- questions ------------------------------------------------------------------------------------------------
 
-    def _ask(self, records: list[Record], answers: AnswerFile, features: FeatureSet, selector: Any) -> None:
+    def _ask(self, records: list[Record], answers: AnswerFile, scoring: CandidateScoring) -> None:
         rows = {record.index: row for row, record in enumerate(records)}
         names, console = self._labels.names, self._ctx.console
-        progress = _measure(rows, answers, features)
+        progress = _measure(rows, answers, scoring)
         accepted_flat = False
         repeated: int | None = None
         with label_keys.single_keys(console.environment.stdin):
@@ -185,15 +183,15 @@ class LabellingRun:
                 known = {rows[index]: names.index(label) for index, label in answers.labels.items()}
                 row = repeated
                 if row is None:
-                    row = selector.next_row(known, {rows[index] for index in answers.skipped})
+                    row = scoring.next_row(known, {rows[index] for index in answers.skipped})
                 if row is None:
                     console.write_message("llm: every candidate has an answer")
                     return
                 if progress is not None and progress.flat and not accepted_flat:
-                    if not self._go_on(progress):
+                    if not self._go_on(progress, scoring):
                         return
                     accepted_flat = True
-                key = self._read_answer(records[row].text, len(known), progress)
+                key = self._read_answer(records[row].text, len(known), progress, scoring)
                 repeated = None
                 if key == label_keys.QUIT:
                     return
@@ -203,23 +201,23 @@ class LabellingRun:
                     continue
                 answers.add(records[row].index, None if key == label_keys.SKIP else self._keys[key])
                 if len(answers.labels) % MEASURE_EVERY == 0:
-                    progress = _measure(rows, answers, features)
+                    progress = _measure(rows, answers, scoring)
 
-    def _read_answer(self, text: str, count: int, progress: LabellingProgress | None) -> str:
+    def _read_answer(self, text: str, count: int, progress: LabellingProgress | None, scoring: CandidateScoring) -> str:
         share = "" if progress is None else f", {progress.accuracy:.0%} right by cross-validation"
 
         def show() -> None:
             show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}")
 
         while True:
-            key = label_keys.read_key(self._ctx.console, show)
+            key = label_keys.read_key(self._ctx.console, show, scoring.check)
             if key in self._keys or key in {label_keys.UNDO, label_keys.SKIP, label_keys.QUIT}:
                 return key
 
-    def _go_on(self, progress: LabellingProgress) -> bool:
+    def _go_on(self, progress: LabellingProgress, scoring: CandidateScoring) -> bool:
         console = self._ctx.console
         words = f"llm: more labels would hardly raise the accuracy, {progress.accuracy:.0%}. Go on? [y/N]"
-        return label_keys.read_key(console, lambda: console.write_message(words)) == "y"
+        return label_keys.read_key(console, lambda: console.write_message(words), scoring.check) == "y"
 
     # ---- results --------------------------------------------------------------------------------------------------
 
@@ -241,12 +239,14 @@ class LabellingRun:
         self._ctx.console.write_note(f"{len(labels)} labels are in {self._output}")
 
     def _save_calibration(
-        self, backend: Backend, scorer: LabelScorer, records: list[Record], answers: AnswerFile, features: FeatureSet
+        self, backend: Backend, records: list[Record], answers: AnswerFile, scoring: CandidateScoring
     ) -> bool:
         """Save the calibration that the answers give; return whether there are enough of them."""
+        from llmcli.cli.classification.calibration_advice import describe_gain
         from llmcli.cli.classification.calibration_kinds import LABEL
-        from llmcli.tasks.calibration.calibration import FitOptions, fit
-        from llmcli.tasks.calibration.calibration_store import CalibrationStore, FittedProblem, StoredCalibration
+        from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+        from llmcli.tasks.calibration.label_calibration import fit_labels
+        from llmcli.tasks.calibration.record_features import record_features
         from llmcli.tasks.labelling.active_learning_fit import selection_options
 
         rows = {record.index: row for row, record in enumerate(records)}
@@ -255,24 +255,28 @@ class LabellingRun:
             words = f"no calibration yet: it needs {MIN_CALIBRATION_ROWS} labels, and two different ones"
             self._ctx.console.write_message(f"llm: {words}")
             return False
-        chosen = features.take([rows[index] for index in labels])
-        options = FitOptions(labels=scorer.labels, selection=selection_options(chosen))
-        calibration = fit(chosen, [*labels.values()], options)
-        # what llm classify --calibrate stores, so that it accepts this calibration
-        identity = {
-            "model": backend.info().model_id,
-            "weights": self._ctx.runtime.weights,
-            "prompt": self._ctx.runtime.prompts.get(PROMPT).fingerprint,
-            "label set": [asdict(label) for label in self._labels.labels],
-            "verb": "classify",
-            "set of --examples": rows_digest(()),
-        }
+        scorer, scored = self._await_scores([rows[index] for index in labels], scoring)
+        problem = fit_labels(scored, [*labels.values()], scorer, selection_options(record_features(scored)))
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        problems = {LABEL: FittedProblem(calibration, calibration.figures())}
-        stored = StoredCalibration(problems, identity, scorer.model, created)
+        stored = StoredCalibration({LABEL: problem}, self._identity(backend), scorer.model, created)
         path = CalibrationStore(self._ctx.runtime.paths.calibrations).save(name, stored)
         self._ctx.console.write_note(f"saved the calibration {name} in {path}")
+        self._ctx.console.write_note(describe_gain(problem.gain, keep=False))
         return True
+
+    def _await_scores(self, rows: list[int], scoring: CandidateScoring) -> tuple[LabelScorer, list[ScoredRecord]]:
+        """Wait for the scores of the rows that have answers, whose number is shown."""
+        console = self._ctx.console
+
+        def check(done: int) -> None:
+            console.interrupt.check()
+            console.status_line.show(Progress(done, len(rows), "records"))
+
+        try:
+            scorer = scoring.wait_for(rows, check)
+        finally:
+            console.status_line.hide()
+        return scorer, scoring.scored(rows)
 
 
 def _default_output(file: str) -> Path:
@@ -282,8 +286,13 @@ def _default_output(file: str) -> Path:
     return path.with_name(f"{path.stem}.labelled{suffix}")
 
 
-def _measure(rows: dict[int, int], answers: AnswerFile, features: FeatureSet) -> LabellingProgress | None:
+def _measure(rows: dict[int, int], answers: AnswerFile, scoring: CandidateScoring) -> LabellingProgress | None:
+    """Return the progress by the answers whose records are scored by now."""
+    from llmcli.tasks.calibration.record_features import record_features
     from llmcli.tasks.labelling.labelling_progress import measure_progress
 
-    labels = answers.labels
-    return measure_progress(features.take([rows[index] for index in labels]), [*labels.values()]) if labels else None
+    labels = {rows[index]: label for index, label in answers.labels.items()}
+    scored = scoring.scored([*labels])
+    if not scored:
+        return None
+    return measure_progress(record_features(scored), [labels[each.record.index] for each in scored])

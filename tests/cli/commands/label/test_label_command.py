@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import stat
+import time
 
 import pytest
 from terminal import ended
@@ -19,6 +21,34 @@ def tickets(tmp_path):
     rows = "".join(f"{number},ticket number {number}\n" for number in range(30))
     (tmp_path / "tickets.csv").write_text(f"id,text\n{rows}")
     return tmp_path / "tickets.csv"
+
+
+HELD = """
+import time
+from pathlib import Path
+from llmcli.tasks.classification import scored_records
+
+score = scored_records.score_records
+
+def held(backend, scorer, records, **how):
+    while not Path("release").exists():
+        time.sleep(0.01)
+    with open("scored", "a") as log:
+        for each in score(backend, scorer, records, **how):
+            print(each.record.text, file=log, flush=True)
+            yield each
+
+scored_records.score_records = held
+"""
+"""A module that holds the scores back until there is a file called release, and lists what is scored."""
+
+
+def wait_for_lines(path, count):
+    """Wait until a file has so many lines."""
+    until = time.monotonic() + 20
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def stored(tmp_path):
@@ -135,3 +165,46 @@ def test_kill_loses_nothing(person, tickets, tmp_path):
     again.send("q")
     again.expect("saved the calibration tickets")
     assert ended(again) == 0
+
+
+def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path, monkeypatch):
+    """The first question needs none; a second run scores nothing again; rm removes what is kept for a calibration."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("LLMCLI_CACHE_DIR", str(cache))
+    (tmp_path / "held.py").write_text(HELD)
+    options = (*OPTIONS, str(tickets), "--calibration", "tickets")
+    child = person("label", *options, code="import held")
+    child.expect(QUESTION)
+    for count in range(1, 12):
+        answer(child, "12"[count % 2], count)
+    assert not (tmp_path / "scored").exists()
+    (tmp_path / "release").touch()
+    wait_for_lines(tmp_path / "scored", 30)
+    answer(child, "1", 12)
+    child.send("q")
+    child.expect("saved the calibration tickets")
+    assert ended(child) == 0
+    (file,) = (cache / "label-states").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    again = person("label", *options, code="import held")
+    again.expect("12 labelled")
+    answer(again, "1", 13)
+    again.send("q")
+    again.expect("saved the calibration tickets")
+    assert ended(again) == 0
+    assert len((tmp_path / "scored").read_text().splitlines()) == 30
+    removed = person("calibrations", "rm", "--yes", "tickets")
+    assert ended(removed) == 0
+    assert list((cache / "label-states").iterdir()) == []
+
+
+def test_what_ends_the_scores_ends_the_questions(person, tickets, tmp_path):
+    """With the answers on disk."""
+    (tmp_path / "failing.py").write_text(HELD.replace("yield each", "raise OSError('the model is gone')"))
+    child = person("label", *OPTIONS, str(tickets), code="import failing")
+    child.expect(QUESTION)
+    answer(child, "1", 1)
+    (tmp_path / "release").touch()
+    child.expect("the model is gone")
+    assert ended(child) == 70
+    assert len(stored(tmp_path)) == 1
