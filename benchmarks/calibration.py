@@ -8,22 +8,22 @@ threshold of `--target-precision 0.95`, chosen on the labelled rows alone, the p
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import common
 import numpy as np
-from sentiment_quality import SETS, Rated, load, sample
+from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weights, sample
 
 from llmcli.backends.base import Backend
-from llmcli.configuration.engine_options import EngineOptions
-from llmcli.prompts import PromptLibrary
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_figures import measure_figures
+from llmcli.tasks.calibration.calibration_store import StoredCalibration
 from llmcli.tasks.calibration.feature_set import FeatureSet
+from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
 from llmcli.tasks.calibration.record_features import record_features
 from llmcli.tasks.classification.precision_threshold import choose_threshold
-from llmcli.tasks.classification.scored_records import labelled_records, score_records
+from llmcli.tasks.classification.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
@@ -32,29 +32,42 @@ LABELS = (POSITIVE, NEGATIVE)
 TARGET = 0.95
 
 
+def score_rows(verb: SentimentVerb, backend: Backend, rows: Rated) -> list[ScoredRecord]:
+    """Return the scores and hidden states of the rows, as `llm sentiment --calibrate` computes them."""
+    records, _ = labelled_records([(text, "") for text, _ in rows])
+    return list(score_records(backend, verb.scorer, records, hidden_states=True))
+
+
 def read_features(backend: Backend, rows: Rated) -> FeatureSet:
-    """Return the features of the rows, as `llm sentiment --calibrate` computes them."""
-    with tempfile.TemporaryDirectory() as kept:
-        prompts = PromptLibrary(Path(kept))  # only the built-in files, none of the user's
-        verb = SentimentVerb(backend, prompts, GenerationOptions(), ClassifyOptions(corrects_prior=False))
-        records, _ = labelled_records([(text, "") for text, _ in rows])
-        return record_features(list(score_records(backend, verb.scorer, records, hidden_states=True)))
+    """Return the features of the rows without those of a probe, as a verb that has none computes them."""
+    options = ClassifyOptions(corrects_prior=False)
+    verb = SentimentVerb(backend, builtin_prompts(), GenerationOptions(), options)
+    return record_features(score_rows(verb, backend, rows))
 
 
-def try_split(features: FeatureSet, targets: np.ndarray, count: int, seed: int) -> tuple[float, ...]:
-    """Return accuracy, calibration error, precision and answered share of one split."""
+def try_split(
+    features: FeatureSet, uncalibrated: np.ndarray, targets: np.ndarray, count: int, seed: int
+) -> tuple[float, ...]:
+    """Return the columns of the table for one split."""
     order = np.random.default_rng(seed).permutation(len(targets))
     known, rest = order[:count], order[count:]
     options = FitOptions(labels=LABELS, curve=False)
     calibration = fit(features.take(known), [LABELS[target] for target in targets[known]], options)
-    assert calibration.heldout is not None
-    right = calibration.heldout.argmax(axis=1) == calibration.targets
-    chosen = choose_threshold(calibration.heldout.max(axis=1).tolist(), right.tolist(), TARGET)
-    found = calibration.probabilities(features.take(rest))
-    figures = measure_figures(found, targets[rest], LABELS)
+    problem = compare_with_uncalibrated(calibration, uncalibrated[known])
+    stored = StoredCalibration({"label": problem}, {}, "", "")
+    is_used = bool(stored.answering())
+    labelled = stored.answering_probabilities("label")
+    right = labelled.argmax(axis=1) == calibration.targets
+    chosen = choose_threshold(labelled.max(axis=1).tolist(), right.tolist(), TARGET)
+    found = calibration.probabilities(features.take(rest)) if is_used else uncalibrated[rest]
+    before, after = (measure_figures(each, targets[rest], LABELS) for each in (uncalibrated[rest], found))
     answered = found.max(axis=1) >= chosen.threshold
     precision = (found.argmax(axis=1) == targets[rest])[answered].mean() if answered.any() else np.nan
-    return figures.accuracy.value, figures.ece, float(precision), float(answered.mean())
+    return (
+        *(before.accuracy.value, before.brier.value),
+        *(after.accuracy.value, after.brier.value, after.ece.value, float(is_used)),
+        *(float(precision), float(answered.mean())),
+    )
 
 
 def main() -> None:
@@ -65,18 +78,24 @@ def main() -> None:
     parser.add_argument("--even", action="store_true", help="the rows that the fit was developed on")
     parser.add_argument("--labels", type=int, default=200, help="labelled rows (default: 200)")
     parser.add_argument("--splits", type=int, default=20, help="random splits (default: 20)")
+    parser.add_argument("--weights", default=ORIGINAL_WEIGHTS, help="a type of weights (default: original)")
     parser.add_argument("--sets", nargs="*", default=[*SETS], help="of " + ", ".join(SETS))
     options = parser.parse_args()
     model, table = common.model_path(options.model), []
-    with tempfile.TemporaryDirectory() as kept, common.open_engine(model, EngineOptions(cache=Path(kept))) as backend:
+    with open_with_weights(model, options.weights) as backend:
         for title in options.sets:
             rows = sample(load(options.directory, SETS[title], 0 if options.even else 1), options.count)
-            features = read_features(backend, rows)
+            verb = SentimentVerb(backend, builtin_prompts(), GenerationOptions())
+            scored = score_rows(verb, backend, rows)
+            features = record_features(scored, from_probe=verb.scorer.probe is not None)
+            shares = np.array([[each.scores.probabilities[label] for label in LABELS] for each in scored])
+            uncalibrated = shares / shares.sum(axis=1, keepdims=True)
             targets = np.array([0 if rating > 0 else 1 for _, rating in rows])
-            found = [try_split(features, targets, options.labels, seed) for seed in range(options.splits)]
+            found = [try_split(features, uncalibrated, targets, options.labels, seed) for seed in range(options.splits)]
             table.append([title, str(len(rows)), *(f"{share:.3f}" for share in np.nanmean(found, axis=0))])
             print(*table[-1], flush=True)
-    common.print_table(table, ["set", "rows", "accuracy", "ECE", f"precision at {TARGET:g}", "answered"])
+    header = ["set", "rows", "accuracy without", "Brier without", "accuracy", "Brier score", "ECE", "used"]
+    common.print_table(table, [*header, f"precision at {TARGET:g}", "answered"])
 
 
 if __name__ == "__main__":

@@ -142,8 +142,12 @@ class CalibratedRun:
             draw_calibration(self._ctx, self._flags.calibration, self._calibration.stored)
 
     def notices(self, summary: LabelSummary) -> Iterator[Notice]:
-        """Yield which calibrations do not answer, and how the thresholds do on the labelled rows; the latter go to the summary."""
-        yield from map(Notice, self._unused_sentences())
+        """Yield where the model answers without its calibration, and how the thresholds do on the labelled rows.
+
+        Both are added to the summary.
+        """
+        if self._calibration is not None:
+            yield from self._gain_notices(self._calibration, summary)
         details = {name: {**asdict(each), "precision": each.precision} for name, each in self.thresholds.items()}
         if details:
             summary.details["target_precision"] = details if len(details) > 1 else next(iter(details.values()))
@@ -151,15 +155,20 @@ class CalibratedRun:
             summary.details["threshold"] = self._flags.threshold
         yield from map(Notice, self._threshold_sentences())
 
-    def _unused_sentences(self) -> Iterator[str]:
-        """Yield what is said where the model answers without its calibration."""
-        if self._calibration is None:
-            return
+    def _gain_notices(self, calibration: CalibrationRun, summary: LabelSummary) -> Iterator[Notice]:
+        """Yield where the calibration gains nothing and does not answer; note what a new one gains."""
         from llmcli.cli.classification.calibration_advice import describe_gain
 
-        for name, problem in self._calibration.problems_without_gain().items():
-            words = describe_gain(problem.gain, keep=False)
-            yield f"{name}: {words}" if self._calibration.has_several else words
+        assert calibration.stored is not None
+        problems, answering = calibration.stored.problems, calibration.answering_problems()
+        for name, problem in problems.items():
+            words = describe_gain(problem.gain, keep=name in answering)
+            sentence = f"{name}: {words}" if len(problems) > 1 else words
+            if name not in answering:
+                yield Notice(sentence)
+            elif self._labelled is not None:
+                self._ctx.console.write_note(sentence)
+        summary.details["calibration_answers"] = len(answering) == len(problems)
 
     def _threshold_sentences(self) -> Iterator[str]:
         for name, chosen in self.thresholds.items():

@@ -124,7 +124,7 @@ class CalibrationRun:
             self.stored.require_identity(self._name or "", identity)
         if self.stored is None:
             return None
-        answering = self.stored.answering(keep=self._keep)
+        answering = self.answering_problems()
         return self._kind.make_calibrator(answering, make_scorer) if answering else None
 
     def _fit(
@@ -140,17 +140,10 @@ class CalibrationRun:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return StoredCalibration(problems, identity, scorer.model, created, self._keep)
 
-    @property
-    def has_several(self) -> bool:
-        """Whether it has several problems; a calibration must be prepared."""
+    def answering_problems(self) -> Mapping[str, FittedProblem]:
+        """Return the problems whose calibrations answer; a calibration must be prepared."""
         assert self.stored is not None
-        return len(self.stored.problems) > 1
-
-    def problems_without_gain(self) -> dict[str, FittedProblem]:
-        """Return the problems that the model answers without the calibration; a calibration must be prepared."""
-        assert self.stored is not None
-        answering = self.stored.answering(keep=self._keep)
-        return {name: each for name, each in self.stored.problems.items() if name not in answering}
+        return self.stored.answering(keep=self._keep)
 
     def choose_thresholds(self, target: float) -> dict[str, PrecisionThreshold]:
         """Return the threshold of each problem for a precision; a calibration must be prepared."""

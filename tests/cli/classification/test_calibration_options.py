@@ -30,6 +30,11 @@ def calibrated(llm, label_scores, labelled):
 def test_a_calibration_corrects_the_model(llm, label_scores, calibrated):
     """Its figures are printed; later runs use it by its name."""
     assert "accuracy " in calibrated.out and "true \\ chosen" in calibrated.out
+    assert (
+        "without calibration" in calibrated.out
+        and "The calibration helps: the probabilities are nearer" in calibrated.out
+    )
+    assert calibrated.out.splitlines()[-1] == "next: llm classify --labels bug,idea --calibration tickets FILE"
     run = llm("classify", *LABELS, "--calibration", "tickets", stdin=b"a bug\nan idea\n", answer=label_scores)
     assert [line.split("\t")[0] for line in run.out.splitlines()] == ["idea", "bug"]
 
@@ -47,7 +52,52 @@ def test_figures_as_json(llm, label_scores, labelled):
     found = json.loads(run.out)
     assert found["calibration"] is None and found["rows"] == 32 and found["features"] == ["scores"]
     assert found["figures"]["accuracy"]["value"] == pytest.approx(30 / 32)
-    assert found["learning_curve"]["rows"] == 32
+    assert found["learning_curve"]["rows"] == 32 and found["learning_curve"]["worthwhile"] % 50 == 0
+    assert found["gain"]["is_gain"] and found["gain"]["before"]["accuracy"]["value"] == pytest.approx(2 / 32)
+    assert (
+        found["figures"]["brier"]["low"] <= found["figures"]["brier"]["value"] < found["gain"]["before"]["brier"]["low"]
+    )
+    assert found["next"] == f"llm classify --labels bug,idea --calibrate {labelled} --calibration NAME"
+
+
+@pytest.fixture
+def agreed(write):
+    """Return rows of which nine in ten have the label that the model gives, each with the probability 0.9."""
+    rows = [f"a bug {n},bug\nan idea {n},idea\n" for n in range(9)]
+    return write("agreed.csv", "text,label\n" + "".join(rows) + "a bug x,idea\nan idea x,bug\n")
+
+
+def test_a_calibration_that_gains_nothing_does_not_answer(llm, label_scores, agreed, tmp_path):
+    """The report says so, and so does each run that names it; with --keep it answers."""
+    made = llm("classify", *LABELS, "--calibrate", agreed, "--calibration", "c", answer=label_scores)
+    assert "The calibration gains nothing: the probabilities are farther from the truth" in made.out
+    assert "llm answers without it, unless you give --keep." in made.out
+    assert made.out.splitlines()[-1] == "next: llm label --labels bug,idea FILE"
+    argv = ("classify", *LABELS, "--calibration", "c", "--summary", str(tmp_path / "summary.json"))
+    plain = llm(*argv, "-v", stdin=b"a bug\n", answer=label_scores)
+    assert plain.out == "bug\tbug=0.9000\tidea=0.1000\n" and "the calibration gains nothing" in plain.err
+    assert json.loads((tmp_path / "summary.json").read_text())["calibration_answers"] is False
+    kept = llm(*argv, "-v", "--keep", stdin=b"a bug\n", answer=label_scores)
+    assert "bug=0.9000" not in kept.out and "gains nothing" not in kept.err
+    assert json.loads((tmp_path / "summary.json").read_text())["calibration_answers"] is True
+    (row,) = [json.loads(line) for line in llm("calibrations", "list", "--json").out.splitlines()]
+    assert (row["accuracy"], row["ece"]) == (0.9, 0.0)
+
+
+def test_a_calibration_without_a_gain_can_be_kept(llm, label_scores, agreed):
+    """Later runs then need no option."""
+    made = llm("classify", *LABELS, "--calibrate", agreed, "--calibration", "c", "--keep", answer=label_scores)
+    assert "it answers because of --keep" in made.out and "--calibration c FILE" in made.out.splitlines()[-1]
+    run = llm("classify", *LABELS, "--calibration", "c", "-v", stdin=b"a bug\n", answer=label_scores)
+    assert "bug=0.9000" not in run.out and "gains nothing" not in run.err
+
+
+def test_records_are_labelled_without_a_calibration_that_gains_nothing(llm, label_scores, agreed, write):
+    """Where --calibrate prints no report either, one line says it; the target precision is that of what answers."""
+    argv = ("classify", *LABELS, "--calibrate", agreed, "--target-precision", "0.85", write("in.txt", "a bug\n"))
+    run = llm(*argv, "-v", answer=label_scores)
+    assert run.out.startswith("bug\tbug=0.9000") and "the calibration gains nothing" in run.err
+    assert "threshold 0.900: 18 of 20 labels right" in run.err
 
 
 @pytest.mark.parametrize(
@@ -87,6 +137,7 @@ def test_an_evaluation(llm, label_scores, calibrated, write):
     assert json.loads(used.out)["figures"]["confusion"] == [[0, 0], [4, 4]]
     text = llm("classify", *LABELS, "--eval", rows, answer=label_scores).out
     assert "accuracy           0.500" in text and "idea             4     4" in text
+    assert "(0.125 to 0.875)  more" in text and "The Brier score is" in text
 
 
 def test_a_target_precision_uses_the_saved_calibration(llm, label_scores, calibrated):

@@ -91,6 +91,42 @@ def test_each_label_is_learned_by_itself(llm, statement_scores, tickets):
     assert row["labels"] == "bug,idea"
 
 
+def test_a_label_whose_calibration_gains_nothing_is_answered_without_it(llm, statement_scores, write):
+    """The other one keeps its calibration: nine in ten of the bugs are as likely as the model says, no idea is."""
+    rows = [f'a bug {n},"bug, idea"\nan idea {n},\n' for n in range(9)]
+    path = write("rows.csv", "text,label\n" + "".join(rows) + "a bug x,\nan idea x,bug\n")
+    made = llm("classify", *LABELS, "--calibrate", path, "--calibration", "t", "--json", answer=statement_scores)
+    gains = {name: each["gain"]["is_gain"] for name, each in json.loads(made.out)["problems"].items()}
+    assert gains == {"bug": False, "idea": True}
+    argv = ("classify", *LABELS, "--calibration", "t")
+    run = llm(*argv, "-v", stdin=b"a bug\n", answer=statement_scores)
+    assert run.out.startswith("bug, idea\tbug=0.9000\tidea=") and "idea=0.1000" not in run.out
+    assert "bug: the calibration gains nothing" in run.err and "idea: " not in run.err
+    kept = llm(*argv, "--keep", stdin=b"a bug\n", answer=statement_scores)
+    assert "bug=0.9000" not in kept.out
+
+
+def test_a_filter_whose_calibration_gains_nothing_answers_without_it(llm, write):
+    """All of its statements count again."""
+
+    def answer(request):
+        text = request.messages[-1].content.rpartition("Text: ")[2]
+        sure = {name: 60.0 if name.split()[-1] in text else -60.0 for name in request.candidates}
+        return (
+            {**sure, request.candidates[-1]: 0.0} if "the" in text.split() else dict.fromkeys(request.candidates, 0.0)
+        )
+
+    query = ("filter", "about a disk", "--or", "about a cat")
+    rows = write("rows.csv", "text,label\n" + "".join(f"the disk {n},yes\nthe dog {n},no\n" for n in range(6)))
+    made = llm(*query, "--calibrate", rows, "--calibration", "two", answer=answer)
+    assert "gains nothing" in made.out and made.out.splitlines()[-1].startswith("next: llm filter 'about a disk' --or")
+    run = llm(*query, "--calibration", "two", "--json", stdin=b"the cat\nthe dog\n", answer=answer)
+    (found,) = [json.loads(line) for line in run.out.splitlines()]
+    assert found["line"] == 1 and [*found["statements"]] == ["about a disk", "about a cat"]
+    evaluated = llm(*query, "--calibration", "two", "--eval", rows, "--json", answer=answer)
+    assert json.loads(evaluated.out)["figures"]["confusion"] == [[6, 0], [0, 6]]
+
+
 def test_a_target_precision_sets_a_threshold_for_each_label(llm, statement_scores, tickets, tmp_path):
     """Both are in the summary, by name."""
     assert llm("classify", *LABELS, "--calibrate", tickets, "--calibration", "t", answer=statement_scores).code == 0
