@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from llmcli.cli.classification.calibration_advice import describe_gain, next_command, read_curve
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
 
+_WIDTH = 100
+"""Columns of a sentence."""
 _BLOCK_NAMES = {
     "scores": "label scores",
     "probe": "the probe that ships with llm",
@@ -62,7 +65,7 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
 
 
 def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
+    return fill(f"{words[0].upper()}{words[1:]}.", _WIDTH, break_long_words=False)
 
 
 def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str) -> None:

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, IntervalEstimate
 
 _LEGEND = (
-    "Accuracy is the share of right labels, macro F1 the same with each label counting alike. The Brier score is",
-    "how far the probabilities are from the truth, the calibration error how far from the share of right labels.",
+    "Accuracy is the share of right labels, macro F1 the same with each label counting alike. The Brier",
+    "score is how far the probabilities are from the truth, the calibration error how far they are from",
+    "the share of right labels.",
 )
 
 

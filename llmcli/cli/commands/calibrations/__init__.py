@@ -62,7 +62,7 @@ def show(ctx: CommandContext, name: CalibrationArgument) -> int:
     """Show what a calibration gains: the figures with it and without it, learning curve, reliability, confusion."""
     from llmcli.cli.classification.calibration_report import write_calibration
 
-    write_calibration(ctx, name, _open_store(ctx).load(name), "each predicted without itself")
+    write_calibration(ctx, name, _open_store(ctx).load(name), "labelled, each predicted without itself")
     return 0
 
 

@@ -242,7 +242,7 @@ class LabellingRun:
         self, backend: Backend, records: list[Record], answers: AnswerFile, scoring: CandidateScoring
     ) -> bool:
         """Save the calibration that the answers give; return whether there are enough of them."""
-        from llmcli.cli.classification.calibration_advice import describe_gain
+        from llmcli.cli.classification.calibration_advice import describe_gain, next_command
         from llmcli.cli.classification.calibration_kinds import LABEL
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
         from llmcli.tasks.calibration.label_calibration import fit_labels
@@ -262,6 +262,7 @@ class LabellingRun:
         path = CalibrationStore(self._ctx.runtime.paths.calibrations).save(name, stored)
         self._ctx.console.write_note(f"saved the calibration {name} in {path}")
         self._ctx.console.write_note(describe_gain(problem.gain, keep=False))
+        self._ctx.console.write_note(f"next: {next_command(self._ctx.flags, name, stored)}")
         return True
 
     def _await_scores(self, rows: list[int], scoring: CandidateScoring) -> tuple[LabelScorer, list[ScoredRecord]]:

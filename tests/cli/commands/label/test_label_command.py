@@ -191,6 +191,8 @@ def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path,
     answer(again, "1", 13)
     again.send("q")
     again.expect("saved the calibration tickets")
+    again.expect("the calibration (helps|gains nothing): the")
+    again.expect("next: llm (classify|label) --labels bug,idea")
     assert ended(again) == 0
     assert len((tmp_path / "scored").read_text().splitlines()) == 30
     removed = person("calibrations", "rm", "--yes", "tickets")
