@@ -26,9 +26,9 @@ def tickets(tmp_path):
 HELD = """
 import time
 from pathlib import Path
-from llmcli.tasks.classification import scored_records
+from llmcli.tasks.labelling import background_scoring
 
-score = scored_records.score_records
+score = background_scoring.score_records
 
 def held(backend, scorer, records, **how):
     while not Path("release").exists():
@@ -38,9 +38,14 @@ def held(backend, scorer, records, **how):
             print(each.record.text, file=log, flush=True)
             yield each
 
-scored_records.score_records = held
+background_scoring.score_records = held
 """
 """A module that holds the scores back until there is a file called release, and lists what is scored."""
+
+
+def importing(path):
+    """Return code that imports a module file."""
+    return f"import sys; sys.path.insert(0, {str(path.parent)!r}); import {path.stem}"
 
 
 def wait_for_lines(path, count):
@@ -171,9 +176,10 @@ def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path,
     """The first question needs none; a second run scores nothing again; rm removes what is kept for a calibration."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("LLMCLI_CACHE_DIR", str(cache))
-    (tmp_path / "held.py").write_text(HELD)
+    module = tmp_path / "held.py"
+    module.write_text(HELD)
     options = (*OPTIONS, str(tickets), "--calibration", "tickets")
-    child = person("label", *options, code="import held")
+    child = person("label", *options, code=importing(module))
     child.expect(QUESTION)
     for count in range(1, 12):
         answer(child, "12"[count % 2], count)
@@ -186,7 +192,7 @@ def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path,
     assert ended(child) == 0
     (file,) = (cache / "label-states").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    again = person("label", *options, code="import held")
+    again = person("label", *options, code=importing(module))
     again.expect("12 labelled")
     answer(again, "1", 13)
     again.send("q")
@@ -202,8 +208,9 @@ def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path,
 
 def test_what_ends_the_scores_ends_the_questions(person, tickets, tmp_path):
     """With the answers on disk."""
-    (tmp_path / "failing.py").write_text(HELD.replace("yield each", "raise OSError('the model is gone')"))
-    child = person("label", *OPTIONS, str(tickets), code="import failing")
+    module = tmp_path / "failing.py"
+    module.write_text(HELD.replace("yield each", "raise OSError('the model is gone')"))
+    child = person("label", *OPTIONS, str(tickets), code=importing(module))
     child.expect(QUESTION)
     answer(child, "1", 1)
     (tmp_path / "release").touch()
