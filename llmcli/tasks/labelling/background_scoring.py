@@ -77,6 +77,11 @@ class CandidateScoring:
         """How many candidates are scored."""
         return len(self._scored)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all candidates are scored."""
+        return len(self._scored) == len(self._records)
+
     def check(self) -> None:
         """Raise what ended the thread."""
         if self._error is not None:

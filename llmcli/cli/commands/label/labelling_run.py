@@ -207,7 +207,8 @@ class LabellingRun:
         share = "" if progress is None else f", {progress.accuracy:.0%} right by cross-validation"
 
         def show() -> None:
-            show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}")
+            rest = "" if scoring.is_complete else f", {scoring.scored_rows:,} records evaluated"
+            show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}{rest}")
 
         while True:
             key = label_keys.read_key(self._ctx.console, show, scoring.check)

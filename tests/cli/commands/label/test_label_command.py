@@ -180,7 +180,7 @@ def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path,
     module.write_text(HELD)
     options = (*OPTIONS, str(tickets), "--calibration", "tickets")
     child = person("label", *options, code=importing(module))
-    child.expect(QUESTION)
+    child.expect("0 labelled, 0 records evaluated")
     for count in range(1, 12):
         answer(child, "12"[count % 2], count)
     assert not (tmp_path / "scored").exists()
