@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -152,3 +154,46 @@ def test_a_readable_database_is_restricted(llm, tmp_path, name):
     shared.chmod(0o664)
     assert llm("translate", "--to", "fr", str(source), "--tm", str(shared)).code in {0, 3}
     assert stat.S_IMODE(shared.stat().st_mode) == 0o664
+
+
+ATTACK = """
+import os, sys
+os.setuid(65534)
+got = []
+for top in sys.argv[1:]:
+    for directory, names, files in os.walk(top):
+        for path in [os.path.join(directory, name) for name in files]:
+            for flags in (os.O_RDONLY, os.O_WRONLY):
+                try:
+                    os.close(os.open(path, flags | os.O_NONBLOCK))
+                    got.append(path)
+                except OSError:
+                    pass
+    for name in ("sessions.db", "logs.db", "sessions.db-wal", "planted"):
+        for directory in (top, os.path.join(top, "llmcli")):
+            try:
+                os.close(os.open(os.path.join(directory, name), os.O_RDWR | os.O_CREAT))
+                got.append(name)
+            except OSError:
+                pass
+print(*got)
+"""
+"""Another user reads, changes or plants what it can below these directories; it prints what it got."""
+
+
+def test_another_user_gets_no_chats_and_no_answers(run):
+    """Neither by walking the directories nor by their usual names, although those above them are open to all."""
+    top = Path(tempfile.mkdtemp(prefix="llm-"))
+    top.chmod(0o755)
+    kinds = ("CONFIG", "DATA", "CACHE")
+    env = {f"LLMCLI_{kind}_DIR": str(top / kind.lower()) for kind in kinds} | {"LLMCLI_LOGS": "on"}
+    try:
+        run("ask", "the canary", "--session", "mine", "--no-stdin", "--temperature", "0", "--max-tokens", "8", env=env)
+        assert (top / "data" / "sessions.db").exists() and (top / "data" / "logs.db").exists()
+        tops = [str(top / kind.lower()) for kind in kinds]
+        done = subprocess.run(
+            [sys.executable, "-c", ATTACK, *tops], capture_output=True, text=True, check=True, cwd="/"
+        )
+        assert done.stdout.split() == []
+    finally:
+        shutil.rmtree(top)
