@@ -2,7 +2,7 @@
 
 ``Engine`` implements the Backend protocol. The submitting thread renders and tokenizes a request. A scheduler thread
 evaluates and samples; interactive and bulk requests have one thread each, and so have those that ask for hidden states,
-which take another kind of context. Events reach each job through its own queue.
+which take another kind of context, and those that generate nothing, whose results do not depend on other requests. Events reach each job through its own queue.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Engine:
         self._stop = stop
         self._on_loading = on_loading
         self._condition = threading.Condition()
-        self._scheduler_threads: dict[tuple[Priority, bool], SchedulerThread] = {}
+        self._scheduler_threads: dict[tuple[Priority, bool, bool], SchedulerThread] = {}  # by kind of requests
         self._model_users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
@@ -146,7 +146,7 @@ class Engine:
         if threads:
             last = threads[-1].scheduler
             choices += [
-                self._setup.planner.explain(last.kv_cache.settings, memory_limited=last.kv_cache.memory_limited),
+                last.kv_cache.explain_settings(),
                 *last.speculative_decoder.explanations,
             ]
             draft_off = last.speculative_decoder.draft_model_off_reason
@@ -212,7 +212,7 @@ class Engine:
         try:
             with self._hold_model():
                 sequence = self._make_sequence(request, sink)
-                self._scheduler_thread(request.priority, gives_states=request.hidden_states).submit(sequence)
+                self._scheduler_thread_for(sequence).submit(sequence)
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
             return
@@ -319,14 +319,18 @@ class Engine:
             keeps_documents=self._keeps_documents,
         )
 
-    def _scheduler_thread(self, priority: Priority, *, gives_states: bool) -> SchedulerThread:
-        """Return the scheduler thread of a priority, with or without hidden states, created at its first request."""
+    def _scheduler_thread_for(self, sequence: Sequence) -> SchedulerThread:
+        """Return the scheduler thread of a kind of requests, created at the first one."""
+        request, scores = sequence.request, not sequence.tokens_left
+        kind = request.priority, request.hidden_states, scores
         with self._condition:
-            thread = self._scheduler_threads.get((priority, gives_states))
+            thread = self._scheduler_threads.get(kind)
             if thread is None:
-                make = functools.partial(self._setup.make_scheduler, gives_states=gives_states)
-                thread = SchedulerThread(priority, self._executor, make)
-                self._scheduler_threads[priority, gives_states] = thread
+                make = functools.partial(
+                    self._setup.make_scheduler, gives_states=request.hidden_states, scores=scores
+                )
+                thread = SchedulerThread(request.priority, self._executor, make)
+                self._scheduler_threads[kind] = thread
             return thread
 
     def wake(self) -> None:

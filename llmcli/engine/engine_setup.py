@@ -30,7 +30,7 @@ from llmcli.engine.sequence_builder import SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
-from llmcli.engine.tuning.planner import Planner
+from llmcli.engine.tuning.planner import Planner, plan_scoring
 from llmcli.errors import BadModelFile, Unsupported, UsageError
 from llmcli.models.footprint import state_batch_tokens
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -45,7 +45,7 @@ class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
     ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise;
-    ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_prefix_cache``: evaluated documents
+    ``scoring_planner`` chooses for requests that generate nothing, None: as for others; ``tuning``: measures the model when that pays, None if it is off or impossible. ``document_prefix_cache``: evaluated documents
     that all schedulers keep, None to keep none.
     """
 
@@ -55,6 +55,7 @@ class EngineSetup:
     template: ChatTemplate
     tokenizer: Tokenizer
     planner: Planner
+    scoring_planner: Planner | None
     context_limit: int
     config: ContextConfig
     sequence_builder: SequenceBuilder
@@ -62,12 +63,19 @@ class EngineSetup:
     draft_model: DraftModel | None = None
     document_prefix_cache: DocumentPrefixCache | None = None
 
-    def make_scheduler(self, should_abort: Callable[[], bool], *, gives_states: bool = False) -> Scheduler:
+    def make_scheduler(
+        self, should_abort: Callable[[], bool], *, gives_states: bool = False, scores: bool = False
+    ) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
 
-        ``gives_states``: for requests that ask for hidden states. Prefixes on disk have none.
+        ``gives_states``: for requests that ask for hidden states. Prefixes on disk have none. ``scores``: for requests
+        that generate nothing.
         """
-        config = self.config
+        config, planner = self.config, self.planner
+        invariant = scores and self.scoring_planner is not None
+        if invariant and self.scoring_planner is not None:
+            planner = self.scoring_planner
+            config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
         if gives_states:
             tokens = state_batch_tokens(self.model.vocab_size, hardware.available_memory())
             config = dataclasses.replace(config, batch=tokens)
@@ -76,16 +84,17 @@ class EngineSetup:
             config,
             self.context_limit,
             should_abort,
-            planner=self.planner,
-            deterministic=self.options.deterministic,
+            planner=planner,
+            deterministic=self.options.deterministic or invariant,
             gives_states=gives_states,
             document_prefix_cache=None if gives_states else self.document_prefix_cache,
         )
         index = PrefixIndex(kv_cache)
         if gives_states:
-            return Scheduler(kv_cache, index)
-        drafter = self._make_drafter(should_abort)
-        return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index), drafter)
+            return Scheduler(kv_cache, index, batch_invariant=invariant)
+        prefix_cache = self._make_prefix_cache(kv_cache, index)
+        drafter = None if scores else self._make_drafter(should_abort)
+        return Scheduler(kv_cache, index, prefix_cache, drafter, batch_invariant=invariant)
 
     def _make_drafter(self, should_abort: Callable[[], bool]) -> ModelDrafter | None:
         if self.draft_model is None:
@@ -175,6 +184,7 @@ def set_up_engine(
         template=template,
         tokenizer=tokenizer,
         planner=planner,
+        scoring_planner=plan_scoring(model, options, threads.most),
         context_limit=context_limit,
         config=config,
         sequence_builder=builder,

@@ -42,6 +42,10 @@ class UnifiedKV:
             self.remove_sequence(sequence)
         return removed
 
+    def remove_tail(self, sequence: int, length: int) -> None:
+        """Remove the tokens from position ``length`` on, which the last evaluation added."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1)
+
     def clear(self) -> None:
         """Remove all sequences, and reset the positions in the buffer."""
         self._lib.llama_memory_clear(self._memory, False)

@@ -121,6 +121,11 @@ class KVCacheManager:
         """The settings of the cache in use."""
         return self._config.settings
 
+    def explain_settings(self) -> str:
+        """Return one sentence on the choice of the settings, "" if none was made."""
+        planner = self._planner
+        return "" if planner is None else planner.explain(self.settings, memory_limited=self.memory_limited)
+
     @property
     def state_format(self) -> str:
         """The format of a saved state: a cache restores states with an equal one, of a plain cache in either layout."""

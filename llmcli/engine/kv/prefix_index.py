@@ -40,7 +40,7 @@ class PrefixIndex:
         """Return the number of reusable tokens, and the slot that has them."""
         best, source = 0, None
         for slot, tokens, num_computed in self._prefix_candidates(running):
-            common = min(common_prefix_length(tokens, sequence.tokens), sequence.first_logit)
+            common = min(common_prefix_length(tokens, sequence.tokens), sequence.reuse_limit)
             length = self._pool.memory.reusable_length(num_computed, common)
             if length > best:
                 best, source = length, slot
@@ -57,7 +57,7 @@ class PrefixIndex:
         layout = self._cache.layout_class
         for saved in self._cache.idle_states.with_format(self._cache.state_format):
             tokens = saved.prefix.tokens
-            common = min(common_prefix_length(tokens, sequence.tokens), sequence.first_logit)
+            common = min(common_prefix_length(tokens, sequence.tokens), sequence.reuse_limit)
             length = common if layout.supports_partial_prefix or common == len(tokens) else 0
             if length > best:
                 best, found = length, saved
@@ -69,7 +69,7 @@ class PrefixIndex:
         if kept is None or not sequence.document_prefix_length or not self._cache.state_restorable:
             return 0, None
         return kept.find_longest(
-            sequence.tokens, sequence.first_logit, self._cache.state_format, whole=not layout.supports_partial_prefix
+            sequence.tokens, sequence.reuse_limit, self._cache.state_format, whole=not layout.supports_partial_prefix
         )
 
     def _restore_document(self, sequence: Sequence, slot: int, cached: int, source: int | None) -> int:
@@ -222,6 +222,12 @@ class PrefixIndex:
         self._pool.clear()
         for sequence in running:
             sequence.reset()
+
+    def shorten(self, sequence: Sequence, length: int) -> None:
+        """Keep the first ``length`` evaluated tokens of a sequence; those after them were evaluated completely."""
+        if sequence.slot is not None:
+            self._pool.memory.remove_tail(sequence.slot, length)
+            sequence.num_computed_tokens = min(sequence.num_computed_tokens, length)
 
     def truncate(self, sequence: Sequence) -> bool:
         """Remove a sequence's tokens beyond its computed ones; return False if its memory cannot be truncated."""

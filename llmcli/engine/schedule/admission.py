@@ -24,7 +24,12 @@ class AdmissionPolicy:
         self._prefix_index = prefix_index
 
     def next_candidates(self, waiting: list[Sequence], running: list[Sequence]) -> list[Sequence]:
-        """Return sequences that may run next: interactive ones first, alternating between clients."""
+        """Return sequences that may run next, in order of precedence."""
+        return self.rank(waiting, running)[: self._kv_cache.concurrency]
+
+    @staticmethod
+    def rank(waiting: list[Sequence], running: list[Sequence]) -> list[Sequence]:
+        """Return waiting sequences in order of precedence: interactive ones first, alternating between clients."""
         ready = [sequence for sequence in waiting if not sequence.sink.full]
         if len({id(sequence.sink) for sequence in ready}) > 1:
             counts = collections.Counter(id(sequence.sink) for sequence in running)
@@ -34,7 +39,7 @@ class AdmissionPolicy:
                 counts[id(sequence.sink)] += 1
             ranked.sort(key=lambda pair: pair[0])  # of equal ones the older first
             ready = [sequence for _, sequence in ranked]
-        return ready[: self._kv_cache.concurrency]
+        return ready
 
     def should_wait(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Return whether a sequence with an id and cells would still gain by waiting."""

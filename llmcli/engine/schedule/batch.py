@@ -17,13 +17,14 @@ from llmcli.engine.sequences.sequence import Sequence
 class BatchEntry:
     """The part of a batch that belongs to one sequence, from the batch index ``start`` on.
 
-    ``outputs``: batch indices of the logits that it needs.
+    ``outputs``: batch indices of the logits that it needs. ``added_tokens``: others that follow its tokens in the batch.
     """
 
     sequence: Sequence
     num_tokens: int
     outputs: list[int]
     start: int = 0
+    added_tokens: int = 0
 
 
 class BatchBuilder:
@@ -48,24 +49,36 @@ class BatchBuilder:
         if isinstance(context, HiddenStateContext):
             runnable = self._choose_by_logits(runnable)
             context.needs_logits = not self._without_logits
-        prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, batch.capacity)
-        counts = allocate_tokens(
-            runnable, batch.capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
-        )
+        counts = self._count_tokens(runnable, longest_s)
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
-            count = counts[sequence]
-            outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
+            rows = counts[sequence]
             tokens = [
-                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + count],
+                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + rows],
                 *sequence.draft_tokens,
             ]
+            count = len(tokens)
+            tokens += tokens[-1:] * (rows - count)
+            outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
             # llama.cpp gives states of all tokens, and wants each of them marked
-            marked = range(count) if self._kv_cache.gives_states else outputs
+            marked = range(rows) if self._kv_cache.gives_states else outputs
             start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, marked)
             needed = [] if self._without_logits else [start + offset for offset in outputs]
-            entries.append(BatchEntry(sequence, count, needed, start))
+            entries.append(BatchEntry(sequence, count, needed, start, rows - count))
         return entries
+
+    def _count_tokens(self, runnable: list[Sequence], longest_s: float) -> dict[Sequence, int]:
+        """Return how many tokens of each sequence the batch takes."""
+        context = self._kv_cache.context
+        capacity = context.batch.capacity
+        prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, capacity)
+        return allocate_tokens(
+            runnable, capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
+        )
+
+    def _logits_start(self, sequence: Sequence) -> int:
+        """Return the position from which tokens are evaluated with logits."""
+        return sequence.logits_start
 
     def _defer_decoding(self, runnable: list[Sequence]) -> list[Sequence]:
         """Return ``runnable``, without sequences that decode for bulk work while prompts are evaluated in separate buffers.
@@ -92,8 +105,8 @@ class BatchBuilder:
 
         Logits would be computed for all tokens of a batch (see ``HiddenStateContext``).
         """
-        reading = [s for s in runnable if s.num_computed_tokens < s.logits_start]
-        others = [s for s in runnable if s.num_computed_tokens >= s.logits_start]
+        reading = [s for s in runnable if s.num_computed_tokens < self._logits_start(s)]
+        others = [s for s in runnable if s.num_computed_tokens >= self._logits_start(s)]
         self._without_logits = bool(reading) and not (others and self._without_logits)
         return reading if self._without_logits else others
 
@@ -113,7 +126,7 @@ def allocate_tokens(
         count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
         first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
         if not sequence.is_decoding:
-            count = _equal_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
+            count = equal_chunk_size(sequence.num_pending_tokens, min(free_rows, prefill_tokens))
             end = sequence.logits_start if without_logits else None
             for stop in (sequence.checkpoint_at, sequence.save_at, sequence.keep_at, end):
                 if stop is not None and stop > sequence.num_computed_tokens:
@@ -129,6 +142,6 @@ def allocate_tokens(
     return counts
 
 
-def _equal_chunk_size(tokens: int, limit: int) -> int:
+def equal_chunk_size(tokens: int, limit: int) -> int:
     """Return the size of the first of the fewest equal chunks of ``tokens`` within ``limit``."""
     return math.ceil(tokens / math.ceil(tokens / limit)) if 0 < limit < tokens else min(tokens, limit)

@@ -18,6 +18,7 @@ from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
+from llmcli.engine.schedule.batch_invariance import MIN_ROWS, InvariantAdmission, InvariantBatchBuilder
 from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
@@ -40,18 +41,24 @@ class Scheduler:
         prefix_index: PrefixIndex,
         prefix_cache: DiskPrefixCache | None = None,
         model_drafter: ModelDrafter | None = None,
+        *,
+        batch_invariant: bool = False,
     ) -> None:
+        """``batch_invariant``: see ``batch_invariance``; only for sequences that generate nothing."""
         self.kv_cache = kv_cache
         self._prefix_index = prefix_index
         self._prefix_cache = prefix_cache
-        self._admission = AdmissionPolicy(kv_cache, prefix_index)
+        self._batch_invariant = batch_invariant
+        make_admission = InvariantAdmission if batch_invariant else AdmissionPolicy
+        self._admission = make_admission(kv_cache, prefix_index)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._num_submitted = 0
         self._last_step_s = 0.0
         self._token_budget = TokenBudget()
         self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index, model_drafter)
-        self._batch_builder = BatchBuilder(kv_cache, self._token_budget, self.speculative_decoder)
+        make_builder = InvariantBatchBuilder if batch_invariant else BatchBuilder
+        self._batch_builder = make_builder(kv_cache, self._token_budget, self.speculative_decoder)
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
         """The most sequences of one batch so far."""
@@ -267,6 +274,8 @@ class Scheduler:
         for entry in entries:
             sequence = entry.sequence
             sequence.num_computed_tokens += entry.num_tokens
+            if entry.added_tokens:
+                self._prefix_index.shorten(sequence, sequence.num_computed_tokens)
             if states is not None:
                 sequence.record_states(states[entry.start : entry.start + entry.num_tokens])
             sequence.lost_last_step = False
@@ -281,6 +290,9 @@ class Scheduler:
             if sequence.num_computed_tokens == sequence.keep_at:
                 self._prefix_index.keep_document(sequence)
                 sequence.keep_at = None
+            rest = sequence.evaluated_length - sequence.num_computed_tokens
+            if self._batch_invariant and sequence.num_pending_tokens and rest < MIN_ROWS:  # where a state was saved
+                self._prefix_index.shorten(sequence, sequence.evaluated_length - MIN_ROWS)
             if entry.outputs:
                 for fork in sequence.process_logits(context.handle, entry.outputs):
                     self._enqueue(fork)

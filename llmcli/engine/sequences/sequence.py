@@ -44,6 +44,7 @@ class Sequence(ABC):
     """Tokens that a model evaluates. ``num_computed_tokens`` of ``tokens`` are in the memory of sequence id ``slot``.
 
     ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed.
+    ``num_rows``: tokens that it evaluates at least, in however many steps; if it has fewer, others are added at its end.
     ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated).
     ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
     saved. ``document_prefix_length``: tokens from the start that later requests will begin with; ``keep_at``: a length at
@@ -70,6 +71,7 @@ class Sequence(ABC):
         self.slot: int | None = None
         self.num_computed_tokens = 0
         self.num_cached_tokens = 0
+        self.num_rows = 1
         self.checkpoint_at: int | None = None
         self.public_prefix_length = 0
         self.save_at: int | None = None
@@ -112,6 +114,16 @@ class Sequence(ABC):
     def logits_start(self) -> int:
         """The position from which tokens are evaluated with logits."""
         return self.first_logit
+
+    @property
+    def reuse_limit(self) -> int:
+        """The most tokens that it may take from another sequence's cells."""
+        return max(0, min(self.first_logit, len(self.tokens) - self.num_rows))
+
+    @property
+    def evaluated_length(self) -> int:
+        """The number of its tokens, with those that are added to them."""
+        return max(len(self.tokens), self.num_rows)
 
     @property
     def is_unreported(self) -> bool:

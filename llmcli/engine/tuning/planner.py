@@ -71,16 +71,28 @@ class UnloadedModel:
 class Planner:
     """Chooses among the settings that options and model allow by their cost here (a measured or assumed profile)."""
 
-    def __init__(self, model: PlannedModel, options: EngineOptions, threads: int, model_id: str = "") -> None:
+    def __init__(
+        self,
+        model: PlannedModel,
+        options: EngineOptions,
+        threads: int,
+        model_id: str = "",
+        *,
+        batch_invariant: bool = False,
+    ) -> None:
         """``model_id``: the SHA-256 of the original file, without which no measurement is used.
 
+        ``batch_invariant``: only settings with which a sequence's sums do not depend on others; no measurement chooses.
         Raises ``UsageError`` if the options exclude each other.
         """
         self._options = options
+        self._batch_invariant = batch_invariant
         self._threads = threads
         self._weights = options.weights
         self._head_size = attention_head_size(model.header)
-        self._fixed = model.recurrent or model.gpu_layers > 0 or options.deterministic or not self._head_size
+        self._fixed = (
+            model.recurrent or model.gpu_layers > 0 or options.deterministic or batch_invariant or not self._head_size
+        )
         self._sliding_window = model.sliding_window
         self.allowed_settings = self._find_allowed_settings()
         self.profile = assumed_profile(model.header)
@@ -110,6 +122,8 @@ class Planner:
             return (CacheSettings(unified=False, kv_type=options.kv_type or "q8_0"),)
         if options.flash_attention is False and options.kv_type not in {None, "f16"}:
             raise UsageError(f"a KV cache of type {options.kv_type} needs flash attention")
+        if self._batch_invariant:
+            return self._find_invariant_settings()
         layouts = (True, False) if options.kv_unified is None else (options.kv_unified,)
         requested = tuple(
             CacheSettings(unified, flash, kv_type)
@@ -121,6 +135,20 @@ class Planner:
             return requested[:1]
         possible = supported_kernels(self._head_size)
         return tuple(s for s in requested if (s.flash_attention, s.kv_type) in possible) or requested
+
+    def _find_invariant_settings(self) -> tuple[CacheSettings, ...]:
+        """Return the settings whose attention sums do not depend on other sequences, the most exact one first.
+
+        Flash attention sums up f16 and f32 values in tiles from 64 tokens on, others always token by token.
+        """
+        options = self._options
+        token_by_token = supported_kernels(self._head_size) if self._head_size else ()
+        kernels = [(False, "f16"), *(each for each in token_by_token if each[1] != "f16")]
+        return tuple(
+            CacheSettings(unified=False, flash_attention=flash, kv_type=kv_type)
+            for flash, kv_type in kernels
+            if options.flash_attention in {None, flash} and options.kv_type in {None, kv_type}
+        )
 
     @property
     def smallest_type(self) -> str:
@@ -141,7 +169,7 @@ class Planner:
         ``capacity`` returns how many sequences fit the memory at once with given settings, 0 if not even one fits.
         ``reusable_tokens``: tokens in memory or in files that only the ``current`` settings can reuse.
         """
-        if len(self.allowed_settings) == 1:
+        if len(self.allowed_settings) == 1 or self._batch_invariant:
             return self.allowed_settings[0]
         self._load_profile()
         shape = job_shape(waiting, concurrency)
@@ -149,7 +177,7 @@ class Planner:
 
     def choose_for(self, workload: TaskWorkload, header: Header, max_bytes: int) -> CacheSettings:
         """Return the settings for a future job with at most ``max_bytes`` for its context."""
-        if len(self.allowed_settings) == 1:
+        if len(self.allowed_settings) == 1 or self._batch_invariant:
             return self.allowed_settings[0]
         demand, batch = workload.initial_demand, BATCH_SIZES[0]
         if workload.hidden_states:
@@ -223,6 +251,8 @@ class Planner:
         """Return one sentence on the choice and its reason; ``memory_limited``: better ones did not fit the memory."""
         if memory_limited:
             why = "a more precise one does not fit the memory"
+        elif self._batch_invariant:
+            why = "the most exact of those with which labels do not depend on other records"
         elif len(self.allowed_settings) == 1:
             why = "the only settings that the model and the options allow"
         elif self.profile.measured:
@@ -230,6 +260,18 @@ class Planner:
         else:
             why = "assumed; to measure this machine, run llm models tune"
         return f"KV cache: {settings} ({why})"
+
+
+def plan_scoring(model: PlannedModel, options: EngineOptions, threads: int) -> Planner | None:
+    """Return the planner for requests that generate nothing, whose results then do not depend on other sequences.
+
+    None if that cannot be had: on a GPU, for a model with a recurrent state, or with options that exclude it. In
+    deterministic mode all requests are evaluated in one way. Raises as ``Planner``.
+    """
+    if model.gpu_layers or model.recurrent or options.deterministic or options.kv_unified:
+        return None
+    planner = Planner(model, options, threads, batch_invariant=True)
+    return planner if planner.allowed_settings else None
 
 
 def attention_head_size(header: Header) -> int:

@@ -1,0 +1,136 @@
+"""Scores and hidden states of requests that generate nothing are the same bits in any order, company, shape and process."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+from engine.tools import engine_of
+from llmcli.engine.derivation.quantized_file import write_quantized
+from llmcli.engine.engine import Engine
+from llmcli.types import CandidateScores, Finished, FinishReason, HiddenStates, Message, Request, Role
+
+SHARED = "the world is in you and it is yes and no " * 3
+TYPES = ("f32", "f16", "bf16", "q8_0", "q4_1", "q4_k_m", "q6_k")
+ARCHITECTURES = ("chatml", "gemma3", "qwen3moe")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The bits that a request got."""
+
+    scores: tuple[tuple[float, ...], ...]
+    states: tuple[bytes, bytes] | None
+
+
+@pytest.fixture(scope="session")
+def typed(tmp_path_factory):
+    """Return a function from an architecture and a type of weights to a tiny model with rows of 256 numbers."""
+    directory = tmp_path_factory.mktemp("typed")
+
+    def path(name: str, weights: str) -> Path:
+        exact, file = directory / f"{name}.gguf", directory / f"{name}-{weights}.gguf"
+        if not exact.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                for constant, value in {"Q8": False, "D": 256, "F": 256}.items():
+                    patch.setattr(tiny_models, constant, value)
+                tiny_models.make(str(directory), [name])
+        if weights == "f32":
+            return exact
+        if not file.exists():
+            with file.open("wb") as target:
+                write_quantized(exact, target.fileno(), weights, 1 << 24, lambda: None)
+        return file
+
+    return path
+
+
+def labelling(count: int = 24) -> list[Request]:
+    """Return requests as labelling makes them: a shared prefix, texts of all lengths, labels of one or more tokens."""
+    source = random.Random(1)
+    requests = []
+    for number in range(count):
+        text = " ".join(source.choices(tiny_models.WORDS, k=source.randint(1, 40)))
+        prompt = SHARED + text if number % 6 else text
+        if number == count - 1:
+            prompt = SHARED * 12 + text
+        kind = number % 3
+        requests.append(
+            Request(
+                str(number),
+                (Message(Role.USER, SHARED), Message(Role.ASSISTANT, "yes"), Message(Role.USER, prompt)),
+                candidates=() if kind == 2 else (("yes", "no"), ("positive in it", "no", "yes and"))[number % 2],
+                hidden_states=kind > 0,
+                public_prefix=True,
+            )
+        )
+    return requests
+
+
+def run(engine: Engine, requests: list[Request]) -> dict[str, Answer]:
+    """Send the requests as one job."""
+    scores: dict[str, tuple] = {}
+    states: dict[str, tuple[bytes, bytes]] = {}
+    with engine.open() as job:
+        for request in requests:
+            job.submit(request)
+        job.close_input()
+        for event in job:
+            if isinstance(event, CandidateScores):
+                scores[event.id] = tuple((score.logprob, score.tokens) for score in event.scores)
+            elif isinstance(event, HiddenStates):
+                states[event.id] = event.mean, event.last
+            elif isinstance(event, Finished):
+                assert event.reason is FinishReason.STOP, event.error
+    found = {each.id: Answer(scores.get(each.id, ()), states.get(each.id)) for each in requests}
+    assert all(each.scores or each.states for each in found.values())
+    return found
+
+
+def one_by_one(engine: Engine, requests: list[Request]) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    for request in requests:
+        found |= run(engine, [request])
+    return found
+
+
+@contextlib.contextmanager
+def cold(path: Path, **options) -> Iterator[Engine]:
+    with engine_of(path, **options) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [*(("llama", each) for each in TYPES), *((each, "f32") for each in ARCHITECTURES)]
+)
+def test_company_order_and_threads_change_nothing(typed, name, weights):
+    """All at once in two threads, the same in another order, and one after another in one thread, cold and warm."""
+    path, requests = typed(name, weights), labelling()
+    shuffled = random.Random(2).sample(requests, len(requests))
+    with cold(path, threads=2) as engine:
+        together = run(engine, requests)
+        assert run(engine, shuffled) == together
+    with cold(path, threads=1) as engine:
+        assert one_by_one(engine, shuffled) == together
+        assert run(engine, requests) == together
+    for request in requests[:3]:
+        with cold(path, threads=1) as engine:
+            assert run(engine, [request])[request.id] == together[request.id]
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_prefixes_on_disk_change_nothing(typed, tmp_path, name):
+    """A process that finds the common prefix on disk answers as the one that evaluated it."""
+    path, requests = typed(name, "f16"), labelling()
+    options = {"model_id": "a" * 64, "cache": tmp_path, "prefix_bytes": 1 << 26}
+    with cold(path) as engine:
+        expected = run(engine, requests)
+    for _ in range(3):
+        with cold(path, **options) as engine:
+            assert run(engine, requests) == expected
