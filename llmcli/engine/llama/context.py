@@ -134,13 +134,12 @@ class Batch:
         return start
 
 
-    def mark_outputs(self, start: int, end: int, least: int) -> None:
-        """Mark more of the tokens from ``start`` to ``end`` as outputs if some are, but fewer than ``least``."""
-        missing = least - sum(self._logits[start:end])
-        if missing < least:
-            for index in [each for each in range(start, end) if not self._logits[each]][: max(0, missing)]:
-                self._logits[index] = 1
-                self.outputs += 1
+    def mark_outputs(self, start: int, end: int, count: int) -> None:
+        """Mark more of the tokens from ``start`` to ``end`` as outputs until there are ``count``."""
+        missing = count - sum(self._logits[start:end])
+        for index in [each for each in range(start, end) if not self._logits[each]][: max(0, missing)]:
+            self._logits[index] = 1
+            self.outputs += 1
 
 
 class Context:

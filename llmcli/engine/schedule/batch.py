@@ -53,10 +53,7 @@ class BatchBuilder:
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
             rows = counts[sequence]
-            tokens = [
-                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + rows],
-                *sequence.draft_tokens,
-            ]
+            tokens = self._next_tokens(sequence, rows)
             count = len(tokens)
             tokens += tokens[-1:] * (rows - count)
             outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
@@ -75,6 +72,11 @@ class BatchBuilder:
         return allocate_tokens(
             runnable, capacity, context.max_outputs, prefill_tokens, without_logits=self._without_logits
         )
+
+    def _next_tokens(self, sequence: Sequence, rows: int) -> list[int]:
+        """Return the tokens of a sequence for this many rows of the batch; others follow if they are fewer."""
+        start = sequence.num_computed_tokens
+        return [*sequence.tokens[start : start + rows], *sequence.draft_tokens]
 
     def _logits_start(self, sequence: Sequence) -> int:
         """Return the position from which tokens are evaluated with logits."""

@@ -2,16 +2,17 @@
 
 What llama.cpp computes for a token on a processor depends on the batch in three ways, and on nothing else:
 
-1. A matrix is multiplied with fewer than ``MIN_ROWS`` tokens by other kernels than with more (K-quants, F16, BF16, F32).
+1. A matrix is multiplied with fewer than ``MIN_ROWS`` tokens by other kernels than with more (K-quants, F16, BF16, F32),
+   and so are those beyond a multiple of ``_ROW_STEP`` (repacked K-quants).
 2. The sums of attention depend on which cells hold the earlier tokens, if there is one buffer for all sequences. Flash
    attention also has other kernels for 64 tokens or more, and for one token (not with q8_0 and bf16).
 3. Sequences of different lengths are evaluated piece by piece (``llama_batch_allocr::split_equal``): the rests are short.
    So are the outputs of sequences whose ids are not consecutive, which are evaluated apart.
 
 So each sequence has a buffer of its own, where a token's cell is its position, and attention is plain (or flash attention
-of those types: ``Planner``). Every step evaluates at least ``MIN_ROWS`` tokens of a sequence, and equally many of each
-sequence in the batch. To that end a sequence reuses less of a cached prefix than it could, or tokens that affect nothing
-follow its last one and are removed. If few logits are needed, more are computed. Then neither the order nor the number of
+of those types: ``Planner``). Every step evaluates at least ``MIN_ROWS`` tokens of a sequence, a multiple of ``_ROW_STEP``,
+and equally many of each sequence in the batch. To that end a sequence reuses less of a cached prefix than it could, or tokens
+that affect nothing follow its last one and are removed. More logits than needed are computed for the same reason. Then neither the order nor the number of
 sequences matters, nor pieces, threads and reuse: a prefix gets the same bits from whichever sequence evaluates it.
 """
 
@@ -23,6 +24,7 @@ from llmcli.engine.sequences.sequence import Sequence
 
 MIN_ROWS = 8
 """Tokens from which on the kernels are the same, for every type of weights."""
+_ROW_STEP = 4
 _MIN_CHUNK_LIMIT = 2 * MIN_ROWS
 """The smallest limit of a chunk: within it, the equal chunks of ``MIN_ROWS`` tokens or more have at least as many."""
 _GROUP_ROWS = 256
@@ -42,19 +44,20 @@ class InvariantAdmission(AdmissionPolicy):
         ready = [] if running else self.rank(waiting, running)[: _CANDIDATES_PER_SLOT * limit]
         if not ready:
             return []
-        needed = [self._needed_rows(sequence) for sequence in ready]
-        rows = needed[0]
-        fitting = [s for s, count in zip(ready, needed, strict=True) if (1 - _MAX_ADDED_SHARE) * rows <= count <= rows]
-        group = fitting[: min(limit, max(1, _GROUP_ROWS // rows))]
+        needed = {sequence: self._needed_rows(sequence) for sequence in ready}
+        first, rows = ready[0], needed[ready[0]]
+        others = [each for each in ready[1:] if (1 - _MAX_ADDED_SHARE) * rows <= needed[each] <= rows]
+        others.sort(key=lambda each: -needed[each])  # of equal ones the older first
+        group = [first, *others][: min(limit, max(1, _GROUP_ROWS // rows))]
         for sequence in group:
             sequence.num_rows = rows
         return group
 
     def _needed_rows(self, sequence: Sequence) -> int:
-        """Return how many tokens a sequence has to evaluate, rounded up so that many have the same number."""
+        """Return how many tokens a sequence has to evaluate."""
         sequence.num_rows = MIN_ROWS
-        needed = len(sequence.tokens) - self._prefix_index.count_reusable_tokens(sequence, [])
-        return -(-needed // MIN_ROWS) * MIN_ROWS
+        reusable = self._prefix_index.count_reusable_tokens(sequence, [])
+        return max(MIN_ROWS, _round_up(len(sequence.tokens) - reusable))
 
 
 class InvariantBatchBuilder(BatchBuilder):
@@ -65,7 +68,8 @@ class InvariantBatchBuilder(BatchBuilder):
         entry_of = {entry.sequence: entry for entry in entries}
         for part in _evaluated_together([*entry_of]):
             first, last = entry_of[part[0]], entry_of[part[-1]]
-            self._kv_cache.context.batch.mark_outputs(first.start, last.start + last.num_tokens, MIN_ROWS)
+            needed = _count_outputs(sum(len(entry_of[each].outputs) for each in part))
+            self._kv_cache.context.batch.mark_outputs(first.start, last.start + last.num_tokens, needed)
         return entries
 
     def _count_tokens(self, runnable: list[Sequence], longest_s: float) -> dict[Sequence, int]:
@@ -77,36 +81,64 @@ class InvariantBatchBuilder(BatchBuilder):
         chosen: list[Sequence] = []
         for sequence in sorted(runnable, key=lambda each: each.slot or 0):
             computed = sequence.num_computed_tokens
-            most = min(limit, max(0, sequence.first_logit - computed) + max_outputs)
-            count = equal_chunk_size(self._chunk_end(sequence) - computed, most)
+            most = min(limit, max(0, sequence.first_logit - computed) + max_outputs) // _ROW_STEP * _ROW_STEP
+            count = equal_chunk_size(_round_up(self._chunk_end(sequence) - computed), most)
+            count = _round_up(count)
             rows = rows or count
-            fits = (len(chosen) + 1) * rows <= capacity and self._count_outputs([*chosen, sequence], rows) <= max_outputs
+            fits = (len(chosen) + 1) * rows <= capacity and self._sum_outputs([*chosen, sequence], rows) <= max_outputs
             if count == rows and (fits or not chosen):
                 chosen.append(sequence)
         return dict.fromkeys(chosen, rows)
 
-    def _count_outputs(self, sequences: list[Sequence], rows: int) -> int:
+    def _sum_outputs(self, sequences: list[Sequence], rows: int) -> int:
         """Return how many outputs a batch has with this many tokens of each of ``sequences``, which are in order of their ids."""
         if self._kv_cache.gives_states:
             return rows * len(sequences)
-        needed = [
-            sum(max(0, each.num_computed_tokens + rows - each.first_logit) for each in part)
+        return sum(
+            _count_outputs(sum(max(0, each.num_computed_tokens + rows - each.first_logit) for each in part))
             for part in _evaluated_together(sequences)
-        ]
-        return sum(max(MIN_ROWS, count) for count in needed if count)
+        )
+
+    def _next_tokens(self, sequence: Sequence, rows: int) -> list[int]:
+        computed = sequence.num_computed_tokens
+        return sequence.tokens[computed : min(computed + rows, self._chunk_end(sequence))]
 
     def _chunk_end(self, sequence: Sequence) -> int:
         """Return the length up to which the sequence is evaluated before something else happens."""
-        end = self._logits_start(sequence) if self._without_logits else sequence.evaluated_length
+        end = self._logits_start(sequence) if self._without_logits else evaluated_length(sequence)
         stops = [stop for stop in (sequence.save_at, sequence.keep_at) if stop is not None]
         return min([end, *(stop for stop in stops if stop - sequence.num_computed_tokens >= MIN_ROWS)])
 
     def _logits_start(self, sequence: Sequence) -> int:
-        end = sequence.evaluated_length
+        end = evaluated_length(sequence)
         if sequence.logits_start == len(sequence.tokens):  # it needs none
             return end
-        start = min(sequence.logits_start, end - MIN_ROWS)
-        return start if start - sequence.num_computed_tokens >= MIN_ROWS else 0
+        computed = sequence.num_computed_tokens
+        rows = (min(sequence.logits_start, end - MIN_ROWS) - computed) // _ROW_STEP * _ROW_STEP
+        return computed + rows if rows >= MIN_ROWS else 0
+
+
+def evaluated_length(sequence: Sequence) -> int:
+    """Return the number of a sequence's tokens, with those that are added at its end."""
+    computed = sequence.num_computed_tokens
+    return max(sequence.num_rows, computed + _round_up(len(sequence.tokens) - computed))
+
+
+def continued_length(sequence: Sequence) -> int:
+    """Return how many of a sequence's evaluated tokens it keeps for its next step, which evaluates enough of them."""
+    computed, pending = sequence.num_computed_tokens, sequence.num_pending_tokens
+    if not pending or evaluated_length(sequence) - computed >= MIN_ROWS:
+        return computed
+    return len(sequence.tokens) - MIN_ROWS
+
+
+def _round_up(rows: int) -> int:
+    return -(-rows // _ROW_STEP) * _ROW_STEP
+
+
+def _count_outputs(needed: int) -> int:
+    """Return how many outputs are computed where ``needed`` are: none, or enough for the same kernels."""
+    return max(MIN_ROWS, _round_up(needed)) if needed else 0
 
 
 def _evaluated_together(sequences: list[Sequence]) -> list[list[Sequence]]:

@@ -18,7 +18,7 @@ from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
-from llmcli.engine.schedule.batch_invariance import MIN_ROWS, InvariantAdmission, InvariantBatchBuilder
+from llmcli.engine.schedule.batch_invariance import InvariantAdmission, InvariantBatchBuilder, continued_length
 from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
@@ -290,9 +290,8 @@ class Scheduler:
             if sequence.num_computed_tokens == sequence.keep_at:
                 self._prefix_index.keep_document(sequence)
                 sequence.keep_at = None
-            rest = sequence.evaluated_length - sequence.num_computed_tokens
-            if self._batch_invariant and sequence.num_pending_tokens and rest < MIN_ROWS:  # where a state was saved
-                self._prefix_index.shorten(sequence, sequence.evaluated_length - MIN_ROWS)
+            if self._batch_invariant and (length := continued_length(sequence)) < sequence.num_computed_tokens:
+                self._prefix_index.shorten(sequence, length)
             if entry.outputs:
                 for fork in sequence.process_logits(context.handle, entry.outputs):
                     self._enqueue(fork)

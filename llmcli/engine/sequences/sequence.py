@@ -121,11 +121,6 @@ class Sequence(ABC):
         return max(0, min(self.first_logit, len(self.tokens) - self.num_rows))
 
     @property
-    def evaluated_length(self) -> int:
-        """The number of its tokens, with those that are added to them."""
-        return max(len(self.tokens), self.num_rows)
-
-    @property
     def is_unreported(self) -> bool:
         """Whether it asked for progress reports and has had none."""
         return self.request.progress and self._last_report is None
