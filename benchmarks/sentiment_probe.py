@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.prompts import Prompt
-from llmcli.settings import ORIGINAL_WEIGHTS
+from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, text_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, concatenate
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
@@ -29,7 +29,7 @@ from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
 from llmcli.types import HiddenStates
 
 TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
-TYPES = f"bf16,q8_0,{ORIGINAL_WEIGHTS}"
+TYPES = ",".join((*DERIVED_TYPES, ORIGINAL_WEIGHTS))
 _PENALTY_OF_TYPE = 0.5
 """The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
 _CHOICE = FitChoice({LAST: 1.0, MEAN: 1.0}, penalty=_PENALTY_OF_TYPE, temperature=1.0)

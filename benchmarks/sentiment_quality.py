@@ -28,6 +28,7 @@ from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
 from llmcli.backends.base import Backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary
@@ -84,12 +85,15 @@ def expected_calibration_error(confidences: list[float], correct: list[bool]) ->
 def open_with_weights(model: str, weights: str) -> Iterator[Backend]:
     """Yield an engine with a type of weights; with original weights nothing is kept in the cache."""
     with tempfile.TemporaryDirectory() as kept:
-        options = EngineOptions(cache=Path(kept)) if weights == ORIGINAL_WEIGHTS else _copy_options(model, weights)
-        with common.open_engine(model, options) as backend:
+        options = options_with_weights(model, weights)
+        with common.open_engine(model, replace(options, cache=options.cache or Path(kept))) as backend:
             yield backend
 
 
-def _copy_options(model: str, weights: str) -> EngineOptions:
+def options_with_weights(model: str, weights: str) -> EngineOptions:
+    """Return options with a type of weights; a copy is made in the user's cache if it is missing."""
+    if weights == ORIGINAL_WEIGHTS:
+        return EngineOptions()
     from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 
     cache = find_paths(os.environ).cache

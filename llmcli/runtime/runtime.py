@@ -11,7 +11,7 @@ from llmcli.app_paths import find_paths
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights import resolve_weights
+from llmcli.runtime.weights import labelling_weights, resolve_weights
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
 
 if TYPE_CHECKING:
@@ -197,7 +197,10 @@ class Runtime:
         preflight.check_context(model, self.settings)
         model = self.add_draft(model)
         self.responder_name = model.name
-        return self._build_with_weights(model)
+        backend = self._build_with_weights(model)
+        if self.verb in labelling_weights.LABELLING_VERBS:
+            labelling_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
+        return backend
 
     def _build_with_weights(self, model: ModelFile) -> Backend:
         """Return the backend on the weights of ``model`` that are chosen for the work."""

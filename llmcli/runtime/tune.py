@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
 from llmcli.files import private_files
+from llmcli.runtime.weights import labelling_weights
 from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ class MeasuredWeights:
 class TuningResult:
     """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
 
-    ``disturbed``: other processes used the processor meanwhile, so the times are too long.
+    ``disturbed``: other processes used the processor meanwhile, so the times are too long. ``label_change``: a sentence, if
+    labels come from other weights from now on, else "".
     """
 
     weights: tuple[MeasuredWeights, ...]
     skipped: dict[str, str]
     settings: dict[str, str]
     disturbed: bool
+    label_change: str = ""
 
 
 def tune_model(
@@ -104,7 +107,15 @@ def tune_model(
         MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
         for name, each in profile.weights.types.items()
     )
-    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed)
+    label_change = _keep_for_labels(model, cache, choices[labelling_weights.MEASURED_WORK])
+    return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed, label_change)
+
+
+def _keep_for_labels(model: ModelFile, cache: Path, weights: str) -> str:
+    """Label with these weights from now on; return a sentence if earlier labels came from others, else ""."""
+    kept = labelling_weights.load_choice(cache, model.weights_sha256 or "")
+    labelling_weights.save_choice(cache, model.weights_sha256 or "", weights)
+    return labelling_weights.describe_change(model.name, kept, weights) if kept not in {None, weights} else ""
 
 
 def _require_writable(directory: Path) -> None:

@@ -106,11 +106,20 @@ def test_only_copies_of_this_model_count(choose, measured):
 
 def test_a_running_worker_has_the_original_loaded(choose, measured, monkeypatch):
     """Loading a copy must pay in the job."""
-    measured({"original": (0.001, 0.001, 0.001, 0.001), "bf16": (0.0008, 0.001, 0.001, 0.001)})
-    assert choose("sentiment", 1000) == "bf16"
+    measured({"original": (0.001, 0.001, 0.001, 0.001), "bf16": (0.0004, 0.001, 0.001, 0.001)})
+    assert choose("summarize", 400) == "bf16"
     monkeypatch.setattr(weights, "_worker_runs", lambda *_: True)
-    assert choose("sentiment", 1000) == "original"
-    assert choose("sentiment", 100_000) == "bf16"
+    assert choose("summarize", 400) == "original"
+    assert choose("summarize", 100_000) == "bf16"
+
+
+@pytest.mark.parametrize("verb", ["sentiment", "classify", "filter", "label"])
+def test_labels_do_not_depend_on_the_size_of_the_input_or_on_a_worker(choose, measured, monkeypatch, verb):
+    """Or on copies that exist: one that is missing is told where it is looked for."""
+    measured()
+    for running in (False, True):
+        monkeypatch.setattr(weights, "_worker_runs", lambda *_, running=running: running)
+        assert {choose(verb, characters, copies=[]) for characters in (None, 0, 1000, 10**7)} == {"bf16"}
 
 
 def test_a_measurement_counts_for_its_number_of_threads(choose, measured):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import RequestRejected, Unsupported, UsageError
+from llmcli.runtime.weights.labelling_weights import CALIBRATION_ORIGIN
 from llmcli.tasks.calibration.calibration_errors import TooFewLabels
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class CalibrationRun:
             if not self._fits:
                 self.stored = self._store.load(self._name)
                 if self.stored.weights is not None:
-                    ctx.runtime.pin_weights(self.stored.weights, f"the calibration {self._name}")
+                    ctx.runtime.pin_weights(self.stored.weights, f"{CALIBRATION_ORIGIN}{self._name}")
 
     @staticmethod
     def _check_name(name: str) -> None:

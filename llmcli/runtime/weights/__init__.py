@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
+from llmcli.runtime.weights import labelling_weights
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 
@@ -19,20 +20,22 @@ if TYPE_CHECKING:
 _QUESTION_VERBS = ("ask", "chat")
 _QUESTION_CHARACTERS = 1000
 """The longest question that counts as a short answer, with its documents."""
-_LABELLING_VERBS = ("sentiment", "classify", "filter")
 
 
 def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str, characters: int | None) -> str:
     """Return the type that ``auto`` means for a command: "original" unless a measurement has shown that another pays.
 
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
-    here. For a question, or records from a pipe, only one small file is read, and nothing is imported.
+    here. Labels come from the type that was chosen for the first ones of the model. For them, and for a question, only
+    small files are read, and nothing is imported.
     """
     threads, sha256 = config.settings["threads"], model.weights_sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
-    work = _typical_work(verb, characters)
-    if work:
-        return _measured_choice(path, work)
+    if verb in labelling_weights.LABELLING_VERBS:
+        kept = labelling_weights.load_choice(config.paths.cache, sha256)
+        return kept or _measured_choice(path, labelling_weights.MEASURED_WORK)
+    if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
+        return _measured_choice(path, "short answers")
     if not path.exists():
         return ORIGINAL_WEIGHTS
     from llmcli.runtime.weights.job_estimate import estimate_job
@@ -45,13 +48,6 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     job = estimate_job(verb, characters, None if most == "auto" else most)
     available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
     return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
-
-
-def _typical_work(verb: str, characters: int | None) -> str:
-    """Return the measured kind of work that a command's job is surely of, "" if that depends on its size."""
-    if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
-        return "short answers"
-    return "scoring" if verb in _LABELLING_VERBS and characters is None else ""
 
 
 def _measured_choice(path: Path, work: str) -> str:
@@ -97,10 +93,14 @@ def resolve_weights(
         from llmcli.runtime.weights.derived_models import prepare_explicit
 
         return prepare_explicit(config, models, model, wanted)
-    chosen = choose_weights(config, models, model, verb, characters)
+    return _find_automatic(config, models, model, choose_weights(config, models, model, verb, characters))
+
+
+def _find_automatic(config: RunConfig, models: ModelLibrary, model: ModelFile, chosen: str) -> ChosenWeights:
+    """Return the weights of a type that llm chose, else the original."""
     if chosen == ORIGINAL_WEIGHTS:
         return ORIGINAL_CHOICE
-    if settings["worker"] == "on" and _worker_runs(config, model):
+    if config.settings["worker"] == "on" and _worker_runs(config, model):
         return ChosenWeights(chosen)
     from llmcli.runtime.weights.derived_models import find_usable
 

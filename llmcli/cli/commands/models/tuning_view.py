@@ -39,6 +39,8 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
         console.write_note(
             "other processes used the processor; for exact times, measure again when the machine is idle"
         )
+    if result.label_change:
+        console.write_note(result.label_change)
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
     for task, settings in result.settings.items():

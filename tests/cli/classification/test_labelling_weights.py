@@ -1,0 +1,81 @@
+"""Labels of a model come from one type of weights, chosen at the first ones; a change is told in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+from engine.profiles import weights_table
+
+from llmcli.app_paths import find_paths
+from llmcli.runtime.weights import labelling_weights
+from llmcli.weights.weights_times import dump_profile, profile_path
+
+CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
+
+
+@pytest.fixture
+def label(llm, mine):
+    """Label two lines with the user's own model; returns the weights of the engine and what stderr says about them."""
+
+    def run(*argv, verb="sentiment", stdin=b"fine\nbad\n"):
+        answer = lambda request: dict.fromkeys(request.candidates, -1.0)  # noqa: E731 (of equal labels the first)
+        done = llm(verb, *argv, stdin=stdin, answer=answer, env={"LLMCLI_MODEL": str(mine)})
+        assert done.code == 0, done.err
+        return llm.options.weights, [line for line in done.err.splitlines() if "weights" in line]
+
+    return run
+
+
+@pytest.fixture
+def measure(monkeypatch):
+    """Return a function that stores a measurement in which BF16 labels three times as fast."""
+    def store(model_id):
+        times = {"original": (1 / 300,) * 4, "bf16": (1 / 900,) * 4}
+        table = weights_table(**times)
+        path = profile_path(find_paths(os.environ).cache, model_id, None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dump_profile({"weights": table.to_json(), "choices": table.choices()}))
+
+    return store
+
+
+def test_a_measurement_between_two_commands_changes_no_labels(label, measure, mine, write):
+    """The weights of the first labels stay, whatever the size of the input and the verb."""
+    model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
+    assert label("--weights", "bf16") == ("bf16", [])  # makes the copy, and is no choice of llm's
+    assert label() == ("original", [])
+    measure(model_id)
+    assert label() == ("original", [])
+    assert label(write("many.txt", "fine and well\n" * 3000)) == ("original", [])
+    assert label("--labels", "a,b", verb="classify") == ("original", [])
+
+
+def test_the_measured_choice_labels_if_it_was_there_first(label, measure, mine):
+    """And stays when the measurement is gone."""
+    model_id = hashlib.sha256(mine.read_bytes()).hexdigest()
+    label("--weights", "bf16")
+    measure(model_id)
+    assert label() == ("bf16", [])
+    profile_path(find_paths(os.environ).cache, model_id, None).unlink()
+    assert label() == ("bf16", [])
+
+
+def test_a_change_is_told_in_one_line(label, mine):
+    """With ``--weights``, which counts for its own run only, and where a copy is gone."""
+    assert label() == ("original", [])
+    weights, (line,) = label("--weights", "bf16")
+    assert weights == "bf16" and line.endswith(CHANGED.removeprefix("tiny"))
+    assert label() == ("original", [])
+
+
+def test_damage_means_a_new_choice(label, mine):
+    """A file that cannot be read is written again."""
+    assert label() == ("original", [])
+    cache, model_id = find_paths(os.environ).cache, hashlib.sha256(mine.read_bytes()).hexdigest()
+    (file,) = (cache / "tuning").glob("*-labels.json")
+    for content in (b"", b"[]", b'{"weights": "q9"}'):
+        file.write_bytes(content)
+        assert label() == ("original", [])
+        assert labelling_weights.load_choice(cache, model_id) == "original"
