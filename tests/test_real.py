@@ -105,6 +105,26 @@ def test_ask_answers_on_stdout_and_says_nothing_else(llm, starter):
     assert done.stderr == b""
 
 
+def test_records_get_the_same_probabilities_in_any_order_and_number(llm, starter):
+    """Of a file, of its lines in reverse order, and of one line alone with one thread: each in a process of its own."""
+    lines = [
+        "I love this bicycle!",
+        "The screen broke after two days, and nobody answers the phone.",
+        "It is a box.",
+        "No!",
+    ]
+    options = ("sentiment", "--json", "--no-worker")
+
+    def label(*more, stdin):
+        done = llm(*options, *more, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["probabilities"] for line in done.stdout.splitlines()]
+
+    expected = label(stdin="\n".join(lines))
+    assert label(stdin="\n".join(lines[::-1])) == expected[::-1]
+    assert label("--threads", "1", stdin=lines[1]) == expected[1:2]
+
+
 def test_summarize_does_the_main_job_of_the_readme(llm, starter):
     """The README's first command ends with a summary: with 0, or with 3 and a line for each missing part."""
     done = llm("summarize", "--style", "paragraph", "--pull", "README.md")

@@ -320,15 +320,17 @@ class Engine:
         )
 
     def _scheduler_thread_for(self, sequence: Sequence) -> SchedulerThread:
-        """Return the scheduler thread of a kind of requests, created at the first one."""
-        request, scores = sequence.request, not sequence.tokens_left
+        """Return the scheduler thread of a kind of requests, created at the first one.
+
+        What is scored in a saved conversation continues the state that its answers left.
+        """
+        request = sequence.request
+        scores = not sequence.tokens_left and request.session is None
         kind = request.priority, request.hidden_states, scores
         with self._condition:
             thread = self._scheduler_threads.get(kind)
             if thread is None:
-                make = functools.partial(
-                    self._setup.make_scheduler, gives_states=request.hidden_states, scores=scores
-                )
+                make = functools.partial(self._setup.make_scheduler, gives_states=request.hidden_states, scores=scores)
                 thread = SchedulerThread(request.priority, self._executor, make)
                 self._scheduler_threads[kind] = thread
             return thread

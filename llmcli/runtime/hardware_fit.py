@@ -83,14 +83,17 @@ def kv_settings_chooser(
     ``model_id``: the SHA-256 of the model, "" for any model, which was not measured.
     """
     from llmcli.engine.llama import hardware
-    from llmcli.engine.tuning.planner import Planner, UnloadedModel
+    from llmcli.engine.tuning.planner import Planner, UnloadedModel, plan_scoring
     from llmcli.runtime.engine_settings import engine_options
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
 
     def choose(header: Header, workload: TaskWorkload, room: int) -> KVSettings:
-        return Planner(UnloadedModel(header), options, threads, model_id).choose_for(workload, header, room)
+        model = UnloadedModel(header)
+        scoring = None if any(workload.answer_tokens) else plan_scoring(model, options, threads)
+        planner = scoring or Planner(model, options, threads, model_id)
+        return planner.choose_for(workload, header, room)
 
     return choose
 

@@ -134,3 +134,16 @@ def test_prefixes_on_disk_change_nothing(typed, tmp_path, name):
     for _ in range(3):
         with cold(path, **options) as engine:
             assert run(engine, requests) == expected
+
+
+def test_a_prefix_on_disk_is_reused(typed, tmp_path):
+    """By a process that scores one text, as by one that scores many."""
+    path, (request, *_) = typed("llama", "f16"), labelling()
+    cached = []
+    for _ in range(2):
+        with cold(path, model_id="a" * 64, cache=tmp_path, prefix_bytes=1 << 26) as engine, engine.open() as job:
+            job.submit(request)
+            job.close_input()
+            (finished,) = [event for event in job if isinstance(event, Finished)]
+            cached.append(finished.usage.cached_tokens)
+    assert cached[0] == 0 and cached[1] >= 16

@@ -88,8 +88,7 @@ class KVCacheManager:
     @property
     def evaluated_tokens(self) -> int:
         """Tokens evaluated so far."""
-        context = self._context
-        return self._evaluated_before + (0 if context is None else context.evaluated_tokens)
+        return self._evaluated_before + (self._context.evaluated_tokens if self._context else 0)
 
     @property
     def concurrency(self) -> int:
@@ -122,14 +121,12 @@ class KVCacheManager:
         return self._config.settings
 
     def explain_settings(self) -> str:
-        """Return one sentence on the choice of the settings, "" if none was made."""
-        planner = self._planner
-        return "" if planner is None else planner.explain(self.settings, memory_limited=self.memory_limited)
+        """Return one sentence on the choice of the settings, "" without one."""
+        return self._planner.explain(self.settings, memory_limited=self.memory_limited) if self._planner else ""
 
     @property
     def state_format(self) -> str:
         """The format of a saved state: a cache restores states with an equal one, of a plain cache in either layout."""
-        # the layouts' evaluations differ in the last bits
         portable = self.layout_class in {UnifiedKV, StreamKV} and not self.deterministic
         return repr(replace(self.settings, unified=True) if portable else self.settings)
 
@@ -282,9 +279,8 @@ class KVCacheManager:
         if self._planner is None or self._model.sliding_window or len(together) < 2 * self._layout_concurrency:
             return
         self._layout_concurrency = len(together)
-        best = self._planner.choose_layout(
-            together, self.concurrency, self.settings, self._make_capacity_estimate(together)
-        )
+        capacity = self._make_capacity_estimate(together)
+        best = self._planner.choose_layout(together, self.concurrency, self.settings, capacity)
         if best == self.settings:
             return
         before, self._config = self._config, replace(self._config, unified=best.unified)

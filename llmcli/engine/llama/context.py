@@ -133,7 +133,6 @@ class Batch:
         self.struct.n_tokens = end
         return start
 
-
     def mark_outputs(self, start: int, end: int, count: int) -> None:
         """Mark more of the tokens from ``start`` to ``end`` as outputs until there are ``count``."""
         missing = count - sum(self._logits[start:end])

@@ -233,6 +233,10 @@ class Scheduler:
     def _admit(self) -> None:
         if self._cache_full and self._running:
             return
+        if self._batch_invariant and self._prefix_cache is not None:
+            # what is on disk counts in the choice of a group
+            for sequence in [] if self._running else self._admission.rank(self._waiting, [])[:1]:
+                self._prefix_cache.load(sequence, [])
         for sequence in self._admission.next_candidates(self._waiting, self._running):
             if len(self._running) >= self.kv_cache.concurrency and not self._preempt_bulk(sequence):
                 return
@@ -280,24 +284,28 @@ class Scheduler:
                 sequence.record_states(states[entry.start : entry.start + entry.num_tokens])
             sequence.lost_last_step = False
             sequence.report_progress()
-            if sequence.num_computed_tokens == sequence.checkpoint_at:
-                self._prefix_index.checkpoint(sequence)
-                sequence.checkpoint_at = None
-            if sequence.num_computed_tokens == sequence.save_at:
-                if self._prefix_cache is not None:
-                    self._prefix_cache.save(sequence)
-                sequence.save_at = None
-            if sequence.num_computed_tokens == sequence.keep_at:
-                self._prefix_index.keep_document(sequence)
-                sequence.keep_at = None
-            if self._batch_invariant and (length := continued_length(sequence)) < sequence.num_computed_tokens:
-                self._prefix_index.shorten(sequence, length)
+            self._store_states(sequence)
             if entry.outputs:
                 for fork in sequence.process_logits(context.handle, entry.outputs):
                     self._enqueue(fork)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)
         self._remove_finished()
+
+    def _store_states(self, sequence: Sequence) -> None:
+        """Store the state of a sequence where it has reached a length at which others can reuse it."""
+        if sequence.num_computed_tokens == sequence.checkpoint_at:
+            self._prefix_index.checkpoint(sequence)
+            sequence.checkpoint_at = None
+        if sequence.num_computed_tokens == sequence.save_at:
+            if self._prefix_cache is not None:
+                self._prefix_cache.save(sequence)
+            sequence.save_at = None
+        if sequence.num_computed_tokens == sequence.keep_at:
+            self._prefix_index.keep_document(sequence)
+            sequence.keep_at = None
+        if self._batch_invariant and (length := continued_length(sequence)) < sequence.num_computed_tokens:
+            self._prefix_index.shorten(sequence, length)
 
     def _free_cells(self) -> None:
         """Evict, grow, or preempt the youngest sequence; called when the cache is full."""

@@ -31,6 +31,7 @@ def label(llm, mine):
 @pytest.fixture
 def measure(monkeypatch):
     """Return a function that stores a measurement in which BF16 labels three times as fast."""
+
     def store(model_id):
         times = {"original": (1 / 300,) * 4, "bf16": (1 / 900,) * 4}
         table = weights_table(**times)

@@ -17,6 +17,7 @@ from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context
+from llmcli.engine.schedule import batch_invariance
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import BadModelFile, InternalError, LlmError
 from llmcli.types import Message, Role
@@ -139,8 +140,8 @@ def test_scoring_uses_the_file_too(ask, stored):
     """A classification is a short question after a long prompt file."""
     request = with_system("a", "hello world", candidates=("yes", "no"))
     first, second = ask("chatml", request), ask("chatml", request)
-    assert second.cached == len(stored()[0]) and first.cached == 0
-    assert [s.logprob for s in second.scores] == pytest.approx([s.logprob for s in first.scores], abs=1e-3)
+    assert 0 <= len(stored()[0]) - second.cached < 2 * batch_invariance.MIN_ROWS and first.cached == 0
+    assert second.scores == first.scores
 
 
 def test_a_prefix_in_memory_is_not_read_again(process, monkeypatch):

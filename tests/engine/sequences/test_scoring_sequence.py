@@ -63,7 +63,7 @@ def test_scores_are_those_of_each_candidate_alone(engines, brute_force, name, ca
     for score in outcome.scores[:: max(1, len(candidates) // 6)]:
         expected, tokens = brute_force(name, score.candidate)
         assert score.tokens == tokens
-        assert score.logprob == pytest.approx(expected, abs=0.02 * tokens + 0.05)
+        assert score.logprob == pytest.approx(expected, abs=0.04 * tokens + 0.05)
 
 
 @each_model
