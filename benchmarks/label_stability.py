@@ -4,7 +4,7 @@ Identity: the records are labelled at once by two threads in a fresh engine. Tha
 order, a second run in the same engine, some of them alone in fresh engines, and a worker. A row counts as different if a
 probability differs at all.
 
-Rate: processor seconds of one thread without the rule (`engine/schedule/batch_invariance.py`), divided by those with it, for
+Rate: processor seconds of one thread without the rule (`engine/schedule/invariant_batches.py`), divided by those with it, for
 records that are scored by the shipped probe, and for `llm classify` with short and long labels; pairs run one after the other.
 
 Types: the share of rows whose label differs between two types of weights (at most 1%), and the mean absolute difference of

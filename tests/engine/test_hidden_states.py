@@ -14,7 +14,7 @@ from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule.token_budget import TokenBudget
-from llmcli.engine.schedule import batch_invariance
+from llmcli.engine.schedule import invariant_batches
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.errors import ContextOverflow, InternalError, Unsupported
@@ -102,7 +102,7 @@ def test_states_with_a_reused_prefix_agree_with_the_reference(engines, models, n
         assert_close(only_states(events), models(name), prompt_tokens(engine, request))
         cached.append(events[-1].usage.cached_tokens)
     if name in {"llama", "chatml", "qwen3moe-all"}:
-        assert len(prompt_tokens(engine, first)) - cached[2] == batch_invariance.MIN_ROWS
+        assert len(prompt_tokens(engine, first)) - cached[2] == invariant_batches.MIN_ROWS
 
 
 @grid("name", [name for name in SMOOTH if name != "lfm2"], rows=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from engine.test_batch_invariance import labelling, run
+from engine.label_requests import labelling, run
 
 from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.configuration.engine_options import EngineOptions

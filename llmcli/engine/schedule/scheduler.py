@@ -18,8 +18,8 @@ from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
-from llmcli.engine.schedule.batch_invariance import InvariantAdmission, InvariantBatchBuilder, continued_length
 from llmcli.engine.schedule.evaluation import Evaluation
+from llmcli.engine.schedule.invariant_batches import InvariantAdmission, InvariantBatchBuilder, continued_length
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import TokenBudget
@@ -44,7 +44,7 @@ class Scheduler:
         *,
         batch_invariant: bool = False,
     ) -> None:
-        """``batch_invariant``: see ``batch_invariance``; only for sequences that generate nothing."""
+        """``batch_invariant``: see ``invariant_batches``; only for sequences that generate nothing."""
         self.kv_cache = kv_cache
         self._prefix_index = prefix_index
         self._prefix_cache = prefix_cache

@@ -61,4 +61,4 @@ def describe_change(model: str, kept: str, weights: str) -> str:
 
 
 def _file(cache: Path, model_id: str) -> Path:
-    return cache / "tuning" / f"{model_id[:32]}-labels.json"
+    return cache / "labels" / f"{model_id[:32]}.json"

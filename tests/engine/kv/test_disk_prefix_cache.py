@@ -17,7 +17,7 @@ from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context
-from llmcli.engine.schedule import batch_invariance
+from llmcli.engine.schedule import invariant_batches
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import BadModelFile, InternalError, LlmError
 from llmcli.types import Message, Role
@@ -140,7 +140,7 @@ def test_scoring_uses_the_file_too(ask, stored):
     """A classification is a short question after a long prompt file."""
     request = with_system("a", "hello world", candidates=("yes", "no"))
     first, second = ask("chatml", request), ask("chatml", request)
-    assert 0 <= len(stored()[0]) - second.cached < 2 * batch_invariance.MIN_ROWS and first.cached == 0
+    assert 0 <= len(stored()[0]) - second.cached < 2 * invariant_batches.MIN_ROWS and first.cached == 0
     assert second.scores == first.scores
 
 
