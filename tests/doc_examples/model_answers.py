@@ -54,7 +54,7 @@ ANSWERS = {
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
-    "it is wonderful!": {"positive": 0.80936, "neutral": 0.10497, "negative": 0.08567},
+    "it is wonderful!": {"positive": 0.8094, "neutral": 0.1050, "negative": 0.0856},
     "What a day!": {"positive": 0.6730, "neutral": 0.1790, "negative": 0.1480},
     "I love this bicycle.": {"positive": 0.5917, "neutral": 0.3825, "negative": 0.0258},
     "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},

@@ -13,8 +13,8 @@ from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, each_
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.llama.memory_budget import MemoryBudget
-from llmcli.engine.schedule.token_budget import TokenBudget
 from llmcli.engine.schedule import invariant_batches
+from llmcli.engine.schedule.token_budget import TokenBudget
 from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
 from llmcli.engine.sequences.token_states import TokenStates
 from llmcli.errors import ContextOverflow, InternalError, Unsupported
