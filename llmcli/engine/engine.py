@@ -212,6 +212,8 @@ class Engine:
         try:
             with self._hold_model():
                 sequence = self._make_sequence(request, sink)
+                # a consumer that left meanwhile had nothing to cancel; its request must not be evaluated before the next step
+                sequence.cancelled = sink.consumer_gone
                 self._scheduler_thread_for(sequence).submit(sequence)
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
@@ -322,10 +324,11 @@ class Engine:
     def _scheduler_thread_for(self, sequence: Sequence) -> SchedulerThread:
         """Return the scheduler thread of a kind of requests, created at the first one.
 
-        What is scored in a saved conversation continues the state that its answers left.
+        What is scored in a saved conversation, or about a document, shares the states of requests that generate.
         """
         request = sequence.request
-        scores = not sequence.tokens_left and request.session is None
+        shares_states = request.session is not None or request.document_chars > 0
+        scores = not sequence.tokens_left and not shares_states
         kind = request.priority, request.hidden_states, scores
         with self._condition:
             thread = self._scheduler_threads.get(kind)

@@ -244,11 +244,12 @@ def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme)
     proxy = FakeProxy(secret.port, proxy_tls) if scheme == "https" else FakeServer(proxy_tls)
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"https://user:word@127.0.0.1:{proxy.port}")
     try:
-        secret.usual = stream_answer("long " * 20_000)
+        answer = " ".join(map(str, range(20_000)))
+        secret.usual = stream_answer(answer)
         run = llm(*ASK)
         assert run.code == 0, run.err
         if scheme == "https":
-            assert run.out == "long " * 20_000 + "\n" and secret.asked[0].headers["host"] == NAME
+            assert run.out == f"{answer}\n" and secret.asked[0].headers["host"] == NAME
             assert "Proxy-Authorization: Basic" in proxy.heads[0]
         else:
             assert run.out == "a secret question\n" and proxy.asked[0].headers["host"] == NAME

@@ -18,7 +18,7 @@ from llmcli.cli.parsing.parameters import Option
       llm classify --labels bug,crash,idea --multi --threshold 0.6 tickets.csv
       llm classify --labels billing,bug,praise --examples labelled.csv tickets.txt
       llm classify --labels @labels.yaml --calibrate labelled.csv --plot fit.svg
-      llm classify --labels @labels.yaml --calibrate labelled.csv --calibration tickets --keep
+      llm classify --labels @labels.yaml --calibrate labelled.csv --keep
     """,
     flags=ScoringFlags,
 )
