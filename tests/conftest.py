@@ -22,12 +22,14 @@ NUMBERS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use every core for the whole suite and all examples, otherwise this process: workers take seconds to get ready.
+    """Use all cores for the whole suite, the slow tests and the examples, and one more process, since tests also wait.
 
-    Tests with other markers load large models, and one at a time is enough.
+    A part is done in this process by the time that workers are ready. Tests with other markers load large models, and one
+    at a time is enough.
     """
     whole = config.args == config.getini("testpaths") and not config.option.keyword
-    return None if whole and config.option.markexpr.startswith(("not real", "examples")) else 0
+    workers = len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+    return workers if whole and config.option.markexpr.startswith(("not real", "examples", "slow")) else 0
 
 
 def pytest_configure():

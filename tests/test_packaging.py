@@ -67,6 +67,7 @@ def test_wheel_holds_all_that_is_data(wheel):
     assert any(name.endswith("LICENSE") for name in names)
 
 
+@pytest.mark.slow
 def test_installed_wheel_runs_elsewhere_with_its_own_prompts(installed, tmp_path):
     """The installed tool finds the prompt files of its own package."""
     run = llm(installed, "prompts", "list", "--json", cwd=tmp_path)

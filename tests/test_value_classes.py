@@ -72,6 +72,7 @@ def warm_verbs(tiny, tried, monkeypatch):
             run("-m", "llmcli", "worker", "stop")
 
 
+@pytest.mark.slow
 def test_frozen_is_for_modules_that_a_warm_verb_imports(warm_verbs):
     """No imported module uses ``dataclass``, and the first two verbs import nothing that only other runs need."""
     for verb, imported in warm_verbs.items():

@@ -258,6 +258,7 @@ def run_verb(llm, verb: Verb, tmp_path, file) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("times", [3, 30])
 @grid("name", [*PARAGRAPHS, *TEXTS, *LINES])

@@ -76,6 +76,7 @@ def watched(hub, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     """Every command with a pulled model, including the processes that it starts."""
     hub.asked.clear()
@@ -122,6 +123,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_a_worker_opens_only_its_own_socket(watched, here, hub, monkeypatch):
     """The worker process listens to this user's commands, and to no network."""
     hub.asked.clear()
@@ -133,6 +135,7 @@ def test_a_worker_opens_only_its_own_socket(watched, here, hub, monkeypatch):
     assert (codes, calls, hub.asked) == ([0, 0, 0, 0], [], [])
 
 
+@pytest.mark.slow
 def test_a_pull_is_detected(watched, hub, tmp_path):
     """The monitor of the test above works: a download opens sockets, and strace sees them if it works."""
     codes, calls = watched(["models", "pull", REPO], model=REPO)

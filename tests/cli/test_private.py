@@ -53,6 +53,7 @@ def exposed(*tops):
     return [str(path) for path in paths if not path.is_symlink() and path.stat().st_mode & 0o077]
 
 
+@pytest.mark.slow
 def test_workers_are_private(run, runtime, home):
     """Directories, the socket, the lock, the log, and stored prompt states."""
     on = {"LLMCLI_WORKER": "on"}
@@ -67,6 +68,7 @@ def test_workers_are_private(run, runtime, home):
     assert exposed(home) == []
 
 
+@pytest.mark.slow
 def test_stored_files_are_private(run, home, server, tmp_path):
     """Chats, translations, prompts, the configuration, measurements and learnt facts."""
     source, editor = tmp_path / "a.txt", tmp_path / "editor"
@@ -108,6 +110,7 @@ def test_the_log_of_a_bug_is_private(llm, home):
     assert list(home.rglob("traceback-*.log")) and exposed(home) == []
 
 
+@pytest.mark.slow
 def test_models_are_private(run, home, hub, tiny, tmp_path):
     """A download, its locks and names in a cache that llm creates, and a copy of a file from elsewhere."""
     mine = Path("/dev/shm") / f"{tmp_path.name}.gguf"

@@ -231,6 +231,7 @@ def test_consent_names_the_server_not_the_proxy(llm, behind):
     assert llm(*ASK).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme):  # noqa: PLR0917
     """The connection to the proxy is encrypted itself; the one to the server is encrypted inside it."""

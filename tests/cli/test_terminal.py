@@ -99,6 +99,7 @@ def test_nothing_to_read_on_a_terminal_is_usage(person):
     assert ended(child) == 2
 
 
+@pytest.mark.slow
 def test_waiting_for_a_silent_stdin_is_announced(person):
     """After two seconds without data, a person learns what is awaited."""
     assert inspect.signature(file_reader.read_stdin).parameters["patience"].default == 2
@@ -121,6 +122,7 @@ def test_downloading_a_missing_model_asks_for_confirmation(person, name, size):
     assert ended(child) == 69
 
 
+@pytest.mark.slow
 def test_chat_answers_and_leaves_on_the_end_of_input(person):
     """A message is answered; Ctrl-D leaves with 0."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
@@ -189,6 +191,7 @@ def test_names_on_headers_are_harmless(llm, terminal, tmp_path):
     assert not re.search(rb"\x1b\]", bytes(screen.raw))
 
 
+@pytest.mark.slow
 def test_ctrl_z_stops_a_chat_at_its_prompt(tiny, tmp_path):
     """The shell continues, and fg shows the prompt with what was typed."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama")), "TERM": "xterm-256color"}

@@ -113,6 +113,7 @@ def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
     assert run.code == 0 and len(run.backend.requests) == 1 and run.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_no_translation(process, server, tmp_path):
     """No file of this process may hold a byte: one line reports what is not stored, and the translation is printed."""
     (tmp_path / "a.txt").write_text(TEXT)

@@ -166,6 +166,7 @@ def test_temporary_failures_are_retried(ask, server, first):
     assert (run.code, run.out, run.err) == (0, "hello there\n", "") and len(server.chats()) == 3
 
 
+@pytest.mark.slow
 def test_a_servers_pause_is_respected(ask, server):
     """Retry-After in seconds and as a date is respected."""
     server.script = [
@@ -177,6 +178,7 @@ def test_a_servers_pause_is_respected(ask, server):
     assert time.monotonic() - started > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("usual", "code", "words", "asked"),
     [
@@ -261,6 +263,7 @@ def test_a_fault_of_many_records_is_reported_once(llm, server):
     assert "line 1: " in llm("sentiment", "--base-url", server.url, stdin=b"text\nmore\n").err
 
 
+@pytest.mark.slow
 def test_a_silent_server_times_out(llm, server):
     """After the timeout of its configuration: before and after the first words, and with keep-alives only."""
     configure(there={"base_url": server.url, "timeout": 0.1})
@@ -476,6 +479,7 @@ def test_a_key_is_not_sent_unencrypted(llm, through, monkeypatch):
     assert llm("ask", "hi", "--backend", "there", "--no-stdin").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_processes")
 def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
     """During a command: in no argument list, and in no environment but its own; afterwards in no output and no file."""
@@ -591,6 +595,7 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     assert CANARY not in llm("config", "show", "--json").out
 
 
+@pytest.mark.slow
 def test_doctor_asks_servers_on_request_only(llm, server):
     """Servers that were not asked are untested; one that does not run is a warning with its address."""
     backends = {"runs": {"base_url": server.url}, "stopped": {"base_url": "http://127.0.0.1:9/v1"}}

@@ -299,6 +299,7 @@ def test_wrong_lengths(ask, hosted):
     assert run.code == 76 and "does not end" in run.err
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_given_up(llm, hosted):
     """Before the first event, and in mid-stream; signs of life are no answer."""
     configure(there={"type": hosted.type, "base_url": hosted.url, "timeout": 0.1})

@@ -94,6 +94,7 @@ def test_a_job_ends_before_it_costs_more(llm, server, tmp_path, concurrency):
     assert "stopped before --max-cost 0.0200 EUR" in run.err and '"code": 3' in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redact", [[], ["--redact"]])
 def test_an_endless_input_ends(process, there, redact):
     """No line is read for ever after the limit was reached, also where private values are replaced."""

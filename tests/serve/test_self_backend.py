@@ -58,6 +58,7 @@ def local(served, *argv, stdin=""):
     return done.stdout.decode("utf-8", "replace")
 
 
+@pytest.mark.slow
 def test_ask_gives_the_same_answer(served, there):
     """Byte for byte, with nothing on stderr, and the model's name and token counts in --json."""
     served.post("count", messages=[{"role": "user", "content": "x"}])  # now a worker runs
@@ -84,6 +85,7 @@ def test_chat_of_piped_lines(served, there):
     assert there("chat", *LIMIT, stdin=lines)[0] == local(served, "chat", *LIMIT, stdin=lines)
 
 
+@pytest.mark.slow
 def test_translate_and_summarize(served, there, tmp_path):
     """For documents and standard input; blank lines do not change."""
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"

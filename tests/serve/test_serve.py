@@ -300,6 +300,7 @@ def test_an_answer_has_each_header_once(served):
     connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
     """Announced or not; the server grows by no more than a few bodies of the maximum size."""
@@ -383,6 +384,7 @@ def test_a_killed_worker_is_started_again(served):
     assert wait_until(lambda: served.post("chat/completions", messages=HELLO, max_tokens=1)[0] == 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
     """503 after some silence; neither a long answer of a live worker nor its start counts as silence."""
@@ -430,6 +432,7 @@ def test_the_openapi_document_matches_the_server(served):
         assert set(described) == fields._read_names - known, path
 
 
+@pytest.mark.slow
 def test_it_ends_when_what_runs_has_ended(tiny):
     """At SIGTERM: the running answer finishes, new requests get a 503, and the process dies by the signal."""
     with serving(tiny("chatml")) as served:

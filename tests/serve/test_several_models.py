@@ -49,6 +49,7 @@ def stream(served, name, **more):
     return connection, answer
 
 
+@pytest.mark.slow
 def test_two_models_in_turn_and_at_once(two):
     """A model pulled meanwhile is served; the first request starts its worker; an alias is a name too."""
     with two() as served:
@@ -81,6 +82,7 @@ def test_two_models_in_turn_and_at_once(two):
         assert len(workers(served)) == 2
 
 
+@pytest.mark.slow
 def test_idle_workers_end_and_are_started_again(two):
     """A second without work, and the server has no zombie; the next request is answered as usual."""
     soon = "import llmcli.serve.api_server as s; s._REAP_INTERVAL_S = 0.1; from llmcli.cli.main import main; raise SystemExit(main())"
@@ -96,6 +98,7 @@ def test_idle_workers_end_and_are_started_again(two):
         assert not pids & {status["pid"] for status in workers(served).values()}
 
 
+@pytest.mark.slow
 def test_a_removed_model_is_not_served(two):
     """And an alias that now means another model means that."""
     with two() as served:
@@ -108,6 +111,7 @@ def test_a_removed_model_is_not_served(two):
         assert served.post("chat/completions", **SHORT, model="small")[1]["model"] == "small"
 
 
+@pytest.mark.slow
 def test_memory_for_one_of_two(two):
     """An idle one ends for the other; while it is busy, requests for the other are asked to retry."""
     with two(LLMCLI_WORKER_MEMORY=str(MOST)) as served:

@@ -370,6 +370,7 @@ def test_two_processes_continue_one_session(store, path):
     assert branch[:2] == ["one", "two"] and len({text.split()[0] for text in branch[2::2]}) == 1 and len(branch) == 22
 
 
+@pytest.mark.slow
 def test_many_may_start_at_once(tmp_path):
     """A file whose tables another process is creating is not damaged."""
     for number in range(10):

@@ -125,6 +125,7 @@ def test_values_of_blocks_are_those_of_the_whole(tmp_path, large, context):
     assert results[0].fields["values"][0] == results[1].fields["values"][0] == {"ship": 0}
 
 
+@pytest.mark.slow
 def test_passages_are_requested_bit_by_bit(tmp_path):
     """A later passage is requested when an earlier one has ended; the values are in the order of the text."""
     pieces = [f"Order {n} of the list {'filler ' * 60}.\n\n" for n in range(3 * MAX_PENDING_REQUESTS)]

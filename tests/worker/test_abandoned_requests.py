@@ -166,6 +166,7 @@ async def answers(worker):
     return bool(json.loads(later.answer)["choices"])
 
 
+@pytest.mark.slow
 @each_post
 def test_requests_waiting_for_the_model_do_not_start(start, gate, evaluated, monkeypatch, post):
     """Nothing is rendered, tokenized or evaluated for a client that disconnected while the model was being loaded."""
@@ -285,6 +286,7 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_active(start, monkeypatch)
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_five_hundred_closed_connections_leave_nothing_behind(shell):
     """On its real socket: no request is left, hardly a token was generated, and the next one is answered."""
     assert shell(*ASK).code == 0

@@ -69,6 +69,7 @@ def test_list(shell, llm):
     assert out.split("\t")[:2] == [str(row["pid"]), row["model"]]
 
 
+@pytest.mark.slow
 def test_stop_by_model_by_pid_and_all(shell, llm):
     """It has ended when the command has."""
     for words in ([str(shell.model.stem)], None, []):
@@ -158,6 +159,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(worker_stop, "_REPLY_TIMEOUT_S", 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
     """It has a pid, and ``stop`` kills it; the next command has a worker again."""

@@ -121,6 +121,7 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
     assert backend.info().model == "tiny"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
     """It answers, or leaves the request to the next worker: no crash is reported."""
     directory = backend.launcher.paths.socket.parent
@@ -147,6 +148,7 @@ def test_requests_to_an_ending_worker_go_to_the_next(backend):
         assert backend.count([bulk(0, "hello")])[0][0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "told"])
 def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
     """At once, even before anything is loaded: waiting commands go to the next worker, or learn that this one ends."""

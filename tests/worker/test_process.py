@@ -95,6 +95,7 @@ def test_pipes_end_with_the_command(shell):
     assert done.stdout.startswith(b"got: ") and shell.worker()["requests"] == 1
 
 
+@pytest.mark.slow
 def test_many_commands_share_one_worker(shell):
     """Fifty commands at once: one worker, fifty right answers."""
     expected = shell(*ASK, "--no-worker").out
@@ -146,6 +147,7 @@ def test_a_replaced_model_gets_its_own_worker(shell, tiny):
     assert second.out == shell(*ASK, "--no-worker").out
 
 
+@pytest.mark.slow
 def test_an_idle_worker_ends(shell):
     """After worker.idle_timeout, and it removes its socket."""
     shell(*ASK, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.5"})
@@ -154,6 +156,7 @@ def test_an_idle_worker_ends(shell):
     assert not list(shell.runtime.glob("*.sock"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["idle", "SIGTERM"])
 def test_it_ends_without_its_directory_too(shell, how):
     """A logout removes the runtime directory; the worker must not stay for ever."""
@@ -250,6 +253,7 @@ def test_a_disconnected_openai_client_cancels_too(shell):
         wait_until(lambda: not shell.worker()["active"], 2.0)
 
 
+@pytest.mark.slow
 def test_interactive_requests_come_before_bulk_ones(shell, tmp_path):
     """A chat's answer comes while a bulk job of many records is running."""
     records = tmp_path / "records.txt"
@@ -309,6 +313,7 @@ def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
     assert done.code == 0 and "in this process" in done.err
 
 
+@pytest.mark.slow
 def test_a_chat_survives_the_end_of_an_idle_worker(shell):
     """It releases the worker, and starts another one for the next question."""
     child = shell.start(
@@ -324,6 +329,7 @@ def test_a_chat_survives_the_end_of_an_idle_worker(shell):
     assert out.count(b"\n") >= 2
 
 
+@pytest.mark.slow
 def test_time_spent_waiting_is_bounded(shell):
     """--timeout also applies to answers from a worker."""
     assert shell(*ASK).code == 0  # the worker exists before the time is measured

@@ -50,6 +50,7 @@ def document(tmp_path):
     return str(file)
 
 
+@pytest.mark.slow
 def test_a_second_question_ranks_passages_without_evaluating_them(llm, document):
     """Retrieval: all passages are ranked and quoted for both questions, which differ from their first word on."""
 

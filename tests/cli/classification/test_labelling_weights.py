@@ -42,6 +42,7 @@ def measure(monkeypatch):
     return store
 
 
+@pytest.mark.slow
 def test_a_measurement_between_two_commands_changes_no_labels(label, measure, mine, write):
     """The weights of the first labels stay, whatever the size of the input and the verb."""
     model_id = hashlib.sha256(mine.read_bytes()).hexdigest()

@@ -34,6 +34,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_text_of_a_document_reaches_the_model(llm, folder, name):
     """Not its markup or bytes; by ``summarize`` and ``ask``, named and piped."""

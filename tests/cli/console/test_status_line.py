@@ -520,6 +520,7 @@ def test_ctrl_c_leaves_the_terminal_clean(person, held):
     assert ended(child) == -2
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_shows_its_steps(person):
     """The engine's own progress is shown: only the answer of a tiny model stays."""
     child = person(

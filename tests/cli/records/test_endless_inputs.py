@@ -30,6 +30,7 @@ def test_each_record_is_answered_before_the_next_one_comes(process, head, line):
         assert child.wait(60) == 0 and child.stderr.read() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_where_it_is(process):
     """An endless input of blank lines fills neither a queue nor a list."""

@@ -121,6 +121,7 @@ def check_kills(child, tmp_path, command, count):
     assert kills == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parquet", "extract csv", "extract parquet", "translate"])
 def test_a_killed_command_leaves_no_half_output(child, commands, tmp_path, name):
     """And the next run completes it."""

@@ -140,6 +140,7 @@ def test_a_line_above_64_mib_is_one_failed_record(llm, scores, name, tmp_path):
     assert shown[0] and shown[2] and shown[0] != shown[2]
 
 
+@pytest.mark.slow
 def test_a_paragraph_above_64_mib_is_one_failed_record(llm, scores, tmp_path):
     """Whether it is one line or many."""
     path = tmp_path / "in.txt"

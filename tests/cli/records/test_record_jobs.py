@@ -91,6 +91,7 @@ def beside(out):
     return sorted(path.name for path in out.parent.glob(f"{out.name}*") if path != out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KILLS, ids=["ordered", "unordered"])
 def test_kills_at_random_moments(child, table, tmp_path, options):
     """However often a job is killed, wherever, the resumed output is that of an undisturbed run."""

@@ -110,6 +110,7 @@ def test_finished_blocks_are_rendered_once_and_the_cost_of_one_is_constant():
     assert last.rendered_chars <= first.rendered_chars * 15 and len(many) <= len(few) * 16
 
 
+@pytest.mark.slow
 def test_one_long_block_costs_in_proportion_to_its_length():
     """An endless list or paragraph does not become slower."""
     item = "word after word "

@@ -220,6 +220,7 @@ def test_the_text_of_a_document_is_bounded():
         number_passages("x", [Section("abc"), Section("defghijk")], "pdf", max_chars=10)
 
 
+@pytest.mark.slow
 def test_an_email_may_have_many_recipients():
     """Long fields are decoded without being parsed, which would take time with the square of their length."""
     many = b",\r\n ".join(b"=?utf-8?q?J=C3=B6rg?= <j%d@example.org>" % number for number in range(40_000))

@@ -47,6 +47,7 @@ def test_one_child_reads_all_files():
     assert reader_process._idle_processes == [child]
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_all_memory_is_refused_and_the_next_one_is_read(monkeypatch):
     """PDFium and calamine abort; their child is replaced."""
     monkeypatch.setattr(reader_process, "MAX_MEMORY_BYTES", 300 << 20)
@@ -55,6 +56,7 @@ def test_a_file_that_takes_all_memory_is_refused_and_the_next_one_is_read(monkey
     assert "Hello" in read_source(make_pdf("Hello"), "a.pdf").text
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_is_refused(monkeypatch, tmp_path):
     """The limit is one of processor time, so a busy machine changes nothing."""
     monkeypatch.setattr(reader_process, "MAX_CPU_S", 0)

@@ -157,6 +157,7 @@ def test_an_unknown_recurrent_architecture_is_loaded_safely(tiny, monkeypatch):
         assert len(model.token_attributes()) == model.vocab_size
 
 
+@pytest.mark.slow
 def test_reading_values_leaves_nothing_for_garbage_collection():
     """Otherwise each token of a long job leaves objects that stay until a late collection."""
     values = (ctypes.c_float * 6)(*range(6))

@@ -122,6 +122,7 @@ def test_a_crash_is_an_error(tiny, child, script, error, words):
         check(tiny("llama"))
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_is_bad(tiny, child, monkeypatch):
     """The child is killed after a time in proportion to the file's size."""
     monkeypatch.setattr(load_check, "_MIN_TIMEOUT_S", 0.5)

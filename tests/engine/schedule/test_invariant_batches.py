@@ -55,6 +55,7 @@ def cold(path: Path, **options) -> Iterator[Engine]:
         yield engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "weights"), [*(("llama", each) for each in TYPES), *((each, "f32") for each in ARCHITECTURES)]
 )
@@ -73,6 +74,7 @@ def test_company_order_and_threads_change_nothing(typed, name, weights):
             assert run(engine, [request])[request.id] == together[request.id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_prefixes_on_disk_change_nothing(typed, tmp_path, name):
     """A process that finds the common prefix on disk answers as the one that evaluated it."""

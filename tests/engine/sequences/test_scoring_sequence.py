@@ -100,6 +100,7 @@ def test_the_prompt_is_evaluated_once_for_all_candidates(bench, models):
         assert scheduler.kv_cache.context.evaluated_tokens < 2 * len(prompt) + 60 * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chatml", "mamba"])
 def test_many_scoring_requests_all_end(engines, name):
     """Hundreds of requests with several candidates each are answered, and nothing is left over."""

@@ -312,6 +312,7 @@ def test_the_started_process_has_the_lowest_priority_and_gives_up(task, monkeypa
     assert not files(task)
 
 
+@pytest.mark.slow
 def test_a_real_process_writes_a_profile(task):
     """From the command line to the file; the machine counts as idle."""
     code = (

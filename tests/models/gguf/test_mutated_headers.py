@@ -125,6 +125,7 @@ def outcomes(tmp_path_factory, accepted, good):
     return trials(tmp_path_factory.mktemp("mutated") / "m.gguf", accepted, good)
 
 
+@pytest.mark.slow
 def test_native_code_answers_or_refuses(accepted, outcomes):
     """llama.cpp refuses accepted files or answers; a few crash the process, and none hangs."""
     counts = Counter(outcomes.values())

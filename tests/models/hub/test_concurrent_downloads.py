@@ -113,6 +113,7 @@ def nursery(hub, tiny, tmp_path):
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [15, pytest.param(200, marks=pytest.mark.stress)])
 def test_kill_storm(nursery, count):
     """After many kills at random moments a clean run has the right file, and nothing else is left."""
@@ -134,6 +135,7 @@ def test_kill_storm(nursery, count):
     assert sum(path.stat().st_size for path in blobs) <= 2 * len(nursery.content)
 
 
+@pytest.mark.slow
 def test_eight_at_once_make_one_download(nursery):
     """Eight processes that pull the same model make one download, and all of them have it."""
     nursery.hub.always = Fault(slow=0.004)
@@ -142,6 +144,7 @@ def test_eight_at_once_make_one_download(nursery):
     assert [path.name for path in nursery.blob.parent.iterdir()] == [nursery.digest]
 
 
+@pytest.mark.slow
 def test_killed_downloads_are_continued_by_others(nursery):
     """When the downloading processes are killed, others continue where they were."""
     nursery.hub.always = Fault(slow=0.01)

@@ -192,6 +192,7 @@ def test_a_very_slow_server_is_a_stall(world):
     assert kept > 0 and world.ranges() == [f"bytes={kept}-"]
 
 
+@pytest.mark.slow
 def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
     """After several responses that stall the download ends, and the bytes are kept."""
     world.hub.always = Fault(stall=100_000)
@@ -204,6 +205,7 @@ def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
     assert set(world.ranges()) == {None, "bytes=100000-", "bytes=200000-", "bytes=300000-"}
 
 
+@pytest.mark.slow
 def test_enough_progress_forgives_stalls(world):
     """A server that stops sometimes, but makes enough progress in between, completes."""
     world.hub.always = Fault(stall=300_000)
@@ -525,6 +527,7 @@ def test_foreign_partials(world):
     assert theirs.read_bytes() == b"x"
 
 
+@pytest.mark.slow
 def test_one_download(world):
     """Concurrent downloads of the same file make one download."""
     world.hub.storage_faults = [Fault(stall=600_000)]

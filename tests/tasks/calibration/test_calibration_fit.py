@@ -81,6 +81,7 @@ def test_folds_predict_each_row_once():
     assert all(not set(fold.test) & set(fold.train) for fold in folds)
 
 
+@pytest.mark.slow
 def test_probabilities_are_right_and_calibrated(fitted):
     """On new rows, better than the scores alone; the held-out figures say about the same."""
     features, labels = make_data(3000, seed=9)
@@ -109,6 +110,7 @@ def test_the_order_of_rows_decides_nothing_about_new_ones(fitted):
     assert alone == pytest.approx(fitted.probabilities(features))
 
 
+@pytest.mark.slow
 def test_a_label_without_rows_has_no_probability():
     """The others sum to 1."""
     features, labels = make_data(60)

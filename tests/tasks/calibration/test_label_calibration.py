@@ -53,6 +53,7 @@ def rows_of(scorer, count, seed):
     return scored, [LABELS[0] if sign > 0 else LABELS[1] for sign in signs]
 
 
+@pytest.mark.slow
 def test_few_labels_do_not_make_the_probe_worse(scorer):
     """With 24 labels, the hidden states alone would be right much less often; a saved calibration needs no probe."""
     scored, labels = rows_of(scorer, 24, 0)

@@ -90,6 +90,7 @@ def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
     assert llm("sessions", "list").out == ""
 
 
+@pytest.mark.slow
 def test_two_slashes_are_sent_as_one(person, llm):
     """The saved message has one slash."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")

@@ -161,6 +161,7 @@ def test_an_answer_that_fails_leaves_no_session(llm, file, store):
         assert sessions.list() == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_answer_is_saved(llm, store):
     """The part so far, marked."""
     run = llm("chat", "--session", "a", "--timeout", "2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
@@ -345,6 +346,7 @@ def talk(child, *typed):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", "".join([*shown, child.before]))
 
 
+@pytest.mark.slow
 def test_a_chat_on_a_terminal_is_saved_and_continued(person, llm, store):
     """Under a name of date and time; --continue shows it; an empty chat leaves nothing."""
     talk(person("chat"))
@@ -360,6 +362,7 @@ def test_a_chat_on_a_terminal_is_saved_and_continued(person, llm, store):
     assert "Going on" not in shown and "Saved" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("argv", "env"), [(["--no-save"], {}), ([], {"LLMCLI_CHAT_SAVE": "off"})])
 def test_saving_can_be_turned_off(person, file, argv, env):
     """For one chat and for all."""
@@ -374,6 +377,7 @@ def test_a_chat_says_how_to_continue_with_the_same_model(person, tiny):
     assert f"To continue: llm chat -m {model} --session work" in " ".join(shown.split())
 
 
+@pytest.mark.slow
 def test_save_and_reset_in_a_chat(person, store):
     """/save sets a name, also for a chat that was not to be saved; after /reset another chat begins."""
     shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")
@@ -389,6 +393,7 @@ def test_save_and_reset_in_a_chat(person, store):
     assert "Saved as" not in shown, "nothing was said since"
 
 
+@pytest.mark.slow
 def test_only_saved_chats_are_announced(person, store, file):
     """No name is announced for a chat that never began, was removed, or whose file is damaged."""
     shown = talk(person("chat"), "/save mine")
@@ -422,12 +427,14 @@ def test_alt_enter_begins_a_line(person, store):
     assert contents(store, "lines")[0] == "first\nsecond"
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_stays_with_its_session(person, work, store):
     """/save reports it, and the chat continues."""
     shown = talk(person("chat", *SHORT), "one", "/save work", "two")
     assert "the session work already exists" in shown and contents(store, "work")[1] == "Water."
 
 
+@pytest.mark.slow
 def test_a_chat_continues_when_nothing_can_be_saved(person, file):
     """One warning, and no answer is lost."""
     file.parent.mkdir(parents=True)

@@ -71,6 +71,7 @@ def test_help_lists_every_command(talk):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_turns_are_taken_back_asked_again_and_edited(talk, tree):
     """/undo, /retry and /edit branch; nothing is lost."""
     chat = talk("--session", "work")
@@ -93,6 +94,7 @@ def test_turns_are_taken_back_asked_again_and_edited(talk, tree):
     assert questions(tree("work")) == ["one", "two", "three", "uno"]
 
 
+@pytest.mark.slow
 def test_the_last_question_can_be_edited_in_the_line(talk, tree):
     """/edit without a text fills the prompt with the question; an empty line leaves it as it was."""
     chat = talk("--session", "work")
@@ -109,6 +111,7 @@ def test_the_last_question_can_be_edited_in_the_line(talk, tree):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_forks_and_branches(talk, tree):
     """/fork goes on in a new session; /branches lists the ends and goes to one."""
     chat = talk("--session", "work")
@@ -125,6 +128,7 @@ def test_forks_and_branches(talk, tree):
     assert "Saved as twin-fork" in chat.leave()
 
 
+@pytest.mark.slow
 def test_options_of_a_chat(talk, llm, tree):
     """/model, /system and /set show and change; wrong values are explained."""
     chat = talk("--session", "work")
@@ -149,6 +153,7 @@ def test_options_of_a_chat(talk, llm, tree):
     again.leave()
 
 
+@pytest.mark.slow
 def test_another_model_answers(talk, tiny, llm):
     """From the next message on; the session knows which model answered last."""
     chat = talk("--session", "work")
@@ -159,6 +164,7 @@ def test_another_model_answers(talk, tiny, llm):
     assert "chatml.gguf" in json.loads(llm("sessions", "show", "work", "--json").out)["model"]
 
 
+@pytest.mark.slow
 def test_files_go_with_the_next_message(talk, tree, tmp_path):
     """Their whole text, once; a missing or empty file is an error."""
     (tmp_path / "notes.txt").write_text("apples and pears")
@@ -183,6 +189,7 @@ def test_files_go_with_the_next_message(talk, tree, tmp_path):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_copy_pin_and_tokens(talk, tree, llm):
     """/copy sends OSC 52; /pin marks a message of the session; /tokens and /stats give figures."""
     chat = talk("--session", "work")
@@ -206,6 +213,7 @@ def test_copy_pin_and_tokens(talk, tree, llm):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_sessions_from_inside_a_chat(talk, llm, tmp_path, tree):
     """/load, /rename, /search and /export; the conversation that is left stays saved."""
     llm("chat", "--session", "other", stdin=b"apples\n")
@@ -223,6 +231,7 @@ def test_sessions_from_inside_a_chat(talk, llm, tmp_path, tree):
     assert questions(tree("fruit"))[:2] == ["apples", "plums"] and questions(tree("work")) == ["pears"]
 
 
+@pytest.mark.slow
 def test_other_verbs_take_the_last_answer(talk, tmp_path):
     """Their output is not part of the chat; a wrong option is an error of the verb."""
     chat = talk("--no-save")
@@ -270,6 +279,7 @@ def test_a_resumed_chat_shows_its_last_exchange(talk, llm):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_many_lines_are_one_message(talk, tree):
     """A paste with newlines, by bracketed paste and by /paste; a slash in it is no command."""
     chat = talk("--session", "work")
@@ -297,6 +307,7 @@ def test_tab_completes(talk, llm):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_what_was_typed_is_there_in_the_next_chat(talk):
     """By the arrow key and Ctrl-R; the file is private; a chat that is not saved leaves nothing in it."""
     file = Path(os.environ["LLMCLI_DATA_DIR"], "chat_history")
@@ -315,6 +326,7 @@ def test_what_was_typed_is_there_in_the_next_chat(talk):
     chat.leave()
 
 
+@pytest.mark.slow
 def test_a_killed_chat_keeps_what_was_said(person, tree, tiny):
     """After each turn, and in the middle of an answer: the question, and the part of the answer, marked."""
     for number in range(3):

@@ -179,6 +179,7 @@ def test_ctrl_d_in_a_line_does_not_leave(chat_on_terminal):
     assert chat.wait() == 0
 
 
+@pytest.mark.slow
 def test_keys_typed_during_an_answer_are_for_the_next_prompt(chat_on_terminal):
     """One line is sent; several lines are a paste, which waits for Enter; the keys are not echoed into the answer."""
     chat = chat_on_terminal()

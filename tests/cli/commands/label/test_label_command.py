@@ -84,6 +84,7 @@ def test_a_later_record_with_a_label_is_refused(person, tmp_path):
     assert ended(child) == 2
 
 
+@pytest.mark.slow
 def test_answers_undo_skip_and_quit(person, tickets, tmp_path):
     """The output has all records, with the labels that were given and not taken back."""
     child = person("label", *OPTIONS, str(tickets))
@@ -154,6 +155,7 @@ def test_ctrl_c_keeps_the_answers(person, tickets, tmp_path):
     assert ended(again) == 0
 
 
+@pytest.mark.slow
 def test_kill_loses_nothing(person, tickets, tmp_path):
     """Every answer is on disk before the next question; a calibration can be made after going on."""
     child = person("label", *OPTIONS, str(tickets))
@@ -172,6 +174,7 @@ def test_kill_loses_nothing(person, tickets, tmp_path):
     assert ended(again) == 0
 
 
+@pytest.mark.slow
 def test_questions_come_before_scores_and_scores_stay(person, tickets, tmp_path, monkeypatch):
     """The first question needs none; a second run scores nothing again; rm removes what is kept for a calibration."""
     cache = tmp_path / "cache"

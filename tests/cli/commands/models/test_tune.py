@@ -106,6 +106,7 @@ def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
     assert "q8_0 was not measured: its weights are q8_0 already" in run.err
 
 
+@pytest.mark.slow
 def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, terminal, at_once, bf16_is_fastest):
     """The progress is visible on a terminal, and is removed at the end."""
     screen = terminal()
@@ -115,6 +116,7 @@ def test_tune_shows_a_table_and_its_progress_on_a_terminal(models, tiny, termina
     assert "WEIGHTS" in left and "1000/s" in left and "short answers" in left
 
 
+@pytest.mark.slow
 def test_a_large_model_is_announced(models, tiny, terminal, at_once, monkeypatch):
     """Time, disk and memory are stated before it begins."""
     monkeypatch.setattr(model_tuning, "SMALL_MODEL_PARAMETERS", 10)
@@ -130,6 +132,7 @@ def test_tune_measures_the_default_model(models, here):
     assert models("tune").code == 0 and len(cached("tuning", ".json")) == 1
 
 
+@pytest.mark.slow
 def test_each_number_of_threads_has_its_profile(models, tiny, bf16_is_fastest):
     """A new measurement replaces the old one; another number of threads has its own."""
     for threads, count in (("1", 1), ("1", 1), ("2", 2)):

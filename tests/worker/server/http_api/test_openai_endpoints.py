@@ -227,6 +227,7 @@ def test_schemas_without_a_grammar(client, schema, capfd):
 LOOP = {"const": "the same line over and over again " * 60}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_answer_that_repeats_itself_is_stopped_unless_the_client_sets_a_limit(client, streamed):
     """It ends with the reason length, after two rounds."""
