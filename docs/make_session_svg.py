@@ -26,7 +26,7 @@ already in the workshop will be ready one day later than planned. The workshop o
 COMMANDS = (
     'llm ask --temperature 0 "What is the capital of France?"',
     "llm summarize --temperature 0 notes.txt",
-    'echo "I love this bicycle, it is wonderful!" | llm sentiment --deterministic',
+    'echo "I love this bicycle, it is wonderful!" | llm sentiment',
     "llm ask -m qwen3-4b hello; echo $?",
 )
 THEME = TerminalTheme(
