@@ -21,15 +21,21 @@ from grid import mark_rows
 NUMBERS = itertools.count()
 
 
-def pytest_xdist_auto_num_workers(config):
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config):
     """Use all cores for the whole suite, the slow tests and the examples, and one more process, since tests also wait.
 
     A part is done in this process by the time that workers are ready. Tests with other markers load large models, and one
-    at a time is enough.
+    at a time is enough. ``-n`` and ``--dist`` override this, and ``-p no:xdist`` leaves it out.
     """
-    whole = config.args == config.getini("testpaths") and not config.option.keyword
-    workers = len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
-    return workers if whole and config.option.markexpr.startswith(("not real", "examples", "slow")) else 0
+    if not config.pluginmanager.hasplugin("xdist") or config.option.numprocesses is not None or config.option.usepdb:
+        return
+    kind, whole = config.option.markexpr, config.args == config.getini("testpaths") and not config.option.keyword
+    if not whole or not kind.startswith(("not real", "examples", "slow")):
+        return
+    config.option.numprocesses = len(os.sched_getaffinity(0)) + 1 if sys.platform == "linux" else os.cpu_count()
+    if config.option.dist == "no":
+        config.option.dist = "loadgroup" if kind.startswith("examples") else "worksteal"
 
 
 def pytest_configure():
