@@ -200,7 +200,7 @@ def test_a_silent_proxy_is_given_up(llm, behind, monkeypatch):
 def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
     """The text so far is printed, and the code is 75; a tunnel that breaks before the first word is reopened."""
     secret, proxy = behind
-    secret.usual = stream_answer("x" * 200_000)
+    secret.usual = stream_answer(" ".join(map(str, range(40_000))))
     proxy.usual = open_tunnel(most=30_000)
     run = llm(*ASK)
     assert run.code == 75 and 0 < len(run.out) < 200_000 and "broke off" in run.err
