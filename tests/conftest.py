@@ -28,7 +28,10 @@ def pytest_cmdline_main(config):
     A part is done in this process by the time that workers are ready. Tests with other markers load large models, and one
     at a time is enough. ``-n`` and ``--dist`` override this, and ``-p no:xdist`` leaves it out.
     """
-    if not config.pluginmanager.hasplugin("xdist") or config.option.numprocesses is not None or config.option.usepdb:
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or not config.pluginmanager.hasplugin("xdist"):
+        return
+    if config.option.numprocesses is not None or config.option.usepdb:
         return
     kind, whole = config.option.markexpr, config.args == config.getini("testpaths") and not config.option.keyword
     if not whole or not kind.startswith(("not real", "examples", "slow")):

@@ -115,11 +115,18 @@ class Planner:
 
     def _find_allowed_settings(self) -> tuple[CacheSettings, ...]:
         options = self._options
+        whole_blocks = self._head_size % _BLOCK == 0
+        if options.kv_type == "q8_0" and not whole_blocks:
+            raise UsageError(
+                f"a KV cache of type q8_0 needs heads of a multiple of {_BLOCK} elements, and this model's have "
+                f"{self._head_size}",
+                detail="Choose another type, such as bf16.",
+            )
         if options.deterministic:
             if options.kv_type == "f16" or options.flash_attention is False or options.kv_unified:
                 raise UsageError("--deterministic needs flash attention, a buffer for each sequence, and a KV cache of "
                                  "type q8_0 or bf16")  # fmt: skip
-            return (CacheSettings(unified=False, kv_type=options.kv_type or "q8_0"),)
+            return (CacheSettings(unified=False, kv_type=options.kv_type or ("q8_0" if whole_blocks else "bf16")),)
         if options.flash_attention is False and options.kv_type not in {None, "f16"}:
             raise UsageError(f"a KV cache of type {options.kv_type} needs flash attention")
         if self._batch_invariant:
