@@ -74,6 +74,9 @@ PARTS = (
     .replace(",billing\n", ",price\n")
     .replace(",praise\n", ',"camera,battery"\n')
 )
+RATED = (
+    LABELLED.replace(",bug\n", ",negative\n").replace(",billing\n", ",neutral\n").replace(",praise\n", ",positive\n")
+)
 TEXTS = {
     "notes.txt": NOTES,
     "report.txt": NOTES,
@@ -97,6 +100,7 @@ TEXTS = {
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",
     "tickets.csv": "id,text\n1,Please send me the invoice.\n2,The app crashes.\n",
     "labelled.csv": LABELLED,
+    "rated.csv": RATED,
     "money.csv": MONEY,
     "parts.csv": PARTS,
     "check.csv": "text,label\nThe button does nothing.,bug\nPlease refund me.,billing\nA great tool.,praise\n",

@@ -28,8 +28,8 @@ class TextUnit(StrEnum):
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment
       llm sentiment --json reviews.txt > labels.jsonl
-      llm sentiment reviews.csv --column text -o judged.csv
-      llm sentiment --calibrate labelled.csv --calibration mood
+      llm sentiment reviews.csv --column text -o labelled.csv
+      llm sentiment --calibrate rated.csv --calibration mood
       llm sentiment --by paragraph --scale 5 notes.txt --output-format csv
     """,
     flags=ScoringFlags,
