@@ -46,8 +46,8 @@ ANSWERS = {
     "Copy the sentence of the text that says this": "The bicycle workshop will be closed on Monday, 4 May.",
     "Who is this about?": '{ "name": "Ada Lovelace", "born": 1791, "field": "science" }',
     "Write a poem in English about rain.": (
-        "In twilight's hallow tapestry, where shadows play,\nA moment's rain, a moment's rain,\n"
-        "A fleeting sight, a fleeting sight,\nA moment's rain, a moment's"
+        "In twilight's hush, where shadows play,\nA moment of purest light,\n"
+        "A moment of love, a moment of peace,\nA moment of rain, a moment of grace."
     ),
 }
 """By what the last message holds; these are answers that the starter gave, greedily where the example says so."""
