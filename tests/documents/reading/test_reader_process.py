@@ -111,7 +111,7 @@ def test_a_command_with_two_gigabytes_survives_each_file(name, make, tmp_path):
     (tmp_path / name).write_bytes(make())
     (tmp_path / "good.txt").write_text("The workshop opens on Monday.\n")
     shell = f'ulimit -v {2 << 20}; exec "$@"'
-    command = [sys.executable, "-m", "llmcli", "index", "add", "notes", str(tmp_path)]
+    command = [sys.executable, "-m", "llmcli", "index", "add", str(tmp_path)]
     done = subprocess.run(
         ["bash", "-c", shell, "sh", *command],
         capture_output=True,
