@@ -29,7 +29,9 @@ def told(probe):
 def test_a_long_prompt_is_reported_in_steps(engines, always):
     """``done`` grows batch by batch up to ``total``, the length of the prompt; then generated tokens are counted."""
     events = list(
-        run_requests(engines("chatml", ctx=4096), [req("a", LONG, progress=True, max_tokens=5, ignore_eos=True)])
+        run_requests(
+            engines("chatml", ctx=4096), [req("a", f"once more {LONG}", progress=True, max_tokens=5, ignore_eos=True)]
+        )
     )
     reading = [e for e in events if isinstance(e, RequestProgress) and e.phase is Phase.READING]
     length = events[-1].usage.prompt_tokens
