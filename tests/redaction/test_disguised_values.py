@@ -38,7 +38,7 @@ def found(text, kinds=KINDS):
          "\u0660\u0665\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667"),
         ("card \uff14111 1111 1111 111\uff11", "card", "\uff14111 1111 1111 111\uff11"),
         ('"\\uff14111 1111 1111 1111"', "card", "\\uff14111 1111 1111 1111"),
-        # what nobody sees
+        # invisible characters
         ("card 4111\u200b1111\u200b1111\u200b1111", "card", "4111\u200b1111\u200b1111\u200b1111"),
         ("write ja\u00adne@exam\u00adple.org!", "email", "ja\u00adne@exam\u00adple.org"),
         ("\u200bjane@example.org\u200b", "email", "jane@example.org"),

@@ -126,7 +126,7 @@ def test_a_partial_stop_string_is_delivered_when_the_answer_ends():
 
 @pytest.mark.parametrize("inside", [False, True], ids=["answer", "reasoning"])
 def test_a_text_that_repeats_itself_is_known(inside):
-    """In an answer and in reasoning, which nobody sees; what is suspect is not delivered."""
+    """In an answer and in hidden reasoning; suspect text is not delivered."""
     answers = OutputProcessor(
         (), ("<think>", "</think>"), inside=inside, lstrip=False, repetition=RepetitionPolicy.ANSWER
     )

@@ -139,7 +139,7 @@ def test_a_run_that_was_stopped_goes_on(scoring, tmp_path):
 
 
 def test_a_failure_is_raised_where_questions_are_asked(scoring):
-    """Not in the thread, where nobody sees it."""
+    """The error reaches the thread that asks for the scores."""
     found, _ = scoring(lambda _request: InternalError(detail="boom"))
     with pytest.raises(InternalError, match="boom"):
         found.wait_for([0], _ignore)

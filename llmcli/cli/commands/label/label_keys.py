@@ -52,7 +52,7 @@ def single_keys(fd: int) -> Iterator[None]:
 def read_key(console: Console, show: Callable[[], None], check: Callable[[], None]) -> str:
     """Show the question, again when the width changes; return the next key in lower case, ``QUIT`` at the end of input.
 
-    ``check`` is called while nobody types, and what it raises ends the wait.
+    ``check`` is called between two keys, and what it raises ends the wait.
     A key that sends more than one byte, such as an arrow or a letter beyond ASCII, is "": its bytes are no answers. A signal
     or the deadline ends the wait.
     """
