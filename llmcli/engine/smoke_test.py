@@ -1,4 +1,4 @@
-"""Loads a model file as the engine does, and generates two tokens.
+"""Loads a model file as the engine does, generates two tokens, and scores one, which must have finite logits.
 
 As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT ADAPTERS``) it is the child of ``load_check``.
 """
@@ -15,17 +15,19 @@ from llmcli.configuration.lora_adapters import LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR
+from llmcli.engine.sampling.logprobs import LogitOverflow
 from llmcli.errors import LlmError
 from llmcli.types import Finished, Message, Request, Role, Sampling
 
 
 def smoke_test(path: Path, gpu_layers: int | None, adapters: tuple[LoraAdapter, ...] = ()) -> None:
-    """Load the model at ``path`` in this process and generate two tokens. Raises what the engine raises."""
+    """Load the model at ``path`` in this process, generate two tokens and score one. Raises what the engine raises."""
     options = EngineOptions(gpu_layers=gpu_layers, adapters=adapters)
     engine = Engine(path, path.name, "probe", options, lambda: None)
     with engine.open() as job:
         hello = (Message(Role.USER, "hello"),)
         job.submit(Request("probe", hello, max_tokens=2, sampling=Sampling(temperature=0), ignore_eos=True))
+        job.submit(Request("scored", hello, candidates=(" hello",)))
         job.close_input()
         for event in job:
             if isinstance(event, Finished) and event.error is not None:
@@ -45,6 +47,9 @@ def _main(path: str, layers: str, timeout_s: str, adapters: str = "") -> None:
     bindings.on_abort = lambda message: _write_stderr(message + "\n")
     try:
         smoke_test(Path(path), None if layers == AUTO_LAYERS else int(layers), load_adapters(adapters))
+    except LogitOverflow as error:
+        _write_stderr(f"{error.detail}\n")
+        os.abort()  # as for a failed assertion
     except (LlmError, MemoryError):
         os._exit(EXIT_KNOWN_ERROR)
     os._exit(0)  # without freeing the model

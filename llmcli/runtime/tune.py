@@ -12,6 +12,7 @@ from llmcli.errors import OutputError, Unsupported
 from llmcli.files import private_files
 from llmcli.runtime.weights import labelling_weights
 from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
+from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
     from llmcli.settings import Settings
-    from llmcli.weights.weights_times import WeightsMeasurement
+    from llmcli.weights.weights_times import WeightsMeasurement, WeightsTable
 
 _BUSY_CORES = 0.5
 """Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
@@ -107,8 +108,15 @@ def tune_model(
         MeasuredWeights(name, each, name in faithful, tuple(work for work, chosen in choices.items() if chosen == name))
         for name, each in profile.weights.types.items()
     )
-    label_change = _keep_for_labels(model, cache, choices[labelling_weights.MEASURED_WORK])
+    label_change = _keep_for_labels(model, cache, _labelling_type(profile.weights))
     return TuningResult(weights, plan.skipped, _planned_settings(model, settings, cache), disturbed, label_change)
+
+
+def _labelling_type(table: WeightsTable) -> str:
+    """Return the type that labels: the best one for scoring that does not round to 8 bits."""
+    exact = [name for name in table.types if name in labelling_weights.EXACT_TYPES]
+    job = REPRESENTATIVE_JOBS[labelling_weights.MEASURED_WORK]
+    return table.choose(job, exact, table.types)
 
 
 def _keep_for_labels(model: ModelFile, cache: Path, weights: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import struct
 import subprocess
 import sys
 
@@ -10,6 +13,7 @@ import pytest
 from llmcli.engine.llama import load_check
 from llmcli.engine.smoke_test import smoke_test
 from llmcli.errors import BadModelFile
+from llmcli.models.gguf.header_parser import read_header
 
 
 def ran(path) -> subprocess.CompletedProcess[bytes]:
@@ -30,3 +34,18 @@ def test_a_known_error_has_its_own_exit_code(tmp_path):
     assert ran(path).returncode == load_check.EXIT_KNOWN_ERROR
     with pytest.raises(BadModelFile):
         smoke_test(path, 0)
+
+
+def test_a_model_whose_logits_are_no_numbers_is_bad(tiny, tmp_path):
+    """As those are that overflow in the range of a type."""
+    path = tmp_path / "overflows.gguf"
+    path.write_bytes(tiny("llama").read_bytes())
+    header = read_header(path)
+    tensor = next(each for each in header.tensors if each.name == "output_norm.weight")
+    with path.open("r+b") as file:
+        file.seek(header.data_offset + tensor.offset)
+        file.write(struct.pack("<f", math.inf) * (tensor.nbytes // 4))
+    done = ran(path)
+    assert done.returncode == -signal.SIGABRT and b"an evaluation overflows" in done.stderr
+    with pytest.raises(BadModelFile, match="an evaluation overflows"):
+        load_check.check_in_subprocess(path, path.stat().st_size, gpu_layers=0, stop=lambda: None)

@@ -62,9 +62,7 @@ def measured():
     return store
 
 
-@pytest.mark.parametrize(
-    ("verb", "characters"), [("ask", 20), ("summarize", 50_000), ("sentiment", None), ("serve", 0)]
-)
+@pytest.mark.parametrize(("verb", "characters"), [("ask", 20), ("summarize", 50_000), ("serve", 0)])
 def test_without_a_measurement_the_original_answers(choose, verb, characters):
     """Nothing is believed about a machine."""
     assert choose(verb, characters) == "original"

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.engine.llama import bindings
+from llmcli.errors import InternalError
+
+
+class LogitOverflow(InternalError, type_name="InternalError"):
+    """An evaluation gave a logit that is no number: an activation exceeds the range of the weights' type."""
 
 
 def token_logprobs(context: Any, index: int, tokens: list[int]) -> list[float]:
@@ -31,7 +36,8 @@ def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]
 def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
     """Return the logits of a batch position (float32, one per vocabulary entry) and the log of their softmax's sum.
 
-    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token.
+    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token. Raises
+    ``LogitOverflow``.
     """
     import numpy as np
 
@@ -40,4 +46,7 @@ def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
     logits = bindings.float_array(row, (size,))
     highest = logits.max()
-    return logits, float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))
+    total = float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))
+    if not np.isfinite(total):
+        raise LogitOverflow("scoring", detail="an evaluation overflows; --weights original may not")
+    return logits, total

@@ -81,6 +81,20 @@ def candidate_types(system_info: str) -> tuple[str, ...]:
     return ("bf16" if "AVX512_BF16 = 1" in features else "f16", "q8_0")
 
 
+def find_exact_type(path: Path, store: DerivedWeightsStore) -> str | None:
+    """Return the type of 16 bits for a small model, if this processor multiplies it fast and a copy can be made.
+
+    Raises ``BadModelFile`` and ``MissingError``.
+    """
+    system_info = bindings.system_info()
+    name = candidate_types(system_info)[0]
+    header = load_checked_header(path)
+    size = weight_types.derived_bytes(header, name)
+    if header.n_params >= SMALL_MODEL_PARAMETERS or "AVX2 = 1" not in system_info:
+        return None
+    return None if weight_types.refusal_reason(header, name) or _size_reason(size, size, store) else name
+
+
 def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     """Return what can be measured of the model at ``path`` within the limits of disk and memory.
 

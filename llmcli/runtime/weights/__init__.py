@@ -27,15 +27,16 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
 
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
     here. Labels come from the type that was chosen for the first ones of the model. For them, and for a question, only
-    small files are read, and nothing is imported.
+    small files are read, and nothing is imported, unless they are the first labels.
     """
     threads, sha256 = config.settings["threads"], model.weights_sha256 or ""
     path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
     if verb in labelling_weights.LABELLING_VERBS:
         kept = labelling_weights.load_choice(config.paths.cache, sha256)
-        return kept or _measured_choice(path, labelling_weights.MEASURED_WORK)
+        measured = _measured_choice(path, labelling_weights.MEASURED_WORK)
+        return kept or labelling_weights.choose_first(config, models, model, measured)
     if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
-        return _measured_choice(path, "short answers")
+        return _measured_choice(path, "short answers") or ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
     from llmcli.runtime.weights.job_estimate import estimate_job
@@ -50,15 +51,15 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
 
 
-def _measured_choice(path: Path, work: str) -> str:
-    """Return the type that was best for a kind of work when the model was measured."""
+def _measured_choice(path: Path, work: str) -> str | None:
+    """Return the type that was best for a kind of work when the model was measured; None if it was not."""
     import json
 
     try:
         choice = json.loads(path.read_bytes())["choices"][work]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not measured, or damaged
-        return ORIGINAL_WEIGHTS
-    return choice if choice in DERIVED_TYPES else ORIGINAL_WEIGHTS
+        return None
+    return choice if choice in {ORIGINAL_WEIGHTS, *DERIVED_TYPES} else None
 
 
 def _worker_runs(config: RunConfig, model: ModelFile) -> bool:
@@ -75,7 +76,7 @@ def resolve_weights(
 ) -> ChosenWeights:
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
-    For "auto", a copy that is missing or cannot be loaded is not used; a worker that runs finds it itself. Raises ``UsageError`` if
+    For "auto", a copy that is missing (unless it is to label) or cannot be loaded is not used; a worker that runs finds it itself. Raises ``UsageError`` if
     ``--deterministic`` and ``--weights TYPE`` are given together; for an explicit type ``OutOfMemory`` and what
     ``derive_copy`` raises.
     """
@@ -93,13 +94,20 @@ def resolve_weights(
         from llmcli.runtime.weights.derived_models import prepare_explicit
 
         return prepare_explicit(config, models, model, wanted)
-    return _find_automatic(config, models, model, choose_weights(config, models, model, verb, characters))
+    chosen = choose_weights(config, models, model, verb, characters)
+    return _find_automatic(config, models, model, chosen, made=verb in labelling_weights.LABELLING_VERBS)
 
 
-def _find_automatic(config: RunConfig, models: ModelLibrary, model: ModelFile, chosen: str) -> ChosenWeights:
-    """Return the weights of a type that llm chose, else the original."""
+def _find_automatic(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, chosen: str, *, made: bool
+) -> ChosenWeights:
+    """Return the weights of a type that llm chose, else the original; ``made``: a copy that is missing is made."""
     if chosen == ORIGINAL_WEIGHTS:
         return ORIGINAL_CHOICE
+    if made and config.settings["tune"] != "off":
+        from llmcli.runtime.weights.derived_models import make_if_missing
+
+        make_if_missing(config, models, model, chosen)
     if config.settings["worker"] == "on" and _worker_runs(config, model):
         return ChosenWeights(chosen)
     from llmcli.runtime.weights.derived_models import find_usable

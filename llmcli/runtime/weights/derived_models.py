@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmcli.errors import BadModelFile, ConfigError, OutOfMemory, UsageError
+from llmcli.errors import (
+    BadModelFile,
+    CannotCreate,
+    ConfigError,
+    InternalError,
+    OutOfMemory,
+    OutputError,
+    TemporaryFailure,
+    UnavailableError,
+    UsageError,
+)
 from llmcli.files import private_files
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -53,6 +63,17 @@ def prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile, 
         copy = _make_copy(config, models, source, weights)
     _check_loadable(config, models, model, copy)
     return ChosenWeights(weights, copy, automatic=False)
+
+
+def make_if_missing(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str) -> None:
+    """Make a copy that llm chose, if it can be made. Raises what ``interrupt.check`` raises."""
+    store, source_id = models.derived_weights, model.weights_sha256
+    if any(copy.key.source == source_id and copy.key.weights == weights for copy in store.list_copies()):
+        return
+    try:
+        _make_copy(config, models, derivation_source(model), weights)
+    except (UnavailableError, TemporaryFailure, CannotCreate, OutputError, OutOfMemory, InternalError) as error:
+        config.observer.explain(f"original weights: no copy in {weights} can be made: {error.detail or error.subject}")
 
 
 def _check_planned_memory(config: RunConfig, models: ModelLibrary, model: ModelFile, weights: str, size: int) -> None:

@@ -3,6 +3,9 @@
 Labels of two runs can be compared only if the same weights gave them. So the choice depends neither on the size of an input,
 nor on a worker that runs, nor on a measurement that ends between two commands. ``llm models tune`` chooses anew;
 ``--weights`` overrides it.
+
+A type of 16 bits is chosen where it can be: the numbers of a record then differ by less than .01 between machines, BF16 or
+F16, since neither weights nor activations are rounded to 8 bits (``benchmarks/label_stability.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmcli.models.files.model_file import ModelFile
+    from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
 
 LABELLING_VERBS = frozenset({"sentiment", "classify", "filter", "label"})
@@ -24,6 +28,24 @@ CALIBRATION_ORIGIN = "the calibration "
 """How the origin of weights begins that a calibration was made with."""
 MEASURED_WORK = "scoring"
 """The kind of work in a measurement (``REPRESENTATIVE_JOBS``) whose choice counts."""
+
+EXACT_TYPES = frozenset({"bf16", "f16"})
+
+
+def choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, measured: str | None) -> str:
+    """Return the type for a model's first labels; ``measured``: what a measurement has found best for them.
+
+    Without a measurement it is the type of 16 bits that suits the processor, for a small model of which a copy can be made.
+    Raises ``BadModelFile`` and ``MissingError``.
+    """
+    if measured in EXACT_TYPES or measured == ORIGINAL_WEIGHTS or config.settings["tune"] == "off":
+        return measured if measured in EXACT_TYPES else ORIGINAL_WEIGHTS
+    from llmcli.engine.llama import hardware
+    from llmcli.engine.tuning.model_tuning import find_exact_type
+
+    if config.settings["gpu_layers"] != 0 and hardware.list_gpus():
+        return ORIGINAL_WEIGHTS
+    return find_exact_type(model.path, models.derived_weights) or ORIGINAL_WEIGHTS
 
 
 def load_choice(cache: Path, model_id: str) -> str | None:

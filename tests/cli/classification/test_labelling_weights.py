@@ -9,7 +9,10 @@ import pytest
 from engine.profiles import weights_table
 
 from llmcli.app_paths import find_paths
+from llmcli.engine.derivation import derivation
+from llmcli.engine.llama import bindings
 from llmcli.runtime.weights import labelling_weights
+from llmcli.weights.derivation_errors import NoRoomForWeights
 from llmcli.weights.weights_times import dump_profile, profile_path
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
@@ -19,9 +22,9 @@ CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original
 def label(llm, mine):
     """Label two lines with the user's own model; returns the weights of the engine and what stderr says about them."""
 
-    def run(*argv, verb="sentiment", stdin=b"fine\nbad\n"):
+    def run(*argv, verb="sentiment", stdin=b"fine\nbad\n", **env):
         answer = lambda request: dict.fromkeys(request.candidates, -1.0)  # noqa: E731 (of equal labels the first)
-        done = llm(verb, *argv, stdin=stdin, answer=answer, env={"LLMCLI_MODEL": str(mine)})
+        done = llm(verb, *argv, stdin=stdin, answer=answer, env={"LLMCLI_MODEL": str(mine)} | env)
         assert done.code == 0, done.err
         return llm.options.weights, [line for line in done.err.splitlines() if "weights" in line]
 
@@ -81,3 +84,46 @@ def test_damage_means_a_new_choice(label, mine):
         file.write_bytes(content)
         assert label() == ("original", [])
         assert labelling_weights.load_choice(cache, model_id) == "original"
+
+
+@pytest.mark.parametrize(("features", "weights"), [("AVX512_BF16 = 1 | ", "bf16"), ("", "f16")])
+def test_without_a_measurement_weights_of_16_bits_label(label, mine, monkeypatch, features, weights):
+    """The copy is made before the first record, and again where it is gone; later labels come from the same type."""
+    monkeypatch.setattr(bindings, "system_info", lambda: f"AVX2 = 1 | {features}F16C = 1")
+    assert label(LLMCLI_TUNE="auto") == (weights, [])
+    store = find_paths(os.environ).cache / "derived"
+    (copy,) = store.glob("*.gguf")
+    copy.unlink()
+    monkeypatch.setattr(bindings, "system_info", lambda: "NEON = 1")
+    assert label("--labels", "a,b", verb="classify", LLMCLI_TUNE="auto") == (weights, [])
+    assert list(store.glob("*.gguf")) == [copy]
+
+
+@pytest.mark.parametrize(
+    ("features", "env"),
+    [
+        ("NEON = 1", {"LLMCLI_TUNE": "auto"}),
+        ("AVX2 = 1", {"LLMCLI_TUNE": "off"}),
+        ("AVX2 = 1", {"LLMCLI_TUNE": "auto", "LLMCLI_DERIVED_WEIGHTS": "0"}),
+    ],
+)
+def test_where_no_copy_may_be_made_the_original_labels(label, mine, monkeypatch, features, env):
+    """Or where nothing is known about the processor."""
+    monkeypatch.setattr(bindings, "system_info", lambda: features)
+    assert label(**env) == ("original", [])
+    monkeypatch.setattr(bindings, "system_info", lambda: "AVX2 = 1")
+    assert label(LLMCLI_TUNE="auto") == ("original", [])
+
+
+def test_a_copy_that_cannot_be_made_is_told(label, mine, monkeypatch):
+    """The original weights label, and later ones too."""
+    monkeypatch.setattr(bindings, "system_info", lambda: "AVX2 = 1")
+
+    def refuse(*_args, **_options):
+        raise NoRoomForWeights("tiny", needed=10, available=1)
+
+    monkeypatch.setattr(derivation, "derive_copy", refuse)
+    weights, lines = label("-v", LLMCLI_TUNE="auto")
+    assert weights == "original" and any("no copy in f16 can be made" in line for line in lines)
+    monkeypatch.undo()
+    assert label(LLMCLI_TUNE="auto")[0] == "original"
