@@ -200,6 +200,10 @@ class WorkerCrashed(InternalError, type_name="Crashed"):
     """The worker that ran the model ended unexpectedly; ``detail`` says why, where the cause is known."""
 
 
+class LogitOverflow(InternalError):
+    """An evaluation gave a logit that is no number: an activation exceeds the range of the weights' type."""
+
+
 class OutOfMemory(LlmError):
     """``needed`` bytes were requested and ``available`` are free (None if unknown).
 

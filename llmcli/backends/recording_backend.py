@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from llmcli.backends.base import Backend, Job
 from llmcli.backends.delegating_job import DelegatingJob
+from llmcli.frozen_dataclass import replace
 from llmcli.types import BackendInfo, BackendStats, Request
 
 

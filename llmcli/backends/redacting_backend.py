@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.backends.redacting_job import RedactingJob
+from llmcli.frozen_dataclass import replace
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import redact_request
 from llmcli.types import BackendInfo, BackendStats, Request

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
 from llmcli.backends.base import Job
 from llmcli.backends.delegating_job import DelegatingJob
+from llmcli.frozen_dataclass import field, replace, slotted
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
@@ -30,7 +30,7 @@ _RETRY_TEMPERATURE = 0.3
 """Temperature of the second attempt, since greedy sampling would repeat the answer."""
 
 
-@dataclass(slots=True)
+@slotted
 class _OpenRequest:
     """A running request. ``held``: its answer so far if it may be requested again; None if it is streamed."""
 

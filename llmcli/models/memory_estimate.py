@@ -10,9 +10,9 @@ plus an overhead for each layer, is the minimum time of a token with a short con
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 
 from llmcli.errors import ModelTooLarge
+from llmcli.frozen_dataclass import field, frozen, replace
 from llmcli.models.footprint import (
     BATCH_SIZES,
     DEFAULT_CONTEXT_TOKENS,
@@ -46,7 +46,7 @@ billions it is negligible.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MachineResources:
     """The machine: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
@@ -61,7 +61,7 @@ class MachineResources:
     releases_pages: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryEstimate:
     """The memory that a model needs at ``context_tokens`` on ``machine``.
 
@@ -161,7 +161,7 @@ class MemoryEstimate:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FitPolicy:
     """What a model has to fit: the machine, measured (more than once) before a download, and a context.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
 
 from llmcli.errors import UnavailableError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
@@ -30,7 +30,7 @@ def is_toy_size(parameters: int | None) -> bool:
     return parameters is not None and parameters < TOY_BILLIONS * 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recommendation:
     """A model that fits, and its approximate needs."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.footprint import DEFAULT_CONCURRENCY, FIRST_ANSWER_TOKENS, MAX_CONCURRENCY, ContextDemand
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskWorkload:
     """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
 

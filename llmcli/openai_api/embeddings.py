@@ -10,9 +10,9 @@ import array
 import base64
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.fields import FieldError, Fields
 
 _MAX_INPUTS = 2048
@@ -22,7 +22,7 @@ POOLINGS = ("mean", "last")
 EmbeddingInput = str | tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EmbeddingRequest:
     """The inputs and how to encode the vectors; ``dimensions``: the length of a vector that the client expects.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.openai_api import tool_calls
 from llmcli.openai_api.fields import (
     MAX_CANDIDATES,
@@ -24,7 +22,7 @@ _REASONING_EFFORTS = frozenset({"low", "medium", "high", "xhigh"})
 _NO_REASONING_EFFORTS = frozenset({"none", "minimal"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedRequest:
     """A parsed request: each of ``base_requests`` is sent ``num_choices`` times.
 
@@ -55,8 +53,8 @@ class ParsedRequest:
 
 def _request_for_choice(base: Request, index: int, number: int) -> Request:
     seed = base.sampling.seed
-    sampling = base.sampling if seed is None else dataclasses.replace(base.sampling, seed=(seed + number) % 2**32)
-    return dataclasses.replace(base, id=str(index), sampling=sampling)
+    sampling = base.sampling if seed is None else replace(base.sampling, seed=(seed + number) % 2**32)
+    return replace(base, id=str(index), sampling=sampling)
 
 
 def parse_chat(fields: Fields) -> ParsedRequest:
@@ -105,7 +103,7 @@ def parse_completion(fields: Fields) -> ParsedRequest:
         logprobs=fields.integer("logprobs", 0, MAX_TOP_LOGPROBS),
         ignore_eos=fields.boolean("ignore_eos"),
     )
-    parsed = _parse_common_fields(tuple(dataclasses.replace(base, prompt=prompt) for prompt in prompts), fields)
+    parsed = _parse_common_fields(tuple(replace(base, prompt=prompt) for prompt in prompts), fields)
     best = fields.integer("best_of", 1, MAX_CHOICES)
     if best is not None and best != parsed.num_choices:
         raise FieldError("best_of", "best_of is not supported unless it equals n")

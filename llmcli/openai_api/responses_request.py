@@ -7,9 +7,9 @@ Source: the OpenAI API reference, "Create a model response" and "Get input token
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.openai_api.fields import MAX_INT32, FieldError, Fields, check_nesting, parse_nested
 from llmcli.openai_api.function_tools import Tool, parse_function_tools
 from llmcli.openai_api.input_items import parse_input
@@ -23,7 +23,7 @@ _INCLUDABLE = frozenset({"reasoning.encrypted_content"})
 MAX_INCLUDED = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParsedResponseRequest(ParsedRequest):
     """A parsed request with the fields that its response repeats."""
 

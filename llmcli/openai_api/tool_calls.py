@@ -12,9 +12,9 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting
 from llmcli.text_stream.markers import partial_match_length
 from llmcli.types import ToolCall
@@ -26,7 +26,7 @@ _FUNCTION_FIELDS = {"name", "description", "parameters", "strict"}
 _CHOICE_MODES = ("none", "auto", "required")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """The tools shown to a model; it must call one of ``required_names``, unless that is empty."""
 

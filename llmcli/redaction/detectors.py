@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.redaction import number_formats, passwords, secret_formats, wrapped_values
 from llmcli.redaction.mail_addresses import find_emails
 from llmcli.redaction.normalization import NormalizedText, Range, decode_spaces, normalize
 from llmcli.redaction.phone_numbers import find_phones
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrivateSpan:
     """A private value in a text; ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind that the user defined."""
 
@@ -20,7 +20,7 @@ class PrivateSpan:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detector:
     """Finds values of one kind; it runs only if the lower-case text contains one of ``needs``.
 

@@ -11,8 +11,9 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from llmcli.frozen_dataclass import frozen
 
 Range = tuple[int, int]
 """Start and end offsets; the end is exclusive."""
@@ -38,7 +39,7 @@ _ESCAPED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Edit:
     """What stands at ``start`` to ``end`` of a normalized text, and the range of the original that it replaces."""
 

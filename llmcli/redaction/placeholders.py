@@ -12,8 +12,8 @@ import itertools
 import re
 import threading
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.redaction.normalization import INVISIBLE, fold
 from llmcli.redaction.word_index import WordIndex
 
@@ -47,7 +47,7 @@ MAX_KNOWN_VALUES = 50_000
 """Most values in the table; the oldest are removed first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placeholder:
     """``text`` is sent instead of ``value``; ``number`` is unique."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from llmcli.frozen_dataclass import field, slotted
 from llmcli.redaction.detectors import DEFAULT_KINDS, PrivateSpan, find_private
 from llmcli.redaction.normalization import NormalizedText, fold, normalize
 from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable
@@ -22,7 +22,7 @@ _MAX_CACHED_CHARS = 1 << 22
 """Characters of text whose detected values are cached, since a text is counted before it is sent."""
 
 
-@dataclass(slots=True)
+@slotted
 class UsedPlaceholders:
     """The placeholders in one request: all of them by number, and those that are numbers also by their digits."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.redaction.placeholders import TAG, Placeholder
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 from llmcli.types import Message, Request, Role
@@ -22,7 +22,7 @@ _VALUE_KEYS = frozenset({"const", "default", "enum", "example", "examples"})
 _Change = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedactedRequest:
     """A request as it is sent, and its placeholders.
 

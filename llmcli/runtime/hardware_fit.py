@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import Unsupported
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +58,11 @@ def build_fit_policy(
 
     @functools.cache
     def machine() -> MachineResources:
-        import dataclasses
 
         from llmcli.engine.tuning.memory_bandwidth import load_or_measure_bandwidth
 
         rate = load_or_measure_bandwidth(cache) if shown else None
-        return dataclasses.replace(measure_machine(settings), memory_bandwidth=rate)
+        return replace(measure_machine(settings), memory_bandwidth=rate)
 
     context_tokens = settings["ctx"]
     return FitPolicy(

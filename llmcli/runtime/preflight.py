@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.configuration.setting_parsers import NO_DRAFT
 from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
@@ -51,7 +52,6 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
     offer one that would fit.
     """
-    from llmcli.frozen_dataclass import replace
     from llmcli.runtime.hardware_fit import measure_machine
 
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
@@ -81,7 +81,6 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
     """Return what the model and its draft model need, and whether they fit the memory that is free now, without GPUs."""
     from llmcli.engine.llama import hardware
-    from llmcli.frozen_dataclass import replace
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
     from llmcli.runtime.hardware_fit import planned_kv_type

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmcli import backend_config
 from llmcli.configuration.backend_presets import find_preset, preset_names
 from llmcli.errors import LlmError, Unauthorized, UsageError
+from llmcli.frozen_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmcli.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedServer:
     """A server; ``base_url`` "" if it needs an address first.
 

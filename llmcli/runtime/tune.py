@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 from llmcli.runtime.weights import labelling_weights
 from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
@@ -26,7 +26,7 @@ _BUSY_CORES = 0.5
 """Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MeasuredWeights:
     """One type of weights: its measurement, whether it is faithful enough to be used, and the work it is best for."""
 
@@ -36,7 +36,7 @@ class MeasuredWeights:
     chosen_for: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TuningResult:
     """What was measured; ``skipped``: types that were not, and why; ``settings``: of the KV cache by task.
 

@@ -13,12 +13,12 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.http_errors import error_response
 from llmcli.serve.protocol_errors import adapt_error
 
@@ -37,7 +37,7 @@ _MAX_PORT = 65535
 _ALLOWED_HEADERS = ("authorization", "content-type", "x-api-key", "anthropic-version")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccessPolicy:
     """Which requests are accepted. ``hosts``: host names of this server; ``allow_ip_hosts``: any IP address, too.
 

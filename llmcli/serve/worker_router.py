@@ -7,10 +7,10 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmcli.errors import LlmError, TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
@@ -22,7 +22,7 @@ _POOL_THREADS = 8
 _MAX_TRIES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedModel:
     """A model on this machine; ``created``: seconds since 1970."""
 

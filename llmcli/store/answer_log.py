@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from llmcli.errors import MissingError
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.store.database import Database, DatabaseSpec
 from llmcli.store.session import replace_surrogates
 from llmcli.store.trigram_index import TrigramIndex, match_query, parse_terms
@@ -31,7 +31,7 @@ LOG_SPEC = DatabaseSpec(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoggedAnswer:
     """An answer at ``time`` (seconds of the epoch) of the command ``verb``; ``id`` 0: not saved yet.
 

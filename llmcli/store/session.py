@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.store.turn import Turn
 from llmcli.types import Role
 
@@ -18,7 +18,7 @@ ALLOWED_NAME_TEXT = (
 _NAME = rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_SESSION_NAME_CHARS - 1}}}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """A saved conversation without its turns; times in seconds since the epoch. ``created`` 0: not saved yet.
 
@@ -36,7 +36,7 @@ class Session:
     updated: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionOverview:
     """A line of the list: a session, the number of messages up to its head, and the first one."""
 
@@ -45,7 +45,7 @@ class SessionOverview:
     first_message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionMatch:
     """A line of message number ``number`` (from 1, in the order of writing) of the session called ``name``."""
 
@@ -55,7 +55,7 @@ class SessionMatch:
     line: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SavedConversation:
     """The outcome of saving: the session and all messages with their ids.
 
@@ -67,7 +67,7 @@ class SavedConversation:
     branched: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """A summary of the conversation up to the message ``turn``; ``model`` wrote it."""
 

@@ -8,8 +8,8 @@ it, its position (``depth``, from 1) and the first message of its tree (``root``
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.store import turn_index
 from llmcli.store.database import DatabaseSpec
 from llmcli.store.schema_migration import split_statements
@@ -65,7 +65,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnPosition:
     """Where a message is: its id, the first message of its tree, and its position from 1."""
 

@@ -10,11 +10,11 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from llmcli.errors import MissingError
+from llmcli.frozen_dataclass import replace
 from llmcli.store import turn_index, turn_rows
 from llmcli.store.database import Database
 from llmcli.store.session import (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.types import Role
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.store.trigram_index import TrigramIndex, match_query, parse_terms
 from llmcli.types import Role
 
@@ -16,7 +16,7 @@ SCHEMA = _INDEX.schema
 add, delete, purge = _INDEX.add, _INDEX.delete, _INDEX.purge
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexedTurn:
     """A message that the index found, and the id of the session that wrote it."""
 

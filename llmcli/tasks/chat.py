@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import replace
 from llmcli.incomplete_results import RepetitionStopped
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, EmptyInput
+from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally
@@ -41,7 +41,7 @@ _CITATION = re.compile(r"\s*\[\^?\d+\](?!\()")
 _EMPHASIS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckedSentence:
     """A sentence of the text, ``text[start:end]``, its lines, and the strongest support; None if no passage has its words."""
 
@@ -165,7 +165,7 @@ class _CheckJob:
         return CheckedSentence(place.text, start, end, place.first_line, place.last_line, support)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _CheckPlan:
     """The settings of a run."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.incomplete_results import PointsUnsupported
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
@@ -56,7 +56,7 @@ class QuoteOrigin(StrEnum):
     RANK = "rank"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CitedPoint:
     """A point of a summary. ``quote`` is None if no passage has a word of it."""
 
@@ -120,7 +120,7 @@ def _share(one: frozenset[str], other: frozenset[str]) -> float:
     return 2 * len(one & other) / max(1, len(one) + len(other))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _CitationPlan:
     """What all documents of a run share."""
 

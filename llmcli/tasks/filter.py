@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
+from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.classification.label_scorer import LabelCalibrator, ScorerOptions
 from llmcli.tasks.classification.long_texts import TextSplitter
@@ -24,7 +24,7 @@ MATCH = "match"
 DEFAULT_THRESHOLD = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilterQuery:
     """``statement`` and all of ``conjuncts`` and none of ``excluded`` hold, or any of ``alternatives`` does.
 
@@ -59,7 +59,7 @@ class FilterQuery:
         return (probability >= self.threshold) != self.invert
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilterOptions:
     """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
 

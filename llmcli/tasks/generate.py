@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.own_prompts import find_own_prompt, own_prompt_names
 from llmcli.tasks.execution.single_request import run_single_request

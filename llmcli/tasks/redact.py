@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.redaction.placeholders import Placeholder
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundValue:
     """A private value: ``start`` and ``end`` are offsets in characters from 0, ``line`` and ``column`` count from 1."""
 
@@ -25,7 +25,7 @@ class FoundValue:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RedactedDocument:
     """A document with placeholders, and the values that they stand for."""
 

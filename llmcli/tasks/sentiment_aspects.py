@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.grammars import aspect_grammar
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
@@ -24,7 +24,7 @@ DEFAULT_ANSWER_TOKENS = 200
 SEPARATOR = " | "
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Aspect:
     """``aspect`` and ``opinion`` are spans of the text; ``polarity`` is positive, neutral or negative."""
 

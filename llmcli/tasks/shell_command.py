@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
 from functools import cache
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.incomplete_results import InvalidAnswer
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.single_request import run_single_request
@@ -21,7 +21,7 @@ MAX_COMMAND_CHARS = 400
 """Characters that the schema of the prompt allows: a command that has them all may lack its end."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShellCommand:
     """A command line, and what it does in one sentence."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llmcli.documents.segments import Segment
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.translation.language_detection import detect_language
@@ -17,7 +17,7 @@ _TOKEN_GROWTH = 1.3
 """Tokens of a translation per token of its source: languages other than English need more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslationEstimate:
     """One document: its segments, those that the model would translate, and the tokens of prompts and answers."""
 

@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
 import httpcore2
@@ -24,6 +23,7 @@ from llmcli.backends.remote.transport.cancellable_network import CancellableNetw
 from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
+from llmcli.frozen_dataclass import frozen
 from llmcli.web.address_policy import check_addresses, resolve_host
 from llmcli.web.web_address import WebAddress, parse_web_address
 from llmcli.web.web_errors import PageDenied, PageMissing, PageUnavailable, UntrustedPage
@@ -46,7 +46,7 @@ _ANY_ZLIB = 32 + zlib.MAX_WBITS
 _ACCEPTED = "text/html, application/xhtml+xml, text/plain, text/markdown, application/pdf, */*;q=0.5"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchedPage:
     """The page that ``address`` answered with, after redirects; ``media_type`` and ``charset`` are "" if unknown."""
 

@@ -5,17 +5,17 @@ Source: RFC 3986 (URI), RFC 9110 (HTTP). A host name in another script is encode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:=&?~#+!$,;'@()*[]|-._"
 """Characters that stay as they are in a path or query; others are percent-encoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebAddress:
     """An address without its fragment. ``host`` is ASCII in lower case; ``target`` is path and query."""
 

@@ -10,10 +10,10 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from llmcli.frozen_dataclass import asdict, fields, frozen
 from llmcli.settings import ORIGINAL_WEIGHTS
 
 PROMPT_ROWS, BATCH_ROWS, WIDE_ROWS = 512, 16, 32
@@ -25,7 +25,7 @@ MIN_GAIN = 0.9
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepTimes:
     """Seconds a token: of a prompt of ``PROMPT_ROWS``, of a lone sequence, of batches of 16 and of 32 sequences."""
 
@@ -48,7 +48,7 @@ class StepTimes:
         return rows * self.prompt
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobSize:
     """The size of a job: tokens of all prompts (common prefixes once), of all answers, and sequences at once."""
 
@@ -72,7 +72,7 @@ REPRESENTATIVE_JOBS: Mapping[str, JobSize] = {
 """The kinds of work for which ``llm models tune`` chooses weights: a question, a document, many answers, many records."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsMeasurement:
     """One type of weights: bytes of the file, speed, seconds to load it, and divergence from exact evaluation.
 
@@ -87,7 +87,7 @@ class WeightsMeasurement:
     @classmethod
     def from_json(cls, data: Any) -> Self:
         """Read the output of ``asdict``. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
-        times = StepTimes(*(parse_positive(data["times"][name]) for name in StepTimes.__slots__))
+        times = StepTimes(*(parse_positive(data["times"][each.name]) for each in fields(StepTimes)))
         divergence = data["divergence"]
         return cls(
             int(parse_positive(data["size"])),
@@ -97,7 +97,7 @@ class WeightsMeasurement:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsTable:
     """What was measured of a model: by type, with the original among them."""
 

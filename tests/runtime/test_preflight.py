@@ -64,7 +64,7 @@ def test_too_little_memory_is_refused_with_a_suggestion(model, memory, monkeypat
         fits=False, max_context_tokens=128, available_bytes=80, needed_bytes=90, weight_bytes=1, kv_bytes_per_token=1
     )
     monkeypatch.setattr(preflight, "estimate_memory", lambda *_: fit)
-    monkeypatch.setattr("dataclasses.replace", lambda *_args, **_more: partly)
+    monkeypatch.setattr(preflight, "replace", lambda *_args, **_more: partly)
     with pytest.raises(OutOfMemory) as raised:
         preflight.check_memory(model, settings(), models)
     assert (raised.value.fits, raised.value.subject) == ("--ctx 128", "tiny")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
@@ -18,6 +17,7 @@ from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.backends.remote.transport.server_message import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.incomplete_results import NoLabelAnswered
 from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
@@ -36,7 +36,7 @@ _MAX_SAMPLE_TOKENS = 512  # enough for a model that thinks first
 _IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenAlternatives:
     """The token at one position of an answer, and the top tokens there with their probabilities."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from llmcli.backends.remote.chat_client import ChatClient
 from llmcli.backends.remote.protocols.openai_chat import parse_context
@@ -11,6 +10,7 @@ from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLAMA_CPP, Serv
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import LlmError, RequestRejected, TemporaryFailure, UsageError
+from llmcli.frozen_dataclass import replace
 
 
 def query_model(

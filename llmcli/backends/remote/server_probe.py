@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.types import (
     Event,
     Finished,
@@ -40,7 +40,7 @@ _ANSWER_SCHEMA = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeResult:
     """Whether ``check`` works, None if unknown; ``detail`` is the reason, or ``error`` is what came instead."""
 

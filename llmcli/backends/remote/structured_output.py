@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -19,6 +18,7 @@ from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, Wire
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RemoteError
+from llmcli.frozen_dataclass import replace
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
 

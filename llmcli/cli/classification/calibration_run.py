@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import RequestRejected, Unsupported, UsageError
+from llmcli.frozen_dataclass import frozen
 from llmcli.runtime.weights.labelling_weights import CALIBRATION_ORIGIN
 from llmcli.tasks.calibration.calibration_errors import TooFewLabels
 
@@ -27,7 +27,7 @@ MIN_LABELLED_ROWS = 10
 """Of all labels together; two labels at least must have one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelledFile:
     """The rows of a file that the command line names."""
 

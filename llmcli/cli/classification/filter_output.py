@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -11,13 +10,14 @@ from llmcli.cli.records.record_output import RecordOutput
 from llmcli.documents.records.formats.record_formats import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import ItemFailed, Result
 
 if TYPE_CHECKING:
     from llmcli.tasks.execution.record_verb import RecordVerb
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilterView:
     """``count``: only the number of matches; ``numbers``: each line after its number; ``names``: only names of files.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.calibrated_run import CalibratedRun
@@ -16,6 +15,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterVerb

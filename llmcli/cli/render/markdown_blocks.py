@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from llmcli.frozen_dataclass import frozen
 
 MAX_BLOCK_CHARS = 16_384
 """A larger block is cut at a line, so that the unfinished part stays bounded."""
@@ -31,7 +32,7 @@ class BlockKind(Enum):
     FENCE = auto()  # the line that opens or closes a fence: not shown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MarkdownBlock:
     """A finished block. ``indent``: columns that its list items take; ``blank_before``: an empty line comes before it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +13,7 @@ from llmcli.cli.summarization.summary_run import add_sources, show_summaries
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.earlier_summary import EarlierSummary, read_earlier
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
@@ -28,7 +28,7 @@ _UNCHANGED = "unchanged"
 """The method of a summary to which nothing was added."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinOptions:
     """The options: ``update`` is the file of the earlier summary."""
 

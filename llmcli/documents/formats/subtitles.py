@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -17,6 +16,7 @@ from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 
 _DEFAULT_LINE_CHARS = 42
 """The most characters that broadcasters allow on a line; documents with longer lines keep their own maximum."""
@@ -36,7 +36,7 @@ _UNTAGGED = str.maketrans("<{\\", "(((")
 _DIGITS = re.compile(r"\s*\d+\s*\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Cue:
     """The lines of a cue that people read, from the first visible character to the last."""
 
@@ -44,7 +44,7 @@ class _Cue:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SourceLine:
     start: int
     text: str
@@ -54,7 +54,7 @@ class _SourceLine:
         return self.start + len(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dialect:
     """What distinguishes one format of subtitles from the other."""
 

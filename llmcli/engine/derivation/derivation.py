@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +17,7 @@ from llmcli.engine.derivation import quantize_child, weight_types
 from llmcli.engine.derivation.quantize_child import QuantizerMode
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
 from llmcli.models.files.names import part_names
@@ -37,7 +37,7 @@ _STREAM_FAILURE = "iostream error"
 """What llama.cpp reports when a write fails, for example beyond RLIMIT_FSIZE: libstdc++'s text, without the cause."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DerivationSource:
     """The verified file of a model, called ``name``, with its SHA-256.
 

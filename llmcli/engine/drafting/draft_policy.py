@@ -12,7 +12,8 @@ from __future__ import annotations
 import bisect
 import statistics
 from collections import deque
-from dataclasses import dataclass
+
+from llmcli.frozen_dataclass import frozen
 
 MAX_MODEL_DRAFT_TOKENS = 16
 """Most tokens of a draft: llama.cpp's default (``--draft-max``)."""
@@ -106,7 +107,7 @@ class _RecentMedian:
         return statistics.median(self._samples) if self._samples else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DraftOutcome:
     """One step with drafting: ``evaluated`` drafted tokens, of which the model chose the first ``accepted``.
 

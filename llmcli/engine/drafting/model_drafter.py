@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.draft_policy import (
@@ -15,6 +14,7 @@ from llmcli.engine.drafting.draft_policy import (
 )
 from llmcli.engine.llama.model import Model
 from llmcli.errors import OutOfMemory
+from llmcli.frozen_dataclass import frozen
 
 _FIRST_PIECE_TOKENS, _PIECE_TOKENS = 16, 64
 """Tokens of text that are read before the time is checked for the first time, and between later checks."""
@@ -22,7 +22,7 @@ _MAX_PENDING_TOKENS = 2
 """Tokens of text that are new to the draft model in each step: its last own one, if accepted, and that of the model."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DraftModel:
     """A loaded draft model, called ``name``; ``off_reason``: why it cannot draft for the model, "" if it can."""
 

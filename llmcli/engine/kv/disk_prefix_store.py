@@ -18,11 +18,11 @@ import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import OutputError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 
 _HEADER = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
 _MAGIC = b"llmstate"
@@ -36,7 +36,7 @@ _STALE_TEMPORARY_S = 3600  # a temporary file not written to for this long belon
 _hash_function = hashlib.sha256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredPrefix:
     """A stored state: its tokens, from position 0, and its file."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import resource
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import slotted
 
 MIN_KEPT_TOKENS = 16
 """Tokens that a state must have beyond those in the KV cache."""
@@ -28,7 +28,7 @@ _MAX_STATES, _DESCRIPTOR_SHARE = 1024, 4
 """States at most, and the part of the process's file descriptors that they may take: one each."""
 
 
-@dataclass(slots=True, eq=False)
+@slotted
 class CachedDocumentPrefix:
     """The state of ``tokens``; ``job``: the number of the last job that used it."""
 
@@ -37,6 +37,9 @@ class CachedDocumentPrefix:
     file: StateFile | NativeStateFile
     size: int
     job: int
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class DocumentPrefixCache:

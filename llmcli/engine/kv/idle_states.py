@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llmcli.engine.kv.sequence_ids import CachedPrefix
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class IdleState:
     """``state`` as ``Context.save_state`` returned it, with the ``KVCacheManager.state_format`` of that time."""
 
     prefix: CachedPrefix
     state_format: str
     state: bytearray
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class IdleStates:

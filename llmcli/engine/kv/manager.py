@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
 
 from llmcli.engine.kv import sizing
 from llmcli.engine.kv.concurrency import ConcurrencyTuner
@@ -20,6 +19,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.models.footprint import PREFILL_STEP_TOKENS, context_bytes, idle_state_bytes
 
 _MAX_IDLE_CELLS = 1024

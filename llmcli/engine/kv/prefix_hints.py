@@ -7,25 +7,25 @@ request.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.errors import BadModelFile
+from llmcli.frozen_dataclass import field, frozen, replace
 from llmcli.types import Message, Request, Role
 
 _PROBE_TEXTS = ("\ue000", "\U0010fffd")
 """Two messages whose texts differ from the first byte on, in case a tokenizer falls back on bytes."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@frozen
 class _Prefix:
     """The tokens of ``messages`` before a last message that begins with ``start``."""
 
     messages: tuple[Message, ...]
     start: str
-    reasoning: bool = dataclasses.field(kw_only=True)
-    tokens: list[int] = dataclasses.field(default_factory=list, compare=False)
+    reasoning: bool
+    tokens: list[int] = field(default_factory=list, compare=False)
 
 
 class PrefixHints:
@@ -57,13 +57,13 @@ class PrefixHints:
         with contextlib.suppress(BadModelFile):
             probes = [
                 self._template.tokenize(
-                    (*wanted.messages, dataclasses.replace(request.messages[-1], content=start + other)),
+                    (*wanted.messages, replace(request.messages[-1], content=start + other)),
                     reasoning=request.reasoning,
                 )[0]
                 for other in _PROBE_TEXTS
             ]
         tokens = probes[0][: common_prefix_length(*probes)] if probes else []
-        return dataclasses.replace(wanted, tokens=tokens)
+        return replace(wanted, tokens=tokens)
 
     def turn_prefix_length(self, request: Request, tokens: list[int]) -> int:
         """Return how many of ``tokens`` the next turn's prompt will begin with, whatever the answer is."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class SavedContents:
     """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for.
 
@@ -22,6 +21,9 @@ class SavedContents:
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
     awaited: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     @classmethod
     def save(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_states import TokenStates
+from llmcli.frozen_dataclass import slotted
 
 _MAX_CACHED_PREFIXES = 4
 """The most ended sequences whose tokens stay cached, besides those that other sequences wait for."""
 
 
-@dataclass(slots=True)
+@slotted
 class CachedPrefix:
     """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, replace
 
 from llmcli.engine.kv.layouts import layout_class
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.footprint import (
     BATCH_SIZES,
     FIRST_ANSWER_TOKENS,
@@ -21,7 +21,7 @@ from llmcli.models.footprint import (
 from llmcli.models.gguf.header import Header
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheLimits:
     """Limits of a context; ``batch_tokens``: of one evaluation.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import replace
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.errors import Unsupported
+from llmcli.frozen_dataclass import replace
 
 _PROMPT_TOKENS = 70
 _SINGLE_TOKENS = 12

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from llmcli.engine.llama.state_files import (
 )
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
+from llmcli.frozen_dataclass import field, frozen, replace
 from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max_outputs
 
 MAX_SEQUENCES = LLAMA_MAX_SEQ
@@ -30,7 +30,7 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """KV cache types and their numbers in ggml (``enum ggml_type``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheSettings:
     """``unified``: one buffer for all sequences instead of one for each; ``kv_type``: "f16", "q8_0" or "bf16"."""
 
@@ -43,7 +43,7 @@ class CacheSettings:
         return f"{attention}, {self.kv_type} cache, {'one buffer' if self.unified else 'a buffer for each sequence'}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextConfig:
     """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each).
 

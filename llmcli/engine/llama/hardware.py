@@ -6,11 +6,11 @@ import ctypes
 import os
 import platform
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
+from llmcli.frozen_dataclass import frozen
 
 _CGROUP_DIR = Path("/sys/fs/cgroup")
 _DEVICE_TYPE_GPU, _DEVICE_TYPE_INTEGRATED_GPU = 1, 2  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml-backend.h
@@ -19,7 +19,7 @@ _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 _LARGE_BLOCK_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CpuCores:
     """``affinity``: logical cores this process may run on; ``physical``: cores among them; ``quota``: CPUs by cgroup.
 
@@ -153,7 +153,7 @@ def processor_name() -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gpu:
     """A device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_copy import DerivedKey, HeldCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
@@ -31,7 +31,7 @@ def derived_key(model_id: str, weights: str) -> DerivedKey:
     return DerivedKey(model_id, weights, build_id())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WeightsSource:
     """Which file a model is loaded from: ``path``, or with ``weights`` a copy of it in ``cache``.
 

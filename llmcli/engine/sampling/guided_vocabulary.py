@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.model import Model
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 
 _FORMAT = b"llm vocabulary 1\n"
 _DIGEST_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GuidedVocabulary:
     """The bytes of each token, and the tokens that end a generation."""
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.engine.llama import bindings
-from llmcli.errors import InternalError
-
-
-class LogitOverflow(InternalError, type_name="InternalError"):
-    """An evaluation gave a logit that is no number: an activation exceeds the range of the weights' type."""
+from llmcli.errors import LogitOverflow
 
 
 def token_logprobs(context: Any, index: int, tokens: list[int]) -> list[float]:

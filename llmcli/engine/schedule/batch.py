@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import BULK_STALL_S, TokenBudget
 from llmcli.engine.sequences.sequence import Sequence
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class BatchEntry:
     """The part of a batch that belongs to one sequence, from the batch index ``start`` on.
 
@@ -25,6 +25,9 @@ class BatchEntry:
     outputs: list[int]
     start: int = 0
     added_tokens: int = 0
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class BatchBuilder:

@@ -12,14 +12,12 @@ the profile that it writes. The process may be killed at any moment. It ends by 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from llmcli.engine.tuning.cost_profile import load_profile, save_profile
 from llmcli.engine.tuning.model_tuning import ModelTuner, TuningPlan, make_plan
 from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.files import file_lock, private_files
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.weights.weights_times import profile_path
@@ -54,7 +53,7 @@ _REPEATED_JOBS = 3
 """The cost must be won back within the job that was observed and two more of its size."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TuningTask:
     """What a process measures: a model's file, name and SHA-256; where copies and results go, and with what limits.
 
@@ -127,7 +126,7 @@ def start_process(task: TuningTask) -> None:
     """Start the process, which keeps none of this one's files open."""
     with contextlib.suppress(OSError):  # a full process table: the next job tries again
         subprocess.Popen(  # noqa: S603 (our own module)
-            child_processes.module_command(__spec__.name, json.dumps(dataclasses.asdict(task))),
+            child_processes.module_command(__spec__.name, json.dumps(asdict(task))),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

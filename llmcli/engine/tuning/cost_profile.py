@@ -7,17 +7,17 @@ prompts, single answers and batches, and differently on each processor. A job's 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.gguf.header import Header
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights.weights_times import (
@@ -46,7 +46,7 @@ ATTENTION_KERNELS = ((True, "f16"), (False, "f16"), (True, "q8_0"), (True, "bf16
 """(flash attention, cache type): llama.cpp allows a quantized cache with flash attention only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttentionCosts:
     """Seconds a token that a kernel adds to the time of the weights; "cell": a cached token.
 
@@ -62,7 +62,7 @@ class AttentionCosts:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Read the output of ``dataclasses.asdict``. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
+        """Read the output of ``asdict``. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
         prompt, each_prompt = data["prompt"]
         single, each_single = data["single"]
         unified, each_unified, each_own = data["unified"]
@@ -81,10 +81,10 @@ class AttentionCosts:
 
     def scaled(self, factor: float) -> AttentionCosts:
         """Return the costs multiplied by ``factor``."""
-        return AttentionCosts(*(tuple(factor * cost for cost in costs) for costs in dataclasses.astuple(self)))
+        return AttentionCosts(*(tuple(factor * cost for cost in costs) for costs in astuple(self)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobShape:
     """A job: lengths of its prompts, tokens of their common prefix, tokens expected of each answer.
 
@@ -98,7 +98,7 @@ class JobShape:
     copies: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CostProfile:
     """The costs of every kernel, seconds to copy a cell of a separate buffer, and the times of the weights by type.
 
@@ -114,7 +114,7 @@ class CostProfile:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        kernels = [[flash, kv, dataclasses.asdict(costs)] for (flash, kv), costs in self.kernels.items()]
+        kernels = [[flash, kv, asdict(costs)] for (flash, kv), costs in self.kernels.items()]
         return {
             "kernels": kernels,
             "copy": self.copy,

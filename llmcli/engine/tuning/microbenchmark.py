@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
@@ -17,6 +16,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning.cost_profile import AttentionCosts
 from llmcli.errors import InternalError
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.weights.weights_times import BATCH_ROWS, PROMPT_ROWS, WIDE_ROWS, StepTimes
 

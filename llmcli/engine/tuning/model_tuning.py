@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
 from llmcli.engine.derivation import weight_types
@@ -21,6 +21,7 @@ from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_copy import DerivedCopy
@@ -41,7 +42,7 @@ _REFERENCE_BYTES = 700 << 20
 _FREE_MEMORY_SHARE = 0.8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TuningPlan:
     """What will be measured, and what that takes.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from llmcli.configuration.engine_options import EngineOptions
@@ -19,6 +18,7 @@ from llmcli.engine.tuning.cost_profile import (
     load_profile,
 )
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.footprint import BATCH_SIZES, context_bytes, fit_context, max_over_layers, state_batch_tokens
 from llmcli.models.gguf.header import Header
 from llmcli.models.task_workload import TaskWorkload
@@ -50,7 +50,7 @@ class PlannedModel(Protocol):
     def sliding_window(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnloadedModel:
     """A model on the processor, as described by its header."""
 

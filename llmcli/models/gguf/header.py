@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.models.gguf.header_reader import SkippedArray
 from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 
@@ -15,7 +15,7 @@ from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 _RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TensorInfo:
     """One tensor: ``shape`` in ggml's order (the contiguous dimension first), ``offset`` from the data section."""
 
@@ -26,7 +26,7 @@ class TensorInfo:
     nbytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Header:
     """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size.
 

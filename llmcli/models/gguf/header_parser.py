@@ -7,13 +7,13 @@ dimensions) is checked against the size of the file, so a broken or hostile file
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import BadModelFile
+from llmcli.frozen_dataclass import replace
 from llmcli.models.files.names import part_names
 from llmcli.models.files.paths import open_model, unreadable_error
 from llmcli.models.gguf.header import Header, TensorInfo
@@ -61,7 +61,7 @@ def load_checked_header(path: Path) -> Header:
     for file, header in zip(files, headers, strict=True):
         check_header(header, str(file))
     tensors = tuple(tensor for header in headers for tensor in header.tensors)
-    return dataclasses.replace(first, size=sum(header.size for header in headers), tensors=tensors)
+    return replace(first, size=sum(header.size for header in headers), tensors=tensors)
 
 
 def parse_header(stream: ByteStream, size: int, subject: str) -> Header:

@@ -6,10 +6,10 @@ Encoding of metadata values: docs/gguf.md of ggml.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from llmcli.errors import BadModelFile
+from llmcli.frozen_dataclass import frozen
 
 _BLOCK_BYTES = 1 << 20
 _MAX_KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
@@ -33,7 +33,7 @@ class ByteStream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SkippedArray:
     """An array that was not kept: the kind of its elements ("string", "f32", ...) and their number."""
 

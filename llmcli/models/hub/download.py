@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file
 from llmcli.models.hub.hub_cache import HubCache
@@ -29,7 +29,7 @@ _GGUF_MAGIC = b"GGUF"
 _ETAG_SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DownloadTarget:
     """A file to download: its place on the Hub, its announced size and hash, and the label of its progress."""
 

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import MissingError, OutputError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.names import is_model_file, parse_hub_name, part_names
 from llmcli.models.files.paths import (
     check_removable,
@@ -31,7 +31,7 @@ _SHARED_MODE = 0o775
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CachedFile:
     """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` its path on disk."""
 

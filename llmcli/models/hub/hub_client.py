@@ -11,13 +11,13 @@ import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
@@ -38,7 +38,7 @@ class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
     """No connection to the Hub, or no response; another source may still have the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoteFile:
     """A file on the Hub: its path in the repository, size in bytes and announced SHA-256."""
 
@@ -47,7 +47,7 @@ class RemoteFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepositoryListing:
     """The files of a repository at commit ``revision`` that have an announced hash."""
 
@@ -56,7 +56,7 @@ class RepositoryListing:
     files: tuple[RemoteFile, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepositoryInfo:
     """A repository found by a search: downloads of the last month, licence, time of the last change (ISO 8601).
 
@@ -70,7 +70,7 @@ class RepositoryInfo:
     gated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseHead:
     """The head of a response: status and lower-case headers (the Hub's x-... headers also from earlier redirects)."""
 

@@ -6,9 +6,9 @@ Each repository takes one listing and the header of one file, some megabytes at 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import HubName, is_model_file, parse_hub_name
 from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RepositoryInfo
@@ -17,7 +17,7 @@ from llmcli.models.memory_estimate import FitPolicy
 from llmcli.types import ItemFailed, Notice, Progress
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundRepository:
     """A repository that was found, and the quantizations of its preferred model."""
 

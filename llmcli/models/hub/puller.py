@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import MissingError, RemoteError
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import CatalogueEntry, HubSource, PackageUnavailable, SourcesUnreachable, WheelSource
 from llmcli.models.files.names import (
@@ -27,7 +27,7 @@ from llmcli.models.recommend import estimate_entry
 from llmcli.types import Notice, Progress
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredFile:
     """A file that is now in the cache under its name, with its SHA-256."""
 

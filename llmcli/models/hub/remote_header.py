@@ -7,11 +7,11 @@ read up to the end of the header, and the connection is closed.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import parse_header
@@ -51,7 +51,7 @@ class _BlockStream:
 
 def _iter_blocks(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Generator[bytes, None, None]:
     """Yield the file from its start, window after window, until the reader stops."""
-    retries = RetryCounter(dataclasses.replace(hub.retry_policy, max_tries=_MAX_TRIES), interrupt)
+    retries = RetryCounter(replace(hub.retry_policy, max_tries=_MAX_TRIES), interrupt)
     detector = hub.retry_policy.make_stall_detector(target.label)
     size, bound = target.file.size, min(target.file.size, _MAX_HEADER_BYTES)
     done, window = 0, _FIRST_WINDOW_BYTES

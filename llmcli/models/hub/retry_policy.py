@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from llmcli.errors import TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.stalls import (
     MAX_READ_TIMEOUTS,
@@ -24,7 +24,7 @@ _RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}")
 _RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DownloadRetryPolicy:
     """Seconds to wait for a connection, for the first byte of a response, for the next bytes; attempts and pauses.
 

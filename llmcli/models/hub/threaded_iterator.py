@@ -10,9 +10,9 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class FirstItemTimeout(Exception):
     """The first item did not come in time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _EndOfItems:
     """The end of the items; ``error`` is set if it came early."""
 

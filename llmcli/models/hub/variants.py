@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import (
     PREFERRED_QUANTIZATIONS,
@@ -33,7 +33,7 @@ _LOSSLESS_BITS = 8
 """More bits a weight make no visible difference."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Variant:
     """One quantization: its ``name`` for pull, its (first) file, bytes, bits a weight (None if unknown)."""
 
@@ -45,7 +45,7 @@ class Variant:
     estimate: MemoryEstimate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VariantList:
     """The quantizations of a model, in the order of preference, and which of them is ``selected``."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from llmcli.frozen_dataclass import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class DerivedKey:
     """What a copy is identified by: the SHA-256 of the model's file, the type ("bf16", ...), and the build."""
 
@@ -24,7 +25,7 @@ class DerivedKey:
         return f"{self.source[:32]}-{self.weights}-{hashlib.sha256(self.build.encode()).hexdigest()[:16]}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DerivedCopy:
     """A copy of the model called ``model``: its file, with ``sha256`` and ``size`` in bytes.
 

@@ -12,11 +12,11 @@ import os
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from llmcli.errors import BadModelFile
 from llmcli.files import file_lock, private_files
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors

@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.files.names import is_model_file, model_stem, part_names, sanitize_name
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -26,7 +26,7 @@ _MAX_MANIFEST_BYTES = 1 << 20  # bytes of a manifest
 _MANIFEST_ERRORS = (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForeignModel:
     """A model of another program: its ``name`` there, the bytes of all its files, the first of them.
 

@@ -7,11 +7,11 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from llmcli.errors import BadModelFile, UsageError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names

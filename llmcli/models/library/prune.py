@@ -11,9 +11,9 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.hub_cache import HubCache, iter_links
 from llmcli.models.hub.partial_file import DownloadLock, orphaned_partials
@@ -26,7 +26,7 @@ _CLIENT_PARTIAL_NAME = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})(\.[0-9a-f]{8})?\
 """Partial files of huggingface_hub, whose names do not show their process."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PruneCandidate:
     """A file (or a directory of llm) to remove; ``size``: the bytes that this frees; ``description`` for the user."""
 

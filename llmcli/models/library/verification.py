@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from llmcli.errors import BadModelFile, DamagedModel
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names

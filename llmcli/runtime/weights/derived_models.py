@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmcli.errors import (
@@ -17,6 +16,7 @@ from llmcli.errors import (
     UsageError,
 )
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import replace
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import CannotCreate, OutOfMemory, Unsupported, UsageError
+from llmcli.frozen_dataclass import frozen
 from llmcli.models.files import names
 from llmcli.types import Phase, Progress
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EXACT_TYPES = frozenset({"F32", "F16", "BF16"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuantizedModel:
     """A quantized file of ``size`` bytes, made from ``source``, which is of the type ``source_type``.
 

@@ -10,12 +10,12 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.database import Database, DatabaseSpec
 from llmcli.store.retrieval.word_search import WORDS_DEFINITION, add_words, remove_words, search_words
 
@@ -54,7 +54,7 @@ FROM passages JOIN files ON files.id = file WHERE passages.id = ?
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexedPassage:
     """A passage of the file ``path``: ``start`` is the offset of ``text`` in the text of the document, in characters.
 
@@ -71,7 +71,7 @@ class IndexedPassage:
     headings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileState:
     """What a file was when it was read at ``read_ns``: its size in bytes, modification time and SHA-256.
 
@@ -94,7 +94,7 @@ class FileState:
         return (size, modified_ns) == (self.size, self.modified_ns) and self.read_ns - modified_ns > _RACY_NS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexSummary:
     """Counts of an index. ``directory`` is what was indexed, ``vectors`` maps a model to the number of its vectors.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from llmcli.frozen_dataclass import field, frozen
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds
 from llmcli.tasks.calibration.feature_blocks import SCORES
@@ -27,7 +27,7 @@ NESTED_ROWS = 500
 """With more rows, the choice among a few dozen candidates no longer makes held-out figures too good."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FitOptions:
     """``labels``: all labels, in their order (None: those of the rows, sorted).
 
@@ -43,7 +43,7 @@ class FitOptions:
     selection: SelectionOptions = field(default_factory=SelectionOptions)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Calibration:
     """Probabilities of ``labels`` from features.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.tasks.calibration.cross_validation import Targets
 from llmcli.tasks.calibration.feature_set import Matrix
 
@@ -18,7 +18,7 @@ _CHUNK = 100
 """Bootstrap samples that are drawn at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IntervalEstimate:
     """A figure and its 95% interval, by the percentiles of a bootstrap over rows (Efron and Tibshirani 1993)."""
 
@@ -27,7 +27,7 @@ class IntervalEstimate:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReliabilityBin:
     """Of the rows whose chosen label has a probability from ``low`` to ``high``: the mean of these, and the share right."""
 
@@ -38,7 +38,7 @@ class ReliabilityBin:
     accuracy: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CalibrationFigures:
     """``confusion`` counts rows: a row a true label, a column a chosen one, in the order of ``labels``.
 

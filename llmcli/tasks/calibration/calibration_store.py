@@ -7,7 +7,6 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from llmcli.errors import CannotCreate, MissingError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
@@ -37,7 +37,7 @@ def is_calibration_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredCalibration:
     """The fitted ``problems`` by name, and everything that their features depend on: ``identity``, JSON values by name.
 

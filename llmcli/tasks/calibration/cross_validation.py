@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.feature_space import FeatureSpace
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, log_softmax
 
 Targets = NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fold:
     """Indices of the rows to fit on and of those to predict."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmcli.frozen_dataclass import frozen
+
 Matrix = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@frozen
 class FeatureSet:
     """Named blocks of features; each is a matrix of shape (rows, width), all with the same rows.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 
 _SMALLEST_SHARE = 1e-10
 """Of the largest squared singular value: directions below it are rounding errors."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BlockScale:
     """Standardizes a block: (column - ``mean``) * ``scale``, both of the block's width."""
 
@@ -46,7 +46,7 @@ def measure_scales(features: FeatureSet) -> dict[str, BlockScale]:
     return {name: measure_scale(matrix) for name, matrix in features.blocks.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FeatureSpace:
     """Standardized blocks, times their weights, in orthogonal coordinates.
 

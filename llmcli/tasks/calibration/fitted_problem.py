@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.calibration_figures import (
     CalibrationFigures,
@@ -20,7 +20,7 @@ from llmcli.tasks.calibration.calibration_figures import (
 from llmcli.tasks.calibration.feature_set import Matrix
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CalibrationGain:
     """What labelled rows get from a fit that did not see them, compared with what they get without a calibration.
 
@@ -57,7 +57,7 @@ def gain_from_json(values: Mapping[str, Any]) -> CalibrationGain:
     return CalibrationGain(figures_from_json(values["before"]), accuracy, brier)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FittedProblem:
     """A calibration of one choice among labels, its figures, and its gain over ``uncalibrated``.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.calibration.calibration import Calibration, FitOptions, fit
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated

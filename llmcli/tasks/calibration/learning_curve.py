@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds, predict_folds
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.feature_space import make_space, measure_scales
@@ -30,7 +30,7 @@ _LARGE_ROWS = 1000
 _EXPONENTS = (0.25, 0.5, 0.75, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LearningCurve:
     """``sizes``: labelled rows that were fitted on; ``accuracies``: the shares of held-out rows that were then right.
 

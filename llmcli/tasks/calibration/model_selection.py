@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
@@ -20,7 +20,7 @@ _LARGE_ROWS = 1000
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FitChoice:
     """The weight of each block that is used, the penalty, and the temperature by which logits are divided."""
 
@@ -29,7 +29,7 @@ class FitChoice:
     temperature: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinearScores:
     """Logits as a linear function of features: ``coefficients`` by block (width, classes), ``bias`` (classes,)."""
 
@@ -66,7 +66,7 @@ _PROBE_COMBINATIONS: list[dict[str, float]] = [
 so that the rest only has to learn what it misses."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SelectionOptions:
     """``folds`` divisions of the rows, ``repeats`` times in other ways (once for more than ``_LARGE_ROWS``).
 
@@ -80,7 +80,7 @@ class SelectionOptions:
     penalties: Sequence[float] = PENALTIES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SelectedFit:
     """What was chosen, and the held-out logits of the rows with it (rows, classes), temperature applied."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import frozen
 from llmcli.store.turn import Turn
 from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
@@ -26,7 +26,7 @@ SUMMARIZED_HISTORY_SHARE = 0.5
 """The same after messages were summarized, since a summary takes room and time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SentPart:
     """The part of a conversation that is sent: the messages from ``start`` on, and a ``summary`` of those before it."""
 
@@ -34,7 +34,7 @@ class SentPart:
     summary: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContextUse:
     """Tokens of the next request, without an answer, in a ``context``; ``exact`` False: an estimate."""
 

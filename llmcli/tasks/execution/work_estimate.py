@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.types import Request
 
 _COUNTED_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkEstimate:
     """The work for one input. ``passages``: parts of the input; ``calls``: requests to the model.
 

@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.extraction.value_locator import ValueLocator
 from llmcli.tasks.extraction.value_schema import LeafKind, LeafNode, ListNode, ValueNode
 from llmcli.tasks.quotation.quotable_text import Quote
@@ -18,7 +18,7 @@ _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExtractedValue:
     """A value other than null. ``quote``: what it was taken from, None for a choice that the text does not name.
 
@@ -40,7 +40,7 @@ class UnusableAnswer(Exception):
     """An answer that is not JSON of the required form; its text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenProbabilities:
     """The tokens of an answer (bytes) with their natural-log probabilities; empty if they were not reported."""
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 from llmcli.json_schemas.schema_validation import SchemaValidator
 
 MAX_EXAMPLES = 20
 _KEYS = {"text", "values"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExtractionExample:
     """A text and its values: an object of the schema, or a list of them with ``many``."""
 

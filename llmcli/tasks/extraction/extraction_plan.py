@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import InputError
+from llmcli.frozen_dataclass import frozen
 from llmcli.grammars import BadGrammar
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.prompts import Prompt
@@ -40,7 +40,7 @@ _FORMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DescribedField:
     """A value with its path and description in the prompt."""
 
@@ -48,7 +48,7 @@ class DescribedField:
     description: str
 
 
-@dataclass(frozen=True)
+@frozen
 class ExtractionPlan:
     """``schema`` is that of one object, ``node`` what was read from it; None for one that only free values can have.
 

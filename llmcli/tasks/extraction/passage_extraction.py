@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import chain, repeat
 from typing import Any, Literal
 
 from llmcli.documents.chunking import chunk_text
 from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut, Unsupported
+from llmcli.frozen_dataclass import field, replace, slotted
 from llmcli.grammars import BadGrammar
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.interrupt import check_interrupt
@@ -49,7 +49,7 @@ class Constraint(Enum):
     NONE = auto()
 
 
-@dataclass(slots=True)
+@slotted
 class PassageAttempt:
     """What an attempt gave: trees of objects, and what is wrong with it."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
+
+from llmcli.frozen_dataclass import frozen
 
 MAX_DIGITS = 15
 """Digits of a number that is a value: more would not survive as a floating-point number."""
@@ -59,7 +60,7 @@ _PIVOT_YEAR = 70
 """Two digits of a year below it are of this century."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A value of a range of a text. ``forms``: the ways to write it in JSON; ``ambiguous``: it may mean another value."""
 

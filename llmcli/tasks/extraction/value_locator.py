@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.extraction.value_candidates import Candidate, find_dates, find_numbers
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
 from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
@@ -24,7 +24,7 @@ EDGE_MARKS = r",;:!?)\]}|"
 LAST_MARKS = r",;:(\[{|"
 
 
-@dataclass(frozen=True)
+@frozen
 class ValueLocator:
     """Finds values in ``passage``."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from llmcli.frozen_dataclass import field, slotted
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.value_schema import LeafNode, ListNode, ObjectNode, ValueNode
 
@@ -90,7 +90,7 @@ def iter_found(tree: Tree, path: str = "") -> Iterator[tuple[str, ExtractedValue
         yield path, tree
 
 
-@dataclass(slots=True)
+@slotted
 class FittedTree:
     """A tree that fits its schema, as far as it has what is required; ``missing`` are the paths of what it lacks.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.grammars import BadGrammar
 
 SUBJECT = "--schema"
@@ -39,7 +39,7 @@ class LeafKind(StrEnum):
     CHOICE = "choice"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeafNode:
     """A single value of ``schema``, which has no references; ``choices`` are those of an enum."""
 
@@ -49,7 +49,7 @@ class LeafNode:
     choices: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListNode:
     """A list; ``max_items`` is None without a limit."""
 
@@ -59,7 +59,7 @@ class ListNode:
     nullable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Property:
     """A property of an object; ``description`` is "" without one."""
 
@@ -69,7 +69,7 @@ class Property:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectNode:
     """An object of these properties, and no others."""
 

@@ -6,11 +6,11 @@ import random
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.errors import RequestRejected, Unsupported
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.record_features import record_features
 from llmcli.tasks.classification.label_scorer import LabelScorer
 from llmcli.tasks.classification.scored_records import ScoredRecord, score_records
@@ -24,7 +24,7 @@ _STOP_TIMEOUT_S = 5.0
 """How long the end waits for a request that runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pool:
     """The scored rows from which ``selector`` chooses, by their position in it."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.learning_curve import FLAT_GAIN, measure_curve
 from llmcli.tasks.calibration.model_selection import select
@@ -16,7 +15,7 @@ MIN_ROWS = 10
 MIN_FLAT_ROWS = 60
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabellingProgress:
     """``accuracy`` (0 to 1) is that of rows that the fit did not see; ``flat``: more answers would hardly raise it."""
 

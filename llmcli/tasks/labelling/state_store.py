@@ -11,13 +11,13 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmcli.documents.records.record import Record
 from llmcli.files.file_lock import acquire_lock
 from llmcli.files.private_files import make_directory, restrict_to_owner
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import HiddenStates
 
 VERSION = 1
@@ -28,7 +28,7 @@ MAX_AGE_S = 30 * 24 * 3600.0
 _SUFFIX = ".states"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredScores:
     """The log-probabilities of the labels for one record, and the hidden states; None: the backend gives none."""
 

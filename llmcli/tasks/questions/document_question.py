@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, Unsupported
+from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote, SectionStart
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuotedPassage:
     """A passage with its quote, whose place is that in the document."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen
 from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.retrieval.passage_pool import FoundPassage, PassageCollection
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NumberedPassage:
     """A passage in the prompt."""
 
@@ -20,7 +20,7 @@ class NumberedPassage:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexedSource:
     """A directory or large file with an index, of ``characters``: read whole by ``read``, searched in ``collection``.
 

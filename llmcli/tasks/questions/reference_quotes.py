@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.quotation.quotable_text import Quote
 
@@ -16,7 +16,7 @@ _UNANSWERED = re.compile(r"\W*not in (?:these|the) (?:documents|passages)\b", re
 _CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """Passage ``number`` of an answer, from 1. ``cited``: the answer names it.
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
+from llmcli.frozen_dataclass import replace
 from llmcli.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary

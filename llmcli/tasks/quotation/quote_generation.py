@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError, Unsupported
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.grammars import NO_QUOTATION, BadGrammar
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
@@ -32,7 +32,7 @@ _MARKED = re.compile(r"[\"\u201c\u00ab\u201e]([^\"\u201c\u201d\u00ab\u00bb\u201e
 _LINE_MARKS = " \t>*-\"'\u201c\u201d\u00ab\u00bb\u201e`"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuoteOptions:
     """``min_words`` and ``max_characters`` are as in ``quotation_terminal``; ``allows_none``: the model may say NONE.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_text
+from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
 from llmcli.tasks.execution.request_job import AnswerJob
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, find_field, value_as_text
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
 from llmcli.tasks.translate import PROMPT, make_translation_job
@@ -20,7 +20,7 @@ from llmcli.types import Delta, Event, Notice, Result, Timings, Usage
 _FORMAT = "plain"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TranslatedColumn:
     """The translation of ``source``, "" for the text of a template, goes into the column ``name``."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmcli.documents.reading.directory_walk import expand_input
@@ -13,6 +12,7 @@ from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.large_text import LargeText, open_large_text
 from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 from llmcli.errors import BadDocument, IsADirectory, LlmError, MissingError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.store.retrieval.passage_index import FileState, IndexedPassage, PassageIndex
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
@@ -25,7 +25,7 @@ _EMBEDDED_PASSAGES = 256
 """Passages whose vectors are written in one transaction."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexChanges:
     """The numbers of files that were ``added``, ``changed``, ``removed``, left ``unchanged``, and that ``failed``."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from llmcli.documents.chunking import chunk_text
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, count_line_ends
 from llmcli.documents.reading.passages import SEPARATOR, Passage, line_spans
 from llmcli.documents.reading.source_reader import Headings, passages_of
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.retrieval.passage_index import IndexedPassage
 
 PASSAGE_CHARS = 1_200
@@ -17,7 +17,7 @@ PASSAGE_CHARS = 1_200
 _MIN_SHARE = 0.4  # a passage shorter than this share of the longest is joined with the next one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """A part of a document's text, from ``start`` to ``end``, and the passage of the reader that it belongs to."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
 from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
 from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.store.retrieval.word_search import WORDS_DEFINITION, add_words, search_words
@@ -109,7 +109,7 @@ class IndexPassages:
         return self._index.passage_by_position(self._files[number], position - self._starts[number])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundPassage:
     """A passage and its position among all passages of the pool."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
 from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import BadDocument, EmptyInput
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarlierSummary:
     """A summary of the first ``characters`` of a text, whose UTF-8 bytes have this SHA-256; "" if that is unknown."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
@@ -18,7 +18,7 @@ PASSAGES_PER_CLAIM = 2
 """Passages that are scored for each claim."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """The passages of documents that rank highest for claims.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.support.passage_ranking import find_terms
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*")
@@ -31,7 +31,7 @@ _NUMBER_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClaimTerms:
     """The terms of a text that a paraphrase keeps. ``denies``: it has an odd number of negations."""
 

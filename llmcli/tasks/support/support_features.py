@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.support.claim_terms import ClaimTerms, missing_names, missing_numbers, read_terms
 from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Score
@@ -14,7 +14,7 @@ MAX_INFORMATION = 8.0
 """Nats by which a passage changes the log-probability of a word, at most: one strange token shall not decide."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EvidenceSentence:
     """A sentence of a passage: its offsets in it, and its terms."""
 
@@ -37,7 +37,7 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
     return 2 * len(one & other) / max(1, len(one) + len(other))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleFeatures:
     """What is compared by rule.
 
@@ -66,7 +66,7 @@ def compare_terms(claim: ClaimTerms, evidence: Sequence[EvidenceSentence]) -> Ru
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SurprisalFeatures:
     """What a passage tells a model about a claim, in nats.
 

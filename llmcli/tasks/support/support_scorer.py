@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 
 from llmcli.backends.base import Backend
+from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.classification.label_scores import label_logprobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer
@@ -75,7 +75,7 @@ def support_level(probability: float) -> SupportLevel:
     return SupportLevel.WEAK if probability >= WEAK_FROM else SupportLevel.UNSUPPORTED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PassageSupport:
     """How far ``passage`` supports a claim, and its sentence that is nearest to it.
 
@@ -167,7 +167,7 @@ class SupportScorer:
         return logprobs[yes] - logprobs[no]
 
 
-@dataclass(frozen=True)
+@frozen
 class Claim:
     """A sentence to be checked, with white space of single blanks."""
 

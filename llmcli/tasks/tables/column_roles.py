@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.tables.table_database import TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 
@@ -30,7 +30,7 @@ class ColumnRole(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ColumnFacts:
     """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers."""
 

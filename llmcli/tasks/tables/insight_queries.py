@@ -7,8 +7,8 @@ Each figure of a sentence stands in the rows: SQLite computes all of them, and a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.tables.column_roles import ColumnFacts
 from llmcli.tasks.tables.table_database import QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_values import Value
@@ -22,7 +22,7 @@ _SHOWN_CATEGORIES = 3
 _THOUSAND = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Insight:
     """A sentence, and the query whose rows hold its figures. ``kind`` is the name of its template."""
 

@@ -12,9 +12,9 @@ import re
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.file_rows import FileRows
 from llmcli.tasks.tables.table_loader import Table
@@ -112,7 +112,7 @@ class QueryError(Exception):
     """A statement that is refused, wrong or too slow; the message is for the model and the user."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueryRows:
     """What a query returned. ``truncated``: it had more rows than the limits allow."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -13,6 +12,7 @@ from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
 from llmcli.tasks.tables.table_values import (
@@ -33,7 +33,7 @@ _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 _JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A table: the names of its columns, unique without regard to case, and its rows, each as long as these."""
 

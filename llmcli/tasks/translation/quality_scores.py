@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 from llmcli.errors import MissingExtra
+from llmcli.frozen_dataclass import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QualityScores:
     """``bleu`` and ``chrf`` from 0 to 100, with the signatures that make them comparable."""
 

@@ -6,7 +6,6 @@ does not fit the free memory, weights that no command uses are freed first, with
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from llmcli.engine.llama.compute_thread import SharedExecutor
 from llmcli.engine.llama.model import SharedModel
 from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import TemporaryFailure
+from llmcli.frozen_dataclass import replace
 from llmcli.worker.server.embedding_queue import EmbeddingVectors
 from llmcli.worker.server.loaded_weights import LoadedWeights, free_until_fits
 
@@ -108,7 +108,7 @@ class EnginePool:
 
     def _complete(self, options: EngineOptions) -> EngineOptions:
         """Return the options of a client with those that belong to the model."""
-        return dataclasses.replace(options, gpu_layers=self._gpu_layers, adapters=self._adapters)
+        return replace(options, gpu_layers=self._gpu_layers, adapters=self._adapters)
 
     @contextmanager
     def hold_engine(self, options: EngineOptions) -> Iterator[Engine]:

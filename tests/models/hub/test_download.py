@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -19,6 +18,7 @@ import pytest
 from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, TemporaryFailure, Terminated
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache
@@ -168,7 +168,7 @@ def test_a_stalled_connection_is_resumed(world):
     assert world.blob.read_bytes() == CONTENT
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class SlowTransfers(DownloadRetryPolicy):
     """The retry policy under which each look at the clock finds that ``step_s`` seconds have passed."""
 

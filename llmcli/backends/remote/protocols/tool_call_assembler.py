@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from llmcli.frozen_dataclass import slotted
 from llmcli.types import ToolCall
 
 
@@ -15,7 +15,7 @@ class InvalidToolCall(ValueError):
     """A call of an unknown tool, or with arguments that are not a JSON object."""
 
 
-@dataclass(slots=True)
+@slotted
 class _PartialCall:
     id: str = ""
     name: str = ""

@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import BadRequest, ErrorFields
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.types import Message, Request, Role
 
 DEFAULT_CONTEXT_TOKENS = 8192
 """Tokens of context assumed for a server that does not report them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OptionalField:
     """A part of a body that is left out once the server refused it; ``name`` is what is remembered of it.
 
@@ -34,7 +34,7 @@ class OptionalField:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProtocolRequest:
     """A request as it is sent: the path below the base URL, the body, and what of the body may be left out."""
 
@@ -44,7 +44,7 @@ class ProtocolRequest:
     optional: tuple[OptionalField, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenCountCall:
     """A request for the length of a prompt; ``field`` of the answer holds it. ``root``: the path is below the host."""
 
@@ -54,7 +54,7 @@ class TokenCountCall:
     root: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerModel:
     """What the server reports about the model: its name, its owner (which server it is), and the context in tokens."""
 

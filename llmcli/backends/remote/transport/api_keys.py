@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmcli.backend_config import ServerConfig
 from llmcli.configuration.backend_presets import usual_key_variable
 from llmcli.errors import ConfigError, Unauthorized
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import field, frozen
 
 _REDACTED = "***"
 MAX_KEY_FILE_BYTES = 16_384
@@ -17,7 +17,7 @@ DEFAULT_KEY_VARIABLE = "LLMCLI_API_KEY"
 """The variable with the key of a server that is given by its address."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApiKey:
     """A key and a description of its source; both "" if the server needs none."""
 

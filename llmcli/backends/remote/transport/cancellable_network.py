@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
 
 from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.frozen_dataclass import slotted
 
 Connect = Callable[[str, int, float], httpcore2.NetworkStream]
 """Opens a connection to a host and port within so many seconds."""
@@ -25,7 +25,7 @@ _POLL_S = 0.02
 """Seconds between two looks at the token while a connection is made."""
 
 
-@dataclass(slots=True)
+@slotted
 class Exchange:
     """The state of one attempt to send a request and read its answer.
 

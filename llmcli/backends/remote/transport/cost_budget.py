@@ -12,11 +12,11 @@ import bisect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from llmcli.configuration.pricing import Price, format_amount
 from llmcli.errors import LlmError, Unsupported
+from llmcli.frozen_dataclass import replace
 from llmcli.incomplete_results import CostLimitReached
 from llmcli.types import Request, Usage
 

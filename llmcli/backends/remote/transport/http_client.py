@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from llmcli.backends.remote.transport.pool_factory import make_pool, network_err
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
+from llmcli.frozen_dataclass import frozen
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""
@@ -45,7 +45,7 @@ _PROXY_DENIALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpResponse:
     """A successful response: its content type, and its body as it arrives."""
 

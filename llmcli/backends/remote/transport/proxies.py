@@ -7,16 +7,16 @@ of a CGI script could set it, but llm is not one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from llmcli.backend_config import ServerConfig
 from llmcli.errors import ConfigError
+from llmcli.frozen_dataclass import field, frozen
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxy:
     """A proxy, named by the variable ``origin``. A SOCKS proxy resolves the names of servers."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from llmcli.backend_config import ServerUnreachable
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
 from llmcli.errors import TemporaryFailure
+from llmcli.frozen_dataclass import frozen
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryPolicy:
     """How often one request is tried, and the pause between attempts, which doubles from ``first_pause_s``.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
+from llmcli.frozen_dataclass import asdict
 from llmcli.store.session import Session, SessionMatch, SessionOverview
 from llmcli.store.turn import Turn
 from llmcli.store.turn_index import parse_terms

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, o
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.store.session import Session, Summary, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.store.turn import Turn

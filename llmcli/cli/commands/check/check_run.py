@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
@@ -14,6 +13,7 @@ from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.errors import PartialError, UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.check import check, estimate_check
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.types import Result, TaskEvent

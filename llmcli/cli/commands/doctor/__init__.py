@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize, wrapping
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Option
+from llmcli.frozen_dataclass import asdict
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def doctor(
     with ctx.console.status_line.waiting(Phase.CHECKING, "this machine"):
         findings = list(run_checks(ctx, network=network))
     if ctx.console.as_json:
-        ctx.console.write_table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
+        ctx.console.write_table([{"check": name, **asdict(finding)} for name, finding in findings])
     else:
         columns = ctx.console.columns if ctx.console.stdout_is_terminal else None
         ctx.console.write_stdout("".join(_format_finding(name, finding, columns) for name, finding in findings))

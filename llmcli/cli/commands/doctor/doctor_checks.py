@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict, frozen
 
 
 def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
@@ -59,7 +59,7 @@ def _check_llama_cpp(_cli: CommandContext) -> Finding:
     return Finding(FindingState.OK, " ".join(info.split()), data={"system_info": info})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _MeasuredLoad:
     """A ``LoadSource`` that returns a load measured earlier."""
 

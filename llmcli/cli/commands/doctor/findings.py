@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from llmcli.frozen_dataclass import field, frozen
 
 
 class FindingState(StrEnum):
@@ -16,7 +17,7 @@ class FindingState(StrEnum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What one check found: one line of ``text``, the ``next`` step, and ``data`` for ``--json``."""
 

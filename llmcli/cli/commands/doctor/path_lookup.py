@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from llmcli.frozen_dataclass import frozen
 
 _ENTRY_POINT = b"llmcli.cli.main"  # occurs in the script that installers write for our entry point
 _HEAD_BYTES = 8192  # bytes; such scripts are short
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstalledCommand:
     """An executable on PATH. ``llmcli``: whether it runs this program; ``same_installation``: whether with this Python."""
 

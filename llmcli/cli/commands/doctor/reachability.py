@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from llmcli.backend_config import ServerConfig
@@ -11,6 +10,7 @@ from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, UsageError
+from llmcli.frozen_dataclass import replace
 
 _ADVICE = "To connect: llm doctor --network"
 

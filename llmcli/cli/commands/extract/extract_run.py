@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -23,6 +22,7 @@ from llmcli.documents.reading.large_text import LargeText
 from llmcli.documents.records.formats.record_formats import format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
+from llmcli.frozen_dataclass import frozen
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.tasks.extraction.extraction_estimate import estimate_extraction
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample, parse_examples
@@ -41,7 +41,7 @@ _TABLES = frozenset({"csv", "json"})
 """Formats of text that are read as they are: an overview would leave out values."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExtractOptions:
     """The command's own options as typed."""
 

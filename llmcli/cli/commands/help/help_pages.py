@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 
 from llmcli.cli.commands.help.help_topics import topic_name
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.render.terminal_markdown import MarkdownWriter
+from llmcli.frozen_dataclass import replace
 
 _MAX_COLUMNS = 100  # longer lines are hard to read
 _FENCE = "```"
@@ -33,7 +33,7 @@ class _Buffer:
 def render_page(markdown: str, environment: Environment) -> str:
     """Return a page as a terminal shows it, with escape sequences."""
     columns = min(environment.columns(environment.stdout), _MAX_COLUMNS)
-    narrow = dataclasses.replace(environment, environ={**environment.environ, "COLUMNS": str(columns)})
+    narrow = replace(environment, environ={**environment.environ, "COLUMNS": str(columns)})
     buffer = _Buffer()
     writer = MarkdownWriter(narrow, buffer, terminal=False)
     for line in _prepare_lines(markdown):

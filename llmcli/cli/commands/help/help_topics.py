@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.cli import command_registry
+from llmcli.frozen_dataclass import frozen
 
 _ROW = re.compile(r"^\| (?P<purpose>.+?) \| (?P<links>.*\]\(.+\)) \|$", re.MULTILINE)
 _PAGE_LINK = re.compile(r"\]\(([\w/-]+\.md)\)")
 _COMMAND_PAGES = "reference/index.md"  # llm help itself shows what this page lists
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HelpTopic:
     """A page of the documentation; ``purpose`` completes "you want to"."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.questions.indexed_sources import open_embedder
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import asdict, slotted
 from llmcli.store.retrieval.index_files import IndexFiles, real_path
 from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
 from llmcli.tasks.retrieval.index_search import search_index
@@ -53,7 +53,7 @@ def add_directories(ctx: CommandContext, directories: Sequence[str], *, embed: b
     return outcome.exit_code
 
 
-@dataclass(slots=True)
+@slotted
 class _Outcome:
     """``failure`` is the first failed file; ``delivered``: another one was indexed."""
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from llmcli.documents.records.formats.record_formats import LINES, format_by_suf
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.selection import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
+from llmcli.frozen_dataclass import asdict
 from llmcli.tasks.classification.label_set import LabelSet
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
 from llmcli.tasks.labelling.answer_file import AnswerFile

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmcli import frozen_dataclass
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import render_task
+from llmcli.frozen_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.text_stream.repetition import RepetitionPolicy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
+from llmcli.frozen_dataclass import replace
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model

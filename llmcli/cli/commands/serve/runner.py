@@ -6,12 +6,12 @@ import contextlib
 import json
 import socket
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
+from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.files.paths import is_path
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MIN_TOKEN_CHARS = 16
 """Minimum length of a token; shorter ones can be guessed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServeOptions:
     """The options of the server; sizes in MB of 2**20 bytes."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass, field
 from functools import partial
 
 from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
@@ -16,6 +15,7 @@ from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, VOI
 from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
+from llmcli.frozen_dataclass import field, slotted
 
 _TEXT_ATTRIBUTES = frozenset(
     {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}
@@ -34,7 +34,7 @@ _INVISIBLE_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u00a0\u2002\u200
 """Invisible characters: their entities stay as they are, protected."""
 
 
-@dataclass(slots=True)
+@slotted
 class _RunPart:
     """A part of a line of text: source text to translate, or a protected text with its kind."""
 
@@ -45,7 +45,7 @@ class _RunPart:
     quote: str = ""  # around the words of an attribute
 
 
-@dataclass(slots=True)
+@slotted
 class _SplitState:
     """The state of the pass through the tokens."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from llmcli.frozen_dataclass import frozen
 
 RAW_TEXT_ELEMENTS = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
 """Elements whose content holds no tags."""
@@ -28,7 +29,7 @@ _PAIR = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HtmlToken:
     """``kind``: "text", "raw" (content of a raw element), "open", "close", "other" (comments, instructions).
 
@@ -42,7 +43,7 @@ class HtmlToken:
     closed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HtmlAttribute:
     """An attribute; ``start`` and ``end`` are the offsets of its value, ``quote`` is its quotation mark."""
 

@@ -6,9 +6,9 @@ Source: the HTML standard, "The translate attribute".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes
+from llmcli.frozen_dataclass import slotted
 
 INLINE_ELEMENTS = frozenset(
     {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i", "img",
@@ -25,7 +25,7 @@ _UNTRANSLATED_ELEMENTS = frozenset(
 """Elements in which nothing is translated."""
 
 
-@dataclass(slots=True)
+@slotted
 class _TranslateYesElement:
     """An element with translate="yes" inside a hidden one: its open namesakes, and the outer hidden elements."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import groupby
 
 from llmcli.documents.formats.markup.markdown_inline import write_inline
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
 from llmcli.documents.text_cleaning import BLANKS, collapse_whitespace
+from llmcli.frozen_dataclass import frozen
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (Unicode noncharacters), so that no line is broken there."""
@@ -25,7 +25,7 @@ _BLOCK_LIKE_STARTS = ("<", "$", ":", "|", "{%", "{{<", "{{%", "{:", "{.", "{#")
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BlockLayout:
     """The form of a block: ``prefix`` of its lines after the first (None: one line only), ``width`` to wrap at.
 

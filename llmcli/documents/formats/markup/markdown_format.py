@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from llmcli.documents.formats.markup.markdown_standalone_lines import standalone
 from llmcli.documents.segments import Segment, has_letters, protected_texts
 from llmcli.documents.text_cleaning import BLANKS, detect_newline
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import field, replace, slotted
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -49,7 +49,7 @@ _FIRST_WIDE_CHARACTER = "\u2e80"
 """Above this code point are scripts without spaces between words."""
 
 
-@dataclass(slots=True)
+@slotted
 class _SourceLines:
     """A document: its lines by number, and the state of the pass through its blocks."""
 

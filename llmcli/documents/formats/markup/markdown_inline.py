@@ -10,12 +10,12 @@ import html
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from itertools import groupby
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans, is_control
 from llmcli.documents.segments import Span, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
+from llmcli.frozen_dataclass import field, slotted
 
 _SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
@@ -44,7 +44,7 @@ _TITLE_SYNTAX = re.compile(r"[\\\"'()]")
 _ANY_SYNTAX = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z])")
 
 
-@dataclass(slots=True)
+@slotted
 class InlineText:
     """The translator's view of a line of Markdown, with its protected texts."""
 
@@ -52,7 +52,7 @@ class InlineText:
     spans: list[Span]
 
 
-@dataclass(slots=True)
+@slotted
 class _OpenBracket:
     """An opening bracket: its position in the parts read so far."""
 
@@ -61,7 +61,7 @@ class _OpenBracket:
     content_start: int  # where its content begins
 
 
-@dataclass(slots=True)
+@slotted
 class _InlineScanState:
     source: str
     references: Collection[str]

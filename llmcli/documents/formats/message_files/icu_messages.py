@@ -7,11 +7,11 @@ guide, "Formatting Messages" (apostrophes: DOUBLE_OPTIONAL).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Span, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.frozen_dataclass import frozen
 
 _ARGUMENT = re.compile(
     r"\{\s*[\w.-]+\s*,\s*(?P<kind>plural|selectordinal|select)\s*,\s*(?:offset:\s*\d+\s*)?(?P<selector>[\w=.-]+)\s*\{"
@@ -45,7 +45,7 @@ def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
     return spans
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageBranch:
     """A part of a message that is translated on its own: the branch of an argument of a kind for a selector ("one")."""
 

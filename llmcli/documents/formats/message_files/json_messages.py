@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import field, slotted
 
 _TOKEN = re.compile(
     r"[ \t\r\n]*+(?:(?P<string>\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\")"
@@ -30,7 +30,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NON_ASCII_ESCAPE = re.compile(r"(?i)\\u(?:[89a-f][0-9a-f]|0[1-9a-f]|00[8-9a-f])[0-9a-f]")
 
 
-@dataclass(slots=True)
+@slotted
 class _Container:
     """An open object or array: its closing bracket, and the key or index of the next value."""
 
@@ -40,7 +40,7 @@ class _Container:
     expects: str = "first"  # "first" (or the end), "item", "key", "colon", "value", "comma"
 
 
-@dataclass(slots=True)
+@slotted
 class _StringValue:
     """A string value: the offsets between its quotes, its path of keys, and its decoded text."""
 
@@ -189,7 +189,7 @@ def _parse_strings(text: str) -> list[_StringValue]:
             raise _syntax_error(text, start, f"unexpected {words[:20]}")
 
 
-@dataclass(slots=True)
+@slotted
 class _JsonScanner:
     """What was read so far: the open containers, the keys down to the next value, and the strings."""
 

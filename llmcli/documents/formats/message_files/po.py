@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
@@ -18,6 +17,7 @@ from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen, replace
 
 _WRAP_CHARS = 76
 _FLAG_SYNTAXES: dict[str, set[str]] = {
@@ -35,7 +35,7 @@ _DOUBLED_BRACE_FLAGS = ("python-brace-format", "csharp-format", "rust-format", "
 _HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _CatalogInfo:
     """The properties of a file that apply to all its messages."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import field, slotted
 
 _LINE = re.compile(r"(?P<words>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
 _STRING = r"\"(?:[^\"\\\r\n]++|\\[^\r\n])*+\""
@@ -20,7 +20,7 @@ _CONTROL = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL_SIGNS = {character: sign for sign, character in _SIGNS.items()}
 
 
-@dataclass(slots=True)
+@slotted
 class PoString:
     """A string with its keyword: offsets from the first quote to behind the last; ``row`` is the line's beginning."""
 
@@ -32,7 +32,7 @@ class PoString:
     line_values: list[str]
 
 
-@dataclass(slots=True)
+@slotted
 class PoComment:
     """A comment line with its line end."""
 
@@ -41,7 +41,7 @@ class PoComment:
     text: str
 
 
-@dataclass(slots=True)
+@slotted
 class PoEntry:
     """A message: its comments and its strings by keyword."""
 

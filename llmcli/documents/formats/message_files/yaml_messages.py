@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
 from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.errors import BadDocument
+from llmcli.frozen_dataclass import frozen, slotted
 
 _MAX_DEPTH = 500
 """The most brackets that may be open at a time: libyaml's time grows with the square of their number."""
@@ -31,7 +31,7 @@ _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Scalar:
     """A string value: its offsets without properties, its style, and its path of keys."""
 
@@ -113,7 +113,7 @@ def _line_of_unprintable(text: str) -> int:
     return LineNumbers(text).line_at(found.start() if found else 0)
 
 
-@dataclass(slots=True)
+@slotted
 class _OpenCollection:
     mapping: bool
     flow: bool

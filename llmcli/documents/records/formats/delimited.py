@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
@@ -22,6 +21,7 @@ from llmcli.documents.records.formats.record_format import (
 )
 from llmcli.documents.records.record import Record, RecordSchema, value_as_text
 from llmcli.errors import BadDocument, LlmError
+from llmcli.frozen_dataclass import frozen
 
 _DELIMITERS = ",\t;|"
 """The candidates; the first one wins a tie."""
@@ -222,7 +222,7 @@ class DelimitedWriter:
         return row.encode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DelimitedFormat:
     """A format of delimited fields; ``delimiter`` is the default."""
 

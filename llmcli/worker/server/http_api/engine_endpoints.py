@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
+from llmcli.frozen_dataclass import replace
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER, FieldError, load_json
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
@@ -69,7 +69,7 @@ class EngineEndpoints:
         stack: contextlib.AsyncExitStack,
     ) -> Response:
         parsed = parse(await read_json_body(request))
-        parsed = dataclasses.replace(parsed, shown_model=self._shown_model_name(request, parsed.model))
+        parsed = replace(parsed, shown_model=self._shown_model_name(request, parsed.model))
         engine = stack.enter_context(self._engine_pool.hold_engine(parse_engine_options(request)))
         response: Response = await run_while_connected(request, answer(parsed, engine, stack))
         return response

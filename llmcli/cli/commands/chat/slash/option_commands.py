@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 
@@ -106,9 +106,9 @@ def _change(chat: ActiveChat, name: str, value: str) -> None:
             parse, expected = _GENERATION_OPTIONS[name]
             parsed: Any = getattr(GenerationOptions(), name) if value == AUTO else parse(value)
             changed: dict[str, Any] = {name: parsed}
-            chat.conversation.options = dataclasses.replace(chat.conversation.options, **changed)
+            chat.conversation.options = replace(chat.conversation.options, **changed)
             if name == "reasoning":
-                chat.ctx.flags = dataclasses.replace(chat.ctx.flags, reasoning=bool(parsed))
+                chat.ctx.flags = replace(chat.ctx.flags, reasoning=bool(parsed))
     except (ValueError, KeyError) as error:
         raise UsageError(f"{name}: expected {expected}, not {value}", detail=f"Try: /set {name} {AUTO}") from error
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SlashCommand:
     """``run`` gets the chat and what follows the name. ``completes``: the kind of its argument, for the Tab key.
 

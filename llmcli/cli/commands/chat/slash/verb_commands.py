@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import signal
 import tempfile
@@ -13,6 +12,7 @@ from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE
 from llmcli.cli.flags import model_options
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
@@ -46,7 +46,7 @@ def _run_verb(verb: str, required: bool, chat: ActiveChat, argument: str) -> Non
     with tempfile.TemporaryFile() as source:
         source.write(chat.last_answer().encode("utf-8", "replace"))
         source.seek(0)
-        environment = dataclasses.replace(chat.ctx.console.environment, stdin=source.fileno())
+        environment = replace(chat.ctx.console.environment, stdin=source.fileno())
         code = dispatch([verb, *words, *model_options(chat.ctx.flags)], environment)
     signum = SIGNAL_BY_EXIT_CODE.get(code)
     if signum in {signal.SIGTERM, signal.SIGHUP}:  # they end the chat too; Ctrl-C has stopped the verb
