@@ -7,15 +7,11 @@ import os
 import random
 import re
 import signal
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from scripted import ScriptedBackend, last_message
-
-from llmcli.backends import local
-from llmcli.cli import main
-from llmcli.cli.console.environment import Environment
+from killed_runs import KilledRuns
+from scripted import last_message
 
 SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "19"))
 FEW, MANY = 3, 100
@@ -38,44 +34,8 @@ def answer_with(scores):
 
 @pytest.fixture
 def child(tiny, tmp_path, scores):
-    """Run ``main`` in a forked process that kills itself before its ``kill_at``-th call that changes a file.
-
-    Return its exit code, negative for the signal.
-    """
-
-    def run(*argv: str, kill_at: int = 0) -> int:
-        pid = os.fork()
-        if pid:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        try:
-            os._exit(_in_child(argv, kill_at))
-        finally:
-            os._exit(99)
-
-    def _in_child(argv, kill_at):
-        calls = 0
-
-        def counted(function):
-            def call(*args, **kwargs):
-                nonlocal calls
-                calls += 1
-                if calls == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **kwargs)
-
-            return call
-
-        for name in ("write", "fsync", "open", "ftruncate", "close", "replace", "rename", "unlink", "link"):
-            setattr(os, name, counted(getattr(os, name)))
-        for name in ("replace", "unlink"):
-            setattr(Path, name, counted(getattr(Path, name)))
-        local.open_local_backend = lambda *_, interrupt, **__: ScriptedBackend(answer_with(scores), interrupt=interrupt)
-        fd = os.open(tmp_path / "messages", os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        environ = {**os.environ, "LLMCLI_MODEL": str(tiny("llama"))}
-        return main.main(list(argv), Environment(os.open(os.devnull, os.O_RDONLY), fd, fd, environ))
-
-    tiny("llama")
-    return run
+    """Run ``main`` in a process that may be killed."""
+    return KilledRuns(answer_with(scores), tiny("llama"), tmp_path / "messages")
 
 
 @pytest.fixture
@@ -102,7 +62,7 @@ def check_kills(child, tmp_path, command, count):
     """Kill the command so many times, over no output and over an old one, and compare what is there with a whole run."""
     argv, name = command
     whole = tmp_path / f"whole-{name}"
-    assert child(*argv, "-o", str(whole)) == 0, (tmp_path / "messages").read_text()
+    assert child(*argv, "-o", str(whole)) == 0, child.said()
     expected, chance = content(whole), random.Random(SEED)
     kills = 0
     for attempt in range(count * 10):
@@ -114,7 +74,7 @@ def check_kills(child, tmp_path, command, count):
         if child(*argv, "-o", str(out), kill_at=chance.randrange(1, MAX_CALLS)) == -signal.SIGKILL:
             kills += 1
             assert (not out.exists() and old is None) or out.read_bytes() == old or content(out) == expected
-            assert child(*argv, "-o", str(out)) == 0, (tmp_path / "messages").read_text()
+            assert child(*argv, "-o", str(out)) == 0, child.said()
         assert content(out) == expected
         if kills == count:
             break

@@ -11,11 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedBackend, last_message
+from killed_runs import KilledRuns
+from scripted import last_message
 
-from llmcli.backends import local
-from llmcli.cli import main
-from llmcli.cli.console.environment import Environment
 from llmcli.cli.records import record_job, record_run
 from llmcli.documents.records.job_state import JobState
 from llmcli.documents.records.record_source import RecordSource
@@ -44,47 +42,14 @@ def table(write):
 
 
 @pytest.fixture
-def child(tiny, monkeypatch, tmp_path, scores):
-    """Run ``main`` in a forked process that kills itself before its ``kill_at``-th call that changes a file.
+def child(tiny, tmp_path, scores):
+    """Run ``main`` in a process that may be killed."""
+    return KilledRuns(scores, tiny("llama"), tmp_path / "messages")
 
-    Return its exit code, negative for the signal.
-    """
 
-    def run(*argv: str, kill_at: int | None = None, seed: int = 0) -> int:
-        pid = os.fork()
-        if pid:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        try:
-            os._exit(_in_child(argv, kill_at, seed))
-        finally:
-            os._exit(99)
-
-    def _in_child(argv, kill_at, seed):
-        calls = 0
-
-        def counted(function):
-            def call(*args, **kwargs):
-                nonlocal calls
-                calls += 1
-                if calls == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **kwargs)
-
-            return call
-
-        for name in ("write", "fsync", "open", "ftruncate", "close"):
-            setattr(resumable_file.os, name, counted(getattr(os, name)))
-        Path.replace = counted(Path.replace)
-        Path.unlink = counted(Path.unlink)
-        if seed % 2:
-            record_job._CHECKPOINT_S, record_job._MAX_CHECKPOINT_SHARE = 0.0, 1e9
-        local.open_local_backend = lambda *_, interrupt, **__: ScriptedBackend(scores, interrupt=interrupt)
-        fd = os.open(tmp_path / "messages", os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        environ = {**os.environ, "LLMCLI_MODEL": str(tiny("llama"))}
-        return main.main(list(argv), Environment(os.open(os.devnull, os.O_RDONLY), fd, fd, environ))
-
-    tiny("llama")
-    return run
+def save_often():
+    """Save a checkpoint after each record."""
+    record_job._CHECKPOINT_S, record_job._MAX_CHECKPOINT_SHARE = 0.0, 1e9
 
 
 def beside(out):
@@ -115,8 +80,9 @@ def check_kills(child, table, tmp_path, options, count):
     while kills < count:
         out = tmp_path / f"out{kills}.csv"
         for _ in range(50):
-            seed = kills
-            code = child(*argv, str(out), "--resume", kill_at=chance.randrange(1, CALLS[seed % 2]), seed=seed)
+            saves_often = kills % 2
+            how = {"prepare": save_often} if saves_often else {}
+            code = child(*argv, str(out), "--resume", kill_at=chance.randrange(1, CALLS[saves_often]), **how)
             if code != -signal.SIGKILL:
                 break
             kills += 1
@@ -129,7 +95,7 @@ def check_kills(child, table, tmp_path, options, count):
                     file.write(b"\0garbage")
         if out.exists() and beside(out) == [f"{out.name}.job.json"]:
             code = 3  # it was complete before the last kill
-        assert code in {2, 3}, (tmp_path / "messages").read_text()
+        assert code in {2, 3}, child.said()
         if not out.exists():
             assert child(*argv, str(out), "--resume") == 3
         same = sorted if options else list
