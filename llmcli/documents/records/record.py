@@ -111,7 +111,7 @@ def value_as_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool | dict | list):
-        from llmcli.documents.records.json_values import dump_value
+        from llmcli.documents.json_values import dump_value
 
         return dump_value(value)
     return str(value)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from llmcli.documents.reading.sources.json_source import parse_float, parse_integer
+from llmcli.documents.json_values import SpelledNumber, dump_value, parse_float, parse_int
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 
@@ -93,11 +94,11 @@ def to_value(cell: str) -> Value:
 def parse_json(text: str, line: int) -> Any:
     """Return the value in a text that begins in this line. Raises ``BadDocument``."""
     try:
-        return json.loads(text, parse_int=parse_integer, parse_float=parse_float)
+        return json.loads(text, parse_int=parse_int, parse_float=parse_float)
     except json.JSONDecodeError as error:
         raise BadDocument(line=error.lineno + line - 1, detail=f"not JSON: {error.msg}") from error
-    except (RecursionError, ValueError) as error:
-        raise BadDocument(detail="its JSON is nested too deeply, or has a number that is too long") from error
+    except RecursionError as error:
+        raise BadDocument(detail="its JSON is nested too deeply") from error
 
 
 def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
@@ -106,7 +107,9 @@ def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
         for key, below in value.items():
             yield from flatten_value(below, f"{path}.{key}" if path else str(key))
     elif isinstance(value, dict | list):
-        yield path or "value", json.dumps(value, ensure_ascii=False)
+        yield path or "value", dump_value(value)
+    elif isinstance(value, SpelledNumber):
+        yield path or "value", float(value) if math.isfinite(value) else value.spelling
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         yield path or "value", float(value) if abs(value) < 10**300 else str(value)
     else:

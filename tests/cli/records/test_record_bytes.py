@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from scripted import last_message
 
 LONG = "0.12345678901234567890123"
 ODD = f'{{"id":-0, "n":1e400,  "x": {LONG}, "text": "a\\u0041\\/", "in": {{"b":1.50, "b": 2}} , "id": 1E5 }}'
@@ -166,3 +167,20 @@ def test_an_empty_table_beside_others(llm, scores, write):
     """It has no records, and is no error."""
     run = llm("sentiment", write("a.csv", "text\na\n"), write("b.csv", ""), write("c.csv", "text\nc\n"), answer=scores)
     assert run.code == 0 and len(run.out.splitlines()) == 3, run.err
+
+
+def test_numbers_of_any_length_are_kept(llm, scores, write):
+    """Python converts integers of at most 4,300 digits; longer ones are kept as they were spelled."""
+    digits = "9" * 5000
+    line = f'{{"text": "a", "n": {digits}, "in": [{digits}.5]}}'
+    run = llm("sentiment", write("in.jsonl", f"{line}\n"), answer=scores)
+    assert run.code == 0 and run.out.startswith(line[:-1])
+    run = llm("sentiment", "--column", "in", write("in.jsonl", f"{line}\n"), answer=scores)
+    assert run.code == 0 and f"[{digits}.5]" in last_message(run.backend.requests[-1])
+
+
+def test_a_value_nested_as_deep_as_the_parser_allows_is_a_text(llm, scores, write):
+    """It is written without recursion."""
+    nested = '{"a":' * 800 + "1.50" + "}" * 800
+    run = llm("sentiment", "--column", "v", write("in.jsonl", f'{{"v": {nested}}}\n'), answer=scores)
+    assert run.code == 0 and "1.50" in last_message(run.backend.requests[-1])

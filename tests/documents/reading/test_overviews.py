@@ -83,6 +83,13 @@ def test_json_nested_without_end_is_bad_input():
         read_source(b"[" * 100_000 + b"]" * 100_000, "a.json")
 
 
+@pytest.mark.parametrize("depth", [300, 900])
+def test_json_nested_as_deep_as_the_parser_allows_is_described(depth):
+    """Samples are written without recursion."""
+    text, _ = overview('{"a":' * depth + "1.50" + "}" * depth + " " * 40_000, "a.json")
+    assert text.startswith("Overview of 1 JSON value") and "object" in text
+
+
 def test_huge_integers_are_numbers():
     """Python refuses to convert integers of thousands of digits."""
     text, _ = overview(json.dumps([int("9" * 4000)] * 20), "a.json")

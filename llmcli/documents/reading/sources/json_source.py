@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from llmcli.documents.json_values import dump_value, parse_float, parse_int
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.column_profile import ColumnProfile, RowSample, describe_columns
@@ -19,7 +19,6 @@ MAX_JSON_CHARS = 64_000_000
 MAX_PATHS = 300
 """Paths of an overview; the rest is counted."""
 _SAMPLE_CHARS = 600
-_MAX_INT_CHARS = 19
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
@@ -69,28 +68,11 @@ def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
 
 def _parse(text: str, lines_before: int) -> Any:
     try:
-        return json.loads(text, parse_int=parse_integer, parse_float=parse_float)
+        return json.loads(text, parse_int=parse_int, parse_float=parse_float)
     except json.JSONDecodeError as error:
         raise BadDocument(line=error.lineno + lines_before, detail=f"not JSON: {error.msg}") from error
     except RecursionError as error:
         raise BadDocument(detail="its JSON is nested too deeply") from error
-
-
-class NumberText(str):
-    """The text of a number of JSON that is too large for a float."""
-
-    __slots__ = ()
-
-
-def parse_integer(digits: str) -> int | float | NumberText:
-    """Return an integer of JSON: a float where it has many digits, its text where it is too large for a float."""
-    return int(digits) if len(digits) <= _MAX_INT_CHARS else parse_float(digits)
-
-
-def parse_float(digits: str) -> float | NumberText:
-    """Return a number of JSON, or its text where it is too large for a float."""
-    number = float(digits)
-    return number if math.isfinite(number) else NumberText(digits)
 
 
 class _JsonStructure:
@@ -105,7 +87,7 @@ class _JsonStructure:
     def add(self, value: Any) -> None:
         """Add an item of the outermost array, or the only value."""
         self.count += 1
-        self.sample.add(self.count, json.dumps(value, ensure_ascii=False)[: _SAMPLE_CHARS + 1])
+        self.sample.add(self.count, dump_value(value)[: _SAMPLE_CHARS + 1])
         open_values: list[tuple[str, Any]] = [("", value)]
         while open_values:
             path, each = open_values.pop()
@@ -147,6 +129,6 @@ def _scalar(value: Any) -> tuple[str, str]:
         return "", ""
     if isinstance(value, bool):
         return str(value).lower(), "boolean"
-    if isinstance(value, int | float | NumberText):
+    if isinstance(value, int | float):
         return str(value), "number"
     return value, ""

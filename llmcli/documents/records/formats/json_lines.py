@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import Any
 
+from llmcli.documents.json_values import add_fields, dump_text, parse_json
 from llmcli.documents.records.byte_lines import ByteLines
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, new_fields
 from llmcli.documents.records.formats.record_formats import JSON_LINES
-from llmcli.documents.records.json_values import add_fields, dump_text, parse_json
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument
 
@@ -46,7 +46,7 @@ class JsonLineReader:
             return record
         try:
             value, repeated = parse_json(text)
-        except (ValueError, RecursionError) as problem:
+        except (json.JSONDecodeError, RecursionError) as problem:
             record.error = BadDocument(self._name, line=line, detail=_explain(problem))
             return record
         if isinstance(value, dict):
@@ -60,7 +60,7 @@ class JsonLineReader:
 def _explain(problem: Exception) -> str:
     if isinstance(problem, json.JSONDecodeError):
         return f"the line is not valid JSON: {problem.msg} at character {problem.colno}"
-    return "the line holds JSON that is nested too deeply, or a number that is too large"
+    return "the line holds JSON that is nested too deeply"
 
 
 class JsonLineWriter:

@@ -8,8 +8,8 @@ from decimal import Decimal
 from io import BufferedReader
 from typing import Any
 
+from llmcli.documents.json_values import SpelledNumber
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, merge_row
-from llmcli.documents.records.json_values import SpelledNumber
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, MissingExtra, OutputError, UsageError
 

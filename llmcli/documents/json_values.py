@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from json.decoder import JSONDecoder
 from typing import Any, Self
 
+_MAX_INT_DIGITS = 4_300
+"""Python converts longer integers only in a time that grows with the square (``sys.int_info``)."""
 _BLANKS = re.compile(r"[ \t\n\r]*")
-_DECODER = JSONDecoder()
+_DECODER = JSONDecoder(parse_int=str, parse_float=str)  # only where values end is of interest
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)  # json.dumps would make one for each value
 
 
 class SpelledNumber(float):
-    """A number that a float does not print as it was spelled, such as 1e400, 1.50 or one of 23 decimals."""
+    """A number that Python does not print as it was spelled: 1e400, 1.50, one of 23 decimals or 5,000 digits."""
 
     __slots__ = ("spelling",)
     spelling: str
@@ -34,44 +38,66 @@ class SpelledNumber(float):
 def parse_json(text: str) -> tuple[Any, list[str]]:
     """Return a value, and the keys that occur more than once in an object of it; the last one counts.
 
-    Raises ``ValueError`` and ``RecursionError``.
+    Raises ``json.JSONDecodeError`` and ``RecursionError``.
     """
     repeated: list[str] = []
 
     def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            names = [name for name, _ in pairs]
-            repeated.extend(name for name in value if names.count(name) > 1)
+            counts = Counter(name for name, _ in pairs)
+            repeated.extend(name for name in value if counts[name] > 1)
         return value
 
-    value = json.loads(text, parse_float=_parse_float, parse_int=_parse_int, object_pairs_hook=make_object)
+    value = json.loads(text, parse_float=parse_float, parse_int=parse_int, object_pairs_hook=make_object)
     return value, repeated
 
 
-def _parse_float(spelling: str) -> float:
+def parse_float(spelling: str) -> float:
+    """Return a number of JSON with a fraction or an exponent, for ``json.loads``."""
     number = float(spelling)
     return number if repr(number) == spelling else SpelledNumber(spelling)
 
 
-def _parse_int(spelling: str) -> int | float:
-    return SpelledNumber(spelling) if spelling == "-0" else int(spelling)
+def parse_int(spelling: str) -> int | float:
+    """Return an integer of JSON, for ``json.loads``."""
+    return SpelledNumber(spelling) if spelling == "-0" or len(spelling) > _MAX_INT_DIGITS else int(spelling)
+
+
+class _JsonText(str):
+    """A part of JSON, not a value."""
+
+    __slots__ = ()
 
 
 def dump_value(value: Any) -> str:
-    """Return a value of an input as JSON in one line, with numbers as they were spelled."""
-    if isinstance(value, SpelledNumber):
-        return value.spelling
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{dump_text(name)}: {dump_value(each)}" for name, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(dump_value, value)) + "]"
-    return dump_text(value)
+    """Return a value of an input as JSON in one line, with numbers as they were spelled, however deep it is nested."""
+    parts: list[str] = []
+    ahead = [value]
+    while ahead:
+        each = ahead.pop()
+        if isinstance(each, _JsonText):
+            parts.append(each)
+        elif isinstance(each, SpelledNumber):
+            parts.append(each.spelling)
+        elif isinstance(each, dict) and each:
+            members = [part for name, below in each.items() for part in (_JsonText(f", {dump_text(name)}: "), below)]
+            members[0] = _JsonText(members[0][2:])
+            ahead += [_JsonText("}"), *reversed(members), _JsonText("{")]
+        elif isinstance(each, list) and each:
+            items = [part for below in each for part in (_COMMA, below)][1:]
+            ahead += [_JsonText("]"), *reversed(items), _JsonText("[")]
+        else:
+            parts.append(dump_text(each))
+    return "".join(parts)
+
+
+_COMMA = _JsonText(", ")
 
 
 def dump_text(value: Any) -> str:
     """Return a value as JSON in one line; a lone surrogate stays escaped."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _ENCODER.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:
