@@ -382,6 +382,47 @@ def test_a_host_gets_nothing_before_consent(llm, hosted):
     assert run.code == 77 and "consent" in run.err
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("The model `giant` does not exist or you do not have access to it.", "invalid_request_error"),
+        ("The requested model 'giant' does not exist.", "model_not_found"),
+        ("model 'giant' not found, try pulling it first", None),
+        ("Model Not Exist", "invalid_request_error"),
+        ("invalid model ID", "invalid_request_error"),
+        ("/chat/completions: Invalid model name passed in model=giant. Call `/v1/models`", None),
+        ("giant is not a valid model ID", "400"),
+        ("Invalid model: giant", "invalid_model"),
+        ("models/giant is not found for API version v1", None),
+    ],
+)
+@covering
+def test_a_missing_model_may_be_a_bad_request(llm, hosted, message, code):
+    """Many servers say so with the status 400; the message is the same as with 404."""
+    hosted.models = [{"id": "big"}]
+    hosted.usual = error_answer(400, message, code=code)
+    run = llm("ask", "hi", "--no-stdin", "--backend", "there", "-m", "giant")
+    assert run.code == 66 and "the server has no model giant" in run.err, run.err
+    assert "It has big. Name one: -m MODEL" in run.err and len(hosted.chats()) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "this model does not support tools",
+        "the model returned an invalid tool: search not found",
+        "Invalid model parameter: temperature",
+        "the messages of a model must alternate",
+    ],
+)
+@covering
+def test_other_bad_requests_about_a_model_stay(llm, hosted, message):
+    """76, with the server's words."""
+    hosted.usual = error_answer(400, message)
+    run = llm("ask", "hi", "--no-stdin", "--backend", "there", "-m", "big")
+    assert run.code == 76 and message in run.err
+
+
 @pytest.mark.parametrize("argv", [("ask", "hi", "--no-stdin"), ("sentiment",)])
 def test_a_missing_model_names_those_that_the_server_has(llm, hosted, argv):
     """66. Where the server lists none, the advice stays general."""

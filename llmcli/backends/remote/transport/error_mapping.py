@@ -29,7 +29,15 @@ from llmcli.incomplete_results import AnswerRefused
 
 _RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size|limit)|too long|maximum.{0,30}tokens", re.IGNORECASE)
-_UNKNOWN_MODEL = re.compile(r"\bmodels?\b", re.IGNORECASE)
+_MODEL = re.compile(r"\bmodels?\b", re.IGNORECASE)
+_UNKNOWN_MODEL = re.compile(
+    r"\bmodels?\b\W{0,3}\S{0,200} (?:is |was |does |do )?not (?:exist|found)\b"
+    r"|\bmodel not (?:exist|found)\b"
+    r"|\b(?:invalid|unknown|no such|not a valid) model(?: names?| ids?)?(?=[.!]?$|:| ['\"`]| passed in)",
+    re.IGNORECASE,
+)
+"""How servers say with the status 400 what others say with 404: OpenAI's words, DeepSeek's, LiteLLM's and OpenRouter's."""
+_UNKNOWN_MODEL_CODES = frozenset({"model_not_found", "invalid_model"})
 _REFUSAL_CODE = re.compile(r"content_filter|invalid_prompt|policy(?:_violation)?$")
 """Codes of requests that a filter refuses because of what they say."""
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_error"})
@@ -114,7 +122,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if status in (401, 403):
         return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if status == 404:  # noqa: PLR2004
-        if message and model and _UNKNOWN_MODEL.search(message):
+        if message and model and _MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)
         return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
     if status in (429, 503, 529):
@@ -123,6 +131,8 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         return TemporaryFailure(label, retry_after=retry_after, detail=said)
     if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004
         return ContextOverflow(label, detail=said)
+    if model and (code in _UNKNOWN_MODEL_CODES or _UNKNOWN_MODEL.search(message)):
+        return MissingError(model, kind="remote model", detail=said)
     return BadRequest(label, param=param, detail=said)
 
 
