@@ -121,9 +121,9 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         return by_code
     if status in (401, 403):
         return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
+    if model and _is_unknown_model(status, code, message):
+        return MissingError(model, kind="remote model", detail=said)
     if status == 404:  # noqa: PLR2004
-        if message and model and _MODEL.search(message):
-            return MissingError(model, kind="remote model", detail=said)
         return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
@@ -131,9 +131,14 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         return TemporaryFailure(label, retry_after=retry_after, detail=said)
     if status == 413 or code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):  # noqa: PLR2004
         return ContextOverflow(label, detail=said)
-    if model and (code in _UNKNOWN_MODEL_CODES or _UNKNOWN_MODEL.search(message)):
-        return MissingError(model, kind="remote model", detail=said)
     return BadRequest(label, param=param, detail=said)
+
+
+def _is_unknown_model(status: int, code: str, message: str) -> bool:
+    """Whether an error says that the server does not have the model."""
+    if status == 404:  # noqa: PLR2004
+        return _MODEL.search(message) is not None
+    return status in (400, 422) and (code in _UNKNOWN_MODEL_CODES or _UNKNOWN_MODEL.search(message) is not None)
 
 
 def _map_code(server: ServerConfig, key: ApiKey, code: str, said: str) -> LlmError | None:
