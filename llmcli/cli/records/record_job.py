@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
-from llmcli.documents.records.finished_jobs import FinishedJobs
+from llmcli.documents.records.finished_jobs import FileStamp, FinishedJobs, file_stamp
 from llmcli.documents.records.job_errors import EarlierFailures, RetryRefused, UnfinishedJob
 from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_kept, skip_done
 from llmcli.documents.records.record import Record
@@ -44,6 +45,7 @@ class RecordJob:
         self._file = ResumableFile(path)
         self._finished = finished
         self._resumes = resume
+        self._input_stamps: list[FileStamp] | None = None
         self._complete: JobProgress | None = None  # before this run began to retry
         self._retry_refused = False
         self._failed_before = self._incomplete_before = 0
@@ -100,8 +102,9 @@ class RecordJob:
         Raises ``JobMismatch`` when the job was begun with another manifest.
         """
         found = self._found
+        self._input_stamps = None if self.inputs is None else [file_stamp(Path(path)) for path in self.inputs]
         if found is None and self._resumes:
-            found = self._finished.find(self._file.target, self.inputs, manifest)
+            found = self._finished.find(self._file.target, self._input_stamps, manifest)
         if found is None:
             self._remove_state()  # of a complete output that this job replaces
             self._state = JobState(self._file.target, manifest)
@@ -197,7 +200,7 @@ class RecordJob:
     def _forget_finished(self) -> None:
         """Move the complete job away from its output."""
         assert self._state is not None
-        self._finished.add(self._state, self.inputs)
+        self._finished.add(self._state, self._input_stamps)
         self._remove_state()
 
     def suspend(self) -> bool:

@@ -128,6 +128,7 @@ class _RecordRun:
                 choice.apply(record)
                 self._counts = record.index + 1, self._counts[1] + 1, self.source.position
                 yield record
+            self.source.require_unchanged()  # with --limit, no end of an input is reached
         except Interrupted:
             if interrupt.draining and self._ctx.console.shows_notes:
                 self._ctx.console.write_message("llm: finishing the records that run; Ctrl-C again stops at once")

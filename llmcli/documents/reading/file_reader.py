@@ -11,6 +11,7 @@ import os
 import select
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,10 +47,14 @@ def read_bytes(
 ) -> bytes:
     """Return the bytes of the file, named pipe or device ``name``; ``refuse_binary`` as in ``read_stdin``.
 
-    Raises as ``read_stdin`` does.
+    Raises as ``read_stdin`` does, and ``BadDocument`` for a file that changed while it was read.
     """
     with _open_input(name) as fd:
-        return _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
+        version = _FileVersion(fd)
+        data = _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
+        version.add(data)
+        version.require_same(name)
+        return data
 
 
 def is_large_file(name: str) -> bool:
@@ -85,6 +90,51 @@ def open_stdin_stream(
         yield stream
 
 
+def require_unchanged(stream: io.BufferedReader[Any], name: str) -> None:
+    """Raise ``BadDocument`` if the file behind a stream of this module no longer has the bytes that were read.
+
+    It may have grown since: what was read is then all of the file as it was. A pipe cannot change.
+    """
+    assert isinstance(stream.raw, _PollingReader)
+    stream.raw.version.require_same(name)
+
+
+class _FileVersion:
+    """What has been read of a regular file, one part after the other; for other files it is always the same."""
+
+    def __init__(self, fd: int) -> None:
+        status = os.fstat(fd)
+        self._fd = fd
+        self._is_regular = stat.S_ISREG(status.st_mode)
+        self._start = self._end = os.lseek(fd, 0, os.SEEK_CUR) if self._is_regular else 0
+        self._known = status.st_size, status.st_mtime_ns
+        self._checksum = 0
+        self._in_order = True
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Add the next bytes that were read."""
+        self._end += len(data)
+        self._checksum = zlib.crc32(data, self._checksum)
+
+    def seek(self, offset: int) -> None:
+        """Note the offset of the next bytes that are read."""
+        self._in_order = self._in_order and offset == self._end
+
+    def require_same(self, name: str) -> None:
+        """Raise ``BadDocument`` if the file has changed and no longer begins with the bytes that were read."""
+        status = os.fstat(self._fd)
+        if not self._is_regular or (status.st_size, status.st_mtime_ns) == self._known:
+            return
+        offset, checksum = self._start, 0
+        while self._in_order and offset < self._end:
+            data = os.pread(self._fd, min(_READ_CHUNK_BYTES, self._end - offset), offset)
+            if not data:
+                break
+            offset, checksum = offset + len(data), zlib.crc32(data, checksum)
+        if (offset, checksum) != (self._end, self._checksum):
+            raise BadDocument(name, detail="the file changed while it was read")
+
+
 class _PollingReader(io.RawIOBase):
     """A descriptor that is polled and read; closing this object leaves it open.
 
@@ -105,6 +155,8 @@ class _PollingReader(io.RawIOBase):
         self._fd = fd
         self._name = name
         self._interrupt = interrupt
+        self.version = _FileVersion(fd)
+        """What was read so far."""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -115,7 +167,9 @@ class _PollingReader(io.RawIOBase):
         return stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return os.lseek(self._fd, offset, whence)
+        position = os.lseek(self._fd, offset, whence)
+        self.version.seek(position)
+        return position
 
     def tell(self) -> int:
         return os.lseek(self._fd, 0, os.SEEK_CUR)
@@ -130,13 +184,15 @@ class _PollingReader(io.RawIOBase):
                 continue
             self._waiting = None
             try:
-                return os.readv(self._fd, [buffer])
+                count = os.readv(self._fd, [buffer])
             except BlockingIOError:  # another process reads the same file description
                 continue
             except IsADirectoryError as error:
                 raise IsADirectory(self._name) from error
             except OSError as error:
                 raise MissingError(self._name, kind="input", detail=error.strerror or "") from error
+            self.version.add(memoryview(buffer)[:count])
+            return count
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from io import BufferedReader
 
+from llmcli.documents.reading.file_reader import require_unchanged
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
 from llmcli.documents.records.formats.record_formats import load_record_format, sniff_format
 from llmcli.documents.records.record import Record, RecordSchema
@@ -27,6 +28,8 @@ class RecordInput:
 
 class RecordSource:
     """The records of ``inputs``; iterate once. ``open`` may be called before, to learn the schema.
+
+    At the end of an input, ``BadDocument`` is raised if it has changed while it was read.
 
     ``format_name`` None: found for the first input by its name or content. All inputs have the format and, if it is
     delimited, the columns of the first one. ``is_table`` is as in ``sniff_format``. With several inputs, one that cannot
@@ -50,6 +53,7 @@ class RecordSource:
         self._is_table = is_table
         self._stack = ExitStack()
         self._reader: RecordReader | None = None
+        self._stream: tuple[BufferedReader, str] | None = None
         self._current = ""
         self._bytes_before = 0
         sizes = [each.size for each in inputs]
@@ -82,8 +86,14 @@ class RecordSource:
                 raise self.failed[0][1]
         return self._reader.schema
 
+    def require_unchanged(self) -> None:
+        """Raise ``BadDocument`` if the input that is open no longer has the bytes that were read of it."""
+        if self._stream is not None:
+            require_unchanged(*self._stream)
+
     def close(self) -> None:
         """Close the input that is open."""
+        self._stream = None
         self._stack.close()
 
     def __iter__(self) -> Iterator[Record]:
@@ -96,9 +106,10 @@ class RecordSource:
                 record.file = self._current
                 yield record
                 index += 1
+            self.require_unchanged()
             self._bytes_before += reader.position
             self._reader = None
-            self._stack.close()
+            self.close()
             reader = self._reader = self._open_next()
 
     def _open_next(self) -> RecordReader | None:
@@ -111,6 +122,7 @@ class RecordSource:
                     raise
                 self.failed.append((each.name, error))
                 continue
+            self._stream = stream, each.name
             self._current = each.name if self._several else ""
             if self._format_name is None:
                 beginning = stream.peek(1)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, json_text
+from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import CannotCreate, LlmError, UsageError
 from llmcli.frozen_dataclass import asdict, replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
+    from llmcli.cli.commands.translate.plan import TranslationPlan
     from llmcli.documents.reading.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translation.per_file.translation_report import TranslationReport
@@ -58,8 +61,20 @@ def format_scores(result: Result) -> str:
     )
 
 
+@contextmanager
+def guard_rename(remembered: TranslationMemoryCache, path: Path, earlier: Document | None) -> Iterator[None]:
+    """Record the file ``path``, which this block renames to its final name.
+
+    Raises ``CannotCreate`` if the file is no longer the ``earlier`` translation: an edit would be lost.
+    """
+    if earlier is not None and path.exists() and read_file(str(path)).text != earlier.text:
+        raise CannotCreate(str(path), detail="it was edited while this command ran; run the command again")
+    with remembered.record_on_rename(path):
+        yield
+
+
 def write_results(
-    ctx: CommandContext, events: Iterator[TaskEvent], outputs: Mapping[int, Path], remembered: TranslationMemoryCache
+    ctx: CommandContext, events: Iterator[TaskEvent], plan: TranslationPlan, remembered: TranslationMemoryCache
 ) -> Iterator[TaskEvent]:
     """Write each result to its file and pass it on without its text; a result that cannot be written fails.
 
@@ -73,7 +88,7 @@ def write_results(
         if not isinstance(event, Result):
             yield event
             continue
-        path = outputs[event.item]
+        path = plan.outputs[event.item]
         if event.text is None:
             yield event
             continue
@@ -82,7 +97,7 @@ def write_results(
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
-            placing = partial(remembered.record_on_rename, path)
+            placing = partial(guard_rename, remembered, path, plan.translations[event.item].existing)
             with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
                 file.write(event.text.encode("utf-8", "surrogateescape"))
         except LlmError as error:

@@ -133,7 +133,8 @@ def _render_translations(
     """
     from llmcli.tasks.translate import translate
 
-    path = None if plan.has_derived_names else plan.translations[0].path
+    single = None if plan.has_derived_names else plan.translations[0]
+    path = None if single is None else single.path
     ends: list[Result | ItemFailed] = []
 
     def events() -> Iterator[TaskEvent]:
@@ -144,7 +145,7 @@ def _render_translations(
 
             found = add_quality_estimates(found, jobs, rows)
         if plan.has_derived_names:
-            found = result_stream.write_results(ctx, found, plan.outputs, remembered)
+            found = result_stream.write_results(ctx, found, plan, remembered)
         if reference is not None:
             found = result_stream.add_scores(found, reference, rows)
         return result_stream.collect_ends(found, ends)
@@ -155,7 +156,9 @@ def _render_translations(
         markdown=False,
         format_row=result_stream.format_scores if reference is not None and path is None else None,
         output=None if path is None else str(path),
-        replace_guard=nullcontext if path is None else partial(remembered.record_on_rename, path),
+        replace_guard=nullcontext
+        if single is None or path is None
+        else partial(result_stream.guard_rename, remembered, path, single.existing),
         silent=plan.has_derived_names,
     )
     code = render_events(ctx, events, display)
