@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
@@ -20,6 +21,9 @@ from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
 SUFFIX = ".yaml"
+MAX_PROMPT_BYTES = 1 << 20
+_MAX_SHOWN_PROBLEMS = 10
+_MAX_PROBLEM_CHARS = 500
 # no part begins with a dot, so a name cannot mean "..", a hidden file or an absolute path
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
 _ALLOWED_NAMES = "letters, digits, '_', '-' and '.', parts joined by '/'"
@@ -135,8 +139,9 @@ class PromptLibrary:
         try:
             return parse_prompt(name, file, _read_prompt_file(file), self._cache)
         except BadPrompt as error:
-            sentences = [f"line {each.line}: {each.message}" if each.line else each.message for each in error.problems]
-            raise ConfigError(str(file), origin=str(file), prompt=name, detail="; ".join(sentences)) from error
+            raise ConfigError(
+                str(file), origin=str(file), prompt=name, detail=_join_problems(error.problems)
+            ) from error
 
     def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
         """Return the problems of one prompt, or of all: what ``get`` would raise, and breaches of contract.
@@ -223,10 +228,21 @@ def require_name(name: str) -> None:
         raise UsageError(f"{name!r} is not a valid prompt name: use {_ALLOWED_NAMES}")
 
 
+def _join_problems(problems: Sequence[PromptProblem]) -> str:
+    """Return the first problems as one line."""
+    sentences = [f"line {each.line}: {each.message}" if each.line else each.message for each in problems]
+    shown = [each if len(each) <= _MAX_PROBLEM_CHARS else f"{each[:_MAX_PROBLEM_CHARS]}..." for each in sentences]
+    more = len(shown) - _MAX_SHOWN_PROBLEMS
+    return "; ".join(shown[:_MAX_SHOWN_PROBLEMS] + ([f"and {more:,} more problems"] if more > 0 else []))
+
+
 def _read_prompt_file(file: Path) -> str:
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # opening a FIFO would block for ever
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would block for ever
             raise ConfigError(str(file), origin=str(file), detail="not a regular file")
+        if status.st_size > MAX_PROMPT_BYTES:
+            raise ConfigError(str(file), origin=str(file), detail=f"larger than {MAX_PROMPT_BYTES >> 20} MiB")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error

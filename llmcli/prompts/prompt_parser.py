@@ -14,6 +14,7 @@ from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, Variable
 from llmcli.prompts.sampling_options import read_options
+from llmcli.prompts.yaml_limits import find_excess
 
 if TYPE_CHECKING:
     import yaml
@@ -77,16 +78,21 @@ def _parse_yaml(
     problems: list[PromptProblem] = []
     try:
         node = loader.get_single_node()
-        tree = None if node is None else loader.construct_document(node)
+        excess = None if node is None else find_excess(node)
+        tree = None if node is None or excess is not None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         last = text.rstrip("\n").count("\n")  # a mark at the end of the file is beyond its last line
         line = min(mark.line, last) + 1 if mark else None
         raise BadPrompt([problem(line, f"not YAML: {error.problem}")]) from error
+    except RecursionError as error:
+        raise BadPrompt([problem(None, "not YAML: it is nested too deeply")]) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
         raise BadPrompt([problem(None, f"not YAML: {' '.join(str(error).split())}")]) from error
     finally:
         loader.dispose()
+    if excess is not None:
+        raise BadPrompt([problem(*excess)])
     if not isinstance(tree, dict):
         raise BadPrompt([problem(1, f"expected a mapping with {', '.join(PROMPT_KEYS)}")])
     if node is not None:
@@ -98,7 +104,7 @@ def _find_lines(
     node: yaml.Node, path: FilePath, lines: dict[FilePath, tuple[int, int]], depth: int = 0
 ) -> Iterator[tuple[int, str]]:
     """Add the lines of each path to ``lines``; yield the line and the message of each duplicate key."""
-    if depth > 3:  # noqa: PLR2004 (nothing of ours lies deeper; a schema may, and may refer to itself by an anchor)
+    if depth > 3:  # noqa: PLR2004 (nothing of ours lies deeper; a schema may)
         return
     import yaml
 

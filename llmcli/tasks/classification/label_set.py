@@ -62,7 +62,9 @@ def parse_label_file(text: str, name: str) -> LabelSet:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error))) from error
-    if isinstance(tree, list):
+    except (ValueError, RecursionError) as error:  # a date such as 2024-13-45, a number of 5,000 digits, a deep list
+        raise BadDocument(name, detail=f"not YAML: {error}") from error
+    if isinstance(tree, list) and not any(isinstance(each, list | dict) for each in tree):
         tree = dict.fromkeys(map(str, tree)) if len({*map(str, tree)}) == len(tree) else _duplicates(tree)
     if not isinstance(tree, dict):
         raise BadDocument(name, detail="expected a list of labels, or a mapping from labels to descriptions")

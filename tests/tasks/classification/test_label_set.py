@@ -48,3 +48,11 @@ def test_a_broken_file(text, what):
     with pytest.raises(BadDocument) as caught:
         parse_label_file(text, "labels.yaml")
     assert caught.value.subject == "labels.yaml" and what in caught.value.detail
+
+
+def test_a_hostile_file():
+    """Aliases are not written out, and what Python cannot convert is no YAML."""
+    aliases = "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
+    for text in (f"- &a0 x\n{aliases}", f"- {'[' * 5000}", "- 2024-13-45\n", f"- {'9' * 5000}\n", "- &a [*a]\n"):
+        with pytest.raises(BadDocument):
+            parse_label_file(text, "labels.yaml")
