@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import secrets
 from typing import Any
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sampling.grammar_matcher import GrammarMatcher
-from llmcli.errors import InternalError
+from llmcli.errors import InternalError, LogitOverflow
 from llmcli.types import Sampling
 
 PENALTY_WINDOW_TOKENS = 256
@@ -25,7 +26,9 @@ class Sampler:
     def __init__(self, model: Model, sampling: Sampling, matcher: GrammarMatcher | None = None) -> None:
         """``matcher``: of the grammar that the tokens must follow."""
         self._lib = lib = bindings.lib()
+        self._vocab_size = model.vocab_size
         self._matcher = matcher
+        self._has_sampled = False
         seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
         self.seed = min(seed, _MAX_SEED)
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
@@ -50,8 +53,25 @@ class Sampler:
     def sample(self, context: Any, index: int) -> int:
         """Sample a token from the logits of batch position ``index`` and accept it.
 
-        Raises ``BadGrammar`` for a grammar that takes too long to follow.
+        Raises ``BadGrammar`` for a grammar that takes too long to follow, and ``LogitOverflow``.
         """
+        if not self._has_sampled:  # NaN in all logits, or in those of some tokens
+            self._require_finite(self._read_logits(context, index, self._vocab_size).max())
+            self._has_sampled = True
+        token = self._sample(context, index)
+        self._require_finite(self._lib.llama_get_logits_ith(context, index)[token])
+        return token
+
+    def _read_logits(self, context: Any, index: int, size: int) -> Any:
+        """Return the first ``size`` logits of a batch position: a view."""
+        return bindings.float_array(self._lib.llama_get_logits_ith(context, index), (size,))
+
+    @staticmethod
+    def _require_finite(logit: float) -> None:
+        if not math.isfinite(logit):
+            raise LogitOverflow("sampling", detail="an evaluation overflows; --weights original may not")
+
+    def _sample(self, context: Any, index: int) -> int:
         if self._matcher is not None and self._matcher.is_complete:  # an answer that must go on, in measurements
             return self._sample_allowed(self._matcher, context, index)
         token: int = self._lib.llama_sampler_sample(self._chain, context, index)
@@ -82,8 +102,7 @@ class Sampler:
         data = (lib.llama_token_data * len(allowed))()
         view = np.ctypeslib.as_array(data)
         view["id"] = allowed
-        logits = bindings.float_array(lib.llama_get_logits_ith(context, index), (int(allowed[-1]) + 1,))
-        view["logit"] = logits[allowed]
+        view["logit"] = self._read_logits(context, index, int(allowed[-1]) + 1)[allowed]
         array = lib.llama_token_data_array(data, len(allowed), -1, False)
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:

@@ -11,6 +11,7 @@ from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.sequences.speculative import PromptLookupDrafter
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.errors import LogitOverflow
 from llmcli.grammars import BadGrammar
 from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
@@ -63,7 +64,7 @@ class GenerationSequence(Sequence):
         """Sample one token of the answer from the logits at a batch index; returns it, or -1 where it ended before."""
         try:
             token = self._sampler.sample(context, output)
-        except BadGrammar as error:  # of its grammar: other sequences go on
+        except (BadGrammar, LogitOverflow) as error:  # of this sequence: others go on
             self.finish(FinishReason.ERROR, error)
             return -1
         self.last_token_at = time.monotonic()

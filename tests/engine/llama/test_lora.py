@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 import pytest
 import tiny_models
-from engine.tools import answer, engine_of, req
+from engine.tools import answer, engine_of, req, wild
 from tiny_adapters import ALPHA, RANK, TARGETS, random_pairs, write_adapter
 
 from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter
@@ -21,8 +21,9 @@ from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.engine.llama.model import Model
-from llmcli.errors import Unsupported
+from llmcli.errors import LogitOverflow, Unsupported
 from llmcli.models.gguf.header_parser import read_header
+from llmcli.types import Sampling
 
 PROMPT = [5, 9, 40, 77, 12, 300, 8, 21]
 FTYPE_F32, FTYPE_Q4_0 = 0, 2
@@ -209,3 +210,23 @@ def test_a_file_that_changed_after_the_checks_is_an_error(tiny, tmp_path):
     assert raised.value.subject == str(path) and raised.value.detail
     with pytest.raises(BadAdapter), loaded(tiny("gemma3"), adapter(write_adapter(path, tiny("llama")))):
         pass
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("targets", [TARGETS, ("attn_q",), ("output",)], ids=["all", "attention", "output"])
+def test_an_adapter_that_is_no_number_is_an_error_of_each_request(tiny, tmp_path, value, targets):
+    """Its shapes are right. Whatever samples the tokens, no answer of llama.cpp's first token is delivered."""
+    pairs = random_pairs(read_header(tiny("chatml")), targets, RANK, 1)
+    broken = {name: np.full_like(pair, value) for name, pair in pairs.items() if name.endswith("_b")}
+    lora = adapter(write_adapter(tmp_path / "a.gguf", tiny("chatml"), targets=targets, tensors=broken))
+    requests = [
+        req("greedy"),
+        req("sampled", sampling=Sampling(temperature=1.0, seed=1)),
+        req("wild", sampling=wild(1)),
+        req("penalties", sampling=Sampling(temperature=0, repeat_penalty=1.2)),
+        req("schema", schema={"type": "boolean"}),
+        req("labels", candidates=("yes", "no")),
+    ]
+    with engine_of(tiny("chatml"), adapters=(lora,)) as engine:
+        for name, outcome in answer(engine, *requests).items():
+            assert isinstance(outcome.error, LogitOverflow) and not outcome.text, (name, outcome)
