@@ -19,7 +19,17 @@ _SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 def pdf_of_many_texts(count):
     """Return a PDF whose page shows ``count`` texts; its content is compressed to a hundredth."""
-    content = zlib.compress(b"BT /F1 12 Tf 72 700 Td " + b"(hello world aaaaaaa) Tj " * count + b"ET", 9)
+    return _pdf(zlib.compress(b"BT /F1 12 Tf 72 700 Td " + b"(hello world aaaaaaa) Tj " * count + b"ET", 9))
+
+
+def pdf_of_blanks(megabytes):
+    """Return a PDF whose page has a content of so many blanks, compressed to a thousandth."""
+    compressor = zlib.compressobj(9)
+    return _pdf(b"".join([*(compressor.compress(b" " * (1 << 20)) for _ in range(megabytes)), compressor.flush()]))
+
+
+def _pdf(content):
+    """Return a PDF of one page with a compressed content."""
     resources = b"/Resources<</Font<</F1 5 0 R>>>>"
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
@@ -72,3 +82,30 @@ def _package(main, files):
         for name, text in {"[Content_Types].xml": _TYPES, "_rels/.rels": _RELATIONS.format(root), **files}.items():
             archive.writestr(name, text)
     return stream.getvalue()
+
+
+def html_of_attributes(count):
+    """Return a page whose paragraph has ``count`` attributes."""
+    attributes = " ".join(f'a{number}="{number}"' for number in range(count))
+    return f"<html><body><p {attributes}>The workshop opens on Monday.</p></body></html>".encode()
+
+
+def mail_of_recipients(count):
+    """Return a mail to ``count`` addresses."""
+    addresses = ",\r\n ".join(f'"Doe, Jane {number}" <jane{number}@example.org>' for number in range(count))
+    return f"From: a@example.org\r\nTo: {addresses}\r\nSubject: Hi\r\n\r\nThe workshop opens on Monday.\r\n".encode()
+
+
+def mail_in_mails(depth):
+    """Return a mail that is a mail (message/rfc822), which is one, and so on."""
+    mail = "From: a@example.org\r\nSubject: Hi\r\n\r\nThe workshop opens on Monday.\r\n"
+    for number in range(depth):
+        head = f"From: b@example.org\r\nSubject: Level {number}\r\nContent-Type: message/rfc822\r\n\r\n"
+        mail = head + mail
+    return mail.encode()
+
+
+def json_of_digits(digits, count):
+    """Return a JSON list of ``count`` objects with a number of so many digits each."""
+    item = '{"id": 1, "n": ' + "9" * digits + "}"
+    return f"[{', '.join([item] * count)}]".encode()

@@ -17,8 +17,8 @@ from llmcli.documents.reading import reader_process
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import BadDocument
 
-TEXTS, ROWS, CHARACTERS = 3_000_000, 3_000, 8_000_000
-"""Of files that take several gigabytes."""
+TEXTS, ROWS, CHARACTERS = 250_000, 200, 2_000_000
+"""Of files that take more than 300 MB."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +51,8 @@ def test_one_child_reads_all_files():
 def test_a_file_that_takes_all_memory_is_refused_and_the_next_one_is_read(monkeypatch):
     """PDFium and calamine abort; their child is replaced."""
     monkeypatch.setattr(reader_process, "MAX_MEMORY_BYTES", 300 << 20)
-    assert "memory" in problem(pdf_of_many_texts(TEXTS // 12), "texts.pdf")
-    assert "memory" in problem(xlsx_of_long_strings(200, CHARACTERS // 4), "strings.xlsx")
+    assert "memory" in problem(pdf_of_many_texts(TEXTS), "texts.pdf")
+    assert "memory" in problem(xlsx_of_long_strings(ROWS, CHARACTERS), "strings.xlsx")
     assert "Hello" in read_source(make_pdf("Hello"), "a.pdf").text
 
 
@@ -94,30 +94,3 @@ def test_a_child_ends_with_its_parent_in_the_middle_of_a_file(tmp_path):
         with pytest.raises(BrokenPipeError):
             collections.deque(map(stream.write, itertools.repeat(bytes(65536))), 0)
     parent.stdout.close()
-
-
-@pytest.mark.stress
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("texts.pdf", lambda: pdf_of_many_texts(TEXTS)),
-        ("strings.xlsx", lambda: xlsx_of_long_strings(ROWS, CHARACTERS)),
-        ("paragraphs.docx", lambda: docx_of_paragraphs(800_000)),
-        ("many.docx", lambda: docx_of_paragraphs(200_000)),
-    ],
-)
-def test_a_command_with_two_gigabytes_survives_each_file(name, make, tmp_path):
-    """Each is read, or refused with one line and 65, and the other file is read."""
-    (tmp_path / name).write_bytes(make())
-    (tmp_path / "good.txt").write_text("The workshop opens on Monday.\n")
-    shell = f'ulimit -v {2 << 20}; exec "$@"'
-    command = [sys.executable, "-m", "llmcli", "index", "add", str(tmp_path)]
-    done = subprocess.run(
-        ["bash", "-c", shell, "sh", *command],
-        capture_output=True,
-        check=False,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode in {0, 3}, done.stderr
-    assert done.returncode == 0 or len([line for line in done.stderr.splitlines() if name in line]) == 1

@@ -32,7 +32,9 @@ def read_email(
     try:
         message = cast("EmailMessage", email.message_from_bytes(data, policy=_BoundedPolicy()))
         yield from _read_message(message, read_attachment, 0)
-    except (RecursionError, LookupError, ValueError, AttributeError, TypeError) as error:
+    except RecursionError as error:
+        raise BadDocument(name, detail="the email is damaged: its parts are nested too deeply") from error
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
         raise BadDocument(name, detail=f"the email is damaged: {error}") from error
 
 

@@ -1,0 +1,82 @@
+"""Commands with 2 GB of memory on small files that are made to use much more: each is read, or refused with one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import hostile_files as files
+import pytest
+from terminal import ROOT
+
+MEMORY_KB = 2 << 20
+TIMEOUT_S = 120
+"""A document of Word with 200,000 paragraphs takes 24 seconds, all others less than 7."""
+FILES = {
+    "texts.pdf": lambda: files.pdf_of_many_texts(3_000_000),
+    "objects.pdf": lambda: files.pdf_of_many_texts(1_000_000),
+    "blanks.pdf": lambda: files.pdf_of_blanks(640),
+    "strings.xlsx": lambda: files.xlsx_of_long_strings(3_000, 8_000_000),
+    "paragraphs.docx": lambda: files.docx_of_paragraphs(800_000),
+    "many.docx": lambda: files.docx_of_paragraphs(200_000),
+    "attributes.html": lambda: files.html_of_attributes(40_000),
+    "recipients.eml": lambda: files.mail_of_recipients(40_000),
+    "mail.eml": lambda: files.mail_in_mails(1),
+    "mails.eml": lambda: files.mail_in_mails(2_000),
+    "digits.json": lambda: files.json_of_digits(100_000, 20),
+    "digits.jsonl": lambda: files.json_of_digits(100_000, 1)[1:-1] + b"\n",
+}
+VERBS = {
+    "index": ("index", "add"),
+    "extract": ("extract", "--dry-run", "--schema", "name"),
+    "translate": ("translate", "--to", "fr", "--pseudo", "accents", "-o", "out/"),
+}
+
+
+@pytest.fixture
+def run(tiny, tried, tmp_path):
+    """Return a function that runs ``llm`` with little memory: its exit code and the lines of standard error."""
+    tried(tiny("llama"))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama"))}
+    shell = ["bash", "-c", f'ulimit -c 0 -v {MEMORY_KB}; exec "$@"', "sh", sys.executable, "-m", "llmcli"]
+
+    def start(*argv):
+        done = subprocess.run(
+            [*shell, *argv], capture_output=True, check=False, text=True, env=environ, cwd=tmp_path, timeout=TIMEOUT_S
+        )
+        return done.returncode, done.stderr.splitlines()
+
+    return start
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", FILES)
+def test_a_command_with_two_gigabytes_survives_each_file(run, tmp_path, name, verb):
+    """Alone, it is read (0) or refused with one line, an advice and 65; in a directory, the other files are read (3)."""
+    (tmp_path / name).write_bytes(FILES[name]())
+    code, lines = run(*VERBS[verb], name)
+    if code == 0:
+        assert lines == []
+    else:
+        assert code == 65 and name in lines[0] and len(lines) <= 2, lines
+    (tmp_path / "good.txt").write_text("The workshop opens on Monday.\n")
+    files_of_directory = [str(tmp_path)] if verb == "index" else [name, "good.txt"]
+    both, _ = run(*VERBS[verb], *files_of_directory)
+    assert both == (0 if code == 0 else 3)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_numbers_of_any_length_are_read(llm, tmp_path, monkeypatch, verb):
+    """Python converts no integer of more than 4,300 digits."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_bytes(files.json_of_digits(5_000, 10))
+    assert llm(*VERBS[verb], "a.json").code == 0
+
+
+def test_a_mail_that_is_a_mail_thousands_of_times_is_refused(llm, tmp_path):
+    """In our words."""
+    (tmp_path / "a.eml").write_bytes(files.mail_in_mails(2_000))
+    run = llm("index", "add", str(tmp_path / "a.eml"))
+    assert run.code == 65 and "nested too deeply" in run.err
