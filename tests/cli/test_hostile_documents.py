@@ -30,7 +30,7 @@ FILES = {
 VERBS = {
     "index": ("index", "add"),
     "extract": ("extract", "--dry-run", "--schema", "name"),
-    "translate": ("translate", "--to", "fr", "--pseudo", "accents", "-o", "out/"),
+    "translate": ("translate", "--to", "fr", "--pseudo", "accents", "-o", "out/", "--force"),
 }
 
 
@@ -54,7 +54,7 @@ def run(tiny, tried, tmp_path):
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", FILES)
 def test_a_command_with_two_gigabytes_survives_each_file(run, tmp_path, name, verb):
-    """Alone, it is read (0) or refused with one line, an advice and 65; in a directory, the other files are read (3)."""
+    """Alone, it is read (0) or refused with one line, an advice and 65; among others, these are read (3)."""
     (tmp_path / name).write_bytes(FILES[name]())
     code, lines = run(*VERBS[verb], name)
     if code == 0:
@@ -62,8 +62,8 @@ def test_a_command_with_two_gigabytes_survives_each_file(run, tmp_path, name, ve
     else:
         assert code == 65 and name in lines[0] and len(lines) <= 2, lines
     (tmp_path / "good.txt").write_text("The workshop opens on Monday.\n")
-    files_of_directory = [str(tmp_path)] if verb == "index" else [name, "good.txt"]
-    both, _ = run(*VERBS[verb], *files_of_directory)
+    together = [str(tmp_path)] if verb == "index" else [name, "good.txt"]
+    both, _ = run(*VERBS[verb], *together)
     assert both == (0 if code == 0 else 3)
 
 
