@@ -47,14 +47,10 @@ def read_bytes(
 ) -> bytes:
     """Return the bytes of the file, named pipe or device ``name``; ``refuse_binary`` as in ``read_stdin``.
 
-    Raises as ``read_stdin`` does, and ``BadDocument`` for a file that changed while it was read.
+    Raises as ``read_stdin`` does.
     """
     with _open_input(name) as fd:
-        version = _FileVersion(fd)
-        data = _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
-        version.add(data)
-        version.require_same(name)
-        return data
+        return _read_to_end(fd, name, interrupt, None, 0, refuse_binary)
 
 
 def is_large_file(name: str) -> bool:
@@ -232,7 +228,8 @@ def read_stdin(
 
     Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; what ``refuse_binary`` raises for the bytes
     so far at their first NUL (a huge binary is not read to its end), ``BadDocument`` for more than ``MAX_BINARY_BYTES``
-    of a binary document or ``MAX_TEXT_BYTES`` of a text, ``IsADirectory``, and ``MissingError`` (kind "input") for an unreadable input.
+    of a binary document or ``MAX_TEXT_BYTES`` of a text, and for a file that changed while it was read,
+    ``IsADirectory``, and ``MissingError`` (kind "input") for an unreadable input.
     """
     return _read_to_end(fd, STDIN, interrupt, waiting, patience, refuse_binary)
 
@@ -248,6 +245,7 @@ def _read_to_end(  # noqa: PLR0917 (of the functions above)
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     start = time.monotonic()
+    version = _FileVersion(fd)
     data = bytearray()
     is_binary = False
     while True:
@@ -266,7 +264,9 @@ def _read_to_end(  # noqa: PLR0917 (of the functions above)
         except OSError as error:
             raise MissingError(name, kind="input", detail=error.strerror or "") from error
         if not piece:
+            version.require_same(name)
             return bytes(data)
+        version.add(piece)
         data += piece
         if b"\0" in piece and not is_binary:
             refuse_binary(bytes(data), name)

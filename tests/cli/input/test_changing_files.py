@@ -140,6 +140,15 @@ def test_a_text(llm, tmp_path, after_first_read, change):
     assert run.code == (65 if change in {truncate, overwrite, lengthen} else 0)
 
 
+def test_standard_input_from_a_file(llm, tmp_path, after_first_read):
+    """It is checked like a file that is named; what is appended meanwhile is read."""
+    for change, code in ((overwrite, 65), (append, 0)):
+        waiting = after_first_read(tmp_path / "io" / "stdin", change)
+        run = llm("ask", "What?", "-f", "-", stdin=b"This is old.\n")
+        assert not waiting and run.code == code and (code or run.out.count("This is old.") == 2)
+        assert code == 0 or "changed while it was read" in run.err
+
+
 @every_change
 def test_a_document_of_an_index(llm, tmp_path, monkeypatch, after_first_read, change):
     """The index has no passage of a text that is a mixture, small or read in blocks."""
