@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from llmcli.configuration.backend_presets import find_preset
 from llmcli.configuration.pricing import Price, parse_price
-from llmcli.errors import TemporaryFailure
 from llmcli.frozen_dataclass import field, frozen
 
 LOCAL_BACKEND = "local"
@@ -89,14 +88,6 @@ class ServerConfig:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
-
-
-class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """Connecting to the server ``subject`` failed; ``address`` is set where no process listens."""
-
-    def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
-        self.address = address
 
 
 def parse_base_url(value: Any) -> str:

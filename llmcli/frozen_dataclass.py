@@ -137,15 +137,16 @@ def asdict(instance: Any) -> dict[str, Any]:
     """Return the fields of an object of any dataclass by name, with dataclasses inside turned into dictionaries too."""
     own = getattr(instance, "__own__", None)
     names = list(instance.__dataclass_fields__) if own is None else [each.name for each in own]
-    return {name: _as_plain(getattr(instance, name)) for name in names}
+    return {name: as_plain(getattr(instance, name)) for name in names}
 
 
-def _as_plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """Return a value with the dataclasses inside turned into dictionaries."""
     if isinstance(value, (list, tuple)):
-        plain = [_as_plain(each) for each in value]
+        plain = [as_plain(each) for each in value]
         return type(value)(*plain) if hasattr(value, "_fields") else type(value)(plain)
     if isinstance(value, dict):
-        return {_as_plain(key): _as_plain(each) for key, each in value.items()}
+        return {as_plain(key): as_plain(each) for key, each in value.items()}
     found = hasattr(type(value), "__own__") or hasattr(type(value), "__dataclass_fields__")
     return asdict(value) if found else value
 

@@ -9,19 +9,11 @@ import json
 import re
 from collections.abc import Sequence
 
-from llmcli.errors import InputError
-
 NO_QUOTATION = "NONE"
 """What a model answers where nothing in a passage is worth quoting."""
 MAX_ASPECTS = 8
 MAX_SPAN_CHARACTERS = 80
 _ESCAPED_OR_END = re.compile(r"\\.|/|\n")
-
-
-class BadGrammar(InputError):
-    """A schema, labels or a grammar that no answer can be held to; ``subject`` says which."""
-
-    exit_code = 2
 
 
 def regex_grammar(pattern: str) -> str:

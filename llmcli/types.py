@@ -370,7 +370,7 @@ class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both if useful).
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
-    error of ``incomplete_results.py``; None: a limit that the user did not set ended the answer). ``blank``: there was
+    error of ``errors.incomplete_results``; None: a limit that the user did not set ended the answer). ``blank``: there was
     nothing to do, so the item counts neither as delivered nor as failed. ``record`` is the ``Record`` that the result is
     about, None for documents.
     """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import itertools
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,9 @@ import pytest
 import tiny_models
 from fake_server import FakeServer
 from grid import mark_rows
+
+import llmcli
+from llmcli.errors import LlmError
 
 NUMBERS = itertools.count()
 
@@ -156,3 +161,16 @@ def tried():
         known.touch()
 
     return remember
+
+
+@pytest.fixture(scope="session")
+def error_classes():
+    """Return all error classes of the package, in whichever module."""
+    for module in pkgutil.walk_packages(llmcli.__path__, "llmcli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found, rest = [], [LlmError]
+    while rest:
+        found.append(rest.pop())
+        rest += found[-1].__subclasses__()
+    return [kind for kind in found if kind.__module__.startswith("llmcli.")]

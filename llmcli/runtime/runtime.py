@@ -264,7 +264,7 @@ class Runtime:
         if preflight.wants_draft(self.config, self.verb) and self.settings.origin("draft").startswith("--"):
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         if self.settings["lora"]:
-            from llmcli.configuration.lora_adapters import UnsupportedAdapter
+            from llmcli.errors.model_errors import UnsupportedAdapter
 
             raise UnsupportedAdapter(
                 self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"

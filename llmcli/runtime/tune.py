@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
+from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.runtime.weights import labelling_weights
-from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:

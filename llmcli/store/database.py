@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
+from llmcli.errors.saved_state_errors import NewerSchema
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import check_interrupt, stop_requested
-from llmcli.store.schema_errors import NewerSchema
 from llmcli.store.schema_migration import MigrationStep, back_up, migrate, split_statements
 
 _BUSY_TIMEOUT_S = 10.0

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from llmcli.backends.base import Backend
+from llmcli.errors.incomplete_results import RepetitionStopped
+from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.frozen_dataclass import replace
-from llmcli.incomplete_results import RepetitionStopped
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary
 from llmcli.store.turn import Turn
 from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
-from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer

@@ -14,8 +14,8 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.errors.incomplete_results import PointsUnsupported
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.incomplete_results import PointsUnsupported
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally

@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator
 from functools import cache
 
 from llmcli.backends.base import Backend
+from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.incomplete_results import InvalidAnswer
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from llmcli.errors import CannotCreate, UsageError
+from llmcli.errors.incomplete_results import IncompleteOutput
 from llmcli.frozen_dataclass import replace
-from llmcli.incomplete_results import IncompleteOutput
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally

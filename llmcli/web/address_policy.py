@@ -11,7 +11,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 
-from llmcli.web.web_errors import PrivateAddress
+from llmcli.errors.network_errors import PrivateAddress
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")

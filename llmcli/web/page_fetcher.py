@@ -23,10 +23,10 @@ from llmcli.backends.remote.transport.cancellable_network import CancellableNetw
 from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
+from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, UntrustedPage
 from llmcli.frozen_dataclass import frozen
 from llmcli.web.address_policy import check_addresses, resolve_host
 from llmcli.web.web_address import WebAddress, parse_web_address
-from llmcli.web.web_errors import PageDenied, PageMissing, PageUnavailable, UntrustedPage
 
 MAX_PAGE_BYTES = 32 << 20
 FETCH_TIMEOUT_S = 60.0

@@ -253,29 +253,36 @@ def dump_error(error: Exception) -> dict[str, Any]:
     """Return an error as its class and its attributes; an exception of another kind becomes an ``InternalError``."""
     if not isinstance(error, LlmError):
         error = errors.InternalError("worker", detail=f"{type(error).__name__}: {error}")
-    return {"class": type(error).__name__, **vars(error)}
+    return {"class": type(error).__name__, **frozen_dataclass.as_plain(vars(error))}
 
 
-def _load_rare_error(name: str) -> type[LlmError] | None:
-    """Return a class of other modules, which every start would import otherwise."""
-    from llmcli.configuration import lora_adapters
-    from llmcli.grammars import BadGrammar
-    from llmcli.weights import derivation_errors
+def _find_error_class(name: str) -> type[LlmError]:
+    from llmcli.errors import incomplete_results, model_errors, network_errors, saved_state_errors
 
-    if name == "BadGrammar":
-        return BadGrammar
-    return getattr(derivation_errors, name, None) or getattr(lora_adapters, name, None)
+    for module in (errors, model_errors, incomplete_results, network_errors, saved_state_errors):
+        kind = getattr(module, name, None)
+        if isinstance(kind, type) and issubclass(kind, LlmError):
+            return kind
+    return errors.InternalError
+
+
+def _load_attribute(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_load_attribute(each) for each in value)
+    if isinstance(value, dict):
+        from llmcli.errors.incomplete_results import MissingPart  # the only kind of value with fields in an error
+
+        return MissingPart(**value)
+    return value
 
 
 def load_error(fields: Mapping[str, Any]) -> LlmError:
     """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
     name = str(attributes.pop("class", ""))
-    kind = getattr(errors, name, None) or _load_rare_error(name)
-    if not (isinstance(kind, type) and issubclass(kind, LlmError)):
-        kind = errors.InternalError
+    kind = _find_error_class(name)
     error = kind.__new__(kind)
     LlmError.__init__(error, str(attributes.get("subject", "")), detail=str(attributes.get("detail", "")))
     for name, value in attributes.items():
-        setattr(error, name, tuple(value) if isinstance(value, list) else value)
+        setattr(error, name, _load_attribute(value))
     return error

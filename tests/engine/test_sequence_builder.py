@@ -12,7 +12,7 @@ from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, UsageError
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 
 LIMIT = 20
 

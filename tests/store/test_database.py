@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from llmcli.errors.saved_state_errors import NewerSchema
 from llmcli.store.database import Database, DatabaseSpec
-from llmcli.store.schema_errors import NewerSchema
 
 
 def add_column(connection):

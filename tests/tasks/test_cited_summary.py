@@ -11,7 +11,7 @@ from tasks.helpers import notices, of, result
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.errors import Unsupported
-from llmcli.incomplete_results import PointsUnsupported, RepetitionStopped
+from llmcli.errors.incomplete_results import PointsUnsupported, RepetitionStopped
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.cited_summary import drop_repeated, split_points, summarize_with_citations
 from llmcli.tasks.execution.task_requests import GenerationOptions

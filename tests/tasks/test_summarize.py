@@ -7,7 +7,7 @@ from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, RequestRejected, TimedOut
-from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
+from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions

@@ -12,9 +12,9 @@ from fake_server import certificate
 from page_server import Page, PageServer
 
 from llmcli.errors import BadDocument, RemoteError
+from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
 from llmcli.web import address_policy, page_fetcher
 from llmcli.web.page_fetcher import PageFetcher
-from llmcli.web.web_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
 
 
 @pytest.fixture

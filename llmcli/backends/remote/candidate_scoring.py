@@ -14,11 +14,11 @@ from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_us
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.backends.remote.transport.server_message import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
+from llmcli.errors.incomplete_results import NoLabelAnswered
+from llmcli.errors.network_errors import BadRequest
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.incomplete_results import NoLabelAnswered
 from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
 _SCORE_PATH = "/score"

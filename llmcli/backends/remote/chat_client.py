@@ -12,11 +12,11 @@ from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
-from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
 from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
 from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
 from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import BadRequest
 from llmcli.types import Event, Finished, Request, TextDelta
 
 _MAX_FIELDS_LEFT_OUT = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from llmcli.tasks.calibration.calibration_errors import TooFewLabels
+from llmcli.errors.saved_state_errors import TooFewLabels
 
 if TYPE_CHECKING:
     from llmcli.cli.classification.calibration_run import LabelledFile

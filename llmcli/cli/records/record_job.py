@@ -12,10 +12,12 @@ from typing import Any
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.finished_jobs import FileStamp, FinishedJobs, file_stamp
 from llmcli.documents.records.job_errors import EarlierFailures, RetryRefused, UnfinishedJob
+from llmcli.documents.records.finished_jobs import FinishedJobs
 from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_kept, skip_done
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError
+from llmcli.errors.saved_state_errors import EarlierFailures, RetryRefused, UnfinishedJob
 from llmcli.files.resumable_file import ResumableFile
 from llmcli.interrupt import Interrupt
 from llmcli.types import ItemFailed, Result

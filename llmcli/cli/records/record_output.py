@@ -14,14 +14,14 @@ from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
 from llmcli.documents.records.formats.record_formats import JSON_LINES, LINES, format_by_suffix, load_record_format
-from llmcli.documents.records.job_errors import RetryRefused
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
+from llmcli.errors.saved_state_errors import RetryRefused
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
     from llmcli.cli.records.record_job import RecordJob
-    from llmcli.documents.records.job_errors import EarlierFailures
+    from llmcli.errors.saved_state_errors import EarlierFailures
     from llmcli.tasks.execution.record_verb import RecordVerb
 
 _JSON_RESULTS = "json results"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
+from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
 from llmcli.runtime.runtime import Runtime
 from llmcli.tasks.summarization.summary_plan import MAX_PART_TOKENS, PART_SHARE
 

@@ -14,8 +14,8 @@ from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
-from llmcli.documents.records.job_errors import RetryRefused
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
+from llmcli.errors.saved_state_errors import RetryRefused
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
@@ -182,7 +182,7 @@ class ResultRenderer:
             if records.fails_at_first_error:
                 raise _FirstFailure
         if end.cut:
-            from llmcli.incomplete_results import AnswerTruncated
+            from llmcli.errors.incomplete_results import AnswerTruncated
 
             self._any_incomplete = True
             self._reporter.report_error(end.incomplete or AnswerTruncated(), end.name)
@@ -194,7 +194,7 @@ class ResultRenderer:
             self._render_record(end, self._options.records)
             return
         if end.cut:
-            from llmcli.incomplete_results import AnswerTruncated
+            from llmcli.errors.incomplete_results import AnswerTruncated
 
             self.incomplete.append(
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.documents.records.job_errors import JobMismatch, RetryRefused
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, MissingError
+from llmcli.errors.saved_state_errors import JobMismatch, RetryRefused
 from llmcli.files.resumable_file import replace_durably
 from llmcli.frozen_dataclass import asdict, field, slotted
 from llmcli.types import ItemFailed, Result

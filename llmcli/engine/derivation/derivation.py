@@ -17,6 +17,7 @@ from llmcli.engine.derivation import quantize_child, weight_types
 from llmcli.engine.derivation.quantize_child import QuantizerMode
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
+from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
@@ -25,7 +26,6 @@ from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 
 _CHILD_MODULE = "llmcli.engine.derivation.quantize_child"
 _POLL_S = 0.05

@@ -17,9 +17,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from llmcli import child_processes
-from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
+from llmcli.configuration.lora_adapters import LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
+from llmcli.errors.model_errors import BadAdapter
 from llmcli.files import file_lock, private_files
 from llmcli.models.gguf.header_parser import load_checked_header
 

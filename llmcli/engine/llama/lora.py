@@ -11,9 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter
+from llmcli.configuration.lora_adapters import LoraAdapter
 from llmcli.engine.llama import bindings
 from llmcli.errors import InternalError, OutOfMemory
+from llmcli.errors.model_errors import BadAdapter
 
 
 class LoadedAdapters:

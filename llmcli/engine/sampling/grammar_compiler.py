@@ -14,7 +14,7 @@ from llmcli.engine.sampling.guided_vocabulary import load_or_read_vocabulary, ma
 from llmcli.engine.sampling.json_schema import prepare_schema
 from llmcli.engine.sampling.schema_keywords import schema_error
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.types import Request
 
 WHITE_SPACE = " ?"

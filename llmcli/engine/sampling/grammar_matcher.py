@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.errors import InternalError
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 
 _PANIC, _FULL, _UNDECIDED = "panic:", "too many expressions", "Unable to determine if regex is empty"
 """Words in errors of llguidance."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcli.engine.sampling.number_bounds import BOUNDS, DECIMALS
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 
 MAX_REPETITIONS = 10_000
 """Lengths of texts and arrays, and repetitions in patterns."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 
 _MAX_ALIASES = 2000
 _MAX_CONTAINERS, _MAX_HEIGHT = 50_000, 300

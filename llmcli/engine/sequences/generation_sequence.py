@@ -13,6 +13,7 @@ from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import LogitOverflow
 from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 

@@ -21,13 +21,13 @@ from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
+from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_copy import DerivedCopy
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000

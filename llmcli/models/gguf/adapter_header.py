@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import BadModelFile, MissingError
+from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_checks import UNSUPPORTED_WEIGHT_TYPES
 from llmcli.models.gguf.header_parser import read_header

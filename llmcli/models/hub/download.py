@@ -9,14 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import ClaimedByOther, HubUnreachable, ReadTimedOut, TransferStalled
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
-from llmcli.models.hub.partial_file import ClaimedByOther, DownloadLock, PartialFile, list_partials
+from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
+from llmcli.models.hub.partial_file import DownloadLock, PartialFile, list_partials
 from llmcli.models.hub.retry_policy import RetryCounter
-from llmcli.models.hub.stalls import ReadTimedOut, StallDetector, TransferStalled
+from llmcli.models.hub.stalls import StallDetector
 from llmcli.models.hub.threaded_iterator import sleep_interruptibly
 from llmcli.types import Notice, Progress
 

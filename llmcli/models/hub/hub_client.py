@@ -17,13 +17,11 @@ from urllib.parse import quote
 
 from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
-from llmcli.models.hub.stalls import (
-    ReadTimedOut,
-)
 from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread
 from llmcli.models.hub.transfer_rate import TransferMeter
 
@@ -32,10 +30,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # the client's message for a response that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
-
-
-class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """No connection to the Hub, or no response; another source may still have the file."""
 
 
 @frozen

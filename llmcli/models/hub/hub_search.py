@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import HubUnreachable
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import HubName, is_model_file, parse_hub_name
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RepositoryInfo
+from llmcli.models.hub.hub_client import HubClient, RepositoryInfo
 from llmcli.models.hub.variants import VariantList, rate_variants, read_supported_header
 from llmcli.models.memory_estimate import FitPolicy
 from llmcli.types import ItemFailed, Notice, Progress

@@ -17,7 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.errors import RemoteError
+from llmcli.errors.network_errors import ClaimedByOther
 from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
@@ -51,10 +52,6 @@ class DownloadLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-class ClaimedByOther(TemporaryFailure, type_name="Taken"):
-    """Another process has claimed this process's partial file, and continues the download."""
 
 
 class PartialFile:

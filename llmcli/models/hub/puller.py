@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmcli.errors import MissingError, RemoteError
+from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable, SourcesUnreachable
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.models.catalogue import CatalogueEntry, HubSource, PackageUnavailable, SourcesUnreachable, WheelSource
+from llmcli.models.catalogue import CatalogueEntry, HubSource, WheelSource
 from llmcli.models.files.names import (
     ALLOWED_FILE_CHARS_TEXT,
     HubName,
@@ -20,7 +21,7 @@ from llmcli.models.files.names import (
 )
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, RepositoryListing
+from llmcli.models.hub.hub_client import HubClient, RemoteFile, RepositoryListing
 from llmcli.models.hub.variants import Variant, VariantList, choose_variant
 from llmcli.models.memory_estimate import FitPolicy, does_not_fit_error
 from llmcli.models.recommend import estimate_entry

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from llmcli.errors import TemporaryFailure
+from llmcli.errors.network_errors import TransferStalled
 
 MIN_BYTES_PER_S = 1000
 """Bytes a second: a slower transfer counts as stalled after ``STALL_WINDOW_S`` seconds."""
@@ -16,14 +16,6 @@ MAX_READ_TIMEOUTS = 10
 TIMEOUT_RESET_BYTES = 64 << 20
 """... until this many bytes have come since the first time, so that a server that sends little each time fails too."""
 _SAMPLES_PER_WINDOW = 60
-
-
-class TransferStalled(TemporaryFailure, type_name="Stalled"):
-    """The transfer stalled; its bytes are kept, and the next attempt continues after them."""
-
-
-class ReadTimedOut(TransferStalled):
-    """The server stopped sending in the middle of a response; another attempt may succeed."""
 
 
 class StallDetector:

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import IO
 
 from llmcli.errors import RemoteError
+from llmcli.errors.network_errors import PackageUnavailable, TransferStalled
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
-from llmcli.models.catalogue import PackageUnavailable, WheelSource
+from llmcli.models.catalogue import WheelSource
 from llmcli.models.files.file_bytes import check_disk_space, file_size
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.download import DownloadTarget, download_exclusively
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.partial_file import PartialFile
-from llmcli.models.hub.stalls import StallDetector, TransferStalled
+from llmcli.models.hub.stalls import StallDetector
 from llmcli.models.hub.threaded_iterator import sleep_interruptibly
 from llmcli.types import Notice, Progress
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from llmcli.errors import BadModelFile
+from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.files import file_lock, private_files
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
@@ -22,7 +23,6 @@ from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey, HeldCopy
 from llmcli.types import Progress
-from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 
 _STEM = re.compile(r"[0-9a-f]{32}-[a-z0-9_]+-[0-9a-f]{16}")
 _WEIGHTS_SUFFIX, _RECORD_SUFFIX, _TEMPORARY_SUFFIX, _LOCK_SUFFIX = ".gguf", ".json", ".tmp", ".lock"

@@ -15,12 +15,12 @@ from llmcli.errors import (
     UnavailableError,
     UsageError,
 )
+from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import replace
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
-from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing
 
 if TYPE_CHECKING:
     from llmcli.engine.derivation.derivation import DerivationSource

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from llmcli.errors import CannotCreate, MissingError
+from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.tasks.calibration.calibration import Calibration
-from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, gain_from_json

@@ -90,7 +90,7 @@ class AnswerJob:
         if is_empty(self._answer):
             again = None if self._is_retry else make_retry(self._request, self._options)
             if again is None or event.reason is not FinishReason.STOP:
-                from llmcli.incomplete_results import EmptyAnswer
+                from llmcli.errors.incomplete_results import EmptyAnswer
 
                 raise EmptyAnswer(self.name, limit=event.limit)
             self._is_retry, self._answer = True, ResponseBuffer()
@@ -99,7 +99,7 @@ class AnswerJob:
         yield self._make_result(event)
 
     def _make_result(self, finished: Finished) -> Result:
-        from llmcli.incomplete_results import ValuesNotRestored
+        from llmcli.errors.incomplete_results import ValuesNotRestored
 
         cut, unrestored = is_truncated(finished, self._options), finished.unrestored
         incomplete = ValuesNotRestored(self.name, unrestored) if unrestored else None

@@ -34,7 +34,7 @@ def is_truncated(finished: Finished, options: GenerationOptions) -> bool:
 def truncation_error(finished: Finished) -> LlmError:
     """Return why an answer for which ``is_truncated`` holds is incomplete."""
     # imported here, since it is rarely needed and every start would import it
-    from llmcli.incomplete_results import AnswerTruncated, RepetitionStopped
+    from llmcli.errors.incomplete_results import AnswerTruncated, RepetitionStopped
 
     return RepetitionStopped() if finished.limit == REPETITION_LIMIT else AnswerTruncated(limit=finished.limit)
 

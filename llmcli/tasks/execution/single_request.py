@@ -88,13 +88,13 @@ def run_single_request(
 
 def _empty_answer(name: str, finished: Finished) -> LlmError:
     # imported here, since it is rarely needed and every start would import it
-    from llmcli.incomplete_results import EmptyAnswer
+    from llmcli.errors.incomplete_results import EmptyAnswer
 
     return EmptyAnswer(name, limit=finished.limit)
 
 
 def _unrestored_values(name: str, placeholders: tuple[str, ...]) -> LlmError:
-    from llmcli.incomplete_results import ValuesNotRestored
+    from llmcli.errors.incomplete_results import ValuesNotRestored
 
     return ValuesNotRestored(name, placeholders)
 

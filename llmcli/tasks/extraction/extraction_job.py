@@ -12,9 +12,9 @@ from typing import Any
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
 from llmcli.errors import EmptyInput, LlmError
+from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import asdict, replace
-from llmcli.grammars import BadGrammar
-from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForCapacity, run_document_jobs
 from llmcli.tasks.execution.response_buffer import UsageTally

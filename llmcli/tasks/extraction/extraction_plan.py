@@ -9,8 +9,8 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import InputError
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen
-from llmcli.grammars import BadGrammar
 from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.prompts import Prompt
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from llmcli.documents.chunking import chunk_text
 from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut, Unsupported
+from llmcli.errors.incomplete_results import CostLimitReached
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import field, replace, slotted
-from llmcli.grammars import BadGrammar
-from llmcli.incomplete_results import CostLimitReached
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.execution.task_requests import make_retry

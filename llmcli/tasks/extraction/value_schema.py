@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.grammars import BadGrammar
 
 SUBJECT = "--schema"
 """What errors of a schema are about."""

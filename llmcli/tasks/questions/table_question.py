@@ -10,8 +10,8 @@ from collections.abc import Generator, Iterator, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
+from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.frozen_dataclass import replace
-from llmcli.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error, require_finished

@@ -8,8 +8,9 @@ from itertools import islice
 
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError, Unsupported
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.grammars import NO_QUOTATION, BadGrammar
+from llmcli.grammars import NO_QUOTATION
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
+from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.frozen_dataclass import asdict
-from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, WaitForCapacity
 from llmcli.tasks.execution.response_buffer import (

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
-from llmcli.weights.derivation_errors import DerivedWeightsMissing
+from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool

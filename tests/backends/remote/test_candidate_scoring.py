@@ -9,7 +9,7 @@ from fake_server import complete_answer, stream_answer
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.candidate_scoring import TokenAlternatives, candidate_probabilities, match_candidate
-from llmcli.incomplete_results import NoLabelAnswered
+from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.types import (
     CandidateScores,
     FinishReason,

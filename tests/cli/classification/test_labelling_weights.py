@@ -11,8 +11,8 @@ from engine.profiles import weights_table
 from llmcli.app_paths import find_paths
 from llmcli.engine.derivation import derivation
 from llmcli.engine.llama import bindings
+from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.runtime.weights import labelling_weights
-from llmcli.weights.derivation_errors import NoRoomForWeights
 from llmcli.weights.weights_times import dump_profile, profile_path
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"

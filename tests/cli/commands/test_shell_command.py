@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from llmcli.cli.completion_scripts import Shell, binding_script
-from llmcli.incomplete_results import InvalidAnswer
+from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.tasks.shell_command import parse_command
 
 FIND = {"command": "find . -size +1G", "explanation": "Lists files larger than 1 GB."}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmcli.cli.render.context_advice import advise_on_context
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
+from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
 
 
 def runtime(*, is_remote=False, ctx="auto"):

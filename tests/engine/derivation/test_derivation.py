@@ -24,11 +24,11 @@ from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model
 from llmcli.errors import InternalError, Interrupted, OutOfMemory, OutputError, TimedOut, Unsupported
+from llmcli.errors.model_errors import DerivationRefused, NoRoomForWeights, SourceChanged
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.settings import DERIVED_TYPES
-from llmcli.weights.derivation_errors import DerivationRefused, NoRoomForWeights, SourceChanged
 
 CHANGED_TYPES = [weights for weights in DERIVED_TYPES if weights != "q8_0"]  # the tiny models are Q8_0
 TOLERANCE = 0.2

@@ -13,10 +13,10 @@ from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
 from llmcli.engine.kv import disk_prefix_cache
+from llmcli.errors.model_errors import DerivedWeightsMissing, NoRoomForWeights
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.types import Message, Role
-from llmcli.weights.derivation_errors import DerivedWeightsMissing, NoRoomForWeights
 
 SESSION = "ab" * 16
 

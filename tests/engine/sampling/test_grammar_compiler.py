@@ -13,7 +13,8 @@ from engine.tools import req
 from llmcli.engine.sampling import grammar_compiler
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.grammars import BadGrammar, regex_grammar
+from llmcli.errors.model_errors import BadGrammar
+from llmcli.grammars import regex_grammar
 
 PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt is  late, étude.'
 

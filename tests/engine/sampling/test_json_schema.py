@@ -12,7 +12,7 @@ from row_table import all_rows
 
 from llmcli.engine.sampling.grammar_compiler import schema_grammar
 from llmcli.engine.sampling.json_schema import prepare_schema
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 
 
 def refusal(schema):

@@ -12,8 +12,8 @@ import tiny_models
 from mutations import Layout
 from tiny_adapters import write_adapter
 
-from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import BadModelFile, MissingError
+from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.adapter_header import check_adapter, read_adapter_header
 from llmcli.models.gguf.header_parser import read_header
 

@@ -18,14 +18,15 @@ import pytest
 from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, TemporaryFailure, Terminated
+from llmcli.errors.network_errors import HubUnreachable, TransferStalled
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile
+from llmcli.models.hub.hub_client import HubClient, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy
-from llmcli.models.hub.stalls import StallDetector, TransferStalled
+from llmcli.models.hub.stalls import StallDetector
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)

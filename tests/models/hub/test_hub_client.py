@@ -12,8 +12,9 @@ import pytest
 from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import AccessDenied, ConfigError, Interrupted, MissingError, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import HubUnreachable
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
+from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
 

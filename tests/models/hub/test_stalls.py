@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.models.hub.stalls import StallDetector, TransferStalled
+from llmcli.errors.network_errors import TransferStalled
+from llmcli.models.hub.stalls import StallDetector
 
 MEGABYTE = 1_000_000
 

@@ -10,7 +10,8 @@ import zipfile
 import pytest
 
 from llmcli.errors import Interrupted, RemoteError
-from llmcli.models.catalogue import SourcesUnreachable, WheelSource
+from llmcli.errors.network_errors import SourcesUnreachable
+from llmcli.models.catalogue import WheelSource
 from llmcli.models.hub.wheel import _run_child, _size_of_files
 from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Notice

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from llmcli.errors import MissingError
+from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration import FitOptions, fit
-from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.tasks.calibration.calibration_figures import figures_from_json, measure_figures
 from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration, encode_calibration
 from llmcli.tasks.calibration.cross_validation import make_folds

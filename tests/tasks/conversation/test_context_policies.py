@@ -9,9 +9,9 @@ from scripted import ScriptedBackend
 from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
-from llmcli.incomplete_results import RepetitionStopped
+from llmcli.errors.incomplete_results import RepetitionStopped
+from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import ItemFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import OutputError
-from llmcli.incomplete_results import AnswerTruncated
+from llmcli.errors.incomplete_results import AnswerTruncated
 from llmcli.tasks.execution.answer_store import AnswerStore
 from llmcli.types import FinishReason, Result, Timings, Usage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.tasks.extraction.extraction_plan import read_extraction_schema
 from llmcli.tasks.extraction.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, read_value_schema
 

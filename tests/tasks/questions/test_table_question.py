@@ -8,7 +8,7 @@ from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, result
 
 from llmcli.errors import Unsupported
-from llmcli.incomplete_results import QueryFailed, RowsOmitted
+from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.questions.table_question import MAX_ATTEMPTS, TableQuestion, extract_statement

@@ -8,7 +8,7 @@ import pytest
 from scripted import Reply, ScriptedBackend
 
 from llmcli.errors import InternalError, Unsupported
-from llmcli.grammars import BadGrammar
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument

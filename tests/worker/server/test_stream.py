@@ -14,9 +14,9 @@ import pytest
 
 from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import Terminated
+from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextDelta
-from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.client.channel import Channel
 from llmcli.worker.client.worker_socket import WorkerGone

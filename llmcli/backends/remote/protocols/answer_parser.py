@@ -13,7 +13,7 @@ from llmcli.backends.remote.protocols.tool_call_assembler import InvalidToolCall
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
 from llmcli.errors import RemoteError, TemporaryFailure
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.text_stream.markers import ReasoningParser, partial_match_length
 from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage

@@ -13,15 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.errors import TemporaryFailure
+from llmcli.errors.network_errors import RateLimited
 
 _POLL_S = 0.05
 _MIN_PROBE_ANSWERS = 16
 _MAX_PROBE_ANSWERS = 1024
-
-
-class RateLimited(TemporaryFailure, type_name="Busy"):
-    """The server is overloaded (429, 503)."""
 
 
 class ConcurrencyLimiter:

@@ -16,8 +16,8 @@ from typing import Any
 
 from llmcli.configuration.pricing import Price, format_amount
 from llmcli.errors import LlmError, Unsupported
+from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.frozen_dataclass import replace
-from llmcli.incomplete_results import CostLimitReached
 from llmcli.types import Request, Usage
 
 MAX_ANSWER_TOKENS = 4096

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.concurrency_limiter import RateLimited
 from llmcli.backends.remote.transport.server_message import shorten_message
 from llmcli.errors import (
     ContextOverflow,
@@ -25,7 +24,8 @@ from llmcli.errors import (
     UnavailableError,
     UntrustedServer,
 )
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
+from llmcli.errors.network_errors import BadRequest, RateLimited
 
 _RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size|limit)|too long|maximum.{0,30}tokens", re.IGNORECASE)
@@ -61,14 +61,6 @@ class ErrorFields(NamedTuple):
 
 ErrorParser = Callable[[Any], ErrorFields]
 """From the parsed body of an error to what it says."""
-
-
-class BadRequest(RequestRejected):
-    """A request that the server refuses; ``param`` is the field that it names, "" if it names none."""
-
-    def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
-        self.param = param
 
 
 def parse_error_fields(loaded: Any) -> ErrorFields:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from llmcli import __version__
-from llmcli.backend_config import ServerConfig, ServerUnreachable
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
@@ -27,6 +27,7 @@ from llmcli.backends.remote.transport.pool_factory import make_pool, network_err
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
+from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.frozen_dataclass import frozen
 
 CONNECT_TIMEOUT_S = 10.0

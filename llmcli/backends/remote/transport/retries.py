@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from llmcli.backend_config import ServerUnreachable
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
+from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
 from llmcli.errors import TemporaryFailure
+from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.frozen_dataclass import frozen
 
 T = TypeVar("T")

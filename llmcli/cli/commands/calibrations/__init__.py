@@ -34,7 +34,7 @@ def show_list(ctx: CommandContext) -> int:
     """
     from statistics import fmean
 
-    from llmcli.tasks.calibration.calibration_errors import DamagedCalibration
+    from llmcli.errors.saved_state_errors import DamagedCalibration
 
     store, rows = _open_store(ctx), []
     for name in store.names():
@@ -92,7 +92,7 @@ def _remove_states(ctx: CommandContext, store: CalibrationStore, name: str) -> N
     """Remove what llm label keeps for this calibration. A damaged one names none; then its age removes it."""
     from contextlib import suppress
 
-    from llmcli.tasks.calibration.calibration_errors import DamagedCalibration
+    from llmcli.errors.saved_state_errors import DamagedCalibration
     from llmcli.tasks.labelling.state_store import remove_states
 
     with suppress(DamagedCalibration):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
-from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration, TooFewLabels
+from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration, TooFewLabels
 
 
 def _describe_mismatch(error: CalibrationMismatch) -> ErrorText:

@@ -16,7 +16,7 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
     suggest_names,
 )
-from llmcli.store.schema_errors import NewerSchema
+from llmcli.errors.saved_state_errors import NewerSchema
 
 _MAX_SHOWN_MODELS = 9
 _SCHEMA_ADVICE = "Give a JSON Schema, or the short form: --schema 'name, age int, due date'"

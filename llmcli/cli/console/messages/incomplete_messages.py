@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmcli import incomplete_results as i
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
-from llmcli.tasks.conversation.conversation_errors import ConversationFull
+from llmcli.errors import incomplete_results as i
+from llmcli.errors.saved_state_errors import ConversationFull
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, subject_of
-from llmcli.documents.records.job_errors import EarlierFailures, JobMismatch, RetryRefused, UnfinishedJob
+from llmcli.errors.saved_state_errors import EarlierFailures, JobMismatch, RetryRefused, UnfinishedJob
 
 
 def _describe_mismatch(error: JobMismatch) -> ErrorText:

@@ -11,8 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
-from llmcli.configuration.lora_adapters import BadAdapter, UnsupportedAdapter
-from llmcli.weights import derivation_errors as d
+from llmcli.errors import model_errors as m
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
@@ -69,7 +68,7 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
-def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
+def _describe_bad_adapter(error: m.BadAdapter) -> ErrorText:
     if error.mismatch:
         base = f" ({error.base_model})" if error.base_model else ""
         text = append_detail(f"the LoRA adapter {subject_of(error)} does not fit the model", error)
@@ -78,19 +77,19 @@ def _describe_bad_adapter(error: BadAdapter) -> ErrorText:
     return text, "Convert an adapter of another format with convert_lora_to_gguf.py of llama.cpp, or: --lora none"
 
 
-def _advise_without_copy(error: d.NoRoomForWeights | d.CannotStoreCopies, remedy: str) -> str:
+def _advise_without_copy(error: m.NoRoomForWeights | m.CannotStoreCopies, remedy: str) -> str:
     """Return ``remedy`` as the next step, after the original weights where these would do."""
     return f"Try: --weights original, or {remedy}" if error.replaceable else remedy[0].upper() + remedy[1:]
 
 
-def _mebibytes(error: d.NoRoomForWeights) -> int:
+def _mebibytes(error: m.NoRoomForWeights) -> int:
     """Return a limit in MiB that is large enough."""
     return -(-((error.limit or 0) + error.needed) >> 20)
 
 
 MODEL_DESCRIPTIONS: Descriptions = {
-    BadAdapter: _describe_bad_adapter,
-    UnsupportedAdapter: lambda x: (
+    m.BadAdapter: _describe_bad_adapter,
+    m.UnsupportedAdapter: lambda x: (
         append_detail(f"cannot use {subject_of(x)} here", x),
         "Leave it out; adapters of the configuration: --lora none",
     ),
@@ -111,7 +110,7 @@ MODEL_DESCRIPTIONS: Descriptions = {
         f"Try: {x.repair or _pull_command(x.subject)}" + (f" ({x.note})" if x.note else ""),
     ),
     e.ContextOverflow: _describe_overflow,
-    d.NoRoomForWeights: lambda x: (
+    m.NoRoomForWeights: lambda x: (
         f"no room for {subject_of(x)}: {format_bytes(x.needed)} needed, {format_bytes(x.available)} "
         + ("free" if x.limit is None else "left of the setting derived_weights"),
         _advise_without_copy(
@@ -119,16 +118,16 @@ MODEL_DESCRIPTIONS: Descriptions = {
             "make room on the disk" if x.limit is None else f"set derived_weights to {_mebibytes(x)} (llm config edit)",
         ),
     ),
-    d.CannotStoreCopies: lambda x: (
+    m.CannotStoreCopies: lambda x: (
         append_detail(f"cannot store copies of models in {subject_of(x)}", x),
         _advise_without_copy(x, "name another cache directory: LLMCLI_CACHE_DIR"),
     ),
-    d.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
-    d.SourceChanged: lambda x: (
+    m.DerivationRefused: lambda x: (append_detail(f"cannot make {subject_of(x)}", x), "Try: --weights original"),
+    m.SourceChanged: lambda x: (
         append_detail(f"the file of {subject_of(x)} changed while it was being copied", x),
         "Try again.",
     ),
-    d.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
+    m.DerivedWeightsMissing: lambda x: (append_detail(f"cannot load {subject_of(x)}", x), "Try again."),
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",
         "Try again; for details: llm worker log",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcli.cli.console.messages.message_text import Descriptions, append_detail, subject_of
-from llmcli.web import web_errors as w
+from llmcli.errors import network_errors as w
 
 _SAVE = "If you can see the page in a browser, save it as a file and name that."
 

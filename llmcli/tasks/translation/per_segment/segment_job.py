@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.frozen_dataclass import field, slotted
-from llmcli.incomplete_results import AnswerRefused
 from llmcli.tasks.execution.document_jobs import CancelRequest
 from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,

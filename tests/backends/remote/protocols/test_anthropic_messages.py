@@ -10,7 +10,7 @@ from hosted_servers import send_blocks
 
 from llmcli.backends.remote.protocols.anthropic_messages import API_VERSION, AnthropicMessages
 from llmcli.errors import TemporaryFailure
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.types import CandidateScores, FinishReason, Message, ReasoningDelta, Request, Role, Sampling, Usage
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 1}}, "required": ["age"]}

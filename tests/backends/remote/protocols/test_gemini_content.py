@@ -14,7 +14,7 @@ from llmcli.backends.remote.protocols.gemini_content import GeminiContent, parse
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import map_error_status
 from llmcli.errors import TemporaryFailure, Unauthorized, UnavailableError
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.types import FinishReason, Message, ReasoningDelta, Request, Role, Sampling, Usage
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "additionalProperties": False}

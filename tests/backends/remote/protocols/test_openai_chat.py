@@ -11,7 +11,7 @@ from hosted_servers import send_blocks
 
 from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.errors import TemporaryFailure
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.types import FinishReason, ReasoningDelta, Sampling, Usage
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}

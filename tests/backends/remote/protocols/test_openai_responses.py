@@ -11,7 +11,7 @@ from fake_server import error_answer, send_content
 from hosted_servers import send_blocks
 
 from llmcli.errors import RequestRejected, TemporaryFailure
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.types import FinishReason, ReasoningDelta, Sampling, Usage
 
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}

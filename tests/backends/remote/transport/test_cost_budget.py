@@ -14,7 +14,7 @@ from llmcli.backends.remote.transport.cost_budget import (
 )
 from llmcli.configuration.pricing import Price
 from llmcli.errors import TemporaryFailure, Unsupported
-from llmcli.incomplete_results import CostLimitReached
+from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.types import Message, Request, Role, Usage
 
 OUTPUT_ONLY = Price(0.0, 1_000_000.0, 0.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backend_config import ServerUnreachable
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
+from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
 from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 
 POLICY = RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_pause_s=1.0)
 

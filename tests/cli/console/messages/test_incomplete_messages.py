@@ -6,7 +6,7 @@ import pytest
 from scripted import Reply, last_message
 
 from llmcli.cli.console.error_messages import describe
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, IncompleteOutput, MissingPart, PartsMissing
+from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, IncompleteOutput, MissingPart, PartsMissing
 from llmcli.types import FinishReason
 
 

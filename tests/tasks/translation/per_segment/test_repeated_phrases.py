@@ -8,7 +8,7 @@ from tasks.helpers import result
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import LlmError
-from llmcli.incomplete_results import AnswerRefused
+from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate

@@ -1,49 +1,77 @@
 """The tree of errors. Each class knows its exit code; the texts for users are in ``cli/console/messages/``.
 
     LlmError                    1   a failure that has no class of its own
+    |- EmptyAnswer         [r]      the answer was empty, also after a retry
     |- UsageError               2   arguments that make no sense together
-    |  `- BadVariables              (of a prompt)
-    |- PartialError             3   something was delivered and something failed: ``incomplete_results.py``
-    |- InputError              65   the input is bad; BadGrammar of ``grammars.py``: 2
+    |  |- BadVariables              (of a prompt)
+    |  `- JobMismatch, RetryRefused  [s]
+    |- PartialError             3   something was delivered and something failed
+    |  |- AnswerTruncated, CostLimitReached, ExtractionFailed, IncompleteOutput, InvalidAnswer (NoCodeBlock),
+    |  |  PartsMissing, PointsUnsupported, QueryFailed, RepetitionStopped, RowsOmitted, ValuesMissing,
+    |  |  ValuesNotRestored  [r]
+    |  `- EarlierFailures  [s]
+    |- InputError              65   the input is bad
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
     |  |- IsADirectory
     |  |- EmptyInput
     |  |- BadDocument               (broken in its own format, with the line)
     |  |- ContextOverflow           (larger than the context, chunking refused)
-    |  `- BadModelFile              (not a GGUF file, or a broken one)
+    |  |- BadModelFile              (not a GGUF file, or a broken one)
+    |  |- BadAdapter  [m]
+    |  |- BadGrammar  [m]       2   (a schema, labels or a grammar from the command line)
+    |  |- AnswerRefused  [r]        (by the model, or a filter)
+    |  `- TooFewLabels, ConversationFull  [s]
     |- MissingError            66   input, prompt file, session, model, repository
+    |  `- PageMissing  [n]
     |- UnavailableError        69   retrying is useless
     |  |- MissingExtra              (an optional library)
     |  |- ModelNotDownloaded        (known, but the download was not confirmed)
     |  |- NothingToRemove
     |  |- Offline
-    |  `- Unsupported               (this build, machine or model cannot do it)
+    |  |- Unsupported               (this build, machine or model cannot do it)
+    |  |  `- UnsupportedAdapter  [m]
+    |  `- DerivationRefused  [m]
     |- InternalError           70   a bug, or a crash in native code
-    |  `- WorkerCrashed
+    |  |- WorkerCrashed
+    |  `- LogitOverflow
     |- OutOfMemory             71
     |  `- ModelTooLarge             (so the model was not downloaded)
     |- CannotCreate            73
     |  |- WouldLoseEdits            (a translation that people edited)
-    |  `- CannotListen              (an address that is in use, or not ours)
+    |  |- CannotListen              (an address that is in use, or not ours)
+    |  |- NoRoomForWeights, CannotStoreCopies  [m]
+    |  `- UnfinishedJob  [s]
     |- OutputError             74   I/O error, disk full, closed stdout
+    |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
+    |  |- ServerUnreachable, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable, PackageUnavailable,
+    |  |  ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
+    |  `- SourceChanged, DerivedWeightsMissing  [m]
     |- RemoteError             76   checksum mismatch, protocol error
     |  |- DamagedModel              (a file does not match its checksum, or has changed)
     |  |- RequestRejected           (a server does not accept the request)
-    |  `- UntrustedServer           (a server does not prove its identity, or redirects elsewhere)
+    |  |  `- BadRequest  [n]
+    |  |- UntrustedServer           (a server does not prove its identity, or redirects elsewhere)
+    |  |  `- UntrustedPage  [n]
+    |  `- NoLabelAnswered  [r]
     |- AccessDenied            77   authentication or permission
     |  |- UnsafeDirectory           (other users could enter a directory for sockets)
     |  |- Unauthorized              (a server does not accept the key)
     |  |- UnsafeKey                 (other users may read the file of a key)
-    |  `- ConsentRequired           (sending data to a host was not confirmed)
+    |  |- ConsentRequired           (sending data to a host was not confirmed)
+    |  `- PrivateAddress, PageDenied  [n]
     |- ConfigError             78   configuration, unknown keys too
+    |  `- CalibrationMismatch, DamagedCalibration, NewerSchema  [s]
     |- TimedOut               124   --timeout ran out
     `- ProcessStopped
        |- HungUp              129   SIGHUP
        |- Interrupted         130   SIGINT
        |- OutputPipeClosed    141   the reader of stdout closed it
        `- Terminated          143   SIGTERM
+
+This module has the classes that every start needs. The others are in ``incomplete_results`` [r], ``saved_state_errors``
+[s], ``model_errors`` [m] and ``network_errors`` [n]; the worker's protocol knows them all.
 
 An exception carries data (attributes), never a message for the user; ``detail`` is another program's message, if any.
 """

@@ -1,8 +1,8 @@
-"""Errors of copies of a model in another type (derived weights); ``errors.py`` has the tree."""
+"""Errors of copies of a model in another type, of adapters and of grammars; the package has the tree."""
 
 from __future__ import annotations
 
-from llmcli.errors import CannotCreate, TemporaryFailure, UnavailableError
+from llmcli.errors import CannotCreate, InputError, TemporaryFailure, UnavailableError, Unsupported
 
 
 class NoRoomForWeights(CannotCreate):
@@ -42,3 +42,25 @@ class DerivedWeightsMissing(TemporaryFailure):
     def __init__(self, subject: str, *, weights: str) -> None:
         super().__init__(subject, detail=f"its copy in {weights} was removed")
         self.weights = weights
+
+
+class BadAdapter(InputError):
+    """The file ``subject`` is no LoRA adapter, or not one for the chosen model; ``detail`` gives the reason.
+
+    ``mismatch``: it is an adapter, but for another model; ``base_model``: the name of that model in the file, or "".
+    """
+
+    def __init__(self, subject: str, *, detail: str, mismatch: bool = False, base_model: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.mismatch = mismatch
+        self.base_model = base_model
+
+
+class UnsupportedAdapter(Unsupported):
+    """The adapter or option ``subject`` cannot apply where the model runs; ``detail`` gives the reason."""
+
+
+class BadGrammar(InputError):
+    """A schema, labels or a grammar that no answer can be held to; ``subject`` says which."""
+
+    exit_code = 2

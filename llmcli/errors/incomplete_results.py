@@ -1,27 +1,6 @@
-"""Why a result is incomplete. A task puts one of these errors into its ``Result``.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``; the package has the tree.
 
 ``EmptyAnswer``, ``AnswerRefused``, ``NoLabelAnswered`` and ``CostLimitReached`` end an item.
-
-LlmError
-|- EmptyAnswer              1   the answer was empty, also after a retry
-|- InputError
-|  `- AnswerRefused        65   the model, or a filter, refuses to answer
-|- RemoteError
-|  `- NoLabelAnswered      76   no answer of a server is one of the labels
-`- PartialError             3
-   |- AnswerTruncated           (at a limit that the user did not set)
-   |- CostLimitReached          (the next request could have cost more than --max-cost)
-   |- ExtractionFailed          (no answer fits the schema, or a required value was not found)
-   |- IncompleteOutput          (some segments are unchanged)
-   |- InvalidAnswer             (not of the required form, also after a retry)
-   |  `- NoCodeBlock                (--extract finds none)
-   |- PartsMissing              (of the input, in a summary)
-   |- PointsUnsupported         (no point of a summary is supported by its document)
-   |- RepetitionStopped           (the answer repeated itself)
-   |- QueryFailed               (no attempt gave an SQL statement that works)
-   |- RowsOmitted               (of the result of an SQL query)
-   |- ValuesMissing             (parts of a document gave no values, or not all)
-   `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
 from __future__ import annotations

