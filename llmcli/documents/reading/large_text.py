@@ -125,9 +125,9 @@ class LargeText:
             whole = self.read_whole()
             return read_source(whole.text.encode(), self.name, self.path)
         is_json = is_json_lines(self.path.name)
-        read = describe_json_lines if is_json else describe_csv
+        overview = describe_json_lines(self.lines()) if is_json else describe_csv(self.lines(), self.name)
         try:
-            source = number_passages(self.name, read(self.lines()), "json" if is_json else "csv")
+            source = number_passages(self.name, overview, "json" if is_json else "csv")
         except BadDocument as error:
             raise BadDocument(self.name, line=error.line, detail=error.detail) from error
         return Document(self.name, source.text, self.path, source=source)

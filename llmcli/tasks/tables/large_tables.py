@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from llmcli.documents.delimited_table import DelimitedTable, default_delimiter
 from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
@@ -15,7 +16,6 @@ from llmcli.tasks.tables.table_values import (
     check_width,
     column_names,
     flatten_value,
-    parse_csv,
     parse_json,
     poll_interrupt,
     to_value,
@@ -27,28 +27,32 @@ LargeTable = tuple[tuple[str, ...], Sequence[Sequence[Value]]]
 
 def read_large_csv(large: LargeText, interrupt: Interrupt) -> LargeTable:
     """Return the columns that the first row names, and the other rows. Raises ``BadDocument`` and as ``large`` does."""
+    table = _open_csv(large)
+    if not table.header:
+        raise BadDocument(detail="it has no header")
     numbers: list[NumberCounts] = []
-    count, header = -1, list[str]()
-    for count, row in enumerate(parse_csv(large.lines(), interrupt)):
-        header = header or row
+    count = 0
+    for row in poll_interrupt(table, interrupt):
+        count += 1
         for _ in range(len(numbers), len(row)):
             numbers.append(NumberCounts())
             check_width(len(numbers))
-        if count:
-            for column, cell in zip(numbers, row, strict=False):
-                column.add(cell)
-    if count < 0:
-        raise BadDocument(detail="it has no header")
-    numeric = [each.is_numeric for each in numbers]
+        for column, cell in zip(numbers, row, strict=False):
+            column.add(cell)
+    width = max(len(numbers), len(table.header))
+    check_width(width)
+    numeric = [*(each.is_numeric for each in numbers), *[False] * (width - len(numbers))]
 
     def rows() -> Iterator[list[Value]]:
-        cells = parse_csv(large.lines(), interrupt)
-        next(cells, None)
-        for row in cells:
+        for row in poll_interrupt(_open_csv(large), interrupt):
             padded = chain(row, [""] * (len(numeric) - len(row)))
             yield [to_value(cell) if number else cell or None for cell, number in zip(padded, numeric, strict=True)]
 
-    return column_names(header, len(numeric)), FileRows(rows, count)
+    return column_names(table.header, width), FileRows(rows, count)
+
+
+def _open_csv(large: LargeText) -> DelimitedTable:
+    return DelimitedTable(large.lines(), large.name, default=default_delimiter(large.name))
 
 
 def read_large_lines(large: LargeText, interrupt: Interrupt) -> LargeTable:

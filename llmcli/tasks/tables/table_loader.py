@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from llmcli.documents.delimited_table import DelimitedTable, default_delimiter
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.large_text import open_large_text
@@ -21,7 +22,6 @@ from llmcli.tasks.tables.table_values import (
     check_width,
     column_names,
     flatten_value,
-    parse_csv,
     parse_json,
     poll_interrupt,
     to_value,
@@ -95,21 +95,22 @@ def _read_tables(
     if suffix in _JSON_SUFFIXES or (suffix not in _CSV_SUFFIXES and text.lstrip()[:1] in {"[", "{"}):
         yield from _read_json(text, title, by_line=suffix in _LINE_SUFFIXES, interrupt=interrupt)
     else:
-        yield (title, *_read_csv(text, interrupt))
+        yield (title, *_read_csv(text, document.name, interrupt))
 
 
-def _read_csv(text: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
-    filled = list(parse_csv(io.StringIO(text, newline=""), interrupt))
-    if not filled:
+def _read_csv(text: str, name: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
+    table = DelimitedTable(io.StringIO(text, newline=""), name, default=default_delimiter(name))
+    if not table.header:
         raise BadDocument(detail="it has no header")
-    return _type_cells(filled, interrupt)
+    return _type_cells([table.header, *poll_interrupt(table, interrupt)], interrupt)
 
 
-def _type_cells(filled: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
+def _type_cells(cells: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
     """Return the columns that the first row names, and the other rows, with numbers in columns of numbers."""
-    header, *rows = filled
-    check_width(max(map(len, filled)))
-    columns = column_names(header, max(map(len, filled)))
+    header, *rows = cells
+    width = max(map(len, cells))
+    check_width(width)
+    columns = column_names(header, width)
     padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
     values: list[list[Value]] = [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any, TypeVar
 
 from llmcli.documents.json_values import SpelledNumber, dump_value, parse_float, parse_int
+from llmcli.documents.delimited_table import unique_names
+from llmcli.documents.reading.sources.json_source import parse_float, parse_integer
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 
@@ -18,8 +18,6 @@ T = TypeVar("T")
 
 MAX_COLUMNS = 500
 """Columns of a table; one with more is refused."""
-_MAX_FIELD_CHARS = 1_000_000
-DELIMITERS = ",;\t|"
 _ROWS_PER_CHECK = 10_000
 # not "007", which is a code
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
@@ -33,20 +31,6 @@ def poll_interrupt(rows: Iterable[T], interrupt: Interrupt) -> Iterator[T]:
         if number % _ROWS_PER_CHECK == 0:
             interrupt.check()
         yield row
-
-
-def parse_csv(lines: Iterable[str], interrupt: Interrupt) -> Iterator[list[str]]:
-    """Yield the rows of a CSV text that are not blank; the first line tells the delimiter. Raises ``BadDocument``."""
-    rest = iter(lines)
-    first = next(rest, "")
-    before = csv.field_size_limit(_MAX_FIELD_CHARS)
-    reader = csv.reader(chain([first], rest), delimiter=max(DELIMITERS, key=first.count))
-    try:
-        yield from (row for row in poll_interrupt(reader, interrupt) if any(row))
-    except csv.Error as error:
-        raise BadDocument(line=reader.line_num, detail=str(error)) from error
-    finally:
-        csv.field_size_limit(before)
 
 
 def check_width(columns: int) -> None:
@@ -117,13 +101,9 @@ def flatten_value(value: Any, path: str) -> Iterator[tuple[str, Value]]:
 
 
 def column_names(header: Sequence[str], count: int) -> tuple[str, ...]:
-    """Return the names of columns: those of the header, unique, and "column N" for one without a name."""
-    used: set[str] = set()
-    filled = [*header, *[""] * (count - len(header))]
-    return tuple(
-        unique_name(" ".join(each.replace("\0", " ").split()) or f"column {number}", used)
-        for number, each in enumerate(filled, 1)
-    )
+    """Return the names of ``count`` columns, each on one line; case does not count, as in SQLite."""
+    titles = [" ".join(each.replace("\0", " ").split()) for each in header]
+    return unique_names([*titles, *[""] * (count - len(titles))], str.lower)
 
 
 def unique_name(name: str, used: set[str]) -> str:

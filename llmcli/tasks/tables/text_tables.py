@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import PurePath
 
+from llmcli.documents.delimited_table import DELIMITERS
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.table_loader import Table, is_table, make_table
-from llmcli.tasks.tables.table_values import DELIMITERS
 
 _ROW = re.compile(r"[ \t>]*\|(.*)\|[ \t]*")
 _SEPARATOR = re.compile(r"[ \t>]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*")

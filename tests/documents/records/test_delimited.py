@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcli.documents import delimited_table
+from llmcli.documents.delimited_table import sniff_delimiter, unique_names
 from llmcli.documents.records import byte_lines
-from llmcli.documents.records.formats import delimited
-from llmcli.documents.records.formats.delimited import CSV, TSV, sniff_delimiter, unique_names
+from llmcli.documents.records.formats.delimited import CSV, TSV
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
@@ -61,6 +62,7 @@ def test_a_delimiter_may_be_given():
     assert rows("a:b\n1:2\n", delimiter=":") == [{"a": "1", "b": "2"}]
     assert rows("sep=:\na:b,c\n1:2\n") == [{"a": "1", "b,c": "2"}]
     assert sniff_delimiter("text", "\t") == "\t"
+    assert sniff_delimiter('12" disc,"a;b;c"', ",") == ","
     assert rows("a\tb,c\n1\t2\n", TSV) == [{"a": "1", "b,c": "2"}]
 
 
@@ -103,7 +105,8 @@ def test_blank_lines():
 
 def test_names_of_columns_are_unique():
     """Duplicates and empty names get a name of their own, which the schema reports."""
-    assert unique_names(["a", "", "a", "a_2"]) == (("a", "column_2", "a_3", "a_2"), ("column_2", "a_3"))
+    assert unique_names(["a", "", "a", "a_2"]) == ("a", "column_2", "a_3", "a_2")
+    assert unique_names(["a", "A", "a_2"], str.lower) == ("a", "A_3", "a_2")
     assert read("a,a\n1,2\n")[0].renamed == ("a_2",)
 
 
@@ -126,7 +129,7 @@ def test_a_field_may_have_ten_megabytes():
 
 def test_a_row_without_end_is_refused(monkeypatch):
     """A quote that is never closed must not fill the memory; the message names the row."""
-    monkeypatch.setattr(delimited, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr(delimited_table, "MAX_ROW_CHARS", 100)
     reader = CSV.open_reader(stream('a,b\n1,"x\n' + "y\n" * 100), "f", ReadOptions())
     with pytest.raises(BadDocument) as raised:
         list(reader)

@@ -29,8 +29,18 @@ def test_values_of_csv_are_numbers_where_most_are():
 def test_rows_of_other_lengths_are_kept():
     """More columns get names, and missing values are empty."""
     (table,) = load("a.csv", "a;A;\n1\n1;2;3;4\n\n")
-    assert table.columns == ("a", "A_2", "column 3", "column 4")
+    assert table.columns == ("a", "A_2", "column_3", "column_4")
     assert table.rows == [[1, None, None, None], [1, 2, 3, 4]]
+
+
+def test_a_csv_file_is_read_as_records_are():
+    """Blank lines, a line that names the delimiter, and quotes in the header."""
+    (table,) = load("a.csv", '\nsep=;\na;"b,c,d"\n\n1;2\n;\n')
+    assert (table.columns, table.rows) == (("a", "b,c,d"), [[1, 2], [None, None]])
+    assert load("a.tsv", "a,b\tc\n1,2\t3\n")[0].columns == ("a,b", "c")
+    with pytest.raises(BadDocument) as raised:
+        load("a.csv", 'a,b\n1,"2\n3,4\n')
+    assert raised.value.line == 2 and "quote" in raised.value.detail
 
 
 def test_paths_of_json_are_columns():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 
+from llmcli.documents.delimited_table import DelimitedTable, default_delimiter, unique_names
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.column_profile import (
@@ -28,8 +27,6 @@ MAX_COLUMNS = 200
 MAX_SPREADSHEET_BYTES = 128 << 20
 MAX_SHEET_CELLS = 5_000_000
 """Cells of the area of a sheet that has content, empty ones included: the reader keeps all of them in memory."""
-_DELIMITERS = ",;\t|"
-_MAX_FIELD_CHARS = 1_000_000
 # the positions of cells and rows; a cell without one stands beside the cell before it
 _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\s(?:[^>]*?\s)?r\s*=\s*[\"']([A-Z]{0,3})(\d{1,10})[\"']")
 
@@ -40,22 +37,13 @@ def read_csv(data: bytes, name: str) -> Iterator[Section | str]:
     if len(text) <= MAX_WHOLE_CHARS:
         yield Section(text)
     else:
-        yield from describe_csv(io.StringIO(text, newline=""))
+        yield from describe_csv(io.StringIO(text, newline=""), name)
 
 
-def describe_csv(lines: Iterable[str]) -> Iterator[Section | str]:
+def describe_csv(lines: Iterable[str], name: str) -> Iterator[Section | str]:
     """Yield the overview of a CSV or TSV file, and a note that says so. Raises ``BadDocument``."""
-    rest = iter(lines)
-    first = next(rest, "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    before = csv.field_size_limit(_MAX_FIELD_CHARS)
-    reader = csv.reader(chain([first], rest), delimiter=delimiter)
-    try:
-        yield from _describe_table((), None, reader)
-    except csv.Error as error:
-        raise BadDocument(line=reader.line_num, detail=str(error)) from error
-    finally:
-        csv.field_size_limit(before)
+    table = DelimitedTable(lines, name, default=default_delimiter(name))
+    yield from _describe_table((), None, table.header, table)
 
 
 def read_spreadsheet(data: bytes, name: str) -> Iterator[Section | str]:
@@ -89,29 +77,27 @@ def _describe_sheet(title: str, number: int, rows: list[list[object]]) -> Iterat
             lines.append(format_row(row))
             size += len(lines[-1]) + 1
             if size > MAX_WHOLE_CHARS:
-                yield from _describe_table((title,), number, texts)
+                header, *filled = filter(any, texts)
+                yield from _describe_table((title,), number, header, filled)
                 return
     if size:
         yield Section("\n".join(lines), (title,), number)
 
 
 def _describe_table(
-    headings: tuple[str, ...], page: int | None, rows: Iterable[Sequence[str]]
+    headings: tuple[str, ...], page: int | None, header: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> Iterator[Section | str]:
-    """Yield the overview of a table whose first row with content names the columns, and a note that says so."""
-    filled = (row for row in rows if any(row))
-    header = [each.strip() or f"column {number}" for number, each in enumerate(next(filled, []), 1)]
+    """Yield the overview of a table, and a note that says so."""
     profiles = [ColumnProfile() for _ in header]
     sample: RowSample[Sequence[str]] = RowSample()
     count = 0
-    for count, row in enumerate(filled, 1):
-        for _ in range(len(profiles), len(row)):
-            profiles.append(ColumnProfile())
-            header.append(f"column {len(profiles)}")
+    for count, row in enumerate(rows, 1):
+        profiles += [ColumnProfile() for _ in range(len(profiles), len(row))]
         for profile, value in zip(profiles, row, strict=False):
             profile.add(value)
         sample.add(count, row[:MAX_COLUMNS])
-    shown = list(zip(header, profiles, strict=True))[:MAX_COLUMNS]
+    names = unique_names([*header, *[""] * (len(profiles) - len(header))])
+    shown = list(zip(names, profiles, strict=True))[:MAX_COLUMNS]
     what = f"{count:,} rows and {len(profiles):,} columns"
     more = f"; the first {MAX_COLUMNS} columns are shown" if len(profiles) > MAX_COLUMNS else ""
     lines = [*(f"# {title}" for title in headings), f"Overview of a table with {what}{more}.", ""]
