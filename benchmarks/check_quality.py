@@ -29,7 +29,6 @@ import common
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.documents.chunking import split_sentences
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.execution.task_requests import GenerationOptions
@@ -45,6 +44,7 @@ _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][A-Za-z]{2,}(?: [A-Z][a-z]{2,})?(?![\w/-
 _NEGATABLE = re.compile(r"\b(is|are|was|were|can|will|should|does|has been|have been|must|may)\b(?! not|n't|not)")
 _NEGATED = re.compile(r"\b(is|are|was|were|can|will|should|does|has been|have been|must|may) not\b|\bcannot\b")
 _WORD = re.compile(r"\w+")
+_SENTENCE = re.compile(r".+?(?:(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]]{0,3}(?=\s)|$)")
 _MARKUP = re.compile(r"[`*_#|<>\[\]{}\\=~^$]|https?:|::|\.\. ")
 _PARAPHRASES = [
     (re.compile(rf"\b{old}\b"), new)
@@ -114,6 +114,11 @@ def load_documents(parity: int) -> dict[str, str]:
         if isinstance(text, str) and int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == parity:
             found[name] = text
     return dict(sorted(found.items()))
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences by a rule that stays the same, so that the claims do."""
+    return _SENTENCE.findall(text)
 
 
 def candidate_sentences(text: str) -> list[str]:

@@ -29,7 +29,6 @@ from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read
 from llmcli.tasks.extraction.value_locator import ValueLocator
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema
-from llmcli.tasks.support.sentence_spans import cut_passages
 from llmcli.types import ItemFailed, Request, Result
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--liar", action="store_true", help="a scripted backend that lies, instead of a model")
     options = parser.parse_args()
     texts = [text for text in load_documents(0).values() if len(text) > 1000]
-    passages = [p.text for n, text in enumerate(texts) for p in cut_passages(QuotableDocument(str(n), text), 60)]
+    passages = [p.text for n, text in enumerate(texts) for p in QuotableDocument(str(n), text).cut_passages(60)]
     chosen = random.Random(1).choices(passages, k=options.count)  # noqa: S311 (the same passages each time)
     started = time.perf_counter()
     if options.liar:

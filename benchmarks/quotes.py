@@ -20,7 +20,6 @@ from llmcli.tasks.cited_summary import QUOTE_PROMPT
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, generate_quotes
-from llmcli.tasks.support.sentence_spans import cut_passages
 
 _PROGRESS_STEP = 50
 
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     options = parser.parse_args()
     documents = [QuotableDocument(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
-    passages = [passage for document in documents for passage in cut_passages(document, options.words)]
+    passages = [passage for document in documents for passage in document.cut_passages(options.words)]
     choice = random.Random(1)  # noqa: S311 (the same passages each time)
     generation = GenerationOptions(temperature=options.temperature, seed=1)
     with tempfile.TemporaryDirectory() as kept:

@@ -9,13 +9,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
+from llmcli.documents.sentences import sentence_ends
 from llmcli.interrupt import run_interruptible
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-# Each pattern is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
-_SENTENCE = re.compile(
-    r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]]{0,3}\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\u2019\uff09]{0,3}\s*"
-)
 _BLANKS = re.compile(r"\s+")
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -26,16 +23,12 @@ def split_paragraphs(text: str) -> list[str]:
 
     Blank lines before the first paragraph belong to it. A text of blank lines only is one piece; "" has no pieces.
     """
-    return _split_at(text, _paragraph_ends(text))
+    return split_at(text, _paragraph_ends(text))
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split after sentences, each with the blanks after it, and after line ends.
-
-    A sentence ends where a full stop, question or exclamation mark, with closing quotes, is followed by white space
-    (CJK marks need none). Abbreviations count as ends, which does no harm when a text is cut to size.
-    """
-    return _split_at(text, sorted({*_sentence_ends(text), *_line_ends(text)}))
+    """Split after sentences, each with the white space after it, and after line ends."""
+    return split_at(text, sorted({*sentence_ends(text), *_line_ends(text)}))
 
 
 def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
@@ -100,7 +93,8 @@ class _ChunkBoundaries:
         return ends[good] if good >= first else None
 
 
-def _split_at(text: str, ends: Sequence[int]) -> list[str]:
+def split_at(text: str, ends: Sequence[int]) -> list[str]:
+    """Return the pieces of ``text`` that end at ``ends``."""
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -120,17 +114,9 @@ def _paragraph_ends(text: str) -> list[int]:
     return [*ends, len(text)] if text else []
 
 
-def _match_ends(pattern: re.Pattern[str], text: str) -> list[int]:
-    ends = sorted({match.end() for match in pattern.finditer(text)})  # two empty matches may end at the same offset
-    return ends if not text or (ends and ends[-1] == len(text)) else [*ends, len(text)]
-
-
-def _sentence_ends(text: str) -> list[int]:
-    return _match_ends(_SENTENCE, text)
-
-
 def _word_ends(text: str) -> list[int]:
-    return _match_ends(_BLANKS, text)
+    ends = [match.end() for match in _BLANKS.finditer(text)]
+    return ends if not text or (ends and ends[-1] == len(text)) else [*ends, len(text)]
 
 
 def _grapheme_ends(text: str) -> list[int]:
@@ -174,7 +160,7 @@ def _code_point_ends(text: str) -> Sequence[int]:
 _BOUNDARY_FINDERS: tuple[Callable[[str], Sequence[int]], ...] = (
     _paragraph_ends,
     _line_ends,
-    _sentence_ends,
+    sentence_ends,
     _word_ends,
     _grapheme_ends,
     _code_point_ends,

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.documents.sentences import find_sentences
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import PromptLibrary
@@ -17,7 +18,6 @@ from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
-from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.tasks.support.support_scorer import (
     PROMPT,
     SUPPORTED_FROM,

@@ -14,6 +14,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
+from llmcli.documents.sentences import find_sentences
 from llmcli.errors.incomplete_results import PointsUnsupported
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
@@ -26,7 +27,6 @@ from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import make_summary_job
 from llmcli.tasks.support.claim_checks import ClaimChecks, find_evidence
 from llmcli.tasks.support.claim_terms import read_terms
-from llmcli.tasks.support.sentence_spans import find_sentences, sentences_around
 from llmcli.tasks.support.support_scorer import Claim, SupportLevel, SupportScorer, nearest_quote, support_level
 from llmcli.types import (
     Delta,
@@ -239,7 +239,7 @@ class _CitedSummaryJob:
                 quote, origin = nearest_quote(claim, generation.passage), QuoteOrigin.RANK
             self._cited[number] = quote, origin
             self._checked[number] = len(claims)
-            passages[len(claims)] = sentences_around(generation.passage, quote.start, quote.end)
+            passages[len(claims)] = generation.passage.sentences_around(quote)
             claims.append(claim)
         found = [[number] for number in range(len(claims))]
         self._checks = ClaimChecks(self._plan.scorer, claims, passages, found, f"{self.item}.support")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Sequence
 
 from llmcli.backends.base import Backend
+from llmcli.documents.sentences import find_sentences
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.response_buffer import UsageTally
@@ -18,7 +19,6 @@ from llmcli.tasks.questions.passage_quotes import place_in_document, quotable_pa
 from llmcli.tasks.questions.question_prompts import QUOTE_PROMPT
 from llmcli.tasks.questions.references import Reference, cited_numbers
 from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
-from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Message, Notice, Priority, Progress, Request, Role
 
 ALONE_PROMPT = "quote"

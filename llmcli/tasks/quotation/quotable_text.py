@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
+from llmcli.documents.sentences import MAX_WORD_CHARS, find_sentences
 from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.tasks.quotation.quotation_grammar import count_quoted_words
 from llmcli.tasks.quotation.quote_alignment import QuoteAligner, find_line_starts
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.large_text import LargeText, TextBlock
+
+PASSAGE_WORDS = 100
+"""Of a passage that is looked at for support: some sentences, as a claim rarely depends on more."""
 
 
 @frozen
@@ -106,6 +111,22 @@ class QuotableDocument:
         """Return the whole text as one passage."""
         return QuotableText(self, 0, len(self.text))
 
+    def cut_passages(self, max_words: int = PASSAGE_WORDS) -> list[QuotableText]:
+        """Return the passages: consecutive sentences of together at most ``max_words`` words, or one longer one."""
+        passages: list[QuotableText] = []
+        start = end = count = 0
+        for first, last in find_sentences(self.text):
+            words = max(count_quoted_words(self.text[first:last]), (last - first) // MAX_WORD_CHARS)
+            if count and count + words > max_words:
+                passages.append(QuotableText(self, start, end))
+                count = 0
+            if not count:
+                start = first
+            end, count = last, count + words
+        if count:
+            passages.append(QuotableText(self, start, end))
+        return passages
+
     def quote(
         self, start: int, end: int, *, occurrences: int = 1, exact: bool = True, similarity: float = 1.0
     ) -> Quote:
@@ -165,6 +186,17 @@ class QuotableText:
             document.offset + self.start,
             document.line_of(self.start),
         ).whole()
+
+    def sentences_around(self, quote: Quote) -> QuotableText:
+        """Return the sentences of the passage that a quote from it touches."""
+        start, end = quote.start - self.document.offset, quote.end - self.document.offset
+        touched = [
+            (first + self.start, last + self.start)
+            for first, last in find_sentences(self.text)
+            if first + self.start < end and start < last + self.start
+        ]
+        first = min([start, *(span[0] for span in touched)])
+        return QuotableText(self.document, first, max([end, *(span[1] for span in touched)]))
 
     @cached_property
     def _aligner(self) -> QuoteAligner:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.grammars import NO_QUOTATION
 
 MAX_QUOTATION_CHARACTERS = 400
@@ -18,10 +19,6 @@ CHARACTERS_PER_WORD = 2
 """Of a script without spaces; so many count as one word."""
 PARAGRAPH_END = re.compile(r"(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)\s*|\f")
 """A blank line, or the end of a page."""
-UNSPACED_CHARACTERS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-)
-"""Ranges of characters that are written without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
 _UNSPACED = re.compile(f"[{UNSPACED_CHARACTERS}]")
 _WORD_PARTS = re.compile(f"[{UNSPACED_CHARACTERS}]|[^{UNSPACED_CHARACTERS}]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026]) |(?<=[\u3002\uff01\uff1f])")

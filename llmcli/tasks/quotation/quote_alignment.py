@@ -13,8 +13,8 @@ import unicodedata
 from bisect import bisect_left
 from functools import cached_property
 
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
 
 MIN_MATCHED_WORDS = 3
 """Of a near match."""

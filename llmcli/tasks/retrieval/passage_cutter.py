@@ -9,23 +9,12 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, count_line_ends
 from llmcli.documents.reading.passages import SEPARATOR, Passage, line_spans
 from llmcli.documents.reading.source_reader import Headings, passages_of
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.frozen_dataclass import replace
 from llmcli.store.retrieval.passage_index import IndexedPassage
 
 PASSAGE_CHARS = 1_200
 """The longest passage: about 300 tokens of English."""
 _MIN_SHARE = 0.4  # a passage shorter than this share of the longest is joined with the next one
-
-
-@frozen
-class _Piece:
-    """A part of a document's text, from ``start`` to ``end``, and the passage of the reader that it belongs to."""
-
-    start: int
-    end: int
-    first_line: int
-    last_line: int
-    passage: Passage
 
 
 def cut_large_text(large: LargeText, max_chars: int = PASSAGE_CHARS) -> Iterator[IndexedPassage]:
@@ -50,52 +39,37 @@ def cut_document(
     A passage of the reader (a paragraph, a section, a page) that is too long is cut at paragraphs, lines or sentences;
     short ones that follow each other on one page below one heading are joined. ``headings`` is as in ``passages_of``.
     """
-    pieces: list[_Piece] = []
-    for piece in _cut_pieces(document, max_chars, headings):
-        last = pieces[-1] if pieces else None
-        if last is not None and _belongs_together(last, piece, max_chars):
-            pieces[-1] = replace(last, end=piece.end, last_line=piece.last_line)
+    passages: list[IndexedPassage] = []
+    for passage in _cut_sections(document, max_chars, headings):
+        last = passages[-1] if passages else None
+        if last is not None and _belong_together(last, passage, max_chars):
+            text = document.text[last.start : passage.start + len(passage.text)]
+            passages[-1] = replace(last, text=text, last_line=passage.last_line)
         else:
-            pieces.append(piece)
-    return [
-        IndexedPassage(
-            document.name,
-            document.text[each.start : each.end],
-            each.passage.source,
-            each.passage.page,
-            each.first_line,
-            each.last_line,
-            each.start,
-            each.passage.headings,
-        )
-        for each in pieces
-    ]
+            passages.append(passage)
+    return passages
 
 
-def _belongs_together(last: _Piece, piece: _Piece, max_chars: int) -> bool:
-    same = (last.passage.source, last.passage.page, last.passage.headings) == (
-        piece.passage.source,
-        piece.passage.page,
-        piece.passage.headings,
-    )
-    short = min(last.end - last.start, piece.end - piece.start) < _MIN_SHARE * max_chars
-    return same and short and piece.end - last.start <= max_chars
+def _belong_together(last: IndexedPassage, passage: IndexedPassage, max_chars: int) -> bool:
+    same = (last.source, last.page, last.headings) == (passage.source, passage.page, passage.headings)
+    short = min(len(last.text), len(passage.text)) < _MIN_SHARE * max_chars
+    return same and short and passage.start + len(passage.text) - last.start <= max_chars
 
 
-def _cut_pieces(document: Document, max_chars: int, headings: Headings | None) -> Iterator[_Piece]:
+def _cut_sections(document: Document, max_chars: int, headings: Headings | None) -> Iterator[IndexedPassage]:
     """Yield the reader's passages, the long ones cut."""
-    for passage, start, end in _locate(document, headings):
-        text = document.text[start:end]
-        line = passage.first_line
-        at = start
-        for chunk in chunk_text(text, lambda part: len(part) <= max_chars):
-            blanks = len(chunk) - len(chunk.lstrip())
-            kept = chunk.strip()
-            first = line + count_line_ends(chunk[:blanks])
+    for section, start, end in _locate(document, headings):
+        at, line = start, section.first_line
+        for text in chunk_text(document.text[start:end], lambda each: len(each) <= max_chars):
+            blanks, kept = len(text) - len(text.lstrip()), text.strip()
+            first = line + count_line_ends(text[:blanks])
+            last = first + count_line_ends(kept)
             if kept:
-                yield _Piece(at + blanks, at + blanks + len(kept), first, first + count_line_ends(kept), passage)
-            at += len(chunk)
-            line += count_line_ends(chunk)
+                yield IndexedPassage(
+                    document.name, kept, section.source, section.page, first, last, at + blanks, section.headings
+                )
+            at += len(text)
+            line += count_line_ends(text)
 
 
 def _locate(document: Document, headings: Headings | None) -> Iterator[tuple[Passage, int, int]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from llmcli.documents.sentences import find_sentences
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.summarization.summary_length import count_words
-from llmcli.tasks.support.sentence_spans import find_sentences
 
 CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
 _HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")

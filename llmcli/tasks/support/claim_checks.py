@@ -10,7 +10,6 @@ from llmcli.interrupt import check_interrupt
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
 from llmcli.tasks.support.passage_ranking import PassageRanker
-from llmcli.tasks.support.sentence_spans import cut_passages
 from llmcli.tasks.support.support_scorer import Claim, PassageSupport, SupportScorer
 from llmcli.types import Event, Finished, ItemFailed, Request
 
@@ -60,9 +59,8 @@ def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]
 def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[QuotableText]:
     if isinstance(document, ItemFailed):
         raise document.error
-    return cut_passages(
-        QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
-    )
+    made = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
+    return made.cut_passages()
 
 
 class ClaimChecks:

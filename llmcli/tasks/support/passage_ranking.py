@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 
 K1, B = 1.2, 0.75
 """Saturation of a word's count, and how far long passages are discounted: the usual values."""

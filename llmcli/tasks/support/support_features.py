@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+from llmcli.documents.sentences import find_sentences
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.support.claim_terms import ClaimTerms, missing_names, missing_numbers, read_terms
-from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Score
 
 MAX_INFORMATION = 8.0

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
 from llmcli.types import Score
 
 NATS_PER_BIT = math.log(2)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 
-from llmcli.documents.chunking import split_sentences
+from llmcli.documents.chunking import split_at
 from llmcli.documents.records.byte_lines import MAX_RECORD_BYTES, ByteLines
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, RecordWriter
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema
+from llmcli.documents.sentences import sentence_ends
 from llmcli.errors import BadDocument, LlmError, UsageError
 
 _Block = tuple[int, list[str], bytes, LlmError | None]
@@ -90,13 +91,8 @@ def _split_nothing(text: str) -> list[str]:
 
 
 def _split_into_sentences(text: str) -> list[str]:
-    """Return the sentences; a line break inside a paragraph does not end one."""
-    joined = text.replace("\r\n", "\n").rstrip("\n")
-    pieces: list[str] = []
-    for piece in split_sentences(joined.replace("\n", " ")):
-        start = sum(map(len, pieces))
-        pieces.append(joined[start : start + len(piece)])
-    return pieces
+    joined = text.rstrip("\r\n")
+    return split_at(joined, sentence_ends(joined))
 
 
 PARAGRAPHS = TextUnitFormat(_split_nothing)
