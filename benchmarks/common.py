@@ -170,18 +170,18 @@ def tune(model: str, cache: Path) -> None:
 
     The engines of ``open_engine`` find them there.
     """
+    from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.derived_weights import DerivedWeightsStore
-    from llmcli.weights.weights_times import profile_path
 
     store, threads = DerivedWeightsStore(cache / "derived", 0), hardware.detect_cores().max_threads
     source = DerivationSource(Path(model), "m", model_id(model))
     profile = ModelTuner(source, make_plan(source.path, store), store, threads, Interrupt()).run()
-    save_profile(profile, profile_path(cache, source.sha256, None), threads)
+    save_profile(profile, tuning_file(cache, source.sha256, None), threads)
 
 
 @functools.cache

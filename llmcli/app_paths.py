@@ -121,3 +121,8 @@ def _platform_paths() -> AppPaths:
 
     dirs = PlatformDirs("llmcli", appauthor=False)
     return AppPaths(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_log_path)
+
+
+def tuning_file(cache: Path, model_id: str, threads: int | str | None) -> Path:
+    """Return the file for the measurements of a model by its SHA-256 and number of threads (None or "auto": not fixed)."""
+    return cache / "tuning" / f"{model_id[:32]}-{threads or 'auto'}.json"

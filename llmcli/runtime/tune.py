@@ -67,6 +67,7 @@ def tune_model(
     ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
     context raise, and what ``interrupt.check`` raises, at once.
     """
+    from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
@@ -74,7 +75,6 @@ def tune_model(
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.engine_settings import engine_options
-    from llmcli.weights.weights_times import profile_path
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads
@@ -88,7 +88,7 @@ def tune_model(
         raise Unsupported(model.name, detail="it has no choice of weights or settings here")
     sha256 = model.weights_sha256 or ""
     load_check.check_once(model.path, sha256, cache, gpu_layers=0, stop=lambda: interrupt.error)
-    path = profile_path(cache, sha256, options.threads)
+    path = tuning_file(cache, sha256, options.threads)
     _require_writable(path.parent)
     on_plan(plan)
     load = SystemLoad()

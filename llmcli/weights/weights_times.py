@@ -151,11 +151,6 @@ class WeightsTable:
         return {work: self.choose(job, self.types, self.types) for work, job in REPRESENTATIVE_JOBS.items()}
 
 
-def profile_path(cache: Path, model_id: str, threads: int | None) -> Path:
-    """Return the file for the measurements of a model by its SHA-256; ``threads`` as in ``EngineOptions``."""
-    return cache / "tuning" / f"{model_id[:32]}-{threads or 'auto'}.json"
-
-
 def read_profile_json(path: Path) -> Any:
     """Return the content of a profile, None without a usable one."""
     try:

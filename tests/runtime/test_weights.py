@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from engine.profiles import weights_table
 
-from llmcli.app_paths import find_paths
+from llmcli.app_paths import find_paths, tuning_file
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import weights
@@ -19,7 +19,7 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights import choose_weights
 from llmcli.runtime.weights.job_estimate import estimate_job
 from llmcli.settings import resolve_settings
-from llmcli.weights.weights_times import JobSize, dump_profile, profile_path
+from llmcli.weights.weights_times import JobSize, dump_profile
 
 SHA256 = "5" * 64
 STARTER = {
@@ -54,7 +54,7 @@ def measured():
 
     def store(times=STARTER, threads=None):
         table = weights_table(**times)
-        path = profile_path(find_paths(os.environ).cache, SHA256, threads)
+        path = tuning_file(find_paths(os.environ).cache, SHA256, threads)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(dump_profile({"weights": table.to_json(), "choices": table.choices()}))
         return path

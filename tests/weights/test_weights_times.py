@@ -8,6 +8,7 @@ import json
 import pytest
 from engine.profiles import weights_table
 
+from llmcli.app_paths import tuning_file
 from llmcli.weights.weights_times import (
     REPRESENTATIVE_JOBS,
     JobSize,
@@ -15,7 +16,6 @@ from llmcli.weights.weights_times import (
     WeightsTable,
     dump_profile,
     load_weights_table,
-    profile_path,
 )
 
 STARTER = {
@@ -117,7 +117,7 @@ def test_every_kind_of_work_has_a_choice():
 def test_a_table_survives_its_file(tmp_path):
     """What was written is read."""
     table = weights_table({"q8_0": None}, **STARTER)
-    path = profile_path(tmp_path, "5" * 64, None)
+    path = tuning_file(tmp_path, "5" * 64, None)
     path.parent.mkdir()
     path.write_bytes(dump_profile({"weights": table.to_json()}))
     assert load_weights_table(path) == table and path.name == f"{'5' * 32}-auto.json"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import child_processes
+from llmcli.app_paths import tuning_file
 from llmcli.engine.derivation.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad
@@ -32,7 +33,6 @@ from llmcli.files import file_lock, private_files
 from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.weights.weights_times import profile_path
 
 _PATIENCE_S = 60.0
 """Seconds that the process waits altogether for an idle machine."""
@@ -72,7 +72,7 @@ class TuningTask:
     @property
     def result_path(self) -> Path:
         """The file of the profile."""
-        return profile_path(Path(self.cache), self.sha256, self.threads)
+        return tuning_file(Path(self.cache), self.sha256, self.threads)
 
     @property
     def num_threads(self) -> int:

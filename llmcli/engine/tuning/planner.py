@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from typing import Protocol
 
+from llmcli.app_paths import tuning_file
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence
@@ -22,7 +23,6 @@ from llmcli.frozen_dataclass import frozen, replace
 from llmcli.models.footprint import BATCH_SIZES, context_bytes, fit_context, max_over_layers, state_batch_tokens
 from llmcli.models.gguf.header import Header
 from llmcli.models.task_workload import TaskWorkload
-from llmcli.weights.weights_times import profile_path
 
 EXPECTED_ANSWER_TOKENS = 512
 """Tokens of an answer without its own limit."""
@@ -98,7 +98,7 @@ class Planner:
         self.profile = assumed_profile(model.header)
         self._path = None
         if options.cache is not None and _SHA256.fullmatch(model_id):
-            self._path = profile_path(options.cache, model_id, options.threads)
+            self._path = tuning_file(options.cache, model_id, options.threads)
         self._load_profile()
 
     def _load_profile(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import tuning_file
 from llmcli.errors import UsageError
 from llmcli.runtime.weights import labelling_weights
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
@@ -29,8 +30,8 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     here. Labels come from the type that was chosen for the first ones of the model. For them, and for a question, only
     small files are read, and nothing is imported, unless they are the first labels.
     """
-    threads, sha256 = config.settings["threads"], model.weights_sha256 or ""
-    path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
+    sha256 = model.weights_sha256 or ""
+    path = tuning_file(config.paths.cache, sha256, config.settings["threads"])
     if verb in labelling_weights.LABELLING_VERBS:
         kept = labelling_weights.load_choice(config.paths.cache, sha256)
         measured = _measured_choice(path, labelling_weights.MEASURED_WORK)

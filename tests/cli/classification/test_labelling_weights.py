@@ -8,12 +8,12 @@ import os
 import pytest
 from engine.profiles import weights_table
 
-from llmcli.app_paths import find_paths
+from llmcli.app_paths import find_paths, tuning_file
 from llmcli.engine.derivation import derivation
 from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.runtime.weights import labelling_weights
-from llmcli.weights.weights_times import dump_profile, profile_path
+from llmcli.weights.weights_times import dump_profile
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
 
@@ -38,7 +38,7 @@ def measure(monkeypatch):
     def store(model_id):
         times = {"original": (1 / 300,) * 4, "bf16": (1 / 900,) * 4}
         table = weights_table(**times)
-        path = profile_path(find_paths(os.environ).cache, model_id, None)
+        path = tuning_file(find_paths(os.environ).cache, model_id, None)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(dump_profile({"weights": table.to_json(), "choices": table.choices()}))
 
@@ -63,7 +63,7 @@ def test_the_measured_choice_labels_if_it_was_there_first(label, measure, mine):
     label("--weights", "bf16")
     measure(model_id)
     assert label() == ("bf16", [])
-    profile_path(find_paths(os.environ).cache, model_id, None).unlink()
+    tuning_file(find_paths(os.environ).cache, model_id, None).unlink()
     assert label() == ("bf16", [])
 
 

@@ -10,6 +10,7 @@ import pytest
 from engine.profiles import attention_profile, weights_table
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli.app_paths import tuning_file
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
@@ -25,7 +26,6 @@ from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_sh
 from llmcli.errors import BadModelFile, OutOfMemory, UsageError
 from llmcli.models.gguf.header import Header
 from llmcli.types import Finished
-from llmcli.weights.weights_times import profile_path
 
 ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}
 SHA256 = "5" * 64
@@ -153,7 +153,7 @@ def test_a_profile_in_the_cache_is_used(models, tmp_path):
 
     before = planner()
     assert before.profile == assumed_profile(models("chatml").header) and not before.profile.measured
-    save_profile(measured(copy=7.0), profile_path(tmp_path, SHA256, 1), 1)
+    save_profile(measured(copy=7.0), tuning_file(tmp_path, SHA256, 1), 1)
     assert planner().profile.copy == 7.0 and planner().profile.measured
     before.choose(ONE, 16, None)
     assert before.profile.measured
@@ -163,7 +163,7 @@ def test_a_profile_in_the_cache_is_used(models, tmp_path):
 
 def test_a_profile_of_another_machine_is_not_used(models, tmp_path, monkeypatch):
     """The processor, llama.cpp's version and features, and the number of threads are those of the measurement."""
-    path = profile_path(tmp_path, SHA256, None)
+    path = tuning_file(tmp_path, SHA256, None)
     save_profile(measured(), path, 1)
     assert load_profile(path, 1) == measured() and load_profile(path, 2) is None
     for name, module in (("version", bindings), ("system_info", bindings), ("processor_name", hardware)):
@@ -416,7 +416,7 @@ def test_stats_are_known_after_a_job(tiny, name):
 
 def test_stats_report_the_settings_in_use(tiny, tmp_path):
     """The settings of the last job, and that they were measured."""
-    save_profile(best(batch=1e-9), profile_path(tmp_path, SHA256, 1), 1)
+    save_profile(best(batch=1e-9), tuning_file(tmp_path, SHA256, 1), 1)
     with engine_of(tiny("chatml"), model_id=SHA256, threads=1, cache=tmp_path) as engine:
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
         assert only_scheduler_thread(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
@@ -456,15 +456,15 @@ def test_a_job_is_followed_by_a_measurement(tiny, tmp_path, started):
 
 def test_a_model_that_was_measured_is_not_measured_again(tiny, tmp_path, started):
     """A complete profile is enough, and without copies one of the settings alone; one for other threads is not."""
-    save_profile(measured(), profile_path(tmp_path, SHA256, 2), 2)
+    save_profile(measured(), tuning_file(tmp_path, SHA256, 2), 2)
     run_engine(tiny("chatml"), cache=tmp_path)
     assert len(started) == 1
-    save_profile(best(), profile_path(tmp_path, SHA256, 1), 1)
+    save_profile(best(), tuning_file(tmp_path, SHA256, 1), 1)
     run_engine(tiny("chatml"), cache=tmp_path)
     assert len(started) == 1
     run_engine(tiny("chatml"), cache=tmp_path, derived_bytes=1 << 30)
     assert len(started) == 2
-    save_profile(measured(), profile_path(tmp_path, SHA256, 1), 1)
+    save_profile(measured(), tuning_file(tmp_path, SHA256, 1), 1)
     run_engine(tiny("chatml"), cache=tmp_path, derived_bytes=1 << 30)
     assert len(started) == 2
 
