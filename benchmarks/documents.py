@@ -13,7 +13,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.format_registry import find_format
 from llmcli.documents.segments import join_segments
 
 MEGABYTE = 1_000_000

@@ -237,7 +237,7 @@ def test_translate_keeps_the_shape_of_the_text(llm, starter):
 
 def test_translate_keeps_a_readme_valid(llm, starter, tmp_path):
     """Whatever the starter answers: the same structure, code and links, and a correct exit code."""
-    from llmcli.documents.formats.format_registry import find_format
+    from llmcli.documents.format_registry import find_format
 
     text = (
         "# Tidy\n\nIt keeps your *files* in order: see [the guide](https://a.example/g).\n\n- `tidy run`\n- one more\n"

@@ -149,14 +149,14 @@ def languages(incomplete: str) -> Suggestions:
 
 def formats() -> Suggestions:
     """Formats of documents and records that ``llm translate`` knows."""
-    from llmcli.documents.formats.format_registry import format_names
+    from llmcli.documents.format_registry import format_names
 
     return [*record_formats(), *format_names()]
 
 
 def record_formats() -> Suggestions:
     """Formats of records."""
-    from llmcli.documents.records.formats.record_formats import record_format_names
+    from llmcli.documents.format_registry import record_format_names
 
     return list(record_format_names())
 

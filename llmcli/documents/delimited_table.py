@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from llmcli.documents.format_registry import find_reader_by_name
 from llmcli.errors import BadDocument
 
 DELIMITERS = ",\t;|"
@@ -19,7 +20,6 @@ MAX_ROW_CHARS = 64 << 20
 """The longest row: a longer one is most likely a quote that is never closed."""
 _QUOTED_FIELD = re.compile(rf'(?<![^{DELIMITERS}])"(?:[^"]|"")*"?')
 _SEPARATOR_LINE = "sep="
-_TAB_SUFFIXES = (".tsv", ".tab")
 
 
 class DelimitedTable:
@@ -99,7 +99,8 @@ def _explain(error: csv.Error) -> str:
 
 def default_delimiter(name: str) -> str:
     """Return the delimiter that the name of a file suggests."""
-    return "\t" if name.lower().endswith(_TAB_SUFFIXES) else ","
+    found = find_reader_by_name(name)
+    return "\t" if found is not None and found.name == "tsv" else ","
 
 
 def sniff_delimiter(header: str, default: str) -> str:

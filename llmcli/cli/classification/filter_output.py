@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_output import RecordOutput
-from llmcli.documents.records.formats.record_formats import LINES
+from llmcli.documents.format_registry import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
 from llmcli.frozen_dataclass import frozen

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.documents.format_registry import find_reader
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.source_reader import FORMATS, read_source
+from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import Offline
 from llmcli.interrupt import run_interruptible
 from llmcli.types import Phase
@@ -27,7 +28,6 @@ _SUFFIXES = {
     "application/json": "json",
     "application/x-ndjson": "jsonl",
 }
-_READ_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes)
 
 
 def read_web_document(ctx: CommandContext, name: str) -> Document:
@@ -77,4 +77,4 @@ def _find_suffix(page: FetchedPage) -> str:
     suffix = PurePosixPath(page.address.target.partition("?")[0]).suffix[1:].lower()
     if page.media_type.startswith("text/"):
         return suffix if suffix in {"md", "csv", "tsv", "json", "jsonl"} else "txt"
-    return suffix if suffix in _READ_SUFFIXES else ""
+    return suffix if find_reader(suffix) else ""

@@ -11,9 +11,9 @@ from llmcli.cli.console import sanitize
 from llmcli.cli.records.record_flags import OnError
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.render.text_writer import ByteSink, writes_to_terminal
+from llmcli.documents.format_registry import JSON_LINES, LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, RecordWriter
-from llmcli.documents.records.formats.record_formats import JSON_LINES, LINES, format_by_suffix, load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.errors.saved_state_errors import RetryRefused
@@ -143,11 +143,11 @@ class RecordOutput:
         return has_head
 
     def _named_format(self, path: str) -> str | None:
-        return self._flags.output_format or format_by_suffix(path)
+        return self._flags.output_format or record_format_by_suffix(path)
 
     def _choose_format(self, schema: RecordSchema) -> str:
         path = self._flags.output
-        named = self._flags.output_format or (format_by_suffix(path) if path else None)
+        named = self._flags.output_format or (record_format_by_suffix(path) if path else None)
         chosen = _JSON_RESULTS if self._as_json else named or schema.format
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")

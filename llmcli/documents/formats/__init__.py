@@ -1,3 +1,1 @@
-"""The formats of documents that can be translated: one module each, and one registration in ``builtin_formats``."""
-
-from llmcli.documents.formats import builtin_formats  # noqa: F401 (registers the formats)
+"""The formats of documents that can be translated, one module each; ``format_registry`` has an entry for each."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmcli.documents.format_registry import find_reader_by_name
 from llmcli.documents.reading.document import STDIN, refuse_unreadable
-from llmcli.documents.reading.source_reader import FORMATS
 from llmcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MAX_FILES = 20_000
 """Files that one directory or pattern may stand for."""
 _LEFT_OUT = frozenset({"node_modules", "__pycache__"})
-_READ_SUFFIXES = frozenset(f".{suffix}" for each in FORMATS for suffix in each.suffixes)
 _SNIFFED_BYTES = 8192
 _CHARACTER_CLASS = re.compile(r"\[:([a-z]+):\]")
 _CHARACTERS = {
@@ -88,7 +87,7 @@ def _match(pattern: str, notify: Notify) -> Iterator[str]:
 
 def _is_readable(path: Path) -> bool:
     """Whether a file is a document by its suffix, or begins as text."""
-    if path.suffix.lower() in _READ_SUFFIXES:
+    if find_reader_by_name(path.name):
         return True
     try:
         with path.open("rb") as stream:

@@ -90,13 +90,13 @@ def refuse_unreadable(data: bytes, name: str) -> None:
 
 
 def _find_binary_format(data: bytes) -> str | None:
-    from llmcli.documents.formats.format_registry import find_binary_format  # a text never needs it
+    from llmcli.documents.format_registry import find_binary_format  # a text never needs it
 
     return find_binary_format(data)
 
 
 def _extract_text(data: bytes, name: str, format_name: str) -> str:
-    from llmcli.documents.formats.format_registry import load_format
+    from llmcli.documents.format_registry import load_format
 
     try:
         return load_format(format_name).extract_text(data)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from llmcli.documents.format_registry import JSON_LINES, find_reader_by_name
 from llmcli.documents.reading.document import Document, decode_utf8, refuse_binary
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE, is_large_file, open_stream
 from llmcli.documents.reading.passages import number_passages
@@ -117,17 +118,18 @@ class LargeText:
 
         Raises as ``blocks`` does, and ``BadDocument`` for one that its reader cannot read.
         """
-        from llmcli.documents.reading.sources.json_source import describe_json_lines, is_json_lines
+        from llmcli.documents.reading.sources.json_source import describe_json_lines
         from llmcli.documents.reading.sources.table_source import describe_csv
 
-        suffix = self.path.suffix[1:].lower()
-        if suffix == "json":
+        found = find_reader_by_name(self.path.name)
+        kind = found.name if found is not None else "csv"
+        if kind == "json":
             whole = self.read_whole()
             return read_source(whole.text.encode(), self.name, self.path)
-        is_json = is_json_lines(self.path.name)
+        is_json = kind == JSON_LINES
         overview = describe_json_lines(self.lines()) if is_json else describe_csv(self.lines(), self.name)
         try:
-            source = number_passages(self.name, overview, "json" if is_json else "csv")
+            source = number_passages(self.name, overview, kind)
         except BadDocument as error:
             raise BadDocument(self.name, line=error.line, detail=error.detail) from error
         return Document(self.name, source.text, self.path, source=source)

@@ -6,16 +6,21 @@ An input that no reader knows is a text, read as it is. Suffix and content have 
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
+from llmcli.documents.format_registry import (
+    FormatEntry,
+    find_reader,
+    is_markdown_suffix,
+    is_plain_suffix,
+    load_attribute,
+)
 from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
 from llmcli.documents.reading.file_reader import MAX_BINARY_BYTES
 from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
 
 MAX_ATTACHMENT_DEPTH = 3
 """Emails that are attached as files to emails."""
@@ -24,53 +29,13 @@ _OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _EMPTY_ZIP = b"PK\x05\x06"
 
 
-@frozen
-class SourceFormat:
-    """A format that is not read as it is; ``what`` names it for people, ``reader`` is "module:function".
-
-    ``is_text``: a text is of this format by its suffix, whatever it contains. ``in_child``: its reader runs in a child
-    process with limits, since a small file can make it take all memory, or crash.
-    """
-
-    name: str
-    what: str
-    suffixes: tuple[str, ...]
-    reader: str
-    is_text: bool = False
-    in_child: bool = False
-
-
 Headings = list[tuple[int, str]]
 """Levels and titles of the headings above a text."""
-_SOURCES = "llmcli.documents.reading.sources"
-FORMATS = (
-    SourceFormat("html", "an HTML page", ("html", "htm", "xhtml"), f"{_SOURCES}.html_source:read_html"),
-    SourceFormat("pdf", "a PDF document", ("pdf",), f"{_SOURCES}.pdf_source:read_pdf", in_child=True),
-    SourceFormat(
-        "docx", "a Word document", ("docx", "docm", "dotx"), f"{_SOURCES}.docx_source:read_docx", in_child=True
-    ),
-    SourceFormat("pptx", "a presentation", ("pptx", "pptm", "ppsx"), f"{_SOURCES}.pptx_source:read_pptx"),
-    SourceFormat(
-        "spreadsheet",
-        "a spreadsheet",
-        ("xlsx", "xlsm"),
-        f"{_SOURCES}.table_source:read_spreadsheet",
-        in_child=True,
-    ),
-    SourceFormat("epub", "an EPUB book", ("epub",), f"{_SOURCES}.epub_source:read_epub"),
-    SourceFormat("email", "an email", ("eml",), f"{_SOURCES}.email_source:read_email"),
-    SourceFormat("csv", "a table", ("csv", "tsv"), f"{_SOURCES}.table_source:read_csv", is_text=True),
-    SourceFormat("json", "JSON", ("json", "jsonl", "ndjson"), f"{_SOURCES}.json_source:read_json", is_text=True),
-)
-_BY_NAME = {each.name: each for each in FORMATS}
-_BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
-_MARKDOWN_SUFFIXES = frozenset({"md", "markdown", "mkd", "mdown", "mdx", "qmd", "rmd"})
-_PLAIN_SUFFIXES = frozenset({"txt", "text", "rst", "log", *_MARKDOWN_SUFFIXES})
 # a file in an archive -> the format of the archive
 _ZIP_MEMBERS = (
     ("word/document.xml", "docx"),
     ("ppt/presentation.xml", "pptx"),
-    ("xl/workbook.xml", "spreadsheet"),
+    ("xl/workbook.xml", "xlsx"),
     ("META-INF/container.xml", "epub"),
 )
 _HTML_START = re.compile(
@@ -103,23 +68,23 @@ def passages_of(document: Document, headings: Headings | None = None) -> SourceD
     """
     if document.source is not None:
         return document.source
-    is_markdown = _suffix(document.name) in _MARKDOWN_SUFFIXES
+    is_markdown = is_markdown_suffix(_suffix(document.name))
     return split_text_passages(document.name, document.text, markdown=is_markdown, headings=headings)
 
 
-def find_source_format(data: bytes, name: str) -> SourceFormat | None:
+def find_source_format(data: bytes, name: str) -> FormatEntry | None:
     """Return the format of an input, None for a text. Raises ``BadDocument`` if content and suffix disagree."""
     suffix = _suffix(name)
-    named = _BY_SUFFIX.get(suffix)
-    if (named is not None and named.is_text) or suffix in _PLAIN_SUFFIXES:
+    named = find_reader(suffix)
+    if (named is not None and named.is_text) or is_plain_suffix(suffix):
         binary = _find_binary(data)
         if binary is not None:
-            raise BadDocument(name, detail=f"it is {binary.what}, not what its name says; rename it")
+            raise BadDocument(name, detail=f"it is {binary.description}, not what its name says; rename it")
         return named
     found = _find_binary(data) or _find_text_format(data, named, sniff=not suffix or named is not None)
     if named is not None and found is not named and data:
-        what = f", but {found.what}" if found else ""
-        raise BadDocument(name, detail=f"it is not {named.what}{what}")
+        what = f", but {found.description}" if found else ""
+        raise BadDocument(name, detail=f"it is not {named.description}{what}")
     return found
 
 
@@ -138,9 +103,9 @@ def _suffix(name: str) -> str:
     return PurePath(name).suffix[1:].lower() if name != STDIN else ""
 
 
-def _find_binary(data: bytes) -> SourceFormat | None:
+def _find_binary(data: bytes) -> FormatEntry | None:
     if b"%PDF-" in data[:1024] and not data.startswith(b"PK"):
-        return _BY_NAME["pdf"] if data.startswith(b"%PDF-") or b"\0" in data[:_SNIFFED_BYTES] else None
+        return find_reader("pdf") if data.startswith(b"%PDF-") or b"\0" in data[:_SNIFFED_BYTES] else None
     if data.startswith((b"PK\x03\x04", _EMPTY_ZIP)):
         return _find_in_zip(data)
     if data.startswith(_OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
@@ -148,22 +113,22 @@ def _find_binary(data: bytes) -> SourceFormat | None:
     return None
 
 
-def _find_in_zip(data: bytes) -> SourceFormat | None:
+def _find_in_zip(data: bytes) -> FormatEntry | None:
     from llmcli.documents.reading.sources.zip_package import ZipPackage
 
     names = frozenset(ZipPackage(data).names)
-    return next((_BY_NAME[found] for member, found in _ZIP_MEMBERS if member in names), None)
+    return next((find_reader(found) for member, found in _ZIP_MEMBERS if member in names), None)
 
 
-def _find_text_format(data: bytes, named: SourceFormat | None, *, sniff: bool = True) -> SourceFormat | None:
+def _find_text_format(data: bytes, named: FormatEntry | None, *, sniff: bool = True) -> FormatEntry | None:
     """Return HTML or email if the content looks like it; by the suffix ``.html`` any text is HTML."""
     if named is not None and named.name == "html":
         return named
     if not sniff:
         return None
     if _HTML_START.match(data, 0, _SNIFFED_BYTES):
-        return _BY_NAME["html"]
-    return _BY_NAME["email"] if _looks_like_email(data, is_named=named is not None) else None
+        return find_reader("html")
+    return find_reader("eml") if _looks_like_email(data, is_named=named is not None) else None
 
 
 def _looks_like_email(data: bytes, *, is_named: bool) -> bool:
@@ -191,18 +156,17 @@ def _read_with_reader(data: bytes, name: str, depth: int, file_name: str = "") -
     return None if found.is_text and not source.notes else source
 
 
-def _read_sections(found: SourceFormat, data: bytes, name: str, depth: int) -> Iterable[Section | str]:
+def _read_sections(found: FormatEntry, data: bytes, name: str, depth: int) -> Iterable[Section | str]:
     if found.in_child:
         from llmcli.documents.reading.reader_process import read_in_child
 
         return read_in_child(found.reader, data)
-    module, _, function = found.reader.partition(":")
-    read: Callable[..., Iterable[Section | str]] = getattr(importlib.import_module(module), function)
-    attachments = (lambda each, file: _read_attachment(each, file, depth + 1),) if found.name == "email" else ()
+    read: Callable[..., Iterable[Section | str]] = load_attribute(found.reader)
+    attachments = (lambda each, file: _read_attachment(each, file, depth + 1),) if found.name == "eml" else ()
     return read(data, name, *attachments)
 
 
-def _check_size(data: bytes, found: SourceFormat) -> None:
+def _check_size(data: bytes, found: FormatEntry) -> None:
     if len(data) > MAX_BINARY_BYTES and not found.is_text:
         raise BadDocument(detail=f"it is larger than {MAX_BINARY_BYTES >> 20} MiB")
 

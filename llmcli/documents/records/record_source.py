@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from io import BufferedReader
 
 from llmcli.documents.reading.file_reader import require_unchanged
+from llmcli.documents.format_registry import load_record_format, sniff_record_format
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
-from llmcli.documents.records.formats.record_formats import load_record_format, sniff_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
 from llmcli.frozen_dataclass import frozen
@@ -32,7 +32,7 @@ class RecordSource:
     At the end of an input, ``BadDocument`` is raised if it has changed while it was read.
 
     ``format_name`` None: found for the first input by its name or content. All inputs have the format and, if it is
-    delimited, the columns of the first one. ``is_table`` is as in ``sniff_format``. With several inputs, one that cannot
+    delimited, the columns of the first one. ``is_table`` is as in ``sniff_record_format``. With several inputs, one that cannot
     be opened is added to ``failed`` instead of raising, unless none can be opened.
     """
 
@@ -126,7 +126,7 @@ class RecordSource:
             self._current = each.name if self._several else ""
             if self._format_name is None:
                 beginning = stream.peek(1)
-                self._format_name = sniff_format(each.name, beginning, is_table=self._is_table)
+                self._format_name = sniff_record_format(each.name, beginning, is_table=self._is_table)
                 _refuse_json_array(each.name, beginning, self._format_name)
             return load_record_format(self._format_name).open_reader(stream, each.name, self._options)
         return None

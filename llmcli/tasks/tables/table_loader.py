@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from llmcli.documents.delimited_table import DelimitedTable, default_delimiter
+from llmcli.documents.format_registry import DELIMITED, JSON_LINES, find_reader_by_name
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.large_text import open_large_text
@@ -28,10 +29,6 @@ from llmcli.tasks.tables.table_values import (
     unique_name,
 )
 
-_CSV_SUFFIXES = frozenset({".csv", ".tsv"})
-_LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
-_JSON_SUFFIXES = frozenset({".json", *_LINE_SUFFIXES})
-
 
 @frozen
 class Table:
@@ -49,7 +46,8 @@ def is_table(document: Document) -> bool:
 
 def is_table_name(name: str) -> bool:
     """Whether a file is a table or JSON by the suffix of its name."""
-    return PurePath(name).suffix.lower() in _CSV_SUFFIXES | _JSON_SUFFIXES
+    found = find_reader_by_name(name)
+    return found is not None and found.is_text
 
 
 def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Table]:
@@ -81,19 +79,18 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
 def _read_tables(
     document: Document, interrupt: Interrupt
 ) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
-    path = PurePath(document.name)
+    found, stem = find_reader_by_name(document.name), PurePath(document.name).stem
+    kind = "" if found is None or not found.is_text else found.name
     large = None if document.source is None or document.path is None else open_large_text(document.name)
-    if large is not None and path.suffix.lower() in _CSV_SUFFIXES | _LINE_SUFFIXES:
-        read = read_large_csv if path.suffix.lower() in _CSV_SUFFIXES else read_large_lines
-        yield (path.stem, *read(large, interrupt))
+    if large is not None and (kind in DELIMITED or kind == JSON_LINES):
+        yield (stem, *(read_large_csv if kind in DELIMITED else read_large_lines)(large, interrupt))
         return
     text = document.text
     if document.source is not None and document.path is not None:
         text, _ = decode_utf8(read_bytes(document.name, interrupt), document.name)
-    suffix = path.suffix.lower()
-    title = path.stem if document.path is not None else "data"
-    if suffix in _JSON_SUFFIXES or (suffix not in _CSV_SUFFIXES and text.lstrip()[:1] in {"[", "{"}):
-        yield from _read_json(text, title, by_line=suffix in _LINE_SUFFIXES, interrupt=interrupt)
+    title = stem if document.path is not None else "data"
+    if kind in {"json", JSON_LINES} or (not kind and text.lstrip()[:1] in {"[", "{"}):
+        yield from _read_json(text, title, by_line=kind == JSON_LINES, interrupt=interrupt)
     else:
         yield (title, *_read_csv(text, document.name, interrupt))
 

@@ -17,7 +17,7 @@ _ROW = re.compile(r"[ \t>]*\|(.*)\|[ \t]*")
 _SEPARATOR = re.compile(r"[ \t>]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _REPORTED_NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s?%?")
-_SPREADSHEET = "spreadsheet"
+_SPREADSHEET = "xlsx"
 
 
 def find_text_tables(document: Document, interrupt: Interrupt) -> list[Table] | None:

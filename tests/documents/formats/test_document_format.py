@@ -1,7 +1,7 @@
 import pytest
 
+from llmcli.documents.format_registry import format_names, load_format
 from llmcli.documents.formats.document_format import line_lead, separate_block
-from llmcli.documents.formats.format_registry import format_names, load_format
 from llmcli.documents.segments import Segment
 
 

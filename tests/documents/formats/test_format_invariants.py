@@ -10,7 +10,7 @@ from document_texts import HOSTILE, NAMES, documents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcli.documents.formats.format_registry import find_format, format_names
+from llmcli.documents.format_registry import find_format, format_names
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
 

@@ -1,6 +1,6 @@
 import pytest
 
-from llmcli.documents.formats.format_registry import find_format, format_names, listed_suffixes, load_format
+from llmcli.documents.format_registry import find_format, format_names, listed_suffixes, load_format
 from llmcli.errors import UsageError
 
 

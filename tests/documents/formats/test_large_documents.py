@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.format_registry import find_format
 from llmcli.documents.segments import join_segments, split_at_protected
 from llmcli.errors import BadDocument
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcli.documents.format_registry import FormatEntry, load_format, register_format, unregister_format
 from llmcli.documents.formats.document_format import DocumentFormat
-from llmcli.documents.formats.format_registry import FormatEntry, load_format, register_format, unregister_format
 from llmcli.documents.reading.document import Document, decode_utf8, open_document, refuse_unreadable
 from llmcli.errors import BadDocument, BinaryInput, InternalError, NotUtf8
 

@@ -27,9 +27,9 @@ MAKERS = {
     "pdf": lambda: make_pdf("Hello"),
     "docx": lambda: make_docx(lambda document: document.add_paragraph("Hello")),
     "pptx": make_pptx,
-    "spreadsheet": lambda: make_xlsx(S=[["Hello"]]),
+    "xlsx": lambda: make_xlsx(S=[["Hello"]]),
     "epub": lambda: make_epub("<p>Hello</p>"),
-    "email": make_email,
+    "eml": make_email,
 }
 
 
@@ -84,7 +84,7 @@ def test_source_code_with_markup_is_source_code():
         ("pdf", "report.docx", "it is not a Word document, but a PDF document"),
         ("pdf", "page.html", "it is not an HTML page, but a PDF document"),
         ("pdf", "notes.txt", "it is a PDF document, not what its name says; rename it"),
-        ("spreadsheet", "table.csv", "it is a spreadsheet, not what its name says; rename it"),
+        ("xlsx", "table.csv", "it is a spreadsheet, not what its name says; rename it"),
     ],
 )
 def test_content_has_to_be_what_the_name_says(maker, name, reason):
@@ -124,7 +124,7 @@ def test_encrypted_office_documents_are_named_as_such(suffix, data):
     [
         ("pypdfium2", "pypdfium2", "pdf"),
         ("mammoth", "mammoth", "docx"),
-        ("python_calamine", "python-calamine", "spreadsheet"),
+        ("python_calamine", "python-calamine", "xlsx"),
     ],
 )
 def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch, readers_in_process, module, package, maker):
@@ -146,14 +146,13 @@ def test_a_document_may_not_be_larger_than_memory_allows(monkeypatch):
 def test_damaged_files_are_errors_of_the_input(seed):
     """Whatever bytes change: the text is read, or the error is one of ours."""
     chance = random.Random(seed)
-    suffixes = {"spreadsheet": "xlsx", "email": "eml"}
     for name, make in MAKERS.items():
         data = bytearray(make_report_docx() if name == "docx" else make())
         for _ in range(20):
             at = chance.randrange(len(data))
             data[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
             try:
-                read_source(bytes(data), f"x.{suffixes.get(name, name)}")
+                read_source(bytes(data), f"x.{name}")
             except LlmError as error:
                 assert error.exit_code == 65  # noqa: PT017 (it may be read as well)
 

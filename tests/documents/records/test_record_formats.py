@@ -9,18 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from llmcli.documents.format_registry import (
+    FormatEntry,
+    load_record_format,
+    register_format,
+    sniff_record_format,
+    unregister_format,
+)
 from llmcli.documents.records.formats import parquet
 from llmcli.documents.records.formats.json_lines import FORMAT as JSONL
 from llmcli.documents.records.formats.parquet import FORMAT as PARQUET
 from llmcli.documents.records.formats.plain_lines import FORMAT as LINES
 from llmcli.documents.records.formats.plain_lines import LINE_COLUMN
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
-from llmcli.documents.records.formats.record_formats import (
-    load_record_format,
-    register_record_format,
-    sniff_format,
-    unregister_record_format,
-)
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, BinaryInput, MissingExtra, NotUtf8, OutputError, UsageError
 
@@ -183,18 +184,18 @@ def test_parquet_that_cannot_be_read(monkeypatch):
 )
 def test_the_format_of_an_input(name, beginning, is_table, expected):
     """The name decides, then the content; prose with commas is no table unless a column is named."""
-    assert sniff_format(name, beginning, is_table=is_table) == expected
+    assert sniff_record_format(name, beginning, is_table=is_table) == expected
 
 
 def test_formats_are_registered():
     """A format is a module and one registration."""
-    register_record_format("mine", "llmcli.documents.records.formats.json_lines", "FORMAT", (".mine",))
+    register_format(FormatEntry("mine", records="llmcli.documents.records.formats.json_lines:FORMAT"))
     try:
-        assert sniff_format("a.mine", b"", is_table=False) == "mine"
+        assert sniff_record_format("a.mine", b"", is_table=False) == "mine"
         assert load_record_format("mine") is JSONL
         with pytest.raises(ValueError, match="mine"):
-            register_record_format("mine", "", "", ())
+            register_format(FormatEntry("mine"))
     finally:
-        unregister_record_format("mine")
+        unregister_format("mine")
     with pytest.raises(UsageError):
         load_record_format("mine")

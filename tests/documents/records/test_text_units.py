@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions
-from llmcli.documents.records.formats.record_formats import load_record_format
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8, UsageError
 
 TEXT = b'\n\nOne two.\r\nThree\nfour. Five!\n\n \nSix.\n\nSeven? "Eight." Nine'

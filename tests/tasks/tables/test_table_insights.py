@@ -135,7 +135,7 @@ def test_documents_fail_alone(tmp_path):
 
 def test_an_overview_of_a_large_sheet_is_no_table():
     """Its figures would be those of a few sampled rows."""
-    source = number_passages("a.xlsx", [Section("| a |\n| 1 |\n| 2 |\n"), "an overview"], "spreadsheet")
+    source = number_passages("a.xlsx", [Section("| a |\n| 1 |\n| 2 |\n"), "an overview"], "xlsx")
     assert isinstance(error(run(Document("a.xlsx", source.text, source=source))), BadDocument)
 
 

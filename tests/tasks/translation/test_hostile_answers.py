@@ -13,7 +13,7 @@ from row_table import all_rows
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, result
 
-from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.format_registry import find_format
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from row_table import all_rows
 
-from llmcli.documents.formats.format_registry import load_format
+from llmcli.documents.format_registry import load_format
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.segments import Segment, Span
 from llmcli.errors import BadDocument

@@ -16,10 +16,10 @@ from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.documents.format_registry import DELIMITED, JSON_LINES, record_format_by_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.documents.reading.large_text import LargeText
-from llmcli.documents.records.formats.record_formats import format_by_suffix
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.frozen_dataclass import frozen
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.execution.work_estimate import WorkEstimate
 
 PARQUET = "parquet"
-_TABLE_FORMATS = frozenset({"csv", "tsv", "jsonl", PARQUET})
-_TABLES = frozenset({"csv", "json"})
+_TABLE_FORMATS = DELIMITED | {JSON_LINES, PARQUET}
+_TABLES = DELIMITED | {"json", JSON_LINES}
 """Formats of text that are read as they are: an overview would leave out values."""
 
 
@@ -161,8 +161,8 @@ def _choose_format(ctx: CommandContext, wanted: ExtractOptions, *, several: bool
         return wanted.format
     if ctx.console.as_json:
         return "json"
-    named = format_by_suffix(ctx.flags.output or "")
-    return named if named in _TABLE_FORMATS else "jsonl" if several else "json"
+    named = record_format_by_suffix(ctx.flags.output or "")
+    return named if named in _TABLE_FORMATS else JSON_LINES if several else "json"
 
 
 def _explain(ctx: CommandContext, result: Result) -> None:

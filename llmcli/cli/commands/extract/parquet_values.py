@@ -7,8 +7,8 @@ from typing import Any
 
 from llmcli.cli.commands.extract.highlighted_page import NoValuesFound
 from llmcli.cli.commands.extract.value_rows import NAME_COLUMN
+from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.records.formats.record_format import OutputColumns
-from llmcli.documents.records.formats.record_formats import load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.types import Result
 

@@ -19,8 +19,8 @@ from llmcli.cli.console import confirm
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.records import record_inputs
+from llmcli.documents.format_registry import LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import OutputColumns
-from llmcli.documents.records.formats.record_formats import LINES, format_by_suffix, load_record_format
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.selection import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
@@ -231,7 +231,7 @@ class LabellingRun:
             for schema, record in self._records():
                 if writer is None:
                     own = "csv" if schema.format == LINES else schema.format
-                    chosen = load_record_format(format_by_suffix(str(self._output)) or own)
+                    chosen = load_record_format(record_format_by_suffix(str(self._output)) or own)
                     writer = chosen.open_writer(OutputColumns(schema, {self._column: str}, has_error=False))
                     file.write(writer.head())
                 file.write(writer.row(record, {self._column: labels.get(record.index, "")}, ""))
@@ -283,7 +283,7 @@ class LabellingRun:
 
 def _default_output(file: str) -> Path:
     path = Path(file)
-    named = format_by_suffix(file)
+    named = record_format_by_suffix(file)
     suffix = path.suffix if named is not None and named != LINES else ".csv"
     return path.with_name(f"{path.stem}.labelled{suffix}")
 

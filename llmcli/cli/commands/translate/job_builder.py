@@ -29,7 +29,7 @@ class JobBuilder:
 
     def validate(self) -> None:
         """Raise ``UsageError`` and ``BadDocument`` for invalid options and files, and what reading files raises."""
-        from llmcli.documents.formats.format_registry import require_name
+        from llmcli.documents.format_registry import require_name
         from llmcli.tasks.translation.languages import parse_language
 
         if self._options.format_name is not None:

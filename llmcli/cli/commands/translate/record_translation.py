@@ -11,7 +11,7 @@ from llmcli.cli.commands.translate.memory_file import create_memory_cache, memor
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
-from llmcli.documents.records.formats.record_formats import record_format_names
+from llmcli.documents.format_registry import record_format_names
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
 

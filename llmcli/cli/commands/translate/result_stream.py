@@ -31,7 +31,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
 
     Raises ``UsageError`` if the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
-    from llmcli.documents.formats.format_registry import find_format
+    from llmcli.documents.format_registry import find_format
     from llmcli.tasks.translation.quality_scores import score_translations
 
     for event in events:

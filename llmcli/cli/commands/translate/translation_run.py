@@ -24,7 +24,7 @@ from llmcli.cli.input import inputs
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.formats.format_registry import listed_suffixes
+from llmcli.documents.format_registry import listed_suffixes
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.interrupt import run_interruptible

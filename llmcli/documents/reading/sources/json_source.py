@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmcli.documents.json_values import dump_value, parse_float, parse_int
+from llmcli.documents.format_registry import JSON_LINES, find_reader_by_name
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.column_profile import ColumnProfile, RowSample, describe_columns
@@ -19,7 +20,6 @@ MAX_JSON_CHARS = 64_000_000
 MAX_PATHS = 300
 """Paths of an overview; the rest is counted."""
 _SAMPLE_CHARS = 600
-_LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
 def read_json(data: bytes, name: str) -> Iterator[Section | str]:
@@ -28,17 +28,13 @@ def read_json(data: bytes, name: str) -> Iterator[Section | str]:
     if len(text) <= MAX_WHOLE_CHARS:
         yield Section(text)
         return
-    yield from _describe(_values(text, by_line=is_json_lines(name)))
+    found = find_reader_by_name(name)
+    yield from _describe(_values(text, by_line=found is not None and found.name == JSON_LINES))
 
 
 def describe_json_lines(lines: Iterable[str]) -> Iterator[Section | str]:
     """Yield the overview of JSON Lines, and a note that says so. Raises ``BadDocument``."""
     return _describe(_parse_lines(lines))
-
-
-def is_json_lines(name: str) -> bool:
-    """Whether a file holds JSON Lines by its name."""
-    return name.lower().endswith(_LINE_SUFFIXES)
 
 
 def _describe(values: Iterator[Any]) -> Iterator[Section | str]:

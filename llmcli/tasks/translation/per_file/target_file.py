@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmcli.documents.format_registry import find_format
 from llmcli.documents.formats.document_format import DocumentFormat
-from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits

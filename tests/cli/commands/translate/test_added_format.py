@@ -6,7 +6,7 @@ import pytest
 from scripted import all_messages
 
 from llmcli.cli import completers
-from llmcli.documents.formats.format_registry import (
+from llmcli.documents.format_registry import (
     FormatEntry,
     find_format,
     format_names,

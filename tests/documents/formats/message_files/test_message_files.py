@@ -9,7 +9,7 @@ import pytest
 import yaml
 from row_table import all_rows
 
-from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.format_registry import find_format
 from llmcli.documents.formats.message_files import icu_messages, json_messages, po, properties, yaml_messages
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument

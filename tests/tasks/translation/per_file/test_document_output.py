@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from scripted import ScriptedBackend
 
-from llmcli.documents.formats.format_registry import load_format
+from llmcli.documents.format_registry import load_format
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translation.languages import parse_language

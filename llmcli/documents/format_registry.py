@@ -1,0 +1,342 @@
+"""The formats of files: one entry says what llm can do with each, and how a format is found.
+
+A format can be translated (its regions of words are replaced), read (its text is taken out, for a model), and hold
+records. An entry is data; the module that does it is imported when a document needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, cast
+
+from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    from llmcli.documents.formats.document_format import DocumentFormat
+    from llmcli.documents.records.formats.record_format import RecordFormat
+
+LINES, JSON_LINES, DELIMITED = "lines", "jsonl", frozenset({"csv", "tsv"})
+"""Formats that other code names."""
+_SNIFFED_CHARS = 100_000
+"""Characters of a text that are searched for its format."""
+_PARQUET_MAGIC = b"PAR1"
+_FORMATS = "llmcli.documents.formats"
+_SOURCES = "llmcli.documents.reading.sources"
+_RECORDS = "llmcli.documents.records.formats"
+
+
+@frozen
+class FormatEntry:
+    """A format, and what can be done with its files; "" for what cannot be."""
+
+    name: str
+    translator: str = ""
+    """The ``DocumentFormat`` that finds what is translated, as "package.module:ATTRIBUTE"."""
+    reader: str = ""
+    """The function that yields the text of a file, if it is not read as it is; "package.module:function"."""
+    records: str = ""
+    """The ``RecordFormat`` of its records, as "package.module:ATTRIBUTE"."""
+    aliases: tuple[str, ...] = ()
+    """Other names. They and the name are suffixes of files too, without the dot."""
+    unlisted: frozenset[str] = frozenset()
+    """Names whose files are not picked up from a directory to be translated."""
+    unread: frozenset[str] = frozenset()
+    """Names whose files are read as they are, not by the reader."""
+    sniff_patterns: tuple[tuple[int, str], ...] = ()
+    """(Rank, regular expression) of typical content; patterns are tried from the lowest rank up, over all formats."""
+    signatures: tuple[bytes, ...] = ()
+    """The first bytes of a binary format that can be translated; ``decode_utf8`` refuses such bytes."""
+    is_fallback: bool = False
+    """Whether this is the format of a text that looks like no other format."""
+    record_name: str = ""
+    """The name as a format of records, if it is another one."""
+    description: str = ""
+    """What a file that is read is, for people: "a PDF document"."""
+    is_text: bool = False
+    """Whether a text is of this format by its suffix alone, when it is read."""
+    in_child: bool = False
+    """Whether the reader runs in a child process with limits, since a small file can make it take all memory, or crash."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the format."""
+        return (self.name, *self.aliases)
+
+
+_ENTRIES: dict[str, FormatEntry] = {}
+
+
+def register_format(entry: FormatEntry) -> None:
+    """Register a format. Raises ``ValueError`` if one of its names is taken."""
+    known = {name for each in _ENTRIES.values() for name in (*each.names, each.record_name)}
+    taken = [name for name in (*entry.names, entry.record_name) if name and name in known]
+    if taken:
+        raise ValueError(f"there is already a format called {taken[0]}")
+    _ENTRIES[entry.name] = entry
+
+
+def unregister_format(name: str) -> None:
+    """Unregister a format."""
+    del _ENTRIES[name]
+
+
+def _with(ability: str) -> Iterator[FormatEntry]:
+    return (entry for entry in _ENTRIES.values() if getattr(entry, ability))
+
+
+def _find_entry(word: str, ability: str) -> FormatEntry | None:
+    """Return the entry with this name or suffix that has an ability."""
+    word = word.lower()
+    return next((entry for entry in _with(ability) if word in entry.names), None)
+
+
+def load_attribute(location: str) -> Any:
+    """Return what "package.module:ATTRIBUTE" names."""
+    module, _, attribute = location.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+# ---- formats that can be translated -----------------------------------------------------------------------------------
+
+
+def format_names() -> tuple[str, ...]:
+    """Return the names of the formats that can be translated, in the order of their registration."""
+    return tuple(entry.name for entry in _with("translator"))
+
+
+def listed_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files that are picked up from a directory to be translated, each with its dot."""
+    return tuple(f".{name}" for entry in _with("translator") for name in entry.names if name not in entry.unlisted)
+
+
+def require_name(wanted: str) -> str:
+    """Return the name of the format that ``wanted`` means. Raises ``UsageError`` if none that can be translated is."""
+    known = _find_entry(wanted.strip().removeprefix("."), "translator")
+    if known is None:
+        import difflib
+
+        names = format_names()
+        aliases = [alias for entry in _with("translator") for alias in entry.aliases]
+        near = difflib.get_close_matches(wanted.lower(), [*names, *aliases], n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Formats: {', '.join(names)}"
+        raise UsageError(f"no format called {wanted}", detail=hint)
+    return known.name
+
+
+def find_format(name: str, text: str, wanted: str | None = None) -> DocumentFormat:
+    """Return the format called ``wanted``, else that of the suffix of ``name``, else the one that ``text`` looks like.
+
+    Raises ``UsageError`` if there is no format called ``wanted``.
+    """
+    if wanted is not None:
+        return load_format(require_name(wanted))
+    ending = name.rpartition("/")[2].rpartition(".")
+    known = _find_entry(ending[2], "translator") if ending[1] else None
+    return load_format(known.name if known else _sniff(text))
+
+
+def find_binary_format(data: bytes) -> str | None:
+    """Return the name of the format whose signature ``data`` begins with."""
+    return next((entry.name for entry in _with("signatures") if data.startswith(entry.signatures)), None)
+
+
+def load_format(name: str) -> DocumentFormat:
+    """Return the format that is registered under ``name``."""
+    return cast("DocumentFormat", load_attribute(_ENTRIES[name].translator))
+
+
+def _sniff(text: str) -> str:
+    looked_at = text[:_SNIFFED_CHARS].removeprefix("\ufeff")
+    patterns = sorted((rank, each, entry.name) for entry in _ENTRIES.values() for rank, each in entry.sniff_patterns)
+    for _, pattern, name in patterns:
+        if re.search(pattern, looked_at, re.MULTILINE | re.IGNORECASE):
+            return name
+    return next(entry.name for entry in _ENTRIES.values() if entry.is_fallback)
+
+
+# ---- formats that are read --------------------------------------------------------------------------------------------
+
+
+def find_reader(suffix: str) -> FormatEntry | None:
+    """Return the format whose reader reads files with this suffix; None for a text and for an unknown format."""
+    return next((entry for entry in _with("reader") if suffix in entry.names and suffix not in entry.unread), None)
+
+
+def find_reader_by_name(name: str) -> FormatEntry | None:
+    """Return the format whose reader reads a file with this name."""
+    return find_reader(PurePath(name).suffix[1:].lower())
+
+
+def is_plain_suffix(suffix: str) -> bool:
+    """Whether a file with this suffix is a text that is read as it is."""
+    return is_markdown_suffix(suffix) or suffix in _ENTRIES["plain"].names
+
+
+def is_markdown_suffix(suffix: str) -> bool:
+    """Whether a file with this suffix is Markdown."""
+    return suffix in _ENTRIES["markdown"].names
+
+
+# ---- formats of records -----------------------------------------------------------------------------------------------
+
+
+def record_format_names() -> list[str]:
+    """Return the names of the formats of records."""
+    return [entry.record_name or entry.name for entry in _with("records")]
+
+
+def load_record_format(name: str) -> RecordFormat:
+    """Return the format of records called ``name``. Raises ``UsageError`` if there is none."""
+    found = next((entry for entry in _with("records") if name == (entry.record_name or entry.name)), None)
+    if found is None:
+        raise UsageError(f"{name} is no format of records", detail=f"Choose one of {', '.join(record_format_names())}.")
+    return cast("RecordFormat", load_attribute(found.records))
+
+
+def record_format_by_suffix(name: str) -> str | None:
+    """Return the format of records that a file's name shows, None if it shows none."""
+    suffix = PurePath(name).suffix[1:]
+    found = _find_entry(suffix, "records") if suffix else None
+    return None if found is None else found.record_name or found.name
+
+
+def sniff_record_format(name: str, beginning: bytes, *, is_table: bool) -> str:
+    """Return the format of records of an input by its name, or by its first bytes.
+
+    ``is_table``: the user named a column, so that it cannot be plain lines. Without that, text is a table only if its
+    first line is a JSON object: sentences contain commas too.
+    """
+    known = record_format_by_suffix(name)
+    if known is not None and not (is_table and known == LINES):
+        return known
+    if beginning.startswith(_PARQUET_MAGIC):
+        return "parquet"
+    start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{"):
+        return JSON_LINES
+    return "csv" if is_table else LINES
+
+
+for _entry in (
+    FormatEntry(
+        "plain",
+        f"{_FORMATS}.plain_text:FORMAT",
+        records=f"{_RECORDS}.plain_lines:FORMAT",
+        record_name=LINES,
+        aliases=("text", "txt", "rst", "log"),
+        unlisted=frozenset({"plain", "text", "log"}),
+        is_fallback=True,
+    ),
+    FormatEntry(
+        "markdown",
+        f"{_FORMATS}.markup.markdown_format:FORMAT",
+        aliases=("md", "mkd", "mdown", "mdx", "qmd", "rmd"),
+        sniff_patterns=(
+            (50, r"\A---[ \t]*\r?\n(?:[^\r\n]*+\r?\n)*?---[ \t]*(?:\r?\n|\Z)"),
+            (90, r"^ {0,3}(?:#{1,6}[ \t]+\S|```|~~~|[-*+] +\[[^\]\n]{1,200}\]\(|\[[^\]\n]{1,200}\]:[ \t]+\S)"),
+            (
+                100,
+                r"\]\([^()\s]{1,500}\)|^ {0,3}\|?[ :-]*-{3,}[ :-]*\|[-| :]*$|^[^\s=-][^\n]*\n(?:={3,}|-{3,})[ \t]*$",
+            ),
+        ),
+    ),
+    FormatEntry(
+        "html",
+        f"{_FORMATS}.markup.html_format:FORMAT",
+        reader=f"{_SOURCES}.html_source:read_html",
+        description="an HTML page",
+        aliases=("htm", "xhtml"),
+        sniff_patterns=((20, r"\A\s*+(?:<!--(?:[^-]|-(?!->))*+-->\s*+)?<(?:!doctype\s+html|html|head|body)\b"),),
+    ),
+    FormatEntry(
+        "srt",
+        f"{_FORMATS}.subtitles:SRT",
+        sniff_patterns=((30, r"\A\s*+\d+[ \t]*\r?\n\d+:\d\d:\d\d[,.]\d{1,3}[ \t]*-->"),),
+    ),
+    FormatEntry(
+        "vtt",
+        f"{_FORMATS}.subtitles:VTT",
+        aliases=("webvtt",),
+        sniff_patterns=((10, r"\AWEBVTT(?:[ \t\r\n]|\Z)"),),
+    ),
+    FormatEntry(
+        "po",
+        f"{_FORMATS}.message_files.po:FORMAT",
+        aliases=("pot", "gettext"),
+        sniff_patterns=((40, r'^(?:#~ )?msgid[ \t]+"'),),
+    ),
+    FormatEntry(
+        "json",
+        f"{_FORMATS}.message_files.json_messages:FORMAT",
+        reader=f"{_SOURCES}.json_source:read_json",
+        description="JSON",
+        is_text=True,
+        aliases=("arb",),
+        unread=frozenset({"arb"}),
+        sniff_patterns=((80, r"\A\s*+[{\[]\s*+[\"{\[\]}]"),),
+    ),
+    FormatEntry(
+        "yaml",
+        f"{_FORMATS}.message_files.yaml_messages:FORMAT",
+        aliases=("yml",),
+        sniff_patterns=((60, r"\A(?:[ \t]*(?:#[^\n]*)?\n)*+(?:---[ \t]*\n)?[\w-]+:[ \t]*\r?\n[ \t]+[\w-]+:(?:\s|\Z)"),),
+    ),
+    FormatEntry(
+        "properties",
+        f"{_FORMATS}.message_files.properties:FORMAT",
+        aliases=("props",),
+        sniff_patterns=((70, r"\A(?:[ \t]*(?:[#!][^\n]*)?\n)*+[\w-]+(?:\.[\w-]+)++[ \t]*=[ \t]*\S"),),
+    ),
+    FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
+    FormatEntry(
+        "docx",
+        reader=f"{_SOURCES}.docx_source:read_docx",
+        description="a Word document",
+        aliases=("docm", "dotx"),
+        in_child=True,
+    ),
+    FormatEntry(
+        "pptx", reader=f"{_SOURCES}.pptx_source:read_pptx", description="a presentation", aliases=("pptm", "ppsx")
+    ),
+    FormatEntry(
+        "xlsx",
+        reader=f"{_SOURCES}.table_source:read_spreadsheet",
+        description="a spreadsheet",
+        aliases=("xlsm",),
+        in_child=True,
+    ),
+    FormatEntry("epub", reader=f"{_SOURCES}.epub_source:read_epub", description="an EPUB book"),
+    FormatEntry("eml", reader=f"{_SOURCES}.email_source:read_email", description="an email"),
+    FormatEntry(
+        "csv",
+        reader=f"{_SOURCES}.table_source:read_csv",
+        records=f"{_RECORDS}.delimited:CSV",
+        description="a table",
+        is_text=True,
+    ),
+    FormatEntry(
+        "tsv",
+        reader=f"{_SOURCES}.table_source:read_csv",
+        records=f"{_RECORDS}.delimited:TSV",
+        description="a table",
+        aliases=("tab",),
+        is_text=True,
+    ),
+    FormatEntry(
+        JSON_LINES,
+        reader=f"{_SOURCES}.json_source:read_json",
+        records=f"{_RECORDS}.json_lines:FORMAT",
+        description="JSON",
+        aliases=("ndjson",),
+        is_text=True,
+    ),
+    FormatEntry("parquet", records=f"{_RECORDS}.parquet:FORMAT", aliases=("pq",)),
+    FormatEntry("paragraphs", records=f"{_RECORDS}.text_units:PARAGRAPHS"),
+    FormatEntry("sentences", records=f"{_RECORDS}.text_units:SENTENCES"),
+    FormatEntry("document", records=f"{_RECORDS}.text_units:DOCUMENT"),
+):
+    register_format(_entry)
