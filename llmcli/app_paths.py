@@ -63,7 +63,7 @@ class AppPaths:
 
     @property
     def finished_jobs(self) -> Path:
-        """What is known about complete jobs of records (``documents.records.finished_jobs``)."""
+        """What is known about complete jobs of records (``documents.records.job_state``)."""
         return self.cache / "jobs"
 
     @property

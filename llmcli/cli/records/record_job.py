@@ -14,6 +14,15 @@ from llmcli.documents.records.finished_jobs import FileStamp, FinishedJobs, file
 from llmcli.documents.records.job_errors import EarlierFailures, RetryRefused, UnfinishedJob
 from llmcli.documents.records.finished_jobs import FinishedJobs
 from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_kept, skip_done
+from llmcli.documents.records.job_state import (
+    FinishedJobs,
+    JobProgress,
+    JobState,
+    job_path,
+    load_job,
+    require_kept,
+    skip_done,
+)
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError

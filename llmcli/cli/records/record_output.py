@@ -85,7 +85,7 @@ class RecordOutput:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
         elif self._named_format(path) != "parquet" or self._as_json:
             from llmcli.cli.records.record_job import RecordJob
-            from llmcli.documents.records.finished_jobs import FinishedJobs
+            from llmcli.documents.records.job_state import FinishedJobs
 
             finished = FinishedJobs(self._ctx.runtime.paths.finished_jobs)
             self.job = RecordJob(path, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed)

@@ -1,4 +1,4 @@
-"""Which reader an input needs, by its content and the suffix of its name, and what it read.
+"""Inputs become documents, by the reader that their content and the suffix of their name ask for.
 
 An input that no reader knows is a text, read as it is. Suffix and content have to agree: a login page that was saved as
 ``report.pdf`` is no report.

@@ -3,24 +3,33 @@
 A checkpoint is written after the output so far is on the disk, and replaces the earlier one atomically. So at any
 moment the checkpoint on the disk describes a beginning of the partial output; what follows it there is cut off when the
 job goes on, and those records are processed again.
+
+Beside an output there is a job file only while something of its job is left to do. ``FinishedJobs`` are in the cache, one
+file for each output; without it, the job begins again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, MissingError
 from llmcli.errors.saved_state_errors import JobMismatch, RetryRefused
+from llmcli.files import private_files
 from llmcli.files.resumable_file import replace_durably
 from llmcli.frozen_dataclass import asdict, field, slotted
 from llmcli.types import ItemFailed, Result
 
 _VERSION = 1
 _MAX_JOB_BYTES = 16 << 20
+_MAX_AGE_S = 90 * 24 * 60 * 60
+"""Older ones are removed."""
 
 
 @slotted
@@ -180,3 +189,51 @@ def extend_digest(digest: str, data: bytes) -> str:
     import hashlib
 
     return hashlib.blake2b(data, key=bytes.fromhex(digest), digest_size=16).hexdigest()
+
+
+class FinishedJobs:
+    """The complete jobs, in ``directory``. ``inputs`` are the paths of a job's inputs, None if one is no file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, state: JobState, inputs: Sequence[str] | None) -> None:
+        """Remember a job whose output has its final name, if its inputs are files."""
+        if inputs is None:
+            return
+        content = {"job": _digest(state.target, inputs, state.manifest), "progress": asdict(state.progress)}
+        with suppress(OSError):  # where nothing can be stored, another run begins again
+            private_files.replace_file(self._path(state.target), json.dumps(content, ensure_ascii=False).encode())
+            for path in self._directory.iterdir():
+                if path.stat().st_mtime < time.time() - _MAX_AGE_S:
+                    path.unlink()
+
+    def find(self, target: Path, inputs: Sequence[str] | None, manifest: Mapping[str, Any]) -> JobState | None:
+        """Return the job with this output and this manifest, if neither output nor inputs have changed; else None."""
+        if inputs is None:
+            return None
+        try:
+            content = json.loads(self._path(target).read_bytes())
+            is_same = content["job"] == _digest(target, inputs, manifest)
+            state = JobState(target, manifest, decode_progress(content["progress"]))
+        except (OSError, ValueError, TypeError, KeyError):  # there is none, or that of another version
+            return None
+        return state if is_same else None
+
+    def _path(self, target: Path) -> Path:
+        return self._directory / f"{hashlib.sha256(bytes(target)).hexdigest()}.json"
+
+
+def _digest(target: Path, inputs: Sequence[str], manifest: Mapping[str, Any]) -> str:
+    """Return a hash of a manifest, which may have private texts, and of path, size and time of each file."""
+    files = [_describe_file(Path(path)) for path in (*inputs, str(target))]
+    return hashlib.sha256(json.dumps([manifest, files]).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _describe_file(path: Path) -> list[str | int] | None:
+    """Return path, size and time of a file; None for one that is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""What is done with the records of a source before a verb sees them: texts, limit, sample, digests."""
+"""Steps between the records of a source and a verb: texts, limit, sample, digests."""
 
 from __future__ import annotations
 

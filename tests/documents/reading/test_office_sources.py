@@ -21,7 +21,7 @@ from source_files import (
 
 from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.documents.reading.source_reader import read_source
-from llmcli.documents.reading.sources import docx_source, table_source, xml_scanner, zip_package
+from llmcli.documents.reading.sources import docx_source, table_source, zip_package
 from llmcli.errors import BadDocument
 
 DOCUMENT_TYPE = '<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;&x;">]>'
@@ -210,7 +210,7 @@ def test_hostile_xml_is_refused(name, part, monkeypatch, readers_in_process):
     assert "entities" in problem(make_zip({part: f"{DOCUMENT_TYPE}<a>&y;</a>"}), name)
     assert "nested deeper" in problem(make_zip({part: "<a>" * 5000 + "</a>" * 5000}), name)
     assert "not well-formed" in problem(make_zip({part: "<a>"}), name)
-    monkeypatch.setattr(xml_scanner, "MAX_XML_ELEMENTS", 10)
+    monkeypatch.setattr(zip_package, "MAX_XML_ELEMENTS", 10)
     assert "more than 10 elements" in problem(make_zip({part: f"<a>{'<b/>' * 20}</a>"}), name)
 
 

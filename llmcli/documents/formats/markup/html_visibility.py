@@ -1,4 +1,4 @@
-"""Which elements of a page are not translated: by name, by ``translate="no"`` or by the class ``notranslate``.
+"""The elements of a page that are not translated: by name, by ``translate="no"`` or by the class ``notranslate``.
 
 Source: the HTML standard, "The translate attribute".
 """

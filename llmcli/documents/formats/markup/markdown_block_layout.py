@@ -1,4 +1,8 @@
-"""The layout of a translated block of Markdown: wrapped like its source, and never mistaken for another block."""
+"""The layout of a translated block of Markdown: wrapped like its source, and never mistaken for another block.
+
+Dialects other than CommonMark have lines that are markup only on their own line. CommonMark reads them as words of a
+paragraph. Joined with the lines around them they would no longer be an alert, a container or a definition.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from collections.abc import Collection
 from itertools import groupby
 
 from llmcli.documents.formats.markup.markdown_inline import write_inline
-from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
 from llmcli.documents.text_cleaning import BLANKS, collapse_whitespace
 from llmcli.frozen_dataclass import frozen
 
@@ -23,6 +26,29 @@ _HASHES = re.compile(r"(?<!\S)#+\s*\Z")
 _BLOCK_LIKE_STARTS = ("<", "$", ":", "|", "{%", "{{<", "{{%", "{:", "{.", "{#")
 """A protected text with one of these beginnings could start a block at the beginning of a line."""
 _ZERO_WIDTH_SPACE = "\u200b"
+_LONE_TAG = re.compile(r"<[^<>]*>\s*\Z")
+_BLOCK_TAG = re.compile(
+    r"<(?:/?(?:address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div"
+    r"|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main"
+    r"|menu|menuitem|nav|noframes|ol|optgroup|option|p|param|script|pre|style|textarea|search|section|summary|table"
+    r"|tbody|td|tfoot|th|thead|title|tr|track|ul)(?:[\s/>\ufdd0\ufdd1]|\Z)|!--|\?|![A-Za-z]|!\[CDATA\[)",
+    re.IGNORECASE,
+)
+_LINE_WITHOUT_TEXT = re.compile(
+    r":{3,}.*"  # containers of Docusaurus, VitePress, Pandoc and MyST
+    r"|\{:?[ \t]*[.#:][^{}]*\}|\{:[^{}]*\}"  # attributes of kramdown
+    r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
+    r"|\([\w.:-]+\)="  # targets of MyST
+    r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}"  # tags of Liquid, shortcodes of Hugo
+    r"|(?-i:(?:import|export)[ \t]+(?:[\w$*{},\t ]+[ \t]+from[ \t]+)?(?P<quote>['\"])[^'\"\s]+(?P=quote);?)"  # MDX
+    r"|(?-i:export[ \t]+(?:const|let|var)[ \t]+[\w$]+[ \t]*=.*)",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r":[\w-]+:(?:\s.*)?")
+_TITLED = re.compile(  # blocks and tabs of MkDocs
+    r"(?:!!!|\?\?\?\+?)[ \t]*[\w-][\w \t-]*+(?:\"(?P<words>.*)\")?|===[!+]?[ \t]+\"(?P<tab>.*)\""
+)
+_LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+", re.IGNORECASE)  # alerts, definitions
 
 
 @frozen
@@ -115,16 +141,20 @@ def escape_block_start(line: str, *, first: bool) -> str:
     return line
 
 
-_LONE_TAG = re.compile(r"<[^<>]*>\s*\Z")
-_BLOCK_TAG = re.compile(
-    r"<(?:/?(?:address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|dd|details|dialog|dir|div"
-    r"|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe|legend|li|link|main"
-    r"|menu|menuitem|nav|noframes|ol|optgroup|option|p|param|script|pre|style|textarea|search|section|summary|table"
-    r"|tbody|td|tfoot|th|thead|title|tr|track|ul)(?:[\s/>\ufdd0\ufdd1]|\Z)|!--|\?|![A-Za-z]|!\[CDATA\[)",
-    re.IGNORECASE,
-)
-
-
 def _begins_block(line: str, *, first: bool) -> bool:
     """Whether a line begins a block; a line after the first must be able to interrupt a paragraph."""
     return bool(line.startswith("$$") or _BLOCK_TAG.match(line) or (first and _LONE_TAG.match(line)))
+
+
+def standalone_text_span(line: str, before: str = "") -> tuple[int, int] | None:
+    """Return the span of the words in a line that has to stand alone, None for a line of a paragraph.
+
+    ``line`` has no blanks at its ends and is not empty; ``before`` is the line above it in its paragraph. In a line of
+    symbols only, both offsets are the same.
+    """
+    if _LINE_WITHOUT_TEXT.fullmatch(line) or (before.startswith(":::") and _OPTION.fullmatch(line)):
+        return 0, 0
+    if titled := _TITLED.fullmatch(line):
+        return titled.span(titled.lastgroup) if titled.lastgroup else (0, 0)
+    lead = _LEAD_MARKER.match(line)
+    return (lead.end(), len(line)) if lead else None

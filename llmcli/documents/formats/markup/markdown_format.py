@@ -5,20 +5,19 @@ markdown-it finds the blocks; their text is then located in the source by the li
 
 from __future__ import annotations
 
+import html
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
-from llmcli.documents.formats.markup.markdown_bilingual import markdown_table_cell, separate_markdown_block
-from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout
+from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat, line_lead, separate_block
+from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout, standalone_text_span
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
-from llmcli.documents.formats.markup.markdown_link_titles import find_title_segment
-from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
-from llmcli.documents.segments import Segment, has_letters, protected_texts
-from llmcli.documents.text_cleaning import BLANKS, detect_newline
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import BLANKS, clean_translation, collapse_whitespace, detect_newline
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import field, replace, slotted
 
@@ -47,6 +46,19 @@ _MAX_NESTING = 100
 _MIN_WRAP_CHARS = 40
 _FIRST_WIDE_CHARACTER = "\u2e80"
 """Above this code point are scripts without spaces between words."""
+_BOX = re.compile(r"\[[ xX]\][ \t]+\Z")
+_FOOTNOTE = re.compile(r"\[\^[^\]]*\]:[ \t]*\Z")
+_ALERT = re.compile(r"\[![\w-]+\][+-]?[ \t]+\Z")
+_DEFINITION = re.compile(r"[\s>]*:[ \t]+\Z")
+_DEFINED = re.compile(r"(?:\r\n|\r|\n)[\s>]*:[ \t]")
+_TO_LINE_END = re.compile(r"[\r\n]|\Z")
+_HARD_BREAK = re.compile(r" *\\\n| {2,}\n")
+_TITLE_AT_END = re.compile(
+    r"(?:\A|(?<=\s))(?:\"(?P<double>(?:[^\"\\]|\\.){1,1000}+)\"|'(?P<single>(?:[^'\\]|\\.){1,1000}+)'"
+    r"|\((?P<round>(?:[^()\\]|\\.){1,1000}+)\))[ \t]*\Z"
+)
+_ESCAPED_MARK = re.compile(r"\\([!-/:-@\[-`{-~])")
+_TO_ESCAPE = re.compile(r"[\\\"'()]")
 
 
 @slotted
@@ -311,6 +323,56 @@ def _html_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
     for segment in html_format.FORMAT.split(source.text[start:end], ""):
         path = source.path() + segment.path
         yield replace(segment, start=start + segment.start, end=start + segment.end, path=path)
+
+
+def separate_markdown_block(text: str, segment: Segment) -> str:
+    """Return what separates a paragraph or an item from its translation without changing what it is."""
+    lead = line_lead(text, segment)
+    if _must_stay_on_line(text, segment, lead):
+        return " / "
+    if _DEFINITION.match(lead):
+        return detect_newline(text) + lead
+    return separate_block(text, _FOOTNOTE.sub("    ", _BOX.sub("", lead)))
+
+
+def _must_stay_on_line(text: str, segment: Segment, lead: str) -> bool:
+    """Whether the words have to stay on their line: titles of blocks, terms before a definition."""
+    end = _TO_LINE_END.search(text, segment.end)
+    rest = text[segment.end : end.start() if end else len(text)]
+    return bool(rest.strip() or _ALERT.search(lead) or _DEFINED.match(text, segment.end + len(rest)))
+
+
+def markdown_table_cell(text: str) -> str:
+    """Return Markdown as it may be written in a cell."""
+    return " ".join(_HARD_BREAK.sub("<br>", text).split()).replace("|", "\\|")
+
+
+def find_title_segment(line: str, title: str, start: int) -> Segment | None:
+    """Return the segment of ``title`` if the whole title ends ``line``, which is at ``start`` in the document."""
+    found = _TITLE_AT_END.search(line)
+    if found is None or found.lastgroup is None:
+        return None
+    text = _ESCAPED_MARK.sub(r"\1", found[found.lastgroup])
+    if html.unescape(text) != title or text != text.strip():
+        return None
+    spans = tuple(find_spans(text, PLAIN_TEXT_KINDS - {"code", "tag"}))
+    if not has_letters(text, spans):
+        return None
+    first, end = found.span(found.lastgroup)
+    return Segment(
+        start + first,
+        start + end,
+        text,
+        partial(_encode_title, wanted=protected_texts(text, spans)),
+        spans,
+        "attribute",
+    )
+
+
+def _encode_title(translation: str, *, wanted: tuple[str, ...]) -> str:
+    parts = split_at_protected(translation, wanted)
+    words = "".join(part if kept else collapse_whitespace(clean_translation(part)) for part, kept in parts)
+    return _TO_ESCAPE.sub(r"\\\g<0>", words.strip())
 
 
 FORMAT = MarkdownFormat()

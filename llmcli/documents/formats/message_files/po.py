@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
-from llmcli.documents.formats.message_files import plurals, po_merge, po_parser
+from llmcli.documents.formats.message_files import plurals, po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
@@ -78,7 +78,7 @@ class PoFormat(DocumentFormat):
 
     def merge_earlier(self, earlier: str, text: str) -> str:
         """Merge as msgmerge does."""
-        return po_merge.merge_catalogs(earlier, text)
+        return merge_catalogs(earlier, text)
 
 
 def _prepare_for_polib(line: str) -> str:
@@ -249,3 +249,27 @@ def _encode(
 
 
 FORMAT = PoFormat()
+
+
+def merge_catalogs(translated: str, source: str) -> str:
+    """Return ``translated`` with the messages of ``source``: new ones at the end, removed ones marked obsolete.
+
+    Comments and headers are kept, and nothing is matched fuzzily (the gettext manual, "Invoking msgmerge").
+
+    If both have the same messages, the result is ``translated``, byte for byte. Raises ``BadDocument`` for it.
+    """
+    import polib
+
+    for _ in po_parser.parse_entries(translated):
+        pass  # raises with the line
+    try:
+        ours, theirs = polib.pofile(translated), polib.pofile(source)
+    except OSError as error:
+        raise BadDocument(detail=str(error)) from error
+    mine = {(entry.msgctxt, entry.msgid, entry.msgid_plural) for entry in ours if not entry.obsolete}
+    wanted = {(entry.msgctxt, entry.msgid, entry.msgid_plural) for entry in theirs if not entry.obsolete}
+    if mine == wanted:
+        return translated
+    ours.merge(theirs)
+    text = str(ours)
+    return (text if text.endswith("\n") else text + "\n").replace("\n", "\r\n" if "\r\n" in translated else "\n")

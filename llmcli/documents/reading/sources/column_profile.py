@@ -1,4 +1,4 @@
-"""What the values of a column are: their types, range, distinct values and examples, collected value by value."""
+"""Profiles of columns: the types, range, distinct values and examples of their values, collected one by one."""
 
 from __future__ import annotations
 

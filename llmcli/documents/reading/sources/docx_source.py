@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.html_source import html_sections
 from llmcli.documents.reading.sources.optional_library import import_optional
-from llmcli.documents.reading.sources.xml_scanner import scan_xml
-from llmcli.documents.reading.sources.zip_package import ZipPackage
+from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml
 from llmcli.errors import BadDocument
 
 MAX_DOCX_XML_BYTES = 32 << 20

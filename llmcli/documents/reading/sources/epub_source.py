@@ -8,8 +8,7 @@ from urllib.parse import unquote
 
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.html_source import decode_html, html_sections
-from llmcli.documents.reading.sources.xml_scanner import parse_xml
-from llmcli.documents.reading.sources.zip_package import ZipPackage
+from llmcli.documents.reading.sources.zip_package import ZipPackage, parse_xml
 from llmcli.errors import BadDocument
 
 _CONTAINER = "META-INF/container.xml"

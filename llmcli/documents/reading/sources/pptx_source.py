@@ -9,8 +9,7 @@ from xml.etree.ElementTree import Element
 
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.section_builder import format_row
-from llmcli.documents.reading.sources.xml_scanner import parse_xml
-from llmcli.documents.reading.sources.zip_package import ZipPackage
+from llmcli.documents.reading.sources.zip_package import ZipPackage, parse_xml
 
 _PRESENTATION = "ppt/presentation.xml"
 _TITLES = frozenset({"title", "ctrTitle"})

@@ -1,4 +1,4 @@
-"""What a format of records is: a reader and a writer, one record at a time."""
+"""The interface of a format of records: a reader and a writer, one record at a time."""
 
 from __future__ import annotations
 
