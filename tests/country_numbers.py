@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import planted_values
 
-from llmcli.redaction.check_digits import IBAN_LENGTHS
+from llmcli.redaction.number_formats import IBAN_LENGTHS
 
 
 @dataclass(frozen=True)

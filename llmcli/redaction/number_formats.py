@@ -1,4 +1,7 @@
-"""Find card numbers, IBANs and IP addresses, with or without separators."""
+"""Find card numbers, IBANs, IP addresses and phone numbers.
+
+Card numbers have the check digit of ISO/IEC 7812 (Luhn), IBANs that of ISO 13616 (mod 97).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from llmcli.redaction.check_digits import IBAN_LENGTHS, is_card_number, is_iban
 from llmcli.redaction.normalization import Range
 
 _GAP = r"[ .\-]"
@@ -91,3 +93,119 @@ def find_ip_addresses(text: str) -> Iterator[Range]:
             except ValueError:
                 continue
             yield match.span()
+
+
+_IBAN_LENGTHS = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 "
+    "EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 "
+    "KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 "
+    "PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 "
+    "UA29 VA22 VG24 XK20 YE30"
+)
+IBAN_LENGTHS = {code[:2]: int(code[2:]) for code in _IBAN_LENGTHS.split()}
+"""Characters of an IBAN by country, from the IBAN registry of SWIFT."""
+_CARD_PREFIXES = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}"
+    r"|3(?:0[0-5]|[689]\d)\d{11,16}|(?:6011|65\d\d|64[4-9]\d)\d{12,15}|62\d{14,17}|35(?:2[89]|[3-8]\d)\d{12,15}"
+    r"|220[0-4]\d{12,15}|(?:50|5[6-9]|6[0137-9]|81|82)\d{14,17}"
+)
+"""Number ranges of issuers: Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB, Mir, Maestro, RuPay."""
+
+
+def is_card_number(digits: str) -> bool:
+    """Return whether ``digits`` have the prefix and the length of an issuer and a valid check digit."""
+    return _CARD_PREFIXES.fullmatch(digits) is not None and passes_luhn(digits)
+
+
+def passes_luhn(digits: str) -> bool:
+    """Return whether the last of ``digits`` is the check digit of the others (Luhn)."""
+    total = 0
+    for index, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + index % 2)
+        total += value - 9 if value > 9 else value  # noqa: PLR2004 (the sum of its digits)
+    return total % 10 == 0
+
+
+def is_iban(text: str) -> bool:
+    """Return whether ``text`` (no separators, upper case) has the length of its country's IBANs and valid check digits."""
+    if IBAN_LENGTHS.get(text[:2]) != len(text):
+        return False
+    return int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1
+
+
+_RUN = re.compile(r"(?:\+|\(\+?|%2[Bb])?[0-9](?:[ ()./\-]{0,3}[0-9]){5,16}(?![0-9A-Za-z_])")
+_INSIDE_WORD = re.compile(r"(?<!\\)[A-Za-z_+]\Z")
+_WORD = re.compile(
+    r"(?i:t[e\u00e9]l[e\u00e9]?(?:phone|fon[eoi]?|foon|fax|f\u00f3n|m\u00f3vel)?|phone|(?<![A-Za-z])(?:ph|tlf|tfn|gsm|cel)|mobile?|m\u00f3vil|mobil|handy"
+    r"|cell(?:ulare|phone)?|celular|puhelin|fax|call|sms|whatsapp|ruf(?:nummer)?|dial|text me(?: at)?|reach(?: \w+)? at"
+    r"|\u0442\u0435\u043b(?:\u0435\u0444\u043e\u043d)?|\u043c\u043e\u0431(?:\u0438\u043b\u044c\u043d\u044b\u0439)?|\u03c4\u03b7\u03bb(?:\u03ad\u03c6\u03c9\u03bd\u03bf)?|\u03ba\u03b9\u03bd\u03b7\u03c4\u03cc"
+    r"|\u05d8\u05dc\u05e4\u05d5\u05df|\u05e0\u05d9\u05d9\u05d3|\u0647\u0627\u062a\u0641|\u062c\u0648\u0627\u0644|\u092b\u093c?\u094b\u0928|\u0e42\u0e17\u0e23|\u0111i\u1ec7n tho\u1ea1i"
+    r"|\u7535\u8bdd|\u96fb\u8a71|\u624b\u673a\u53f7?|\u624b\u6a5f|\u643a\u5e2f|\uc804\ud654|\ud734\ub300\ud3f0|\uc5f0\ub77d\ucc98)"
+    r"(?:[ _-]?(?:number|nummer|no|nr|n\u00ba|\u53f7\u7801|\u756a\u53f7|\ubc88\ud638))?[\"']?\.?\s{0,3}[:=]?\s{0,3}[\"']?(?:\(?0?\)?)?\Z"
+)
+_DATE = re.compile(
+    r"(?:[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([./-])[0-9]{1,2}\2[0-9]{1,2})(?![0-9]|[./-][0-9])"
+)
+_NATIONAL = re.compile(
+    r"(?:1[ .-]?)?(?:\([2-9][0-9]{2}\)[ .-]?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"  # North America
+    r"|[6-9][0-9]{4}[ .-][0-9]{5}|1[3-9][0-9][ .-][0-9]{4}[ .-][0-9]{4}"  # India, China
+    r"|1(?:3[0-9]|4[014-9]|5[0-35-9]|6[2567]|7[0-8]|8[0-9]|9[0-35-9])[0-9]{8}"  # a mobile of China without groups
+    r"|[78]?[ -]?\([0-9]{2,5}\)[ -]?[0-9]{3,5}(?:[ -]?[0-9]{2,5}){0,3}"  # an area code in parentheses
+    r"|0[1-9][0-9]{8,9}"  # a trunk prefix
+    r"|\(?0[1-9][0-9]{0,4}\)?(?:[ /-]{1,3}\(?[0-9]{1,8}\)?){1,5}"
+    r"|\(?0[1-9][0-9]{0,4}\)?[ ./-](?:[0-9]{2,8}\.){0,4}[0-9]{2,8}"  # the same with dots
+)
+_DECIMAL_BEFORE = re.compile(r"[0-9]\.\Z")
+_COUNTRY_CODE = re.compile(r"1|7|2[07]|2[1-689][0-9]|3[0-469]|3[578][0-9]|4[013-9]|42[0-9]|5[1-8]|5[09][0-9]"
+                           r"|6[0-6]|6[7-9][0-9]|8[1246]|8[05789][0-9]|9[0-58]|9[679][0-9]")  # fmt: skip
+_DIGITS = range(7, 16)
+_TRUNK_DIGITS = range(9, 13)
+_NATIONAL_LENGTHS = {
+    **dict.fromkeys(("1", "7", "30", "44", "52", "55", "62", "86", "90", "91", "92"), 10),
+    **dict.fromkeys(("20", "27", "31", "33", "34", "39", "40", "48", "61", "81", "84", "351", "380", "420", "886"), 9),
+}
+"""Digits of a number without its country code, where they are more than 8 at least."""
+_MIN_NATIONAL_DIGITS = 8
+MAX_WORD_CHARS = 24
+"""How many characters before a number are searched for a word such as "phone"."""
+
+
+def find_phones(text: str) -> Iterator[Range]:
+    """Yield international numbers, national numbers in common forms, and any number after a word such as "phone"."""
+    for run in _RUN.finditer(text):
+        start, said = run.start(), run.group()
+        if _INSIDE_WORD.search(text, max(0, start - 2), start):
+            continue
+        if said.startswith("(") and said.count("(") > said.count(")"):
+            start, said = start + 1, said[1:]
+        if is_phone(said, text[max(0, start - MAX_WORD_CHARS) : start]):
+            yield start, start + len(said)
+
+
+def is_phone(said: str, before: str) -> bool:
+    """Return whether ``said`` (digits and separators) is a phone number; ``before`` is the text in front of it."""
+    said = said.replace("%2B", "+").replace("%2b", "+")
+    digits = "".join(filter(str.isdigit, said))
+    if len(digits) not in _DIGITS or _DATE.match(said):
+        return False
+    if said.startswith(("+", "(+")):
+        return _COUNTRY_CODE.match(digits) is not None
+    if said.startswith("00"):
+        return len(digits) >= _TRUNK_DIGITS.start and _COUNTRY_CODE.match(digits, 2) is not None
+    if _WORD.search(before):
+        return True
+    if _NATIONAL.fullmatch(said) is None or _DECIMAL_BEFORE.search(before):
+        return False
+    return said.lstrip("(")[0] != "0" or len(digits) in _TRUNK_DIGITS
+
+
+def is_complete(said: str, before: str) -> bool:
+    """Return whether ``said`` is a phone number that needs no more digits; ``before`` is the text in front of it."""
+    if not is_phone(said, before):
+        return False
+    digits = "".join(filter(str.isdigit, said))
+    if not said.startswith(("+", "(+", "00")):
+        return len(digits) >= (_TRUNK_DIGITS.start + 1 if digits[0] == "0" else _MIN_NATIONAL_DIGITS)
+    digits = digits.removeprefix("00")
+    code = _COUNTRY_CODE.match(digits)
+    return code is not None and len(digits) - code.end() >= _NATIONAL_LENGTHS.get(code.group(), _MIN_NATIONAL_DIGITS)

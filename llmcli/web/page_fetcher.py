@@ -7,12 +7,15 @@ can be resolved here as well.
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import ssl
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NoReturn
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore2
 
@@ -23,15 +26,119 @@ from llmcli.backends.remote.transport.cancellable_network import CancellableNetw
 from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
-from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, UntrustedPage
+from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
 from llmcli.frozen_dataclass import frozen
-from llmcli.web.address_policy import check_addresses, resolve_host
-from llmcli.web.web_address import WebAddress, parse_web_address
+
+_PORTS = {"http": 80, "https": 443}
+_SAFE = "/%:=&?~#+!$,;'@()*[]|-._"
+"""Characters that stay as they are in a path or query; others are percent-encoded."""
+
+
+@frozen
+class WebAddress:
+    """An address without its fragment. ``host`` is ASCII in lower case; ``target`` is path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as the Host field has them: no default port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def url(self) -> str:
+        """The whole address."""
+        return self.origin + self.target
+
+    def redirect(self, location: str) -> WebAddress:
+        """Return the address that a redirect from here names. Raises ``UsageError`` for none that is of the web."""
+        return parse_web_address(urljoin(self.url, location.strip()))
+
+
+def parse_web_address(text: str) -> WebAddress:
+    """Return a web address. Raises ``UsageError`` for a malformed one, and one with a user name or password."""
+    problem = f"{text!r} is no web address"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = _encode_host(parts.hostname or "")
+    except ValueError as error:
+        raise UsageError(problem, detail="Write it as https://HOST/PATH") from error
+    if parts.scheme not in _PORTS or not host or port == 0:
+        raise UsageError(problem, detail="Write it as https://HOST/PATH")
+    if "@" in parts.netloc:
+        raise UsageError("a web address with a user name or password is not read", detail="Save the page as a file.")
+    target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
+    return WebAddress(parts.scheme, host, port or _PORTS[parts.scheme], target)
+
+
+def _encode_host(host: str) -> str:
+    """Return a host name in ASCII. Raises ``ValueError`` for one that cannot be encoded."""
+    encoded = host if host.isascii() else host.encode("idna").decode("ascii")
+    if not encoded.isprintable() or any(each in encoded for each in " /\\?#@<>"):
+        raise ValueError(host)
+    return encoded.lower()
+
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+_IPV4_BITS = 0xFFFFFFFF
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address is one of the public internet; so must be an IPv4 address that is inside an IPv6 one."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        embedded = list(_embedded_addresses(address))
+        if embedded and not all(is_public(str(each)) for each in embedded):
+            return False
+        if address.ipv4_mapped is not None or address in _NAT64:
+            return True
+        if address.is_site_local or address in _IPV4_COMPATIBLE:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _embedded_addresses(address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
+    """Yield the IPv4 addresses to which packets for an IPv6 address may go."""
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & _IPV4_BITS)
+
+
+def _resolve_host(host: str, port: int) -> list[str]:
+    """Return the IP addresses of a host. Raises ``OSError`` for an unknown one."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def check_addresses(subject: str, host: str, addresses: list[str]) -> None:
+    """Raise ``PrivateAddress`` if one of the addresses of ``host`` is not public."""
+    for address in addresses:
+        if not is_public(address):
+            leads = address if address == host else f"{host} is {address}"
+            raise PrivateAddress(subject, detail=f"{leads}, which is not a public address")
+
 
 MAX_PAGE_BYTES = 32 << 20
-FETCH_TIMEOUT_S = 60.0
+_FETCH_TIMEOUT_S = 60.0
 """Seconds for a page with all its redirects."""
-CONNECT_TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 10.0
 MAX_REDIRECTS = 5
 _SILENCE_TIMEOUT_S = 20.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -60,7 +167,7 @@ class PageFetcher:
     """Fetches pages. ``allows_private``: also from this machine and private networks."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, allows_private: bool = False, timeout: float = FETCH_TIMEOUT_S
+        self, environ: Mapping[str, str], *, allows_private: bool = False, timeout: float = _FETCH_TIMEOUT_S
     ) -> None:
         """``environ`` may name a proxy; ``timeout``: seconds for a page."""
         self._environ = environ
@@ -98,7 +205,7 @@ class _PageRequest:
     def send(self) -> FetchedPage | WebAddress:
         """Return the page, or the address to which it redirects."""
         network = CancellableNetwork(None if self._proxy else self._connect)
-        network.exchange = exchange = Exchange(self._call, CONNECT_TIMEOUT_S, _SILENCE_TIMEOUT_S)
+        network.exchange = exchange = Exchange(self._call, _CONNECT_TIMEOUT_S, _SILENCE_TIMEOUT_S)
         expected: tuple[type[Exception], ...] = (*network_errors(self._proxy), DeadlineExceeded)
         try:
             if self._proxy is not None:
@@ -118,7 +225,7 @@ class _PageRequest:
 
     def _connect(self, host: str, port: int, timeout: float) -> httpcore2.NetworkStream:
         """Connect to a checked address of ``host``: the first one that answers."""
-        addresses = resolve_host(host, port)
+        addresses = _resolve_host(host, port)
         if not self._allows_private:
             check_addresses(self._name, host, addresses)
         failure: Exception = OSError("it has no address")
@@ -132,7 +239,7 @@ class _PageRequest:
     def _check_behind_proxy(self) -> None:
         if not self._allows_private:
             with suppress(OSError):  # a name that only the proxy knows
-                check_addresses(self._name, self._address.host, resolve_host(self._address.host, self._address.port))
+                check_addresses(self._name, self._address.host, _resolve_host(self._address.host, self._address.port))
 
     def _request(self, exchange: Exchange) -> httpcore2.Request:
         address = self._address
@@ -212,7 +319,7 @@ class _PageRequest:
         if isinstance(error, httpcore2.ProxyError) and self._proxy is not None:
             return f"{self._proxy.label} refuses the connection"
         if isinstance(error, TimeoutError):
-            seconds = _SILENCE_TIMEOUT_S if exchange.is_connected else CONNECT_TIMEOUT_S
+            seconds = _SILENCE_TIMEOUT_S if exchange.is_connected else _CONNECT_TIMEOUT_S
             return f"no answer within {seconds:g} seconds"
         if isinstance(error, OSError) and not exchange.is_connected:
             return error.strerror or str(error)

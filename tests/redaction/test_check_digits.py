@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.redaction.check_digits import IBAN_LENGTHS, is_card_number, is_iban, passes_luhn
+from llmcli.redaction.number_formats import IBAN_LENGTHS, is_card_number, is_iban, passes_luhn
 
 CARDS = ["4111111111111111", "5555555555554444", "2223003122003222", "378282246310005", "6011111111111117",
          "3530111333300000", "30569309025904", "4222222222222", "6200000000000005"]  # fmt: skip

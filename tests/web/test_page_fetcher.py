@@ -14,6 +14,7 @@ from page_server import Page, PageServer
 from llmcli.errors import BadDocument, RemoteError
 from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
 from llmcli.web import address_policy, page_fetcher
+from llmcli.web import page_fetcher
 from llmcli.web.page_fetcher import PageFetcher
 
 
@@ -44,8 +45,8 @@ def names(monkeypatch):
 @pytest.fixture
 def loopback_is_public(monkeypatch):
     """Let the server of the tests pass for one of the internet; other private addresses are still refused."""
-    real = address_policy.is_public
-    monkeypatch.setattr(address_policy, "is_public", lambda address: address == "127.0.0.1" or real(address))
+    real = page_fetcher.is_public
+    monkeypatch.setattr(page_fetcher, "is_public", lambda address: address == "127.0.0.1" or real(address))
 
 
 def fetch(url, **options):
