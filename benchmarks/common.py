@@ -152,8 +152,8 @@ def median_range(figures: Sequence[float], digits: int = 2) -> str:
 @contextlib.contextmanager
 def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
     """Yield an engine in this process whose model is loaded."""
-    from llmcli.backends.local import open_local_backend
     from llmcli.interrupt import Interrupt
+    from llmcli.runtime.backend_factory import open_local_backend
 
     backend = open_local_backend(
         Path(model), name="m", model_id=model_id(model), options=options, interrupt=Interrupt()

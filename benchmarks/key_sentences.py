@@ -14,10 +14,10 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, run_requests
-from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.documents.reading.document import Document
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
+from llmcli.runtime.backend_factory import EngineOptions, open_local_backend
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize

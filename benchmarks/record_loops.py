@@ -12,9 +12,9 @@ import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from llmcli.backends.local import open_local_backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.types import Finished, Message, Request, Role, Sampling, TextDelta
 
 SYSTEM = "You are a helpful assistant. Answer clearly and correctly. If you do not know the answer, say so."

@@ -123,11 +123,11 @@ def serve() -> None:
 
     import llmcli.cli.commands.chat.chat_commands
     import llmcli.cli.commands.chat.line_editor
-    from llmcli.backends import local
     from llmcli.cli.commands.chat import chat
+    from llmcli.runtime import backend_factory
 
     assert chat
-    local.open_local_backend = lambda *_, name, interrupt, **__: LoadingBackend(
+    backend_factory.open_local_backend = lambda *_, name, interrupt, **__: LoadingBackend(
         answer,
         model=name,
         interrupt=interrupt,

@@ -12,11 +12,11 @@ import pytest
 import scripted
 from terminal import ROOT, Terminal
 
-from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.tuning import memory_bandwidth
+from llmcli.runtime import backend_factory
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Runner:
             self.options = options
             return backend
 
-        self.monkeypatch.setattr(local, "open_local_backend", build)
+        self.monkeypatch.setattr(backend_factory, "open_local_backend", build)
         environ = {**os.environ, "LLMCLI_MODEL": str(self.model), "TERM": "xterm-256color", **(env or {})}
         paths = [self.directory / name for name in ("stdin", "stdout", "stderr")]
         paths[0].write_bytes(stdin)

@@ -56,7 +56,7 @@ NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("web", "backends"): {
         f"llmcli.backends.remote.transport.{each}"
-        for each in ("cancel", "cancellable_network", "pool_factory", "proxies")
+        for each in ("cancel", "cancellable_network", "proxies")
     },
     ("engine", "models"): {
         "llmcli.models.gguf.header",

@@ -1,8 +1,8 @@
-"""The one interface between tasks and the backends that answer requests."""
+"""The one interface between tasks and the backends that answer requests; a job and a backend that forward to another one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -69,3 +69,66 @@ def run_requests(backend: Backend, requests: Iterable[Request]) -> Iterator[Even
             job.submit(request)
         job.close_input()
         yield from job
+
+
+class DelegatingJob:
+    """A ``Job`` that passes everything to another one; subclasses change requests or events on their way."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __enter__(self) -> Self:
+        self._job.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._job.__exit__(kind, error, trace)
+
+    def submit(self, request: Request) -> None:
+        """Add a request."""
+        self._job.submit(request)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request."""
+        self._job.cancel(request_id)
+
+    def close_input(self) -> None:
+        """No more requests will come."""
+        self._job.close_input()
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._job
+
+
+class LazyBackend:
+    """Calls ``build`` at the first use and forwards to the result, which its owner closes."""
+
+    def __init__(self, build: Callable[[], Backend]) -> None:
+        self._build = build
+        self._backend: Backend | None = None
+
+    def _get_backend(self) -> Backend:
+        if self._backend is None:
+            self._backend = self._build()
+        return self._backend
+
+    def info(self) -> BackendInfo:
+        """What the backend can do."""
+        return self._get_backend().info()
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """Return the prompt length of each request in tokens, and whether they are exact."""
+        return self._get_backend().count(requests)
+
+    def open(self) -> Job:
+        """Open a job."""
+        return self._get_backend().open()
+
+    def stats(self) -> BackendStats:
+        """Statistics so far; empty for a backend that was not built."""
+        return BackendStats() if self._backend is None else self._backend.stats()
+
+    def close(self) -> None:
+        """Do nothing: the owner of the backend closes it."""

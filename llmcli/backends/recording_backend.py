@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from llmcli.backends.base import Backend, Job
-from llmcli.backends.delegating_job import DelegatingJob
+from llmcli.backends.base import Backend, DelegatingJob, Job
 from llmcli.frozen_dataclass import replace
 from llmcli.types import BackendInfo, BackendStats, Request
 

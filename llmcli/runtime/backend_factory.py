@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.frozen_dataclass import replace
+from llmcli.interrupt import Interrupt
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
 from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
@@ -46,7 +49,6 @@ def _build_worker_or_engine(
             return _build_worker_backend(config, models, model, options, weights)
         except (AccessDenied, OutputError, TemporaryFailure) as error:
             config.observer.worker_unavailable(error)
-    from llmcli.backends.local import open_local_backend
     from llmcli.runtime.preflight import check_adapters, check_memory
 
     check_adapters(model, config.observer)
@@ -119,3 +121,32 @@ def _report_loading(config: RunConfig, name: str, share: float) -> None:
 def _report_waiting(config: RunConfig, name: str) -> None:
     """Report which model or server is waited for."""
     config.observer.report_progress(Progress(0, None, "", name, Phase.WAITING))
+
+
+def open_local_backend(
+    path: Path,
+    *,
+    name: str,
+    model_id: str,
+    options: EngineOptions,
+    interrupt: Interrupt,
+    on_loading: Callable[[float], None] = lambda _share: None,
+) -> Backend:
+    """Start loading the model at ``path`` and return; see ``engine.engine.Engine`` for what it raises later.
+
+    A model that was never loaded here, according to ``options.cache``, is checked first: see ``load_check.check_once``
+    for what that raises. ``on_loading``: see ``Engine``.
+    """
+    from llmcli.engine.engine import Engine
+    from llmcli.engine.llama import load_check
+
+    if options.cache is not None:
+        load_check.check_once(
+            path,
+            model_id,
+            options.cache,
+            gpu_layers=options.gpu_layers,
+            stop=lambda: interrupt.error,
+            adapters=options.adapters,
+        )
+    return Engine(path, name, model_id, options, lambda: interrupt.error, on_loading=on_loading)

@@ -22,8 +22,7 @@ import httpcore2
 from llmcli import __version__
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.cancel import CancelToken, DeadlineExceeded
-from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
-from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
+from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange, make_pool, network_errors
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
 from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backends.crash_recovery import CrashRecovery
+from llmcli.backends.worker_job import CrashRecovery
 from llmcli.types import Message, Request, Role
 
 TOLD = {"stop_requested": True, "stale": False}

@@ -12,7 +12,6 @@ import pytest
 
 import llmcli.engine
 from engine.tools import Probe, answer, bench_of, each_model, engine_of, model_of, numbers, one_by_one, req, texts, wild
-from llmcli.backends.local import open_local_backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.kv.layouts import RecurrentState, StreamKV, UnifiedKV
@@ -21,6 +20,7 @@ from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import MAX_SEQUENCES, Batch, Context, ContextConfig
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.types import FinishReason, Sampling
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}

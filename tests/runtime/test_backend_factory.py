@@ -9,7 +9,7 @@ import pytest
 
 from llmcli.app_paths import find_paths
 from llmcli.backend_config import ServerConfig
-from llmcli.backends import local, worker_backend
+from llmcli.backends import worker_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailure
 from llmcli.interrupt import Interrupt
@@ -80,7 +80,7 @@ def built(monkeypatch):
         def close(self):
             made.append(("closed", {}))
 
-    monkeypatch.setattr(local, "open_local_backend", build_local)
+    monkeypatch.setattr(backend_factory, "open_local_backend", build_local)
     monkeypatch.setattr(worker_backend, "WorkerBackend", Worker)
     monkeypatch.setattr(worker_launch, "build_launcher", lambda *_: SimpleNamespace(spawned=False, pid=7))
     return SimpleNamespace(made=made, worker=Worker)

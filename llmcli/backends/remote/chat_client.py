@@ -1,23 +1,145 @@
-"""Requests to a server: temporary failures are retried, and fields that the server refuses are left out."""
+"""Requests to a server: temporary failures are retried, and fields that the server refuses are left out.
+
+Servers of one protocol differ in the fields and paths they support. A field that improves an answer, but is not
+essential, is left out once the server refused it, and so is a request to a path that is not essential. Refused fields are
+kept in the cache for the next command.
+"""
 
 from __future__ import annotations
 
+import codecs
+import hashlib
+import json
+import re
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, find_refused_field
-from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
+from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
-from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
-from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import BadRequest
+from llmcli.files import private_files
 from llmcli.types import Event, Finished, Request, TextDelta
+
+_MAX_AGE_S = 7 * 86_400
+"""Seconds after which a server may support more fields."""
+
+
+class ServerCapabilities:
+    """The capabilities of ``model`` at ``base_url``; stored below ``cache``, None to store nothing."""
+
+    def __init__(self, base_url: str, model: str, cache: Path | None, *, protocol: str = "openai") -> None:
+        key = f"{base_url}\n{model}" if protocol == "openai" else f"{protocol}\n{base_url}\n{model}"
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._path = None if cache is None else cache / "servers" / f"{name}.json"
+        self._lock = threading.Lock()
+        self._has_unsaved_paths = False
+        self.refused_fields = self._load_refused()
+        """Fields that the server refuses, and paths, which begin with a slash."""
+
+    def add_refused_field(self, field: str) -> None:
+        """Leave ``field`` out from now on."""
+        with self._lock:
+            if field not in self.refused_fields:
+                self.refused_fields = self.refused_fields | {field}
+                self._save_refused()
+
+    def add_refused_path(self, path: str) -> None:
+        """Do without ``path`` from now on; the next command does too if the server answers in this one."""
+        with self._lock:
+            self.refused_fields = self.refused_fields | {path}
+            self._has_unsaved_paths = True
+
+    def record_answer(self) -> None:
+        """Record that the server answers: the paths that it refused are missing, and not the server."""
+        with self._lock:
+            if self._has_unsaved_paths:
+                self._has_unsaved_paths = False
+                self._save_refused()
+
+    def _load_refused(self) -> frozenset[str]:
+        if self._path is None:
+            return frozenset()
+        try:
+            kept = json.loads(self._path.read_bytes())
+            fresh = 0 <= time.time() - kept["time"] < _MAX_AGE_S
+            return frozenset(str(name) for name in kept["refused"]) if fresh else frozenset()
+        except (OSError, ValueError, KeyError, TypeError):  # an unreadable file is built again
+            return frozenset()
+
+    def _save_refused(self) -> None:
+        if self._path is None:
+            return
+        with suppress(OSError):  # the next command finds out again
+            kept = {"time": time.time(), "refused": sorted(self.refused_fields)}
+            private_files.replace_file(self._path, json.dumps(kept).encode())
+
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+class EventTooLong(Exception):
+    """A line, or the data of an event, exceeds the limit."""
+
+
+class EventStream:
+    """Takes bytes as they arrive and yields the data of each complete event; ``max_chars``: its longest.
+
+    An event without a blank line after it when the stream ends is discarded, as the standard says.
+    """
+
+    def __init__(self, max_chars: int = 1 << 20) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("strict").decode
+        self._max_chars = max_chars
+        self._partial_line = ""
+        self._data: list[str] = []
+        self._data_chars = 0
+        self._at_start = True
+
+    def feed(self, block: bytes) -> Iterator[str]:
+        """Yield the data of the events that ``block`` completes. Raises ``EventTooLong``, and ``UnicodeDecodeError``.
+
+        The standard reads bytes that are not UTF-8 as U+FFFD, which would silently be a wrong answer.
+        """
+        text = self._partial_line + self._decode(block)
+        if self._at_start and text:
+            text, self._at_start = text.removeprefix("\ufeff"), False
+        start = 0
+        for end in _LINE_END.finditer(text):
+            if end.group() == "\r" and end.end() == len(text):
+                break  # a line feed may follow in the next block
+            data = self._parse_line(text[start : end.start()])
+            start = end.end()
+            if data is not None:
+                yield data
+        self._partial_line = text[start:]
+        if len(self._partial_line) > self._max_chars:
+            raise EventTooLong
+
+    def _parse_line(self, line: str) -> str | None:
+        """Process one line; return the data of the event that it ends, or None."""
+        if not line:
+            data, self._data, self._data_chars = self._data, [], 0
+            return "\n".join(data) if data else None
+        name, _, value = line.partition(":")
+        if name == "data":
+            value = value.removeprefix(" ")
+            self._data.append(value)
+            self._data_chars += len(value)
+            if self._data_chars > self._max_chars:
+                raise EventTooLong
+        return None  # a comment, or a field that says nothing about answers: event, id, retry
+
 
 _MAX_FIELDS_LEFT_OUT = 32
 """Fields that one request may lose; no protocol has so many that are optional."""

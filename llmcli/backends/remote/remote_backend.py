@@ -1,31 +1,45 @@
-"""A remote server as a backend."""
+"""A remote server as a backend: its protocol, its model with the length of its context, and the lengths of prompts."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
-from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.model_discovery import list_model_names, query_model
-from llmcli.backends.remote.protocols.protocol_registry import find_protocol
-from llmcli.backends.remote.protocols.wire_protocol import OWNER_LLMCLI, OWNER_OLLAMA, ServerModel
+from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
+from llmcli.backends.remote.protocols.openai_chat import parse_context
+from llmcli.backends.remote.protocols.wire_protocol import (
+    OWNER_LLAMA_CPP,
+    OWNER_LLMCLI,
+    OWNER_OLLAMA,
+    ServerModel,
+    WireProtocol,
+    parse_count,
+)
 from llmcli.backends.remote.remote_job import RemoteJob
-from llmcli.backends.remote.server_capabilities import ServerCapabilities
-from llmcli.backends.remote.token_counting import TokenCounter
-from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
-from llmcli.errors import MissingError
+from llmcli.errors import (
+    LlmError,
+    MissingError,
+    RemoteError,
+    RequestRejected,
+    TemporaryFailure,
+    UntrustedServer,
+    UsageError,
+)
+from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
 
@@ -73,7 +87,7 @@ class RemoteBackend:
         self._lock = threading.Lock()
         self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
-        self._token_counter = TokenCounter(self._chat_client)
+        self._token_counter = _TokenCounter(self._chat_client)
         self._scorer: CandidateScorer | None = None
 
     # ---- Backend --------------------------------------------------------------------------------------------------
@@ -186,7 +200,7 @@ class RemoteBackend:
         try:
             answer = send(name, capabilities)
         except MissingError as error:
-            names = list_model_names(self._chat_client, self._protocol, call)
+            names = _list_model_names(self._chat_client, self._protocol, call)
             raise MissingError(error.subject, kind=error.kind, suggestions=names, detail=error.detail) from error
         capabilities.record_answer()
         return answer
@@ -245,3 +259,126 @@ class RemoteBackend:
                 return answer  # type: ignore[return-value]
         finally:
             call.cancel()
+
+
+def query_model(
+    client: ChatClient,
+    protocol: WireProtocol,
+    call: CancelToken,
+    requested: str | None,
+    capabilities: ServerCapabilities | None = None,
+) -> ServerModel:
+    """Ask the server for its models; return the one that is ``requested``, or the only one.
+
+    ``capabilities`` of the requested model remember that the server has no list.
+    Raises ``UsageError`` when it has several and none was named, and as ``HttpClient.open_response``.
+    """
+    if requested and capabilities and protocol.models_path in capabilities.refused_fields:
+        return ServerModel(requested)
+    try:
+        listed = protocol.parse_models(client.get_json(call, protocol.models_path))
+    except TemporaryFailure:
+        raise
+    except LlmError as error:
+        if requested is None:
+            raise
+        if capabilities and isinstance(error, RequestRejected):
+            capabilities.add_refused_path(protocol.models_path)
+        return ServerModel(requested)  # some servers have no such path, or refuse it to this key
+    models = {model.name: model for model in listed}
+    name = requested or _require_single_model(list(models), client.server.label)
+    model = models.get(name, ServerModel(name))
+    if model.owner == OWNER_LLAMA_CPP:
+        return replace(model, context=_query_llama_server_context(client, call) or model.context)
+    return model
+
+
+def _list_model_names(client: ChatClient, protocol: WireProtocol, call: CancelToken) -> list[str]:
+    """Return the names of the server's models; none where it does not list them."""
+    try:
+        return [model.name for model in protocol.parse_models(client.get_json(call, protocol.models_path))]
+    except LlmError:
+        return []
+
+
+def _require_single_model(names: list[str], label: str) -> str:
+    if not names:
+        raise RequestRejected(label, detail="it lists no models")
+    if len(names) > 1:
+        raise UsageError(f"{label} has several models", detail=f"Name one: -m {' or '.join(names[:9])}")
+    return names[0]
+
+
+def _query_llama_server_context(client: ChatClient, call: CancelToken) -> int | None:
+    """Return the context that llama-server gives one request, which its list of models does not report."""
+    try:
+        settings = client.get_json(call, "/props", root=True).get("default_generation_settings")
+    except LlmError:
+        return None
+    return parse_context(settings) if isinstance(settings, Mapping) else None
+
+
+class _TokenCounter:
+    """Counts prompts on one server, until the server refuses to, which ``capabilities`` remember."""
+
+    def __init__(self, chat_client: ChatClient) -> None:
+        self._chat_client = chat_client
+        self._is_refused = False
+
+    def count(
+        self, call: CancelToken, request: Request, model: ServerModel, capabilities: ServerCapabilities
+    ) -> int | None:
+        """Return the tokens of a prompt, None where the server does not count. Raises as ``HttpClient.open_response``."""
+        made = None if self._is_refused else self._chat_client.protocol.build_count(request, model)
+        if made is None or made.path in capabilities.refused_fields:
+            return None
+        try:
+            answer = self._chat_client.post_json(call, made.path, made.body, model=model.name, root=made.root)
+        except UntrustedServer:
+            raise
+        except RequestRejected:  # no such path, or not for this model: an estimate will do
+            capabilities.add_refused_path(made.path)
+            return None
+        except RemoteError:
+            self._is_refused = True
+            return None
+        return parse_count(answer.get(made.field)) or None
+
+
+_ASCII_CHARS_PER_TOKEN, _TOKENS_PER_MESSAGE, _TOKENS_PER_REQUEST = 3.5, 8, 16
+
+
+def estimate_tokens(request: Request) -> int:
+    """Return an estimate of the tokens in a request's prompt, too high rather than too low.
+
+    English has more than 4 characters per token and code about 3; in current vocabularies, a character of another
+    script takes at most one token.
+    """
+    total = float(_TOKENS_PER_REQUEST)
+    for message in request.messages:
+        total += _estimate_text(message.content) + _TOKENS_PER_MESSAGE
+        for call in message.tool_calls:
+            total += _estimate_text(json.dumps([call.name, call.arguments], ensure_ascii=False)) + _TOKENS_PER_MESSAGE
+    for tool in request.tools:
+        total += _estimate_text(json.dumps(tool, ensure_ascii=False)) + _TOKENS_PER_MESSAGE
+    return int(total)
+
+
+def _estimate_text(text: str) -> float:
+    other = 0 if text.isascii() else sum(not character.isascii() for character in text)
+    return (len(text) - other) / _ASCII_CHARS_PER_TOKEN + other
+
+
+_PROTOCOLS = {
+    "openai": ("openai_chat", "OpenAIChat"),
+    "openai-responses": ("openai_responses", "OpenAIResponses"),
+    "anthropic": ("anthropic_messages", "AnthropicMessages"),
+    "gemini": ("gemini_content", "GeminiContent"),
+}
+
+
+def find_protocol(server_type: str) -> WireProtocol:
+    """Return the protocol called ``server_type``, one of ``backend_config.BACKEND_TYPES``."""
+    module, name = _PROTOCOLS[server_type]
+    protocol: WireProtocol = getattr(importlib.import_module(f"llmcli.backends.remote.protocols.{module}"), name)()
+    return protocol

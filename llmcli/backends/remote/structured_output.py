@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from llmcli.backends.remote.chat_client import ChatClient
+from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
-from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RemoteError
 from llmcli.frozen_dataclass import replace

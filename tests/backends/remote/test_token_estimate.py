@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backends.remote.token_estimate import estimate_tokens
+from llmcli.backends.remote.remote_backend import estimate_tokens
 from llmcli.types import Message, Request, Role
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import scripted
 
-from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.first_run.recommended_model import recommended_model
@@ -19,6 +18,7 @@ from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.models.library.model_library import RATE_FILE
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
+from llmcli.runtime import backend_factory
 from llmcli.runtime.runtime import Runtime
 
 GB = 10**9
@@ -49,7 +49,9 @@ def first_run(monkeypatch, tiny, terminal):
 
         monkeypatch.setattr(Runtime, "pull_model", pull)
         monkeypatch.setattr(
-            local, "open_local_backend", lambda *_, name, **__: scripted.ScriptedBackend(lambda _: "Yes.", model=name)
+            backend_factory,
+            "open_local_backend",
+            lambda *_, name, **__: scripted.ScriptedBackend(lambda _: "Yes.", model=name),
         )
         os.write(screen.master, typed)
         environ = {**os.environ, "TERM": "xterm-256color", **(env or {})}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.engine.llama import bindings, load_check
 from llmcli.errors import BadModelFile, InternalError, Interrupted, OutOfMemory, Unsupported
 from llmcli.interrupt import Interrupt
+from llmcli.runtime.backend_factory import EngineOptions, open_local_backend
 
 ID = "a" * 64
 

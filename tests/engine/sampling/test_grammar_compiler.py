@@ -202,6 +202,6 @@ def test_a_matcher_that_is_full_is_replaced(matcher):
 
 def test_llguidance_is_imported_by_constrained_requests_only():
     """Its import takes 50 ms of a command that needs the engine."""
-    code = "import sys, llmcli.engine.engine, llmcli.backends.local; print('llguidance' in sys.modules)"
+    code = "import sys, llmcli.engine.engine, llmcli.runtime.backend_factory; print('llguidance' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

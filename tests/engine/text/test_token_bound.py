@@ -10,7 +10,6 @@ import pytest
 from engine.tools import for_all
 from hypothesis import strategies as st
 
-from llmcli.backends.local import open_local_backend
 from llmcli.cli.console.signals import forward_signals
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.engine.text import token_bound
@@ -18,6 +17,7 @@ from llmcli.engine.text.token_bound import TokenBound
 from llmcli.engine.text.tokenizer import LONG_TEXT_CHARACTERS, Tokenizer
 from llmcli.errors import ContextOverflow, Terminated
 from llmcli.interrupt import Interrupt
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.types import Finished, Message, Request, Role
 
 FRAGMENTS = ["hello", "world", "positive", " ", "the", "\n", "é", "漢", "x", "\0", "\U0001f600", "hellohello", "<s>"]

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from llmcli.backends.local import open_local_backend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.classification.example_choice import make_chooser
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import ClassifyOptions, make_classify_verb

@@ -1,24 +1,26 @@
-"""From the parts of an answer to events: what all protocols share."""
+"""Events from the parts of an answer, calls of tools included, whose arguments arrive in pieces: shared by all protocols."""
 
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from llmcli.backend_config import ServerConfig
-from llmcli.backends.remote.protocols.tool_call_assembler import InvalidToolCall, ToolCallAssembler
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
+from llmcli.backends.remote.transport.error_mapping import describe_json_error, shorten_message
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
+from llmcli.frozen_dataclass import slotted
+from llmcli.incomplete_results import AnswerRefused
 from llmcli.text_stream.markers import ReasoningParser, partial_match_length
 from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard
-from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, Usage
+from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, ToolCall, Usage
 
-DONE_DATA = "[DONE]"
+_DONE_DATA = "[DONE]"
 """The data of the last event, of servers that send it."""
 
 
@@ -53,7 +55,7 @@ class AnswerParser(ABC):
         self._refusal: str | None = None
         self._breakage: str | None = None
         self._usage = Usage()
-        self._calls = ToolCallAssembler(tool["function"]["name"] for tool in request.tools)
+        self._calls = _ToolCallAssembler(tool["function"]["name"] for tool in request.tools)
         self.num_characters = 0
         """Characters received, of the answer, of the reasoning and of calls of tools."""
         self.is_done = False
@@ -65,7 +67,7 @@ class AnswerParser(ABC):
 
     def parse_data(self, data: str) -> Iterator[Event]:
         """Yield the events in the data of one event. Raises ``RemoteError``, and the error that it reports."""
-        if data.strip() == DONE_DATA:
+        if data.strip() == _DONE_DATA:
             self.is_done = True
             return
         try:
@@ -105,7 +107,7 @@ class AnswerParser(ABC):
         cut = self._finish_reason is FinishReason.LENGTH
         try:
             calls = self._calls.finish(cut=cut)
-        except InvalidToolCall as error:
+        except _InvalidToolCall as error:
             self._fail(str(error), error)
         if self.num_characters and not self._usage.completion_tokens:
             self._usage = Usage()  # without the tokens of the answer its cost is not known
@@ -211,3 +213,94 @@ class AnswerParser(ABC):
     def _reached_limit(self) -> str:
         wanted, used = self._request.max_tokens, self._usage.completion_tokens
         return "max_tokens" if wanted is not None and (not used or used >= wanted) else "context"
+
+
+class _InvalidToolCall(ValueError):
+    """A call of an unknown tool, or with arguments that are not a JSON object."""
+
+
+@slotted
+class _PartialCall:
+    id: str = ""
+    name: str = ""
+    arguments: str | Mapping[str, Any] = ""
+    signature: str = ""
+
+
+class _ToolCallAssembler:
+    """Collects calls under keys that the protocol chooses. Without ``tool_names``, calls are ignored."""
+
+    def __init__(self, tool_names: Iterable[str]) -> None:
+        self._tool_names = frozenset(tool_names)
+        self._calls: dict[str, _PartialCall] = {}
+
+    @property
+    def num_calls(self) -> int:
+        """The number of calls so far."""
+        return len(self._calls)
+
+    def add(
+        self, key: object, *, call_id: Any = None, name: Any = None, arguments: Any = None, signature: Any = None
+    ) -> int:
+        """Add to the call ``key`` what is a non-empty string; return the number of characters that are new.
+
+        Id, name and signature are whole, and repeated by some servers; ``arguments`` is a piece of JSON.
+        """
+        if not self._tool_names:
+            return 0
+        call = self._calls.setdefault(str(key), _PartialCall())
+        call.id = call.id or _text(call_id)
+        call.name = call.name or _text(name)
+        call.signature = call.signature or _text(signature)
+        if isinstance(call.arguments, str):
+            call.arguments += _text(arguments)
+        return len(_text(arguments)) + len(_text(name))
+
+    def set_arguments(self, key: object, arguments: Any) -> int:
+        """Replace the arguments of the call ``key`` by the complete ones, as JSON or as an object.
+
+        Return the number of characters that are new, 1 for an object.
+        """
+        call = self._calls.get(str(key))
+        if call is None or arguments is None:
+            return 0
+        added = max(0, len(arguments) - len(call.arguments)) if isinstance(arguments, str) else 1
+        call.arguments = arguments if isinstance(arguments, str | Mapping) else "[]"  # another type, which is refused
+        return added
+
+    def finish(self, *, cut: bool) -> list[ToolCall]:
+        """Return the calls in the order in which they began; ``cut``: the answer was truncated, so the last may be incomplete.
+
+        Raises ``_InvalidToolCall``.
+        """
+        calls: list[ToolCall] = []
+        for number, partial in enumerate(self._calls.values(), 1):
+            try:
+                calls.append(self._complete(partial))
+            except _InvalidToolCall:
+                if not (cut and number == len(self._calls)):
+                    raise
+        return calls
+
+    def _complete(self, partial: _PartialCall) -> ToolCall:
+        if partial.name not in self._tool_names:
+            raise _InvalidToolCall(f"its answer calls {partial.name!r}, which is not one of the tools")
+        arguments = partial.arguments
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments.strip() or "{}", parse_constant=_refuse_constant)
+            except (ValueError, RecursionError) as error:
+                raise _InvalidToolCall(f"the arguments of its call of {partial.name} are not JSON") from error
+        if not isinstance(arguments, Mapping):
+            raise _InvalidToolCall(f"the arguments of its call of {partial.name} are not an object")
+        call_id = partial.id or f"call_{secrets.token_hex(12)}"  # some servers number no calls
+        return ToolCall(call_id, partial.name, arguments, partial.signature)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are not JSON."""
+    raise ValueError(name)

@@ -13,7 +13,6 @@ from typing import Any
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
-from llmcli.backends.remote.protocols.schema_subset import restrict_schema
 from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
     ProtocolRequest,
@@ -22,6 +21,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     clean_json,
     clean_text,
     parse_count,
+    restrict_schema,
     split_system,
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey

@@ -13,7 +13,6 @@ from urllib.parse import quote, unquote
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
-from llmcli.backends.remote.protocols.schema_subset import openapi_schema
 from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
     ProtocolRequest,
@@ -21,6 +20,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     TokenCountCall,
     clean_json,
     clean_text,
+    openapi_schema,
     parse_count,
     split_system,
 )

@@ -1,13 +1,14 @@
-"""What differs between the protocols of servers: requests, answers, errors and lists of models.
+"""The differences between the protocols of servers: requests, schemas, answers, errors and lists of models.
 
-Connections, keys, consent, retries, concurrency and limits are the same for all of them, so they are not here.
+Connections, keys, consent, retries, concurrency and limits are the same for all of them, so they are not here. Keywords
+that a server's subset of JSON Schema lacks are left out, and still checked in the answer (``schema_validation``).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from llmcli.backend_config import ServerConfig
@@ -163,3 +164,93 @@ def split_system(messages: Sequence[Message]) -> tuple[list[str], list[Message]]
 def parse_count(value: Any) -> int:
     """Return a number of tokens that a server reports; 0 for what is no such number."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+_BOUNDS = frozenset(
+    {
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "pattern",
+        "uniqueItems",
+    }
+)
+"""Keywords that Anthropic's structured outputs refuse."""
+_OPENAPI_KEYWORDS = frozenset(
+    {
+        "anyOf",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "nullable",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
+    }
+)
+"""Keywords of the OpenAPI schema that Gemini's ``responseSchema`` takes."""
+_SCHEMAS_BY_NAME = frozenset({"properties", "$defs", "definitions"})
+_SCHEMA_LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
+_MAX_DEPTH_LEVELS = 64
+
+
+def restrict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema without bounds, in which objects with named keys have no others."""
+    return _rewrite(schema, _drop_bounds)
+
+
+def openapi_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with the keywords of OpenAPI 3.0 alone; what a reference points to is not enforced."""
+    return _rewrite(schema, _keep_openapi)
+
+
+def _drop_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {("anyOf" if name == "oneOf" else name): value for name, value in schema.items() if name not in _BOUNDS}
+    if "properties" in kept and kept.get("additionalProperties", True) is True:
+        kept["additionalProperties"] = False
+    return kept
+
+
+def _keep_openapi(schema: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in schema.items() if name in _OPENAPI_KEYWORDS}
+    if "oneOf" in schema:
+        kept["anyOf"] = schema["oneOf"]
+    if "const" in schema:
+        kept["enum"] = [schema["const"]]
+    return kept
+
+
+def _rewrite(
+    schema: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], dict[str, Any]], depth: int = 0
+) -> dict[str, Any]:
+    """Return ``schema`` and all schemas in it as ``keep`` changes them."""
+
+    def inner(value: Any) -> Any:
+        return _rewrite(value, keep, depth + 1) if isinstance(value, Mapping) and depth < _MAX_DEPTH_LEVELS else value
+
+    kept = keep(schema)
+    for name, value in kept.items():
+        if name in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
+            kept[name] = {key: inner(part) for key, part in value.items()}
+        elif name in _SCHEMA_LISTS and isinstance(value, list):
+            kept[name] = [inner(part) for part in value]
+        elif name in {"items", "additionalProperties"}:
+            kept[name] = inner(value)
+    return kept

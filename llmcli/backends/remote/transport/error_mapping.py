@@ -1,4 +1,4 @@
-"""From a server's error responses to our errors, and to the field that a server complains about."""
+"""Our errors, and the field that a server complains about, from the server's error responses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.server_message import shorten_message
+from llmcli.backends.remote.transport.retries import RateLimited
 from llmcli.errors import (
     ContextOverflow,
     LlmError,
@@ -167,3 +168,21 @@ def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     with suppress(ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     return None
+
+
+_MAX_MESSAGE_CHARS = 300
+
+
+def describe_json_error(error: Exception) -> str:
+    """Return why a text is not JSON, without its line number, which could be mistaken for one of the user's file."""
+    return (
+        f"{error.msg} at character {error.pos}"
+        if isinstance(error, json.JSONDecodeError)
+        else shorten_message(str(error))
+    )
+
+
+def shorten_message(text: str) -> str:
+    """Return a server's message on one line, shortened if need be."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_MESSAGE_CHARS else line[:_MAX_MESSAGE_CHARS] + "..."

@@ -20,12 +20,15 @@ from llmcli import __version__
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
+from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange, make_pool, network_errors
 from llmcli.backends.remote.transport.cost_budget import CostAttempt
-from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
-from llmcli.backends.remote.transport.pool_factory import make_pool, network_errors
+from llmcli.backends.remote.transport.error_mapping import (
+    ErrorParser,
+    describe_json_error,
+    map_error_status,
+    parse_error_fields,
+)
 from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.frozen_dataclass import frozen

@@ -107,7 +107,7 @@ class JobBuilder:
 
     @cached_property
     def _backend(self) -> Any:
-        from llmcli.backends.lazy_backend import LazyBackend
+        from llmcli.backends.base import LazyBackend
 
         return LazyBackend(self._ctx.runtime.backend)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.backends.remote.protocols.schema_subset import openapi_schema, restrict_schema
+from llmcli.backends.remote.protocols.wire_protocol import openapi_schema, restrict_schema
 
 SCHEMA = {
     "type": "object",

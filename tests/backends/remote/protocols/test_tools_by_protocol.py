@@ -8,7 +8,7 @@ import pytest
 from fake_server import error_answer
 from hosted_servers import SERVERS, rechunk, send_blocks
 
-from llmcli.backends.remote.protocols.protocol_registry import find_protocol
+from llmcli.backends.remote.remote_backend import find_protocol
 from llmcli.errors import RemoteError, RequestRejected, TemporaryFailure, Unsupported
 from llmcli.types import FinishReason, Message, Request, Role, ToolCall
 

@@ -7,6 +7,7 @@ import pytest
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
 from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, RateLimited, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmcli.backends.remote.transport.server_message import describe_json_error, shorten_message
+from llmcli.backends.remote.transport.error_mapping import describe_json_error, shorten_message
 
 
 def test_a_message_is_one_line_of_bounded_length():

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
+from llmcli.backends.remote.chat_client import EventStream, EventTooLong
 
 
 def test_events_are_the_same_however_the_bytes_are_cut():
