@@ -20,7 +20,7 @@ import common
 from mixed import Worker
 
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import worker_socket, worker_stop
+from llmcli.worker.client import worker_socket, worker_status
 
 TRIES = 50
 ANSWER_TOKENS = 8
@@ -80,7 +80,7 @@ def measure_try(llm: str, model: str, argv: tuple[str, ...], text: str, delay_s:
                 bulk.terminate()
                 feeding.join()
         finally:
-            worker_stop.stop_worker(found)
+            worker_status.stop_worker(found)
     return statistics.median(alone), beside
 
 

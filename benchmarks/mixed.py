@@ -26,8 +26,8 @@ import common
 from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
-from llmcli.worker import runtime_dir, worker_config
-from llmcli.worker.client import launcher, worker_socket, worker_stop
+from llmcli.worker import runtime_dir
+from llmcli.worker.client import launcher, worker_socket, worker_status
 
 ANSWER_TOKENS = 32
 REQUESTS_PER_CLIENT = 2
@@ -84,9 +84,7 @@ class Worker:
             common.greedy_request(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)
         ]
         found = runtime_dir.WorkerPaths(self.socket.parent, self.socket.stem)
-        starter = launcher.WorkerLauncher(
-            found, worker_config.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ)
-        )
+        starter = launcher.WorkerLauncher(found, runtime_dir.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
         backend = WorkerBackend(starter, EngineOptions(), Interrupt())
         try:
             return common.engine_seconds(backend, requests)
@@ -161,7 +159,7 @@ def main() -> None:
         try:
             rows = measure(Worker(found.socket), options.runs)
         finally:
-            worker_stop.stop_worker(found)
+            worker_status.stop_worker(found)
     common.print_table(rows, ["", "alone", "beside bulk work", "ratio", "aim"])
 
 

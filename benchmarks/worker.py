@@ -23,7 +23,7 @@ import common
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import worker_socket, worker_stop
+from llmcli.worker.client import worker_socket, worker_status
 
 PROCESSES = 16
 ANSWER_TOKENS = 256
@@ -37,7 +37,7 @@ PARTS = ("warm", "cold", "loop", "rate", "memory")
 def stop(directory: Path) -> None:
     """End all workers."""
     for found in runtime_dir.list_worker_paths(directory):
-        worker_stop.stop_worker(found)
+        worker_status.stop_worker(found)
 
 
 def only(directory: Path) -> runtime_dir.WorkerPaths:

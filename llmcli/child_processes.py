@@ -1,8 +1,10 @@
-"""Child processes that outlive a command, and the environment that they inherit."""
+"""The processes that llm starts: their environment, and how many files and sockets they may have open."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,3 +39,15 @@ def child_env(environ: Mapping[str, str]) -> dict[str, str]:
 def module_command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of llmcli, without importing from the current directory."""
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+_MAX_DESCRIPTORS = 8192
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the limit on descriptors as far as the system allows without privileges."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_MAX_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # the lower limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -55,8 +55,7 @@ ROOMS = {
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("web", "backends"): {
-        f"llmcli.backends.remote.transport.{each}"
-        for each in ("cancel", "cancellable_network", "proxies")
+        f"llmcli.backends.remote.transport.{each}" for each in ("cancel", "cancellable_network", "proxies")
     },
     ("engine", "models"): {
         "llmcli.models.gguf.header",

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from llmcli.anthropic_api.anthropic_error_body import dump_error_event
+from llmcli.anthropic_api.anthropic_http_errors import dump_error_event
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.responses import ChoiceBuilder
 from llmcli.types import (

@@ -220,7 +220,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
 
     def _recover_from_disconnect(self, lost: Disconnected) -> None:
         """Yield the ends of the requests that fail; the remaining ones are sent afterwards."""
-        from llmcli.worker.crash_reason import STOP_REQUESTED
+        from llmcli.worker.client.launcher import STOP_REQUESTED
 
         with self._lock:
             self._num_losses_handled += 1

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from llmcli.openai_api.error_body import dump_exception
+from llmcli.openai_api.http_errors import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.responses import ChoiceBuilder
 from llmcli.openai_api.responses_request import ParsedResponseRequest

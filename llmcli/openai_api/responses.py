@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Protocol
 
-from llmcli.openai_api.error_body import dump_exception
+from llmcli.openai_api.http_errors import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolCallParser
 from llmcli.types import Event, Finished, ReasoningDelta, Score, TextDelta, TokenLogprobs, ToolCall, Usage

@@ -109,7 +109,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
 
     Raises ``TemporaryFailure`` if it does not fit that limit even then.
     """
-    from llmcli.worker.client import worker_stop
+    from llmcli.worker.client import worker_status
 
     needed = estimate_memory(model, settings).needed_bytes
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
@@ -120,7 +120,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
     def too_much(running: Sequence[Mapping[str, Any]]) -> bool:
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
 
-    left = worker_stop.stop_idle_workers(
+    left = worker_status.stop_idle_workers(
         workers, lambda running: too_much(running) or estimate_memory(model, settings).fits is False
     )
     if too_much(left):

@@ -62,7 +62,7 @@ def build_launcher(
     """
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
-    from llmcli.worker.worker_config import WorkerConfig
+    from llmcli.worker.runtime_dir import WorkerConfig
 
     settings, environ = config.settings, config.environ
     directory = runtime_dir.find_runtime_dir(environ)

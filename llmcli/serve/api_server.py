@@ -1,20 +1,25 @@
-"""The server's process: uvicorn on a listening socket, until it is asked to stop."""
+"""The server's process: uvicorn on a socket, which listens at a TCP address or a path, until it is asked to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import logging
+import os
 import socket
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli.http_server.descriptor_limit import raise_descriptor_limit
-from llmcli.http_server.uvicorn_server import HttpServer
+from llmcli.child_processes import raise_descriptor_limit
+from llmcli.errors import CannotListen
+from llmcli.http_server import HttpServer
 from llmcli.openai_api.http_errors import error_response
 from llmcli.serve.gateway import Gateway
 from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
@@ -134,3 +139,82 @@ class ApiServer(HttpServer):
         while self.middleware.num_running:  # noqa: ASYNC110 (it ends once in the life of the process)
             await asyncio.sleep(_POLL_S)
         self.should_exit = True
+
+
+_LISTEN_BACKLOG = 1024
+
+
+@contextlib.contextmanager
+def listen_tcp(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket that listens on ``host`` (an address or a name of this machine). Raises ``CannotListen``."""
+    where = f"{host}:{port}"
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, address = min((item[0], item[4]) for item in found)  # IPv4 where a name means both
+            listening = stack.enter_context(socket.create_server(address[:2], family=family, backlog=_LISTEN_BACKLOG))
+        except (OSError, UnicodeError) as error:
+            reason = _os_error_text(error)
+            raise CannotListen(where, detail=reason[:1].lower() + reason[1:]) from error
+        yield listening
+
+
+@contextlib.contextmanager
+def listen_unix(path: Path) -> Iterator[socket.socket]:
+    """Yield a socket that listens at ``path`` for this user only; remove it afterwards. Raises ``CannotListen``.
+
+    A socket that a server left behind when it was killed is replaced.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listening:
+        before = os.umask(0o177)  # the file is private from its creation on
+        try:
+            _remove_stale_socket(path)
+            listening.bind(os.fspath(path))
+            listening.listen(_LISTEN_BACKLOG)
+        except OSError as error:
+            raise CannotListen(str(path), detail=(error.strerror or str(error)).lower()) from error
+        finally:
+            os.umask(before)
+        try:
+            yield listening
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _os_error_text(error: OSError | UnicodeError) -> str:
+    """Return the system's message without Python's additions; name resolution has its own error numbers."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _remove_stale_socket(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise CannotListen(str(path), detail="a file of that name exists")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            try:
+                trial.connect(os.fspath(path))
+            except ConnectionRefusedError:
+                path.unlink()
+                return
+        raise CannotListen(str(path), detail="another process listens there")
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Return whether the socket can be reached from this machine alone."""
+    return listening.family == socket.AF_UNIX or ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def is_wildcard(listening: socket.socket) -> bool:
+    """Return whether it listens on all addresses of the machine."""
+    return listening.family != socket.AF_UNIX and ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
+
+
+def socket_url(listening: socket.socket) -> str:
+    """Return where to reach it: ``http://ADDRESS:PORT``, or ``unix:PATH``."""
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -11,7 +11,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from llmcli.worker.chunked_coding import ChunkedDecoder
+from llmcli.worker.client.channel import ChunkedDecoder
 
 _MAX_IDLE_CONNECTIONS = 8
 """Most idle connections kept to one worker."""

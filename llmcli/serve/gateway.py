@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,19 +16,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from llmcli.anthropic_api.anthropic_error_body import MESSAGES_PATH, speaks_anthropic
-from llmcli.anthropic_api.model_info import dump_model_info, dump_model_page
+from llmcli.anthropic_api.anthropic_http_errors import MESSAGES_PATH, adapt_error, dump_error_event, speaks_anthropic
 from llmcli.errors import LlmError, MissingError, ModelNotDownloaded, TemporaryFailure
-from llmcli.openai_api.error_body import dump_exception
-from llmcli.openai_api.http_errors import error_response
+from llmcli.openai_api.event_builder import encode_named_event
+from llmcli.openai_api.http_errors import dump_exception, error_response
 from llmcli.openai_api.responses import dump_model, dump_model_list
 from llmcli.serve import openapi
 from llmcli.serve.connection_pool import ConnectionLost
-from llmcli.serve.protocol_errors import RESPONSES_PATH, adapt_error, encode_stream_error
 from llmcli.serve.worker_router import ModelProvider, WorkerRouter
 
+_RESPONSES_PATH = "/v1/responses"
 FORWARDED_PATHS = (
-    "/v1/chat/completions", "/v1/completions", RESPONSES_PATH, f"{RESPONSES_PATH}/input_tokens",
+    "/v1/chat/completions", "/v1/completions", _RESPONSES_PATH, f"{_RESPONSES_PATH}/input_tokens",
     MESSAGES_PATH, f"{MESSAGES_PATH}/count_tokens",
     "/v1/embeddings", "/v1/score", "/v1/count",
 )  # fmt: skip
@@ -54,14 +55,14 @@ class Gateway:
     async def list_models(self, request: Request) -> Response:
         """``GET /v1/models``."""
         listed = [(model.name, model.created) for model in await self._router.list_models()]
-        return JSONResponse(dump_model_page(listed) if _is_anthropic(request.scope) else dump_model_list(listed))
+        return JSONResponse(_dump_model_page(listed) if _is_anthropic(request.scope) else dump_model_list(listed))
 
     async def get_model(self, request: Request) -> Response:
         """``GET /v1/models/NAME``."""
         name = request.path_params["name"]
         for model in await self._router.list_models():
             if model.name == name:
-                dump = dump_model_info if _is_anthropic(request.scope) else dump_model
+                dump = _dump_model_info if _is_anthropic(request.scope) else dump_model
                 return JSONResponse(dump(model.name, model.created))
         missing = error_response(404, f"there is no model {name!r} here", param="model", code="model_not_found")
         return adapt_error(missing, request.scope)
@@ -129,7 +130,7 @@ class _ForwardEndpoint:
         except ConnectionLost:
             if any(name == b"content-type" and b"event-stream" in value for name, value in headers):
                 cause = await router.find_failure_reason(launcher, watch)
-                data = encode_stream_error(self._path, cause, num_lines)
+                data = _encode_stream_error(self._path, cause, num_lines)
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             watch.stop()
@@ -180,3 +181,37 @@ async def _http_exception_response(request: Request, problem: Exception) -> Resp
 
 def _is_anthropic(scope: Scope) -> bool:
     return speaks_anthropic(scope["path"], Headers(scope=scope))
+
+
+_LINES_PER_EVENT = 3
+
+
+def _encode_stream_error(path: str, cause: LlmError, num_lines: int) -> bytes:
+    """Return what a stream of ``path`` ends with when its worker ended; ``num_lines`` of it have been sent.
+
+    The stream then lacks its last event and a finish reason too.
+    """
+    if path == MESSAGES_PATH:
+        return encode_named_event(dump_error_event(cause))
+    body = dump_exception(cause)[1]
+    if path != _RESPONSES_PATH:
+        return b"data: " + json.dumps(body).encode() + b"\n\n"
+    error = {"type": "error", "code": "server_error", "message": body["error"]["message"], "param": None}
+    return encode_named_event({**error, "sequence_number": num_lines // _LINES_PER_EVENT})
+
+
+def _dump_model_info(name: str, created: int) -> dict[str, Any]:
+    """Return one model; ``created`` in seconds since the epoch."""
+    created_at = dt.datetime.fromtimestamp(created, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "model", "id": name, "display_name": name, "created_at": created_at}
+
+
+def _dump_model_page(models: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return all models as the only page of a list."""
+    names = [name for name, _ in models]
+    return {
+        "data": [_dump_model_info(*model) for model in models],
+        "has_more": False,
+        "first_id": names[0] if names else None,
+        "last_id": names[-1] if names else None,
+    }

@@ -12,17 +12,20 @@ import contextlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmcli.anthropic_api.anthropic_http_errors import adapt_error
+from llmcli.errors import ConfigError, MissingError
+from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.http_errors import error_response
-from llmcli.serve.protocol_errors import adapt_error
 
-PUBLIC_PATH = "/health"
+_PUBLIC_PATH = "/health"
 """The path that needs no token."""
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _MAX_CONCURRENT_BODIES = 4
@@ -115,7 +118,7 @@ class AccessMiddleware:
             return Response(
                 status_code=204, headers={**methods, "Access-Control-Allow-Headers": ", ".join(_ALLOWED_HEADERS)}
             )
-        if not self._has_token(headers) and scope["path"] != PUBLIC_PATH:
+        if not self._has_token(headers) and scope["path"] != _PUBLIC_PATH:
             words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN, or as x-api-key: TOKEN"
             raise _RequestDenied(
                 error_response(401, words, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
@@ -256,3 +259,34 @@ async def _send_denial(response: Response, headers: Headers, receive: Receive, s
                 while message.get("more_body"):
                     message = await receive()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+_TOKEN_VARIABLE = "LLMCLI_SERVE_TOKEN"  # noqa: S105 (the name of a variable)
+_MAX_TOKEN_FILE_BYTES = 4096
+_TOKEN_BYTES = 24
+
+
+def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the user's token, None if there is none; ``file`` overrides the environment.
+
+    Raises ``MissingError`` for a file that cannot be read or holds no token, ``UnsafeKey`` for one that others may read
+    or write, and ``ConfigError`` for a variable that holds no valid token.
+    """
+    if file is not None:
+        token = private_files.read_secret(file, kind="token file", max_bytes=_MAX_TOKEN_FILE_BYTES)
+        if not _is_valid_token(token):
+            raise MissingError(file, kind="token file", detail="expected one line of visible ASCII characters")
+        return token
+    token = environ.get(_TOKEN_VARIABLE, "")
+    if token and not _is_valid_token(token):
+        raise ConfigError(_TOKEN_VARIABLE, origin="environment", detail="expected visible ASCII characters")
+    return token or None
+
+
+def generate_token() -> str:
+    """Return a new token."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def _is_valid_token(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli import __version__
-from llmcli.anthropic_api.anthropic_error_body import MESSAGES_PATH, speaks_anthropic
+from llmcli.anthropic_api.anthropic_http_errors import MESSAGES_PATH, speaks_anthropic
 from llmcli.openai_api import fields, responses_request, tool_calls
 
 _JsonObject = dict[str, Any]

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 import stat
+import struct
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,6 +24,7 @@ import llmcli
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.files import private_files
+from llmcli.frozen_dataclass import frozen
 
 MAX_SOCKET_PATH_BYTES = 100
 """Bytes of a socket's path: the system allows 104 to 108."""
@@ -157,3 +161,52 @@ def translate_os_errors(path: Path) -> Iterator[None]:
 def list_worker_paths(directory: Path) -> list[WorkerPaths]:
     """Return the paths of all workers that have a socket in ``directory``, of other versions too."""
     return [WorkerPaths(directory, path.stem) for path in sorted(directory.glob(f"*{_SOCKET_SUFFIX}"))]
+
+
+WORKER_MODULE = "llmcli.worker"
+"""The module that the process runs, by which its command line is recognized."""
+WORKER_BACKLOG = 1024
+INHERITED_LIMITS = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+)
+"""Limits (getrlimit(2)) under which a worker cannot serve other commands than the one that started it."""
+
+
+@frozen
+class WorkerConfig:
+    """The configuration of a worker: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
+
+    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
+    ``weights`` and ``cache``: those of the command that starts it, as in ``EngineOptions``, which it loads first.
+    ``adapters``: those of the model, as text (``lora_adapters.dump_adapters``).
+    """
+
+    path: str
+    name: str
+    model_id: str
+    gpu_layers: int | None
+    idle_timeout: float
+    log: str
+    weights: str = "original"
+    cache: str | None = None
+    adapters: str = ""
+
+
+_LOCAL_PEERCRED, _LOCAL_PEERPID = 1, 2  # macOS, sys/un.h
+
+
+def peer_credentials(connection: socket.socket) -> tuple[int, int]:
+    """Return the process id and the user id of the other end of a Unix socket.
+
+    SO_PEERCRED (unix(7)) on Linux; LOCAL_PEERPID, LOCAL_PEERCRED and its ``struct xucred`` on macOS.
+    """
+    if hasattr(socket, "SO_PEERCRED"):
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, user, _ = struct.unpack("3i", credentials)
+        return pid, user
+    credentials = connection.getsockopt(0, _LOCAL_PEERCRED, struct.calcsize("2IH16I"))
+    return connection.getsockopt(0, _LOCAL_PEERPID), int(struct.unpack_from("2I", credentials)[1])

@@ -7,8 +7,7 @@ import json
 import pytest
 from starlette.responses import JSONResponse
 
-from llmcli.anthropic_api.anthropic_error_body import speaks_anthropic
-from llmcli.anthropic_api.anthropic_http_errors import to_anthropic_error
+from llmcli.anthropic_api.anthropic_http_errors import speaks_anthropic, to_anthropic_error
 from llmcli.openai_api.http_errors import error_response
 
 

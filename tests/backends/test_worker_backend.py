@@ -16,7 +16,7 @@ from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Priority, Request, Role, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.chunked_coding import encode_chunk
+from llmcli.worker.client.channel import encode_chunk
 
 INFO = protocol.encode_message(
     info=protocol.dump_info(BackendInfo("tiny", "id", 512, reasoning=False, rejects_overflow=True))

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from llmcli.http_server.descriptor_limit import raise_descriptor_limit
+from llmcli.child_processes import raise_descriptor_limit
 
 NO_LIMIT = resource.RLIM_INFINITY
 

@@ -7,7 +7,7 @@ import signal
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli.http_server.uvicorn_server import HttpServer
+from llmcli.http_server import HttpServer
 
 
 def test_signal_handlers_of_the_command_stay():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import ContextOverflow, InputError, InternalError, MissingError, OutOfMemory, TemporaryFailure
-from llmcli.openai_api.error_body import dump_error, dump_exception
+from llmcli.openai_api.http_errors import dump_error, dump_exception
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
 from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import hardware_fit, preflight
 from llmcli.settings import resolve_settings
-from llmcli.worker.client import worker_stop
+from llmcli.worker.client import worker_status
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def workers(monkeypatch):
             running.pop(0)
         return running
 
-    monkeypatch.setattr(worker_stop, "stop_idle_workers", stop)
+    monkeypatch.setattr(worker_status, "stop_idle_workers", stop)
     return running
 
 
@@ -125,7 +125,7 @@ def test_a_limit_for_workers_that_is_too_low_is_temporary(model, memory, workers
     with pytest.raises(TemporaryFailure, match="worker"):
         preflight.evict_idle_workers(model, settings({"LLMCLI_WORKER_MEMORY": "4"}), tmp_path)
     assert len(workers) == 1
-    monkeypatch.setattr(worker_stop, "stop_idle_workers", lambda *_: workers)  # it is busy
+    monkeypatch.setattr(worker_status, "stop_idle_workers", lambda *_: workers)  # it is busy
     workers[0]["memory"] = 3 << 20
     with pytest.raises(TemporaryFailure):
         preflight.evict_idle_workers(model, settings({"LLMCLI_WORKER_MEMORY": "6"}), tmp_path)

@@ -388,7 +388,7 @@ def test_a_killed_worker_is_started_again(served):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
     """503 after some silence; neither a long answer of a live worker nor its start counts as silence."""
-    short = "import llmcli.serve.liveness as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
+    short = "import llmcli.serve.worker_router as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
     with serving(tiny("chatml"), code=short) as server:
         asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
         assert server.post("chat/completions", **asked, max_tokens=400)[0] == 200

@@ -15,9 +15,9 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.types import Message, Priority, Request, Role
 from llmcli.worker import protocol
 from llmcli.worker.client import worker_socket
+from llmcli.worker.runtime_dir import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
-from llmcli.worker.server.worker_app import WorkerApp
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.server.worker_server import WorkerApp
 
 from .conftest import SHORT, wait_until
 

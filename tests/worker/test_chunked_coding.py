@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.worker.chunked_coding import ChunkedDecoder, encode_chunk
+from llmcli.worker.client.channel import ChunkedDecoder, encode_chunk
 
 LAST = b"0\r\n\r\n"
 

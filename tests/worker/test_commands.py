@@ -15,7 +15,7 @@ from llmcli import child_processes
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.runtime import backend_factory
-from llmcli.worker.client import worker_status, worker_stop
+from llmcli.worker.client import worker_status
 
 from .conftest import SHORT, gone, wait_until
 
@@ -156,7 +156,7 @@ def hung(llm, shell):
 def hasty(monkeypatch):
     """Wait only briefly for answers that never come; a worker that is merely late still has its pid in every list."""
     monkeypatch.setattr(worker_status, "_STATUS_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(worker_stop, "_REPLY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(worker_status, "_REPLY_TIMEOUT_S", 0.2)
 
 
 @pytest.mark.slow

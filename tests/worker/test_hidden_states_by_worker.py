@@ -15,7 +15,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.types import CandidateScores, Finished, HiddenStates, Message, Request, Role
 from llmcli.worker import runtime_dir
 from llmcli.worker.client.launcher import WorkerLauncher
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.runtime_dir import WorkerConfig
 
 REQUESTS = [
     Request("alone", (Message(Role.USER, "hello world"),), hidden_states=True, gathered=True),

@@ -13,7 +13,7 @@ from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir
 from llmcli.worker.client.launcher import WorkerLauncher
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.runtime_dir import WorkerConfig
 
 
 def test_a_worker_labels_as_a_process_does(shell):

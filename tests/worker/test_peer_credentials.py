@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from llmcli.worker.peer_credentials import peer_credentials
+from llmcli.worker.runtime_dir import peer_credentials
 
 
 def test_the_other_end_is_a_process_of_this_user():

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker.client import worker_socket, worker_stop
+from llmcli.worker.client import worker_socket, worker_status
 
 from .conftest import SHORT, gone, wait_until
 
@@ -378,5 +378,5 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
 def test_an_unreaped_zombie_has_ended():
     """`llm worker stop` does not wait for a process whose parent does not reap it."""
     with subprocess.Popen(["true"]) as child:
-        wait_until(lambda: worker_stop._is_zombie(child.pid))
-    assert not worker_stop._is_zombie(os.getpid()) and not worker_stop._is_zombie(child.pid)
+        wait_until(lambda: worker_status._is_zombie(child.pid))
+    assert not worker_status._is_zombie(os.getpid()) and not worker_status._is_zombie(child.pid)

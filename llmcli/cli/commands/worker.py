@@ -139,13 +139,13 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
     Raises ``TemporaryFailure`` if one keeps running.
     """
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client import worker_stop
+    from llmcli.worker.client import worker_status
 
     directory = runtime_dir.find_runtime_dir(ctx.runtime.environ)
     ended, rows = [], []
     for status in _select_workers(ctx, which):
         with ctx.console.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
-            stopped = worker_stop.stop_worker(
+            stopped = worker_status.stop_worker(
                 _worker_paths(directory, status), only_idle=only_idle, check=ctx.runtime.interrupt.check
             )
         if stopped:

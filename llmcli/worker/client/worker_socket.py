@@ -8,7 +8,7 @@ import socket
 from typing import Any, BinaryIO
 
 from llmcli.errors import AccessDenied, RemoteError
-from llmcli.worker.peer_credentials import peer_credentials
+from llmcli.worker.runtime_dir import peer_credentials
 
 OK = 200
 _MAX_LINE_BYTES = 1 << 16

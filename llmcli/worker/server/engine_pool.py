@@ -15,14 +15,67 @@ from pathlib import Path
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import LoraAdapter
+from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
-from llmcli.engine.llama.compute_thread import SharedExecutor
+from llmcli.engine.llama import hardware
+from llmcli.engine.llama.compute_thread import InlineExecutor, SharedExecutor
+from llmcli.engine.llama.memory_budget import min_load_bytes
 from llmcli.engine.llama.model import SharedModel
 from llmcli.engine.llama.weights_file import WeightsSource
-from llmcli.errors import TemporaryFailure
+from llmcli.errors import OutOfMemory, TemporaryFailure
 from llmcli.frozen_dataclass import replace
-from llmcli.worker.server.embedding_queue import EmbeddingVectors
-from llmcli.worker.server.loaded_weights import LoadedWeights, free_until_fits
+from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
+
+
+class LoadedWeights:
+    """The weights of ``source`` with ``adapters``, which the first engine that needs them loads.
+
+    ``num_users`` and ``last_used_at`` (``time.monotonic``) belong to the pool that owns them. ``may_load`` is polled
+    while loading; ``before_load`` is called with the file first.
+    """
+
+    def __init__(
+        self,
+        source: WeightsSource,
+        gpu_layers: int | None,
+        adapters: Sequence[LoraAdapter],
+        executor: InlineExecutor,
+        *,
+        may_load: Callable[[], bool],
+        before_load: Callable[[Path], None],
+    ) -> None:
+        self.source = source
+        self.model = SharedModel(source, gpu_layers, adapters, before_load)
+        self.num_users = 0
+        self.last_used_at = time.monotonic()
+        self._may_load = may_load
+        self._executor = executor
+        self.embeddings = EmbeddingQueue(self._create_embedder)
+
+    def load(self) -> None:
+        """Load the weights now. Raises as ``SharedModel.load``."""
+        self.model.load(self._may_load)
+
+    def _create_embedder(self) -> Embedder:
+        return Embedder(self.model.load(self._may_load), hardware.detect_cores().max_threads, self._executor)
+
+    def close(self) -> None:
+        """End the embeddings and free the weights, which no engine uses any more."""
+        self.embeddings.close()
+        self.model.close()
+
+
+def _free_until_fits(path: Path, subject: str, free_unused: Callable[[], bool]) -> None:
+    """Call ``free_unused`` until the weights in ``path`` fit the free memory, or it returns False.
+
+    Raises ``OutOfMemory`` about ``subject`` if they do not fit even then, and as ``load_checked_header``.
+    """
+    needed = min_load_bytes(path)
+    while (free := hardware.available_memory()) is not None and needed > free:
+        if not free_unused():
+            raise OutOfMemory(subject, needed=needed, available=free, weights=path.stat().st_size)
+        hardware.release_free_memory()
+
 
 _MAX_ENGINES = 4
 """Engines, each with a context of its own, before the least recently used one is closed."""
@@ -166,7 +219,7 @@ class EnginePool:
         weights.last_used_at = time.monotonic()
 
     def _make_room(self, source: WeightsSource, path: Path) -> None:
-        """Free unused weights until those in ``path`` fit. Raises as ``free_until_fits``.
+        """Free unused weights until those in ``path`` fit. Raises as ``_free_until_fits``.
 
         The command that started this process has checked the memory for its first weights.
         """
@@ -174,7 +227,7 @@ class EnginePool:
             others = any(each.model.is_loaded for each in self._weights.values() if each.source != source)
         if others:
             subject = f"{self._name} ({source.weights} weights, beside those in use)"
-            free_until_fits(path, subject, lambda: self._free_unused_weights(source))
+            _free_until_fits(path, subject, lambda: self._free_unused_weights(source))
 
     def _free_unused_weights(self, kept: WeightsSource) -> bool:
         """Free the least recently used weights that no command uses, and the engines on them; False if there are none."""

@@ -1,9 +1,12 @@
-"""Counts of a worker's requests and tokens, and its idle time."""
+"""Counts of a worker's requests and tokens, its idle time, and counted calls in threads, which must not block the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from llmcli.types import Event, Finished, FinishReason
 
@@ -68,3 +71,29 @@ class WorkerMetrics:
         """Tokens generated per second of busy time; None before the first."""
         busy = self._busy_s + (time.monotonic() - self._changed_at if self._num_running else 0.0)
         return self.completion_tokens / busy if self.completion_tokens and busy > 0 else None
+
+
+_T = TypeVar("_T")
+
+
+async def run_counted(
+    metrics: WorkerMetrics, pool: ThreadPoolExecutor, function: Callable[..., _T], *given: object
+) -> _T:
+    """Run ``function`` in a thread and return its result; raises what it raises.
+
+    It counts as active until its thread has ended, also when the caller is cancelled before that.
+    """
+    return await wait_counted(metrics, pool.submit(function, *given))
+
+
+async def wait_counted(metrics: WorkerMetrics, running: Future[_T]) -> _T:
+    """Return the result of what runs in a thread, which counts as active as ``run_counted`` says."""
+    loop = asyncio.get_running_loop()
+
+    def ended(_: Future[_T]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(metrics.end_requests)
+
+    metrics.begin_requests()
+    running.add_done_callback(ended)
+    return await asyncio.wrap_future(running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,14 +12,13 @@ from starlette.types import Receive, Scope, Send
 from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.errors.model_errors import DerivedWeightsMissing
+from llmcli.types import Event, Finished, TextDelta
+from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.event_queue import AsyncEventQueue
-from llmcli.worker.server.metrics import WorkerMetrics
-from llmcli.worker.server.stream_reader import DECODE_ERRORS, MessageReader
-from llmcli.worker.server.stream_writer import EventWriter
-from llmcli.worker.server.thread_pool import run_counted
+from llmcli.worker.server.metrics import WorkerMetrics, run_counted
 
 _MAX_BATCH_REQUESTS = 32
 """Requests submitted at a time, so that those of other clients get in between."""
@@ -92,7 +91,7 @@ class _CommandStream:
             options = protocol.load_options(start["options"])
             self._writer.coalesce_s = float(start.get("pause", 0.0))
             engine = self._engine_pool.acquire(options)
-        except DECODE_ERRORS as error:
+        except _DECODE_ERRORS as error:
             self._writer.fail(InternalError("worker", detail=f"invalid first message: {error}"))
             return
         reporting = asyncio.create_task(self._report_loading(engine)) if start.get("progress") else None
@@ -100,7 +99,7 @@ class _CommandStream:
             await self._execute_messages(engine, [{"info": None}])  # every client asks for it first
             while True:
                 await self._execute_messages(engine, await self._reader.next_batch(_MAX_BATCH_REQUESTS))
-        except DECODE_ERRORS as error:
+        except _DECODE_ERRORS as error:
             self._writer.fail(InternalError("worker", detail=f"invalid request: {error}"))
         except DerivedWeightsMissing as error:
             self._writer.fail(error)
@@ -151,3 +150,120 @@ def _answer_query(engine: Engine, message: dict[str, Any], events: AsyncEventQue
     if "info" in message:
         return protocol.encode_message(info=protocol.dump_info(engine.info(gone)))
     raise ValueError(f"unknown message: {', '.join(message)}")
+
+
+_DECODE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What parsing a malformed line, or a message with unknown fields, can raise."""
+
+
+class MessageReader:
+    """The messages of a client, queued as they arrive."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def read(self, on_error: Callable[[InternalError], None]) -> None:
+        """Queue messages until the client has sent all or left; ``on_error`` receives the errors of invalid ones."""
+        rest = b""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return
+            *lines, rest = (rest + message.get("body", b"")).split(b"\n")
+            try:
+                for line in lines:
+                    self._messages.put_nowait(protocol.decode_message(line))
+            except _DECODE_ERRORS as error:
+                on_error(InternalError("worker", detail=f"invalid message: {error}"))
+            if not message.get("more_body"):
+                return
+
+    async def next_message(self) -> dict[str, Any]:
+        """Wait for a message and return it."""
+        return await self._messages.get()
+
+    async def next_batch(self, most: int) -> list[dict[str, Any]]:
+        """Wait for a message; return it and those that have already arrived after it, at most ``most``."""
+        messages = [await self._messages.get()]
+        while len(messages) < most and not self._messages.empty():
+            messages.append(self._messages.get_nowait())
+        return messages
+
+
+_MAX_COALESCE_S = 1.0
+"""Most seconds for which unwatched text is coalesced, however many requests there are."""
+
+
+def coalesce_delay(pause: float, active: int) -> float:
+    """Return the coalescing delay in seconds for one client with a minimum of ``pause``, among ``active`` requests.
+
+    It grows with their number: all clients together cost the engine as much as two would.
+    """
+    return min(pause * max(1.0, active / 2), max(pause, _MAX_COALESCE_S))
+
+
+class EventWriter:
+    """Writes the events of ``queue``, and replies, to one client."""
+
+    def __init__(self, queue: AsyncEventQueue, metrics: WorkerMetrics, send: Send) -> None:
+        self.coalesce_s = 0.0
+        """The minimum coalescing delay in seconds."""
+        self.client_gone = False
+        """Whether nothing more can be sent."""
+        self._queue = queue
+        self._metrics = metrics
+        self._send = send
+        self._replies: list[bytes] = []
+        self._whole_texts: dict[str, list[str]] = {}  # texts of gathered requests: sent when they end
+        self._ending = False
+
+    def gather(self, request_ids: Iterable[str]) -> None:
+        """Send the texts of these requests when they end."""
+        self._whole_texts.update((request_id, []) for request_id in request_ids)
+
+    def reply(self, line: bytes) -> None:
+        """Send a line."""
+        self._replies.append(line)
+        self._queue.wake()
+
+    def end(self) -> None:
+        """End the exchange after what was queued."""
+        self._ending = True
+        self._queue.wake()
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange with an error."""
+        self._replies.append(protocol.encode_message(failed=protocol.dump_error(error)))
+        self.end()
+
+    async def write(self, closing: Callable[[], bool]) -> None:
+        """Send events and replies as they become available; ``closing``: end as soon as no request is open."""
+        while True:
+            events = await self._queue.drain()
+            if self.client_gone:
+                return
+            lines = [*filter(None, map(self._encode_event, events)), *self._replies]
+            self._replies.clear()
+            over = self._ending or (closing() and not self._queue.open_ids)
+            if lines or over:
+                await self._send({"type": "http.response.body", "body": b"".join(lines), "more_body": not over})
+            if over:
+                return
+            if self.coalesce_s and self._queue.open_ids:
+                await self._queue.coalesce(coalesce_delay(self.coalesce_s, self._metrics.num_active))
+
+    def _encode_event(self, event: Event) -> bytes:
+        """Return the line for an event; pieces of a gathered request are kept until it ends."""
+        texts = self._whole_texts.get(event.id)
+        if texts is None:
+            return protocol.encode_message(event=protocol.dump_event(event))
+        if isinstance(event, TextDelta):
+            texts.append(event.text)
+            return b""
+        line = protocol.encode_message(event=protocol.dump_event(event))
+        if isinstance(event, Finished):
+            del self._whole_texts[event.id]
+            if texts:
+                return protocol.encode_message(event=protocol.dump_event(TextDelta(event.id, "".join(texts)))) + line
+        return line

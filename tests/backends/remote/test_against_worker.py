@@ -15,9 +15,9 @@ from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.interrupt import Interrupt
 from llmcli.types import CandidateScores, FinishReason, Message, Request, Role, Sampling, TextDelta
+from llmcli.worker.runtime_dir import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
-from llmcli.worker.server.worker_app import WorkerApp
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.server.worker_server import WorkerApp
 
 HELLO = (Message(Role.USER, "hello"),)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from llmcli.worker.server.disconnect import ClientGone, run_while_connected
+from llmcli.worker.server.endpoints import ClientGone, run_while_connected
 
 
 class Client:

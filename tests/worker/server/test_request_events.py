@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcli.types import Finished, FinishReason, TextDelta
-from llmcli.worker.server.request_events import merge_text_events
+from llmcli.worker.server.event_queue import merge_text_events
 
 
 def test_neighbouring_pieces_of_one_text_become_one():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from llmcli.worker.server.stream_reader import MessageReader
+from llmcli.worker.server.stream import MessageReader
 
 
 def read(*bodies, batch=10):

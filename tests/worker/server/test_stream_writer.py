@@ -11,7 +11,7 @@ from llmcli.types import Finished, FinishReason, Phase, RequestProgress, TextDel
 from llmcli.worker import protocol
 from llmcli.worker.server.event_queue import AsyncEventQueue
 from llmcli.worker.server.metrics import WorkerMetrics
-from llmcli.worker.server.stream_writer import EventWriter, coalesce_delay
+from llmcli.worker.server.stream import EventWriter, coalesce_delay
 
 
 @pytest.mark.parametrize(

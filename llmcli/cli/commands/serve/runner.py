@@ -130,15 +130,17 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``find_token`` raises, and the signal's error.
     """
     from llmcli.runtime.engine_settings import engine_options
-    from llmcli.serve import access_token, sockets
+    from llmcli.serve import api_server, middleware
     from llmcli.serve.api_server import ApiServer
     from llmcli.worker import protocol
 
     origins = _parse_origins(options)
-    given = access_token.find_token(options.token_file, ctx.runtime.environ)
-    secret = given or access_token.generate_token()
+    given = middleware.find_token(options.token_file, ctx.runtime.environ)
+    secret = given or middleware.generate_token()
     where = (
-        sockets.listen_unix(Path(options.socket)) if options.socket else sockets.listen_tcp(options.host, options.port)
+        api_server.listen_unix(Path(options.socket))
+        if options.socket
+        else api_server.listen_tcp(options.host, options.port)
     )
     engine = engine_options(ctx.runtime.settings, ctx.runtime.paths.cache)
     _check_default_model(ctx)
@@ -183,10 +185,10 @@ def _parse_origins(options: ServeOptions) -> frozenset[str]:
 def _build_access_policy(
     options: ServeOptions, secret: str, origins: frozenset[str], opened: socket.socket
 ) -> AccessPolicy:
-    from llmcli.serve import sockets
+    from llmcli.serve import api_server
     from llmcli.serve.middleware import LOOPBACK_HOSTS, AccessPolicy
 
-    everywhere = sockets.is_wildcard(opened)
+    everywhere = api_server.is_wildcard(opened)
     names = {options.host.lower(), socket.gethostname().lower()} if everywhere else {options.host.lower()}
     return AccessPolicy(
         token=secret,
@@ -200,13 +202,13 @@ def _build_access_policy(
 
 def _announce_address(ctx: CommandContext, opened: socket.socket, secret: str | None) -> None:
     """Report where the server listens, and a generated token: on stderr, even into a pipe, and at once."""
-    from llmcli.serve import sockets
+    from llmcli.serve import api_server
 
-    url = sockets.socket_url(opened)
+    url = api_server.socket_url(opened)
     if ctx.console.as_json:
         ctx.console.write_stderr(json.dumps({"listening": {"url": url, "token": secret}}))
         return
-    if not sockets.is_loopback(opened) and not ctx.console.quiet:
+    if not api_server.is_loopback(opened) and not ctx.console.quiet:
         ctx.console.write_notice("others can reach this address; tokens and texts go over it unencrypted")
     ctx.console.write_stderr(f"listening on {url}")
     if secret:

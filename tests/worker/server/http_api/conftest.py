@@ -8,9 +8,9 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
+from llmcli.worker.runtime_dir import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
-from llmcli.worker.server.worker_app import WorkerApp
-from llmcli.worker.worker_config import WorkerConfig
+from llmcli.worker.server.worker_server import WorkerApp
 
 
 @contextlib.contextmanager

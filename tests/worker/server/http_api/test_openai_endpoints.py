@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.types import Message, Request, Role
-from llmcli.worker.server.http_api import engine_endpoints
+from llmcli.worker.server import endpoints
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -57,7 +57,7 @@ def test_a_stream_equals_the_whole_answer(client):
 
 def test_several_answers(client, monkeypatch):
     """Each has its own seed; the prompt counts once. In an exact engine, whatever shares a batch."""
-    monkeypatch.setattr(engine_endpoints, "EngineOptions", lambda: EngineOptions(deterministic=True))
+    monkeypatch.setattr(endpoints, "EngineOptions", lambda: EngineOptions(deterministic=True))
     body = chat(client, n=3, temperature=2, seed=5).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
     texts = [choice["message"]["content"] for choice in body["choices"]]
@@ -194,7 +194,7 @@ def test_an_unknown_path_gets_an_openai_error(client, method, path, status):
 
 def test_a_body_without_end_is_refused(client, monkeypatch):
     """Before all of it has arrived."""
-    monkeypatch.setattr(engine_endpoints, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(endpoints, "MAX_BODY_BYTES", 1000)
     answer = client.post("/v1/chat/completions", content=(b"x" * 100 for _ in range(1000)))
     assert answer.status_code == 413 and "1000 bytes" in answer.json()["error"]["message"]
 

@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.worker.server.http_api import engine_endpoints
+from llmcli.worker.server import endpoints
 
 from .conftest import run_app
 
@@ -21,7 +21,7 @@ LIMITS = {"temperature": 0, "ignore_eos": True}
 def client(tiny):
     """Return a client of a worker whose model thinks without end if it is asked to; equal requests get equal answers."""
     with run_app(tiny("chatml")) as (client, engines, _), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_endpoints, "EngineOptions", lambda: EXACT)
+        patch.setattr(endpoints, "EngineOptions", lambda: EXACT)
         with engines.hold_engine(EXACT) as engine:
             engine.info()
             engine._setup.template.source = TEMPLATE

@@ -1,19 +1,56 @@
-"""The logs of a server's libraries, as lines without tracebacks."""
+"""The servers of the worker and of ``llm serve``: uvicorn on a listening socket, silent and without HTML.
+
+The logs of the libraries become lines without tracebacks.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class HttpServer(uvicorn.Server):
+    """Serves the ASGI application ``app``; warnings of libraries go to ``write_line``, and nothing else is logged."""
+
+    def __init__(
+        self, app: Any, protocol: type[H11Protocol], write_line: Callable[[str], None], **options: Any
+    ) -> None:
+        """``options``: more options of ``uvicorn.Config``."""
+        _redirect_library_logs(write_line)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                **options,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Keep the signal handlers that the command or the worker has installed."""
+        yield
+
 
 _MIN_INTERVAL_S = 1.0
 """Seconds between two lines."""
 _MAX_LINE_CHARS = 200
 
 
-def redirect_library_logs(write_line: Callable[[str], None]) -> None:
+def _redirect_library_logs(write_line: Callable[[str], None]) -> None:
     """Send warnings and errors of asyncio and uvicorn to ``write_line`` only."""
     for name in ("asyncio", "uvicorn"):
         logger = logging.getLogger(name)

@@ -1,1 +1,0 @@
-"""What our two HTTP servers share: the worker and ``llm serve``."""
