@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
-    from llmcli.runtime.observer import ModelEvent
+    from llmcli.runtime.run_config import ModelEvent
     from llmcli.types import Phase, Progress
 
 

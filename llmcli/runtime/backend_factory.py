@@ -11,8 +11,8 @@ from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.engine_settings import engine_options
+from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Remote servers: which one was chosen, and the consent to send it data.
+"""Remote servers: which one was chosen, the consent to send it data, and the limit of what it may cost.
 
 llm uses a server only if the user named it. Before it sends anything to another machine, the user consents: at the
 terminal, where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the
@@ -21,6 +21,7 @@ from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.app_paths import AppPaths
+    from llmcli.backends.remote.transport.cost_budget import CostBudget
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
     from llmcli.settings import Settings
@@ -126,3 +127,33 @@ def _store_consent(config: RunConfig, host: str) -> None:
         private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:
         config.observer.warn(f"{path} cannot be written ({error.strerror}); llm will ask you again")
+
+
+def make_budget(settings: Settings, server: ServerConfig, model: str | None) -> CostBudget | None:
+    """Return what counts and limits the costs of ``model`` (None: of the server's own), None where no price is known.
+
+    Raises ``UsageError`` and ``ConfigError`` for ``--max-cost`` without a price.
+    """
+    from llmcli.backends.remote.transport.cost_budget import CostBudget
+
+    price, limit = server.price_of(model or server.model), settings["max_cost"]
+    if price is not None:
+        return CostBudget(price, limit)
+    if limit is None:
+        return None
+    where = model or server.model or server.label
+    advice = _price_advice(settings, server)
+    origin = settings.origin("max_cost")
+    if origin.startswith("--"):
+        raise UsageError(f"--max-cost needs the price of {where}", detail=advice)
+    raise ConfigError("max_cost", origin=origin, detail=f"the price of {where} is not known. {advice}")
+
+
+def _price_advice(settings: Settings, server: ServerConfig) -> str:
+    """Return how to add a price."""
+    price = "--price-input 3 --price-output 15"
+    if server.name in settings["backends"]:
+        return f"Add price: {{input: 3, output: 15}} (for a million tokens) to backends.{server.name}: llm config edit"
+    known = server.name and find_preset(server.name)
+    address = "" if known else f" --base-url {server.base_url}"
+    return f"Add it, for a million tokens: llm backends add {server.name or 'NAME'}{address} {price}"

@@ -13,8 +13,7 @@ from llmcli.frozen_dataclass import replace
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
-    from llmcli.runtime.observer import RunObserver
-    from llmcli.runtime.run_config import RunConfig
+    from llmcli.runtime.run_config import RunConfig, RunObserver
     from llmcli.settings import Settings
 
 DRAFTING_VERBS = frozenset({"ask", "chat", "generate", "summarize", "translate", "serve"})

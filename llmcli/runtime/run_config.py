@@ -1,9 +1,13 @@
-"""The inputs of a run."""
+"""The inputs of a run, and its observer.
+
+The command line shows reports and questions on a terminal; other programs stay silent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from llmcli.app_paths import AppPaths
 from llmcli.frozen_dataclass import frozen
@@ -11,7 +15,81 @@ from llmcli.interrupt import Interrupt
 from llmcli.settings import Settings
 
 if TYPE_CHECKING:
-    from llmcli.runtime.observer import RunObserver
+    from llmcli.backend_config import ServerConfig
+    from llmcli.errors import LlmError, ModelNotDownloaded
+    from llmcli.models.hub.variants import VariantList
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.models.memory_estimate import FitPolicy
+    from llmcli.types import Notice, Phase, Progress
+
+    ModelEvent = Progress | Notice | VariantList | ModelFile
+    "Events while a model is downloaded, checked or imported; the model itself comes last."
+
+
+class RunObserver(Protocol):
+    """Receives the reports of a run and answers its questions."""
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether progress is shown."""
+        ...
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person watches answers as they arrive: text is then not coalesced."""
+        ...
+
+    @property
+    def shows_variants(self) -> bool:
+        """Whether the variants of a repository are shown, with their speed."""
+        ...
+
+    def explain(self, text: str) -> None:
+        """Receive a sentence that explains a choice."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Receive a warning that concerns more than this run."""
+        ...
+
+    def report_progress(self, progress: Progress) -> None:
+        """Receive the progress of the work that the run waits for."""
+        ...
+
+    def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:
+        """Return a context manager for a block that waits for something."""
+        ...
+
+    def server_used(self, server: ServerConfig) -> None:
+        """Take which server on another machine will get text; nothing was sent yet."""
+        ...
+
+    def worker_unavailable(self, error: LlmError) -> None:
+        """Receive the reason why the model runs in this process rather than in a worker."""
+        ...
+
+    def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
+        """Receive which of ``models`` answers."""
+        ...
+
+    def show_model_events(self, events: Iterator[ModelEvent]) -> ModelFile:
+        """Consume the events and return the model."""
+        ...
+
+    def confirm_download(self, missing: ModelNotDownloaded) -> bool:
+        """Return whether a missing model may be downloaded."""
+        ...
+
+    def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:
+        """Return the name of the model that a user without any wants for ``verb``, None for none.
+
+        The model need not be on this machine. ``policy`` returns the limits and the speed of this machine.
+        """
+        ...
+
+    def confirm_consent(self, server: ServerConfig) -> bool:
+        """Return whether the user consents to sending data to a server, from now on."""
+        ...
 
 
 @frozen

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmcli.app_paths import find_paths
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
+from llmcli.runtime import model_weights
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights import labelling_weights, resolve_weights
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
-    from llmcli.runtime.observer import RunObserver
-    from llmcli.runtime.weights.chosen_weights import ChosenWeights
+    from llmcli.runtime.model_weights import ChosenWeights
+    from llmcli.runtime.run_config import RunObserver
     from llmcli.types import BackendStats
 
 
@@ -198,15 +198,15 @@ class Runtime:
         model = self.add_draft(model)
         self.responder_name = model.name
         backend = self._build_with_weights(model)
-        if self.verb in labelling_weights.LABELLING_VERBS:
-            labelling_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
+        if self.verb in model_weights.LABELLING_VERBS:
+            model_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
         return backend
 
     def _build_with_weights(self, model: ModelFile) -> Backend:
         """Return the backend on the weights of ``model`` that are chosen for the work."""
         from llmcli.runtime import backend_factory
 
-        chosen = resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
+        chosen = model_weights.resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
         self.weights = chosen.weights
         if chosen.weights == ORIGINAL_WEIGHTS:
             return backend_factory.build_local(self.config, self.models, model)
@@ -233,7 +233,7 @@ class Runtime:
     def _build_derived(self, model: ModelFile, chosen: ChosenWeights) -> Backend:
         """Return the backend on a copy of the model; if llm chose that and it cannot be loaded, on the original."""
         from llmcli.runtime import backend_factory
-        from llmcli.runtime.weights.derived_models import LOAD_FAILURES
+        from llmcli.runtime.model_weights import LOAD_FAILURES
 
         backend = None
         try:
@@ -254,7 +254,7 @@ class Runtime:
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
-        from llmcli.runtime import backend_factory, consent, preflight, spending  # imported only if a server is used
+        from llmcli.runtime import backend_factory, consent, preflight  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
@@ -269,7 +269,7 @@ class Runtime:
             raise UnsupportedAdapter(
                 self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"
             )
-        budget = spending.make_budget(self.settings, server, self.model_name)
+        budget = consent.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name, self._server = server.label, server
         backend = backend_factory.build_remote(self.config, server, origin, self.model_name, budget)
@@ -279,7 +279,7 @@ class Runtime:
 
     def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
         """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""
-        from llmcli.runtime.redaction import redaction_policy
+        from llmcli.runtime import redaction_policy
 
         mode, origin = redaction_policy.choose_mode(self.settings, server)
         self.observer.explain(f"private values are {'sent as they are' if mode == 'off' else 'replaced'} ({origin})")
@@ -293,8 +293,7 @@ class Runtime:
 
         ``name`` None: the model of the settings. Raises as ``backend``.
         """
-        from llmcli.runtime import backend_factory
-        from llmcli.runtime.redaction import redaction_policy
+        from llmcli.runtime import backend_factory, redaction_policy
 
         name = name or redaction_policy.name_model(self.settings, self.models)
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))

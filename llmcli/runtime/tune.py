@@ -12,6 +12,8 @@ from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.runtime.weights import labelling_weights
+from llmcli.runtime import model_weights
+from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
@@ -114,16 +116,16 @@ def tune_model(
 
 def _labelling_type(table: WeightsTable) -> str:
     """Return the type that labels: the best one for scoring that does not round to 8 bits."""
-    exact = [name for name in table.types if name in labelling_weights.EXACT_TYPES]
-    job = REPRESENTATIVE_JOBS[labelling_weights.MEASURED_WORK]
+    exact = [name for name in table.types if name in model_weights.EXACT_TYPES]
+    job = REPRESENTATIVE_JOBS[model_weights.MEASURED_WORK]
     return table.choose(job, exact, table.types)
 
 
 def _keep_for_labels(model: ModelFile, cache: Path, weights: str) -> str:
     """Label with these weights from now on; return a sentence if earlier labels came from others, else ""."""
-    kept = labelling_weights.load_choice(cache, model.weights_sha256 or "")
-    labelling_weights.save_choice(cache, model.weights_sha256 or "", weights)
-    return labelling_weights.describe_change(model.name, kept, weights) if kept not in {None, weights} else ""
+    kept = model_weights.load_choice(cache, model.weights_sha256 or "")
+    model_weights.save_choice(cache, model.weights_sha256 or "", weights)
+    return model_weights.describe_change(model.name, kept, weights) if kept not in {None, weights} else ""
 
 
 def _require_writable(directory: Path) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.files import private_files
 from llmcli.runtime.engine_settings import engine_options
+from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights import resolve_weights
-from llmcli.runtime.weights.chosen_weights import ORIGINAL_CHOICE, ChosenWeights
 from llmcli.types import Phase
 
 if TYPE_CHECKING:

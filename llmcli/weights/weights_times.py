@@ -18,9 +18,9 @@ from llmcli.settings import ORIGINAL_WEIGHTS
 
 PROMPT_ROWS, BATCH_ROWS, WIDE_ROWS = 512, 16, 32
 """Tokens of a prompt, and sequences of a batch and of a wide batch, in the measurements."""
-MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO = 0.005, 1.5
-"""A type may diverge from exact evaluation by ``MAX_DIVERGENCE`` nats, or by this ratio more than the file itself."""
-MIN_GAIN = 0.9
+_MAX_DIVERGENCE, _MAX_DIVERGENCE_RATIO = 0.005, 1.5
+"""A type may diverge from exact evaluation by ``_MAX_DIVERGENCE`` nats, or by this ratio more than the file itself."""
+_MIN_GAIN = 0.9
 """Other weights than the original ones must reduce the time of a job to this fraction."""
 _FORMAT = 1
 
@@ -118,7 +118,7 @@ class WeightsTable:
     def faithful(self) -> tuple[str, ...]:
         """The types that diverge from exact evaluation little enough to be used, the original among them."""
         own = self.types[ORIGINAL_WEIGHTS].divergence
-        limit = max(MAX_DIVERGENCE, MAX_DIVERGENCE_RATIO * (own or 0.0))
+        limit = max(_MAX_DIVERGENCE, _MAX_DIVERGENCE_RATIO * (own or 0.0))
         return tuple(
             name
             for name, each in self.types.items()
@@ -144,7 +144,7 @@ class WeightsTable:
             return name == ORIGINAL_WEIGHTS or (name in available and bool(exact_enough))
 
         best = min(filter(suits, self.faithful), key=seconds)
-        return best if seconds(best) <= MIN_GAIN * seconds(ORIGINAL_WEIGHTS) else ORIGINAL_WEIGHTS
+        return best if seconds(best) <= _MIN_GAIN * seconds(ORIGINAL_WEIGHTS) else ORIGINAL_WEIGHTS
 
     def choices(self) -> dict[str, str]:
         """Return the best type for each kind of work in ``REPRESENTATIVE_JOBS``, once it is loaded."""
@@ -188,3 +188,32 @@ def parse_positive(value: Any) -> float:
     if number < 0:
         raise ValueError("negative")
     return number
+
+
+_CHARACTERS_PER_TOKEN = 4
+_UNKNOWN_CHARACTERS = 4000
+"""Characters of an input that is read while it arrives."""
+_INSTRUCTION_TOKENS = 60
+_FEW_SHOT_TOKENS = 250
+"""Tokens that all prompts of a classification share."""
+_ANSWER_TOKENS = {"summarize": 512, "chat": 512}
+_DEFAULT_ANSWER_TOKENS = 256
+_SEGMENT_CHARACTERS = 300
+_LABELLING_VERBS = frozenset({"sentiment", "classify", "filter"})
+_TRANSLATION_GROWTH = 1.3
+"""Tokens of prompts and answers for each token of a document: instructions repeat, and other languages take more."""
+
+
+def estimate_job(verb: str, characters: int | None, max_tokens: int | None) -> JobSize:
+    """Return the size of a job of a command; ``characters`` of its input, None if unknown."""
+    if verb == "serve":
+        return REPRESENTATIVE_JOBS["16 at once"]
+    size = _UNKNOWN_CHARACTERS if characters is None else characters
+    tokens = size // _CHARACTERS_PER_TOKEN
+    if verb in _LABELLING_VERBS:
+        return JobSize(_FEW_SHOT_TOKENS + tokens, 0, BATCH_ROWS)
+    if verb == "translate":
+        grown = int(_TRANSLATION_GROWTH * tokens)
+        return JobSize(_INSTRUCTION_TOKENS + grown, grown, min(BATCH_ROWS, 1 + size // _SEGMENT_CHARACTERS))
+    answer = _ANSWER_TOKENS.get(verb, _DEFAULT_ANSWER_TOKENS)
+    return JobSize(_INSTRUCTION_TOKENS + tokens, min(answer, max_tokens or answer))

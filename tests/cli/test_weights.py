@@ -13,8 +13,8 @@ from split_models import split
 from llmcli.engine.derivation import derivation, quantize_child
 from llmcli.engine.llama import hardware, memory_budget
 from llmcli.errors import OutOfMemory
-from llmcli.runtime import weights as runtime_weights
-from llmcli.runtime.weights import derived_models
+from llmcli.runtime import model_weights
+from llmcli.runtime import model_weights as runtime_weights
 from llmcli.settings import resolve_settings
 
 
@@ -134,7 +134,7 @@ def test_memory_that_is_too_small_is_found_before(answer, monkeypatch):
 @pytest.mark.usefixtures("no_derivation")
 def test_a_disk_that_is_too_small_is_73(answer, monkeypatch):
     """Both figures are named."""
-    monkeypatch.setattr(derived_models, "_require_limit", lambda *_: None)
+    monkeypatch.setattr(model_weights, "_require_limit", lambda *_: None)
     run = answer("ask", "hi", "--weights", "bf16", env={"LLMCLI_DERIVED_WEIGHTS": "0"})
     assert run.code == 73 and "needed, 0 bytes left" in run.err and "set derived_weights to 1 " in run.err
 

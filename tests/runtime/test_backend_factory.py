@@ -6,6 +6,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths
 from llmcli.backend_config import ServerConfig
@@ -15,7 +16,6 @@ from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailu
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import backend_factory, worker_launch
-from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import resolve_settings
 from llmcli.types import Phase

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from silent_observer import SilentObserver
 
 from llmcli.errors import ConfigError, ConsentRequired, ModelNotDownloaded, Offline, Unsupported, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.runtime import backend_factory
-from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.runtime import Runtime
 
 URL = "https://models.example/v1"

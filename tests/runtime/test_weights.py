@@ -9,17 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from engine.profiles import weights_table
+from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths, tuning_file
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
-from llmcli.runtime import weights
-from llmcli.runtime.observer import SilentObserver
+from llmcli.runtime import model_weights
+from llmcli.runtime.model_weights import choose_weights
 from llmcli.runtime.run_config import RunConfig
-from llmcli.runtime.weights import choose_weights
-from llmcli.runtime.weights.job_estimate import estimate_job
 from llmcli.settings import resolve_settings
 from llmcli.weights.weights_times import JobSize, dump_profile
+from llmcli.weights.weights_times import JobSize, dump_profile, estimate_job, profile_path
 
 SHA256 = "5" * 64
 STARTER = {
@@ -35,7 +35,7 @@ def choose(tiny, monkeypatch):
     """Return a function that chooses for a command and its input, with the types of which copies exist."""
     path = tiny("llama")
     model = ModelFile("tiny", path, path.stat().st_size, sha256=SHA256, parts=(path,))
-    monkeypatch.setattr(weights, "_worker_runs", lambda *_: False)
+    monkeypatch.setattr(model_weights, "_worker_runs", lambda *_: False)
 
     def run(verb, characters, *, copies=("bf16", "q8_0"), **given):
         settings = resolve_settings({name: (f"--{name}", value) for name, value in given.items()}, {}, None)
@@ -106,7 +106,7 @@ def test_a_running_worker_has_the_original_loaded(choose, measured, monkeypatch)
     """Loading a copy must pay in the job."""
     measured({"original": (0.001, 0.001, 0.001, 0.001), "bf16": (0.0004, 0.001, 0.001, 0.001)})
     assert choose("summarize", 400) == "bf16"
-    monkeypatch.setattr(weights, "_worker_runs", lambda *_: True)
+    monkeypatch.setattr(model_weights, "_worker_runs", lambda *_: True)
     assert choose("summarize", 400) == "original"
     assert choose("summarize", 100_000) == "bf16"
 
@@ -116,7 +116,7 @@ def test_labels_do_not_depend_on_the_size_of_the_input_or_on_a_worker(choose, me
     """Or on copies that exist: one that is missing is told where it is looked for."""
     measured()
     for running in (False, True):
-        monkeypatch.setattr(weights, "_worker_runs", lambda *_, running=running: running)
+        monkeypatch.setattr(model_weights, "_worker_runs", lambda *_, running=running: running)
         assert {choose(verb, characters, copies=[]) for characters in (None, 0, 1000, 10**7)} == {"bf16"}
 
 

@@ -14,7 +14,7 @@ from llmcli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from llmcli.backends.remote.server_probe import ProbeResult
-    from llmcli.runtime.server_list import ListedServer
+    from llmcli.runtime.named_servers import ListedServer
 
 _PROBE_OPTIONS = ("model", "base_url", "key_env", "offline", "yes", "timeout")
 _PRICE_HELP = "Price of a million tokens"
@@ -26,9 +26,9 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: name, type, address, model, place of the key, consent, origin (configuration or preset).
     """
-    from llmcli.runtime import server_list
+    from llmcli.runtime import named_servers
 
-    servers = server_list.list_servers(ctx.runtime.config)
+    servers = named_servers.list_servers(ctx.runtime.config)
     if ctx.console.writes_for_people:
         ctx.console.write_table([_row_for_terminal(server) for server in servers])
     else:
@@ -118,7 +118,7 @@ def add(
     force: Annotated[bool, Option("--force", help="Replace the backend of this name.")] = False,
 ) -> int:
     """Add a remote server to the configuration file; its comments and all other lines stay as they are."""
-    from llmcli.runtime import backend_editor
+    from llmcli.runtime import named_servers
 
     price = {"input": price_input, "cached_input": price_cached, "output": price_output, "currency": currency}
     given = {
@@ -134,7 +134,7 @@ def add(
     }
     fields = _complete_fields(name, preset, {key: value for key, value in given.items() if value is not None})
     file = ctx.runtime.paths.config_file
-    backend_editor.add_backend(file, name, fields, force=force)
+    named_servers.add_backend(file, name, fields, force=force)
     if ctx.console.as_json:
         ctx.console.write_record({"backend": name, "path": str(file), **fields})
     ctx.console.write_note(f"added {name} to {file}; to try it: llm backends test {name}")
@@ -186,7 +186,7 @@ def probe(
     In a pipe, tab-separated: check, result (yes, no, unknown), reason. Exit code 3: a check failed with an error.
     """
     from llmcli.backends.remote.server_probe import probe_server
-    from llmcli.runtime.probe_backend import open_probe
+    from llmcli.runtime.named_servers import open_probe
 
     with open_probe(ctx.runtime, name, consents=ctx.flags.yes) as backend:
         failed = False
@@ -222,8 +222,8 @@ def rm(
     """Remove a remote server from the configuration file; asks first, unless --yes. A stored key stays."""
     from llmcli.cli.console import confirm
     from llmcli.errors import MissingError
-    from llmcli.runtime import backend_editor
-    from llmcli.runtime.key_store import KeyStore
+    from llmcli.runtime import named_servers
+    from llmcli.runtime.named_servers import KeyStore
 
     if name not in ctx.runtime.settings["backends"]:
         raise MissingError(name, kind="backend", suggestions=tuple(ctx.runtime.settings["backends"]))
@@ -231,7 +231,7 @@ def rm(
     what = f"Remove {name} from {ctx.runtime.paths.config_file}"
     if not yes and not confirm.require_confirmation(ctx.console, what, again, ["LLMCLI_CONFIG_DIR"]):
         return 1
-    backend_editor.remove_backend(ctx.runtime.paths.config_file, name)
+    named_servers.remove_backend(ctx.runtime.paths.config_file, name)
     if ctx.console.as_json:
         ctx.console.write_record({"removed": name})
     if ctx.runtime.settings["backend"] == name:

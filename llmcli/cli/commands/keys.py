@@ -22,10 +22,10 @@ def set_key(ctx: CommandContext, name: BackendArgument) -> int:
     """
     from llmcli.backends.remote.transport.api_keys import is_key
     from llmcli.cli.input import secret_prompt
-    from llmcli.runtime import server_list
-    from llmcli.runtime.key_store import KeyStore
+    from llmcli.runtime import named_servers
+    from llmcli.runtime.named_servers import KeyStore
 
-    server_list.require_known_name(ctx.runtime.settings, name)
+    named_servers.require_known_name(ctx.runtime.settings, name)
     secret = secret_prompt.read_secret_line(ctx.console, f"Key of {name} (not shown)")
     if not secret:
         raise EmptyInput("the key")
@@ -44,12 +44,12 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: backend, place of the key (a file, or the name of an environment variable).
     """
-    from llmcli.runtime import server_list
-    from llmcli.runtime.key_store import KeyStore
+    from llmcli.runtime import named_servers
+    from llmcli.runtime.named_servers import KeyStore
 
     stored = KeyStore(ctx.runtime.paths.keys)
     places = {name: str(stored.path(name)) for name in stored.names()}  # of backends that were removed, too
-    for server in server_list.list_servers(ctx.runtime.config):
+    for server in named_servers.list_servers(ctx.runtime.config):
         if server.key:
             places[server.name] = server.key
     rows = [{"backend": name, "key": place} for name, place in sorted(places.items())]
@@ -64,7 +64,7 @@ def rm(ctx: CommandContext, name: BackendArgument, yes: YesOption = False) -> in
     """Remove the stored key of a backend; asks first, unless --yes."""
     from llmcli import backend_config
     from llmcli.cli.console import confirm
-    from llmcli.runtime.key_store import KeyStore
+    from llmcli.runtime.named_servers import KeyStore
 
     stored = KeyStore(ctx.runtime.paths.keys)
     try:

@@ -62,8 +62,8 @@ def _report_unread(ctx: CommandContext, failed: Sequence[ItemFailed]) -> int:
 
 
 def _build_redactor(ctx: CommandContext, *, names: bool) -> Redactor:
-    from llmcli.runtime.redaction import redaction_policy
-    from llmcli.runtime.redaction.name_finder import LocalNameFinder
+    from llmcli.runtime import redaction_policy
+    from llmcli.runtime.redaction_policy import LocalNameFinder
 
     runtime = ctx.runtime
     if not names:

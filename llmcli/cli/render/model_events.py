@@ -12,7 +12,7 @@ from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Notice, Progress
 
 if TYPE_CHECKING:
-    from llmcli.runtime.observer import ModelEvent
+    from llmcli.runtime.run_config import ModelEvent
 
 
 def show_model_events(console: Console, events: Iterator[ModelEvent]) -> ModelFile:

@@ -14,6 +14,9 @@ from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.runtime.weights import labelling_weights
 from llmcli.weights.weights_times import dump_profile
+from llmcli.runtime import model_weights
+from llmcli.weights.derivation_errors import NoRoomForWeights
+from llmcli.weights.weights_times import dump_profile, profile_path
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
 
@@ -83,7 +86,7 @@ def test_damage_means_a_new_choice(label, mine):
     for content in (b"", b"[]", b'{"weights": "q9"}'):
         file.write_bytes(content)
         assert label() == ("original", [])
-        assert labelling_weights.load_choice(cache, model_id) == "original"
+        assert model_weights.load_choice(cache, model_id) == "original"
 
 
 @pytest.mark.parametrize(("features", "weights"), [("AVX512_BF16 = 1 | ", "bf16"), ("", "f16")])

@@ -8,7 +8,7 @@ from scripted import ScriptedBackend, last_message
 from llmcli.errors import TemporaryFailure
 from llmcli.prompts import PromptLibrary
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
-from llmcli.runtime.redaction.name_finder import LocalNameFinder, parse_names, split_pieces
+from llmcli.runtime.redaction_policy import LocalNameFinder, parse_names, split_pieces
 
 
 @pytest.fixture

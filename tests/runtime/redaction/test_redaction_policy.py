@@ -8,7 +8,7 @@ import pytest
 from remote_config import configure
 
 from llmcli.backend_config import ServerConfig
-from llmcli.runtime.redaction import redaction_policy
+from llmcli.runtime import redaction_policy
 from llmcli.settings import Setting, Settings, resolve_settings
 
 MAIL = "jane@example.org"

@@ -94,7 +94,7 @@ def pull(
 def show(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
     """Show the details of a model: its header, size, memory for each task, and origin."""
     from llmcli.cli.commands.models import model_rows
-    from llmcli.runtime.weights import memory_needs
+    from llmcli.runtime import memory_needs
 
     try:
         model = ctx.runtime.models.find(name)

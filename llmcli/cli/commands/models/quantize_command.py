@@ -12,7 +12,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmcli.runtime.weights.quantization import QuantizedModel
+    from llmcli.runtime.quantization import QuantizedModel
 
 
 def _require_file(name: str | None) -> str | None:
@@ -63,7 +63,7 @@ def quantize(
     In a pipe, tab-separated: name and value of each field.
     """
     from llmcli.models.gguf.tensor_types import QUANTIZATIONS, find_quantization
-    from llmcli.runtime.weights.quantization import is_quantized, quantize_model
+    from llmcli.runtime.quantization import is_quantized, quantize_model
 
     known = find_quantization(quantization)
     if known is None:

@@ -18,7 +18,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.files import file_bytes
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.gguf.tensor_types import FILE_TYPES, QUANTIZATIONS, find_quantization
-from llmcli.runtime.weights import quantization
+from llmcli.runtime import quantization
 
 NEEDS_MATRIX = {"q2_k_s", "iq3_xs", "iq3_xxs", "iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.task_workload import WORKLOADS
 from llmcli.runtime import hardware_fit
-from llmcli.runtime.weights import choose_weights
+from llmcli.runtime.model_weights import choose_weights
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS
 
 if TYPE_CHECKING:
