@@ -172,6 +172,7 @@ def tune(model: str, cache: Path) -> None:
     """
     from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.engine.derivation import DerivationSource
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan

@@ -94,7 +94,7 @@ def options_with_weights(model: str, weights: str) -> EngineOptions:
     """Return options with a type of weights; a copy is made in the user's cache if it is missing."""
     if weights == ORIGINAL_WEIGHTS:
         return EngineOptions()
-    from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+    from llmcli.engine.derivation import DerivationSource, derive_copy
 
     cache = find_paths(os.environ).cache
     source = DerivationSource(Path(model), "m", common.model_id(model))

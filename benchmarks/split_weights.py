@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model

@@ -51,7 +51,7 @@ MODULES = (
     "crashing_worker",
     "llmcli",
     "llmcli.worker",
-    "llmcli.engine.derivation.quantize_child",
+    "llmcli.engine.quantize_child",
     "llmcli.engine.smoke_test",
     "llmcli.engine.tuning.background_tuning",
     "loading_worker",

@@ -15,7 +15,7 @@ from terminal import ROOT, Terminal
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.engine.tuning import memory_bandwidth
+from llmcli.engine.llama import hardware
 from llmcli.runtime import backend_factory
 
 
@@ -70,7 +70,7 @@ class Runner:
 @pytest.fixture
 def llm(tiny, tmp_path, monkeypatch):
     """Run ``main`` on a scripted backend, with a known rate of the memory: a measurement takes half a second."""
-    monkeypatch.setattr(memory_bandwidth, "measure_bandwidth", lambda _threads: 1e10)
+    monkeypatch.setattr(hardware, "measure_bandwidth", lambda _threads: 1e10)
     directory = tmp_path / "io"
     directory.mkdir()
     return Runner(tiny("llama"), directory, monkeypatch)

@@ -341,7 +341,7 @@ def test_a_thousand_schemas_are_followed_to_the_end(backend):
 
 def test_q4_0_made_from_q4_1_is_not_faithful(starter, tmp_path):
     """Another model: its divergence is far above the limit, those of BF16 and Q8_0 are not."""
-    from llmcli.engine.derivation import quantize_child
+    from llmcli.engine import quantize_child
     from llmcli.engine.llama.model import Model
     from llmcli.engine.tuning.divergence import DivergenceMeter
     from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable

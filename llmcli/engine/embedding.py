@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from llmcli.engine.embedding_context import POOLING_RANK, EmbeddingContext
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
-from llmcli.engine.llama.context import ContextConfig
+from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.hidden_state_context import POOLING_NONE, HiddenStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
@@ -45,7 +44,7 @@ class Embedder:
         self._token_s: float | None = None  # seconds a token in the last evaluation
         self.tokenizer = Tokenizer(model)
         pooling = model.header.metadata.get(f"{model.header.architecture}.{_POOLING_KEY}", POOLING_NONE)
-        if pooling == POOLING_RANK:
+        if pooling == _POOLING_RANK:
             raise Unsupported("embeddings", detail="this is a reranking model, which has no embeddings")
         self._uses_pooling = bool(pooling) or model.embeds_only
         self.dimension = int(bindings.lib().llama_model_n_embd(model.handle))
@@ -157,3 +156,36 @@ class Embedder:
 
     def release_idle(self) -> None:
         """Do nothing: the context is small and freed soon, and another thread may be about to use it."""
+
+
+_POOLING_RANK = 4
+"""``LLAMA_POOLING_TYPE_RANK``: of a model that ranks texts."""
+_POOLING_UNSPECIFIED = -1  # as in the file
+_FLASH_ATTENTION_AUTO = -1
+
+
+class EmbeddingContext(Context):
+    """Evaluates sequence 0 only, a whole text in one batch; llama.cpp pools as the model's file says."""
+
+    @property
+    def _purpose(self) -> str:
+        return "embeddings"
+
+    @staticmethod
+    def _count_outputs(config: ContextConfig) -> int:
+        return config.batch
+
+    def _make_params(self) -> Any:
+        params = self._make_basic_params()
+        params.n_outputs_max_per_seq = self.max_outputs
+        params.flash_attn_type = _FLASH_ATTENTION_AUTO
+        params.embeddings = True
+        params.pooling_type = _POOLING_UNSPECIFIED
+        return params
+
+    def read_states(self) -> Any:
+        """Return the pooled vector of the evaluated text, (1, width) float32: a view until the next evaluation."""
+        row = self._lib.llama_get_embeddings_seq(self.handle, 0)
+        if not row:
+            raise Unsupported("embeddings", detail="the model gives none for a whole text")
+        return bindings.float_array(row, (1, int(self._lib.llama_model_n_embd(self.model.handle))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
@@ -17,10 +18,10 @@ from pathlib import Path
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import adapted_model_id
 from llmcli.engine.drafting.model_drafter import DraftModel
-from llmcli.engine.engine_job import EngineJob
 from llmcli.engine.engine_setup import set_up_engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
+from llmcli.engine.llama.hardware import EnergyMeter
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.llama.weights_file import WeightsSource
@@ -29,10 +30,10 @@ from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import is_long_request
-from llmcli.engine.tuning.energy_counters import EnergyMeter
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.types import BackendInfo, BackendStats, Finished, FinishReason, Priority, Request
+from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob
+from llmcli.types import BackendInfo, BackendStats, Event, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05
 """Seconds between checks of the interrupt while waiting."""
@@ -346,3 +347,36 @@ class Engine:
 
 def _cancelled_error() -> InternalError:
     return InternalError("engine", detail="cancelled")
+
+
+class EngineJob(BaseJob[Event]):
+    """A job on an engine, and the sink of its sequences."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, queue.SimpleQueue())
+        self._engine = engine
+
+    @property
+    def full(self) -> bool:
+        """Whether the consumer is behind."""
+        return self._items.qsize() > MAX_QUEUED_EVENTS
+
+    def emit(self, event: Event) -> None:
+        """Queue an event; called in the engine's thread."""
+        self._items.put(event)
+
+    def cancel(self, request_id: str) -> None:
+        """Cancel a request."""
+        self._engine.cancel(lambda sequence: sequence.sink is self and sequence.request.id == request_id)
+
+    def _start(self, request: Request) -> None:
+        self._engine.submit(request, self)
+
+    def _abandon(self) -> None:
+        if self._open_ids:
+            self._engine.cancel(lambda sequence: sequence.sink is self)
+
+    def _accept_item(self, item: Event) -> Event:
+        if self._items.qsize() == MAX_QUEUED_EVENTS and not isinstance(item, Finished):
+            self._engine.wake()
+        return item

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
 from llmcli.configuration.lora_adapters import adapted_model_id
-from llmcli.engine.drafting import vocabulary_match
+from llmcli.engine.drafting import draft_context
 from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
@@ -207,7 +207,7 @@ def check_draft_model(target: Model, draft: Model, target_name: str, draft_name:
         raise BadModelFile(str(draft.path), detail=architecture.EMBEDDING_MODEL)
     if draft.recurrent:
         raise Unsupported("--draft", detail=f"{draft_name} cannot take back tokens, which a draft model has to")
-    difference = vocabulary_match.vocabulary_difference(target, draft)
+    difference = draft_context.vocabulary_difference(target, draft)
     if difference:
         raise UsageError(
             f"{draft_name} cannot draft for {target_name}: it has {difference}",

@@ -10,8 +10,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sampling.sampler import Sampler
 from llmcli.engine.sequences.generation_sequence import GenerationSequence
-from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
-from llmcli.engine.sequences.scoring_sequence import ScoringSequence
+from llmcli.engine.sequences.scoring_sequence import HiddenStateSequence, ScoringSequence
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.detokenizer import OutputProcessor

@@ -28,7 +28,7 @@ def planned_kv_type(settings: Settings) -> str:
 
 def measure_machine(settings: Settings) -> MachineResources:
     """Return the memory of this machine, and of its GPUs if layers may go there; shared memory counts once."""
-    from llmcli.engine.llama import hardware, mapped_weights, memory_budget
+    from llmcli.engine.llama import hardware, memory_budget
     from llmcli.models.memory_estimate import MachineResources
 
     try:
@@ -42,7 +42,7 @@ def measure_machine(settings: Settings) -> MachineResources:
         free,
         tuple(gpu.free for gpu in gpus),
         repacked_types=repacked,
-        releases_pages=mapped_weights.CAN_RELEASE,
+        releases_pages=memory_budget.CAN_RELEASE,
     )
 
 
@@ -59,7 +59,7 @@ def build_fit_policy(
     @functools.cache
     def machine() -> MachineResources:
 
-        from llmcli.engine.tuning.memory_bandwidth import load_or_measure_bandwidth
+        from llmcli.engine.llama.hardware import load_or_measure_bandwidth
 
         rate = load_or_measure_bandwidth(cache) if shown else None
         return replace(measure_machine(settings), memory_bandwidth=rate)

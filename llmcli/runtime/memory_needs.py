@@ -55,9 +55,9 @@ def _weights_of_task(config: RunConfig, models: ModelLibrary, model: ModelFile, 
 
 def _stored_as(header: Header, models: ModelLibrary, model: ModelFile, weights: str) -> tuple[Header, int]:
     """Return header and bytes of a model's copy in a type; an estimate if there is no copy yet."""
-    from llmcli.engine.derivation import weight_types
+    from llmcli.engine import derivation
 
     for copy in models.derived_weights.list_copies():
         if copy.key.source == model.weights_sha256 and copy.key.weights == weights:
             return read_header(copy.path), copy.size
-    return header, weight_types.derived_bytes(header, weights)
+    return header, derivation.derived_bytes(header, weights)

@@ -32,7 +32,7 @@ from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.engine.derivation import DerivationSource
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.derived_copy import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
@@ -162,7 +162,7 @@ LOAD_FAILURES = (OutOfMemory, DerivedWeightsMissing)
 
 def _derivation_source(model: ModelFile) -> DerivationSource:
     """Return a verified model as the source of copies. Raises ``DerivationRefused`` for one of unknown content."""
-    from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.engine.derivation import DerivationSource
 
     if model.weights_sha256 is None:
         raise DerivationRefused(model.name, detail="its file was not verified")
@@ -177,15 +177,15 @@ def _prepare_explicit(config: RunConfig, models: ModelLibrary, model: ModelFile,
     source = _derivation_source(model)
     copy = models.derived_weights.find(source.key(weights), config.interrupt)
     if copy is None:
-        from llmcli.engine.derivation import weight_types
+        from llmcli.engine import derivation
         from llmcli.models.gguf.header_parser import load_checked_header
 
         header = load_checked_header(model.path)
-        if weight_types.is_stored_as(header, weights):
+        if derivation.is_stored_as(header, weights):
             config.observer.explain(f"the weights of {model.name} are {weights} already")
             return ORIGINAL_CHOICE
         _require_limit(config, weights)
-        _check_planned_memory(config, models, model, weights, weight_types.derived_bytes(header, weights))
+        _check_planned_memory(config, models, model, weights, derivation.derived_bytes(header, weights))
         copy = _make_copy(config, models, source, weights)
     _check_loadable(config, models, model, copy)
     return ChosenWeights(weights, copy, automatic=False)
@@ -215,7 +215,7 @@ def _check_planned_memory(config: RunConfig, models: ModelLibrary, model: ModelF
 
 def _make_copy(config: RunConfig, models: ModelLibrary, source: DerivationSource, weights: str) -> DerivedCopy:
     """Make a copy, with progress."""
-    from llmcli.engine.derivation import derivation
+    from llmcli.engine import derivation
 
     label = f"{source.name} in {weights}"
 

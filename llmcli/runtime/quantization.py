@@ -61,7 +61,7 @@ def quantize_model(
     the free disk space first. Raises ``UsageError``, ``CannotCreate``, ``OutputError``, as ``estimate_bytes`` and
     ``write_quantized``, and what ``interrupt.check`` raises, at once; an earlier file at ``output`` then stays.
     """
-    from llmcli.engine.derivation.quantized_file import estimate_bytes, write_quantized
+    from llmcli.engine.derivation import estimate_bytes, write_quantized
     from llmcli.files.atomic_file import atomic_write
     from llmcli.models.files.file_bytes import check_disk_space
     from llmcli.models.gguf.header_parser import load_checked_header

@@ -71,6 +71,7 @@ def tune_model(
     """
     from llmcli.app_paths import tuning_file
     from llmcli.engine.derivation.derivation import DerivationSource
+    from llmcli.engine.derivation import DerivationSource
     from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.cost_profile import save_profile

@@ -63,7 +63,7 @@ def home(request, tmp_path, monkeypatch):
 )
 def test_a_command_does_without_what_it_would_keep(llm, home, monkeypatch, command):
     """No message is needed, since the result is complete."""
-    monkeypatch.setattr("llmcli.engine.tuning.memory_bandwidth.measure_bandwidth", lambda _threads: 1e10)
+    monkeypatch.setattr("llmcli.engine.llama.hardware.measure_bandwidth", lambda _threads: 1e10)
     run = llm(*command.split(), answer=answer)
     assert (run.code, run.err) == (0, "")
     assert Path("file").read_bytes() == b""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from split_models import split
 
-from llmcli.engine.derivation import derivation, quantize_child
+from llmcli.engine import derivation, quantize_child
 from llmcli.engine.llama import hardware, memory_budget
 from llmcli.errors import OutOfMemory
 from llmcli.runtime import model_weights

@@ -129,7 +129,7 @@ def test_a_context_that_grows_in_mid_answer_changes_nothing(bench, monkeypatch, 
     prompts = [numbers(20, 1), numbers(20, 1)[:15] + numbers(60, 2), numbers(100, 3)]
 
     def rows(first_answer, threads):
-        monkeypatch.setattr("llmcli.engine.kv.sizing.FIRST_ANSWER_TOKENS", first_answer)
+        monkeypatch.setattr("llmcli.engine.kv.layouts.FIRST_ANSWER_TOKENS", first_answer)
         exact = {"unified": False, "kv_type": "q8_0", "threads": ThreadPolicy(threads, fixed=True)}
         scheduler = bench(name, **exact)
         probes = [Probe(f"p{i}", prompt, numbers(260, 9)) for i, prompt in enumerate(prompts)]

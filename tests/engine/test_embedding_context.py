@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from engine.tools import numbers
-from llmcli.engine.embedding_context import EmbeddingContext
+from llmcli.engine.embedding import EmbeddingContext
 from llmcli.engine.llama.context import ContextConfig
 
 CONFIG = ContextConfig(256, sequences=1, batch=256, unified=False)

@@ -239,7 +239,7 @@ def test_jobs_of_several_threads_are_separate(engine):
 
 def test_a_slow_consumer_delays_only_its_own_job(engine, monkeypatch):
     """While one job's events pile up unread, another job is answered; then the first continues."""
-    monkeypatch.setattr("llmcli.engine.engine_job.MAX_QUEUED_EVENTS", 3)
+    monkeypatch.setattr("llmcli.engine.engine.MAX_QUEUED_EVENTS", 3)
     with engine.open() as lazy:
         for i in range(20):
             lazy.submit(req(f"l{i}", f"yes {i}", max_tokens=25, sampling=wild(i)))

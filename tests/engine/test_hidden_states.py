@@ -14,9 +14,9 @@ from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule import invariant_batches
-from llmcli.engine.schedule.token_budget import TokenBudget
-from llmcli.engine.sequences.hidden_state_sequence import HiddenStateSequence
-from llmcli.engine.sequences.token_states import TokenStates
+from llmcli.engine.schedule.batch import TokenBudget
+from llmcli.engine.sequences.scoring_sequence import HiddenStateSequence
+from llmcli.engine.sequences.sequence import TokenStates
 from llmcli.errors import ContextOverflow, InternalError, Unsupported
 from llmcli.models.footprint import ContextDemand, ContextShape, context_bytes, state_batch_tokens, state_step_tokens
 from llmcli.types import CandidateScores, FinishReason, HiddenStates, Priority, Request

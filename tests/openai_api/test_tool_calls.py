@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from row_table import all_rows
 
-from llmcli.engine.text.template_tools import to_template_message, tools_as_text
+from llmcli.engine.text.chat_template import to_template_message, tools_as_text
 from llmcli.openai_api.fields import FieldError, Fields
 from llmcli.openai_api.tool_calls import ToolCallParser, parse_tool_choice
 from llmcli.types import Message, Role, ToolCall

@@ -1,7 +1,8 @@
-"""The draft model's own context: one sequence, kept in step with the text of a generation."""
+"""The draft model's own context: one sequence, kept in step with the text of a generation; and the vocabularies that match."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length
 from llmcli.errors import InternalError
 from llmcli.models.footprint import MAX_DRAFT_CONTEXT_TOKENS
 
@@ -18,7 +19,7 @@ _MIN_ABORTABLE_TOKENS, _MIN_ABORTABLE_S = 16, 0.05
 """Size of an evaluation, or seconds of the one before, from which it can be aborted."""
 
 
-class FollowingThreadPolicy(ThreadPolicy):
+class _FollowingThreadPolicy(ThreadPolicy):
     """Uses as many threads as the last step of the model that is drafted for, and measures nothing itself."""
 
     def __init__(self, leader: ThreadPolicy) -> None:
@@ -64,7 +65,7 @@ class DraftContext:
             sequences=1,
             batch=_BATCH_TOKENS,
             flash_attention=False,  # fast for single tokens on every processor
-            threads=FollowingThreadPolicy(threads),
+            threads=_FollowingThreadPolicy(threads),
         ).with_cells(self.max_tokens)
         self._should_abort = should_abort
         self._context: _SingleOutputContext | None = None
@@ -172,3 +173,35 @@ class DraftContext:
         self._last_evaluation_s = time.monotonic() - started
         self._evaluated += tokens
         return True
+
+
+_MAX_SIZE_DIFFERENCE_TOKENS = 128
+"""Tokens by which two vocabularies may differ in size: unused ones that fill up the output matrix."""
+_FIRST_COMPARED_TOKEN = 5
+"""The token from which texts are compared: models rename the first ones, such as ``<unk>``, freely."""
+
+
+def vocabulary_difference(target: Model, draft: Model) -> str:
+    """Return how the vocabulary of ``draft`` differs from that of ``target``, "" if tokens mean the same in both.
+
+    The rules are those of ``common_speculative_are_compatible`` in llama.cpp's ``common/speculative.cpp``: kind,
+    special tokens, size, and the text of each token.
+    """
+    lib = bindings.lib()
+    for name, read in (
+        ("kind of vocabulary", lib.llama_vocab_type),
+        ("first token of a text (BOS)", lib.llama_vocab_bos),
+        ("last token of a text (EOS)", lib.llama_vocab_eos),
+    ):
+        theirs, own = read(draft.vocab), read(target.vocab)
+        if theirs != own:
+            return f"another {name}: {theirs} instead of {own}"
+    if abs(draft.vocab_size - target.vocab_size) > _MAX_SIZE_DIFFERENCE_TOKENS:
+        return f"{draft.vocab_size} tokens instead of {target.vocab_size}"
+    tokens = range(_FIRST_COMPARED_TOKEN, min(draft.vocab_size, target.vocab_size))
+    text = lib.llama_vocab_get_text
+    pairs = zip(
+        map(text, itertools.repeat(draft.vocab), tokens), map(text, itertools.repeat(target.vocab), tokens), strict=True
+    )
+    differing = next((token for token, (theirs, own) in zip(tokens, pairs, strict=True) if theirs != own), None)
+    return "" if differing is None else f"another text of token {differing}"

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.errors import LlmError
 
 _MIN_LOADED_TOKENS = 16

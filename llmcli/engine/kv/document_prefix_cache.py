@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import slotted
 

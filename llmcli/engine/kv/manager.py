@@ -1,17 +1,18 @@
-"""The lifecycle of a context: its settings and size, when it grows, and when its memory is released."""
+"""The lifecycle of a context: its settings and size, when it grows, and when its memory is released.
+
+The number of sequences that run at once grows as long as that makes the whole job faster on this machine.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from llmcli.engine.kv import sizing
-from llmcli.engine.kv.concurrency import ConcurrencyTuner
+from llmcli.engine.kv import layouts
 from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
-from llmcli.engine.kv.idle_states import IdleStates
 from llmcli.engine.kv.layouts import StreamKV, UnifiedKV, layout_class, make_layout
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
-from llmcli.engine.kv.sequence_ids import SequenceIdPool
+from llmcli.engine.kv.sequence_ids import IdleStates, SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
@@ -20,12 +21,18 @@ from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
 from llmcli.frozen_dataclass import asdict, replace
-from llmcli.models.footprint import PREFILL_STEP_TOKENS, context_bytes, idle_state_bytes
+from llmcli.models.footprint import (
+    DEFAULT_CONCURRENCY,
+    MAX_CONCURRENCY,
+    PREFILL_STEP_TOKENS,
+    context_bytes,
+    idle_state_bytes,
+)
 
 _MAX_IDLE_CELLS = 1024
 """Number of unused cells that are tolerated among those in use."""
 
-CountReusable = Callable[[Sequence, list[Sequence]], int]
+_CountReusable = Callable[[Sequence, list[Sequence]], int]
 """``PrefixIndex.count_reusable_tokens``: how many tokens of a sequence are cached, including those of running ones."""
 
 
@@ -131,8 +138,8 @@ class KVCacheManager:
         return repr(replace(self.settings, unified=True) if portable else self.settings)
 
     @property
-    def _limits(self) -> sizing.CacheLimits:
-        return sizing.CacheLimits(self.concurrency, self.context_limit, self.per_sequence_buffers, self._config.batch)
+    def _limits(self) -> layouts.CacheLimits:
+        return layouts.CacheLimits(self.concurrency, self.context_limit, self.per_sequence_buffers, self._config.batch)
 
     @property
     def _available_bytes(self) -> int:
@@ -170,14 +177,14 @@ class KVCacheManager:
     def has_cells_for(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Return whether the shared buffer has cells for one more sequence; if not, it grows before the next step."""
         no_cells = not self._model.header.attention_bytes_per_token()  # only recurrent states
-        if no_cells or sizing.fits_another(sequence, running, self.context.config, self._limits):
+        if no_cells or layouts.fits_another(sequence, running, self.context.config, self._limits):
             return True
         self._cells_exhausted = True
         return False
 
     # ---- settings and size ----------------------------------------------------------------------------------------------
 
-    def prepare(self, waiting: list[Sequence], running: list[Sequence], count_reusable: CountReusable) -> None:
+    def prepare(self, waiting: list[Sequence], running: list[Sequence], count_reusable: _CountReusable) -> None:
         """Create the context, or a larger one if sequence ids, streams or cells are too few.
 
         ``count_reusable`` is called only while nothing runs: settings must save more than the cached prefix that they lose. If
@@ -197,7 +204,7 @@ class KVCacheManager:
         elif waiting:
             self._change_layout(sequences, running)
         full, self._cells_exhausted = self._cells_exhausted and bool(waiting), False
-        while self._context is None or full or sizing.needs_resize(self.context.config, sequences, self._limits):
+        while self._context is None or full or layouts.needs_resize(self.context.config, sequences, self._limits):
             config = self._larger_config_for(sequences, running)
             if config is None:
                 return  # the others wait until running ones end
@@ -225,25 +232,25 @@ class KVCacheManager:
         if self._context is not None:
             present, header = self.context.config, self._model.header
             generates = any(s.tokens_left for s in sequences)
-            config = sizing.with_spare_cells(config, present, header, self._available_bytes, generates=generates)
-            if count < len(running) or not sizing.is_larger(config, present):
+            config = layouts.with_spare_cells(config, present, header, self._available_bytes, generates=generates)
+            if count < len(running) or not layouts.is_larger(config, present):
                 self._refused_growth = situation
                 return None
         return config
 
     def _config_for(self, sequences: list[Sequence]) -> tuple[ContextConfig, int]:
         """Return the context for as many of ``sequences`` as the budget allows, and their number."""
-        demand = sizing.estimate_demand(sequences, self._limits, share_prefix=self.supports_partial_prefix)
-        return sizing.size_for(self._config, demand, self._limits, self._model.header, self._available_bytes)
+        demand = layouts.estimate_demand(sequences, self._limits, share_prefix=self.supports_partial_prefix)
+        return layouts.size_for(self._config, demand, self._limits, self._model.header, self._available_bytes)
 
     def _make_capacity_estimate(self, waiting: list[Sequence]) -> Callable[[CacheSettings], int]:
         """Return a function from settings to how many waiting sequences run at once with them; 0: not even one."""
         sequences, available_bytes = waiting[: self.concurrency], self._available_bytes
-        return lambda settings: sizing.count_fitting(
+        return lambda settings: layouts.count_fitting(
             self._model, replace(self._config, **asdict(settings)), sequences, self._limits, available_bytes
         )
 
-    def _choose_settings(self, waiting: list[Sequence], count_reusable: CountReusable) -> None:
+    def _choose_settings(self, waiting: list[Sequence], count_reusable: _CountReusable) -> None:
         """Take the best settings for the waiting job unless a prefix that they cannot reuse is worth more; nothing runs."""
         if not self._make_capacity_estimate(waiting[:1])(self.settings):
             self._model.budget.release_idle_contexts(self)
@@ -307,7 +314,7 @@ class KVCacheManager:
     def grow_context(self, running: list[Sequence]) -> bool:
         """Enlarge the cache, keeping what runs; return False if the model's context or the memory is exhausted."""
         self._measured_bytes = None
-        larger = sizing.grown(self.context.config, running, self._limits, self._model.header, self._available_bytes)
+        larger = layouts.grown(self.context.config, running, self._limits, self._model.header, self._available_bytes)
         if larger is None:
             return False
         try:
@@ -393,3 +400,49 @@ class KVCacheManager:
             return
         compact_cells(self.context, self.id_pool)
         self._peak_cached_tokens = cached
+
+
+INITIAL_CONCURRENCY = DEFAULT_CONCURRENCY
+_STEPS_PER_TRIAL = 24
+"""Steps at one concurrency before it is judged."""
+_MIN_SPEEDUP = 1.05
+"""Factor by which doubling the concurrency has to raise the tokens a second."""
+
+
+class ConcurrencyTuner:
+    """Doubles the concurrency while that pays, judged by steps in which that many sequences decoded.
+
+    A processor whose cores are busy with 16 rows gains nothing from 32; a GPU or many cores do.
+    """
+
+    def __init__(self, first: int = INITIAL_CONCURRENCY, most: int = MAX_CONCURRENCY) -> None:
+        self.concurrency = first
+        """Number of sequences that may run at once now."""
+        self._max_concurrency = most
+        self._step_rates: list[float] = []
+        self._previous_rate: float | None = None
+        self._is_settled = first >= most
+
+    def record_step(self, rows: int, seconds: float, waiting: int) -> None:
+        """Record the duration of a step that decoded a token for each of ``rows`` sequences while ``waiting`` wait."""
+        if self._is_settled or rows < self.concurrency or waiting < self.concurrency or seconds <= 0:
+            return
+        self._step_rates.append(rows / seconds)
+        if len(self._step_rates) < _STEPS_PER_TRIAL:
+            return
+        rate = sorted(self._step_rates)[_STEPS_PER_TRIAL // 2]
+        self._step_rates.clear()
+        if self._previous_rate is not None and rate < _MIN_SPEEDUP * self._previous_rate:
+            self.concurrency //= 2
+            self._is_settled = True
+        elif 2 * self.concurrency > self._max_concurrency:
+            self._is_settled = True
+        else:
+            self._previous_rate = rate
+            self.concurrency *= 2
+
+    def reject_increase(self) -> None:
+        """Go back to the last concurrency, since the memory does not suffice for that many."""
+        if self._previous_rate is not None and not self._is_settled:
+            self.concurrency //= 2
+        self._is_settled = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.errors import BadModelFile
 from llmcli.frozen_dataclass import field, frozen, replace

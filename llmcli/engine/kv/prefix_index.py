@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmcli.engine.kv.document_prefix_cache import MIN_KEPT_TOKENS, CachedDocumentPrefix
-from llmcli.engine.kv.idle_states import IdleState
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
-from llmcli.engine.sequences.token_states import TokenStates
+from llmcli.engine.kv.sequence_ids import CachedPrefix, IdleState, SequenceIdPool
+from llmcli.engine.sequences.sequence import Sequence, TokenStates, common_prefix_length
 
 _MIN_TOKENS_LEFT_TO_MOVE = 8
 """Tokens left to generate from which moving a sequence next to the others pays."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.frozen_dataclass import frozen
 
 

@@ -6,9 +6,8 @@ import heapq
 from collections.abc import Mapping
 
 from llmcli.engine.kv.layouts import UnifiedKV
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_states import TokenStates
-from llmcli.frozen_dataclass import slotted
+from llmcli.engine.sequences.sequence import Sequence, TokenStates
+from llmcli.frozen_dataclass import frozen, slotted
 
 _MAX_CACHED_PREFIXES = 4
 """The most ended sequences whose tokens stay cached, besides those that other sequences wait for."""
@@ -174,3 +173,49 @@ class SequenceIdPool:
     def _move_sequence(self, source: int, target: int) -> None:
         self.memory.move_sequence(source, target)
         self.free(source)
+
+
+@frozen
+class IdleState:
+    """``state`` as ``Context.save_state`` returned it, with the ``KVCacheManager.state_format`` of that time."""
+
+    prefix: CachedPrefix
+    state_format: str
+    state: bytearray
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class IdleStates:
+    """At most ``max_bytes`` of states; the oldest are evicted."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._states: list[IdleState] = []
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of all states."""
+        return sum(len(saved.state) for saved in self._states)
+
+    def with_format(self, state_format: str) -> list[IdleState]:
+        """Return the states that a cache of this format can restore."""
+        return [saved for saved in self._states if saved.state_format == state_format]
+
+    def fits(self, size: int) -> bool:
+        """Return whether a state of ``size`` bytes may be added."""
+        return size <= self._max_bytes
+
+    def add(self, prefix: CachedPrefix, state_format: str, state: bytearray) -> None:
+        """Keep a state; the oldest ones make room for it."""
+        self._states.append(IdleState(prefix, state_format, state))
+        while self.total_bytes > self._max_bytes:
+            del self._states[0]
+
+    def remove(self, saved: IdleState) -> None:
+        """Remove a state."""
+        self._states.remove(saved)

@@ -1,4 +1,10 @@
-"""A loaded model: its weights, its vocabulary, and what kind of memory it needs."""
+"""A loaded model: its weights, its vocabulary, and what kind of memory it needs.
+
+LoRA adapters in llama.cpp: loaded with a model, and set on each of its contexts.
+
+llama.cpp multiplies an activation with a matrix of the model as without adapters, whatever the type and layout of that
+matrix, and adds the products with the adapter's two small matrices, which it keeps as they are in the file.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.configuration.lora_adapters import LoraAdapter, adapter_bytes
+from llmcli.configuration.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
 from llmcli.engine.llama import architecture, bindings, hardware
-from llmcli.engine.llama.lora import LoadedAdapters
-from llmcli.engine.llama.mapped_weights import RepackedPages
-from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
+from llmcli.engine.llama.memory_budget import MemoryBudget, RepackedPages, list_repacked_types
 from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 
-ALL_GPU_LAYERS = 10_000
+_ALL_GPU_LAYERS = 10_000
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 """Attribute bits of a token (``llama_token_attr``)."""
 _PIECE_BYTES = 1024
@@ -59,7 +63,7 @@ class Model:
             raise BadModelFile(str(path), detail=wrong)
         lib = bindings.lib()
         self._lib = lib
-        self.gpu_layers = 0 if not hardware.list_gpus() else count_offload_layers(self.header, gpu_layers)
+        self.gpu_layers = 0 if not hardware.list_gpus() else _count_offload_layers(self.header, gpu_layers)
         self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0, adapter_bytes=adapter_bytes(adapters))
         """The memory that all contexts of this model together may take."""
         recurrent_file = _has_recurrent_layers(self.header)
@@ -97,7 +101,7 @@ class Model:
             self.close()  # evaluating its decoder alone would fail an assertion
             raise BadModelFile(str(path), detail=architecture.ENCODER_DECODER_MODEL)
         try:
-            self.adapters = LoadedAdapters(self.handle, adapters)
+            self.adapters = _LoadedAdapters(self.handle, adapters)
         except BaseException:  # also an interrupt: the weights are freed, and the error goes on to the caller
             self.close()
             raise
@@ -225,7 +229,7 @@ def _has_recurrent_layers(header: Header) -> bool:
     )
 
 
-def count_offload_layers(header: Header, requested: int | None, reserve: int = 512 << 20) -> int:
+def _count_offload_layers(header: Header, requested: int | None, reserve: int = 512 << 20) -> int:
     """Return how many layers to offload: ``requested``, or as many as fit the free memory of the GPUs.
 
     ``reserve`` bytes of each device stay free for the KV cache and compute buffers. It assumes that all layers have the
@@ -237,4 +241,36 @@ def count_offload_layers(header: Header, requested: int | None, reserve: int = 5
     layers = (header.block_count or 1) + 1  # the output layer counts as one
     per_layer = max(1, header.size // layers)
     fit = free // per_layer
-    return ALL_GPU_LAYERS if fit >= layers else int(fit)
+    return _ALL_GPU_LAYERS if fit >= layers else int(fit)
+
+
+class _LoadedAdapters:
+    """The ``adapters`` of a loaded model, before any context of it exists: llama.cpp sizes the graph of a context by them.
+
+    They are freed with the model.
+    """
+
+    def __init__(self, model: Any, adapters: Sequence[LoraAdapter]) -> None:
+        """Load the files for the native ``model``. Raises ``BadAdapter`` with llama.cpp's message, and ``OutOfMemory``."""
+        lib = bindings.lib()
+        self._count = len(adapters)
+        self._handles = (ctypes.c_void_p * self._count)()
+        self._scales = (ctypes.c_float * self._count)(*[adapter.scale for adapter in adapters])
+        for number, adapter in enumerate(adapters):
+            bindings.log.clear()
+            handle = lib.llama_adapter_lora_init(model, os.fsencode(adapter.path))
+            if not handle:
+                cause = bindings.log.error_summary()
+                if "alloc" in cause:
+                    raise OutOfMemory(adapter.path, needed=adapter.size, detail=cause)
+                raise BadAdapter(adapter.path, detail=cause or "llama.cpp cannot load it")
+            self._handles[number] = ctypes.cast(handle, ctypes.c_void_p).value
+
+    def apply(self, context: Any) -> None:
+        """Set them, with their scales, on a new native context."""
+        if not self._count:
+            return
+        lib = bindings.lib()
+        handles = ctypes.cast(self._handles, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
+        if lib.llama_set_adapters_lora(context, handles, self._count, self._scales):
+            raise InternalError("llama_set_adapters_lora", detail=bindings.log.error_summary())

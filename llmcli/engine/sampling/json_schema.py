@@ -6,22 +6,22 @@ values inside each other. Annotations are dropped; ``format`` is one unless llgu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from llmcli.engine.sampling.disjoint_schemas import are_disjoint
-from llmcli.engine.sampling.number_bounds import bound_numbers
 from llmcli.engine.sampling.schema_keywords import (
     COMBINATIONS,
     TYPE_BY_KEYWORD,
+    bound_numbers,
     check_keywords,
     largest_repetition,
     schema_error,
 )
 from llmcli.engine.sampling.schema_references import ReferenceTable, check_height
 
-MAX_SUBSCHEMAS, MAX_ENUM_VALUES, MAX_OPTIONAL_PROPERTIES = 2000, 5000, 100
+_MAX_SUBSCHEMAS, _MAX_ENUM_VALUES, _MAX_OPTIONAL_PROPERTIES = 2000, 5000, 100
 """Schemas in a schema, values of all enums, optional properties of an object."""
 _MAX_ONE_OF = 200
 """Choices of ``oneOf``, which are compared in pairs."""
@@ -90,8 +90,8 @@ class _SchemaReader:
         self._part_count += not level
         if depth > _MAX_DEPTH:
             raise schema_error(f"it is nested more than {_MAX_DEPTH} deep")
-        if self._part_count > MAX_SUBSCHEMAS:
-            raise schema_error(f"it has more than {MAX_SUBSCHEMAS} parts")
+        if self._part_count > _MAX_SUBSCHEMAS:
+            raise schema_error(f"it has more than {_MAX_SUBSCHEMAS} parts")
 
     # ---- references and combinations ----------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class _SchemaReader:
             if len(given) > _MAX_ONE_OF:
                 raise schema_error(f"oneOf has more than {_MAX_ONE_OF} choices; use anyOf instead")
             targets = [self._references.resolve_aliases(part) for part in given]
-            if not all(are_disjoint(*pair) for pair in combinations(targets, 2)):
+            if not all(_are_disjoint(*pair) for pair in combinations(targets, 2)):
                 raise schema_error("the choices of oneOf may overlap; use anyOf instead")
         parts = [part for part in parts if part is not False]
         return {"anyOf": parts} if parts else False
@@ -174,8 +174,8 @@ class _SchemaReader:
 
     def _read_constant(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         self._value_count += len(fields.get("enum", [None]))
-        if self._value_count > MAX_ENUM_VALUES:
-            raise schema_error(f"it has more than {MAX_ENUM_VALUES} values of enum")
+        if self._value_count > _MAX_ENUM_VALUES:
+            raise schema_error(f"it has more than {_MAX_ENUM_VALUES} values of enum")
         read = {name: value for name, value in fields.items() if name not in {"$ref", *COMBINATIONS}}
         for name in read:
             if TYPE_BY_KEYWORD.get(name) in {"array", "object"}:
@@ -213,8 +213,8 @@ class _SchemaReader:
         more = fields.get("additionalProperties", True)
         if closed and not patterns:
             properties.update({name: read_part(more) for name in required if name not in properties})
-        if len(properties) - len(required) > MAX_OPTIONAL_PROPERTIES:
-            raise schema_error(f"an object has more than {MAX_OPTIONAL_PROPERTIES} properties that are not required")
+        if len(properties) - len(required) > _MAX_OPTIONAL_PROPERTIES:
+            raise schema_error(f"an object has more than {_MAX_OPTIONAL_PROPERTIES} properties that are not required")
         if any(properties.get(name) is False for name in required):
             return False
         read: dict[str, Any] = {
@@ -271,3 +271,30 @@ def _read_property_counts(fields: Mapping[str, Any], required: list[str]) -> dic
     if counts.get("minProperties", 0) > 1:
         raise schema_error("minProperties cannot be enforced, except up to 1 or to the number of required names")
     return counts
+
+
+def _are_disjoint(one: Any, other: Any) -> bool:
+    """Return whether no value fits both schemas, as far as simple checks show."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return False
+    kinds = [part.get("type") for part in (one, other)]
+    if all(isinstance(kind, str) for kind in kinds) and kinds[0] != kinds[1] and set(kinds) != {"integer", "number"}:
+        return True
+    if _have_no_common_value(one, other):
+        return True
+    both = [part.get("properties") for part in (one, other)]
+    if not all(isinstance(properties, Mapping) for properties in both):
+        return False
+    needed = set(one.get("required", ())) & set(other.get("required", ()))
+    return any(_have_no_common_value(both[0].get(name), both[1].get(name)) for name in needed)  # type: ignore[union-attr]
+
+
+def _have_no_common_value(one: Any, other: Any) -> bool:
+    sets = [set(values) for part in (one, other) if (values := list(_enumerated_values(part)))]
+    return len(sets) == 2 and not sets[0] & sets[1]  # noqa: PLR2004
+
+
+def _enumerated_values(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        values = [part["const"]] if "const" in part else part.get("enum")
+        yield from map(json.dumps, values if isinstance(values, list) else ())

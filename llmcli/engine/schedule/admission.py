@@ -7,8 +7,7 @@ import collections
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.sequences.scoring_sequence import CandidateFork
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 
 MIN_SHARED_PREFIX_TOKENS = 32
 """Tokens that a common prefix must save for a sequence to wait while another evaluates it."""

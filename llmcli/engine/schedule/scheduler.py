@@ -9,7 +9,8 @@ from __future__ import annotations
 import bisect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
 
 from llmcli.engine.drafting.model_drafter import ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
@@ -17,14 +18,11 @@ from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama.hidden_state_context import HiddenStateContext
 from llmcli.engine.schedule.admission import AdmissionPolicy
-from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
-from llmcli.engine.schedule.evaluation import Evaluation
+from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry, TokenBudget
 from llmcli.engine.schedule.invariant_batches import InvariantAdmission, InvariantBatchBuilder, continued_length
-from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
-from llmcli.engine.schedule.token_budget import TokenBudget
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
-from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.sequence import REPORT_INTERVAL_S, Sequence
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
@@ -59,7 +57,7 @@ class Scheduler:
         self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index, model_drafter)
         make_builder = InvariantBatchBuilder if batch_invariant else BatchBuilder
         self._batch_builder = make_builder(kv_cache, self._token_budget, self.speculative_decoder)
-        self._queue_reports = QueueReports()
+        self._queue_reports = _QueueReports()
         self.max_batch_sequences = 0
         """The most sequences of one batch so far."""
         self._cache_full = False  # the cache was full: no sequence joins before one leaves
@@ -344,3 +342,81 @@ class Scheduler:
 def _queue_position(sequence: Sequence) -> tuple[bool, int]:
     """Return the sort key of sequences: interactive ones first, then in the order of their arrival."""
     return not sequence.is_interactive, sequence.arrival
+
+
+_ABANDONED_SHARE = 0.9
+"""The fraction of an evaluation that must have become useless before it is aborted at the cost of the rest."""
+
+
+class Evaluation:
+    """The current evaluation: ``entries`` are the parts of its batch. Other threads may call it.
+
+    If the memory cannot be rolled back, an abort clears it, so that all ``running`` sequences lose their state. A
+    sequence that lost its last evaluation to an abort does not lose the next one too: otherwise clients that come and
+    go could keep it from ever finishing.
+    """
+
+    def __init__(self, entries: SequenceOf[BatchEntry], running: SequenceOf[Sequence], *, can_roll_back: bool) -> None:
+        self._entries = list(entries)
+        self._ending_indices: set[int] = set()
+        self._num_checked = 0
+        self._abandoned = False
+        if not can_roll_back:
+            present = {id(entry.sequence) for entry in entries}
+            self._entries += [BatchEntry(sequence, 1, []) for sequence in running if id(sequence) not in present]
+        total = sum(entry.num_tokens for entry in self._entries)
+        protected = not can_roll_back or any(entry.sequence.lost_last_step for entry in entries)
+        self._abort_threshold = total if protected else _ABANDONED_SHARE * total
+        self.expires_at = self._compute_expiry()
+        """The time when nearly all of it is past its deadline, in ``time.monotonic()`` seconds; None: never."""
+
+    def is_only_for(self, should_end: Callable[[Sequence], bool]) -> bool:
+        """Return whether nearly all of it is for sequences that should end, those of earlier calls included.
+
+        Each of many clients that leave at once has only a small share.
+        """
+        self._ending_indices.update(i for i, entry in enumerate(self._entries) if should_end(entry.sequence))
+        return sum(self._entries[i].num_tokens for i in self._ending_indices) >= self._abort_threshold
+
+    def is_abandoned(self, cancelled: SequenceOf[Callable[[Sequence], bool]]) -> bool:
+        """Return whether ``is_only_for`` holds for the predicates in ``cancelled``, a list that grows between calls.
+
+        It may contain cancellations from before the evaluation began, since creating a context for it takes long.
+        """
+        while not self._abandoned and self._num_checked < len(cancelled):
+            self._abandoned = self.is_only_for(cancelled[self._num_checked])
+            self._num_checked += 1
+        return self._abandoned
+
+    def _compute_expiry(self) -> float | None:
+        expired = 0
+        deadlines = ((entry.sequence.request.deadline, entry.num_tokens) for entry in self._entries)
+        for deadline, count in sorted((when, count) for when, count in deadlines if when is not None):
+            expired += count
+            if expired >= self._abort_threshold:
+                return deadline
+        return None
+
+
+class _QueueReports:
+    """Reports at once to new requests, then periodically to the first of each client; the others follow from it."""
+
+    def __init__(self) -> None:
+        self._next_report_at = 0.0
+
+    def note_arrival(self, sequence: Sequence) -> None:
+        """Record that a sequence has joined the queue."""
+        if sequence.request.progress:
+            self._next_report_at = 0.0
+
+    def report_positions(self, waiting: Iterable[Sequence]) -> None:
+        """Report their positions to the ``waiting`` sequences, which are in order."""
+        now = time.monotonic()
+        if now < self._next_report_at:
+            return
+        self._next_report_at = now + REPORT_INTERVAL_S
+        reported = set()
+        for ahead, sequence in enumerate(waiting):
+            if sequence.is_unreported or (sequence.request.progress and id(sequence.sink) not in reported):
+                reported.add(id(sequence.sink))
+                sequence.report_progress(ahead)

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from llmcli.engine.drafting.model_drafter import ModelDrafter
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 
 CANNOT_TAKE_BACK = "the model's cache cannot take back wrong tokens"
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcli.engine.sampling.logprobs import token_logprobs
-from llmcli.engine.sequences.sequence import EventSink, Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length, shared_prefix_length
+from llmcli.engine.sequences.sequence import EventSink, Sequence, common_prefix_length, shared_prefix_length
 from llmcli.errors import UsageError
 from llmcli.types import CandidateScores, FinishReason, Request, Score
 
@@ -147,3 +146,22 @@ class CandidateFork(Sequence):
     def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
         self.ended = True
         self.parent.finish(reason, error, limit)
+
+
+class HiddenStateSequence(Sequence):
+    """Evaluates its prompt and ends; it needs no logits."""
+
+    @property
+    def logits_start(self) -> int:
+        return len(self.tokens)
+
+    def record_states(self, rows: Any) -> None:
+        super().record_states(rows)
+        if self.num_pending_tokens == 0:
+            self.first_token_at = time.monotonic()
+            self.finish(FinishReason.STOP)
+
+    def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        """Do nothing: there are no logits."""
+        del context, outputs
+        return []

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
-from llmcli.engine.sequences.token_states import TokenStates
+from llmcli.errors import InternalError
 from llmcli.types import (
     Event,
     Finished,
@@ -19,6 +19,74 @@ from llmcli.types import (
     Timings,
     Usage,
 )
+
+
+def common_prefix_length(a: list[int], b: list[int]) -> int:
+    """Return the length of the common prefix of two lists of tokens (slices are compared in C)."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def shared_prefix_length(lists: list[list[int]]) -> int:
+    """Return the length of the common prefix of all lists, leaving each at least one more token."""
+    shared = min(common_prefix_length(lists[0], other) for other in lists)
+    return min(shared, *(len(tokens) - 1 for tokens in lists))
+
+
+class TokenStates:
+    """Rows of float32, one for each token from the first one on.
+
+    All rows are kept, not only their sum: another sequence may reuse any part of a cached prefix, whose states cannot be
+    had from memory again. They take about a tenth of what the KV cache takes for the same tokens.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, rows: Any) -> None:
+        """Add a copy of the next tokens' rows, (tokens, width) float32."""
+        self._parts.append(rows.copy())
+        self._length += len(rows)
+
+    def prefix(self, length: int) -> TokenStates:
+        """Return the states of the first ``length`` tokens. Raises ``InternalError`` if there are fewer."""
+        part = TokenStates()
+        for rows in self._parts:
+            taken = rows[: length - part._length]
+            if not len(taken):
+                break
+            part._parts.append(taken)
+            part._length += len(taken)
+        if part._length < length:
+            raise InternalError("hidden states", detail=f"{length} tokens are cached, but only {part._length} states")
+        return part
+
+    def mean(self, length: int) -> bytes:
+        """Return the mean of the first ``length`` rows as little-endian floats, independent of how they arrived."""
+        import numpy as np
+
+        return bytes(np.concatenate(self._parts)[:length].mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
+
+    def row(self, index: int) -> bytes:
+        """Return one row as little-endian floats."""
+        for rows in self._parts:
+            if index < len(rows):
+                return bytes(rows[index].astype("<f4").tobytes())
+            index -= len(rows)
+        raise IndexError(index)
+
 
 REPORT_INTERVAL_S = 0.25
 """Seconds between two progress reports of a request."""

@@ -24,6 +24,7 @@ from typing import Any
 from llmcli import child_processes
 from llmcli.app_paths import tuning_file
 from llmcli.engine.derivation.derivation import DerivationSource
+from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad
 from llmcli.engine.tuning.cost_profile import load_profile, save_profile

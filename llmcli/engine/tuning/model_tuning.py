@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import astuple
 from pathlib import Path
 
-from llmcli.engine.derivation import weight_types
-from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+from llmcli.engine import derivation
+from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.compute_thread import run_in_thread
 from llmcli.engine.llama.model import Model
@@ -90,10 +90,10 @@ def find_exact_type(path: Path, store: DerivedWeightsStore) -> str | None:
     system_info = bindings.system_info()
     name = candidate_types(system_info)[0]
     header = load_checked_header(path)
-    size = weight_types.derived_bytes(header, name)
+    size = derivation.derived_bytes(header, name)
     if header.n_params >= SMALL_MODEL_PARAMETERS or "AVX2 = 1" not in system_info:
         return None
-    return None if weight_types.refusal_reason(header, name) or _size_reason(size, size, store) else name
+    return None if derivation.refusal_reason(header, name) or _size_reason(size, size, store) else name
 
 
 def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
@@ -105,13 +105,13 @@ def make_plan(path: Path, store: DerivedWeightsStore) -> TuningPlan:
     skipped: dict[str, str] = {}
     sizes: dict[str, int] = {}
     for name in candidate_types(bindings.system_info()) if store.limit_bytes else ():
-        size = weight_types.derived_bytes(header, name)
-        reason = weight_types.refusal_reason(header, name) or _size_reason(size, sum(sizes.values()) + size, store)
+        size = derivation.derived_bytes(header, name)
+        reason = derivation.refusal_reason(header, name) or _size_reason(size, sum(sizes.values()) + size, store)
         if reason:
             skipped[name] = reason
         else:
             sizes[name] = size
-    exact = weight_types.derived_bytes(header, _EXACT_TYPES[0]) if sizes else 0
+    exact = derivation.derived_bytes(header, _EXACT_TYPES[0]) if sizes else 0
     reason = _size_reason(exact, exact, store)
     if reason:  # without exact evaluation no type can be admitted
         skipped |= dict.fromkeys(sizes, reason)
@@ -236,7 +236,7 @@ class ModelTuner:
         """Return what measures divergences, None if exact evaluation overflows; its copy of the weights is removed."""
         header = read_header(self._source.path)
         for name in _EXACT_TYPES:
-            stored_so = weight_types.is_stored_as(header, name)
+            stored_so = derivation.is_stored_as(header, name)
             with ExitStack() as loaded:
                 try:
                     with nullcontext(self._source.path) if stored_so else self._copy(name) as path:

@@ -10,6 +10,8 @@ from engine.profiles import weights_table
 
 from llmcli.app_paths import find_paths, tuning_file
 from llmcli.engine.derivation import derivation
+from llmcli.app_paths import find_paths
+from llmcli.engine import derivation
 from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.runtime.weights import labelling_weights

@@ -88,7 +88,7 @@ def test_a_smaller_model_is_suggested_for_the_same_context():
 
 def test_recommend_suggests_to_fetch_for_the_same_context(llm, terminal, monkeypatch):
     """The recommended model fits with that context."""
-    monkeypatch.setattr("llmcli.engine.tuning.memory_bandwidth.measure_bandwidth", lambda _threads: 1e10)
+    monkeypatch.setattr("llmcli.engine.llama.hardware.measure_bandwidth", lambda _threads: 1e10)
     screen = terminal(columns=200)
     assert llm("models", "recommend", "--ctx", "1024", out=screen.slave, env={"LLMCLI_MODEL": None}).code == 0
     shown = " ".join(screen.close().split())

@@ -18,8 +18,8 @@ from engine.tools import GENERATIVE, Probe, bench_of, each_smooth_model, numbers
 from grid import grid
 from terminal import ROOT
 
-from llmcli.engine.derivation import derivation, quantize_child, weight_types
-from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+from llmcli.engine import derivation, quantize_child
+from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.model import Model
@@ -36,7 +36,7 @@ TOLERANCE = 0.2
 DERIVE = """
 import sys
 from pathlib import Path
-from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 source = DerivationSource(Path(sys.argv[1]), "tiny", sys.argv[2])
@@ -143,7 +143,7 @@ def test_an_embedding_model_embeds_like_the_original(store, source, weights):
 def test_the_size_is_known_before(store, source, name, weights):
     """The estimate is at most a kilobyte too large, and never too small."""
     model = source(name)
-    expected = weight_types.derived_bytes(read_header(model.path), weights)
+    expected = derivation.derived_bytes(read_header(model.path), weights)
     assert 0 <= expected - derive_copy(model, weights, store, Interrupt()).size <= 1024
 
 
@@ -184,7 +184,7 @@ def test_progress_ends_at_the_expected_size(store, source):
     """It never exceeds it."""
     reports = []
     derive_copy(source(), "bf16", store, Interrupt(), on_progress=lambda *report: reports.append(report))
-    total = weight_types.derived_bytes(read_header(source().path), "bf16")
+    total = derivation.derived_bytes(read_header(source().path), "bf16")
     assert reports and all(done <= of == total for done, of in reports)
 
 

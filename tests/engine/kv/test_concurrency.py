@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import Probe, close, numbers
 
-from llmcli.engine.kv.concurrency import INITIAL_CONCURRENCY, MAX_CONCURRENCY, ConcurrencyTuner
+from llmcli.engine.kv.manager import INITIAL_CONCURRENCY, MAX_CONCURRENCY, ConcurrencyTuner
 
 
 def feed(width, seconds, waiting=1000, steps=500):
@@ -54,7 +54,7 @@ def test_a_rejected_concurrency_is_not_tried_again():
 @pytest.mark.parametrize("config", [{}, {"unified": False, "exact": False}, {"unified": False, "kv_type": "q8_0"}])
 def test_a_growing_concurrency_changes_no_answer(bench, monkeypatch, config):
     """Running sequences move to the larger context and continue where they were."""
-    monkeypatch.setattr("llmcli.engine.kv.concurrency._MIN_SPEEDUP", 0.0)
+    monkeypatch.setattr("llmcli.engine.kv.manager._MIN_SPEEDUP", 0.0)
     scheduler = bench("chatml", **config)
     probes = [Probe(f"p{i}", numbers(12 + i % 5, i), numbers(40, i)) for i in range(90)]
     scheduler.run(*probes)

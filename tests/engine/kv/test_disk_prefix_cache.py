@@ -18,7 +18,7 @@ from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import invariant_batches
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length
 from llmcli.errors import BadModelFile, InternalError, LlmError
 from llmcli.types import Message, Role
 

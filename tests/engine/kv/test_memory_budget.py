@@ -10,7 +10,7 @@ from engine.tools import Probe, answer, close, each_model, engine_of, equal, num
 from grid import grid
 
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.engine.kv import manager, sizing
+from llmcli.engine.kv import layouts, manager
 from llmcli.engine.llama import bindings, hardware, memory_budget, state_files
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget
@@ -332,18 +332,19 @@ def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(
     header = models("llama").header
     present = ContextConfig(1024, 8, unified=unified)
     config = replace(present, cells=cells, sequences=12)
-    grown = sizing.with_spare_cells(config, present, header, None, generates=True)
+    grown = layouts.with_spare_cells(config, present, header, None, generates=True)
     assert grown.cells == larger
     size = context_bytes(header, grown.shape)
-    assert sizing.with_spare_cells(config, present, header, size, generates=True) == grown
-    assert sizing.with_spare_cells(config, present, header, size - 1, generates=True) == config
+    assert layouts.with_spare_cells(config, present, header, size, generates=True) == grown
+    assert layouts.with_spare_cells(config, present, header, size - 1, generates=True) == config
 
 
 def test_a_context_for_prompts_without_answers_has_no_spare_cells(models):
     """Their number is known when the context is created, so a twofold context would only take memory."""
     config = replace(ContextConfig(1024, 8, unified=True), cells=1280, sequences=12)
     assert (
-        sizing.with_spare_cells(config, ContextConfig(1024, 8), models("llama").header, None, generates=False) == config
+        layouts.with_spare_cells(config, ContextConfig(1024, 8), models("llama").header, None, generates=False)
+        == config
     )
 
 
@@ -357,7 +358,7 @@ def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path
     monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
     if not proc:
         monkeypatch.setattr(state_files, "_FD_DIR", tmp_path / "none")
-    monkeypatch.setattr("llmcli.engine.kv.sizing.FIRST_ANSWER_TOKENS", 8)
+    monkeypatch.setattr("llmcli.engine.kv.layouts.FIRST_ANSWER_TOKENS", 8)
     loaded = []
     load = state_files.NativeStateFile.load
     monkeypatch.setattr(state_files.NativeStateFile, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
@@ -444,10 +445,10 @@ def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch, unif
 def test_a_buffer_grows_by_a_common_prefix_once(models):
     """Thirteen records after one instruction: twice the cells, not room for the instruction of each."""
     header, config = models("llama").header, ContextConfig(512, sequences=32)
-    limits = sizing.CacheLimits(concurrency=32, max_sequence_tokens=4096, per_sequence_buffers=False)
+    limits = layouts.CacheLimits(concurrency=32, max_sequence_tokens=4096, per_sequence_buffers=False)
     records = [Probe(f"r{i}", numbers(250, 1) + numbers(20, 2 + i), []) for i in range(13)]
-    larger = sizing.grown(config, records, limits, header, None)
+    larger = layouts.grown(config, records, limits, header, None)
     assert larger is not None and larger.cells == 1024
     different = [Probe(f"d{i}", numbers(270, 1 + i), []) for i in range(13)]
-    larger = sizing.grown(config, different, limits, header, None)
+    larger = layouts.grown(config, different, limits, header, None)
     assert larger is not None and larger.cells >= 13 * 270

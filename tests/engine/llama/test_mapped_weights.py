@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.engine.llama import mapped_weights
-from llmcli.engine.llama.mapped_weights import RepackedPages
+from llmcli.engine.llama import memory_budget
+from llmcli.engine.llama.memory_budget import RepackedPages
 from llmcli.models.gguf.header import Header, TensorInfo
 
-pytestmark = pytest.mark.skipif(not mapped_weights.CAN_RELEASE, reason="Linux only")
+pytestmark = pytest.mark.skipif(not memory_budget.CAN_RELEASE, reason="Linux only")
 
 PAGES = 40
 OFFSET = 1000

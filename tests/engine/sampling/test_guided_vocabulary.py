@@ -6,9 +6,13 @@ import pytest
 from engine.tools import GENERATIVE, req
 from grid import grid
 
-from llmcli.engine.sampling import guided_vocabulary
-from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
-from llmcli.engine.sampling.guided_vocabulary import TokenizerAdapter, load_or_read_vocabulary, read_vocabulary
+from llmcli.engine.sampling import grammar_compiler
+from llmcli.engine.sampling.grammar_compiler import (
+    GrammarCompiler,
+    TokenizerAdapter,
+    load_or_read_vocabulary,
+    read_vocabulary,
+)
 from llmcli.engine.text.tokenizer import Tokenizer
 
 MODEL_ID = "5e" * 32
@@ -20,8 +24,8 @@ def load(models, tmp_path, monkeypatch):
     model = models("chatml")
     tokenizer = Tokenizer(model)
     reads = []
-    read = guided_vocabulary.read_vocabulary
-    monkeypatch.setattr(guided_vocabulary, "read_vocabulary", lambda *given: (reads.append(1), read(*given))[1])
+    read = grammar_compiler.read_vocabulary
+    monkeypatch.setattr(grammar_compiler, "read_vocabulary", lambda *given: (reads.append(1), read(*given))[1])
 
     def call(model_id=MODEL_ID):
         reads.clear()
@@ -58,7 +62,7 @@ def test_a_damaged_file_is_made_again(load, damage):
 def test_one_of_another_version_is_made_again(load, monkeypatch):
     """The binding may read tokens in another way."""
     load()
-    monkeypatch.setattr(guided_vocabulary.bindings, "version", lambda: "99")
+    monkeypatch.setattr(grammar_compiler.bindings, "version", lambda: "99")
     assert load()[1] and not load()[1]
 
 

@@ -8,7 +8,7 @@ import pytest
 from engine.tools import Probe, numbers
 
 from llmcli.engine.schedule.batch import BatchEntry
-from llmcli.engine.schedule.evaluation import Evaluation
+from llmcli.engine.schedule.scheduler import Evaluation
 
 
 def entries_of(*counts, deadlines=()):

@@ -12,7 +12,7 @@ import tiny_models
 from engine.label_requests import Answer, labelling, run
 from engine.tools import engine_of
 
-from llmcli.engine.derivation.quantized_file import write_quantized
+from llmcli.engine.derivation import write_quantized
 from llmcli.engine.engine import Engine
 from llmcli.types import Finished, Request
 

@@ -8,7 +8,7 @@ from engine.tools import Probe, engine_of, numbers, req
 from llmcli.backends.base import run_requests
 from llmcli.engine.llama.model import SharedModel
 from llmcli.engine.llama.weights_file import WeightsSource
-from llmcli.engine.schedule import queue_reports
+from llmcli.engine.schedule import scheduler
 from llmcli.engine.sequences import sequence
 from llmcli.types import Phase, Priority, RequestProgress, TextDelta
 
@@ -19,7 +19,7 @@ LONG = "to the world it is hello " * 250
 def always(monkeypatch):
     """Make every step report, however short it is."""
     monkeypatch.setattr(sequence, "REPORT_INTERVAL_S", 0.0)
-    monkeypatch.setattr(queue_reports, "REPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(scheduler, "REPORT_INTERVAL_S", 0.0)
 
 
 def told(probe):

@@ -9,7 +9,7 @@ from engine.tools import Bench, ListSink, Probe, close, each_model, numbers, req
 
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import scheduler as module
-from llmcli.engine.schedule.token_budget import BULK_STALL_S, INTERACTIVE_STALL_S
+from llmcli.engine.schedule.batch import BULK_STALL_S, INTERACTIVE_STALL_S
 from llmcli.engine.sequences.scoring_sequence import CandidateFork, ScoringSequence
 from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason, Priority

@@ -9,9 +9,13 @@ import pytest
 from engine.tools import Probe, answer, close, each_smooth_model, engine_of, numbers, only_scheduler_thread, req
 
 from llmcli.engine.schedule.speculative_decoder import draft_row_cost
-from llmcli.engine.sequences import speculative
-from llmcli.engine.sequences.generation_sequence import GenerationSequence
-from llmcli.engine.sequences.speculative import MAX_DRAFT_TOKENS, MIN_DRAFT_TOKENS, PromptLookupDrafter
+from llmcli.engine.sequences import generation_sequence
+from llmcli.engine.sequences.generation_sequence import (
+    MAX_DRAFT_TOKENS,
+    MIN_DRAFT_TOKENS,
+    GenerationSequence,
+    PromptLookupDrafter,
+)
 from llmcli.types import FinishReason, Sampling, TokenLogprobs
 
 STREAMS = {"unified": False, "kv_type": "f16", "exact": False}
@@ -222,7 +226,7 @@ def run_noting(engine, request, monkeypatch):
 def test_answers_are_the_same_and_end_the_same(tiny, monkeypatch, oracle, fields, wrong_every):
     """Limits, penalties and grammars apply token by token, whatever the drafts; only generated tokens are counted."""
     request = req("a", "hello world is it", ignore_eos="grammar" not in fields, **fields)
-    monkeypatch.setattr(speculative, "MIN_DRAFT_TOKENS", 99)
+    monkeypatch.setattr(generation_sequence, "MIN_DRAFT_TOKENS", 99)
     with engine_of(tiny("chatml"), threads=1) as engine:
         plain, tokens = run_noting(engine, request, monkeypatch)
     oracle(tokens, wrong_every)
@@ -277,7 +281,7 @@ def test_log_probabilities_of_draft_tokens(tiny, oracle, monkeypatch):
 def test_accepted_drafts_are_reported(tiny, monkeypatch, oracle):
     """``stats`` reports how many drafts were right, and nothing without drafts."""
     request = req("a", "hello world is it", max_tokens=20, ignore_eos=True)
-    monkeypatch.setattr(speculative, "MIN_DRAFT_TOKENS", 99)
+    monkeypatch.setattr(generation_sequence, "MIN_DRAFT_TOKENS", 99)
     with engine_of(tiny("chatml"), threads=1) as engine:
         _, tokens = run_noting(engine, request, monkeypatch)
         assert not any("speculative decoding" in choice for choice in engine.stats().choices)

@@ -6,7 +6,7 @@ import pytest
 from engine.tools import Probe, numbers
 
 from llmcli.engine.llama.compute_thread import LONG_STEP_S, SHORT_STEP_S
-from llmcli.engine.schedule.token_budget import TokenBudget
+from llmcli.engine.schedule.batch import TokenBudget
 from llmcli.types import Priority
 
 

@@ -11,7 +11,7 @@ from grid import grid
 
 from llmcli.engine.sequences import scoring_sequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence, TargetTokens
-from llmcli.engine.sequences.token_prefix import common_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.tools import for_all
 from hypothesis import strategies as st
 
-from llmcli.engine.sequences.token_prefix import common_prefix_length, shared_prefix_length
+from llmcli.engine.sequences.sequence import common_prefix_length, shared_prefix_length
 
 
 def counted(lists) -> int:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from llmcli.cli.console.signals import forward_signals
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.engine.text import token_bound
-from llmcli.engine.text.token_bound import TokenBound
-from llmcli.engine.text.tokenizer import LONG_TEXT_CHARACTERS, Tokenizer
+from llmcli.engine.text import tokenizer as tokenizer_module
+from llmcli.engine.text.tokenizer import LONG_TEXT_CHARACTERS, TokenBound, Tokenizer
 from llmcli.errors import ContextOverflow, Terminated
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend
@@ -36,7 +35,7 @@ def test_the_bound_is_never_more_than_the_tokens_of_a_text(model, monkeypatch):
     @for_all(st.tuples(texts, st.integers(0, 100), st.sampled_from([1, 2, 3, 7, 64])))
     def check(case):
         text, limit, window = case
-        monkeypatch.setattr(token_bound, "_WINDOW_BYTES", window)
+        monkeypatch.setattr(tokenizer_module, "_WINDOW_BYTES", window)
         assert bound.lower_bound(text, limit) <= len(tokenizer.encode(text))
 
     check()

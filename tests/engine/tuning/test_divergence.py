@@ -9,7 +9,7 @@ import pytest
 import tiny_models
 from engine.profiles import shorten_measurements
 
-from llmcli.engine.derivation import quantize_child
+from llmcli.engine import quantize_child
 from llmcli.engine.llama.model import Model
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning import divergence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.engine.tuning.energy_counters import EnergyMeter
+from llmcli.engine.llama.hardware import EnergyMeter
 
 RANGE = 1_000_000_000  # microjoules
 

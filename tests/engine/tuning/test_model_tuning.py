@@ -9,7 +9,7 @@ import pytest
 import tiny_models
 from engine.profiles import shorten_measurements
 
-from llmcli.engine.derivation.derivation import DerivationSource
+from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS

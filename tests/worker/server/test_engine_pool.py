@@ -10,7 +10,7 @@ import pytest
 
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.configuration.engine_options import EngineOptions
-from llmcli.engine.derivation.derivation import DerivationSource, derive_copy
+from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware, model
 from llmcli.errors import InternalError, OutOfMemory, TemporaryFailure

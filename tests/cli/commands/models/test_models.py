@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_hub import REPO, Fault
 
-from llmcli.engine.tuning import memory_bandwidth
+from llmcli.engine.llama import hardware
 
 KEYS = ["name", "size", "quantization", "context", "licence", "last_used", "verification", "source", "here", "default"]
 KEYS += ["path", "derived"]
@@ -118,7 +118,7 @@ def test_a_directory_is_no_model(llm, tmp_path):
 
 def test_pull_shows_its_progress_on_a_terminal(models, hub, terminal, monkeypatch, at_once):
     """A terminal shows the progress; at the end one line has the path of the model."""
-    monkeypatch.setattr(memory_bandwidth, "load_or_measure_bandwidth", lambda _: 1e9)
+    monkeypatch.setattr(hardware, "load_or_measure_bandwidth", lambda _: 1e9)
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
     left = screen.close()

@@ -12,7 +12,7 @@ import pytest
 import tiny_models
 from grid import grid
 
-from llmcli.engine.derivation import derivation, quantize_child, quantized_file
+from llmcli.engine import derivation, quantize_child
 from llmcli.errors import OutputError
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import file_bytes
@@ -86,9 +86,9 @@ def test_people_get_sizes_and_a_note(quantize):
 def test_every_type_can_be_made(wide, tmp_path, name):
     """The computed size is that of the file, or a little more; the header reader accepts the file."""
     source, target = wide, tmp_path / "out.gguf"
-    expected = quantized_file.estimate_bytes(source, read_header(source), name, Interrupt())
+    expected = derivation.estimate_bytes(source, read_header(source), name, Interrupt())
     with target.open("wb") as file:
-        quantized_file.write_quantized(source, file.fileno(), name, expected, lambda: None)
+        derivation.write_quantized(source, file.fileno(), name, expected, lambda: None)
     size = target.stat().st_size
     assert size <= expected < size + 40_000
     assert read_header(target).quantization == FILE_TYPES[QUANTIZATIONS[name]]
@@ -167,7 +167,7 @@ def test_a_failing_child_leaves_no_file(quantize, monkeypatch, ended, code, reas
     def fail(source, target, weights, mode, **how):
         return real(source, target, weights, mode, **how) if mode == "estimate" else ended
 
-    monkeypatch.setattr(quantized_file, "run_quantizer", fail)
+    monkeypatch.setattr(derivation, "run_quantizer", fail)
     made = quantize("--type", "q8_0")
     assert made.code == code and reason in made.err and files() == []
 
@@ -207,7 +207,7 @@ def test_a_signal_ends_the_child_at_once(process, tiny, tmp_path):
     site.write_text(
         "import importlib.util, sys\n"
         "if 'llmcli' in ' '.join(sys.orig_argv) and 'quantize_child' not in ' '.join(sys.orig_argv):\n"
-        "    from llmcli.engine.derivation import derivation\n"
+        "    from llmcli.engine import derivation\n"
         "    derivation._CHILD_MODULE = 'slow_quantizer'\n"
     )
     root = Path(__file__).parents[4]

@@ -11,7 +11,6 @@ from fake_hub import REPO, Fault
 
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.hardware import Gpu
-from llmcli.engine.tuning import memory_bandwidth
 from llmcli.models.footprint import PROCESS_BYTES
 
 MB = 10**6
@@ -27,7 +26,7 @@ def machine_of(monkeypatch):
     def make(memory, gpus=(), rate=10.0**9):
         monkeypatch.setattr(hardware, "available_memory", lambda: memory)
         monkeypatch.setattr(hardware, "list_gpus", lambda: [Gpu("GPU", free, free) for free in gpus])
-        monkeypatch.setattr(memory_bandwidth, "load_or_measure_bandwidth", lambda _: rate)
+        monkeypatch.setattr(hardware, "load_or_measure_bandwidth", lambda _: rate)
 
     make(200 * MB)
     return make
@@ -340,34 +339,27 @@ def test_a_verb_that_fetches_follows_the_same_rules(llm, hub, machine_of):
 
 def test_the_bandwidth_is_measured_only_for_output_on_a_terminal(models, hub, monkeypatch):
     """A pull in a pipe measures nothing."""
-    monkeypatch.setattr(memory_bandwidth, "load_or_measure_bandwidth", lambda _: pytest.fail("measured"))
+    monkeypatch.setattr(hardware, "load_or_measure_bandwidth", lambda _: pytest.fail("measured"))
     assert models("pull", REPO).code == 0
 
 
 def test_the_bandwidth_is_cached(tmp_path, monkeypatch):
     """It is measured once a day for a processor; a damaged file is ignored."""
     measured = []
-    monkeypatch.setattr(
-        memory_bandwidth, "measure_bandwidth", lambda threads: measured.append(threads) or 1e9 * len(measured)
-    )
+    monkeypatch.setattr(hardware, "measure_bandwidth", lambda threads: measured.append(threads) or 1e9 * len(measured))
     directory = tmp_path / "cache"
     assert (
-        memory_bandwidth.load_or_measure_bandwidth(directory)
-        == memory_bandwidth.load_or_measure_bandwidth(directory)
-        == 1e9
+        hardware.load_or_measure_bandwidth(directory) == hardware.load_or_measure_bandwidth(directory) == 1e9
         and len(measured) == 1
     )
     for nonsense in ("{", "[1]", '{"x": -1}'):
         (directory / "bandwidth.json").write_text(nonsense)
-        assert memory_bandwidth.load_or_measure_bandwidth(directory) == 1e9 * len(measured)
+        assert hardware.load_or_measure_bandwidth(directory) == 1e9 * len(measured)
     os.utime(directory / "bandwidth.json", (0, 0))
-    assert (
-        memory_bandwidth.load_or_measure_bandwidth(directory) == 5e9
-        and memory_bandwidth.load_or_measure_bandwidth(directory) == 5e9
-    )
+    assert hardware.load_or_measure_bandwidth(directory) == 5e9 and hardware.load_or_measure_bandwidth(directory) == 5e9
     assert len(measured) == 5 and [file.name for file in directory.iterdir()] == ["bandwidth.json"]
 
 
 def test_the_bandwidth_is_a_rate():
     """In bytes a second."""
-    assert 10**8 < memory_bandwidth.measure_bandwidth(1, 1 << 22) < 10**13
+    assert 10**8 < hardware.measure_bandwidth(1, 1 << 22) < 10**13

@@ -14,7 +14,7 @@ import pytest
 from document_texts import greek
 from scripted import Reply, last_message
 
-from llmcli.engine.tuning import memory_bandwidth
+from llmcli.engine.llama import hardware
 from llmcli.prompts import PromptLibrary
 
 REAL = sorted((Path(__file__).parents[3] / "documents" / "real").iterdir())
@@ -520,9 +520,7 @@ def test_the_detected_language_is_shown(llm, data, terminal):
 @pytest.fixture
 def small_measure(monkeypatch):
     """Measure the memory bandwidth with little memory."""
-    monkeypatch.setattr(
-        memory_bandwidth, "measure_bandwidth", partial(memory_bandwidth.measure_bandwidth, size=1 << 22)
-    )
+    monkeypatch.setattr(hardware, "measure_bandwidth", partial(hardware.measure_bandwidth, size=1 << 22))
 
 
 @pytest.mark.usefixtures("small_measure")

@@ -1,8 +1,12 @@
-"""Making a copy of a model in another type, in a child process that can be killed at any moment."""
+"""Making a copy of a model in another type, in a child process that can be killed at any moment.
+
+A copy is llm's own or a file of the user's. The types, and how many bytes they take, are listed here.
+"""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import subprocess
@@ -13,21 +17,23 @@ from pathlib import Path
 from typing import IO
 
 from llmcli import child_processes
-from llmcli.engine.derivation import quantize_child, weight_types
-from llmcli.engine.derivation.quantize_child import QuantizerMode
+from llmcli.engine import quantize_child
 from llmcli.engine.llama import hardware, weights_file
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
 from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
+from llmcli.engine.quantize_child import EXIT_QUANTIZE_FAILED, NEEDS_MATRIX, QuantizerMode
+from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported, UsageError
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
 from llmcli.models.files.names import part_names
-from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_parser import load_checked_header
+from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 
-_CHILD_MODULE = "llmcli.engine.derivation.quantize_child"
+_CHILD_MODULE = "llmcli.engine.quantize_child"
 _POLL_S = 0.05
 """Seconds between checks of the interrupt and reports of progress."""
 _SMALL_REST_BYTES = 1 << 20
@@ -79,7 +85,7 @@ def derive_copy(
     if found is not None:
         return found
     header = _checked_source(source, weights)
-    expected = weight_types.derived_bytes(header, weights)
+    expected = derived_bytes(header, weights)
     with store.claim(key, interrupt.check) as temporary:
         if temporary is None:  # another process made it meanwhile
             found = store.find(key, interrupt)
@@ -95,7 +101,7 @@ def derive_copy(
 
         code, reason = _run_child(source, temporary, weights, background=background, on_poll=report)
         if code:
-            raise quantizer_error(code, reason, f"copying {source.name}", temporary.parent, expected)
+            raise _quantizer_error(code, reason, f"copying {source.name}", temporary.parent, expected)
         try:
             unchanged = source.fingerprint() == before
         except OSError:
@@ -111,7 +117,7 @@ def _describe_copy(source: DerivationSource, weights: str) -> str:
 
 def _checked_source(source: DerivationSource, weights: str) -> Header:
     header = load_checked_header(source.path)
-    reason = weight_types.refusal_reason(header, weights)
+    reason = refusal_reason(header, weights)
     if reason:
         raise DerivationRefused(_describe_copy(source, weights), detail=reason)
     return header
@@ -173,7 +179,7 @@ def _last_line(messages: IO[bytes]) -> str:
     return lines[-1] if lines else ""
 
 
-def quantizer_error(code: int, reason: str, subject: str, directory: Path, expected: int) -> LlmError:
+def _quantizer_error(code: int, reason: str, subject: str, directory: Path, expected: int) -> LlmError:
     """Return the error of a child that ended with ``code``; it wrote ``expected`` bytes into ``directory``."""
     if code == -signal.SIGKILL:
         return OutOfMemory(subject, needed=expected, detail="the system killed the process that made the copy")
@@ -199,3 +205,102 @@ def _is_full(directory: Path) -> bool:
     except OSError:
         return False
     return status.f_bavail * status.f_frsize < _SMALL_REST_BYTES
+
+
+_OTHER_TYPES = "Try: --type iq3_s, or for the smallest file: --type q2_k"
+_MIB = 1 << 20
+_ROUNDING_BYTES = _MIB // 100
+"""llama.cpp prints a size in MiB with two decimals."""
+_HEADER_GROWTH_BYTES = 1024
+"""More than the keys that the quantizer adds to the header."""
+_MAX_PADDING_BYTES = 32
+"""After each tensor (``GGUF_DEFAULT_ALIGNMENT``)."""
+
+
+def estimate_bytes(source: Path, header: Header, quantization: str, interrupt: Interrupt) -> int:
+    """Return the bytes that ``source``, which has this header, takes at most in a type; llama.cpp computes it.
+
+    Raises ``UsageError`` if the type needs an importance matrix, ``Unsupported`` if the model cannot be stored in it,
+    as ``_quantizer_error`` says, and as ``interrupt.check``.
+    """
+    code, answer = run_quantizer(source, "", quantization, QuantizerMode.ESTIMATE, on_poll=interrupt.check)
+    if code == EXIT_QUANTIZE_FAILED:
+        raise Unsupported(f"{quantization} for {source}", detail=answer)
+    if code:
+        raise _quantizer_error(code, answer, f"quantizing {source}", source.parent, 0)
+    size, _, matrix = answer.partition(" ")
+    if matrix == NEEDS_MATRIX:
+        raise UsageError(f"{quantization} needs an importance matrix, which llm cannot read", detail=_OTHER_TYPES)
+    padding = _MAX_PADDING_BYTES * len(header.tensors)
+    return int(float(size) * _MIB) + _ROUNDING_BYTES + header.data_offset + _HEADER_GROWTH_BYTES + padding
+
+
+def write_quantized(
+    source: Path, descriptor: int, quantization: str, expected: int, on_poll: Callable[[], None]
+) -> None:
+    """Write ``source`` in a type to the open file ``descriptor``, with all cores; ``expected`` bytes.
+
+    ``on_poll`` is called some times a second; what it raises ends the writing at once. Raises as ``_quantizer_error`` says.
+    """
+    target = f"/dev/fd/{descriptor}"
+    mode = QuantizerMode.MIXTURE
+    code, reason = run_quantizer(source, target, quantization, mode, on_poll=on_poll, pass_fds=(descriptor,))
+    if code:
+        raise _quantizer_error(code, reason, f"quantizing {source}", Path(target).resolve().parent, expected)
+
+
+_ALIGNMENT = 32
+"""Bytes: the quantizer aligns tensors so (``GGUF_DEFAULT_ALIGNMENT``)."""
+_KEPT_NAMES = (
+    "_norm.weight",
+    "ffn_gate_inp.weight",
+    "altup",
+    "laurel",
+    "per_layer_model_proj",
+    "position_embd.weight",
+    "token_types.weight",
+    "ssm_conv1d",
+    "shortconv.conv.weight",
+    "time_mix_",
+    "attn_rel_b.weight",
+)
+"""Parts of the names of matrices that the quantizer leaves as they are."""
+
+
+def refusal_reason(header: Header, weights: str) -> str:
+    """Return why a model with this header cannot be stored in a type, "" if it can."""
+    if is_stored_as(header, weights):
+        return f"its weights are {weights} already"
+    return ""
+
+
+def is_stored_as(header: Header, weights: str) -> bool:
+    """Return whether all tensors that the quantizer would convert are of this type already."""
+    return all(tensor.type == weights.upper() for tensor in header.tensors if _is_converted(tensor))
+
+
+def derived_bytes(header: Header, weights: str) -> int:
+    """Return the bytes of a copy of the model in a type; for rare architectures it is an estimate."""
+    return (
+        _HEADER_GROWTH_BYTES
+        + header.data_offset
+        + sum(-(-_tensor_bytes(tensor, weights) // _ALIGNMENT) * _ALIGNMENT for tensor in header.tensors)
+    )
+
+
+def _tensor_bytes(tensor: TensorInfo, weights: str) -> int:
+    if not _is_converted(tensor):
+        return tensor.nbytes
+    block, block_bytes = next(sizes for name, *sizes in TENSOR_TYPES.values() if name == weights.upper())
+    if tensor.shape[0] % block:  # the quantizer then falls back to F16
+        block, block_bytes = 1, 2
+    return math.prod(tensor.shape) // block * block_bytes
+
+
+def _is_converted(tensor: TensorInfo) -> bool:
+    """Return whether the quantizer converts a tensor: a matrix of weights that is none of the small exceptions.
+
+    As in ``tensor_allows_quantization`` of llama-quant.cpp, without the exceptions of rare architectures.
+    """
+    is_matrix = any(length > 1 for length in tensor.shape[1:])
+    return is_matrix and tensor.name.endswith("weight") and not any(mark in tensor.name for mark in _KEPT_NAMES)

@@ -1,4 +1,4 @@
-"""Stores a model file in another type: ``python -m llmcli.engine.derivation.quantize_child SOURCE TARGET TYPE ...``.
+"""Stores a model file in another type: ``python -m llmcli.engine.quantize_child SOURCE TARGET TYPE ...``.
 
 It is the child of ``derivation``, since the native call cannot be interrupted. It ends when its standard input is
 closed, which also happens when its parent is killed.
