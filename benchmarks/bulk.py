@@ -12,7 +12,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Request
 
 SHORTEST, LONGEST = 20, 400

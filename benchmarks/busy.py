@@ -22,7 +22,7 @@ from typing import NamedTuple
 import common
 
 from llmcli.backends.base import run_requests
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama.hardware import detect_cores
 from llmcli.types import Finished, Request, TextDelta
 

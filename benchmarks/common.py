@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.configuration.engine_options import EngineOptions
+    from llmcli.config.engine_options import EngineOptions
     from llmcli.types import Request
 
 _T = TypeVar("_T")

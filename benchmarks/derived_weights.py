@@ -27,7 +27,7 @@ import worker
 
 from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
 from llmcli.backends.base import Backend, run_requests
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Finished, Request
 
 PARTS = ("prompt", "batch", "sentiment", "bulk", "po", "xargs")

@@ -17,7 +17,7 @@ from typing import Any
 
 import common
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.engine.engine import Engine
 from llmcli.prompts import PromptLibrary

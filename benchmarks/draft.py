@@ -24,7 +24,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Finished, TextDelta
 
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "BF16": 32}

@@ -21,7 +21,7 @@ from calibration import read_features
 from sentiment_quality import SETS, load, sample
 from threadpoolctl import threadpool_limits
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions

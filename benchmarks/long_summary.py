@@ -23,7 +23,7 @@ import common
 from key_sentences import long_text
 
 from llmcli.backends.base import Backend, run_requests
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask

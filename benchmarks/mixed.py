@@ -24,7 +24,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.worker_backend import WorkerBackend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir
 from llmcli.worker.client import launcher, worker_socket, worker_status

@@ -15,7 +15,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.response_buffer import UsageTally

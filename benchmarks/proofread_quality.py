@@ -20,7 +20,7 @@ import common
 from check_quality import area_under_curve, load_documents
 
 from llmcli.backends.base import Backend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread

@@ -14,7 +14,7 @@ from pathlib import Path
 import common
 from check_quality import load_documents
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.cited_summary import QUOTE_PROMPT
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.types import Finished, Message, Request, Role, Sampling, TextDelta

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import country_numbers
 import planted_values
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 
 VALUES = 2500

@@ -26,7 +26,7 @@ import common
 
 from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
 from llmcli.backends.base import Backend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import common
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Request
 
 OWN_WORDS = 14

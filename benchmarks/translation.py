@@ -18,7 +18,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, Job, run_requests
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions

@@ -24,7 +24,7 @@ from pathlib import Path
 import common
 from check_quality import area_under_curve
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary

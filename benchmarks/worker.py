@@ -21,7 +21,7 @@ from pathlib import Path
 import ask_cold
 import common
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.worker import runtime_dir
 from llmcli.worker.client import worker_socket, worker_status
 

@@ -9,23 +9,112 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from llmcli.configuration.setting_parsers import (
-    NO_DRAFT,
-    choice_parser,
-    deferred_parser,
-    integer_parser,
-    parse_aliases,
-    parse_draft,
-    parse_money,
-    parse_seconds,
-    parse_switch,
-    parse_text,
-)
 from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import field, frozen
+
+NO_DRAFT = "off"
+"""The setting ``draft`` without a draft model."""
+
+
+def _parse_text(value: Any) -> str:
+    """Return a string that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a string that is not blank" if isinstance(value, str) else "expected a string")
+    return value
+
+
+def _parse_draft(value: Any) -> str:
+    """Return the name of a draft model, or "off"."""
+    return NO_DRAFT if value is False else _parse_text(value)  # YAML reads off as a boolean
+
+
+def _parse_switch(value: Any) -> bool:
+    """Return whether a switch is on; on, true, yes, 1 and their opposites are accepted."""
+    if isinstance(value, bool):
+        return value
+    words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError("expected on or off") from None
+
+
+def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
+    """Parse a whole number from low to high, or the given word."""
+    expected = f"expected a whole number from {low} to {high}" + (f" or {word}" if word else "")
+
+    def parse(value: Any) -> int | str:
+        if word is not None and value == word:
+            return word
+        try:
+            number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return parse
+
+
+def _parse_seconds(value: Any) -> float:
+    """Return a positive number of seconds."""
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (some 30 years)
+        raise ValueError("expected a positive number of seconds, below 1e9")
+    return number
+
+
+def _parse_money(value: Any) -> float:
+    """Return a positive amount of money."""
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (any bill is lower)
+        raise ValueError("expected a positive amount, below 1e9")
+    return number
+
+
+def _choice_parser(*choices: str) -> Callable[[Any], str]:
+    """Parse one of ``choices``."""
+
+    def parse(value: Any) -> str:
+        word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
+        if word not in choices:
+            raise ValueError("expected one of " + ", ".join(choices))
+        return str(word)
+
+    return parse
+
+
+def _parse_aliases(value: Any) -> dict[str, str]:
+    """Return a mapping of names to strings; a string holds pairs "NAME=MODEL,NAME=MODEL"."""
+    if isinstance(value, str):  # the environment has no mappings
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(name.strip() and text.strip() for name, _, text in pairs):
+            raise ValueError("expected NAME=MODEL,NAME=MODEL,...")
+        return {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        raise ValueError("expected a mapping of names to strings")
+    return dict(value)
+
+
+def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
+    """Parse with a function of ``module``, which is imported only if there is something to parse."""
+
+    def parse(value: Any) -> Any:
+        return getattr(import_module(f"llmcli.{module}"), function)(value)
+
+    return parse
+
 
 ENV_PREFIX = "LLMCLI_"
 DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
@@ -58,124 +147,133 @@ class SettingSpec:
         return ENV_PREFIX + self.name.replace(".", "_").upper()
 
 
-_parse_adapters = deferred_parser("configuration.lora_adapters", "parse_adapters")
-_parse_backends = deferred_parser("backend_config", "parse_backends")
-_parse_base_url = deferred_parser("backend_config", "parse_base_url")
+_parse_adapters = _deferred_parser("config.lora_adapters", "parse_adapters")
+_parse_backends = _deferred_parser("config.backend_config", "parse_backends")
+_parse_base_url = _deferred_parser("config.backend_config", "parse_base_url")
 _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
-    deferred_parser("redaction.own_patterns", f"parse_{what}") for what in ("kinds", "patterns", "words", "hosts")
+    _deferred_parser("redaction.own_patterns", f"parse_{what}") for what in ("kinds", "patterns", "words", "hosts")
 )
 
 
 SETTING_SPECS = (
-    SettingSpec("model", parse_text, None, "the model used without -m: any name that -m accepts"),
+    SettingSpec("model", _parse_text, None, "the model used without -m: any name that -m accepts"),
     SettingSpec(
-        "embedding_model", parse_text, None, "the model on this machine whose vectors llm index keeps (--embed)"
+        "embedding_model", _parse_text, None, "the model on this machine whose vectors llm index keeps (--embed)"
     ),
     SettingSpec(
         "aliases",
-        parse_aliases,
+        _parse_aliases,
         {},
         "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
     ),
     SettingSpec(
         "lora", _parse_adapters, (), "LoRA adapters of the model: [FILE, FILE:SCALE]; none: no adapters (as --lora)"
     ),
-    SettingSpec("backend", parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
+    SettingSpec("backend", _parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
     SettingSpec(
         "backends", _parse_backends, {}, "remote servers: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
     ),
     SettingSpec("base_url", _parse_base_url, None, "the address of a remote server (as --base-url)"),
-    SettingSpec("key_env", parse_text, None, "the environment variable with the key of base_url (as --key-env)"),
-    SettingSpec("max_cost", parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
+    SettingSpec("key_env", _parse_text, None, "the environment variable with the key of base_url (as --key-env)"),
+    SettingSpec("max_cost", _parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
     SettingSpec(
         "redact",
-        choice_parser("auto", "on", "off", "names"),
+        _choice_parser("auto", "on", "off", "names"),
         "auto",
         "replace private values before sending; auto: for other machines that are not trusted; names: people's names too",
     ),
     SettingSpec("redact.kinds", _parse_kinds, ("key", "iban", "card", "email", "phone"), "what is private; also: ip"),
     SettingSpec("redact.patterns", _parse_patterns, {}, r"your own regular expressions: {customer: 'CU-\d{6}'}"),
     SettingSpec("redact.words", _parse_words, {}, "your own words: a list, or {project: [Falcon], client: FILE}"),
-    SettingSpec("redact.model", parse_text, None, "the model on this machine that finds names; default: as without -m"),
+    SettingSpec(
+        "redact.model", _parse_text, None, "the model on this machine that finds names; default: as without -m"
+    ),
     SettingSpec("trusted_hosts", _parse_hosts, (), "hosts that get private values: [gpu.lab, '*.example.org']"),
     SettingSpec(
         "ctx",
-        integer_parser(64, 2**24, "auto"),
+        _integer_parser(64, 2**24, "auto"),
         "auto",
         "context in tokens; auto: what the job needs, up to the model's limit",
     ),
     SettingSpec(
         "max_tokens",
-        integer_parser(1, 2**24, "auto"),
+        _integer_parser(1, 2**24, "auto"),
         "auto",
         "longest answer in tokens; auto: depends on the command",
     ),
     SettingSpec(
-        "stop_repetition", parse_switch, True, "stop an answer that repeats itself over and over (as --stop-repetition)"
+        "stop_repetition",
+        _parse_switch,
+        True,
+        "stop an answer that repeats itself over and over (as --stop-repetition)",
     ),
     SettingSpec(
-        "threads", integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
+        "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
     ),
-    SettingSpec("gpu_layers", integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
-    SettingSpec("kv_type", choice_parser("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
+    SettingSpec("gpu_layers", _integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
+    SettingSpec("kv_type", _choice_parser("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
     SettingSpec(
         "flash_attention",
-        choice_parser("auto", "on", "off"),
+        _choice_parser("auto", "on", "off"),
         "auto",
         "flash attention; auto: chosen for model and machine",
     ),
     SettingSpec(
         "kv_layout",
-        choice_parser("auto", "unified", "streams"),
+        _choice_parser("auto", "unified", "streams"),
         "auto",
         "KV cache: one buffer for all sequences, or one for each",
     ),
-    SettingSpec("tune", choice_parser("auto", "off"), "auto", "auto: measure a model in the background when that pays"),
+    SettingSpec(
+        "tune", _choice_parser("auto", "off"), "auto", "auto: measure a model in the background when that pays"
+    ),
     SettingSpec(
         "prefix_cache",
-        integer_parser(0, 2**24),
+        _integer_parser(0, 2**24),
         512,
         "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
-    SettingSpec("draft", parse_draft, NO_DRAFT, "a small model that drafts tokens for the model (as --draft), or off"),
+    SettingSpec("draft", _parse_draft, NO_DRAFT, "a small model that drafts tokens for the model (as --draft), or off"),
     SettingSpec(
         "weights",
-        choice_parser(AUTO_WEIGHTS, ORIGINAL_WEIGHTS, *DERIVED_TYPES),
+        _choice_parser(AUTO_WEIGHTS, ORIGINAL_WEIGHTS, *DERIVED_TYPES),
         AUTO_WEIGHTS,
         "type of the model's weights; auto: a copy in another type where that was measured to pay",
     ),
     SettingSpec(
         "derived_weights",
-        integer_parser(0, 2**24),
+        _integer_parser(0, 2**24),
         4096,
         "disk space in MiB for copies of models in other types; 0: make none",
     ),
-    SettingSpec("deterministic", parse_switch, False, "bit-identical answers, alone or in a batch"),
+    SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
-        "worker", choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
+        "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
     ),
-    SettingSpec("worker.idle_timeout", parse_seconds, 300.0, "idle seconds after which a worker ends"),
+    SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "idle seconds after which a worker ends"),
     SettingSpec(
         "worker.memory",
-        integer_parser(1, 2**24, "auto"),
+        _integer_parser(1, 2**24, "auto"),
         "auto",
         "memory limit for all workers in MiB; auto: the free memory",
     ),
-    SettingSpec("timeout", parse_seconds, None, "seconds after which a command gives up (exit 124)"),
-    SettingSpec("stdin", choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
-    SettingSpec("offline", parse_switch, False, "connect to no other machine"),
-    SettingSpec("web.allow_private", parse_switch, False, "read web addresses of this machine and of private networks"),
-    SettingSpec("pull", parse_switch, False, "download a missing model without asking"),
-    SettingSpec("logs", choice_parser("on", "off"), "off", "on: keep the answers of ask and generate for llm logs"),
-    SettingSpec("chat.save", choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
+    SettingSpec("timeout", _parse_seconds, None, "seconds after which a command gives up (exit 124)"),
+    SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
+    SettingSpec("offline", _parse_switch, False, "connect to no other machine"),
+    SettingSpec(
+        "web.allow_private", _parse_switch, False, "read web addresses of this machine and of private networks"
+    ),
+    SettingSpec("pull", _parse_switch, False, "download a missing model without asking"),
+    SettingSpec("logs", _choice_parser("on", "off"), "off", "on: keep the answers of ask and generate for llm logs"),
+    SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec(
         "chat.overflow",
-        choice_parser("summarize", "slide", "stop"),
+        _choice_parser("summarize", "slide", "stop"),
         "summarize",
         "when a chat exceeds the context: summarize its beginning, leave it out (slide), or stop (as --overflow)",
     ),
-    SettingSpec("chat.keys", choice_parser("emacs", "vi"), "emacs", "keys for editing the line in a chat"),
-    SettingSpec("markdown", choice_parser("on", "off"), "on", "render Markdown on a terminal"),
+    SettingSpec("chat.keys", _choice_parser("emacs", "vi"), "emacs", "keys for editing the line in a chat"),
+    SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}
 _MAPPING_SETTINGS = frozenset({"aliases", "backends", "redact.patterns", "redact.words"})
@@ -217,11 +315,11 @@ def find_setting(name: str) -> SettingSpec:
     """Return the setting called ``name``. Raises ``ConfigError`` with similar names."""
     spec = _SPECS_BY_NAME.get(name)
     if spec is None:
-        raise ConfigError(name, detail="unknown key", suggestions=suggest_settings(name))
+        raise ConfigError(name, detail="unknown key", suggestions=_suggest_settings(name))
     return spec
 
 
-def suggest_settings(name: str) -> list[str]:
+def _suggest_settings(name: str) -> list[str]:
     """Return names of settings similar to ``name``."""
     return _close_matches(name, list(_SPECS_BY_NAME))
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from llmcli.frozen_dataclass import field, fields, frozen
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 
 
 class Role(StrEnum):

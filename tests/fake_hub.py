@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy
+from llmcli.models.hub.transfers import DownloadRetryPolicy
 
 REPO = "maker/tiny-GGUF"
 QUICK_RETRIES = DownloadRetryPolicy(

@@ -14,7 +14,7 @@ from terminal import ROOT, Terminal
 
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import hardware
 from llmcli.runtime import backend_factory
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
+from llmcli.text_stream import REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,

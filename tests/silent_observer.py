@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmcli.backend_config import ServerConfig
+    from llmcli.config.backend_config import ServerConfig
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy

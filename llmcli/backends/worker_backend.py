@@ -11,7 +11,7 @@ from typing import Any
 
 from llmcli import frozen_dataclass
 from llmcli.backends.worker_job import WorkerJob
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, Request

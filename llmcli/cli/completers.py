@@ -95,7 +95,7 @@ def prompts(ctx: typer.Context) -> Iterable[str]:
 @_empty_on_error
 def generate_kinds(ctx: typer.Context) -> Iterable[str]:
     """Kinds of text that ``llm generate`` writes, and prompts of the user's own."""
-    from llmcli.prompts.own_prompts import own_prompt_names
+    from llmcli.prompts.prompt_library import own_prompt_names
 
     return own_prompt_names(_prompts(ctx))
 
@@ -122,7 +122,7 @@ def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 def indexes(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Directories that have an index, explained by the number of their files."""
     from llmcli.app_paths import find_paths
-    from llmcli.store.retrieval.index_files import IndexFiles
+    from llmcli.store.index_files import IndexFiles
 
     files = IndexFiles(find_paths(ctx.find_root().obj[0].environ).indexes)
     return [(each.directory, f"{each.files} files") for each in files.summaries()]
@@ -210,7 +210,7 @@ def configured_backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
 
 def _remote_servers(ctx: typer.Context) -> Iterable[tuple[str, str]]:
-    from llmcli.configuration.backend_presets import BACKEND_PRESETS
+    from llmcli.config.backend_config import BACKEND_PRESETS
 
     known = {preset.name: preset.base_url or preset.example for preset in BACKEND_PRESETS}
     configured = _configured_servers(ctx)
@@ -228,14 +228,14 @@ def _configured_servers(ctx: typer.Context) -> dict[str, str]:
 
 def backend_types() -> Suggestions:
     """Protocols of servers."""
-    from llmcli.backend_config import BACKEND_TYPES
+    from llmcli.config.backend_config import BACKEND_TYPES
 
     return list(BACKEND_TYPES)
 
 
 def backend_presets() -> Suggestions:
     """Names of well-known servers."""
-    from llmcli.configuration.backend_presets import BACKEND_PRESETS
+    from llmcli.config.backend_config import BACKEND_PRESETS
 
     return [(preset.name, preset.base_url or preset.example) for preset in BACKEND_PRESETS]
 

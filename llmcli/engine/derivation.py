@@ -32,6 +32,8 @@ from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.models.library.derived_weights import DerivedCopy, DerivedKey, DerivedWeightsStore
+from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 
 _CHILD_MODULE = "llmcli.engine.quantize_child"
 _POLL_S = 0.05

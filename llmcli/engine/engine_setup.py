@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.configuration.engine_options import EngineOptions
-from llmcli.configuration.lora_adapters import adapted_model_id
+from llmcli.config.engine_options import EngineOptions
+from llmcli.config.lora_adapters import adapted_model_id
 from llmcli.engine.drafting import draft_context
 from llmcli.engine.drafting.draft_context import DraftContext
 from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter

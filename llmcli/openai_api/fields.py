@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Role, Sampling, ToolCall
 
 OPTIONS_HEADER = "llm-options"

@@ -16,7 +16,7 @@ from typing import Any
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting, parse_nested
-from llmcli.text_stream.markers import partial_match_length
+from llmcli.text_stream import partial_match_length
 from llmcli.types import ToolCall
 
 MAX_TOOLS = 128

@@ -80,7 +80,6 @@ class Template:
 
 @functools.cache
 def _environment() -> TemplateSandbox:
-    from llmcli.prompts.text_fence import fence_text
     from llmcli.template_sandbox import TemplateSandbox, UndefinedName
 
     # a prompt is plain text: with escaping the model would see &quot;
@@ -130,3 +129,16 @@ def _text_length(value: object) -> int:
     if isinstance(value, list | tuple):
         return sum(len(getattr(item, "text", "")) for item in value)
     return len(str(value))
+
+
+_QUOTATION_MARKS = re.compile(r'"{3,}')
+
+
+def fence_text(text: object) -> str:
+    """Return a text between lines of quotation marks, three or more, of which it has no such run itself.
+
+    In prompt files this is the filter ``fenced``.
+    """
+    inside = str(text)
+    fence = '"' * max(3, 1 + max(map(len, _QUOTATION_MARKS.findall(inside)), default=0))
+    return f"{fence}\n{inside}\n{fence}"

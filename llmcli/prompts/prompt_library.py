@@ -20,7 +20,7 @@ from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of, is_own_name, 
 from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
-SUFFIX = ".yaml"
+_SUFFIX = ".yaml"
 MAX_PROMPT_BYTES = 1 << 20
 _MAX_SHOWN_PROBLEMS = 10
 _MAX_PROBLEM_CHARS = 500
@@ -82,8 +82,8 @@ class PromptLibrary:
         found = set()
         for root in (self.user, self.builtin):
             for file in _list_tree(root):
-                name = file.relative_to(root).as_posix().removesuffix(SUFFIX)
-                if file.suffix == SUFFIX and name.startswith(prefix) and _NAME.fullmatch(name):
+                name = file.relative_to(root).as_posix().removesuffix(_SUFFIX)
+                if file.suffix == _SUFFIX and name.startswith(prefix) and _NAME.fullmatch(name):
                     found.add(name)
         return sorted(found)
 
@@ -104,9 +104,9 @@ class PromptLibrary:
 
         Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` is not a valid name.
         """
-        require_name(name)
+        _require_name(name)
         for root in (self.user, self.builtin):
-            file = root / (name + SUFFIX)
+            file = root / (name + _SUFFIX)
             # an unreadable file of the user is an error, no reason to use the built-in prompt
             if os.path.lexists(file):
                 return file
@@ -114,7 +114,7 @@ class PromptLibrary:
 
     def exists(self, name: str) -> bool:
         """Return whether there is a prompt called ``name``, valid or not."""
-        files = (root / (name + SUFFIX) for root in (self.user, self.builtin))
+        files = (root / (name + _SUFFIX) for root in (self.user, self.builtin))
         return _NAME.fullmatch(name) is not None and any(map(os.path.lexists, files))
 
     def read(self, name: str) -> str:
@@ -159,9 +159,9 @@ class PromptLibrary:
         for file in _list_tree(self.user):
             path = file.relative_to(self.user)
             hidden = any(part.startswith(".") for part in path.parts)  # editors and version control leave such files
-            fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
-            if file.suffix.lower() in {SUFFIX, ".yml"} and not hidden and not fits:
-                message = f"ignored: call the file NAME{SUFFIX}, where NAME consists of {_ALLOWED_NAMES}"
+            fits = file.suffix == _SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(_SUFFIX))
+            if file.suffix.lower() in {_SUFFIX, ".yml"} and not hidden and not fits:
+                message = f"ignored: call the file NAME{_SUFFIX}, where NAME consists of {_ALLOWED_NAMES}"
                 problems.append(PromptProblem(path.as_posix(), file, None, message))
         return problems
 
@@ -171,18 +171,18 @@ class PromptLibrary:
         Raises ``MissingError`` for the source, ``UsageError`` when ``name`` is not a valid name, ``CannotCreate``
         (``exists`` if the user already has such a file), and ``OutputError`` (disk full). No partial file is left.
         """
-        require_name(name)
+        _require_name(name)
         return self._write_user_file(name, _read_prompt_file(self.path(source or name)))
 
     def create(self, name: str) -> Path:
         """Create a prompt of the user's own called ``name`` from a template. Raises as ``copy_to_user``."""
-        require_name(name)
+        _require_name(name)
         return self._write_user_file(name, _NEW_PROMPT.replace("NAME", name.removeprefix(GENERATE_PREFIX)))
 
     def _write_user_file(self, name: str, content: str) -> Path:
         from llmcli.files.atomic_file import atomic_write
 
-        target = self.user / (name + SUFFIX)
+        target = self.user / (name + _SUFFIX)
         try:
             private_files.make_directory(target.parent)
         except OSError as error:
@@ -222,7 +222,7 @@ def _list_tree(directory: Path) -> builtins.list[Path]:
         return []
 
 
-def require_name(name: str) -> None:
+def _require_name(name: str) -> None:
     """Raise ``UsageError`` unless ``name`` is a valid name of a prompt."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a valid prompt name: use {_ALLOWED_NAMES}")
@@ -268,3 +268,41 @@ def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
         for variable in contract.required
         if variable not in used
     ]
+
+
+_PATH_STARTS = ("/", "./", "../", "~")
+
+
+def find_own_prompt(prompts: PromptLibrary, name: str, *, kinds_first: bool = False) -> Prompt:
+    """Return the prompt that ``name`` stands for: a file, a prompt of the user's own, or a kind of text.
+
+    A path begins with /, ./, ../ or ~, or ends in .yaml and exists. ``kinds_first``: a kind of text hides a prompt of
+    the same name. Raises ``MissingError`` with similar names, ``UsageError`` for a prompt that belongs to a command, and
+    ``ConfigError``.
+    """
+    if name.startswith(_PATH_STARTS) or (name.endswith(_SUFFIX) and Path(name).is_file()):
+        return prompts.get_file(name)
+    _require_name(name)
+    kind = GENERATE_PREFIX + name
+    own = [name] if is_own_name(name) or name.startswith(GENERATE_PREFIX) else []
+    for each in [kind, *own] if kinds_first else [*own, kind]:
+        if prompts.exists(each):
+            return prompts.get(each)
+    if prompts.exists(name) and not kinds_first:
+        raise UsageError(
+            f"the prompt {name} is that of llm {name.partition('.')[0]}", detail="Try: llm prompts new NAME"
+        )
+    raise MissingError(name, kind="prompt", suggestions=_similar(prompts, name))
+
+
+def own_prompt_names(prompts: PromptLibrary) -> list[str]:
+    """Return the names that ``find_own_prompt`` knows, sorted; no file is opened."""
+    kinds = {name.removeprefix(GENERATE_PREFIX) for name in prompts.names(GENERATE_PREFIX)}
+    return sorted(kinds | set(prompts.own_names()))
+
+
+def _similar(prompts: PromptLibrary, name: str) -> list[str]:
+    import difflib
+
+    known = own_prompt_names(prompts)
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known

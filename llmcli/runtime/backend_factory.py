@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
@@ -16,9 +16,9 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
-    from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
     from llmcli.backends.remote.transport.cost_budget import CostBudget
+    from llmcli.config.backend_config import ServerConfig
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
 _GREETING_TIMEOUT_S = 10.0

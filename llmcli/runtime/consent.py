@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import backend_config
-from llmcli.backend_config import LOCAL_BACKEND, ServerConfig
-from llmcli.configuration.backend_presets import find_preset, preset_names
+from llmcli.config import backend_config
+from llmcli.config.backend_config import LOCAL_BACKEND, ServerConfig, find_preset, preset_names
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import replace

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from llmcli.engine.derivation import DerivationSource
     from llmcli.models.files.model_file import ModelFile
-    from llmcli.models.library.derived_copy import DerivedCopy
+    from llmcli.models.library.derived_weights import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli import backend_config
-from llmcli.configuration.backend_presets import find_preset, preset_names
-from llmcli.configuration.config_editor import edit_config
+from llmcli.config import backend_config
+from llmcli.config.backend_config import find_preset, preset_names
+from llmcli.config.config_editor import edit_config
 from llmcli.errors import CannotCreate, LlmError, MissingError, Unauthorized, UsageError
 from llmcli.files import private_files
 from llmcli.files.yaml_editor import remove_entry, set_entry
@@ -19,8 +19,8 @@ from llmcli.runtime import consent
 from llmcli.settings import read_config
 
 if TYPE_CHECKING:
-    from llmcli.backend_config import ServerConfig
     from llmcli.backends.remote.remote_backend import RemoteBackend
+    from llmcli.config.backend_config import ServerConfig
     from llmcli.runtime.run_config import RunConfig
     from llmcli.runtime.runtime import Runtime
     from llmcli.settings import Settings

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.configuration.setting_parsers import NO_DRAFT
 from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
 from llmcli.frozen_dataclass import replace
+from llmcli.settings import NO_DRAFT
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary

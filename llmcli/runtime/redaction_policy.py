@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import Backend, run_requests
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import InternalError
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.redaction.normalization import normalize

@@ -15,7 +15,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.settings import Settings
 
 if TYPE_CHECKING:
-    from llmcli.backend_config import ServerConfig
+    from llmcli.config.backend_config import ServerConfig
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.model_library import ModelFile, ModelLibrary

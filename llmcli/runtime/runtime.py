@@ -15,10 +15,9 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
 
 if TYPE_CHECKING:
-    from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
-    from llmcli.configuration.lora_adapters import LoraAdapter
-    from llmcli.configuration.pricing import Price
+    from llmcli.config.backend_config import Price, ServerConfig
+    from llmcli.config.lora_adapters import LoraAdapter
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
@@ -265,6 +264,7 @@ class Runtime:
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         if self.settings["lora"]:
             from llmcli.errors.model_errors import UnsupportedAdapter
+            from llmcli.config.lora_adapters import UnsupportedAdapter
 
             raise UnsupportedAdapter(
                 self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.files import private_files
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
@@ -99,7 +99,7 @@ def _dump_adapters(model: ModelFile) -> str:
     """Return the adapters of a model as text; a warm command without any imports nothing."""
     if not model.adapters:
         return ""
-    from llmcli.configuration.lora_adapters import dump_adapters
+    from llmcli.config.lora_adapters import dump_adapters
 
     return dump_adapters(model.adapters)
 

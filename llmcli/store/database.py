@@ -7,8 +7,8 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
@@ -16,7 +16,56 @@ from llmcli.errors.saved_state_errors import NewerSchema
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import check_interrupt, stop_requested
-from llmcli.store.schema_migration import MigrationStep, back_up, migrate, split_statements
+
+_MigrationStep = Callable[[sqlite3.Connection], None]
+"""Changes a database of one version to the next version, inside a transaction."""
+
+
+def backup_path(path: Path, version: int) -> Path:
+    """Return the name of the copy of the database ``path`` that is made before it is migrated from ``version``."""
+    return path.with_name(f"{path.name}.v{version}-backup")
+
+
+def _back_up(path: Path, version: int) -> Path:
+    """Copy the database ``path`` of schema ``version`` beside it, accessible to its owner only; return the copy's path.
+
+    The caller holds the write lock, so that no other process changes the file meanwhile. An earlier copy of the same
+    version, left by a migration that did not finish, is replaced. Raises ``OutputError`` and ``sqlite3.Error``.
+    """
+    target = backup_path(path, version)
+    try:
+        with private_files.replacing(target) as temporary:
+            private_files.write_file(temporary, b"")
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(temporary)) as copy:
+                source.backup(copy)
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise OutputError(str(target), detail=error.strerror or "") from error
+    return target
+
+
+def _migrate(connection: sqlite3.Connection, version: int, target: int, steps: Mapping[int, _MigrationStep]) -> None:
+    """Bring a database from ``version`` to ``target``; the caller commits or rolls back."""
+    for each in range(version, target):
+        steps[each](connection)
+    connection.execute(f"PRAGMA user_version = {target}")
+
+
+def split_statements(script: str) -> Iterator[str]:
+    """Yield the statements of an SQL script; each ends with a semicolon at the end of a line, or with the script."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
+
 
 _BUSY_TIMEOUT_S = 10.0
 """Seconds to wait for another process that writes."""
@@ -43,7 +92,7 @@ class DatabaseSpec:
     version: int
     schema: str
     tables: frozenset[str]
-    migrations: Mapping[int, MigrationStep] = field(default_factory=dict)
+    migrations: Mapping[int, _MigrationStep] = field(default_factory=dict)
 
 
 class Database:
@@ -161,8 +210,8 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {self._spec.version}")
             elif version < self._spec.version:
                 if not self._read_only:
-                    back_up(self.path, version)
-                migrate(connection, version, self._spec.version, self._spec.migrations)
+                    _back_up(self.path, version)
+                _migrate(connection, version, self._spec.version, self._spec.migrations)
 
     def _copy_to_memory(self) -> None:
         """Continue on a copy in memory, since nothing may be written."""

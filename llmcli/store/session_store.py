@@ -15,7 +15,7 @@ from typing import Self
 
 from llmcli.errors import MissingError
 from llmcli.frozen_dataclass import replace
-from llmcli.store import turn_index, turn_rows
+from llmcli.store import session_tables
 from llmcli.store.database import Database
 from llmcli.store.session import (
     MAX_SESSION_NAME_CHARS,
@@ -24,10 +24,11 @@ from llmcli.store.session import (
     SessionMatch,
     SessionOverview,
     Summary,
+    Turn,
     replace_surrogates,
 )
-from llmcli.store.session_schema import SESSIONS_SPEC, TurnPosition, insert_turn
-from llmcli.store.turn import Turn
+from llmcli.store.session_tables import SESSIONS_SPEC, TurnPosition, insert_turn
+from llmcli.store.trigram_index import parse_terms
 
 _FIELDS = "sessions.id, name, model, system, overflow, coalesce(head, 0), created, updated"
 _NEWEST_FIRST = "ORDER BY updated DESC, sessions.rowid DESC"
@@ -84,12 +85,12 @@ class SessionStore:
     def load_turns(self, session: Session) -> tuple[Turn, ...]:
         """Return the messages of the conversation that ends at the session's head, in order."""
         with self._database.read() as database:
-            return turn_rows.select_branch(database, session.id, session.head)
+            return session_tables.select_branch(database, session.id, session.head)
 
     def load_tree(self, session: Session) -> tuple[Turn, ...]:
         """Return the messages of all branches, in the order of writing; message number N is the N-th of them."""
         with self._database.read() as database:
-            return turn_rows.select_tree(database, session.id)
+            return session_tables.select_tree(database, session.id)
 
     def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
         """Return the summary that covers most of a conversation."""
@@ -108,13 +109,13 @@ class SessionStore:
         Terms are words and "quoted phrases"; case is ignored. The most recently used session comes first; a message that
         several sessions share belongs to the one that wrote it.
         """
-        terms = turn_index.parse_terms(text)
+        terms = parse_terms(text)
         with self._database.read() as database:
-            found = {each.id: each for each in turn_index.find_turns(database, terms)} if terms else {}
+            found = {each.id: each for each in session_tables.find_turns(database, terms)} if terms else {}
             sessions = database.execute(_SELECT_NAMES).fetchall() if found else []
             known = {session for session, _ in sessions}
             for session, name in sessions:
-                for number, turn in enumerate(turn_rows.select_tree_ids(database, session), 1):
+                for number, turn in enumerate(session_tables.select_tree_ids(database, session), 1):
                     match = found.get(turn)
                     if match is None or match.session not in {session} | ({match.session} - known):
                         continue
@@ -181,7 +182,7 @@ class SessionStore:
         at: TurnPosition | None = None
         inserting = False
         for turn in turns:
-            known = turn_rows.find_position(database, turn.id) if turn.id and not inserting else None
+            known = session_tables.find_position(database, turn.id) if turn.id and not inserting else None
             if known is not None:
                 at = known
                 saved.append(turn)
@@ -196,7 +197,7 @@ class SessionStore:
         """Replace the text of a saved message and whether it is interrupted; False if it was removed meanwhile."""
         with self._database.transaction() as database:
             content = replace_surrogates(turn.content)
-            return turn_rows.replace_content(database, turn.id, content, interrupted=turn.interrupted)
+            return session_tables.replace_content(database, turn.id, content, interrupted=turn.interrupted)
 
     def withdraw(self, session: Session, turn: Turn) -> bool:
         """Delete a message that nothing follows; the head goes back to the one before it.
@@ -206,8 +207,8 @@ class SessionStore:
         with self._database.transaction() as database:
             if database.execute("SELECT 1 FROM turns WHERE parent = ?", (turn.id,)).fetchone() is None:
                 database.execute("UPDATE sessions SET head = ? WHERE head = ?", (turn.parent or None, turn.id))
-                turn_rows.delete_turns(database, [(turn.id, turn.content)])
-            remains = bool(turn_rows.select_tree_ids(database, session.id))
+                session_tables.delete_turns(database, [(turn.id, turn.content)])
+            remains = bool(session_tables.select_tree_ids(database, session.id))
             if not remains:
                 database.execute("DELETE FROM sessions WHERE id = ?", (session.id,))
         return remains
@@ -226,7 +227,7 @@ class SessionStore:
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (forked.id, name, forked.model, forked.system, forked.overflow, turn or None, now, now),
             )
-            pinned = [each.id for each in turn_rows.select_branch(database, session.id, turn) if each.pinned]
+            pinned = [each.id for each in session_tables.select_branch(database, session.id, turn) if each.pinned]
             database.executemany("INSERT INTO pins VALUES (?, ?)", [(forked.id, each) for each in pinned])
         return forked
 
@@ -258,7 +259,7 @@ class SessionStore:
         """Remove sessions with all messages that no other session shares."""
         with self._database.transaction() as database:
             database.executemany("DELETE FROM sessions WHERE id = ?", [(session.id,) for session in sessions])
-            turn_rows.delete_unused(database)
+            session_tables.delete_unused(database)
 
 
 def _free_name(database: sqlite3.Connection, name: str) -> str:

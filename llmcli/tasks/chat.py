@@ -11,8 +11,7 @@ from llmcli.errors.incomplete_results import RepetitionStopped
 from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.store.session import Summary
-from llmcli.store.turn import Turn
+from llmcli.store.session import Summary, Turn
 from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, SentPart, sent_turns
 from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy

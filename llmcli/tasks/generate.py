@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.prompts.own_prompts import find_own_prompt, own_prompt_names
+from llmcli.prompts.prompt_library import find_own_prompt, own_prompt_names
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent

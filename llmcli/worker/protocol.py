@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import errors, frozen_dataclass
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from llmcli.backends.base import run_requests
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import BadModelFile, Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend

@@ -11,7 +11,7 @@ from llmcli.backends import worker_job
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.backends.worker_job import WorkerJob
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Priority, Request, Role, TextDelta

@@ -34,7 +34,7 @@ def hub(tiny, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(
-        "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda _seconds, interrupt: interrupt.check()
+        "llmcli.models.hub.transfers.sleep_interruptibly", lambda _seconds, interrupt: interrupt.check()
     )
     close_session()
     yield server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine_setup import set_up_engine, uses_prefix_cache
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import UsageError

@@ -12,7 +12,7 @@ import pytest
 
 import llmcli.engine
 from engine.tools import Probe, answer, bench_of, each_model, engine_of, model_of, numbers, one_by_one, req, texts, wild
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.kv.layouts import RecurrentState, StreamKV, UnifiedKV
 from llmcli.engine.llama import bindings

@@ -11,7 +11,7 @@ import pytest
 
 from engine.profiles import FREE_WEIGHTS
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.tools import answer, req
-from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
 from llmcli.types import FinishReason
 
 LOOP = 'start: "the same line once again\\n"{60}'

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from llmcli.errors import InputError
-from llmcli.json_schemas.schema_validation import MAX_DEPTH_LEVELS, SchemaValidator
+from llmcli.schema_validation import MAX_DEPTH_LEVELS, SchemaValidator
 
 
 def errors(value, schema) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from llmcli.prompts import PromptLibrary, yaml_cache
+from llmcli.prompts import PromptLibrary, prompt_parser
 from llmcli.prompts.prompt_parser import parse_prompt
 
 TEXT = "description: x\nuser: |\n  {% for d in documents %}{{ d.text }}{% endfor %}{{ question }}\noptions: {temperature: 0.5}\n"
@@ -21,7 +21,7 @@ def test_a_prompt_is_the_same_from_the_cache(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-@pytest.mark.parametrize("name", PromptLibrary(yaml_cache.Path("/nonexistent")).names())
+@pytest.mark.parametrize("name", PromptLibrary(prompt_parser.Path("/nonexistent")).names())
 def test_every_built_in_prompt(tmp_path, name):
     """Cached and loaded unchanged."""
     library = PromptLibrary(tmp_path / "none", cache=tmp_path / "cache")
@@ -37,27 +37,27 @@ def test_the_yaml_parser_is_not_imported(tmp_path, monkeypatch):
 
 def test_an_entry_is_valid_for_its_text_alone(tmp_path):
     """Whatever the name of its file."""
-    yaml_cache.store_tree(tmp_path, "a: 1\n", {"a": 1}, {("a",): (1, 1)})
+    prompt_parser.store_tree(tmp_path, "a: 1\n", {"a": 1}, {("a",): (1, 1)})
     (file,) = tmp_path.iterdir()
-    assert yaml_cache.load_tree(tmp_path, "a: 1\n") == ({"a": 1}, {("a",): (1, 1)})
-    file.replace(yaml_cache._cache_file(tmp_path, "a: 2\n"))
-    assert yaml_cache.load_tree(tmp_path, "a: 2\n") is None
+    assert prompt_parser.load_tree(tmp_path, "a: 1\n") == ({"a": 1}, {("a",): (1, 1)})
+    file.replace(prompt_parser._cache_file(tmp_path, "a: 2\n"))
+    assert prompt_parser.load_tree(tmp_path, "a: 2\n") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"5", b'{"text": "a: 1\\n"}', b'{"text": "a: 1\\n", "tree": 5, "lines": []}',
                                      b'{"text": "a: 1\\n", "tree": {}, "lines": [5]}', b"[" * 100_000, b"\xff"])  # fmt: skip
 def test_a_damaged_entry_is_ignored(tmp_path, content):
     """The file is parsed again."""
-    yaml_cache._cache_file(tmp_path, "a: 1\n").write_bytes(content)
-    assert yaml_cache.load_tree(tmp_path, "a: 1\n") is None
+    prompt_parser._cache_file(tmp_path, "a: 1\n").write_bytes(content)
+    assert prompt_parser.load_tree(tmp_path, "a: 1\n") is None
 
 
 def test_what_json_cannot_represent_is_not_cached(tmp_path):
     """Dates, and keys that are numbers."""
     import datetime as dt
 
-    yaml_cache.store_tree(tmp_path, "x", {"a": dt.date(2024, 1, 1)}, {})
-    yaml_cache.store_tree(tmp_path, "y", {"a": {5: 1}}, {})
+    prompt_parser.store_tree(tmp_path, "x", {"a": dt.date(2024, 1, 1)}, {})
+    prompt_parser.store_tree(tmp_path, "y", {"a": {5: 1}}, {})
     assert not list(tmp_path.iterdir())
 
 

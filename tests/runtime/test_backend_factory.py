@@ -9,9 +9,9 @@ import pytest
 from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths
-from llmcli.backend_config import ServerConfig
 from llmcli.backends import worker_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile

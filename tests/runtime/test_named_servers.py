@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from remote_config import CANARY, configure
 
-from llmcli.configuration import backend_presets
-from llmcli.configuration.backend_presets import BackendPreset
+from llmcli.config import backend_config
+from llmcli.config.backend_config import BackendPreset
 
 ELSEWHERE = "http://models.invalid/v1"
 
@@ -18,8 +18,8 @@ ELSEWHERE = "http://models.invalid/v1"
 def preset(server, monkeypatch):
     """Return the name of a well-known server, which is the one on loopback; it wants a key."""
     server.key = CANARY
-    known = (BackendPreset("famous", "openai", server.url, "FAMOUS_API_KEY"), *backend_presets.BACKEND_PRESETS)
-    monkeypatch.setattr(backend_presets, "BACKEND_PRESETS", known)
+    known = (BackendPreset("famous", "openai", server.url, "FAMOUS_API_KEY"), *backend_config.BACKEND_PRESETS)
+    monkeypatch.setattr(backend_config, "BACKEND_PRESETS", known)
     return "famous"
 
 

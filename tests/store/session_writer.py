@@ -6,9 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.store.session import new_session
+from llmcli.store.session import Turn, new_session
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 

@@ -9,6 +9,8 @@ import pytest
 from llmcli.errors import BadDocument, OutputError
 from llmcli.errors.saved_state_errors import NewerSchema
 from llmcli.store import schema_migration, session_schema
+from llmcli.store import database, session_tables
+from llmcli.store.schema_errors import NewerSchema
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
@@ -61,7 +63,7 @@ def test_an_old_file_is_migrated_after_a_backup(old):
     before = old.read_bytes()
     with SessionStore(old) as store:
         assert_migrated(store)
-    backup = schema_migration.backup_path(old, 1)
+    backup = database.backup_path(old, 1)
     assert backup.stat().st_mode & 0o777 == 0o600
     connection = sqlite3.connect(backup)
     assert connection.execute("SELECT count(*) FROM turns WHERE number >= 0").fetchone() == (4,)
@@ -90,7 +92,7 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
         raise sqlite3.OperationalError("out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session_schema, "insert_turn", fail)
+        patch.setattr(session_tables, "insert_turn", fail)
         with pytest.raises(BadDocument):
             SessionStore(old)
     assert old.read_bytes() == before
@@ -105,7 +107,7 @@ def test_without_space_for_the_backup_nothing_is_migrated(old, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(schema_migration.private_files, "write_file", full)
+    monkeypatch.setattr(database.private_files, "write_file", full)
     with pytest.raises(OutputError) as caught:
         SessionStore(old)
     assert caught.value.subject.endswith("sessions.db.v1-backup") and old.read_bytes() == before

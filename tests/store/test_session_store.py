@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.store import database
-from llmcli.store.session import MAX_SESSION_NAME_CHARS, Summary, is_session_name, new_session
+from llmcli.store.session import MAX_SESSION_NAME_CHARS, Summary, Turn, is_session_name, new_session
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 
@@ -326,7 +325,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
+from llmcli.store.session import Turn
 from llmcli.types import Role
 path, who = Path(sys.argv[1]), sys.argv[2]
 with SessionStore(path) as store:

@@ -16,7 +16,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
-from llmcli.store.retrieval.passage_index import PassageIndex
+from llmcli.store.passage_index import PassageIndex
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.extraction.extraction_job import extract

@@ -9,7 +9,7 @@ from scripted import Reply, ScriptedBackend
 from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
-from llmcli.store.turn import Turn
+from llmcli.store.session import Turn
 from llmcli.tasks import chat
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.execution.task_requests import GenerationOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.text_stream.markers import ReasoningParser, partial_match_length
+from llmcli.text_stream import ReasoningParser, partial_match_length
 
 
 def test_partial_match_length_is_the_longest():

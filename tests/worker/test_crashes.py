@@ -16,7 +16,7 @@ import pytest
 from llmcli import child_processes
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, Sampling

@@ -9,7 +9,7 @@ import numpy as np
 
 from llmcli.backends.base import run_requests
 from llmcli.backends.worker_backend import WorkerBackend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
 from llmcli.types import CandidateScores, Finished, HiddenStates, Message, Request, Role

@@ -8,7 +8,7 @@ import os
 from engine.label_requests import labelling, run
 
 from llmcli.backends.worker_backend import WorkerBackend
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import Unsupported
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (

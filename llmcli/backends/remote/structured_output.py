@@ -18,7 +18,7 @@ from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, Wire
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RemoteError
 from llmcli.frozen_dataclass import replace
-from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.schema_validation import SchemaValidator
 from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
 
 _MAX_REPAIRS = 2

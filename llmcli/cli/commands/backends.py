@@ -50,7 +50,7 @@ def _server_row(server: ListedServer) -> dict[str, Any]:
 
 def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
     from llmcli.cli.console import error_messages
-    from llmcli.configuration.backend_presets import usual_key_variable
+    from llmcli.config.backend_config import usual_key_variable
 
     needed = usual_key_variable(server.base_url)
     missing = f"none: llm keys set {server.name}" if needed else "-"
@@ -143,8 +143,8 @@ def add(
 
 def _complete_fields(name: str, preset: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a backend, checked, and with what its preset knows. Raises ``UsageError``."""
-    from llmcli import backend_config
-    from llmcli.configuration.backend_presets import find_preset, preset_names
+    from llmcli.config import backend_config
+    from llmcli.config.backend_config import find_preset, preset_names
 
     known = find_preset(preset or name)
     if preset is not None and known is None:

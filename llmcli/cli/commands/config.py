@@ -108,7 +108,7 @@ def set_(
     value: Annotated[str, Argument(metavar="VALUE", help="Its value, as in the configuration file (YAML).")],
 ) -> int:
     """Write a setting to the configuration file; everything else in the file stays as it is."""
-    from llmcli.configuration import config_editor
+    from llmcli.config import config_editor
 
     spec = find_setting(name)
     stored = config_editor.set_setting(ctx.runtime.paths.config_file, spec, value)
@@ -123,7 +123,7 @@ def set_(
 @command(*GENERAL_OPTIONS, tolerant=True, examples="llm config unset ctx")
 def unset(ctx: CommandContext, name: SettingArgument) -> int:
     """Remove a setting from the configuration file, so that its default applies."""
-    from llmcli.configuration import config_editor
+    from llmcli.config import config_editor
 
     spec = find_setting(name)
     removed = config_editor.unset_setting(ctx.runtime.paths.config_file, spec)

@@ -68,7 +68,7 @@ def generate(
 
 
 def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
-    from llmcli.prompts.own_prompts import find_own_prompt
+    from llmcli.prompts.prompt_library import find_own_prompt
 
     if kind is None:
         rows = _describe_kinds(ctx)

@@ -62,8 +62,8 @@ def show_list(ctx: CommandContext) -> int:
 @command(*GENERAL_OPTIONS, examples="llm keys rm openai\nllm keys rm --yes openai")
 def rm(ctx: CommandContext, name: BackendArgument, yes: YesOption = False) -> int:
     """Remove the stored key of a backend; asks first, unless --yes."""
-    from llmcli import backend_config
     from llmcli.cli.console import confirm
+    from llmcli.config import backend_config
     from llmcli.runtime.named_servers import KeyStore
 
     stored = KeyStore(ctx.runtime.paths.keys)

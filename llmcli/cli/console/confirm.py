@@ -6,10 +6,10 @@ import os
 import select
 from collections.abc import Sequence
 
-from llmcli.backend_config import ServerConfig
 from llmcli.cli.console import sanitize, suggestion, wrapping
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.messages import message_text
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ModelNotDownloaded, UsageError
 
 _POLL_MS = 100

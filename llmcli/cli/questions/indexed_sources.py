@@ -13,8 +13,8 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.large_text import LargeText
-from llmcli.store.retrieval.index_files import IndexFiles, real_path
-from llmcli.store.retrieval.passage_index import FileState, PassageIndex
+from llmcli.store.index_files import IndexFiles, real_path
+from llmcli.store.passage_index import FileState, PassageIndex
 from llmcli.tasks.questions.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text

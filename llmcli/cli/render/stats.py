@@ -11,7 +11,7 @@ from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 if TYPE_CHECKING:
-    from llmcli.configuration.lora_adapters import LoraAdapter
+    from llmcli.config.lora_adapters import LoraAdapter
 
 
 @frozen
@@ -45,7 +45,7 @@ class CommandStats:
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
         from llmcli.cli.console.messages.message_text import format_bytes
-        from llmcli.configuration.pricing import format_amount
+        from llmcli.config.backend_config import format_amount
 
         parts = [
             f"{self.prompt_tokens} tokens in ({self.cached_tokens} reused), {self.completion_tokens} out",

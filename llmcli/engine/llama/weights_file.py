@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.models.library.derived_copy import DerivedKey, HeldCopy
-from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.models.library.derived_weights import DerivedKey, DerivedWeightsStore, HeldCopy
 from llmcli.settings import ORIGINAL_WEIGHTS
 
 _RECIPE = "1"

@@ -24,6 +24,7 @@ from llmcli.errors import LogitOverflow
 from llmcli.grammars import BadGrammar
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.text_stream.repetition import REPETITION_LIMIT
+from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 

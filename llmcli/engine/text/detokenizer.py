@@ -8,8 +8,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from llmcli.text_stream.markers import ReasoningParser, partial_match_length
-from llmcli.text_stream.repetition import RepetitionGuard, RepetitionPolicy
+from llmcli.text_stream import ReasoningParser, RepetitionGuard, RepetitionPolicy, partial_match_length
 
 
 class Utf8Decoder:

@@ -25,8 +25,7 @@ from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
-from llmcli.models.library.derived_copy import DerivedCopy
-from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.models.library.derived_weights import DerivedCopy, DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from llmcli.app_paths import tuning_file
 from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.engine.tuning.cost_profile import (

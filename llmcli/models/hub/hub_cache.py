@@ -2,14 +2,20 @@
 
 Layout (huggingface_hub, docs/source/en/guides/manage-cache.md): ``models--OWNER--REPO/`` holds ``blobs/`` (files named
 by their SHA-256), ``snapshots/COMMIT/`` (symbolic links to blobs under their names) and ``refs/`` (a branch's commit).
+
+The shared store of the Hub's client, which stores a file of several repositories once.
+
+Layout (huggingface_hub 2, utils/_shared_blobs.py): ``blobs/XX/HASH`` below the cache's root is a file to which blobs of
+repositories link; ``HASH.refs`` beside it lists these. A process that adds or removes a link holds ``HASH.lock``. A
+file without such a list is never removed, since its users are unknown.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from llmcli.errors import MissingError, OutputError
@@ -23,7 +29,6 @@ from llmcli.models.files.paths import (
     translate_read_errors,
     translate_write_errors,
 )
-from llmcli.models.hub.shared_blobs import SharedBlobStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED_MODE = 0o775
@@ -50,7 +55,7 @@ class HubCache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.shared_blobs = SharedBlobStore(root)
+        self.shared_blobs = _SharedBlobStore(root)
 
     def repository_directory(self, repo: str) -> Path:
         """Return the directory of ``repo`` (which has passed the allow-list)."""
@@ -227,3 +232,48 @@ def _remove_empty(directory: Path, top: Path) -> None:
         except OSError:  # not empty
             return
         directory = directory.parent
+
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_MARKER_NAME, _KNOWN_LAYOUT = ".huggingface-shared-blobs", "1\n"
+
+
+class _SharedBlobStore:
+    """The store of the cache below ``root``, if there is one with a known layout."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory = Path(os.path.realpath(root / "blobs"))
+
+    def list_blobs(self) -> list[Path]:
+        """Return the files that may be removed when no link points to them. Raises ``OSError``."""
+        return sorted(path for path in self.directory.glob("??/*") if self.contains(path))
+
+    def contains(self, path: Path) -> bool:
+        """Return whether ``path`` is a file of the store."""
+        if path.parent.parent != self.directory or not _HASH.fullmatch(path.name):
+            return False
+        return self._layout_is_known() and path.is_file() and not path.is_symlink() and _references_file(path).is_file()
+
+    def _layout_is_known(self) -> bool:
+        try:
+            return (self.directory / _MARKER_NAME).read_text(encoding="ascii") == _KNOWN_LAYOUT
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def remove(self, path: Path, needed: Callable[[], Collection[Path]]) -> bool:
+        """Remove a file unless it is ``needed``, which is called while no process can link to it; return whether it was.
+
+        The file stays if another process has the lock, or if locks do not work. Raises ``OSError``.
+        """
+        from llmcli.models.hub.partial_file import DownloadLock
+
+        with closing(DownloadLock(path.with_name(f"{path.name}.lock"))) as lock:
+            if not lock.try_acquire() or not self.contains(path) or path in needed():
+                return False
+            path.unlink()
+            _references_file(path).unlink()
+        return True
+
+
+def _references_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.refs")

@@ -24,6 +24,15 @@ from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
 from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread
 from llmcli.models.hub.transfer_rate import TransferMeter
+from llmcli.models.hub.transfers import (
+    DownloadRetryPolicy,
+    FirstItemTimeout,
+    ReadTimedOut,
+    RetryCounter,
+    TransferMeter,
+    iterate_in_thread,
+    parse_retry_after,
+)
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

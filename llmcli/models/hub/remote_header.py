@@ -17,7 +17,7 @@ from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.hub.download import DownloadTarget, check_content_range, check_magic
 from llmcli.models.hub.hub_client import HubClient, ResponseHead
-from llmcli.models.hub.retry_policy import RetryCounter
+from llmcli.models.hub.transfers import RetryCounter
 
 _FIRST_WINDOW_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 64 << 20  # a vocabulary of 262,144 tokens takes 6.5 MB

@@ -2,14 +2,18 @@
 
 The quantizations of one model have the same layers. So the header of one (some megabytes, mostly vocabulary) shows for
 all of them how much memory a token of context takes, and how many weights share the bytes of each file.
+
+Searching the Hub: the quantizations in matching repositories, and which of them fit this machine.
+
+Each repository takes one listing and the header of one file, some megabytes at most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
-from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
+from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import (
@@ -17,6 +21,7 @@ from llmcli.models.files.names import (
     HubName,
     is_model_file,
     model_title,
+    parse_hub_name,
     part_names,
     quantization_label,
 )
@@ -24,10 +29,10 @@ from llmcli.models.gguf import header_checks
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.tensor_types import nominal_bits
 from llmcli.models.hub.download import DownloadTarget
-from llmcli.models.hub.hub_client import HubClient, RepositoryListing
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RepositoryInfo, RepositoryListing
 from llmcli.models.hub.remote_header import read_remote_header
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
-from llmcli.types import Notice
+from llmcli.types import ItemFailed, Notice, Progress
 
 _LOSSLESS_BITS = 8
 """More bits a weight make no visible difference."""
@@ -72,7 +77,7 @@ def choose_variant(
     """
     usual = part_names(usual)[0]
     try:
-        header = read_supported_header(hub, listing, usual, fit_policy, interrupt)
+        header = _read_supported_header(hub, listing, usual, fit_policy, interrupt)
     except BadModelFile:
         if not fit_policy.force:
             raise
@@ -94,7 +99,7 @@ def choose_variant(
     return chosen.file
 
 
-def read_supported_header(
+def _read_supported_header(
     hub: HubClient, listing: RepositoryListing, file: str, fit_policy: FitPolicy, interrupt: Interrupt
 ) -> Header | None:
     """Return the header of a file of a repository, None if the repository lacks the file.
@@ -160,3 +165,62 @@ def _best_variant(variants: Sequence[Variant], *, in_order: bool) -> Variant | N
 def _variant_rank(variant: Variant) -> tuple[bool, float]:
     bits = round(variant.bits_per_weight or math.inf, 1)
     return (bits <= _LOSSLESS_BITS, bits if bits <= _LOSSLESS_BITS else -bits)
+
+
+@frozen
+class FoundRepository:
+    """A repository that was found, and the quantizations of its preferred model."""
+
+    info: RepositoryInfo
+    variants: VariantList
+
+
+def search_models(
+    hub: HubClient, words: str, limit: int, fit_policy: FitPolicy, interrupt: Interrupt
+) -> Iterator[Progress | Notice | ItemFailed | FoundRepository]:
+    """Yield at most ``limit`` repositories whose names match ``words``, the most downloaded first.
+
+    Repositories without a complete model are skipped. So are repositories without access or with a model that cannot be
+    loaded, with a notice. A repository without a response is an ``ItemFailed``; one with sizes but without a header is
+    followed by an ``ItemFailed``. Raises as ``HubClient.search_repositories``, ``MissingError`` (kind "match") if
+    nothing is found, and ``HubUnreachable``.
+    """
+    found = [each for each in hub.search_repositories(words, limit, interrupt) if parse_hub_name(each.repo)]
+    any_found, left_out = False, []
+    for number, each in enumerate(found):
+        yield Progress(number, len(found), "repositories")
+        try:
+            variants, header_error = _rate_repository(hub, each.repo, fit_policy, interrupt)
+        except HubUnreachable:
+            raise
+        except (AccessDenied, BadModelFile, MissingError) as error:
+            left_out.append(f"skipped {each.repo}: {error.detail}")
+            yield Notice(left_out[-1])
+        except (RemoteError, TemporaryFailure) as error:
+            any_found = True
+            yield ItemFailed(number, each.repo, error)
+        else:
+            if variants is not None:
+                any_found = True
+                yield FoundRepository(each, variants)
+                if header_error is not None:
+                    yield ItemFailed(number, each.repo, header_error)
+    if not any_found:
+        raise MissingError(words, kind="match", detail="; ".join(left_out))
+
+
+def _rate_repository(
+    hub: HubClient, repo: str, fit_policy: FitPolicy, interrupt: Interrupt
+) -> tuple[VariantList | None, AccessDenied | RemoteError | TemporaryFailure | None]:
+    """Return the quantizations of a repository, and the error of reading a header if only sizes are known."""
+    listing = hub.list_repository(repo, interrupt)
+    usual = HubName(repo).choose_file([item.file for item in listing.files if is_model_file(item.file)])
+    if usual is None:
+        return None, None
+    header, header_error = None, None
+    try:
+        header = _read_supported_header(hub, listing, usual, fit_policy, interrupt)
+    except (AccessDenied, RemoteError, TemporaryFailure) as error:  # a gated repository still lists its files
+        error.detail = f"only its sizes are known, not the memory that it needs: {error.detail}"
+        header_error = error
+    return rate_variants(listing, usual, header, fit_policy), header_error

@@ -12,8 +12,7 @@ from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import HubName, choose_file, part_names, quantization_label
 from llmcli.models.files.paths import announced_sha256, check_regular_file, unreadable_error
 from llmcli.models.hub.hub_cache import CachedFile, HubCache
-from llmcli.models.library.checksums import KnownChecksums
-from llmcli.models.library.registry import FileRecord, ModelRegistry
+from llmcli.models.library.registry import FileRecord, KnownChecksums, ModelRegistry
 
 
 class ModelInventory:

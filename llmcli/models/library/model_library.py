@@ -18,16 +18,15 @@ from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import is_path
 from llmcli.models.library.defaults import ModelAlias, check_new_name
-from llmcli.models.library.last_used import LastUsedTimes
+from llmcli.models.library.registry import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
 from llmcli.settings import Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
     from llmcli.models.gguf.header import Header
-    from llmcli.models.hub.hub_search import FoundRepository
-    from llmcli.models.hub.retry_policy import DownloadRetryPolicy
-    from llmcli.models.hub.variants import VariantList
+    from llmcli.models.hub.transfers import DownloadRetryPolicy
+    from llmcli.models.hub.variants import FoundRepository, VariantList
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.prune import PruneCandidate
     from llmcli.models.library.removal import ModelRemover
@@ -187,8 +186,8 @@ class ModelLibrary(ModelResolver):
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
         from llmcli.models.hub.hub_client import HubClient
-        from llmcli.models.hub.hub_search import search_models
-        from llmcli.models.hub.retry_policy import DownloadRetryPolicy
+        from llmcli.models.hub.transfers import DownloadRetryPolicy
+        from llmcli.models.hub.variants import search_models
 
         retry_policy = replace(self._retry_policy or DownloadRetryPolicy(), max_tries=2)  # there are other repositories
         yield from search_models(HubClient(self._environ, retry_policy), words, limit, fit_policy, interrupt)
@@ -211,7 +210,7 @@ class ModelLibrary(ModelResolver):
     ) -> Iterator[Progress | Notice | VariantList]:
         from llmcli.models.hub.hub_client import HubClient
         from llmcli.models.hub.puller import Puller, StoredFile
-        from llmcli.models.hub.transfer_rate import save_rate
+        from llmcli.models.hub.transfers import save_rate
         from llmcli.models.library.inventory import read_file_record
 
         hub = HubClient(self._environ, self._retry_policy)
@@ -233,7 +232,7 @@ class ModelLibrary(ModelResolver):
 
     def download_rate(self) -> float | None:
         """Return the rate of the last download in bytes a second; None if none is known."""
-        from llmcli.models.hub.transfer_rate import load_rate
+        from llmcli.models.hub.transfers import load_rate
 
         return load_rate(self._rate_file)
 

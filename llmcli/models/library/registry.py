@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from llmcli.errors import MissingError, OutputError
 from llmcli.files import file_lock, private_files
 from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 
 _SECTIONS: dict[str, type] = {
@@ -218,3 +220,71 @@ def _hold_lock(path: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+class KnownChecksums:
+    """The known hashes of files from ``registry``; files in ``own`` are copies that llm made, which do not change."""
+
+    def __init__(self, registry: ModelRegistry, own: Path) -> None:
+        self._registry = registry
+        self._import_directory = own
+
+    def is_imported_copy(self, part: Path) -> bool:
+        """Return whether a file is a copy that llm made."""
+        return part.parent == self._import_directory
+
+    def expected_sha256(self, model: ModelFile, part: Path) -> str | None:
+        """Return the hash that a part must have, None if the file may have been replaced.
+
+        The hash was announced, or recorded when a copy was made, or before a file was found damaged.
+        """
+        announced = model.expected_sha256(part)
+        known = None if announced else self._registry.last_record(part)
+        bound = known and (known.announced or known.damaged or self.is_imported_copy(part))
+        return known.sha256 if known and bound else announced
+
+    def verified_record(self, model: ModelFile, part: Path) -> FileRecord | None:
+        """Return the record of a part whose hash was checked and is right, else None."""
+        record = self._registry.current_record(part)
+        if record is None or record.damaged:
+            return None
+        return record if self.expected_sha256(model, part) in (record.sha256, None) else None
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class LastUsedTimes:
+    """The files in ``directory``, each named by the SHA-256 of a model. They are not essential, so errors are ignored."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def record_use(self, sha256: str | None) -> None:
+        """Record that the model with this hash is being used; errors are ignored."""
+        path = self._marker_path(sha256)
+        if path is None:
+            return
+        with suppress(OSError):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                private_files.replace_file(path, b"")
+
+    def last_used_at(self, sha256: str | None) -> float | None:
+        """Return the time of the last use in seconds since 1970; None: never, or unknown."""
+        path = self._marker_path(sha256)
+        try:
+            return path.stat().st_mtime if path else None
+        except OSError:
+            return None
+
+    def _marker_path(self, sha256: str | None) -> Path | None:
+        return self.directory / sha256 if sha256 and _SHA256.fullmatch(sha256) else None
+
+    def marker_files(self) -> dict[str, Path]:
+        """Return the files by the hash in their name."""
+        try:
+            return {path.name: path for path in sorted(self.directory.iterdir())}
+        except OSError:
+            return {}

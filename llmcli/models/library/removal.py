@@ -13,8 +13,8 @@ from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import check_removable, translate_write_errors
 from llmcli.models.hub.partial_file import orphaned_partials
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.prune import PruneCandidate, find_prune_candidates, remove_candidate
+from llmcli.models.library.registry import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
 
 

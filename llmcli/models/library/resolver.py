@@ -16,10 +16,8 @@ from llmcli.frozen_dataclass import replace
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import hub_cache_directory, is_path
-from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.defaults import ModelDefaults
-from llmcli.models.library.last_used import LastUsedTimes
-from llmcli.models.library.registry import ModelRegistry
+from llmcli.models.library.registry import KnownChecksums, LastUsedTimes, ModelRegistry
 from llmcli.settings import Settings
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from llmcli.store.session import Summary
-from llmcli.store.turn import Turn
+from llmcli.store.session import Summary, Turn
 
 
 class ConversationStore(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     Message,
     Priority,

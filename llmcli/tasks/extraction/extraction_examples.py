@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
-from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.schema_validation import SchemaValidator
 
 MAX_EXAMPLES = 20
 _KEYS = {"text", "values"}

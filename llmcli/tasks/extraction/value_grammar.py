@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extraction.value_candidates import Candidate
 from llmcli.tasks.extraction.value_locator import EDGE_MARKS, LAST_MARKS, VALUE_WORD, ValueLocator
 from llmcli.tasks.extraction.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, ValueNode

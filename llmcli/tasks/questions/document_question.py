@@ -16,7 +16,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, Unsupported
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.store.retrieval.passage_index import IndexedPassage
+from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
 from llmcli.tasks.execution.response_buffer import UsageTally, aggregate_tokens_per_s
 from llmcli.tasks.execution.single_request import run_single_request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.store.retrieval.passage_index import IndexedPassage
+from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote, SectionStart
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 

@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import UsageError
 from llmcli.prompts import Prompt
-from llmcli.prompts.text_fence import fence_text
+from llmcli.prompts.jinja_template import fence_text
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import INPUT_VARIABLES, find_variable, run_prompt
 from llmcli.types import TaskEvent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.store.retrieval.passage_index import IndexedPassage
+from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.quotation.quotable_text import Quote
 
 UNANSWERED = "Not in these documents."

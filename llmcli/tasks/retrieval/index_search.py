@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.store.retrieval.passage_index import PassageIndex
-from llmcli.store.retrieval.rank_fusion import fuse_rankings
+from llmcli.store.passage_index import PassageIndex, fuse_rankings
 from llmcli.tasks.retrieval.passage_embedder import rank_by_similarity
 
 _DEPTH = 4  # each ranking is this many times as long as the result, so that both may agree on a passage

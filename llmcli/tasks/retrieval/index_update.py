@@ -14,7 +14,7 @@ from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 from llmcli.errors import BadDocument, IsADirectory, LlmError, MissingError
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt, run_interruptible
-from llmcli.store.retrieval.passage_index import FileState, IndexedPassage, PassageIndex
+from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.types import ItemFailed, Notice, Progress, TaskEvent

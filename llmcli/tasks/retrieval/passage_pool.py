@@ -10,9 +10,14 @@ from typing import Protocol
 
 from llmcli.documents.reading.document import Document
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.store.retrieval.passage_index import IndexedPassage, PassageIndex
-from llmcli.store.retrieval.rank_fusion import fuse_rankings
-from llmcli.store.retrieval.word_search import WORDS_DEFINITION, add_words, search_words
+from llmcli.store.passage_index import (
+    WORDS_DEFINITION,
+    IndexedPassage,
+    PassageIndex,
+    add_words,
+    fuse_rankings,
+    search_words,
+)
 from llmcli.tasks.retrieval.index_search import search_index
 from llmcli.tasks.retrieval.passage_cutter import cut_document
 

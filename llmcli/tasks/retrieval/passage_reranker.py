@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
-from llmcli.store.retrieval.rank_fusion import fuse_rankings
+from llmcli.store.passage_index import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.retrieval.passage_pool import FoundPassage

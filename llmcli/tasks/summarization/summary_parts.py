@@ -10,7 +10,7 @@ from llmcli.documents.segments import LineNumbers
 from llmcli.frozen_dataclass import field, frozen, replace, slotted
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
-from llmcli.text_stream.repetition import REPETITION_LIMIT
+from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import FinishReason, Request
 
 MAX_PART_ATTEMPTS = 2

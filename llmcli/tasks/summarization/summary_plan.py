@@ -13,7 +13,7 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.summary_length import count_words
 from llmcli.tasks.summarization.summary_options import FACTS, HEADLINE, SummaryOptions
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Request, Role
 
 PROMPT, MERGE_PROMPT, UPDATE_PROMPT = "summarize", "summarize.merge", "summarize.update"

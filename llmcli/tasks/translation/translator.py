@@ -15,7 +15,7 @@ from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, Generat
 from llmcli.tasks.translation.glossary import Glossary, Term
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.pseudo_localization import keep_text
-from llmcli.text_stream.repetition import RepetitionPolicy, repeats_itself
+from llmcli.text_stream import RepetitionPolicy, repeats_itself
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]

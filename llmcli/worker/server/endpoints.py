@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.anthropic_api import messages_request
 from llmcli.anthropic_api.anthropic_http_errors import to_anthropic_error
 from llmcli.anthropic_api.message_builder import MessageBuilder
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
 from llmcli.frozen_dataclass import replace

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from llmcli.child_processes import raise_descriptor_limit
-from llmcli.configuration.engine_options import EngineOptions
-from llmcli.configuration.lora_adapters import load_adapters
+from llmcli.config.engine_options import EngineOptions
+from llmcli.config.lora_adapters import load_adapters
 from llmcli.engine.llama import bindings
 from llmcli.worker.runtime_dir import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
 
 

@@ -9,10 +9,10 @@ import time
 import pytest
 import uvicorn
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
 from llmcli.types import CandidateScores, FinishReason, Message, Request, Role, Sampling, TextDelta
 from llmcli.worker.runtime_dir import WorkerConfig

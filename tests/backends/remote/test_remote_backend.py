@@ -9,11 +9,11 @@ import pytest
 from fake_server import error_answer
 from hosted_servers import SERVERS
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_backend as remote
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
     FinishReason,

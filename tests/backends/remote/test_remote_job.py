@@ -7,11 +7,11 @@ import time
 
 from fake_server import encode_chunk, last_message, stall_after, stream_answer
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_job
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.types import (

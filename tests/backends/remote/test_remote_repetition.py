@@ -8,12 +8,12 @@ import pytest
 from fake_server import stream_answer
 from hosted_servers import SERVERS
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
 from llmcli.types import Finished, FinishReason, Message, Request, Role, TextDelta
 
 LINE = "The mayor was absent from the meeting.\n"

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.terminal_observer import TerminalObserver
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ModelNotDownloaded, TemporaryFailure
 from llmcli.interrupt import Interrupt
 

@@ -11,10 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from llmcli.cli.console import json_text
-from llmcli.store.session import new_session
+from llmcli.store.session import Turn, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
-from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 ACTIVE = "\x1b]0;evil\x07\x7f\x84\x85\x9b31m\x9d0;evil\x9c\u061c\u200e\u2028\u2029\u202a\u202e\u2066\u2069\U000e0041\U000e007f"

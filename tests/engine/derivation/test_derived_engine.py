@@ -10,7 +10,7 @@ import pytest
 from engine.tools import Engine, answer, req
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.kv import disk_prefix_cache
 from llmcli.errors.model_errors import DerivedWeightsMissing, NoRoomForWeights

@@ -11,7 +11,7 @@ import pytest
 from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, each_model, equal, numbers, req, wild
 from grid import grid
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore

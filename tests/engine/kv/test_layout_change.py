@@ -7,7 +7,7 @@ from engine.profiles import attention_profile
 from engine.tools import Probe, close, numbers
 from grid import grid
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import context as contexts
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS, AttentionCosts, CostProfile

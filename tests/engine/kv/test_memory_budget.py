@@ -9,7 +9,7 @@ import pytest
 from engine.tools import Probe, answer, close, each_model, engine_of, equal, numbers, only_scheduler_thread, req
 from grid import grid
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.kv import layouts, manager
 from llmcli.engine.llama import bindings, hardware, memory_budget, state_files
 from llmcli.engine.llama.context import Context, ContextConfig

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.kv.prefix_index import _MIN_TOKENS_LEFT_TO_MOVE
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool

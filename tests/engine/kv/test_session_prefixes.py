@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import Engine, answer, each_model, req
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.kv import disk_prefix_cache
 from llmcli.errors import UsageError
 from llmcli.types import Message, Role

@@ -7,7 +7,7 @@ import threading
 import pytest
 from engine.tools import answer, collect, engine_of, one_by_one, only_scheduler_thread, req, texts
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama.compute_thread import SHORT_STEP_S, InlineExecutor
 from llmcli.engine.llama.context import Context

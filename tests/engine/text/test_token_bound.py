@@ -11,7 +11,7 @@ from engine.tools import for_all
 from hypothesis import strategies as st
 
 from llmcli.cli.console.signals import forward_signals
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.text import tokenizer as tokenizer_module
 from llmcli.engine.text.tokenizer import LONG_TEXT_CHARACTERS, TokenBound, Tokenizer
 from llmcli.errors import ContextOverflow, Terminated

@@ -12,6 +12,7 @@ from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, 
 
 from llmcli.app_paths import tuning_file
 from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning import background_tuning

@@ -13,6 +13,7 @@ import pytest
 from mutations import KINDS, mutated
 from tiny_adapters import write_adapter
 
+from llmcli.config.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.adapter_header import check_adapter, read_adapter_header
@@ -26,7 +27,7 @@ MODELS = ("llama", "gemma3", "qwen3moe")
 TRIALS = """
 import resource, signal, sys
 from pathlib import Path
-from llmcli.configuration.lora_adapters import LoraAdapter
+from llmcli.config.lora_adapters import LoraAdapter
 from llmcli.engine.smoke_test import smoke_test
 from llmcli.errors import LlmError
 from mutations import mutated

@@ -24,7 +24,7 @@ EIGHT = 8
 NURSERY = """
 import json, os, signal, sys, time
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy
+from llmcli.models.hub.transfers import DownloadRetryPolicy
 from llmcli.models.hub.hub_client import _prepare_client
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue

@@ -27,6 +27,7 @@ from llmcli.models.hub.hub_client import HubClient, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
 from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 from llmcli.models.hub.stalls import StallDetector
+from llmcli.models.hub.transfers import DownloadRetryPolicy, StallDetector, TransferStalled
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)
@@ -322,7 +323,7 @@ def test_retry_after_is_respected(world, monkeypatch):
     """The pause between attempts is as long as the storage server asks."""
     waited = []
     monkeypatch.setattr(
-        "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
+        "llmcli.models.hub.transfers.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
     )
     world.hub.storage_faults = [Fault(status=429, headers={"Retry_After": "7"}), Fault(status=503)]
     world.download(retry_policy=DownloadRetryPolicy(backoff_s=0.25))

@@ -2,7 +2,7 @@ import pytest
 
 from llmcli.errors import TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
+from llmcli.models.hub.transfers import DownloadRetryPolicy, RetryCounter, parse_retry_after
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def waits(monkeypatch):
     """Record the seconds of each pause instead of pausing."""
     seconds = []
     monkeypatch.setattr(
-        "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda wait, _interrupt: seconds.append(wait)
+        "llmcli.models.hub.transfers.sleep_interruptibly", lambda wait, _interrupt: seconds.append(wait)
     )
     return seconds
 

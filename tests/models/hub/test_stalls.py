@@ -6,6 +6,7 @@ import pytest
 
 from llmcli.errors.network_errors import TransferStalled
 from llmcli.models.hub.stalls import StallDetector
+from llmcli.models.hub.transfers import StallDetector, TransferStalled
 
 MEGABYTE = 1_000_000
 

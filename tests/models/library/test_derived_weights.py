@@ -17,12 +17,14 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.library import derived_weights
 from llmcli.models.library.derived_copy import DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.models.library.derived_weights import DerivedKey, DerivedWeightsStore
+from llmcli.weights.derivation_errors import NoRoomForWeights
 
 KEY = DerivedKey("ab" * 32, "bf16", "build 1")
 HOLD_AND_WAIT = """
 import sys
 from pathlib import Path
-from llmcli.models.library.derived_copy import DerivedKey
+from llmcli.models.library.derived_weights import DerivedKey
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 with DerivedWeightsStore(Path(sys.argv[1]), 0).hold(DerivedKey(*sys.argv[2:])):
     print("held", flush=True)

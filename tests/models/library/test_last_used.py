@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from llmcli.models.library.last_used import LastUsedTimes
+from llmcli.models.library.registry import LastUsedTimes
 
 HASH = "a" * 64
 

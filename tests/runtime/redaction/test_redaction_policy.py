@@ -7,7 +7,7 @@ import json
 import pytest
 from remote_config import configure
 
-from llmcli.backend_config import ServerConfig
+from llmcli.config.backend_config import ServerConfig
 from llmcli.runtime import redaction_policy
 from llmcli.settings import Setting, Settings, resolve_settings
 

@@ -9,10 +9,8 @@ import pytest
 from terminal import ROOT
 
 from llmcli.errors import BadDocument
-from llmcli.store.retrieval.index_files import IndexFiles
-from llmcli.store.retrieval.passage_index import FileState, IndexedPassage, PassageIndex
-from llmcli.store.retrieval.rank_fusion import fuse_rankings
-from llmcli.store.retrieval.word_search import match_query
+from llmcli.store.index_files import IndexFiles
+from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex, fuse_rankings, match_query
 
 STATE = FileState("a.txt", 10, 1, "digest", 2, 30)
 
@@ -128,7 +126,7 @@ def test_a_damaged_index_is_reported(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from llmcli.store.retrieval.passage_index import FileState, IndexedPassage, PassageIndex
+from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex
 
 with PassageIndex(Path(sys.argv[1]), "/docs") as index:
     for number in range(40):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt

@@ -6,7 +6,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, notices, result
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.engine.engine import Engine
 from llmcli.engine.kv import document_prefix_cache

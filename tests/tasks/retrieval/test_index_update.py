@@ -8,7 +8,7 @@ from tasks.helpers import of
 
 from llmcli.errors import BadDocument, MissingError
 from llmcli.interrupt import Interrupt
-from llmcli.store.retrieval.passage_index import PassageIndex
+from llmcli.store.passage_index import PassageIndex
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_embedder import rank_by_similarity
 from llmcli.types import ItemFailed, Notice

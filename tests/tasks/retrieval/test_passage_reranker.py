@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.prompts import PromptLibrary
-from llmcli.store.retrieval.passage_index import IndexedPassage
+from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, relevance_requests

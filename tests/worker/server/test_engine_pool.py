@@ -9,7 +9,7 @@ import time
 import pytest
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.derivation import DerivationSource, derive_copy
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware, model

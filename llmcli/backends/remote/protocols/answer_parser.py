@@ -9,15 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import describe_json_error, shorten_message
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.frozen_dataclass import slotted
 from llmcli.incomplete_results import AnswerRefused
-from llmcli.text_stream.markers import ReasoningParser, partial_match_length
-from llmcli.text_stream.repetition import REPETITION_LIMIT, RepetitionGuard
+from llmcli.text_stream import REPETITION_LIMIT, ReasoningParser, RepetitionGuard, partial_match_length
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, ToolCall, Usage
 
 _DONE_DATA = "[DONE]"

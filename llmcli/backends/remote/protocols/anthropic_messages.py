@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import (
     OptionalField,
@@ -26,6 +25,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
+from llmcli.config.backend_config import ServerConfig
 from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, Usage
 
 API_VERSION = "2026-10-21"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import (
     DEFAULT_CONTEXT_TOKENS,
@@ -27,6 +26,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 )
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields, map_stream_error, parse_error_fields
+from llmcli.config.backend_config import ServerConfig
 from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, TokenLogprobs, Usage
 
 CHAT_PATH = "/chat/completions"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmcli.backend_config import ServerConfig
-from llmcli.configuration.backend_presets import usual_key_variable
+from llmcli.config.backend_config import ServerConfig, usual_key_variable
 from llmcli.errors import ConfigError, Unauthorized
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import field, frozen

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from llmcli.configuration.pricing import Price, format_amount
+from llmcli.config.backend_config import Price, format_amount
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.frozen_dataclass import replace

@@ -29,6 +29,7 @@ from llmcli.backends.remote.transport.error_mapping import (
     parse_error_fields,
 )
 from llmcli.backends.remote.transport.proxies import Proxy
+from llmcli.config.backend_config import ServerConfig, ServerUnreachable
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.frozen_dataclass import frozen

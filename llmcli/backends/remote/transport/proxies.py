@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from llmcli.backend_config import ServerConfig
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ConfigError
 from llmcli.frozen_dataclass import field, frozen
 

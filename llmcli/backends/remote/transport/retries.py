@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
+from llmcli.config.backend_config import ServerUnreachable
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.frozen_dataclass import frozen

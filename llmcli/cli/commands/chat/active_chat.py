@@ -10,9 +10,8 @@ from llmcli.cli.commands.chat.recorder import ChatRecorder
 from llmcli.cli.commands.chat.typed_keys import TypedKeys
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
-from llmcli.prompts.text_fence import fence_text
-from llmcli.store.session import Session
-from llmcli.store.turn import Turn
+from llmcli.prompts.jinja_template import fence_text
+from llmcli.store.session import Session, Turn
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.types import Result, Role, TaskEvent, Usage

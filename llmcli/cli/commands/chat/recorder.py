@@ -14,9 +14,8 @@ from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
 from llmcli.frozen_dataclass import replace
-from llmcli.store.session import Session, Summary, new_session
+from llmcli.store.session import Session, Summary, Turn, new_session
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
 
 
 class ChatRecorder:

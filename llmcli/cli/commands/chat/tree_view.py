@@ -8,9 +8,8 @@ from typing import Any
 
 from llmcli.cli.commands.chat.chat_export import iso_utc
 from llmcli.cli.console import sanitize, wrapping
-from llmcli.store.session import MAX_SESSION_NAME_CHARS
+from llmcli.store.session import MAX_SESSION_NAME_CHARS, Turn
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 _MAX_SHOWN_CHARS = 60

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from llmcli.backend_config import ServerConfig
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, UsageError
 from llmcli.frozen_dataclass import replace
 
@@ -52,8 +52,8 @@ def _is_http_url(url: str) -> bool:
 
 def check_backends(ctx: CommandContext) -> Finding:
     """Check the configured remote servers without connecting: consent for each, and whether its key is available."""
-    from llmcli import backend_config
     from llmcli.backends.remote.transport.api_keys import find_key
+    from llmcli.config import backend_config
     from llmcli.runtime import consent
 
     agreed, described = consent.load_consents(ctx.runtime.paths), ctx.runtime.settings["backends"]
@@ -104,7 +104,7 @@ def check_backends(ctx: CommandContext) -> Finding:
 def probe_network(ctx: CommandContext, found: Finding) -> Finding:
     """Ask the Hub for one repository, unless the finding is not "ok". Raises as ``HubClient.search_repositories``."""
     from llmcli.models.hub.hub_client import HubClient
-    from llmcli.models.hub.retry_policy import DownloadRetryPolicy
+    from llmcli.models.hub.transfers import DownloadRetryPolicy
 
     if ctx.runtime.models.offline:
         return replace(found, state=FindingState.UNTESTED, text=f"{found.text}, so no connection was tried")
@@ -121,7 +121,7 @@ def probe_network(ctx: CommandContext, found: Finding) -> Finding:
 
 def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
     """Request the model list of each server with consent; the request carries its key and no user data."""
-    from llmcli import backend_config
+    from llmcli.config import backend_config
     from llmcli.runtime import consent
 
     if found.state is not FindingState.UNTESTED:

@@ -23,7 +23,7 @@ from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.frozen_dataclass import frozen
-from llmcli.json_schemas.schema_validation import SchemaValidator
+from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extraction.extraction_estimate import estimate_extraction
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample, parse_examples
 from llmcli.tasks.extraction.extraction_job import extract

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmcli.cli.console.messages.message_text import format_bytes
-from llmcli.store.retrieval.passage_index import IndexedPassage, IndexSummary
+from llmcli.store.passage_index import IndexedPassage, IndexSummary
 
 
 def summary_rows(summaries: Iterable[IndexSummary], *, people: bool) -> list[dict[str, Any]]:

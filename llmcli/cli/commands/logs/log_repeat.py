@@ -11,7 +11,7 @@ from llmcli.cli.render.renderer import render_task
 from llmcli.frozen_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:

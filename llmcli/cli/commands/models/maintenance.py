@@ -15,7 +15,7 @@ from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.frozen_dataclass import replace
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
-from llmcli.models.library.derived_copy import DerivedCopy
+from llmcli.models.library.derived_weights import DerivedCopy
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model
 from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate

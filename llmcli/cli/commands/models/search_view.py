@@ -12,8 +12,7 @@ from llmcli.cli.render import variant_table
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
 from llmcli.models import recommend as recommending
-from llmcli.models.hub.hub_search import FoundRepository
-from llmcli.models.hub.variants import Variant
+from llmcli.models.hub.variants import FoundRepository, Variant
 from llmcli.models.memory_estimate import MemoryEstimate
 from llmcli.models.recommend import Recommendation
 from llmcli.types import ItemFailed, Notice, Progress

@@ -46,6 +46,9 @@ def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
 
 
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
+    from llmcli.config.backend_config import ServerUnreachable
+    from llmcli.models.catalogue import SourcesUnreachable
+    from llmcli.models.hub.transfers import TransferStalled  # here, since every start imports this module
     if isinstance(error, ServerUnreachable) and error.address:
         advice = f"Is the server running? Nothing listens at {error.address}: start the server, or correct the address."
         return append_detail(subject_of(error), error), advice

@@ -37,7 +37,7 @@ from llmcli.tasks.translation.translator import (
     max_translation_chars,
     max_translation_tokens,
 )
-from llmcli.text_stream.repetition import REPETITION_LIMIT
+from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import Event, Finished, FinishReason, Request
 
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"

@@ -9,10 +9,10 @@ import pytest
 from fake_server import send_content
 from hosted_servers import send_blocks
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.gemini_content import GeminiContent, parse_status
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import map_error_status
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import TemporaryFailure, Unauthorized, UnavailableError
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.types import FinishReason, Message, ReasoningDelta, Request, Role, Sampling, Usage

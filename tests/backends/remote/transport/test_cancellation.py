@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
+from llmcli.config.backend_config import ServerConfig
 
 MAX_LATENCY_S = 5.0
 """Most seconds between the cancellation and the end of the request, on a machine under any load; without cancellation

@@ -12,7 +12,7 @@ from llmcli.backends.remote.transport.cost_budget import (
     CostBudget,
     find_token_limit,
 )
-from llmcli.configuration.pricing import Price
+from llmcli.config.backend_config import Price
 from llmcli.errors import TemporaryFailure, Unsupported
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.types import Message, Request, Role, Usage

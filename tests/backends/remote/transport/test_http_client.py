@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure, Unauthorized
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.proxies import find_proxy
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ConfigError
 
 

@@ -14,8 +14,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.store.session import new_session
-from llmcli.store.turn import Turn
+from llmcli.store.session import Turn, new_session
 from llmcli.types import Role
 
 TURNS = (Turn(Role.USER, "hello"), Turn(Role.ASSISTANT, "hi"))

@@ -13,9 +13,8 @@ from scripted import Reply
 from terminal import PROMPT, ended
 
 from llmcli.errors import OutputError, TemporaryFailure
-from llmcli.store.session import new_session
+from llmcli.store.session import Turn, new_session
 from llmcli.store.session_store import SessionStore
-from llmcli.store.turn import Turn
 from llmcli.types import Role
 
 NAMES = ["../x", "a/b", ".hidden", "-x", "", "a\nb", "é", "x" * 101, "a\x1b[2J"]

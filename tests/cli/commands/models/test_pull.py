@@ -10,7 +10,7 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy
+from llmcli.models.hub.transfers import DownloadRetryPolicy
 
 FILE = "tiny.Q4_0.gguf"
 

@@ -12,7 +12,7 @@ import pytest
 from engine.profiles import shorten_measurements
 from fake_hub import REPO
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.types import Message, Request, Role
 from llmcli.worker.server import endpoints
 

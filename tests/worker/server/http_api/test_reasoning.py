@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from llmcli.configuration.engine_options import EngineOptions
+from llmcli.config.engine_options import EngineOptions
 from llmcli.worker.server import endpoints
 
 from .conftest import run_app

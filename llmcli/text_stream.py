@@ -1,8 +1,10 @@
-"""Stops an answer that repeats itself over and over, as small models do at any temperature.
+"""Streamed text: markers are found, and an answer that repeats itself over and over is stopped.
 
-A round is one occurrence of the block that repeats. Three rounds prove nothing: tables, logs and verse have them. So the
-repetition must go on for some characters more. From the third round on the text is suspect and withheld; it is delivered if
-the repetition ends by itself, else dropped.
+A piece is shown only once it cannot be part of a marker.
+
+Small models repeat themselves at any temperature. A round is one occurrence of the block that repeats. Three rounds prove
+nothing: tables, logs and verse have them. So the repetition must go on for some characters more. From the third round on
+the text is suspect and withheld; it is delivered if the repetition ends by itself, else dropped.
 
 Small models also write a few phrases in turn, or "1. a 2. a 3. a". So do logs and times tables, for a page or two. Such an
 answer is stopped after several pages that say, numbers aside, nothing new.
@@ -11,9 +13,58 @@ answer is stopped after several pages that say, numbers aside, nothing new.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 from llmcli.frozen_dataclass import frozen
+
+
+def partial_match_length(text: str, needles: Sequence[str]) -> int:
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of one of ``needles``."""
+    longest = min(len(text), max((len(needle) for needle in needles), default=1) - 1)
+    for length in range(longest, 0, -1):
+        tail = text[-length:]
+        if any(len(needle) > length and needle.startswith(tail) for needle in needles):
+            return length
+    return 0
+
+
+class ReasoningParser:
+    """Splits a stream into reasoning and answer at the tags of the chat template."""
+
+    def __init__(self, tags: tuple[str, str] | None, *, inside: bool) -> None:
+        self._tags = tags
+        self._in_reasoning = inside
+        self._pending_text = ""
+        self._before_answer = True  # an opening tag may still come; white space before it is dropped
+
+    def feed(self, text: str, *, last: bool = False) -> tuple[str, str]:
+        """Return the (reasoning, answer) that is certain so far; with ``last`` everything that is left."""
+        if self._tags is None:
+            return "", text
+        reasoning, answer = "", ""
+        text, self._pending_text = self._pending_text + text, ""
+        while text:
+            tag = self._tags[1] if self._in_reasoning else self._tags[0]
+            before, found, after = text.partition(tag)
+            if found and (self._in_reasoning or (self._before_answer and not before.strip())):
+                reasoning += before if self._in_reasoning else ""
+                self._in_reasoning = not self._in_reasoning
+                self._before_answer = not self._in_reasoning
+                text = after
+                continue
+            if self._in_reasoning:
+                keep = 0 if last else partial_match_length(text, [tag])
+                reasoning += text[: len(text) - keep]
+                self._pending_text = text[len(text) - keep :]
+                break
+            if self._before_answer and not last and tag.startswith(text.lstrip()):
+                self._pending_text = text  # white space, or the start of an opening tag
+                break
+            answer += text.lstrip("\n") if self._before_answer and self._tags else text
+            self._before_answer = False
+            break
+        return reasoning, answer
 
 
 class RepetitionPolicy(StrEnum):
@@ -40,9 +91,9 @@ THRESHOLDS = {
 }
 REPETITION_LIMIT = "repetition"
 """``Finished.limit`` of an answer that was stopped."""
-MAX_PERIOD_CHARS = 3000
+_MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
-NEW_TEXT_WORTH = 8
+_NEW_TEXT_WORTH = 8
 """A character of new text makes up for so many without."""
 _MIN_PERIODIC_CHARS = 12
 """The last characters, whose previous occurrence gives the period; fewer occur by chance."""
@@ -132,13 +183,13 @@ class _PeriodicEnd:
 
     def add(self, piece: str) -> None:
         """Add a piece of the text."""
-        self._text = text = (self._text + piece)[-4 * MAX_PERIOD_CHARS :]
+        self._text = text = (self._text + piece)[-4 * _MAX_PERIOD_CHARS :]
         if self.period and text.endswith(piece, 0, len(text) - self.period):
             self.matched += len(piece)
             return
         self.period = self.matched = 0
         anchor = text[-_MIN_PERIODIC_CHARS:]
-        at = text.rfind(anchor, -MAX_PERIOD_CHARS - _MIN_PERIODIC_CHARS, -1)
+        at = text.rfind(anchor, -_MAX_PERIOD_CHARS - _MIN_PERIODIC_CHARS, -1)
         if at >= 0 and len(anchor) == _MIN_PERIODIC_CHARS:
             self.period = len(text) - _MIN_PERIODIC_CHARS - at
             self.matched = _count_matched(text, self.period)
@@ -176,4 +227,4 @@ class _NoveltyMeter:
         if len(text) > _PHRASE_CHARS and text.rfind(phrase, 0, -1) >= 0:
             self.stale_chars += len(piece)
         else:
-            self.stale_chars = max(0, self.stale_chars - NEW_TEXT_WORTH * len(piece))
+            self.stale_chars = max(0, self.stale_chars - _NEW_TEXT_WORTH * len(piece))

@@ -2,6 +2,10 @@
 
 The name of a preset implies its type and its address. A description contains no secret, only where the key is stored,
 so it can be shown.
+
+Well-known servers: a backend with one of these names needs nothing but a key, or an address.
+
+Sources: the API references of the providers, and the default ports of the local servers.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ from urllib.parse import urlsplit
 
 from llmcli.configuration.backend_presets import find_preset
 from llmcli.configuration.pricing import Price, parse_price
+from llmcli.errors import TemporaryFailure
 from llmcli.frozen_dataclass import field, frozen
+from llmcli.types import Usage
 
 LOCAL_BACKEND = "local"
 """The backend name that means this machine."""
@@ -240,3 +246,130 @@ def preset_server(name: str) -> ServerConfig | None:
     """Return the well-known server ``name`` as it is without any configuration, None where there is none."""
     preset = find_preset(name)
     return None if preset is None or not preset.base_url else ServerConfig(preset.base_url, name, type=preset.type)
+
+
+@frozen
+class BackendPreset:
+    """What is known of the server ``name``.
+
+    ``type``: its protocol. ``base_url``: "" where each customer has an address of their own. ``key_env``: the variable
+    that usually holds its key, "" for a server without keys. ``host_suffix``: the hosts that may have this key where
+    ``base_url`` is "". ``example``: an address to show where one has to be given.
+    """
+
+    name: str
+    type: str
+    base_url: str
+    key_env: str = ""
+    host_suffix: str = ""
+    example: str = ""
+
+    def has_host_of(self, base_url: str) -> bool:
+        """Whether ``base_url`` is an address of this server, so that its usual key may go there."""
+        asked = urlsplit(base_url)
+        if self.host_suffix:
+            return asked.scheme == "https" and (asked.hostname or "").endswith(self.host_suffix)
+        known = urlsplit(self.base_url)
+        return (asked.scheme, asked.netloc) == (known.scheme, known.netloc)
+
+
+BACKEND_PRESETS = (
+    BackendPreset("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    BackendPreset("anthropic", "anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
+    BackendPreset("gemini", "gemini", "https://generativelanguage.googleapis.com/v1beta", "GEMINI_API_KEY"),
+    BackendPreset("openrouter", "openai", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    BackendPreset("groq", "openai", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    BackendPreset("mistral", "openai", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
+    BackendPreset(
+        "azure",
+        "openai",
+        "",
+        "AZURE_OPENAI_API_KEY",
+        host_suffix=".azure.com",
+        example="https://RESOURCE.openai.azure.com/openai/v1",
+    ),
+    BackendPreset("ollama", "openai", "http://localhost:11434/v1"),
+    BackendPreset("vllm", "openai", "http://localhost:8000/v1"),
+    BackendPreset("lmstudio", "openai", "http://localhost:1234/v1"),
+)
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    return [preset.name for preset in BACKEND_PRESETS]
+
+
+def find_preset(name: str) -> BackendPreset | None:
+    """Return the preset called ``name``, None where there is none."""
+    return next((preset for preset in BACKEND_PRESETS if preset.name == name), None)
+
+
+def usual_key_variable(base_url: str) -> str:
+    """Return the variable that usually holds the key of the server at ``base_url``, "" where none is known."""
+    known = (preset.key_env for preset in BACKEND_PRESETS if preset.has_host_of(base_url))
+    return next(known, "")
+
+
+_DEFAULT_CURRENCY = "USD"
+_TOKENS_PER_UNIT = 1_000_000
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_NUMBERS = ("input", "cached_input", "output")
+_MAX_DECIMALS = 9
+
+
+@frozen
+class Price:
+    """Amounts of ``currency`` for a million tokens of a prompt, of its cached part, and of an answer."""
+
+    input: float
+    output: float
+    cached_input: float
+    currency: str = _DEFAULT_CURRENCY
+
+    def of_usage(self, usage: Usage) -> float:
+        """Return what the tokens of ``usage`` cost."""
+        fresh = max(0, usage.prompt_tokens - usage.cached_tokens)
+        total = fresh * self.input + usage.cached_tokens * self.cached_input + usage.completion_tokens * self.output
+        return round(total / _TOKENS_PER_UNIT, _MAX_DECIMALS)
+
+    def as_fields(self, usage: Usage) -> dict[str, Any]:
+        """Return the cost of ``usage`` as fields of a JSON object; null where the server has not told the usage."""
+        return {"cost": None if usage == Usage() else self.of_usage(usage), "currency": self.currency}
+
+    def of_tokens(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the most that a prompt and an answer of so many tokens cost."""
+        dearer = max(self.input, self.cached_input)
+        return (prompt_tokens * dearer + completion_tokens * self.output) / _TOKENS_PER_UNIT
+
+    def tokens_for(self, amount: float) -> int:
+        """Return how many tokens of answers ``amount`` pays for; a huge number where they are free."""
+        return int(amount * _TOKENS_PER_UNIT / self.output) if self.output > 0 else 1 << 60
+
+
+def format_amount(amount: float, currency: str) -> str:
+    """Return an amount for people: "0.0031 USD", with more digits the smaller it is."""
+    digits = 2 if amount == 0 or amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
+    return f"{amount:.{digits}f} {currency}"
+
+
+def parse_price(value: Any) -> Price:
+    """Return a price as the configuration describes it. Raises ``ValueError``."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping such as {input: 3.0, output: 15.0}")  # noqa: TRY004 (as for all bad values)
+    for key in value:
+        if key not in {*_NUMBERS, "currency"}:
+            raise ValueError(f"expected {', '.join(_NUMBERS)}, currency (one key is {key})")
+    for needed in ("input", "output"):
+        if needed not in value:
+            raise ValueError(f"expected the key {needed} too: the price of a million tokens")
+    amounts = {key: _parse_amount(key, value[key]) for key in _NUMBERS if key in value}
+    currency = value.get("currency", _DEFAULT_CURRENCY)
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+        raise ValueError("currency: expected three capital letters, such as USD")
+    return Price(amounts["input"], amounts["output"], amounts.get("cached_input", amounts["input"]), currency=currency)
+
+
+def _parse_amount(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{key}: expected the price of a million tokens, a number from 0")
+    return float(value)

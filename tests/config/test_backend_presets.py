@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli import backend_config
-from llmcli.configuration.backend_presets import BACKEND_PRESETS, find_preset, usual_key_variable
+from llmcli.config import backend_config
+from llmcli.config.backend_config import BACKEND_PRESETS, find_preset, usual_key_variable
 
 NAMES = ["openai", "anthropic", "gemini", "openrouter", "groq", "mistral", "azure", "ollama", "vllm", "lmstudio"]
 

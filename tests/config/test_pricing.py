@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli import backend_config
-from llmcli.configuration.pricing import Price, format_amount, parse_price
+from llmcli.config import backend_config
+from llmcli.config.backend_config import Price, format_amount, parse_price
 from llmcli.types import Usage
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.frozen_dataclass import frozen
 
 if TYPE_CHECKING:
-    from llmcli.configuration.lora_adapters import LoraAdapter
+    from llmcli.config.lora_adapters import LoraAdapter
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backend_config import ServerConfig
+from llmcli.config.backend_config import ServerConfig
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from llmcli.errors import BadDocument, LlmError
 from llmcli.files import private_files
 from llmcli.store.database import make_parent_directory
-from llmcli.store.retrieval.passage_index import IndexSummary, PassageIndex
+from llmcli.store.passage_index import IndexSummary, PassageIndex
 
 _SUFFIX = ".sqlite"
 

@@ -1,1 +1,0 @@
-"""Values of the configuration: how they are parsed, prices, and well-known servers."""

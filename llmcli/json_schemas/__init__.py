@@ -1,1 +1,0 @@
-"""Values and JSON Schema, for backends and tasks."""

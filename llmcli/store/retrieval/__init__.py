@@ -1,1 +1,0 @@
-"""Indexes of passages: full-text search by BM25, vectors, and the combination of both."""

@@ -1,1 +1,0 @@
-"""Streamed text: what is decided about a piece before it is shown."""
