@@ -99,7 +99,7 @@ class TerminalObserver:
 
         if not confirm.can_ask(self._console):
             return None
-        from llmcli.cli.first_run import model_question
+        from llmcli.cli import model_question
 
         return model_question.choose_first_model(self._console, models, policy(), verb)
 

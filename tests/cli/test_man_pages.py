@@ -11,7 +11,7 @@ import pytest
 from terminal import ROOT
 
 from llmcli import __version__
-from llmcli.cli import command_registry, man_pages, reference, roff
+from llmcli.cli import command_registry, man_pages, reference
 from llmcli.errors import LlmError
 from llmcli.settings import SETTING_SPECS
 
@@ -116,15 +116,15 @@ def test_formatters_have_nothing_to_say(name, formatter):
 )
 def test_prose_is_escaped(text, lines):
     """Nothing that roff would read otherwise is left; each sentence begins a line."""
-    assert list(roff.prose(text)) == lines
+    assert list(man_pages.prose(text)) == lines
 
 
 def test_code_is_escaped():
     """It can be copied from the page."""
-    assert list(roff.example([".a -b 'c' \\d"]))[2] == r"\&.a \-b \(aqc\(aq \ed"
+    assert list(man_pages.example([".a -b 'c' \\d"]))[2] == r"\&.a \-b \(aqc\(aq \ed"
 
 
 def test_placeholders_differ_from_what_is_typed():
     """In italics and in bold; a line may end between alternatives."""
-    assert roff.placeholders("[FILE]...") == r"[\fIFILE\fR]..."
-    assert roff.placeholders("N|auto") == r"\fIN\fR|\:\fBauto\fR"
+    assert man_pages.placeholders("[FILE]...") == r"[\fIFILE\fR]..."
+    assert man_pages.placeholders("N|auto") == r"\fIN\fR|\:\fBauto\fR"

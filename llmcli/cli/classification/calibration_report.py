@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 from llmcli.cli.classification.calibration_advice import describe_gain, next_command, read_curve
 from llmcli.cli.classification.calibration_plot import draw_plot
-from llmcli.cli.classification.figures_view import format_figures, format_tables
 from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.classification.summary_view import write_report_file
 from llmcli.cli.command_context import CommandContext
 
 if TYPE_CHECKING:
-    from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
+    from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, IntervalEstimate
     from llmcli.tasks.calibration.calibration_store import StoredCalibration
     from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
@@ -54,14 +53,14 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
         f"features           {features}",
         f"rows               {problem.figures.rows:,} {origin}",
         "",
-        *format_figures(problem.figures, problem.gain.before),
+        *_format_figures(problem.figures, problem.gain.before),
         "",
         _sentence(describe_gain(problem.gain, keep=keep)),
     ]
     if (curve := calibration.curve) is not None:
         points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
         lines += [_sentence(read_curve(curve)), f"Accuracy by the number of labels: {points}"]
-    return [*lines, *format_tables(problem.figures)]
+    return [*lines, *_format_tables(problem.figures)]
 
 
 def _sentence(words: str) -> str:
@@ -77,7 +76,7 @@ def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, Cali
     lines = [f"model              {model}"]
     for title, each in figures.items():
         rows = f"rows               {each.rows:,} {origin}"
-        lines += [*_heading(title, figures), rows, "", *format_figures(each), *format_tables(each)]
+        lines += [*_heading(title, figures), rows, "", *_format_figures(each), *_format_tables(each)]
         _draw(ctx, model, each, None)
     _write_lines(ctx, lines)
 
@@ -96,3 +95,58 @@ def _draw(ctx: CommandContext, title: str, figures: CalibrationFigures, curve: L
     flags = ctx.flags
     if isinstance(flags, CalibrationFlags) and flags.plot is not None:
         write_report_file(ctx, flags.plot, draw_plot(flags.plot, title, figures, curve))
+
+
+_LEGEND = (
+    "Accuracy is the share of right labels, macro F1 the same with each label counting alike. The Brier",
+    "score is how far the probabilities are from the truth, the calibration error how far they are from",
+    "the share of right labels.",
+)
+
+
+def _format_figures(figures: CalibrationFigures, before: CalibrationFigures | None = None) -> list[str]:
+    """Return a table of the figures with their intervals, beside those ``before``, and what they mean."""
+    columns = [figures] if before is None else [before, figures]
+    heads = ["figure"] if before is None else ["without calibration", "with calibration"]
+    rows = [
+        ("accuracy", *(_format_interval(each.accuracy) for each in columns), "more"),
+        ("macro F1", *(_format_interval(each.macro_f1) for each in columns), "more"),
+        ("Brier score", *(_format_interval(each.brier) for each in columns), "less"),
+        ("calibration error", *(_format_interval(each.ece) for each in columns), "less"),
+    ]
+    return [*_align([("", *heads, "better"), *rows], right=False), *_LEGEND]
+
+
+def _format_tables(figures: CalibrationFigures) -> list[str]:
+    """Return the lines of reliability and confusion."""
+    return ["", *_format_reliability(figures), "", *_format_confusion(figures)]
+
+
+def _format_interval(estimate: IntervalEstimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _format_reliability(figures: CalibrationFigures) -> Iterator[str]:
+    rows = [
+        (f"{each.low:.1f}-{each.high:.1f}", f"{each.rows:,}", f"{each.confidence:.3f}", f"{each.accuracy:.3f}")
+        for each in figures.reliability
+    ]
+    yield from _align([("probability", "rows", "mean", "right"), *rows])
+
+
+def _format_confusion(figures: CalibrationFigures) -> Iterator[str]:
+    rows = [
+        (label, *(f"{count:,}" for count in counts))
+        for label, counts in zip(figures.labels, figures.confusion, strict=True)
+    ]
+    yield from _align([("true \\ chosen", *figures.labels), *rows])
+
+
+def _align(rows: Sequence[Sequence[str]], *, right: bool = True) -> Iterator[str]:
+    """Yield rows as columns: the first one to the left, the others to the right unless ``right`` is False."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        first, *rest = row
+        pairs = zip(rest, widths[1:], strict=True)
+        cells = (cell.rjust(width) if right else cell.ljust(width) for cell, width in pairs)
+        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()

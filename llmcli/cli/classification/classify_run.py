@@ -1,4 +1,4 @@
-"""One run of classify or sentiment: labels, examples, threshold, records, summary."""
+"""One run of classify or sentiment: labels, examples, threshold, records, summary; the scale and the aspects of sentiment."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.calibrated_run import CalibratedRun, read_labelled_file
-from llmcli.cli.classification.prior_cache import prior_directory
-from llmcli.cli.classification.scoring_flags import ScoringFlags
+from llmcli.cli.classification.scoring_flags import ScoringFlags, prior_directory
 from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import asdict, replace
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.tasks.classify import (
-    MULTI_PROMPT,
-    PROMPT,
-    ClassifyOptions,
-    MultiLabelVerb,
-    ScoringVerb,
-    make_classify_verb,
-)
+from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, MultiLabelVerb, ScoringVerb, make_classify_verb
+from llmcli.tasks.sentiment import PROMPT as SENTIMENT_PROMPT
+from llmcli.tasks.sentiment import SentimentVerb
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -33,9 +28,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.classification.label_set import LabelSet
     from llmcli.tasks.execution.task_requests import GenerationOptions
 
-DEFAULT_NEAREST = 8
+_DEFAULT_NEAREST = 8
 
-MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], ScoringVerb]
+_MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], ScoringVerb]
 
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
@@ -62,7 +57,7 @@ def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *,
     if multi:
         return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files)
     prompt = prompts.get(PROMPT)
-    run = ScoringRun(
+    run = _ScoringRun(
         ctx,
         labels.names,
         lambda backend, generation, options: make_classify_verb(backend, prompt, labels, generation, options),
@@ -125,14 +120,14 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
     return code
 
 
-class ScoringRun:
+class _ScoringRun:
     """A run of a ``ScoringVerb`` with ``labels``, which ``make_verb`` builds."""
 
     def __init__(
         self,
         ctx: CommandContext,
         labels: Sequence[str],
-        make_verb: MakeVerb,
+        make_verb: _MakeVerb,
         identity: Callable[[], Mapping[str, Any]],
         *,
         splits_long_texts: bool = False,
@@ -152,7 +147,7 @@ class ScoringRun:
         self.summary = LabelSummary()
         examples = self._read_examples()
         self._examples: LabelledRows = [] if examples is None else examples.rows
-        self._nearest = self._flags.nearest or DEFAULT_NEAREST
+        self._nearest = self._flags.nearest or _DEFAULT_NEAREST
         self._calibrated = CalibratedRun(
             ctx,
             _make_label_kind,
@@ -237,3 +232,41 @@ def _make_label_kind() -> CalibrationKind:
     from llmcli.cli.classification.calibration_kinds import LabelKind
 
     return LabelKind()
+
+
+_FORMATS = {"line": None, "sentence": "sentences", "paragraph": "paragraphs", "document": "document"}
+
+
+def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: int | None, aspects: bool) -> int:
+    """Label the records; return the exit code. Raises ``UsageError`` for --by with a table."""
+    flags = record_flags(ctx)
+    if _FORMATS[by] is not None and (flags.column or flags.template or flags.delimiter or flags.format):
+        raise UsageError("--by is for plain text; the records of a table are its rows", detail="Leave out --by.")
+    prompts = ctx.runtime.prompts
+    prompt = prompts.get(SENTIMENT_PROMPT)
+    files_of_prompts = [prompt]
+    if aspects:
+        from llmcli.tasks.sentiment_aspects import ASPECTS_PROMPT
+
+        files_of_prompts.append(prompts.get(ASPECTS_PROMPT))
+
+    def make_verb(backend: Backend, generation: GenerationOptions, options: ClassifyOptions) -> SentimentVerb:
+        if aspects:
+            from llmcli.tasks.sentiment_aspects import AspectSentimentVerb
+
+            return AspectSentimentVerb(backend, prompts, generation, options, scale=scale)
+        return SentimentVerb(backend, prompts, generation, options, scale=scale)
+
+    run = _ScoringRun(
+        ctx,
+        prompt.labels,
+        make_verb,
+        lambda: {"prompt": prompt.fingerprint, "label set": list(prompt.labels)},
+        splits_long_texts=by == "document",
+        suits_small_models=not aspects,
+    )
+    return run.run(
+        files,
+        lambda: {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects},
+        input_format=_FORMATS[by],
+    )

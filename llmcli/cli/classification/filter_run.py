@@ -1,31 +1,123 @@
-"""One run of filter: its query, its records, its exit code."""
+"""One run of filter: its query, its records, its output and exit code.
+
+The output is the records that match, unchanged; their number; or the names of the files that have them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.calibrated_run import CalibratedRun
-from llmcli.cli.classification.filter_output import FilterOutput, FilterView, exit_code, view_fields
-from llmcli.cli.classification.prior_cache import prior_directory
-from llmcli.cli.classification.scoring_flags import FilterFlags
+from llmcli.cli.classification.scoring_flags import FilterFlags, prior_directory
 from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
+from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
-from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.documents.records.formats.record_formats import LINES
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import LlmError, UsageError
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.classification.label_summary import LabelSummary
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterVerb
-from llmcli.types import TaskEvent
+from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.classification.calibration_run import CalibrationKind
     from llmcli.cli.classification.labelled_rows import ReadLabel
+    from llmcli.tasks.execution.record_verb import RecordVerb
     from llmcli.tasks.execution.task_requests import GenerationOptions
+
+
+@frozen
+class FilterView:
+    """``count``: only the number of matches; ``numbers``: each line after its number; ``names``: only names of files.
+
+    ``input_names`` are the inputs of the command line.
+    """
+
+    count: bool = False
+    numbers: bool = False
+    names: bool = False
+    input_names: tuple[str, ...] = ()
+
+
+class _FilterOutput(RecordOutput):
+    """Writes a row for each match only; ``matched`` counts those of this run."""
+
+    def __init__(self, ctx: CommandContext, view: FilterView) -> None:
+        """Raises ``UsageError`` for a count that would continue an unfinished job, whose matches are not known."""
+        super().__init__(ctx)
+        if view.count and (self._flags.resume or self._flags.retry_failed):
+            raise UsageError("a count cannot be continued", detail="Leave out --resume, or -c.")
+        self._view = view
+        self.matched = 0
+        self.has_matches = False
+        """Whether anything matched, in this run or in an earlier one of the job."""
+
+    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+        """Begin as ``RecordOutput`` does; rows of earlier runs are matches."""
+        super().begin(schema, verb, manifest)
+        if self.job is not None:
+            head = b"" if self._writer is None else self._writer.head()
+            self.has_matches = self.job.progress.output_bytes > len(head)
+
+    def write_result(self, result: Result) -> LlmError | None:
+        """Write the row of a match, and nothing for another record."""
+        matches = bool(result.fields.get("match"))
+        self.matched += matches
+        self.has_matches = self.has_matches or matches
+        if not matches or (self._view.count and not self._as_json):
+            self._write_row(result.record, b"", result)
+            return None
+        plain = self._plain_row(result.record)
+        if plain is None:
+            return super().write_result(result)
+        self._write_row(result.record, plain, result)
+        return None
+
+    def _plain_row(self, record: Record) -> bytes | None:
+        """Return the row of a match in an output of lines; None for other outputs."""
+        if self._as_json or self._format != LINES:
+            return None
+        if self._view.names:
+            only = self._view.input_names[0] if self._view.input_names else "(standard input)"
+            return (record.file or only).encode("utf-8", "surrogateescape") + b"\n"
+        raw = record.raw if self._schema.format == LINES else record.text.replace("\n", " ").encode("utf-8", "replace")
+        head = b"".join(
+            (
+                f"{record.file}:".encode("utf-8", "surrogateescape") if record.file else b"",
+                f"{record.line}:".encode() if self._view.numbers else b"",
+            )
+        )
+        return head + (raw if raw.endswith(b"\n") else raw + b"\n")
+
+    def complete(self, *, ended_early: bool) -> None:
+        """Write the number of matches if that was asked for, then complete the output."""
+        if self._view.count and not self._as_json and not ended_early:
+            self._write(f"{self.matched}\n".encode())
+        super().complete(ended_early=ended_early)
+
+    def write_failure(self, failed: ItemFailed) -> None:
+        """Write the row of a record that failed where rows are written."""
+        if self._view.count or self._view.names:
+            self._write_row(failed.record, b"", failed)
+        else:
+            super().write_failure(failed)
+
+
+def _exit_code(code: int, output: _FilterOutput) -> int:
+    """Return 1 if nothing matched and nothing failed, as grep does."""
+    return 1 if code == 0 and not output.has_matches else code
+
+
+def _view_fields(view: FilterView) -> dict[str, Any]:
+    """Return the part of a job's manifest that the view decides."""
+    return {"--count": view.count, "--line-number": view.numbers, "--files": view.names}
 
 
 def make_query(
@@ -45,12 +137,12 @@ def make_query(
     if any(not text for group in groups for text in group):
         raise UsageError("a statement is empty", detail='Try: llm filter "the customer is angry" FILE')
     (first,), together, either, never = groups
-    flags = filter_flags(ctx)
+    flags = _filter_flags(ctx)
     threshold = DEFAULT_THRESHOLD if flags.threshold is None else flags.threshold
     return FilterQuery(first, together, either, never, invert=invert, threshold=threshold)
 
 
-def filter_flags(ctx: CommandContext) -> FilterFlags:
+def _filter_flags(ctx: CommandContext) -> FilterFlags:
     """Return the options of the command."""
     assert isinstance(ctx.flags, FilterFlags)
     return ctx.flags
@@ -72,9 +164,9 @@ class _FilterRun:
 
     def __init__(self, ctx: CommandContext, query: FilterQuery, view: FilterView) -> None:
         self._ctx, self._query, self._view = ctx, query, view
-        self._flags, self._prompt = filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
+        self._flags, self._prompt = _filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
         self._summary = LabelSummary()
-        self._outputs: list[FilterOutput] = []
+        self._outputs: list[_FilterOutput] = []
         self.calibrated = CalibratedRun(ctx, self._make_kind, self._label_reader, self._identity)
 
     def _make_kind(self) -> CalibrationKind:
@@ -124,14 +216,14 @@ class _FilterRun:
         code = run_records(self._ctx, files, task)
         write_summary(self._ctx, self._summary, self._flags.summary)
         self.calibrated.draw_plot()
-        return exit_code(code, self._outputs[0])
+        return _exit_code(code, self._outputs[0])
 
-    def _make_output(self, ctx: CommandContext) -> FilterOutput:
-        self._outputs.append(FilterOutput(ctx, self._view))
+    def _make_output(self, ctx: CommandContext) -> _FilterOutput:
+        self._outputs.append(_FilterOutput(ctx, self._view))
         return self._outputs[0]
 
     def _manifest(self) -> dict[str, Any]:
-        query = {"query": asdict(self._query), **view_fields(self._view)}
+        query = {"query": asdict(self._query), **_view_fields(self._view)}
         return {**prompt_manifest(self._prompt), **query, **self.calibrated.manifest()}
 
     def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:

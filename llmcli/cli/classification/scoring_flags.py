@@ -1,23 +1,27 @@
 """The options of verbs that score labels, in addition to those of records."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from typing import Annotated
 
 from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.frozen_dataclass import frozen
 
-ThresholdOption = Annotated[
+_ThresholdOption = Annotated[
     float | None,
     Option("--threshold", min=0.0, max=1.0, metavar="P", help="Least probability of a label or a match."),
 ]
 
 
 @frozen
-class SummaryFlags(RecordFlags):
+class _SummaryFlags(RecordFlags):
     """Those of every such verb."""
 
-    threshold: ThresholdOption = None
+    threshold: _ThresholdOption = None
     no_prior: Annotated[
         bool, Option("--no-prior", help="Do not correct for what the model answers without a text.")
     ] = False
@@ -27,7 +31,7 @@ class SummaryFlags(RecordFlags):
 
 
 @frozen
-class CalibrationFlags(SummaryFlags):
+class CalibrationFlags(_SummaryFlags):
     """Those of verbs whose probabilities labelled rows correct."""
 
     target_precision: Annotated[
@@ -89,3 +93,8 @@ class FilterFlags(CalibrationFlags):
         OnError,
         Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
     ] = OnError.SKIP
+
+
+def prior_directory(ctx: CommandContext) -> Path:
+    """Return the directory in the cache for priors of the weights that answer, once the backend has been built."""
+    return ctx.runtime.paths.cache / "priors" / (ctx.runtime.weights or "server")

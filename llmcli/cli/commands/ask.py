@@ -144,7 +144,7 @@ def _read_words(ctx: CommandContext, words: Sequence[str] | None, *, editor: boo
 
 
 def _join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
-    from llmcli.cli.input.prose import join_words
+    from llmcli.cli.input.text_values import join_words
 
     return join_words(ctx, words)
 
@@ -167,7 +167,7 @@ def _ask_records(  # noqa: PLR0917 (in the order of the command line)
         from llmcli.cli.questions.prompted_run import ask_prompt_of_records
 
         return ask_prompt_of_records(ctx, prompt, text, files, variables, system)
-    from llmcli.cli.records.record_tasks import ask_records
+    from llmcli.cli.records.record_run import ask_records
 
     return ask_records(ctx, text, files, system=system)
 

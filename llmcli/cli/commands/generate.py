@@ -57,7 +57,7 @@ def generate(
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
     variables, read = read_variables(ctx, var or [])
     if file or wants_records(ctx.flags):
-        from llmcli.cli.records.record_tasks import generate_records
+        from llmcli.cli.records.record_run import generate_records
         from llmcli.tasks.generate import find_kind
 
         return generate_records(ctx, find_kind(ctx.runtime.prompts, kind), variables, file or [])

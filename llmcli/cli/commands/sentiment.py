@@ -47,6 +47,6 @@ def sentiment(
     ] = False,
 ) -> int:
     """Label each line or record as positive, neutral or negative."""
-    from llmcli.cli.classification.sentiment_run import run_sentiment
+    from llmcli.cli.classification.classify_run import run_sentiment
 
     return run_sentiment(ctx, files or [], by=by.value, scale=scale, aspects=aspects)

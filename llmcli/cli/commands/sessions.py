@@ -48,8 +48,8 @@ def show_list(ctx: CommandContext) -> int:
 def show(ctx: CommandContext, name: SessionArgument) -> int:
     """Show a saved chat as Markdown; with --json all its data."""
     from llmcli.cli.commands.chat import chat_export, session_files
+    from llmcli.cli.render.renderer import open_text_writer
     from llmcli.cli.render.text_writer import TextEnding
-    from llmcli.cli.render.writer_factory import open_text_writer
 
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         session = sessions.get(session_files.require_valid_name(name))

@@ -9,14 +9,15 @@ from typing import Any
 from llmcli import errors as e
 from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.console.messages.calibration_messages import CALIBRATION_DESCRIPTIONS
 from llmcli.cli.console.messages.file_messages import FILE_DESCRIPTIONS
-from llmcli.cli.console.messages.incomplete_messages import INCOMPLETE_DESCRIPTIONS
-from llmcli.cli.console.messages.job_messages import JOB_DESCRIPTIONS
+from llmcli.cli.console.messages.incomplete_messages import (
+    CALIBRATION_DESCRIPTIONS,
+    INCOMPLETE_DESCRIPTIONS,
+    JOB_DESCRIPTIONS,
+)
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
-from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS
-from llmcli.cli.console.messages.web_messages import WEB_DESCRIPTIONS
+from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS, WEB_DESCRIPTIONS
 
 _DESCRIPTIONS: Descriptions = {
     **INCOMPLETE_DESCRIPTIONS,

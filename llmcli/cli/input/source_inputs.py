@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input.input_sequence import InputSequence, find_notes
 from llmcli.cli.input.inputs import (
+    InputSequence,
     check_output,
     count_characters,
     decode_argument,
+    find_notes,
     is_web_address,
     read_inputs,
     read_stdin_document,

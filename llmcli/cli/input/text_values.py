@@ -1,4 +1,4 @@
-"""Texts given by options: the value itself, or ``@FILE``; and the variables of a prompt."""
+"""Texts on the command line: the value of an option itself, or ``@FILE``; variables of a prompt; words without quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcli.cli.input.standard_input import STDIN
 from llmcli.errors import MissingError, UsageError
 
 
-def read_text_value(ctx: CommandContext, option: str, value: str) -> str:
+def _read_text_value(ctx: CommandContext, option: str, value: str) -> str:
     """Return the text of an option; for ``@FILE`` the file's text without trailing newlines, as $(cat FILE) gives it.
 
     ``@@`` at the start is a literal ``@``; ``option`` names the option in errors. Raises ``UsageError``, and what
@@ -27,14 +27,14 @@ def read_text_value(ctx: CommandContext, option: str, value: str) -> str:
 
 
 def read_instructions(ctx: CommandContext, value: str) -> str:
-    """Return the text of ``--system TEXT|@FILE``. Raises as ``read_text_value``."""
-    return read_text_value(ctx, "--system ", inputs.decode_argument(value))
+    """Return the text of ``--system TEXT|@FILE``. Raises as ``_read_text_value``."""
+    return _read_text_value(ctx, "--system ", inputs.decode_argument(value))
 
 
 def read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the values of the variables ``NAME=VALUE``, and ``["-"]`` if one of them is standard input.
 
-    Raises ``UsageError``, and what ``read_text_value`` raises.
+    Raises ``UsageError``, and what ``_read_text_value`` raises.
     """
     pairs = [_parse_assignment(inputs.decode_argument(text)) for text in texts]
     names = [name for name, _ in pairs]
@@ -44,7 +44,7 @@ def read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str,
     read = [value[1:] for _, value in pairs if value == f"@{STDIN}"]
     if len(read) > 1:
         raise UsageError("standard input can be read only once")
-    return {name: read_text_value(ctx, f"--var {name}=", value) for name, value in pairs}, read
+    return {name: _read_text_value(ctx, f"--var {name}=", value) for name, value in pairs}, read
 
 
 def _parse_assignment(text: str) -> tuple[str, str]:
@@ -52,3 +52,46 @@ def _parse_assignment(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise UsageError(f"--var expects NAME=VALUE, not {text!r}")
     return name.strip(), value
+
+
+_FILE_OPTIONS = ("-f", "--file")
+
+
+def join_words(ctx: CommandContext, words: Sequence[str] | None) -> str | None:
+    """Return the text that consists of ``words``; None without a word.
+
+    Raises ``UsageError`` if options stand between the words, since these may be part of the text, and if the words after
+    the file of ``-f`` begin with other files, as the shell makes them of ``-f *.txt``.
+    """
+    if not words:
+        return None
+    if len(words) > 1:
+        _check_position(ctx.console.environment.argv, words)
+    return " ".join(words)
+
+
+def _check_position(argv: Sequence[str], words: Sequence[str]) -> None:
+    line = list(argv)
+    if "--" in line:
+        line.remove("--")
+    count = len(words)
+    start = next((at for at in range(len(line) - count + 1) if line[at : at + count] == list(words)), None)
+    if start is None:
+        raise UsageError(
+            "options stand between the words of your text",
+            detail="Put the text in quotes, or the options before or after it.",
+        )
+    if _follows_file(line[:start]):
+        import os
+
+        if os.path.exists(words[0]):  # noqa: PTH110 (a Path raises for a long name)
+            raise UsageError(
+                f"{words[0]} is a file, but stands where your text begins",
+                detail='Name each file with -f, or quote a pattern: -f "*.txt"',
+            )
+
+
+def _follows_file(before: Sequence[str]) -> bool:
+    """Whether the last of the words ``before`` is the file of ``-f``."""
+    *_, option, value = ("", "", *before)
+    return option in _FILE_OPTIONS or value.startswith("--file=") or (value.startswith("-f") and value != "-f")

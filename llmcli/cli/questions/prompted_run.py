@@ -57,7 +57,7 @@ def ask_prompt_of_records(  # noqa: PLR0917 (in the order of the command line)
     ctx: CommandContext, name: str, words: str | None, files: Sequence[str], variables: Sequence[str], system: str
 ) -> int:
     """Answer each record with the prompt called ``name``; return the exit code."""
-    from llmcli.cli.records.record_tasks import generate_records
+    from llmcli.cli.records.record_run import generate_records
 
     prompt = find_own_prompt(ctx.runtime.prompts, name)
     given, _ = read_variables(ctx, variables)

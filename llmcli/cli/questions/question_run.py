@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.console import Console
+from llmcli.cli.console.table import render_table
 from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
-from llmcli.cli.questions.answer_footer import format_footer
 from llmcli.cli.questions.indexed_sources import find_indexed, index_large_texts, index_texts, open_indexed
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
+from llmcli.cli.render.source_name import format_source_name
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
 from llmcli.tasks.questions.document_question import DocumentQuestion
@@ -75,7 +77,7 @@ def ask_about_documents(
         events = source_inputs.add_source_notes(events, read, one_answer=True)
         return source_inputs.append_failed(events, failed)
 
-    return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: format_footer(ctx.console, result)))
+    return render_answer(ctx, task, wanted, DisplayOptions(footer=lambda result: _format_footer(ctx.console, result)))
 
 
 def _show_work(
@@ -119,3 +121,45 @@ def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[T
         if isinstance(event, Result) and not ctx.console.as_json:
             ctx.console.explain(f"SQL: {event.fields['sql']}")
         yield event
+
+
+_UNCITED = "The answer cites no passage. It was written from:"
+
+
+def _format_footer(console: Console, result: Result) -> str:
+    """Return the lines, without the last line end; "" if there are none."""
+    if "rows" in result.fields:
+        return _format_rows(console, result)
+    references = result.fields.get("references", [])
+    if not references or not result.fields["answered"]:
+        return ""
+    cited = [each for each in references if each["cited"]]
+    lines = [_format_reference(each) for each in cited or references]
+    return "\n".join(["", *([] if cited else [_UNCITED]), *lines])
+
+
+def _format_reference(reference: Mapping[str, Any]) -> str:
+    """Return "[1] lease.pdf, page 3"; with a quote, that and its own place."""
+    located = reference.get("quote", reference)
+    first, last = located["first_line"], located["last_line"]
+    lines = f"line {first}" if first == last else f"lines {first}-{last}"
+    place = lines if located["page"] is None else f"page {located['page']}"
+    quote = f': "{" ".join(reference["quote"]["text"].split())}"' if "quote" in reference else ""
+    return f"[{reference['number']}] {format_source_name(reference['source'])}, {place}{quote}"
+
+
+def _format_rows(console: Console, result: Result) -> str:
+    """Return the rows as a list of the console: columns with a head on a terminal, tabs elsewhere."""
+    columns: list[str] = []
+    for name in result.fields["columns"]:
+        columns.append(name if name not in columns else f"{name} ({len(columns) + 1})")
+    rows = [dict(zip(columns, map(_format_value, row), strict=True)) for row in result.fields["rows"]]
+    terminal = console.stdout_is_terminal
+    return render_table(rows, as_json=False, terminal=terminal, columns=console.columns).removesuffix("\n")
+
+
+def _format_value(value: Any) -> str:
+    """Return a value as SQLite's shell shows it."""
+    if value is None:
+        return ""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

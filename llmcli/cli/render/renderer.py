@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize
-from llmcli.cli.render.item_order import ItemOrder
 from llmcli.cli.render.stats import JobTotals, collect_stats
-from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
-from llmcli.cli.render.writer_factory import open_text_writer
+from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.errors.saved_state_errors import RetryRefused
@@ -58,7 +56,7 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-class ResultRenderer:
+class _ResultRenderer:
     """Shows the events of one task: items in their order, each as soon as those before it have ended."""
 
     def __init__(self, ctx: CommandContext, sink: ByteSink, reporter: Reporter, options: DisplayOptions) -> None:
@@ -303,7 +301,7 @@ def render_events(
     try:
         with ExitStack() as stack:
             sink = _open_sink(ctx, stack, options)
-            delivery = ResultRenderer(ctx, sink, reporter, options)
+            delivery = _ResultRenderer(ctx, sink, reporter, options)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
             cost_before = (runtime.backend_stats().cost or 0.0) if ctx.flags.stats else 0.0
@@ -323,7 +321,7 @@ def render_events(
     _report_work(ctx, reporter, delivery.totals, cost_before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
     if ctx.console.stderr_is_terminal and delivery.totals.usage.prompt_tokens and not options.suits_small_models:
-        from llmcli.cli.first_run.small_model_notice import write_small_model_notice
+        from llmcli.cli.small_model_notice import write_small_model_notice
 
         write_small_model_notice(ctx)
     return delivery.exit_code
@@ -354,3 +352,55 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
 
     file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
     return stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file
+
+
+class _PendingItem:
+    """The state of one item: text received before it can be shown, and its outcome."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.outcome: Result | ItemFailed | None = None
+
+
+class ItemOrder:
+    """Releases texts and outcomes in the order of their items; ``current`` is the item that is shown."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, _PendingItem] = {}
+        self.current = 0
+
+    def add(self, event: Delta | Result | ItemFailed) -> Iterator[str | Result | ItemFailed]:
+        """Add an event and yield what can be shown now: text of the current item, and outcomes.
+
+        An item is current until its yielded outcome has been handled.
+        """
+        added = self._pending.setdefault(event.item, _PendingItem())
+        if isinstance(event, Delta):
+            added.pieces.append(event.text)
+        else:
+            added.outcome = event
+        while (item := self._pending.get(self.current)) is not None:
+            text, item.pieces = "".join(item.pieces), []
+            if text:
+                yield text
+            if item.outcome is None:
+                return
+            yield item.outcome
+            del self._pending[self.current]
+            self.current += 1
+
+
+def open_text_writer(ctx: CommandContext, sink: ByteSink, *, ending: TextEnding, markdown: bool) -> TextWriter:
+    """Return the writer of one text to ``sink``.
+
+    Markdown is rendered for a terminal or with FORCE_COLOR, but never with -o, ``--json``, TERM=dumb or the setting
+    ``markdown: off``.
+    """
+    to_file = ctx.flags.output is not None
+    terminal = writes_to_terminal(sink)
+    capable = ctx.runtime.environ.get("TERM") != "dumb" if terminal else bool(ctx.runtime.environ.get("FORCE_COLOR"))
+    if markdown and capable and not to_file and ctx.runtime.settings["markdown"] == "on":
+        from llmcli.cli.render.terminal_markdown import MarkdownWriter
+
+        return MarkdownWriter(ctx.console.environment, sink, terminal=terminal)
+    return PlainTextWriter(sink, ending=ending, terminal=terminal)

@@ -7,8 +7,8 @@ from tempfile import mkdtemp
 import pytest
 from scripted import all_messages
 
-from llmcli.cli.input import input_sequence
-from llmcli.cli.input.input_sequence import InputSequence
+from llmcli.cli.input import inputs
+from llmcli.cli.input.inputs import InputSequence
 from llmcli.cli.questions import indexed_sources
 from llmcli.documents.reading import file_reader, large_text
 
@@ -100,7 +100,7 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
 
     whole = run()
     assert len(whole[2]["references"]) > 1 and whole[2]["method"] == "retrieval"
-    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
     again: list[int] = []
     original = InputSequence._read_again
     monkeypatch.setattr(InputSequence, "_read_again", lambda self, index: again.append(index) or original(self, index))
@@ -114,7 +114,7 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
 def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, write, monkeypatch):
     """With the exit code of a missing file."""
     files = [write(f"{n}.txt", "\n".join(f"Line {n} of {each}." for each in range(2000))) for n in range(2)]
-    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
     original = InputSequence.add
 
     def add(self, name):
@@ -129,7 +129,7 @@ def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, writ
 
 def test_many_tables_are_still_answered_by_sql(llm, write, monkeypatch):
     """Although their overviews are not kept."""
-    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
     files = [write("sales.csv", ROWS), write("more.csv", ROWS)]
     run = llm("ask", "How many rows has each shop?", "-f", files[0], "-f", files[1], answer=respond)
     assert (run.code, run.out) == (0, "North\t2000\nSouth\t1000\n")

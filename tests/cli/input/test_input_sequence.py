@@ -9,8 +9,8 @@ import pytest
 from llm_fixtures import write
 from scripted import last_message
 
-from llmcli.cli.input import input_sequence
-from llmcli.cli.input.input_sequence import InputSequence
+from llmcli.cli.input import inputs
+from llmcli.cli.input.inputs import InputSequence
 
 __all__ = ["write"]
 
@@ -25,7 +25,7 @@ def name_ship(request):
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch):
     """Keep only the first of the documents."""
-    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
 
 
 @pytest.fixture

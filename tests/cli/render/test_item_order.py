@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.cli.render.item_order import ItemOrder
+from llmcli.cli.render.renderer import ItemOrder
 from llmcli.errors import EmptyInput
 from llmcli.types import Delta, ItemFailed, Result
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.render.markdown_blocks import MAX_BLOCK_CHARS, MarkdownBlockSplitter
-from llmcli.cli.render.terminal_markdown import MarkdownWriter
+from llmcli.cli.render.terminal_markdown import MAX_BLOCK_CHARS, MarkdownBlockSplitter, MarkdownWriter
 
 DOCUMENT = """# Title
 

@@ -12,7 +12,7 @@ import pytest
 from llm_fixtures import write
 from scripted import all_messages, last_message
 
-from llmcli.cli.input import input_sequence
+from llmcli.cli.input import inputs
 from llmcli.documents.reading import file_reader, large_text
 from llmcli.tasks.summarization import combined_text
 
@@ -84,7 +84,7 @@ def test_key_sentences_of_several_documents_are_read_one_at_a_time(llm, write, m
         text = texts[files.index(each["source"])]
         assert text[each["start"] : each["end"]] == each["text"]
         assert each["first_line"] == len(re.split(r"\r\n|\r|\n", text[: each["start"]]))
-    monkeypatch.setattr(input_sequence, "MAX_KEPT_CHARACTERS", 10)
+    monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 10)
     assert run() == whole
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
     monkeypatch.setattr(large_text, "BLOCK_CHARS", 300)

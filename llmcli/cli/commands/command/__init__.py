@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from llmcli.cli import options
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
-from llmcli.cli.input.prose import join_words
+from llmcli.cli.input.text_values import join_words
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.errors import UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.classification.labelled_rows import rows_digest
-from llmcli.cli.classification.prior_cache import prior_directory
+from llmcli.cli.classification.scoring_flags import prior_directory
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.label import label_keys
 from llmcli.cli.commands.label.question_view import show_question

@@ -59,8 +59,8 @@ def show_list(
 def show(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     """Show a kept answer with its question and instructions as Markdown; with --json all its data."""
     from llmcli.cli.commands.logs import log_view
+    from llmcli.cli.render.renderer import open_text_writer
     from llmcli.cli.render.text_writer import TextEnding
-    from llmcli.cli.render.writer_factory import open_text_writer
 
     with _open(ctx) as log:
         entry = log.get(number)

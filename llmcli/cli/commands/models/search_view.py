@@ -8,7 +8,7 @@ from typing import Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize, suggestion, table
 from llmcli.cli.console.messages import message_text
-from llmcli.cli.render import variant_table
+from llmcli.cli.render import model_events
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
 from llmcli.models import recommend as recommending
@@ -48,7 +48,7 @@ def show_search(ctx: CommandContext, words: str, limit: int) -> int:
 def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first: bool) -> None:
     """Write a repository: a group of lines on a terminal, otherwise a line for each quantization."""
     environment, found, offers = ctx.console.environment, repository.info, repository.variants
-    best = variant_table.best_variant(offers)
+    best = model_events.best_variant(offers)
     if ctx.console.as_json or not environment.is_terminal(environment.stdout):
         about = {
             "repository": found.repo,
@@ -60,7 +60,7 @@ def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first:
         ctx.console.write_table(
             [
                 _variant_columns(offer, taken=offer is best) | about | _peak_column(offer.estimate)
-                for offer in variant_table.sort_by_size(offers)
+                for offer in model_events.sort_by_size(offers)
             ]
         )
         return
@@ -74,8 +74,8 @@ def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first:
     facts += [None if best else "nothing fits"]
     ctx.console.write_wrapped("\n" + sanitize.single_line(f"{found.repo} ({', '.join(filter(None, facts))})"))
     rows = [
-        variant_table.variant_row(offer) | {"": "<" if offer is best else ""}
-        for offer in variant_table.sort_by_size(offers)
+        model_events.variant_row(offer) | {"": "<" if offer is best else ""}
+        for offer in model_events.sort_by_size(offers)
     ]
     ctx.console.write_stdout(
         table.render_table(rows, as_json=False, terminal=True, columns=environment.columns(environment.stdout))
@@ -87,7 +87,7 @@ def _variant_columns(offer: Variant, *, taken: bool) -> dict[str, Any]:
     return {
         "name": offer.name,
         "quantization": offer.quantization,
-        **variant_table.fit_columns(offer.estimate),
+        **model_events.fit_columns(offer.estimate),
         "taken": taken,
         "bits": None if offer.bits_per_weight is None else round(offer.bits_per_weight, 2),
         "file": offer.file,
@@ -126,7 +126,7 @@ def _recommendation_columns(pick: Recommendation, task: str, languages: Sequence
     return {
         "name": pick.entry.name,
         "task": task,
-        **variant_table.fit_columns(pick.estimate, task),
+        **model_events.fit_columns(pick.estimate, task),
         "here": here,
         "licence": pick.entry.licence,
         "languages": pick.entry.languages,
@@ -141,7 +141,7 @@ def _recommendation_for_terminal(pick: Recommendation, row: dict[str, Any]) -> d
         "name": row["name"],
         "size": message_text.format_bytes(row["size"]),
         "needs": message_text.format_bytes(row["needs"]),
-        "fits": variant_table.format_fit(pick.estimate),
-        "tokens/s": variant_table.format_rate(row["tokens_per_second"]),
+        "fits": model_events.format_fit(pick.estimate),
+        "tokens/s": model_events.format_rate(row["tokens_per_second"]),
         "why": row["why"],
     }

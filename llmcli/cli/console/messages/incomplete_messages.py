@@ -1,12 +1,16 @@
-"""The messages for incomplete results."""
+"""The messages for incomplete results, and for jobs and calibrations that cannot go on."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.errors import incomplete_results as i
 from llmcli.errors.saved_state_errors import ConversationFull
+from llmcli.documents.records.job_errors import EarlierFailures, JobMismatch, RetryRefused, UnfinishedJob
+from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration, TooFewLabels
+from llmcli.tasks.conversation.conversation_errors import ConversationFull
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
@@ -138,5 +142,69 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     ),
     i.ValuesMissing: _describe_missing_values,
     i.ValuesNotRestored: _describe_unrestored,
+}
+"""What happened and what to do next, for each class."""
+
+
+def _describe_mismatch(error: JobMismatch) -> ErrorText:
+    names = ", ".join(error.differences)
+    what = "its beginning has changed" if error.differences == ("input",) else f"these have changed: {names}"
+    subject = "the input of" if error.differences == ("input",) else "the job of"
+    advice = f"Repeat the command that began it, or begin again: rm {_files(error.subject)}"
+    return f"{subject} {subject_of(error)} cannot be continued: {what}", advice
+
+
+def _describe_unfinished(error: UnfinishedJob) -> ErrorText:
+    what = f"{subject_of(error)} has an unfinished job with {error.done:,} records done"
+    return what, f"Add --resume to go on, or begin again: rm {_files(error.subject)}"
+
+
+def _describe_refused_retry(error: RetryRefused) -> ErrorText:
+    return (
+        f"the failed records of {subject_of(error)} cannot be retried: {error.reason}",
+        "Leave out --retry-failed to begin again.",
+    )
+
+
+def _describe_earlier_failures(error: EarlierFailures) -> ErrorText:
+    failed = f"{error.failed:,} record{'s' if error.failed > 1 else ''} failed"
+    incomplete = f"{error.incomplete:,} result{'s are' if error.incomplete > 1 else ' is'} incomplete"
+    parts = [failed] * bool(error.failed) + [incomplete] * bool(error.incomplete)
+    if not (error.failed and error.are_kept):
+        return f"in earlier runs of the job: {', '.join(parts)}", ""
+    advice = "The column error of their rows says why; --retry-failed processes them again."
+    return f"in earlier runs of the job: {', '.join(parts)}", advice
+
+
+def _files(target: str) -> str:
+    return " ".join(shlex.quote(target + suffix) for suffix in (".partial", ".job.json"))
+
+
+JOB_DESCRIPTIONS: Descriptions = {
+    JobMismatch: _describe_mismatch,
+    UnfinishedJob: _describe_unfinished,
+    RetryRefused: _describe_refused_retry,
+    EarlierFailures: _describe_earlier_failures,
+}
+"""What happened and what to do next, for each class."""
+
+
+def _describe_other_calibration(error: CalibrationMismatch) -> ErrorText:
+    what = f"the calibration {subject_of(error)} was made with another {', '.join(error.differences)}"
+    if error.weights is not None:
+        return what, f"Try: --weights {error.weights}"
+    return what, "Use what it was made with, or make a new one: --calibrate FILE --calibration NAME"
+
+
+CALIBRATION_DESCRIPTIONS: Descriptions = {
+    CalibrationMismatch: _describe_other_calibration,
+    DamagedCalibration: lambda x: (
+        append_detail(f"the calibration {subject_of(x)} cannot be read", x),
+        f"Remove it and make it again: llm calibrations rm {subject_of(x)}",
+    ),
+    TooFewLabels: lambda x: (
+        f"{subject_of(x)} has too few labelled rows: {x.detail}",
+        "Label more rows: 200 are a good start.",
+    ),
 }
 """What happened and what to do next, for each class."""

@@ -1,4 +1,4 @@
-"""The messages for the network, servers and keys."""
+"""The messages for the network, servers, keys and pages at web addresses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
 )
 from llmcli.errors.network_errors import ServerUnreachable, SourcesUnreachable, TransferStalled
+from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
+from llmcli.web import web_errors as w
 
 
 def _describe_offline(error: e.Offline) -> ErrorText:
@@ -84,4 +86,17 @@ SERVER_DESCRIPTIONS: Descriptions = {
         append_detail(f"cannot listen on {subject_of(x)}", x),
         "Choose another with --port (0: any free port), --host or --socket.",
     ),
+}
+
+
+_SAVE = "If you can see the page in a browser, save it as a file and name that."
+
+WEB_DESCRIPTIONS: Descriptions = {
+    w.PrivateAddress: lambda x: (
+        append_detail(f"{subject_of(x)} is not read", x),
+        "To allow it: LLMCLI_WEB_ALLOW_PRIVATE=on, or llm config set web.allow_private on",
+    ),
+    w.PageMissing: lambda x: (append_detail(f"cannot read {subject_of(x)}", x), "Check the address."),
+    w.PageDenied: lambda x: (append_detail(f"no access to {subject_of(x)}", x), _SAVE),
+    w.UntrustedPage: lambda x: (append_detail(subject_of(x), x), "Check the address."),
 }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli.console import suggestion
-from llmcli.cli.first_run.recommended_model import recommended_model
 from llmcli.files import private_files
 from llmcli.models.recommend import TOY_MEANING, is_toy_size
 
@@ -28,6 +27,8 @@ def write_small_model_notice(ctx: CommandContext) -> None:
         return
     if not _record_notice(runtime.paths.cache / NOTICE_DIRECTORY / runtime.verb):
         return
+    from llmcli.cli.model_question import recommended_model
+
     best = recommended_model(runtime.models, runtime.fit_policy(shown=True), runtime.verb)
     if best is None:
         how = "for others: llm models search WORDS"

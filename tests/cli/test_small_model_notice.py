@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scripted import last_message
 
-from llmcli.cli.first_run import small_model_notice
+from llmcli.cli import small_model_notice
 from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.runtime.runtime import Runtime

@@ -12,7 +12,7 @@ import scripted
 
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.first_run.recommended_model import recommended_model
+from llmcli.cli.model_question import recommended_model
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.defaults import STARTER_MODEL

@@ -1,27 +1,106 @@
-"""``llm summarize --combine``, ``--update`` and ``--dry-run``."""
+"""``llm summarize``: of documents, of all of them together, from an earlier summary, with citations, and of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
+from llmcli.cli.input.inputs import decode_argument
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.render.estimate_table import write_estimates
-from llmcli.cli.summarization.summary_run import add_sources, show_summaries
+from llmcli.cli.render.renderer import DisplayOptions, render_events, render_task
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.earlier_summary import EarlierSummary, read_earlier
-from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
+from llmcli.tasks.summarization.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarization.summary_plan import UPDATE_PROMPT
+from llmcli.tasks.tables.table_insights import summarize_tables
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+
+_KEY_SENTENCES_NOTE = (
+    "these sentences are from the text itself, since the model is small; --style paragraph lets it write a summary"
+)
+
+
+def read_summary_options(words: int | None, style: str, *, focus: str, audience: str, language: str) -> SummaryOptions:
+    """Return what the options say. Raises ``UsageError`` for an unknown language and for options that do not go together."""
+    name = ""
+    if language:
+        from llmcli.tasks.translation.languages import parse_language
+
+        name = parse_language(language).name
+    wanted = SummaryOptions(words, style, decode_argument(focus).strip(), decode_argument(audience).strip(), name)
+    if style == KEY_SENTENCES and wanted.needs_writing:
+        option = "--language" if language else "--audience"
+        raise UsageError(
+            f"{option} needs a summary that the model writes", detail=f"Leave out {option}, or --style {KEY_SENTENCES}."
+        )
+    return wanted
+
+
+def summarize_documents(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
+    """Show the summary of each document; return the exit code."""
+    from llmcli.tasks.summarize import summarize
+
+    names, documents = source_inputs.read_streamed_sources(ctx, files)
+    options = ctx.generation_options()
+    return _show_summaries(
+        ctx,
+        wanted,
+        names,
+        lambda backend: source_inputs.add_source_notes(
+            _add_sources(ctx, summarize(backend, ctx.runtime.prompts, documents, options, wanted), documents), documents
+        ),
+    )
+
+
+def _show_summaries(
+    ctx: CommandContext,
+    wanted: SummaryOptions,
+    names: Sequence[str],
+    task: Callable[[Backend], Iterator[TaskEvent]],
+) -> int:
+    """Show what ``task`` yields about the inputs called ``names``; return the exit code."""
+    return render_task(
+        ctx,
+        lambda backend: _note_key_sentences(ctx, wanted, task(backend)),
+        DisplayOptions(input_names=tuple(names)),
+    )
+
+
+def _add_sources(
+    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | LargeText | ItemFailed]
+) -> Iterator[TaskEvent]:
+    """Add to the results of ``--json`` which text they are about, so that ``--update`` can continue them."""
+    for event in events:
+        document = documents[event.item] if isinstance(event, Result) and ctx.console.as_json else None
+        if isinstance(event, Result) and document is not None and not isinstance(document, ItemFailed):
+            from llmcli.tasks.summarization.earlier_summary import describe_document
+
+            yield replace(event, fields={**event.fields, "source": describe_document(document)})
+        else:
+            yield event
+
+
+def _note_key_sentences(
+    ctx: CommandContext, wanted: SummaryOptions, events: Iterator[TaskEvent]
+) -> Iterator[TaskEvent]:
+    """Note once, after the last result, that the style was chosen for the user."""
+    chosen = False
+    for event in events:
+        chosen = chosen or (isinstance(event, Result) and event.fields.get("method") == KEY_SENTENCES)
+        yield event
+    if chosen and wanted.style == AUTO:
+        ctx.console.write_note(_KEY_SENTENCES_NOTE)
+
 
 _CHANGED = "it does not begin with the text that the earlier summary is about, so all of it is read"
 _UNCHANGED = "unchanged"
@@ -85,7 +164,7 @@ def _combine(
         events = summarize_together(backend, ctx.runtime.prompts, documents, generation, wanted)
         return source_inputs.add_source_notes(events, documents, one_answer=True)
 
-    return show_summaries(ctx, wanted, (), task)
+    return _show_summaries(ctx, wanted, (), task)
 
 
 def _update(
@@ -112,7 +191,7 @@ def _update(
             fields = {"method": _UNCHANGED, "coverage": 1.0, "missing": []}
             model = backend.info().model
             result = Result(0, document.name, known.text, fields, model=model, prompt=UPDATE_PROMPT)
-            return add_sources(ctx, iter([result]), [document])
+            return _add_sources(ctx, iter([result]), [document])
         if known.text and wanted.style_for(backend.info()) == KEY_SENTENCES:
             before = Document(options.update or "", known.text)
             joined = CombinedText([before, Document(document.name, text)], headings=False)
@@ -123,10 +202,10 @@ def _update(
             events = summarize(
                 backend, ctx.runtime.prompts, [Document(document.name, text)], generation, wanted, earlier=known.text
             )
-        noted = source_inputs.add_source_notes(add_sources(ctx, events, [document]), [document])
+        noted = source_inputs.add_source_notes(_add_sources(ctx, events, [document]), [document])
         return _add_warnings(noted, warnings)
 
-    return show_summaries(ctx, wanted, (), task)
+    return _show_summaries(ctx, wanted, (), task)
 
 
 def _add_warnings(events: Iterator[TaskEvent], warnings: tuple[str, ...]) -> Iterator[TaskEvent]:
@@ -155,3 +234,49 @@ def _show_work(
         return estimate_summary(backend, ctx.runtime.prompts, document, options, wanted, earlier=earlier)
 
     return write_estimates(ctx, list(names) or [each.name for each in documents], estimate)
+
+
+def summarize_cited(
+    ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions, *, cite: bool, keep: bool
+) -> int:
+    """Show points with quotes; return the exit code. Raises ``UsageError`` for options that do not go together."""
+    if not cite:
+        raise UsageError("--keep-unsupported is an option of --cite", detail="Add --cite.")
+    if wants_records(ctx.flags):
+        raise UsageError("--cite summarizes documents, not records", detail="Leave out the options of records.")
+    if wanted.style == HEADLINE:
+        raise UsageError("a headline has no points to cite", detail="Leave out --style, or --cite.")
+    if wanted.style == KEY_SENTENCES:
+        raise UsageError("key sentences are quotes themselves", detail="Leave out --style, or --cite.")
+    from llmcli.tasks.cited_summary import summarize_with_citations
+
+    names, documents = source_inputs.read_sources(ctx, files)
+    options = ctx.generation_options()
+    return render_task(
+        ctx,
+        lambda backend: source_inputs.add_source_notes(
+            summarize_with_citations(backend, ctx.runtime.prompts, documents, options, wanted, keeps_unsupported=keep),
+            documents,
+        ),
+        DisplayOptions(input_names=tuple(names)),
+    )
+
+
+def summarize_by_insights(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions, *, writes: bool) -> int:
+    """Show figures and trends of tables; return the exit code. No model is loaded.
+
+    ``writes``: there are options of summaries that a model writes. Raises ``UsageError`` for these, and for others in
+    ``wanted``.
+    """
+    if writes or wanted != SummaryOptions(style=AUTO):
+        raise UsageError(
+            "--insights computes figures; it has no style, length, focus or quotes", detail="Leave out other options."
+        )
+    if wants_records(ctx.flags):
+        raise UsageError("--insights summarizes whole tables, not records", detail="Leave out the options of records.")
+    names, documents = source_inputs.read_sources(ctx, files)
+    return render_events(
+        ctx,
+        lambda: summarize_tables(documents, ctx.runtime.interrupt),
+        DisplayOptions(input_names=tuple(names)),
+    )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmcli.cli import command_registry
 from llmcli.cli.console import confirm, progress_text, wrapping
 from llmcli.cli.console.messages.message_text import format_bytes
-from llmcli.cli.first_run.recommended_model import recommended_model
-from llmcli.cli.render.variant_table import format_rate
+from llmcli.cli.render.model_events import format_rate
+from llmcli.errors import ModelTooLarge, UnavailableError
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.library.defaults import STARTER_MODEL
-from llmcli.models.recommend import Recommendation, estimate_entry
+from llmcli.models.recommend import Recommendation, estimate_entry, recommend_models
 
 if TYPE_CHECKING:
     from llmcli.cli.console.console import Console
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
 
-ASSUMED_MBITS_PER_S = 50
+_ASSUMED_MBITS_PER_S = 50
 """The rate of the network for which the time of a download is shown before one was measured."""
 _BITS_PER_MBIT = 1_000_000
 _NONE = frozenset({"n", "no", "none"})
@@ -60,7 +61,7 @@ def _read_choice(console: Console, numbers: str, named: dict[str, str]) -> str |
 
 def _describe_download(size: int, bytes_per_s: float | None) -> str:
     """Return how long a download of ``size`` bytes takes, at the rate of the last one or at an assumed rate."""
-    mbits = ASSUMED_MBITS_PER_S if bytes_per_s is None else bytes_per_s * 8 / _BITS_PER_MBIT
+    mbits = _ASSUMED_MBITS_PER_S if bytes_per_s is None else bytes_per_s * 8 / _BITS_PER_MBIT
     took = progress_text.format_estimate(max(1, size * 8 / (mbits * _BITS_PER_MBIT)))
     shown = f"{mbits:.0f}" if mbits >= 10 else f"{mbits:.2g}"  # noqa: PLR2004
     measured = "assumed" if bytes_per_s is None else "as last time"
@@ -79,3 +80,17 @@ def _describe_choice(number: int, choice: Recommendation, columns: int, *, verb:
     head, *more = wrapping.wrap_words(f"{entry.name}: {what}", columns - len(_INDENT))
     more += wrapping.wrap_words(", ".join(filter(None, facts)), columns - len(_INDENT))
     return [f"{number}  {head}", *(_INDENT + line for line in more)]
+
+
+_DEFAULT_TASK = "chat"
+
+
+def recommended_model(models: ModelLibrary, policy: FitPolicy, verb: str) -> Recommendation | None:
+    """Return the best model for ``verb`` that fits this machine and is no toy; None if there is none."""
+    command = command_registry.find_command(verb)
+    task = _DEFAULT_TASK if command is None or not command.model_task else command.model_task
+    try:
+        picks = recommend_models(models.catalogue_entries(), task, (), policy)
+    except (ModelTooLarge, UnavailableError):
+        return None
+    return next((pick for pick in picks if not pick.is_toy), None)

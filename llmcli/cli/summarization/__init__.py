@@ -1,1 +1,0 @@
-"""Forms of summaries that need more than one call of their task."""
