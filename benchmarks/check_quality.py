@@ -28,9 +28,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, run_requests
-from llmcli.configuration.engine_options import EngineOptions
 from llmcli.config.engine_options import EngineOptions
-from llmcli.documents.chunking import split_sentences
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.execution.task_requests import GenerationOptions

@@ -171,7 +171,6 @@ def tune(model: str, cache: Path) -> None:
     The engines of ``open_engine`` find them there.
     """
     from llmcli.app_paths import tuning_file
-    from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.derivation import DerivationSource
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.cost_profile import save_profile

@@ -13,8 +13,9 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import run_requests
+from llmcli.config.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
-from llmcli.runtime.backend_factory import EngineOptions, open_local_backend
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.types import Finished, Message, Request, Role, Sampling
 
 

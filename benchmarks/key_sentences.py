@@ -14,10 +14,11 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, run_requests
+from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
-from llmcli.runtime.backend_factory import EngineOptions, open_local_backend
+from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize

@@ -10,9 +10,9 @@ from typing import NoReturn
 
 from scripted import ScriptedAnswer, ScriptedBackend
 
-from llmcli.runtime import backend_factory
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
+from llmcli.runtime import backend_factory
 from llmcli.types import Request
 
 FILE_CALLS = {
@@ -49,7 +49,9 @@ class KilledRuns:
         try:
             prepare()
             _kill_before_call(kill_at)
-            backend_factory.open_local_backend = lambda *_, interrupt, **__: ScriptedBackend(self._answer, interrupt=interrupt)
+            backend_factory.open_local_backend = lambda *_, interrupt, **__: ScriptedBackend(
+                self._answer, interrupt=interrupt
+            )
             fd = os.open(self._messages, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             environ = {**os.environ, "LLMCLI_MODEL": str(self._model)}
             os._exit(main.main(list(argv), Environment(os.open(os.devnull, os.O_RDONLY), fd, fd, environ)))

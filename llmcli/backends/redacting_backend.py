@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmcli.backends.base import Backend, DelegatingJob, Job
+from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.frozen_dataclass import field, replace, slotted
-from llmcli.incomplete_results import CostLimitReached
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, redact_request
 from llmcli.redaction.restoration import Restorer, StopFilter, restore_error

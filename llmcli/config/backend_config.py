@@ -17,9 +17,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmcli.configuration.backend_presets import find_preset
-from llmcli.configuration.pricing import Price, parse_price
-from llmcli.errors import TemporaryFailure
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.types import Usage
 

@@ -19,10 +19,9 @@ from typing import IO
 from llmcli import child_processes
 from llmcli.engine import quantize_child
 from llmcli.engine.llama import hardware, weights_file
-from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported
-from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 from llmcli.engine.quantize_child import EXIT_QUANTIZE_FAILED, NEEDS_MATRIX, QuantizerMode
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported, UsageError
+from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
@@ -30,10 +29,7 @@ from llmcli.models.files.names import part_names
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_parser import load_checked_header
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
-from llmcli.models.library.derived_copy import DerivedCopy, DerivedKey
-from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.models.library.derived_weights import DerivedCopy, DerivedKey, DerivedWeightsStore
-from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
 
 _CHILD_MODULE = "llmcli.engine.quantize_child"
 _POLL_S = 0.05

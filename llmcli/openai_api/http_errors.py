@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -29,6 +30,7 @@ _STATUS_BY_ERROR = (
 _INTERNAL_ERROR_STATUS = 500
 _FIELD_BY_SUBJECT = {"schema": "response_format", "grammar": "response_format", "input": "input"}
 """The request field for each subject that the engine reports as bad."""
+_PATH_STARTS = ("/", "./", "../", "~")
 
 
 def dump_error(status: int, message: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -40,10 +42,14 @@ def dump_error(status: int, message: str, *, param: str | None = None, code: str
 def dump_exception(problem: Exception, prompt: str = "messages") -> tuple[int, dict[str, Any]]:
     """Return the status and the body for an ``LlmError``; for another exception only its class is named.
 
-    ``prompt`` is the field to blame when the prompt is too long.
+    ``prompt`` is the field to blame when the prompt is too long. A file has its name only: clients do not see the paths
+    of this machine.
     """
     status = next((status for kind, status in _STATUS_BY_ERROR if isinstance(problem, kind)), _INTERNAL_ERROR_STATUS)
     subject, detail = getattr(problem, "subject", ""), getattr(problem, "detail", "")
+    if subject.startswith(_PATH_STARTS):
+        path, subject = subject, PurePath(subject).name
+        detail = detail.replace(path, subject)
     if isinstance(problem, ContextOverflow):
         message = f"the prompt has {problem.tokens} tokens, the context {problem.context}"
         return status, dump_error(status, message, param=prompt, code="context_length_exceeded")

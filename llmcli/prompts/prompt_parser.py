@@ -20,10 +20,8 @@ from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
-from llmcli.prompts.prompt_file import OutputKind, Prompt, Variable
-from llmcli.prompts.sampling_options import read_options
-from llmcli.prompts.yaml_limits import find_excess
 from llmcli.prompts.prompt_file import OutputKind, Prompt, PromptOptions, Variable
+from llmcli.prompts.yaml_limits import find_excess
 
 if TYPE_CHECKING:
     import yaml

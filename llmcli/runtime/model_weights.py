@@ -23,11 +23,11 @@ from llmcli.errors import (
     UnavailableError,
     UsageError,
 )
+from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
-from llmcli.weights.derivation_errors import DerivationRefused, DerivedWeightsMissing
 
 if TYPE_CHECKING:
     from pathlib import Path

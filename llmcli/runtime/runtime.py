@@ -264,7 +264,6 @@ class Runtime:
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         if self.settings["lora"]:
             from llmcli.errors.model_errors import UnsupportedAdapter
-            from llmcli.config.lora_adapters import UnsupportedAdapter
 
             raise UnsupportedAdapter(
                 self.settings.origin("lora"), detail=f"{server.label} runs its own models, without your adapters"

@@ -11,9 +11,7 @@ from llmcli.errors import OutputError, Unsupported
 from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
-from llmcli.runtime.weights import labelling_weights
 from llmcli.runtime import model_weights
-from llmcli.weights.derivation_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
@@ -70,7 +68,6 @@ def tune_model(
     context raise, and what ``interrupt.check`` raises, at once.
     """
     from llmcli.app_paths import tuning_file
-    from llmcli.engine.derivation.derivation import DerivationSource
     from llmcli.engine.derivation import DerivationSource
     from llmcli.engine.llama import architecture, hardware, load_check
     from llmcli.engine.llama.threads import SystemLoad

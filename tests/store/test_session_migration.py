@@ -8,9 +8,7 @@ import pytest
 
 from llmcli.errors import BadDocument, OutputError
 from llmcli.errors.saved_state_errors import NewerSchema
-from llmcli.store import schema_migration, session_schema
 from llmcli.store import database, session_tables
-from llmcli.store.schema_errors import NewerSchema
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 

@@ -6,9 +6,7 @@ import pytest
 from row_table import all_rows
 
 from llmcli.errors.network_errors import PrivateAddress
-from llmcli.web.address_policy import check_addresses, is_public
 from llmcli.web.page_fetcher import check_addresses, is_public
-from llmcli.web.web_errors import PrivateAddress
 
 
 @all_rows(

@@ -13,7 +13,6 @@ from page_server import Page, PageServer
 
 from llmcli.errors import BadDocument, RemoteError
 from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
-from llmcli.web import address_policy, page_fetcher
 from llmcli.web import page_fetcher
 from llmcli.web.page_fetcher import PageFetcher
 

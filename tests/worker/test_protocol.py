@@ -12,11 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcli import errors
-from llmcli.configuration.engine_options import EngineOptions
-from llmcli.errors.incomplete_results import MissingPart
-from llmcli.text_stream.repetition import RepetitionPolicy
 from llmcli.config.engine_options import EngineOptions
-from llmcli.grammars import BadGrammar
+from llmcli.errors.incomplete_results import MissingPart
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,

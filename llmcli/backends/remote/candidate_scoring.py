@@ -13,8 +13,7 @@ from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
 from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.server_message import shorten_message
-from llmcli.backends.remote.transport.error_mapping import BadRequest, shorten_message
+from llmcli.backends.remote.transport.error_mapping import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest

@@ -11,9 +11,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.errors import RequestRejected, Unsupported, UsageError
 from llmcli.errors.saved_state_errors import TooFewLabels
 from llmcli.frozen_dataclass import frozen
-from llmcli.runtime.weights.labelling_weights import CALIBRATION_ORIGIN
 from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
-from llmcli.tasks.calibration.calibration_errors import TooFewLabels
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend

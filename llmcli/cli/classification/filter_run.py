@@ -16,7 +16,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
-from llmcli.documents.records.formats.record_formats import LINES
+from llmcli.documents.format_registry import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
 from llmcli.frozen_dataclass import asdict, frozen, replace

@@ -12,7 +12,7 @@ from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
-from llmcli.errors import LlmError, NotUtf8, UsageError
+from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.types import ItemFailed
 
@@ -26,13 +26,20 @@ def find_notes(document: Document) -> list[str]:
     return [] if document.source is None else [f"{document.name}: {note}" for note in document.source.notes]
 
 
+def _digest(document: Document) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()
+
+
 class InputSequence(Sequence[T | ItemFailed], Generic[T]):
     """The inputs that were added, in their order.
 
     Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
     ``MAX_KEPT_CHARACTERS`` are then dropped unless ``keeps_all``, and read again from their files whenever they are asked
-    for; a file that cannot be read any more is an ``ItemFailed``. What can be read only once is always kept. ``notes``:
-    what was left out of the documents, by their positions. ``characters``: the length of all their texts.
+    for; a file that cannot be read any more, or has another text, is an ``ItemFailed``. What can be read only once is
+    always kept. ``notes``: what was left out of the documents, by their positions. ``characters``: the length of all
+    their texts.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
         self._read = read
         self._names: list[str] = []
         self._kept: list[T | ItemFailed | None] = []
+        self._digests: dict[int, bytes] = {}  # of the texts that were dropped
         self._kept_characters = 0
         self.characters = 0
         self.notes: dict[int, list[str]] = {}
@@ -57,6 +65,8 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
             dropped = full and Path(name).is_file()
             self._kept_characters += 0 if dropped else len(found.text)
             self.characters += len(found.text)
+            if dropped:
+                self._digests[len(self)] = _digest(found)
         self._names.append(name)
         self._kept.append(None if dropped else found)
 
@@ -101,12 +111,15 @@ class InputSequence(Sequence[T | ItemFailed], Generic[T]):
         runtime, name = self._ctx.runtime, self._names[index]
         counted = runtime.input_characters
         try:
-            return self._read(self._ctx, name)
+            found = self._read(self._ctx, name)
         except LlmError as error:
             runtime.interrupt.check()
             return ItemFailed(index, name, error)
         finally:
             runtime.input_characters = counted
+        if isinstance(found, Document) and _digest(found) == self._digests[index]:
+            return found
+        return ItemFailed(index, name, BadDocument(name, detail="the file changed while the command ran"))
 
 
 def decode_argument(text: str) -> str:

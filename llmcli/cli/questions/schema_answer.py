@@ -11,8 +11,6 @@ from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.errors.incomplete_results import AnswerTruncated, InvalidAnswer
 from llmcli.frozen_dataclass import replace
-from llmcli.json_schemas.schema_validation import SchemaValidator
-from llmcli.incomplete_results import AnswerTruncated, InvalidAnswer
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.schemas.schema_argument import read_schema
 from llmcli.types import FinishReason, Result, TaskEvent

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.documents.reading.file_reader import open_stream
-from llmcli.documents.records.finished_jobs import FileStamp, FinishedJobs, file_stamp
-from llmcli.documents.records.job_errors import EarlierFailures, RetryRefused, UnfinishedJob
-from llmcli.documents.records.finished_jobs import FinishedJobs
-from llmcli.documents.records.job_state import JobProgress, JobState, job_path, load_job, require_kept, skip_done
 from llmcli.documents.records.job_state import (
+    FileStamp,
     FinishedJobs,
     JobProgress,
     JobState,
+    file_stamp,
     job_path,
     load_job,
     require_kept,

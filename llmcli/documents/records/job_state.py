@@ -191,13 +191,21 @@ def extend_digest(digest: str, data: bytes) -> str:
     return hashlib.blake2b(data, key=bytes.fromhex(digest), digest_size=16).hexdigest()
 
 
+FileStamp = tuple[str, int, int] | None
+"""Path, size and time of a file; None for one that is missing."""
+
+
 class FinishedJobs:
-    """The complete jobs, in ``directory``. ``inputs`` are the paths of a job's inputs, None if one is no file."""
+    """The complete jobs, in ``directory``.
+
+    ``inputs`` are the stamps of a job's inputs when it began, None if one is no file: a file that changes while the job
+    runs is another one afterwards.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def add(self, state: JobState, inputs: Sequence[str] | None) -> None:
+    def add(self, state: JobState, inputs: Sequence[FileStamp] | None) -> None:
         """Remember a job whose output has its final name, if its inputs are files."""
         if inputs is None:
             return
@@ -208,7 +216,7 @@ class FinishedJobs:
                 if path.stat().st_mtime < time.time() - _MAX_AGE_S:
                     path.unlink()
 
-    def find(self, target: Path, inputs: Sequence[str] | None, manifest: Mapping[str, Any]) -> JobState | None:
+    def find(self, target: Path, inputs: Sequence[FileStamp] | None, manifest: Mapping[str, Any]) -> JobState | None:
         """Return the job with this output and this manifest, if neither output nor inputs have changed; else None."""
         if inputs is None:
             return None
@@ -224,16 +232,16 @@ class FinishedJobs:
         return self._directory / f"{hashlib.sha256(bytes(target)).hexdigest()}.json"
 
 
-def _digest(target: Path, inputs: Sequence[str], manifest: Mapping[str, Any]) -> str:
-    """Return a hash of a manifest, which may have private texts, and of path, size and time of each file."""
-    files = [_describe_file(Path(path)) for path in (*inputs, str(target))]
+def _digest(target: Path, inputs: Sequence[FileStamp], manifest: Mapping[str, Any]) -> str:
+    """Return a hash of a manifest, which may have private texts, and of the stamps of inputs and output."""
+    files = [*inputs, file_stamp(target)]
     return hashlib.sha256(json.dumps([manifest, files]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _describe_file(path: Path) -> list[str | int] | None:
-    """Return path, size and time of a file; None for one that is missing."""
+def file_stamp(path: Path) -> FileStamp:
+    """Return the stamp of a file now."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return str(path.resolve()), status.st_size, status.st_mtime_ns

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from io import BufferedReader
 
-from llmcli.documents.reading.file_reader import require_unchanged
 from llmcli.documents.format_registry import load_record_format, sniff_record_format
+from llmcli.documents.reading.file_reader import require_unchanged
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.config.lora_adapters import BadAdapter, LoraAdapter, adapter_bytes
+from llmcli.config.lora_adapters import LoraAdapter, adapter_bytes
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.memory_budget import MemoryBudget, RepackedPages, list_repacked_types
 from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
+from llmcli.errors.model_errors import BadAdapter
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
 

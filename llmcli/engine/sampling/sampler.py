@@ -9,10 +9,8 @@ from typing import Any
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.model import Model
-from llmcli.engine.sampling.grammar_matcher import GrammarMatcher
-from llmcli.errors import InternalError, LogitOverflow
 from llmcli.engine.sampling.grammar_compiler import GrammarMatcher
-from llmcli.errors import InternalError
+from llmcli.errors import InternalError, LogitOverflow
 from llmcli.types import Sampling
 
 PENALTY_WINDOW_TOKENS = 256

@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from llmcli.engine.sampling.number_bounds import BOUNDS, DECIMALS
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.grammars import BadGrammar
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _DECIMALS = 9

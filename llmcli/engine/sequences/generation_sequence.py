@@ -21,9 +21,7 @@ from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import LogitOverflow
-from llmcli.grammars import BadGrammar
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 

@@ -23,7 +23,6 @@ from typing import Any
 
 from llmcli import child_processes
 from llmcli.app_paths import tuning_file
-from llmcli.engine.derivation.derivation import DerivationSource
 from llmcli.engine.derivation import DerivationSource
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad

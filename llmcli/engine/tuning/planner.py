@@ -8,7 +8,6 @@ from collections.abc import Sequence as SequenceOf
 from typing import Protocol
 
 from llmcli.app_paths import tuning_file
-from llmcli.configuration.engine_options import EngineOptions
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from llmcli.config.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.header import Header, TensorInfo

@@ -16,12 +16,7 @@ from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_fil
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
 from llmcli.models.hub.partial_file import DownloadLock, PartialFile, list_partials
-from llmcli.models.hub.retry_policy import RetryCounter
-from llmcli.models.hub.stalls import StallDetector
-from llmcli.models.hub.threaded_iterator import sleep_interruptibly
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
-from llmcli.models.hub.partial_file import ClaimedByOther, DownloadLock, PartialFile, list_partials
-from llmcli.models.hub.transfers import ReadTimedOut, RetryCounter, StallDetector, TransferStalled, sleep_interruptibly
+from llmcli.models.hub.transfers import RetryCounter, StallDetector, sleep_interruptibly
 from llmcli.types import Notice, Progress
 
 _POLL_S = 0.2  # seconds between checks of another process's download

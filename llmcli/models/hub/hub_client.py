@@ -21,13 +21,9 @@ from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut
 from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
-from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread
-from llmcli.models.hub.transfer_rate import TransferMeter
 from llmcli.models.hub.transfers import (
     DownloadRetryPolicy,
     FirstItemTimeout,
-    ReadTimedOut,
     RetryCounter,
     TransferMeter,
     iterate_in_thread,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from llmcli.errors import TemporaryFailure
+from llmcli.errors.network_errors import TransferStalled
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
@@ -118,14 +119,6 @@ _MAX_READ_TIMEOUTS = 10
 _TIMEOUT_RESET_BYTES = 64 << 20
 """... until this many bytes have come since the first time, so that a server that sends little each time fails too."""
 _SAMPLES_PER_WINDOW = 60
-
-
-class TransferStalled(TemporaryFailure, type_name="Stalled"):
-    """The transfer stalled; its bytes are kept, and the next attempt continues after them."""
-
-
-class ReadTimedOut(TransferStalled):
-    """The server stopped sending in the middle of a response; another attempt may succeed."""
 
 
 class StallDetector:

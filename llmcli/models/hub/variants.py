@@ -14,6 +14,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
+from llmcli.errors.network_errors import HubUnreachable
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import (
@@ -29,7 +30,7 @@ from llmcli.models.gguf import header_checks
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.tensor_types import nominal_bits
 from llmcli.models.hub.download import DownloadTarget
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RepositoryInfo, RepositoryListing
+from llmcli.models.hub.hub_client import HubClient, RepositoryInfo, RepositoryListing
 from llmcli.models.hub.remote_header import read_remote_header
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 from llmcli.types import ItemFailed, Notice, Progress

@@ -12,9 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from llmcli.backends.base import Backend
 from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.frozen_dataclass import frozen
-from llmcli.store.turn import Turn
 from llmcli.store.session import Turn
-from llmcli.tasks.conversation.conversation_errors import ConversationFull
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE

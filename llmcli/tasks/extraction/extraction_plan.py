@@ -11,8 +11,6 @@ from llmcli.backends.base import Backend
 from llmcli.errors import InputError
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen
-from llmcli.json_schemas.schema_validation import SchemaValidator
-from llmcli.grammars import BadGrammar
 from llmcli.prompts import Prompt
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request

@@ -10,8 +10,6 @@ from llmcli.documents.reading.large_text import LargeText, count_line_ends
 from llmcli.documents.reading.passages import SEPARATOR, Passage, line_spans
 from llmcli.documents.reading.source_reader import Headings, passages_of
 from llmcli.frozen_dataclass import replace
-from llmcli.store.retrieval.passage_index import IndexedPassage
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.passage_index import IndexedPassage
 
 PASSAGE_CHARS = 1_200

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from llmcli.documents.json_values import SpelledNumber, dump_value, parse_float, parse_int
 from llmcli.documents.delimited_table import unique_names
-from llmcli.documents.reading.sources.json_source import parse_float, parse_integer
+from llmcli.documents.json_values import SpelledNumber, dump_value, parse_float, parse_int
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 

@@ -13,7 +13,6 @@ from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.types import Event, Finished, TextDelta
-from llmcli.weights.derivation_errors import DerivedWeightsMissing
 from llmcli.worker import protocol
 from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool

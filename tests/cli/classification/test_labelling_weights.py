@@ -9,16 +9,11 @@ import pytest
 from engine.profiles import weights_table
 
 from llmcli.app_paths import find_paths, tuning_file
-from llmcli.engine.derivation import derivation
-from llmcli.app_paths import find_paths
 from llmcli.engine import derivation
 from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import NoRoomForWeights
-from llmcli.runtime.weights import labelling_weights
-from llmcli.weights.weights_times import dump_profile
 from llmcli.runtime import model_weights
-from llmcli.weights.derivation_errors import NoRoomForWeights
-from llmcli.weights.weights_times import dump_profile, profile_path
+from llmcli.weights.weights_times import dump_profile
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
 

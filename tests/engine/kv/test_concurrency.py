@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from engine.tools import Probe, close, numbers
 
-from llmcli.engine.kv.manager import INITIAL_CONCURRENCY, MAX_CONCURRENCY, ConcurrencyTuner
+from llmcli.engine.kv.manager import INITIAL_CONCURRENCY, ConcurrencyTuner
+from llmcli.models.footprint import MAX_CONCURRENCY
 
 
 def feed(width, seconds, waiting=1000, steps=500):

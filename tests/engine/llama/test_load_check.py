@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, load_check
 from llmcli.errors import BadModelFile, InternalError, Interrupted, OutOfMemory, Unsupported
 from llmcli.interrupt import Interrupt
-from llmcli.runtime.backend_factory import EngineOptions, open_local_backend
+from llmcli.runtime.backend_factory import open_local_backend
 
 ID = "a" * 64
 

@@ -14,8 +14,7 @@ import tiny_models
 from engine.tools import answer, engine_of, req, wild
 from tiny_adapters import ALPHA, RANK, TARGETS, random_pairs, write_adapter
 
-from llmcli.configuration.lora_adapters import LoraAdapter
-from llmcli.config.lora_adapters import BadAdapter, LoraAdapter
+from llmcli.config.lora_adapters import LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
@@ -23,7 +22,6 @@ from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.engine.llama.model import Model
 from llmcli.errors import LogitOverflow, Unsupported
-from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import BadAdapter
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.types import Sampling

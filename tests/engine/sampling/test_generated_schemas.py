@@ -9,11 +9,9 @@ import pytest
 from engine.tools import answer, req, wild
 from schema_generator import schemas
 
-from llmcli.engine.sampling.grammar_matcher import GrammarMatcher
+from llmcli.engine.sampling.grammar_compiler import GrammarMatcher
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.grammars import regex_grammar
-from llmcli.engine.sampling.grammar_compiler import GrammarMatcher
-from llmcli.grammars import BadGrammar, regex_grammar
 from llmcli.types import Finished, FinishReason, TextDelta
 
 

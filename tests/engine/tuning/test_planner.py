@@ -11,7 +11,6 @@ from engine.profiles import attention_profile, weights_table
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
 from llmcli.app_paths import tuning_file
-from llmcli.configuration.engine_options import EngineOptions
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings

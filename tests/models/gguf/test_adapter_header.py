@@ -12,7 +12,6 @@ import tiny_models
 from mutations import Layout
 from tiny_adapters import write_adapter
 
-from llmcli.config.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.adapter_header import check_adapter, read_adapter_header

@@ -13,7 +13,6 @@ import pytest
 from mutations import KINDS, mutated
 from tiny_adapters import write_adapter
 
-from llmcli.config.lora_adapters import BadAdapter, UnsupportedAdapter
 from llmcli.errors import MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.adapter_header import check_adapter, read_adapter_header

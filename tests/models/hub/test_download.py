@@ -25,9 +25,7 @@ from llmcli.models.hub.download import DownloadTarget, check_download_space, dow
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy
-from llmcli.models.hub.stalls import StallDetector
-from llmcli.models.hub.transfers import DownloadRetryPolicy, StallDetector, TransferStalled
+from llmcli.models.hub.transfers import DownloadRetryPolicy, StallDetector
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)

@@ -15,8 +15,6 @@ from llmcli.errors import AccessDenied, ConfigError, Interrupted, MissingError, 
 from llmcli.errors.network_errors import HubUnreachable
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.hub_client import HubClient, RemoteFile, ResponseHead
-from llmcli.models.hub.retry_policy import DownloadRetryPolicy
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
 from llmcli.models.hub.transfers import DownloadRetryPolicy
 
 

@@ -7,8 +7,6 @@ from fake_hub import Fault
 
 from llmcli.errors import MissingError, Offline, TemporaryFailure
 from llmcli.errors.network_errors import HubUnreachable
-from llmcli.models.hub.hub_search import FoundRepository
-from llmcli.models.hub.hub_client import HubUnreachable
 from llmcli.models.hub.variants import FoundRepository
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.types import ItemFailed, Notice, Progress

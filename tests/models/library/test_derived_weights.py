@@ -15,10 +15,7 @@ from llmcli.errors import CannotCreate, Interrupted
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.interrupt import Interrupt
 from llmcli.models.library import derived_weights
-from llmcli.models.library.derived_copy import DerivedKey
-from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.models.library.derived_weights import DerivedKey, DerivedWeightsStore
-from llmcli.weights.derivation_errors import NoRoomForWeights
 
 KEY = DerivedKey("ab" * 32, "bf16", "build 1")
 HOLD_AND_WAIT = """

@@ -14,9 +14,6 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, TemporaryFailure, TimedOut, Unsupported
 from llmcli.errors.incomplete_results import ExtractionFailed, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.json_schemas.schema_validation import SchemaValidator
-from llmcli.grammars import BadGrammar
-from llmcli.incomplete_results import ExtractionFailed, ValuesMissing
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample

@@ -14,9 +14,8 @@ from typing import Any, Protocol
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields
-from llmcli.errors.network_errors import BadRequest
-from llmcli.backends.remote.transport.error_mapping import BadRequest, ErrorFields
 from llmcli.config.backend_config import ServerConfig
+from llmcli.errors.network_errors import BadRequest
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.types import Message, Request, Role
 

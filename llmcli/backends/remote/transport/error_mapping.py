@@ -11,8 +11,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.server_message import shorten_message
-from llmcli.backends.remote.transport.retries import RateLimited
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import (
     ContextOverflow,

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from llmcli import __version__
-from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange, make_pool, network_errors
@@ -29,7 +28,7 @@ from llmcli.backends.remote.transport.error_mapping import (
     parse_error_fields,
 )
 from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.config.backend_config import ServerConfig, ServerUnreachable
+from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
 from llmcli.errors.network_errors import ServerUnreachable
 from llmcli.frozen_dataclass import frozen

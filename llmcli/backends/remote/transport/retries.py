@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
-from llmcli.config.backend_config import ServerUnreachable
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.frozen_dataclass import frozen
@@ -24,10 +22,6 @@ from llmcli.frozen_dataclass import frozen
 _POLL_S = 0.05
 _MIN_PROBE_ANSWERS = 16
 _MAX_PROBE_ANSWERS = 1024
-
-
-class RateLimited(TemporaryFailure, type_name="Busy"):
-    """The server is overloaded (429, 503)."""
 
 
 class ConcurrencyLimiter:

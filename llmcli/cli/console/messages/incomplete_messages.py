@@ -7,10 +7,16 @@ from collections.abc import Sequence
 
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.errors import incomplete_results as i
-from llmcli.errors.saved_state_errors import ConversationFull
-from llmcli.documents.records.job_errors import EarlierFailures, JobMismatch, RetryRefused, UnfinishedJob
-from llmcli.tasks.calibration.calibration_errors import CalibrationMismatch, DamagedCalibration, TooFewLabels
-from llmcli.tasks.conversation.conversation_errors import ConversationFull
+from llmcli.errors.saved_state_errors import (
+    CalibrationMismatch,
+    ConversationFull,
+    DamagedCalibration,
+    EarlierFailures,
+    JobMismatch,
+    RetryRefused,
+    TooFewLabels,
+    UnfinishedJob,
+)
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5

@@ -12,8 +12,6 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
 )
 from llmcli.errors import model_errors as m
-from llmcli.config.lora_adapters import BadAdapter, UnsupportedAdapter
-from llmcli.weights import derivation_errors as d
 
 
 def _pull_command(name: str, context: int | None = None) -> str:

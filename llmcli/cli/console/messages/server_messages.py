@@ -11,9 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     append_detail,
     subject_of,
 )
-from llmcli.errors.network_errors import ServerUnreachable, SourcesUnreachable, TransferStalled
-from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
-from llmcli.web import web_errors as w
+from llmcli.errors import network_errors as w
 
 
 def _describe_offline(error: e.Offline) -> ErrorText:
@@ -48,9 +46,8 @@ def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
 
 
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
-    from llmcli.config.backend_config import ServerUnreachable
-    from llmcli.models.catalogue import SourcesUnreachable
-    from llmcli.models.hub.transfers import TransferStalled  # here, since every start imports this module
+    from llmcli.errors.network_errors import ServerUnreachable, SourcesUnreachable, TransferStalled
+
     if isinstance(error, ServerUnreachable) and error.address:
         advice = f"Is the server running? Nothing listens at {error.address}: start the server, or correct the address."
         return append_detail(subject_of(error), error), advice

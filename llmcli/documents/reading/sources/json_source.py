@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmcli.documents.json_values import dump_value, parse_float, parse_int
 from llmcli.documents.format_registry import JSON_LINES, find_reader_by_name
+from llmcli.documents.json_values import dump_value, parse_float, parse_int
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.reading.passages import Section
 from llmcli.documents.reading.sources.column_profile import ColumnProfile, RowSample, describe_columns

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import Any
 
+from llmcli.documents.format_registry import JSON_LINES
 from llmcli.documents.json_values import add_fields, dump_text, parse_json
 from llmcli.documents.records.byte_lines import ByteLines
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN, OutputColumns, ReadOptions, new_fields
-from llmcli.documents.records.formats.record_formats import JSON_LINES
-from llmcli.documents.format_registry import JSON_LINES
-from llmcli.documents.records.json_values import add_fields, dump_text, parse_json
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument
 

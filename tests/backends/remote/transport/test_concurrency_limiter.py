@@ -8,9 +8,8 @@ import threading
 import pytest
 
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter
 from llmcli.errors.network_errors import RateLimited
-from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, RateLimited
 
 
 def test_the_limit_halves_and_then_grows_slowly():

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
-from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
-from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, RateLimited, Retrier, RetryPolicy
-from llmcli.config.backend_config import ServerUnreachable
+from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 
