@@ -25,7 +25,7 @@ from llmcli.tasks.calibration.record_features import record_features
 from llmcli.tasks.classification.precision_threshold import choose_threshold
 from llmcli.tasks.classification.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
 
 LABELS = (POSITIVE, NEGATIVE)

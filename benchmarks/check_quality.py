@@ -31,8 +31,8 @@ from llmcli.backends.base import Backend, run_requests
 from llmcli.config.engine_options import EngineOptions
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
 from llmcli.tasks.support.support_scorer import RULE_FEATURES, SupportScorer, support_probability
 

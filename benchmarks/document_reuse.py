@@ -23,7 +23,7 @@ from llmcli.engine.engine import Engine
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.check import check
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Finished, Request, TaskEvent
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -36,8 +36,8 @@ from llmcli.frozen_dataclass import replace
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import PROMPT, make_classify_verb
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import SentimentVerb
 from llmcli.types import Result
 
@@ -71,7 +71,7 @@ def label(backend: Engine, texts: Sequence[str], labels: str = "") -> Rows:
         else SentimentVerb(backend, prompts, generation)
     )
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]
-    found = [each for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
+    found = [each for each in run_records(backend, records, verb) if isinstance(each, Result)]
     if len(found) != len(texts):
         raise SystemExit(f"{len(texts) - len(found)} rows failed")
     return [dict(each.fields["probabilities"]) for each in found]

@@ -18,10 +18,10 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.execution.response_buffer import UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool
-from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, score_passages
+from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, relevance_requests
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import ask_all
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDES = ("worker", "serve", "chat", "security", "ask", "redaction", "models", "translation")
@@ -63,13 +63,9 @@ def measure(backend: Backend, prompt: Prompt, pool: PassagePool, count: int) -> 
     rows: list[tuple[float, float, float]] = []
     for question, phrase in QUESTIONS.items():
         found, right = find_candidates(pool, question, phrase, count)
-        scoring = score_passages(backend, prompt, question, found, options=GenerationOptions(), tally=UsageTally())
-        while True:
-            try:
-                next(scoring)
-            except StopIteration as done:
-                margins: list[float] = done.value
-                break
+        requests = relevance_requests(prompt, question, found, GenerationOptions())
+        scores = [[score.logprob for score in answer.scores] for answer in ask_all(backend, requests)]
+        margins = [yes - no for yes, no in scores]
         others = [margin for place, margin in enumerate(margins) if place != right]
         above = sum(margin > margins[right] for margin in others)
         rows.append((

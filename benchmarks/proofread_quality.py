@@ -22,9 +22,8 @@ from check_quality import area_under_curve, load_documents
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.surprisal.suspicious_words import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread
-from llmcli.tasks.surprisal.word_surprisal import find_words
+from llmcli.tasks.proofread import DEFAULT_THRESHOLD_BITS, SuspiciousWord, find_words, proofread
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 
 MIN_PARAGRAPH_CHARS, MAX_TEXT_CHARS = 200, 6000

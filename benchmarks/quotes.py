@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import common
@@ -20,6 +21,14 @@ from llmcli.tasks.cited_summary import QUOTE_PROMPT
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteGeneration, generate_quotes
+from llmcli.configuration.engine_options import EngineOptions
+from llmcli.errors import LlmError
+from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote
+from llmcli.tasks.quotation.quote_generation import GeneratedQuote, generate_quote
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.support.sentence_spans import cut_passages
+from llmcli.types import Request, Result
 
 _PROGRESS_STEP = 50
 
@@ -30,9 +39,9 @@ def resident() -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) >> 10
 
 
-def is_foreign(done: QuoteGeneration) -> bool:
+def is_foreign(quote: Quote | None, passage: QuotableText) -> bool:
     """Whether there is a quote that does not stand in its passage."""
-    return done.quote is not None and done.quote.text not in done.passage.text
+    return quote is not None and quote.text not in passage.text
 
 
 def main() -> None:
@@ -56,22 +65,41 @@ def main() -> None:
             statement = " ".join(other.text.split(". ")[0].split()[: options.words])
             values = {"text": passage.text, "statement": statement, "none": True}
             request = make_request(str(number), prompt.render(values), prompt, generation, max_tokens=options.tokens)
-            quotes.append(QuoteGeneration(passage, request, generation))
+            quotes.append((passage, request))
         started = time.perf_counter()
         engine_options = EngineOptions(cache=Path(kept), threads=options.threads)
         with common.open_engine(common.model_path(options.model), engine_options) as backend:
-            done = []
-            for each in generate_quotes(backend, quotes):
-                done.append(each)
-                if len(done) % _PROGRESS_STEP == 0:
-                    spent = f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU"
-                    wrong = f"not in their passage: {sum(map(is_foreign, done))}"
-                    print(f"{len(done)}/{options.count}, {wrong}, {spent}, {resident()} MiB", flush=True)
-    found = [each for each in done if each.quote is not None]
-    declined, failed = sum(each.declined for each in done), sum(each.error is not None for each in done)
-    free = sum(not each.is_constrained for each in done)
-    print(f"{len(found)} quotes, {declined} NONE, {failed} failed, {free} not by the grammar alone")
-    print(f"not in their passage: {sum(map(is_foreign, done))}; {time.perf_counter() - started:.0f} s")
+            done: list[tuple[QuotableText, GeneratedQuote | None]] = []
+
+            async def quote(
+                run: TaskRun, asked: tuple[QuotableText, Request]
+            ) -> tuple[QuotableText, GeneratedQuote | None]:
+                try:
+                    return asked[0], await generate_quote(run, *asked, generation)
+                except LlmError:
+                    return asked[0], None
+
+            async def task(run: TaskRun) -> Result:
+                async for found in run.each(quotes, lambda asked: quote(run, asked)):
+                    done.append(found)
+                    if len(done) % _PROGRESS_STEP == 0:
+                        spent = f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU"
+                        print(f"{len(done)}/{options.count}, {wrong(done)}, {spent}, {resident()} MiB", flush=True)
+                return run.result(None)
+
+            for _ in run_task(backend, task):
+                pass
+    made = [each for _, each in done if each is not None]
+    found, declined = [each for each in made if each.quote is not None], sum(each.declined for each in made)
+    free = sum(not each.is_constrained for each in made)
+    print(f"{len(found)} quotes, {declined} NONE, {len(done) - len(made)} failed, {free} not by the grammar alone")
+    print(f"{wrong(done)}; {time.perf_counter() - started:.0f} s")
+
+
+def wrong(done: Sequence[tuple[QuotableText, GeneratedQuote | None]]) -> str:
+    """Return how many quotes do not stand in their passages."""
+    number = sum(each is not None and is_foreign(each.quote, passage) for passage, each in done)
+    return f"not in their passage: {number}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import common
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROMPT, sentiment
 from llmcli.types import Request, Result
 

@@ -25,7 +25,7 @@ from llmcli.tasks.calibration.feature_space import BlockScale, measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
 from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, message_texts
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
 from llmcli.types import HiddenStates
 

@@ -36,8 +36,8 @@ from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
 from llmcli.types import Result
 
@@ -132,7 +132,7 @@ def main() -> None:
             name = SETS[title]
             rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)
             records = [Record(index, text, index + 1) for index, (text, _) in enumerate(rows)]
-            found = [each for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
+            found = [each for each in run_records(backend, records, verb) if isinstance(each, Result)]
             if len(found) != len(rows):
                 raise SystemExit(f"{len(rows) - len(found)} rows of {name} failed")
             confidences, correct = [], []

@@ -28,7 +28,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus
 from llmcli.tasks.translation.quality_estimation import measure_translations

@@ -19,7 +19,7 @@ _TASK = '''
 """shout: a text becomes the same text, louder."""
 
 from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import make_request
+from llmcli.tasks.runner.task_requests import make_request
 
 
 def shout(backend, prompts, text, options):

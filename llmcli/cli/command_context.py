@@ -16,7 +16,7 @@ from llmcli.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from llmcli.cli.console.environment import Environment
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 class CommandContext:
@@ -88,7 +88,7 @@ class CommandContext:
 
     def generation_options(self, **changes: Any) -> GenerationOptions:
         """Return the user's options for an answer, with a command's own ``changes``."""
-        from llmcli.tasks.execution.task_requests import GenerationOptions
+        from llmcli.tasks.runner.task_requests import GenerationOptions
 
         flags, longest = self.flags, self.runtime.settings["max_tokens"]
         options = GenerationOptions(

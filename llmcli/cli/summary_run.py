@@ -221,7 +221,7 @@ def _show_work(
     documents: Sequence[Document | StreamedText | ItemFailed],
     earlier: str = "",
 ) -> int:
-    from llmcli.tasks.execution.work_estimate import WorkEstimate
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
     from llmcli.tasks.summarization.summary_estimate import estimate_summary
 
     options = ctx.generation_options()

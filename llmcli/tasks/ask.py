@@ -9,8 +9,9 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.runner.text_answers import write_text
 from llmcli.types import Priority, TaskEvent
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def ask(
     if documents or indexed:
         from llmcli.tasks.questions.document_question import DocumentQuestion
 
-        yield from DocumentQuestion(backend, prompts, question, options, cite=cite).answer(documents, indexed)
+        asked = DocumentQuestion(backend, prompts, question, options, cite=cite)
+        yield from run_task(backend, lambda run: asked.answer(run, documents, indexed))
         return
     prompt = prompts.get(PROMPT)
     request = make_request(
@@ -51,4 +53,4 @@ def ask(
         max_tokens=max_answer_tokens(prompt, options, None),
         priority=Priority.INTERACTIVE,
     )
-    yield from run_single_request(backend, request, options, prompt=prompt.name)
+    yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt.name))

@@ -17,7 +17,7 @@ from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Delta, ItemFailed, Message, Notice, Priority, Request, Result, Role, TaskEvent
 
 PROMPT = "chat"

@@ -12,12 +12,13 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
-from llmcli.tasks.execution.response_buffer import UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun, run_inputs
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, Evidence, check_claims, check_requests, find_evidence
+from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.tasks.support.support_scorer import (
     PROMPT,
     SUPPORTED_FROM,
@@ -26,7 +27,7 @@ from llmcli.tasks.support.support_scorer import (
     SupportScorer,
     support_level,
 )
-from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
+from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM
 PROBABILITY_DIGITS = 4
@@ -92,86 +93,26 @@ def plain_claim(sentence: str) -> Claim:
     return Claim(" ".join(_EMPHASIS.sub("", _CITATION.sub("", without_links)).split()))
 
 
-class _CheckJob:
-    """The job of one text: all its sentences at once."""
-
-    step = ""
-
-    def __init__(
-        self,
-        item: int,
-        document: Document,
-        scorer: SupportScorer,
-        sources: Sequence[Document | ItemFailed],
-        plan: _CheckPlan,
-    ) -> None:
-        self.item = item
-        self.name = document.name
-        self._document = QuotableDocument.from_document(document)
-        self._spans = find_claims(document.text)
-        claims = [plain_claim(document.text[start:end]) for start, end in self._spans]
-        evidence = find_evidence(sources, claims, plan.passages)
-        self.num_passages = evidence.total
-        self._checks = ClaimChecks(scorer, claims, evidence.passages, evidence.found, str(item))
-        self._scorer = scorer
-        self._plan = plan
-        self._tally = UsageTally()
-
-    def start(self) -> Iterator[JobStep]:
-        """Begin; raises ``EmptyInput`` for a blank text and ``BadDocument`` for one without sentences to check."""
-        if not self._document.text.strip():
-            raise EmptyInput(self.name)
-        if not self._spans:
-            raise BadDocument(self.name, detail="it has no sentence to check, only headings, code, questions or words")
-        if not self._scorer.can_score:
-            yield Notice("the backend cannot score: sentences are compared by rule only", self.item)
-        yield from self._checks.requests()
-        if self._checks.done:
-            yield self._make_result()
-
-    def handle_event(self, event: Event) -> Iterator[JobStep]:
-        """Yield the result after the last event. Raises the failure of a request."""
-        self._checks.add_event(event)
-        if isinstance(event, Finished):
-            self._tally.add(event)
-            if self._checks.done:
-                yield self._make_result()
-
-    def _make_result(self) -> Result:
-        sentences = [self._checked(number, *span) for number, span in enumerate(self._spans)]
-        lowest = min(sentence.probability for sentence in sentences)
-        fields: dict[str, Any] = {
-            "passed": lowest >= self._plan.threshold,
-            "threshold": self._plan.threshold,
-            "lowest": lowest,
-            "sentences": [sentence.to_json() for sentence in sentences],
-        }
-        if self._checks.method:
-            fields["scoring"] = self._checks.method
-        return Result(
-            self.item,
-            self.name,
-            None,
-            fields,
-            model=self._plan.model,
-            prompt=PROMPT,
-            usage=self._tally.usage,
-            timings=self._tally.timings,
-        )
-
-    def _checked(self, number: int, start: int, end: int) -> CheckedSentence:
-        place = self._document.quote(start, end)
-        support = next(iter(self._checks.support_of(number)), None)
-        return CheckedSentence(place.text, start, end, place.first_line, place.last_line, support)
-
-
 @frozen
-class _CheckPlan:
-    """The settings of a run."""
+class _Claims:
+    """What is checked: the sentences of ``document`` at ``spans``, as ``claims``, against ``evidence``."""
 
-    threshold: float
-    passages: int
-    model: str
+    document: QuotableDocument
+    spans: Sequence[tuple[int, int]]
+    claims: Sequence[Claim]
+    evidence: Evidence
+
+
+def _find_claims_and_evidence(answer: Document, sources: Sequence[Document | ItemFailed], passages: int) -> _Claims:
+    """Raises ``EmptyInput`` for a blank text, ``BadDocument`` for one without sentences, and the error of a source."""
+    if not answer.text.strip():
+        raise EmptyInput(answer.name)
+    spans = find_claims(answer.text)
+    if not spans:
+        raise BadDocument(answer.name, detail="it has no sentence to check, only headings, code, questions or words")
+    claims = [plain_claim(answer.text[start:end]) for start, end in spans]
+    evidence = find_evidence(sources, claims, passages)
+    return _Claims(QuotableDocument.from_document(answer), spans, claims, evidence)
 
 
 def check(
@@ -194,10 +135,35 @@ def check(
     that of the check.
     """
     scorer = SupportScorer(backend, prompts, options)
-    plan = _CheckPlan(threshold, passages, backend.info().model)
-    yield from run_document_jobs(
-        backend, [answer], lambda item, document: _CheckJob(item, document, scorer, sources, plan), "requests"
-    )
+
+    async def task(run: TaskRun, document: Document) -> Result:
+        found = _find_claims_and_evidence(document, sources, passages)
+        if not scorer.can_score:
+            run.report(Notice("the backend cannot score: sentences are compared by rule only", run.item))
+        checked = await check_claims(run, scorer, found.claims, found.evidence, str(run.item))
+        sentences = [
+            _checked_sentence(found.document, span, supports)
+            for span, supports in zip(found.spans, checked.supports, strict=True)
+        ]
+        lowest = min(sentence.probability for sentence in sentences)
+        fields: dict[str, Any] = {
+            "passed": lowest >= threshold,
+            "threshold": threshold,
+            "lowest": lowest,
+            "sentences": [sentence.to_json() for sentence in sentences],
+        }
+        if checked.method:
+            fields["scoring"] = checked.method
+        return run.result(None, fields, prompt=PROMPT)
+
+    yield from run_inputs(backend, [answer], task, "requests")
+
+
+def _checked_sentence(
+    document: QuotableDocument, span: tuple[int, int], supports: Sequence[PassageSupport]
+) -> CheckedSentence:
+    place = document.quote(*span)
+    return CheckedSentence(place.text, *span, place.first_line, place.last_line, next(iter(supports), None))
 
 
 def estimate_check(
@@ -210,7 +176,7 @@ def estimate_check(
     passages: int = PASSAGES_PER_CLAIM,
 ) -> WorkEstimate:
     """Return the work of a check; the backend only counts tokens. Raises as the check fails."""
-    scorer = SupportScorer(backend, prompts, options)
-    job = _CheckJob(0, answer, scorer, sources, _CheckPlan(DEFAULT_THRESHOLD, passages, backend.info().model))
-    calls, tokens = count_requests(backend, (step for step in job.start() if isinstance(step, Request)))
-    return WorkEstimate(answer.name, "scores", job.num_passages, calls, tokens)
+    found = _find_claims_and_evidence(answer, sources, passages)
+    requests = check_requests(SupportScorer(backend, prompts, options), found.claims, found.evidence, "0")
+    calls, tokens = count_requests(backend, (request for each in requests.values() for request in each))
+    return WorkEstimate(answer.name, "scores", found.evidence.total, calls, tokens)

@@ -21,8 +21,8 @@ from llmcli.tasks.classification.label_scorer import Examples, LabelCalibrator, 
 from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.request_job import RequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Finished, Result
 
 if TYPE_CHECKING:

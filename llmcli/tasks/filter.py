@@ -15,8 +15,8 @@ from llmcli.tasks.classification.long_texts import TextSplitter
 from llmcli.tasks.classification.presence_scorer import PresenceScorer
 from llmcli.tasks.execution.document_jobs import DocumentJob
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 
 PROMPT = "filter"

@@ -11,6 +11,10 @@ from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.prompt_library import find_own_prompt, own_prompt_names
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.prompts.own_prompts import find_own_prompt, own_prompt_names
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.runner.text_answers import write_text
 from llmcli.types import Priority, TaskEvent
 
 MAX_TOKENS = 2048
@@ -22,7 +26,7 @@ def list_kinds(prompts: PromptLibrary) -> list[str]:
     return own_prompt_names(prompts)
 
 
-def generate(  # noqa: PLR0917 (named by the caller, in the order of the command line)
+def generate(
     backend: Backend,
     prompts: PromptLibrary,
     kind: str,
@@ -61,7 +65,7 @@ def run_prompt(
     request = make_request("generate", messages, prompt, options, max_tokens=limit, priority=Priority.INTERACTIVE)
     if prompt.output != "text" and options.schema is None:
         request = replace(request, schema=prompt.schema, labels=prompt.labels)
-    yield from run_single_request(backend, request, options, prompt=prompt.name, name=name)
+    yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt.name), name=name)
 
 
 def find_kind(prompts: PromptLibrary, kind: str) -> Prompt:

@@ -13,9 +13,8 @@ from llmcli.tasks.classification.label_decision import LabelDecision
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.scoring_notices import add_scoring_notices
 from llmcli.tasks.classify import ClassifyOptions, ScoringVerb
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.record_verb import RecordJobOptions
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result, TaskEvent
 
 PROMPT = "sentiment"
@@ -88,12 +87,12 @@ def sentiment(
     prompts: PromptLibrary,
     records: Iterable[Record],
     options: GenerationOptions,
-    job_options: RecordJobOptions | None = None,
+    job_options: RecordRunOptions | None = None,
 ) -> Iterator[TaskEvent]:
     """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
 
     One ``Notice`` says if a remote server could only estimate. For the rest see ``SentimentVerb`` and
-    ``run_record_jobs``.
+    ``run_records``.
     """
     verb = SentimentVerb(backend, prompts, options)
-    yield from add_scoring_notices(run_record_jobs(backend, records, verb, job_options))
+    yield from add_scoring_notices(run_records(backend, records, verb, job_options))

@@ -14,8 +14,8 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, is_truncated
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally, is_truncated
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.sentiment import SentimentVerb
 from llmcli.types import Event, Finished, Request, Result
 

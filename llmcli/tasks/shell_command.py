@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from llmcli.backends.base import Backend
@@ -14,6 +14,14 @@ from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens
 from llmcli.types import Delta, ItemFailed, Priority, Request, Result, TaskEvent
+from llmcli.errors import Unsupported
+from llmcli.incomplete_results import InvalidAnswer
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.runner.text_answers import ask_for_text, text_result
+from llmcli.types import Priority, Request, Result, TaskEvent
 
 COMMAND_PROMPT = "command"
 MAX_TOKENS = 400
@@ -59,7 +67,7 @@ def parse_command(answer: str) -> ShellCommand:
     return ShellCommand(command, " ".join(_unsafe_character().sub(" ", explanation).split()))
 
 
-def write_command(  # noqa: PLR0917 (named by the caller)
+def write_command(
     backend: Backend, prompts: PromptLibrary, task: str, shell: str, system: str, options: GenerationOptions
 ) -> Iterator[TaskEvent]:
     """Write the command for ``task``: progress, then one Result (fields command, explanation, shell), or ItemFailed.
@@ -77,27 +85,29 @@ def write_command(  # noqa: PLR0917 (named by the caller)
         priority=Priority.INTERACTIVE,
     )
     request = replace(request, schema=prompt.schema)
-    end = yield from _run(backend, request, options, prompt)
-    if isinstance(end, ItemFailed) and isinstance(end.error, InvalidAnswer):
-        again = make_retry(request, options)
-        end = end if again is None else (yield from _run(backend, again, options, prompt))
-    yield end if isinstance(end, ItemFailed) else replace(end, fields={**end.fields, "shell": shell})
+    yield from run_task(backend, lambda run: _answer_command(run, request, options, shell))
 
 
-def _run(
-    backend: Backend, request: Request, options: GenerationOptions, prompt: Prompt
-) -> Generator[TaskEvent, None, Result | ItemFailed]:
-    """Yield the progress and reasoning of one request; return its end, an invalid answer as a failure."""
-    end: Result | ItemFailed | None = None
-    for event in run_single_request(backend, request, options, prompt=prompt.name):
-        if isinstance(event, Result | ItemFailed):
-            end = event
-        elif not isinstance(event, Delta) or event.reasoning:
-            yield event
-    if not isinstance(end, Result):
-        return end or ItemFailed(0, "", InvalidAnswer("command", detail="the model did not answer"))
+async def _answer_command(run: TaskRun, request: Request, options: GenerationOptions, shell: str) -> Result:
+    """Return the command that a model answers with. Raises ``InvalidAnswer`` if two answers have none."""
     try:
-        found = parse_command(end.text or "")
-    except InvalidAnswer as error:
-        return ItemFailed(0, "", error)
-    return replace(end, text=found.command, fields={"command": found.command, "explanation": found.explanation})
+        answer = await _ask_for_command(run, request, options)
+    except InvalidAnswer:
+        again = make_retry(request, options)
+        if again is None:
+            raise
+        answer = await _ask_for_command(run, again, options)
+    found = parse_command(answer.text)
+    fields = {"command": found.command, "explanation": found.explanation, "shell": shell}
+    return replace(text_result(run, answer, options, prompt=COMMAND_PROMPT, fields=fields), text=found.command)
+
+
+async def _ask_for_command(run: TaskRun, request: Request, options: GenerationOptions) -> Answer:
+    """Return an answer with a command; its reasoning is reported. Raises ``InvalidAnswer`` and as ``ask_for_text``."""
+    try:
+        answer = await ask_for_text(run, request, options, shows_text=False)
+    except Unsupported:  # a server without schemas: the answer is checked below
+        free = replace(request, id=f"{request.id}.free", schema=None)
+        answer = await ask_for_text(run, free, options, shows_text=False)
+    parse_command(answer.text)
+    return answer

@@ -8,45 +8,45 @@ are chosen without an answer: ``summarization/``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.document_jobs import DocumentJob, run_document_jobs
-from llmcli.tasks.execution.response_buffer import renumber_failure
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.answers import renumber_failure
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.summarization.combined_text import CombinedText
-from llmcli.tasks.summarization.key_sentences_job import KeySentencesJob
-from llmcli.tasks.summarization.summary_job import SummaryJob
+from llmcli.tasks.summarization.key_sentences import choose_key_sentences
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarization.summary_plan import SummaryPlan
-from llmcli.types import ItemFailed, TaskEvent
+from llmcli.tasks.summarization.written_summary import write_summary
+from llmcli.types import ItemFailed, Result, TaskEvent
 
 
-def make_summary_job(
-    backend: Backend,
+def summarize_document(
+    run: TaskRun,
     prompts: PromptLibrary,
     document: Document | StreamedText,
     options: GenerationOptions,
     wanted: SummaryOptions,
     *,
-    item: int,
     row: object = None,
     earlier: str = "",
     combined: CombinedText | None = None,
-) -> DocumentJob:
-    """Return the job of a document, or of a record's text, whose columns are ``row``; the rest is as in ``summarize``.
+) -> Coroutine[Any, Any, Result]:
+    """Return the summary of a document, or of a record's text, whose columns are ``row``, when it is awaited.
 
-    Raises ``BadDocument`` for a streamed text that has to be kept in memory, and is too large for that.
+    The rest is as in ``summarize``. Raises ``BadDocument`` for a streamed text that has to be kept in memory, and is too
+    large for that.
     """
-    style = wanted.style_for(backend.info())
+    style = wanted.style_for(run.backend.info())
     if style == KEY_SENTENCES:
-        return KeySentencesJob(backend, item, document, options, wanted, is_record=row is not None)
-    plan = SummaryPlan(backend, prompts, options, wanted, style, row, earlier, combined)
-    return SummaryJob(plan, item, document if isinstance(document, Document) else document.read_whole())
+        return choose_key_sentences(run, document, options, wanted, is_record=row is not None)
+    plan = SummaryPlan(run.backend, prompts, options, wanted, style, row, earlier, combined)
+    return write_summary(run, plan, document if isinstance(document, Document) else document.read_whole())
 
 
 def summarize(
@@ -73,11 +73,11 @@ def summarize(
     """
     chosen = wanted or SummaryOptions()
 
-    def make_job(item: int, document: Document | LargeText) -> DocumentJob:
-        return make_summary_job(backend, prompts, document, options, chosen, item=item, earlier=earlier)
+    def task(run: TaskRun, document: Document | LargeText) -> Coroutine[Any, Any, Result]:
+        return summarize_document(run, prompts, document, options, chosen, earlier=earlier)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three
-    yield from run_document_jobs(backend, texts, make_job, "parts")
+    yield from run_inputs(backend, texts, task, "parts")
 
 
 def summarize_together(
@@ -95,12 +95,10 @@ def summarize_together(
     combined = CombinedText(documents)
     if combined.is_empty:
         raise combined.failed[0].error
-    events = run_document_jobs(
+    events = run_inputs(
         backend,
         [combined],
-        lambda item, document: make_summary_job(
-            backend, prompts, document, options, wanted, item=item, combined=combined
-        ),
+        lambda run, document: summarize_document(run, prompts, document, options, wanted, combined=combined),
         "parts",
     )
     yield from combined.locate_results(events)

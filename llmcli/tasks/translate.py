@@ -10,7 +10,7 @@ from llmcli.errors.incomplete_results import IncompleteOutput
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, run_document_jobs
-from llmcli.tasks.execution.response_buffer import UsageTally
+from llmcli.tasks.runner.answers import UsageTally
 from llmcli.tasks.translation.language_detection import detect_language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout
 from llmcli.tasks.translation.per_file.document_output import DocumentOutput

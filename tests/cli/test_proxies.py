@@ -92,7 +92,7 @@ def test_no_proxy_is_respected(llm, behind):
         (f"DNS:{NAME}", False, "self-signed certificate"),
     ],
 )
-def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trusted, words):  # noqa: PLR0917
+def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trusted, words):
     """The server at its end must prove its name: otherwise 76 at once, and it gets neither key nor question."""
     other = FakeServer(certificate(tmp_path, name))
     behind[1].port_behind = other.port
@@ -149,7 +149,7 @@ def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, mon
         (impersonate_server(b""), 75, "the connection broke", 4),
     ],
 )
-def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):  # noqa: PLR0917 (a table)
+def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):
     """Each is one line with its code; only temporary failures are retried; no secret is shown."""
     secret, proxy = behind
     proxy.usual = behaviour
@@ -233,7 +233,7 @@ def test_consent_names_the_server_not_the_proxy(llm, behind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme):  # noqa: PLR0917
+def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme):
     """The connection to the proxy is encrypted itself; the one to the server is encrypted inside it."""
     secret = FakeServer(certified[1] if scheme == "https" else None)
     proxy_tls = certificate(tmp_path)
@@ -264,7 +264,7 @@ def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme)
 
 @pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
 @pytest.mark.parametrize("credentials", [None, (b"user", b"pass word")])
-def test_a_socks_proxy(llm, certified, server, monkeypatch, scheme, port, credentials):  # noqa: PLR0917
+def test_a_socks_proxy(llm, certified, server, monkeypatch, scheme, port, credentials):
     """It resolves the name of the server; one connection serves several requests."""
     secret = FakeServer(certified[1] if scheme == "https" else None)
     proxy = FakeSocksProxy(secret.port, credentials)
@@ -297,7 +297,7 @@ def test_a_socks_proxy(llm, certified, server, monkeypatch, scheme, port, creden
         ((b"",), 75, "closed connection"),
     ],
 )
-def test_a_socks_proxy_that_does_not_play(llm, server, monkeypatch, replies, code, words):  # noqa: PLR0917 (a table)
+def test_a_socks_proxy_that_does_not_play(llm, server, monkeypatch, replies, code, words):
     """Each is one line with its code."""
     proxy = FakeSocksProxy(9, replies=replies)
     configure(there={"base_url": URL, "model": "big", "context": 4096, "consent": True})

@@ -219,7 +219,7 @@ def test_a_servers_pause_is_respected(ask, server):
         (stream_answer("I cannot help.", field="refusal"), 65, "refuses to answer: I cannot help.", 1),
     ],
 )
-def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # noqa: PLR0917 (a table)
+def test_each_failure_has_its_code(ask, server, usual, code, words, asked):
     """In one line, with nothing delivered; only temporary failures are retried."""
     server.usual = usual
     run = ask("--max-tokens", "4")
@@ -532,7 +532,7 @@ def test_a_host_gets_nothing_before_consent(llm, through):
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 77), (b"n\n", 77)])
-def test_the_user_is_asked_once_for_each_host(process, through, terminal, llm, typed, code):  # noqa: PLR0917
+def test_the_user_is_asked_once_for_each_host(process, through, terminal, llm, typed, code):
     """The question says which host gets what; Enter means no; yes is stored in a file that only this user can read."""
     screen = terminal(columns=200)
     argv = ("ask", "hi", "--base-url", ELSEWHERE)

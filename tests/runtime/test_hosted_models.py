@@ -174,7 +174,7 @@ def test_an_empty_answer_is_a_failure(ask, hosted):
         (400, "roles must alternate", None, 76),
     ],
 )
-def test_errors_that_stay_have_their_codes(ask, hosted, status, message, code, expected):  # noqa: PLR0917 (a table)
+def test_errors_that_stay_have_their_codes(ask, hosted, status, message, code, expected):
     """In one line, asked once."""
     hosted.usual = error_answer(status, message, code=code)
     run = ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmcli.tasks.runner.task_run import run_task
 from llmcli.types import Delta, ItemFailed, Notice, Result, TaskEvent
 
 
@@ -34,3 +35,17 @@ def streamed(events: Iterable[TaskEvent], item: int = 0) -> str:
 def notices(events: Iterable[TaskEvent]) -> list[str]:
     """Return the texts of all notices."""
     return [notice.text for notice in of(Notice, events)]
+
+
+def run_work(backend, work):
+    """Run an async function of a ``TaskRun``, and return its value."""
+    found = []
+
+    async def task(run):
+        found.append(await work(run))
+        return run.result(None)
+
+    for event in run_task(backend, task):
+        if isinstance(event, ItemFailed):
+            raise event.error
+    return found[0]

@@ -7,11 +7,11 @@ from scripted import ScriptedBackend, last_message
 
 from llmcli.prompts import Contract, PromptLibrary, register_contract
 from llmcli.prompts.contracts import unregister_contract
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 
 TASK = """
-from llmcli.tasks.execution.task_requests import make_request, max_answer_tokens
+from llmcli.tasks.runner.task_requests import make_request, max_answer_tokens
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.types import Priority
 

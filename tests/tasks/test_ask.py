@@ -6,7 +6,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
 from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer
 from llmcli.tasks.ask import ask
-from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions
+from llmcli.tasks.runner.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions
 from llmcli.types import Delta, FinishReason, Usage
 
 

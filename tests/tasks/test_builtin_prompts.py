@@ -9,8 +9,8 @@ from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize

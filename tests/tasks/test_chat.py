@@ -6,7 +6,7 @@ from llmcli.errors import ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Delta, FinishReason, Role
 
 SLIDE = OverflowPolicy.SLIDE

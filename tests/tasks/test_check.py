@@ -11,7 +11,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, EmptyInput, TimedOut
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import check, find_claims, plain_claim
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 
 SOURCE = (
     "The town of Arvik has 1,200 inhabitants.\n\nIts library opened in 1950 and is closed on Mondays.\n\n"

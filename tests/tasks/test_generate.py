@@ -4,8 +4,8 @@ from tasks.helpers import result
 
 from llmcli.errors import MissingError, UsageError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate, list_kinds
+from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 def run(prompts, kind, variables, text=None, **options):

@@ -18,13 +18,13 @@ from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.store.passage_index import PassageIndex
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.extraction.extraction_job import extract
+from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
-from llmcli.tasks.surprisal.suspicious_words import SuspiciousWord, proofread
 from llmcli.types import ItemFailed, Result
 
 TEXT = "".join(

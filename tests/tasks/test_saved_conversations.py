@@ -12,7 +12,7 @@ from llmcli.errors import InternalError
 from llmcli.store.session import Turn
 from llmcli.tasks import chat
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Delta, Result, Role
 
 ID = "0123456789abcdef" * 2

@@ -1,7 +1,7 @@
 import math
 import queue
 import threading
-from itertools import count, islice
+from itertools import count, islice, takewhile
 
 import pytest
 from scripted import ScriptedBackend, ScriptedJob, last_message
@@ -9,8 +9,8 @@ from tasks.helpers import of
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
-from llmcli.tasks.execution.record_verb import MAX_RECORDS_AHEAD
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import MAX_RECORDS_AHEAD
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Usage
 
@@ -164,10 +164,12 @@ def test_a_record_that_cannot_be_submitted_ends_the_input(prompts, monkeypatch):
 
 def test_a_backend_that_forgets_a_record_is_a_bug(prompts, monkeypatch):
     """A record whose request never ends is an internal error, never skipped."""
-    ends = ScriptedJob.__iter__
-    monkeypatch.setattr(
-        ScriptedJob, "__iter__", lambda job: (e for e in ends(job) if not (isinstance(e, Finished) and e.id == "1"))
-    )
+    events = ScriptedJob.__iter__
+
+    def forgets(job):
+        return takewhile(lambda event: not (isinstance(event, Finished) and event.id == "1"), events(job))
+
+    monkeypatch.setattr(ScriptedJob, "__iter__", forgets)
     with pytest.raises(InternalError):
         run(ScriptedBackend(scored), prompts, "a", "b")
 

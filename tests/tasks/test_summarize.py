@@ -9,7 +9,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, RequestRejected, TimedOut
 from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarization.summary_plan import max_summary_tokens
 from llmcli.tasks.summarize import summarize

@@ -7,7 +7,7 @@ from tasks.helpers import error, notices, of, result, streamed
 from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmcli.cli.classification.labelled_rows import LabelledRows, ReadLabel
     from llmcli.prompts import Prompt
     from llmcli.tasks.classification.label_set import LabelSet
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 _DEFAULT_NEAREST = 8
 

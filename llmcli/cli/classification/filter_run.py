@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from llmcli.cli.classification.labelled_rows import ReadLabel
     from llmcli.tasks.execution.record_verb import RecordVerb
     from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 @frozen

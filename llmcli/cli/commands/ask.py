@@ -155,7 +155,7 @@ def _read_instructions(ctx: CommandContext, value: str) -> str:
     return read_instructions(ctx, value)
 
 
-def _ask_records(  # noqa: PLR0917 (in the order of the command line)
+def _ask_records(
     ctx: CommandContext,
     text: str | None,
     files: Sequence[str],

@@ -13,7 +13,7 @@ from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 @frozen

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
 
-def make_prompted_task(  # noqa: PLR0917 (in the order of the command line)
+def make_prompted_task(
     ctx: CommandContext,
     name: str,
     words: str | None,
@@ -53,7 +53,7 @@ def make_prompted_task(  # noqa: PLR0917 (in the order of the command line)
     return task
 
 
-def ask_prompt_of_records(  # noqa: PLR0917 (in the order of the command line)
+def ask_prompt_of_records(
     ctx: CommandContext, name: str, words: str | None, files: Sequence[str], variables: Sequence[str], system: str
 ) -> int:
     """Answer each record with the prompt called ``name``; return the exit code."""

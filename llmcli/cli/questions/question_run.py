@@ -23,7 +23,7 @@ from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.execution.work_estimate import WorkEstimate
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 
 def ask_about_documents(
@@ -62,7 +62,8 @@ def ask_about_documents(
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask
-        from llmcli.tasks.questions.table_question import TableQuestion
+        from llmcli.tasks.questions.table_question import answer_from_tables
+        from llmcli.tasks.runner.task_run import run_task
 
         options = wanted.generation_options(ctx)
         asked = DocumentQuestion(backend, ctx.runtime.prompts, question, options, cite=cite)
@@ -71,8 +72,9 @@ def ask_about_documents(
         else:
             tables = [] if indexed or cite or wanted.schema is not None else _large_tables(ctx, asked, documents)
         if tables:
-            by_sql = TableQuestion(backend, ctx.runtime.prompts, question, options, ctx.runtime.interrupt)
-            return source_inputs.append_failed(_explain_sql(ctx, by_sql.answer(tables)), failed)
+            prompts, interrupt = ctx.runtime.prompts, ctx.runtime.interrupt
+            rows = run_task(backend, lambda run: answer_from_tables(run, prompts, question, tables, options, interrupt))
+            return source_inputs.append_failed(_explain_sql(ctx, rows), failed)
         events = ask(backend, ctx.runtime.prompts, question, documents, options, cite=cite, indexed=indexed)
         events = source_inputs.add_source_notes(events, read, one_answer=True)
         return source_inputs.append_failed(events, failed)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llmcli.cli.records.record_job import RecordJob
     from llmcli.errors.saved_state_errors import EarlierFailures
     from llmcli.tasks.execution.record_verb import RecordVerb
+    from llmcli.documents.records.job_errors import EarlierFailures
+    from llmcli.tasks.runner.record_runner import RecordProcessor
 
 _JSON_RESULTS = "json results"
 """The output format of ``--json``: an object of the pipe contract for each record, with its columns as ``row``."""
@@ -54,7 +56,7 @@ class RecordOutput:
         self._sink: ByteSink | None = None
         self._on_terminal = False
         self._writer: RecordWriter | None = None
-        self._verb: RecordVerb | None = None
+        self._verb: RecordProcessor | None = None
         self._schema = RecordSchema(LINES, ())
         self._format = ""
         self.job: RecordJob | None = None
@@ -108,7 +110,7 @@ class RecordOutput:
         self._on_terminal = writes_to_terminal(self._sink)
         return self._sink
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+    def begin(self, schema: RecordSchema, verb: RecordProcessor, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Write the head, or continue the job that was begun with the same ``manifest``.
 
         Raises ``UsageError`` when the input has columns with the names of new ones, and ``JobMismatch``.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.execution.record_verb import RecordVerb
     from llmcli.tasks.execution.task_requests import GenerationOptions
     from llmcli.tasks.summarization.summary_options import SummaryOptions
+    from llmcli.tasks.runner.record_runner import RecordProcessor
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 @frozen
@@ -39,7 +41,7 @@ class RecordTask:
     overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in ``DisplayOptions``.
     """
 
-    make_verb: Callable[[Backend, GenerationOptions], RecordVerb]
+    make_verb: Callable[[Backend, GenerationOptions], RecordProcessor]
     manifest: Callable[[], Mapping[str, Any]]
     wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
     needs_text: bool = True
@@ -84,8 +86,7 @@ class _RecordRun:
 
     def events(self) -> Iterator[TaskEvent]:
         """Prepare everything, and return the events of the verb."""
-        from llmcli.tasks.execution.record_jobs import run_record_jobs
-        from llmcli.tasks.execution.record_verb import RecordJobOptions
+        from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 
         ctx = self._ctx
         generation = ctx.generation_options(**self._options)
@@ -97,12 +98,12 @@ class _RecordRun:
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
         if self.output.job is not None and self.output.job.is_finished:
             return iter(())
-        options = RecordJobOptions(
+        options = RecordRunOptions(
             ordered=not self._flags.unordered,
             dedupe_key=self._dedupe_key if self._flags.dedupe else None,
             progress=self._progress,
         )
-        return self._complete(schema, self._task.wrap(run_record_jobs(backend, self._records(), verb, options)))
+        return self._complete(schema, self._task.wrap(run_records(backend, self._records(), verb, options)))
 
     def _complete(self, schema: RecordSchema, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         """Add what the source has to say: renamed columns first, inputs that could not be opened last."""

@@ -10,7 +10,7 @@ from llmcli.errors import LlmError, PartialError
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
-    from llmcli.tasks.execution.work_estimate import WorkEstimate
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 _BATCH_SPEEDUP = 1.5
 """How many times faster a batch of answers is than one answer, on a CPU."""

@@ -127,7 +127,7 @@ class JobTotals:
         """Return the timings of the job so far."""
         if self.count == 1 and self._first_timings is not None:
             return self._first_timings
-        from llmcli.tasks.execution.response_buffer import aggregate_tokens_per_s
+        from llmcli.tasks.runner.answers import aggregate_tokens_per_s
 
         total = time.monotonic() - self._started_at
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))

@@ -234,7 +234,7 @@ def read_stdin(
     return _read_to_end(fd, STDIN, interrupt, waiting, patience, refuse_binary)
 
 
-def _read_to_end(  # noqa: PLR0917 (of the functions above)
+def _read_to_end(
     fd: int,
     name: str,
     interrupt: Interrupt,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.errors import RequestRejected, Unsupported
-from llmcli.tasks.execution.response_buffer import raise_request_error
+from llmcli.tasks.runner.answers import raise_request_error
 from llmcli.types import Finished, HiddenStates, Message, Priority, Request, Role
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from llmcli.backends.base import Backend, run_requests
 from llmcli.files import private_files
 from llmcli.tasks.classification.label_scores import label_logprobs, mean_prior
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
+from llmcli.tasks.runner.answers import ResponseBuffer, raise_request_error, require_finished
 from llmcli.types import Request
 
 _COUNTED_SAMPLES = "samples"

@@ -16,8 +16,8 @@ from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.classification.label_prior import measure_prior
 from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
-from llmcli.tasks.execution.response_buffer import ResponseBuffer
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.runner.answers import ResponseBuffer
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.types import HiddenStates, Message, Request, Role
 
 if TYPE_CHECKING:

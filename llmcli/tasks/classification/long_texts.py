@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from llmcli.backends.base import Backend
 from llmcli.tasks.classification.label_scorer import LabelScores
 from llmcli.tasks.classification.label_scores import normalize
-from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.types import Request
 
 _MIN_CHARS_PER_TOKEN = 0.25

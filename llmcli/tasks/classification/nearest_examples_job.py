@@ -8,7 +8,7 @@ from llmcli.documents.records.record import Record
 from llmcli.tasks.classification.example_choice import ExampleChooser, hidden_states_request
 from llmcli.tasks.classification.label_scorer import LabelScorer
 from llmcli.tasks.execution.document_jobs import JobStep
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.types import Event, Finished, HiddenStates, Request, Result
 
 

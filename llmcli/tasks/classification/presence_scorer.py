@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 
 OTHER_VARIABLE = "other"
 """The prompt's variable with the answer that stands for texts to which nothing applies."""

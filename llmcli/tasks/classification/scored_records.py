@@ -10,9 +10,9 @@ from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.record_jobs import run_record_jobs
 from llmcli.tasks.execution.request_job import RequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer
+from llmcli.tasks.runner.answers import ResponseBuffer
+from llmcli.tasks.runner.record_runner import run_records
 from llmcli.types import Finished, HiddenStates, ItemFailed, Result
 
 
@@ -29,7 +29,7 @@ def score_records(
     backend: Backend, scorer: LabelScorer, records: Iterable[Record], *, hidden_states: bool = False
 ) -> Generator[ScoredRecord]:
     """Yield the scores of each record that is not blank, in their order. Raises the first failure."""
-    for event in run_record_jobs(backend, records, _ScoredRecordVerb(scorer, hidden_states=hidden_states)):
+    for event in run_records(backend, records, _ScoredRecordVerb(scorer, hidden_states=hidden_states)):
         if isinstance(event, ItemFailed):
             raise event.error
         if isinstance(event, Result) and not event.blank:

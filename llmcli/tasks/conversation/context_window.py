@@ -15,7 +15,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.store.session import Turn
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
-from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
+from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.types import Notice, Request, Role
 
 ANSWER_CONTEXT_FRACTION = 4

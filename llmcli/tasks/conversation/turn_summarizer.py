@@ -8,7 +8,7 @@ from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Turn
 from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.types import Priority, Request, Result
 
 PROMPT = "chat.summary"

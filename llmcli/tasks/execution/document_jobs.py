@@ -11,8 +11,8 @@ from llmcli.backends.base import Backend, Job
 from llmcli.errors import LlmError
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.response_buffer import renumber_failure
-from llmcli.tasks.execution.step_progress import StepProgress
+from llmcli.tasks.runner.answers import renumber_failure
+from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, RequestProgress, Result, TaskEvent
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from llmcli.documents.records.record import Record
 from llmcli.tasks.execution.document_jobs import JobStep
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.types import Event, Finished, Request, Result
 
 FinishRecord = Callable[[Record, Mapping[str, ResponseBuffer], UsageTally], Result]

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmcli.documents.records.record import Record
 from llmcli.tasks.execution.document_jobs import JobStep
-from llmcli.tasks.execution.response_buffer import (
+from llmcli.tasks.runner.answers import (
     ResponseBuffer,
     UsageTally,
     is_empty,
@@ -16,7 +16,7 @@ from llmcli.tasks.execution.response_buffer import (
     truncation_error,
     unrestored_warnings,
 )
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.types import Event, Finished, FinishReason, Request, Result
 
 

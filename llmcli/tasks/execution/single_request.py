@@ -8,7 +8,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow, LlmError
 from llmcli.frozen_dataclass import replace
-from llmcli.tasks.execution.response_buffer import (
+from llmcli.tasks.runner.answers import (
     ResponseBuffer,
     UsageTally,
     is_empty,
@@ -18,8 +18,8 @@ from llmcli.tasks.execution.response_buffer import (
     truncation_error,
     unrestored_warnings,
 )
-from llmcli.tasks.execution.step_progress import progress_of_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.step_progress import progress_of_request
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.types import (
     Delta,
     Finished,

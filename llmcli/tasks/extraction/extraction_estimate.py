@@ -5,10 +5,10 @@ from __future__ import annotations
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText
 from llmcli.errors import EmptyInput
-from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
 from llmcli.tasks.extraction.extraction_job import cut_for_extraction
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.value_schema import iter_leaves
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
 
 _TOKENS_OF_VALUE, _VALUES_OF_ANY_SCHEMA = 16, 8
 """A value with its name in JSON, and how many values an answer has if its schema does not tell."""

@@ -16,14 +16,17 @@ from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, Valu
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import asdict, replace
 from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.grammars import BadGrammar
+from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForCapacity, run_document_jobs
-from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.passage_extraction import PassageExtraction
 from llmcli.tasks.extraction.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extraction.value_schema import SUBJECT
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.runner.answers import UsageTally
+from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
 
 MAX_PASSAGE_CHARACTERS = 12_000

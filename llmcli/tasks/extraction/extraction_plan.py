@@ -27,6 +27,7 @@ from llmcli.tasks.extraction.value_schema import (
     passage_schema,
     read_value_schema,
 )
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.types import Message, Request, Role
 
 PROMPT = "extract"

@@ -14,8 +14,6 @@ from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
-from llmcli.tasks.execution.task_requests import make_retry
 from llmcli.tasks.extraction.answer_values import (
     AnswerReader,
     FreeAnswerReader,
@@ -28,6 +26,8 @@ from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, max_objects, values_grammar
 from llmcli.tasks.extraction.value_locator import ValueLocator
 from llmcli.tasks.quotation.quotable_text import QuotableText
+from llmcli.tasks.runner.answers import ResponseBuffer, raise_request_error, require_finished
+from llmcli.tasks.runner.task_requests import make_retry
 from llmcli.types import Event, FinishReason, Request, TokenLogprobs
 
 MAX_ATTEMPTS = 3

@@ -8,30 +8,37 @@ together.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.errors import ContextOverflow, Unsupported
+from llmcli.errors import ContextOverflow, LlmError, Unsupported
 from llmcli.frozen_dataclass import replace
+from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
 from llmcli.tasks.execution.response_buffer import UsageTally, aggregate_tokens_per_s
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
+from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.questions.passage_quotes import QuotedPassage, place_in_document, quotable_passage
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs, number_passage, share_of_tokens
-from llmcli.tasks.questions.reference_quotes import ReferenceQuotes
+from llmcli.tasks.questions.reference_quotes import quote_references
 from llmcli.tasks.questions.references import find_references, is_answered, unknown_citations
 from llmcli.tasks.quotation.quotable_text import Quote
-from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
+from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, generate_quote
 from llmcli.tasks.retrieval import passage_reranker
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
-from llmcli.types import ItemFailed, Notice, Priority, Progress, Request, Result, TaskEvent, Timings
+from llmcli.tasks.runner.answers import aggregate_tokens_per_s
+from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
+from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.text_answers import ask_for_text, text_result
+from llmcli.types import Priority, Progress, Request, Result, Timings
 
 MAX_CANDIDATES = 24
 """Passages that the model ranks."""
@@ -62,7 +69,6 @@ class DocumentQuestion:
         self._options = options
         self._cite = cite
         self._context = backend.info().context
-        self._tally = UsageTally()
         self._started_at = time.monotonic()
 
     def fits_whole(self, documents: Sequence[Document]) -> bool:
@@ -72,19 +78,21 @@ class DocumentQuestion:
             return False
         return self._fits(self._documents_request(documents), characters)
 
-    def answer(self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()) -> Iterator[TaskEvent]:
-        """Yield Deltas, then one Result, or ItemFailed with ``ContextOverflow`` if not even one passage fits.
+    async def answer(
+        self, run: TaskRun, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()
+    ) -> Result:
+        """Return the answer, whose text is reported while it comes.
 
         Fields of the result: ``method`` ("whole" or "retrieval"), ``coverage`` (the share of the documents' tokens
         that the model read for the answer), ``answered`` (False: the documents do not answer the question); with
-        retrieval or citations ``references``, with retrieval ``passages`` (read and all) and ``ranking``.
+        retrieval or citations ``references``, with retrieval ``passages`` (read and all) and ``ranking``. Raises
+        ``ContextOverflow`` if not even one passage fits, and the failure of a request.
         """
-        name = name_of_inputs(documents, indexed)
+        run.name = name_of_inputs(documents, indexed)
         whole = self.whole_request(documents, indexed)
         if whole is not None:
-            yield from self._run(*whole, {"method": "whole", "coverage": 1.0}, name)
-            return
-        yield from self._answer_from(self.make_pool(documents, indexed), name)
+            return await self._ask(run, *whole, {"method": "whole", "coverage": 1.0})
+        return await self._answer_from(run, self.make_pool(documents, indexed))
 
     def whole_request(
         self, documents: Sequence[Document], indexed: Sequence[IndexedSource] = ()
@@ -145,81 +153,73 @@ class DocumentQuestion:
         """About how long the answer is."""
         return self._reserved // 2
 
-    def _answer_from(self, pool: PassagePool, name: str) -> Iterator[TaskEvent]:
+    async def _answer_from(self, run: TaskRun, pool: PassagePool) -> Result:
         """Answer from the passages that are most likely to contain the answer."""
-        problem = self.find_overflow(name)
-        if problem is not None:
-            yield ItemFailed(0, name, problem)
-            return
-        found, ranking = yield from self._rank(pool)
+        self.require_room(run.name)
+        found, ranking = await self._rank(run, pool)
         if MODEL_RANKING in ranking:
-            quoted, failed = yield from self._quote_passages(found[:MAX_PASSAGES])
+            quoted, failed = await self._quote_passages(run, found[:MAX_PASSAGES])
             if quoted:
-                yield from self._answer_from_quotes(quoted, found, pool, ranking, name, failed=failed)
-                return
+                return await self._answer_from_quotes(run, quoted, found, pool, ranking, failed=failed)
         sizes = self.measure(found)
         chosen = self.choose(found, sizes)
         if not chosen:
             (tokens,), _ = self._backend.count([self.passages_request(found[:1])])
-            yield ItemFailed(0, name, ContextOverflow(name, tokens=tokens + self._reserved, context=self._context))
-            return
+            raise ContextOverflow(run.name, tokens=tokens + self._reserved, context=self._context)
         coverage = share_of_tokens(found, sizes, chosen, pool.characters)
-        yield from self._answer_from_part(
+        return await self._answer_from_part(
+            run,
             self.passages_request(chosen),
             [each.passage for each in chosen],
             {"coverage": coverage, "passages": {"read": len(chosen), "all": len(pool)}, "ranking": ranking},
-            name,
         )
 
-    def _answer_from_quotes(
+    async def _answer_from_quotes(
         self,
+        run: TaskRun,
         quoted: Sequence[QuotedPassage],
         found: Sequence[FoundPassage],
         pool: PassagePool,
         ranking: list[str],
-        name: str,
         *,
         failed: int,
-    ) -> Iterator[TaskEvent]:
+    ) -> Result:
         """Answer from what the best of the passages ``found`` say; ``failed`` of them could not be quoted."""
         read = found[:MAX_PASSAGES]
         coverage = share_of_tokens(read, self.measure(read), read, pool.characters)
         chosen = self._choose_quotes(quoted)
         passages = {"read": len(read), "quoted": len(chosen), "all": len(pool)}
-        yield from self._answer_from_part(
+        return await self._answer_from_part(
+            run,
             self._quotes_request(chosen),
             [each.found.passage for each in chosen],
             {"coverage": coverage, "passages": passages, "ranking": ranking},
-            name,
             quotes=[each.quote for each in chosen],
             failed=failed,
         )
 
-    def _answer_from_part(
+    async def _answer_from_part(
         self,
+        run: TaskRun,
         request: Request,
         passages: Sequence[IndexedPassage],
         fields: dict[str, Any],
-        name: str,
         *,
         quotes: Sequence[Quote] = (),
         failed: int = 0,
-    ) -> Iterator[TaskEvent]:
-        """Run the request; tell which share of the documents was read for it."""
-        note = (
+    ) -> Result:
+        """Ask; tell which share of the documents was read for the answer."""
+        run.warn(
             f"the documents do not fit the context, so the answer is from {'quotes of ' if quotes else ''}{len(passages)} of "
             f"{fields['passages']['all']:,} passages ({max(fields['coverage'], 0.001):.1%} of the text was read)"
         )
-        notes = [note]
         if failed:
-            notes.append(f"{failed} of {fields['passages']['read']} passages could not be quoted: the request failed")
-        yield from map(Notice, notes)
+            run.warn(f"{failed} of {fields['passages']['read']} passages could not be quoted: the request failed")
         fields = {"method": "retrieval", **fields, "coverage": round(fields["coverage"], 6)}
-        for event in self._run(request, passages, fields, name, quotes=quotes):
-            yield replace(event, warnings=(*notes, *event.warnings)) if isinstance(event, Result) else event
+        return await self._ask(run, request, passages, fields, quotes=quotes)
 
-    def _rank(self, pool: PassagePool) -> Generator[TaskEvent, None, tuple[list[FoundPassage], list[str]]]:
-        """Yield progress; return the candidates, the best first, and how they were ranked."""
+    async def _rank(self, run: TaskRun, pool: PassagePool) -> tuple[list[FoundPassage], list[str]]:
+        """Return the candidates, the best first, and how they were ranked."""
         found = pool.search(self._question, MAX_CANDIDATES)
         if not found:  # no passage has a word of the question
             return pool.sample(MAX_PASSAGES), ["sample"]
@@ -227,36 +227,42 @@ class DocumentQuestion:
             return found, ["words"]
         prompt = self._prompts.get(passage_reranker.PROMPT)
         try:
-            margins: list[float] = yield from passage_reranker.score_passages(
-                self._backend, prompt, self._question, found, options=self._passage_options, tally=self._tally
-            )
+            margins = await passage_reranker.score_passages(run, prompt, self._question, found, self._passage_options)
         except Unsupported:
             return found, ["words"]
         return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", MODEL_RANKING]
 
-    def _quote_passages(
-        self, found: Sequence[FoundPassage]
-    ) -> Generator[TaskEvent, None, tuple[list[QuotedPassage], int]]:
-        """Yield progress; return what the passages say about the question, and how many requests failed.
+    async def _quote_passages(self, run: TaskRun, found: Sequence[FoundPassage]) -> tuple[list[QuotedPassage], int]:
+        """Return what the passages say about the question, and how many requests failed; report progress.
 
         Raises the first error if all did.
         """
-        quotes = [
-            QuoteGeneration(quotable_passage(each.passage), request, self._passage_options)
-            for each, request in zip(found, self.excerpt_requests(found), strict=True)
-        ]
-        for done, quote in enumerate(generate_quotes(self._backend, quotes), 1):
-            self._tally.add_usage(quote.usage)
-            yield Progress(done, len(quotes), "passages", "quoting")
-        errors = [each.error for each in quotes if each.error is not None]
-        if len(errors) == len(quotes):
+        errors: list[LlmError] = []
+        done = 0
+
+        async def quote(asked: tuple[FoundPassage, Request]) -> QuotedPassage | None:
+            nonlocal done
+            passage, request = asked[0].passage, asked[1]
+            try:
+                generated = await generate_quote(run, quotable_passage(passage), request, self._passage_options)
+            except LlmError as error:
+                check_interrupt()
+                errors.append(error)
+                return None
+            finally:
+                done += 1
+                run.report(Progress(done, len(found), "passages", "quoting"))
+            return (
+                None
+                if generated.quote is None
+                else QuotedPassage(asked[0], place_in_document(generated.quote, passage))
+            )
+
+        asked = zip(found, self.excerpt_requests(found), strict=True)
+        quoted = await run.gather(map(quote, asked))
+        if len(errors) == len(found):
             raise errors[0]
-        quoted = [
-            QuotedPassage(each, place_in_document(quote.quote, each.passage))
-            for each, quote in zip(found, quotes, strict=True)
-            if quote.quote is not None
-        ]
-        return quoted, len(errors)
+        return [each for each in quoted if each is not None], len(errors)
 
     def _choose_quotes(self, quoted: Sequence[QuotedPassage]) -> list[QuotedPassage]:
         """Return the best quotes that fit the context together, in the order of the documents."""
@@ -286,7 +292,7 @@ class DocumentQuestion:
     @property
     def _passage_options(self) -> GenerationOptions:
         """Those of the requests about one passage: they end alike whatever the answer is to be."""
-        return replace(self._options, system="", schema=None, reasoning=False, max_tokens=None)
+        return replace(self._options, system="", schema=None, reasoning=False, max_tokens=None, progress=False)
 
     @property
     def _reserved(self) -> int:
@@ -302,12 +308,11 @@ class DocumentQuestion:
         (tokens,), exact = self._backend.count([request])
         return tokens + self._reserved <= self._planned(exact=exact)
 
-    def find_overflow(self, name: str) -> ContextOverflow | None:
-        """Return the error of a question that leaves no room for an answer."""
+    def require_room(self, name: str) -> None:
+        """Raise ``ContextOverflow`` for a question that leaves no room for an answer."""
         (tokens,), _ = self._backend.count([self.passages_request([])])
-        if tokens + self._reserved <= self._context:
-            return None
-        return ContextOverflow(name, tokens=tokens + self._reserved, context=self._context)
+        if tokens + self._reserved > self._context:
+            raise ContextOverflow(name, tokens=tokens + self._reserved, context=self._context)
 
     def _documents_request(self, documents: Sequence[Document]) -> Request:
         return self._request(DOCUMENTS_PROMPT, {"documents": list(documents)})
@@ -338,44 +343,33 @@ class DocumentQuestion:
             document_chars=count_common_chars(messages, prompt.render({"question": ""} | values)),
         )
 
-    def _run(
+    async def _ask(
         self,
+        run: TaskRun,
         request: Request,
         passages: Sequence[IndexedPassage],
         fields: dict[str, object],
-        name: str,
         *,
         quotes: Sequence[Quote] = (),
-    ) -> Iterator[TaskEvent]:
-        """Run the request about numbered passages (none: about whole documents), or about their ``quotes``."""
+    ) -> Result:
+        """Return the answer about numbered passages (none: about whole documents), or about their ``quotes``."""
         prompt, began_at = PASSAGES_PROMPT if passages else DOCUMENTS_PROMPT, time.monotonic()
-        events: Iterator[TaskEvent] = run_single_request(
-            self._backend, request, self._options, prompt=prompt, name=name, fields=fields
-        )
-        for event in events:
-            if not isinstance(event, Result):
-                yield event
-                continue
-            answer = event.text or ""
-            answered = is_answered(answer)
-            fields, warnings = {**event.fields, "answered": answered}, event.warnings
-            if passages:
-                references = find_references(answer, passages)
-                unknown = unknown_citations(answer, references)
-                yield from (Notice(warning, event.item) for warning in unknown)
-                if quotes:
-                    references = [replace(each, quote=quote) for each, quote in zip(references, quotes, strict=True)]
-                elif answered:
-                    quoting = ReferenceQuotes(self._backend, self._prompts, self._options, request, self._tally)
-                    references = yield from quoting.add(answer, references)
-                fields["references"] = [each.as_fields() for each in references]
-                warnings = (*warnings, *unknown)
-            self._tally.add_usage(event.usage)
-            timings = self._timings(event.timings, began_at)
-            yield replace(event, fields=fields, warnings=warnings, usage=self._tally.usage, timings=timings)
-
-    def _timings(self, answer: Timings, began_at: float) -> Timings:
-        """Return the timings of the whole question from those of its answer, whose request began at a time."""
-        first = None if answer.first_token_s is None else began_at - self._started_at + answer.first_token_s
+        found = await ask_for_text(run, request, self._options)
+        first = run.usage.last.first_token_s
+        answer = found.text
+        answered = is_answered(answer)
+        fields = {**fields, "answered": answered}
+        if passages:
+            references = find_references(answer, passages)
+            for warning in unknown_citations(answer, references):
+                run.warn(warning)
+            if quotes:
+                references = [replace(each, quote=quote) for each, quote in zip(references, quotes, strict=True)]
+            elif answered:
+                references = await quote_references(run, self._prompts, self._options, request, answer, references)
+            fields["references"] = [each.as_fields() for each in references]
+        result = text_result(run, found, self._options, prompt=prompt, fields=fields)
+        first = None if first is None else began_at - self._started_at + first
         total = time.monotonic() - self._started_at
-        return Timings(first, total, aggregate_tokens_per_s(self._tally.usage.completion_tokens, total))
+        rate = aggregate_tokens_per_s(result.usage.completion_tokens, total)
+        return replace(result, timings=Timings(first, total, rate))

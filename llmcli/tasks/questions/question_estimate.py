@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmcli.documents.reading.document import Document
-from llmcli.tasks.execution.work_estimate import WorkEstimate
 from llmcli.tasks.questions.document_question import MAX_PASSAGES, DocumentQuestion
 from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs
+from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 _TOKENS_PER_QUOTED_TOKEN = 3
 """Tokens of a passage for each that is quoted."""
@@ -28,9 +28,7 @@ def estimate_question(
         request, passages = whole
         tokens = question.count([request])
         return WorkEstimate(name, "whole", len(passages) or len(documents), 1, tokens, question.expected_tokens)
-    problem = question.find_overflow(name_of_inputs(documents, indexed))
-    if problem is not None:
-        raise problem
+    question.require_room(name_of_inputs(documents, indexed))
     pool = question.make_pool(documents, indexed)
     found = question.find_candidates(pool)
     ranking = question.ranking_requests(found)

@@ -7,18 +7,22 @@ that stand in the cited passage.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.documents.sentences import find_sentences
+from llmcli.errors import LlmError
 from llmcli.frozen_dataclass import replace
+from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.response_buffer import UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.questions.passage_quotes import place_in_document, quotable_passage
 from llmcli.tasks.questions.question_prompts import QUOTE_PROMPT
 from llmcli.tasks.questions.references import Reference, cited_numbers
 from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
+from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, generate_quote
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Message, Notice, Priority, Progress, Request, Role
 
 ALONE_PROMPT = "quote"
@@ -26,71 +30,73 @@ ALONE_PROMPT = "quote"
 _CITED = re.compile(r"\s*\[\d{1,4}(?:\s*[,;]\s*\d{1,4})*\]")
 
 
-class ReferenceQuotes:
-    """Fills the quotes of references; ``asked`` is the request that was answered."""
+async def quote_references(
+    run: TaskRun,
+    prompts: PromptLibrary,
+    options: GenerationOptions,
+    asked: Request,
+    answer: str,
+    references: Sequence[Reference],
+) -> list[Reference]:
+    """Return the references of an answer, those that are cited with a quote if the model finds one; report progress.
 
-    def __init__(
-        self, backend: Backend, prompts: PromptLibrary, options: GenerationOptions, asked: Request, tally: UsageTally
-    ) -> None:
-        self._backend = backend
-        self._prompts = prompts
-        self._options = replace(options, reasoning=False, max_tokens=None)
-        self._asked = asked
-        self._tally = tally
+    ``asked`` is the request that was answered. A failed request leaves its reference without a quote: the answer is there
+    already.
+    """
+    options = replace(options, reasoning=False, max_tokens=None, progress=False)
+    num_cited, done = sum(each.cited for each in references), 0
 
-    def add(self, answer: str, references: Sequence[Reference]) -> Generator[Progress | Notice, None, list[Reference]]:
-        """Yield progress; return the references, those that are cited with a quote if the model finds one.
-
-        A failed request leaves its reference without a quote: the answer is there already.
-        """
-        wanted = {
-            each.number: QuoteGeneration(
-                quotable_passage(each.passage),
-                self._request(answer, each),
-                self._options,
-            )
-            for each in references
-            if each.cited
-        }
-        for done, generation in enumerate(generate_quotes(self._backend, wanted.values()), 1):
-            self._tally.add_usage(generation.usage)
-            yield Progress(done, len(wanted), "quotes")
-        for number, generation in wanted.items():
-            if generation.error is not None:
-                yield Notice(f"no quote for [{number}]: the request failed")
-        return [self._add_quote(each, wanted.get(each.number)) for each in references]
-
-    def _add_quote(self, reference: Reference, generation: QuoteGeneration | None) -> Reference:
-        if generation is None or generation.quote is None:
+    async def add_quote(reference: Reference) -> Reference:
+        nonlocal done
+        if not reference.cited:
             return reference
-        return replace(reference, quote=place_in_document(generation.quote, reference.passage))
+        request = _quote_request(run, prompts, options, asked, answer, reference)
+        try:
+            generated = await generate_quote(run, quotable_passage(reference.passage), request, options)
+        except LlmError:
+            check_interrupt()
+            run.report(Notice(f"no quote for [{reference.number}]: the request failed"))
+            return reference
+        done += 1
+        run.report(Progress(done, num_cited, "quotes"))
+        if generated.quote is None:
+            return reference
+        return replace(reference, quote=place_in_document(generated.quote, reference.passage))
 
-    def _request(self, answer: str, reference: Reference) -> Request:
-        statement = find_statement(answer, reference.number)
-        prompt = self._prompts.get(QUOTE_PROMPT)
-        values = {"number": reference.number, "statement": statement, "none": True}
-        messages = (
-            *self._asked.messages,
-            Message(Role.ASSISTANT, answer),
-            *(each for each in prompt.render(values) if each.role is Role.USER),
-        )
-        request = self._make(reference, prompt.name, messages)
-        (tokens,), _ = self._backend.count([request])
-        if tokens + QUOTE_TOKENS <= self._backend.info().context:
-            return request
-        alone = {"text": reference.passage.text, "statement": statement, "none": True}
-        return self._make(reference, ALONE_PROMPT, self._prompts.get(ALONE_PROMPT).render(alone))
+    return await run.gather(map(add_quote, references))
 
-    def _make(self, reference: Reference, prompt: str, messages: tuple[Message, ...]) -> Request:
+
+def _quote_request(
+    run: TaskRun,
+    prompts: PromptLibrary,
+    options: GenerationOptions,
+    asked: Request,
+    answer: str,
+    reference: Reference,
+) -> Request:
+    """Return the request for a quote: in the conversation, or about the passage alone where that leaves no room."""
+
+    def make(name: str, messages: tuple[Message, ...]) -> Request:
         return make_request(
             f"quote.{reference.number}",
             messages,
-            self._prompts.get(prompt),
-            self._options,
+            prompts.get(name),
+            options,
             max_tokens=QUOTE_TOKENS,
             priority=Priority.INTERACTIVE,
             conversation=True,
         )
+
+    statement = find_statement(answer, reference.number)
+    values = {"number": reference.number, "statement": statement, "none": True}
+    rendered = prompts.get(QUOTE_PROMPT).render(values)
+    wanted = (each for each in rendered if each.role is Role.USER)
+    request = make(QUOTE_PROMPT, (*asked.messages, Message(Role.ASSISTANT, answer), *wanted))
+    (tokens,), _ = run.backend.count([request])
+    if tokens + QUOTE_TOKENS <= run.backend.info().context:
+        return request
+    alone = {"text": reference.passage.text, "statement": statement, "none": True}
+    return make(ALONE_PROMPT, prompts.get(ALONE_PROMPT).render(alone))
 
 
 def find_statement(answer: str, number: int) -> str:

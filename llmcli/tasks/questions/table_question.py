@@ -6,7 +6,7 @@ The rows are not put into words by the model: it could change the numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
@@ -14,15 +14,15 @@ from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error, require_finished
-from llmcli.tasks.execution.step_progress import progress_of_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.questions.question_prompts import SQL_PROMPT
+from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.tables.select_grammar import select_grammar
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value
-from llmcli.types import Finished, ItemFailed, Notice, Priority, Progress, Request, RequestProgress, Result, TaskEvent
+from llmcli.types import Priority, Result
 
 MAX_ATTEMPTS = 3
 MAX_STATEMENT_TOKENS = 400
@@ -32,116 +32,73 @@ _SAMPLE_COLUMNS = 60
 _FENCED = re.compile(r"```(?:sql(?:ite)?)?\s*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
-class TableQuestion:
-    """Answers ``question`` about tables."""
+async def answer_from_tables(
+    run: TaskRun,
+    prompts: PromptLibrary,
+    question: str,
+    tables: Sequence[Table],
+    options: GenerationOptions,
+    interrupt: Interrupt,
+) -> Result:
+    """Return the rows that answer a question about tables, without text.
 
-    def __init__(
-        self,
-        backend: Backend,
-        prompts: PromptLibrary,
-        question: str,
-        options: GenerationOptions,
-        interrupt: Interrupt,
-    ) -> None:
-        self._backend = backend
-        self._prompt = prompts.get(SQL_PROMPT)
-        self._question = question
-        self._options = options
-        self._interrupt = interrupt
-        self._tally = UsageTally()
-        self._constrained = True
-
-    def answer(self, tables: Sequence[Table]) -> Iterator[TaskEvent]:
-        """Yield Progress, then one Result without text, or ItemFailed with ``QueryFailed`` after ``MAX_ATTEMPTS``.
-
-        Fields of the result: ``method`` ("sql"), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
-        ``truncated``, ``coverage`` (1: the query sees all rows), ``answered``.
-        """
-        statement = problem = ""
-        with TableDatabase(tables, self._interrupt) as database:
-            for _ in range(MAX_ATTEMPTS):
-                statement = yield from self._write_statement(tables, statement, problem)
-                try:
-                    found = database.query(statement)
-                except QueryError as error:
-                    problem = str(error)
-                    continue
-                yield from self._finish(statement, found)
-                return
-        yield ItemFailed(0, "", QueryFailed(statement, detail=problem))
-
-    def _finish(self, statement: str, found: QueryRows) -> Iterator[TaskEvent]:
-        answered = any(value is not None for row in found.rows for value in row)
-        warnings = [] if answered else ["the query found nothing"]
-        yield from map(Notice, warnings)
-        yield Result(
-            0,
-            "",
-            None if found.rows else "",
-            fields={
-                "method": "sql",
-                "coverage": 1.0,
-                "answered": answered,
-                "sql": statement,
-                "columns": list(found.columns),
-                "rows": [list(row) for row in found.rows],
-                "truncated": found.truncated,
-            },
-            model=self._backend.info().model,
-            prompt=self._prompt.name,
-            usage=self._tally.usage,
-            timings=self._tally.timings,
-            warnings=tuple(warnings),
-            cut=found.truncated,
-            incomplete=RowsOmitted(limit=MAX_ROWS) if found.truncated else None,
-        )
-
-    def _write_statement(self, tables: Sequence[Table], statement: str, problem: str) -> Generator[Progress, None, str]:
-        """Yield progress; return the next statement. Raises the failure of the request."""
-        request = self._request(tables, statement, problem)
-        if self._constrained:
-            constrained = replace(request, grammar=select_grammar(tables))
-            answer = yield from self._generate(constrained)
+    Fields of the result: ``method`` ("sql"), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
+    ``truncated``, ``coverage`` (1: the query sees all rows), ``answered``. Raises ``QueryFailed`` after ``MAX_ATTEMPTS``
+    statements that SQLite refuses, and the failure of a request.
+    """
+    prompt, statement, problem = prompts.get(SQL_PROMPT), "", ""
+    constraints: list[Constraint] = [
+        lambda request: replace(request, grammar=select_grammar(tables)),
+        unconstrained,
+    ]
+    with TableDatabase(tables, interrupt) as database:
+        for attempt in range(MAX_ATTEMPTS):
+            values: dict[str, object] = {
+                "question": question,
+                "schema": "\n".join(map(describe_table, tables)),
+                "sample": "\n\n".join(map(_describe_rows, tables)),
+                "query": statement,
+                "problem": problem,
+            }
+            request = make_request(
+                f"sql.{attempt}",
+                prompt.render(values),
+                prompt,
+                replace(options, reasoning=False),
+                max_tokens=max_answer_tokens(prompt, options, MAX_STATEMENT_TOKENS),
+                priority=Priority.INTERACTIVE,
+            )
+            answer, met = await ask_constrained(run, request, constraints)
+            constraints = constraints[met:]
+            statement = extract_statement(answer.text)
             try:
-                raise_request_error(require_finished(answer))
-            except Unsupported:  # a server that knows no grammars
-                self._constrained = False
-            else:
-                return extract_statement(answer.text)
-        answer = yield from self._generate(request)
-        raise_request_error(require_finished(answer))
-        return extract_statement(answer.text)
+                found = database.query(statement)
+            except QueryError as error:
+                problem = str(error)
+                continue
+            return _rows_result(run, statement, found)
+    raise QueryFailed(statement, detail=problem)
 
-    def _request(self, tables: Sequence[Table], statement: str, problem: str) -> Request:
-        values: dict[str, object] = {
-            "question": self._question,
-            "schema": "\n".join(map(describe_table, tables)),
-            "sample": "\n\n".join(map(_describe_rows, tables)),
-            "query": statement,
-            "problem": problem,
-        }
-        prompt = self._prompt
-        return make_request(
-            "sql",
-            prompt.render(values),
-            prompt,
-            replace(self._options, reasoning=False),
-            max_tokens=max_answer_tokens(prompt, self._options, MAX_STATEMENT_TOKENS),
-            priority=Priority.INTERACTIVE,
-        )
 
-    def _generate(self, request: Request) -> Generator[Progress, None, ResponseBuffer]:
-        answer = ResponseBuffer()
-        with self._backend.open() as job:
-            job.submit(request)
-            job.close_input()
-            for event in job:
-                answer.add_event(event)
-                if isinstance(event, RequestProgress):
-                    yield progress_of_request(event)
-                elif isinstance(event, Finished):
-                    self._tally.add(event)
-        return answer
+def _rows_result(run: TaskRun, statement: str, found: QueryRows) -> Result:
+    answered = any(value is not None for row in found.rows for value in row)
+    if not answered:
+        run.warn("the query found nothing")
+    return run.result(
+        None if found.rows else "",
+        {
+            "method": "sql",
+            "coverage": 1.0,
+            "answered": answered,
+            "sql": statement,
+            "columns": list(found.columns),
+            "rows": [list(row) for row in found.rows],
+            "truncated": found.truncated,
+        },
+        prompt=SQL_PROMPT,
+        cut=found.truncated,
+        incomplete=RowsOmitted(limit=MAX_ROWS) if found.truncated else None,
+    )
 
 
 def extract_statement(answer: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
 
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError, Unsupported
@@ -22,7 +20,11 @@ from llmcli.tasks.quotation.quotation_grammar import (
     is_long_enough,
     quotation_grammar,
 )
-from llmcli.types import Finished, FinishReason, Request, Usage
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import FinishReason, Request
 
 MIN_SIMILARITY = 0.8
 """Of an answer without a grammar to the words of the passage that are quoted instead."""
@@ -50,123 +52,81 @@ class QuoteOptions:
 DEFAULT_QUOTE_OPTIONS = QuoteOptions()
 
 
-class QuoteGeneration:
-    """One quote from ``passage``: its requests, and what became of it.
+@frozen
+class GeneratedQuote:
+    """A quote of a passage, None if there is none.
 
-    ``request`` asks for the quote and has no constraint. Submit ``start()``, collect its events in a ``ResponseBuffer``,
-    pass that to ``finish_attempt`` and submit what it returns, until it returns None. ``quote`` is then the quote, which
-    stands in the passage, or None; ``declined`` says that the model answered NONE. ``is_constrained``: decoding itself
-    admitted nothing else. ``usage`` is that of all attempts.
+    ``declined``: the model answered NONE. ``is_constrained``: decoding itself admitted nothing else.
     """
 
-    def __init__(
-        self,
-        passage: QuotableText,
-        request: Request,
-        generation: GenerationOptions,
-        options: QuoteOptions = DEFAULT_QUOTE_OPTIONS,
-    ) -> None:
-        self.passage = passage
-        self.quote: Quote | None = None
-        self.declined = False
-        self.error: LlmError | None = None
-        self.is_constrained = True
-        self.usage = Usage()
-        self._options = options
-        self._generation = generation
-        self._request = replace(request, gathered=True, max_tokens=request.max_tokens or QUOTE_TOKENS)
-        self._num_checked = 0
+    quote: Quote | None
+    declined: bool = False
+    is_constrained: bool = True
 
-    def start(self) -> Request:
-        """Return the first request."""
-        options = self._options
+
+async def generate_quote(
+    run: TaskRun,
+    passage: QuotableText,
+    request: Request,
+    generation: GenerationOptions,
+    options: QuoteOptions = DEFAULT_QUOTE_OPTIONS,
+) -> GeneratedQuote:
+    """Return what a model quotes from ``passage`` when it gets ``request``, which has no constraint.
+
+    Where the backend has no grammars, the answer is looked up in the passage, and asked for again if it is not there.
+    Raises the failure of a request.
+    """
+
+    def constrain(request: Request) -> Request:
         grammar = quotation_grammar(
-            self.passage.text,
+            passage.text,
             min_words=options.min_words,
             max_characters=options.max_characters,
             allows_none=options.allows_none,
         )
-        return replace(self._request, grammar=grammar)
+        return replace(request, grammar=grammar)
 
-    def finish_attempt(self, answer: ResponseBuffer) -> Request | None:
-        """Return the next request, None at the end. Raises the failure of a request, except that of a grammar.
-
-        A server may not know grammars, and that of a passage of many equal parts may be too large: then the quote is
-        looked up in the passage.
-        """
-        finished = require_finished(answer)
-        self.usage += finished.usage
-        if self.is_constrained and isinstance(finished.error, Unsupported | BadGrammar):
-            self.is_constrained = False
-            self._request = replace(self._request, id=f"{self._request.id}.free")
-            return self._request
-        raise_request_error(finished)
-        if self._accept(answer.text, is_cut=finished.reason is FinishReason.LENGTH):
-            return None
-        self.is_constrained = False  # the server has ignored the grammar
-        self._num_checked += 1
-        again = make_retry(self._request, self._generation) if self._num_checked < self._options.max_attempts else None
-        self._request = again or self._request
-        return again
-
-    def _accept(self, text: str, *, is_cut: bool) -> bool:
-        """Take the quote from an answer; return whether there is one, or none is wanted."""
-        if self._options.allows_none and text.strip(f"{_LINE_MARKS}.\n") == NO_QUOTATION:
-            self.declined = True
-            return True
-        if is_cut:  # the last word may be cut
-            text = text.rpartition(" ")[0]
-        whole = self.passage.locate(text)
-        self.quote = whole if whole is not None and self._is_long_enough(whole) else self._best_part(text)
-        return self.quote is not None or (whole is not None and is_cut and self.is_constrained)
-
-    def _best_part(self, answer: str) -> Quote | None:
-        """Return the quote that an answer holds: what it puts between quotation marks, one of its lines, or all of it."""
-        parts = dict.fromkeys([*_MARKED.findall(answer), *answer.splitlines(), answer])
-        least = self._options.min_similarity
-        located = [self.passage.locate(part.strip(_LINE_MARKS), min_similarity=least) for part in parts]
-        found = [quote for quote in located if quote is not None and self._is_long_enough(quote)]
-        return max(found, key=lambda quote: (quote.similarity, len(quote.text)), default=None)
-
-    def _is_long_enough(self, quote: Quote) -> bool:
-        return is_long_enough(quote.text, self.passage.text, self._options.min_words)
+    request = replace(request, gathered=True, max_tokens=request.max_tokens or QUOTE_TOKENS)
+    answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
+    is_constrained = constraint == 0
+    for attempt in range(options.max_attempts):
+        found = _read_quote(passage, answer, options, is_constrained=is_constrained)
+        if found is not None:
+            return found
+        is_constrained = False  # the server has ignored the grammar
+        again = make_retry(request, generation) if attempt + 1 < options.max_attempts else None
+        if again is None:
+            break
+        request = again
+        answer = await run.ask(request)
+    return GeneratedQuote(None, is_constrained=False)
 
 
-def generate_quotes(backend: Backend, quotes: Iterable[QuoteGeneration]) -> Iterator[QuoteGeneration]:
-    """Run all of them in one job and yield each as it ends; ``error`` is set where it failed.
+def _read_quote(
+    passage: QuotableText, answer: Answer, options: QuoteOptions, *, is_constrained: bool
+) -> GeneratedQuote | None:
+    """Return the quote that an answer gives, or that none is wanted or left; None if it has to be asked again."""
+    text = answer.text
+    if options.allows_none and text.strip(f"{_LINE_MARKS}.\n") == NO_QUOTATION:
+        return GeneratedQuote(None, declined=True, is_constrained=is_constrained)
+    is_cut = answer.finished.reason is FinishReason.LENGTH
+    if is_cut:  # the last word may be cut
+        text = text.rpartition(" ")[0]
+    whole = passage.locate(text)
+    quote = whole if whole is not None and _is_long_enough(whole, passage, options) else None
+    quote = quote or _best_part(passage, text, options)
+    if quote is None and not (whole is not None and is_cut and is_constrained):
+        return None
+    return GeneratedQuote(quote, is_constrained=is_constrained)
 
-    Their requests need different ids. At most ``MAX_PENDING_REQUESTS`` are pending at a time, since the grammar of each
-    takes about 1 MB in the engine.
-    """
-    unfinished: dict[str, tuple[QuoteGeneration, ResponseBuffer]] = {}
-    waiting = iter(quotes)
-    with backend.open() as job:
 
-        def submit(quote: QuoteGeneration, request: Request) -> None:
-            unfinished[request.id] = (quote, ResponseBuffer())
-            job.submit(request)
+def _best_part(passage: QuotableText, answer: str, options: QuoteOptions) -> Quote | None:
+    """Return the quote that an answer holds: what it puts between quotation marks, one of its lines, or all of it."""
+    parts = dict.fromkeys([*_MARKED.findall(answer), *answer.splitlines(), answer])
+    located = [passage.locate(part.strip(_LINE_MARKS), min_similarity=options.min_similarity) for part in parts]
+    found = [quote for quote in located if quote is not None and _is_long_enough(quote, passage, options)]
+    return max(found, key=lambda quote: (quote.similarity, len(quote.text)), default=None)
 
-        for each in islice(waiting, MAX_PENDING_REQUESTS):
-            submit(each, each.start())
-        if not unfinished:
-            return
-        for event in job:
-            quote, answer = unfinished[event.id]
-            answer.add_event(event)
-            if not isinstance(event, Finished):
-                continue
-            del unfinished[event.id]
-            again = None
-            try:
-                again = quote.finish_attempt(answer)
-            except LlmError as error:
-                check_interrupt()
-                quote.error = error
-            if again is not None:
-                submit(quote, again)
-            else:
-                for each in islice(waiting, 1):
-                    submit(each, each.start())
-                yield quote
-            if not unfinished:
-                job.close_input()
+
+def _is_long_enough(quote: Quote, passage: QuotableText, options: QuoteOptions) -> bool:
+    return is_long_enough(quote.text, passage.text, options.min_words)

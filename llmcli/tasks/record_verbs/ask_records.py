@@ -7,10 +7,11 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record, Row
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.ask import PROMPT
-from llmcli.tasks.execution.request_job import AnswerJob
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT
-from llmcli.tasks.record_verbs.text_verb import TextVerb, require_fit
+from llmcli.tasks.record_verbs.text_verb import TextVerb
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Result
 
 COLUMN = "answer"
 _DOCUMENT_NAME = "record"
@@ -31,12 +32,11 @@ class AskVerb(TextVerb):
         self._question = question
         self._options = options
 
-    def make_job(self, record: Record) -> AnswerJob:
-        """Return the job. Raises ``ContextOverflow``."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the answer. Raises ``EmptyAnswer``, the failure of a request, ``ContextOverflow``."""
         values: dict[str, object] = {"question": record.text, "row": Row(record.fields)}
         if self._question is not None:
             values |= {"question": self._question, "documents": [Document(_DOCUMENT_NAME, record.text)]}
         messages, limit = self._prompt.render(values), max_answer_tokens(self._prompt, self._options, None)
         request = make_request(str(record.index), messages, self._prompt, self._options, max_tokens=limit)
-        require_fit(self.backend, request, record.name)
-        return AnswerJob(record, request, self._options, model=self.backend.info().model, prompt=self._prompt.name)
+        return await self.write(run, record, request, self._options)

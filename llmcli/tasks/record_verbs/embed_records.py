@@ -10,8 +10,8 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.errors import Unsupported
 from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Priority, Request, Result
 
 EMBEDDING_COLUMN, FILE_COLUMN = "embedding", "file"

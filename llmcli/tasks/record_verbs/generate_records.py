@@ -8,10 +8,11 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_text
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
-from llmcli.tasks.execution.request_job import AnswerJob
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.generate import INPUT_VARIABLES, MAX_TOKENS
-from llmcli.tasks.record_verbs.text_verb import TextVerb, require_fit
+from llmcli.tasks.record_verbs.text_verb import TextVerb
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Result
 
 COLUMN = "generated"
 
@@ -38,8 +39,8 @@ class GenerateVerb(TextVerb):
         self._options = options
         self._has_text = has_text
 
-    def make_job(self, record: Record) -> AnswerJob:
-        """Return the job. Raises ``BadVariables`` and ``ContextOverflow``."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the answer. Raises ``EmptyAnswer``, the failure of a request, ``BadVariables`` and ``ContextOverflow``."""
         prompt, declared = self._prompt, self._prompt.variables
         columns = {name: value_as_text(record.fields[name]) for name in declared if name in record.fields}
         values: dict[str, object] = {**columns, **self._variables}
@@ -52,5 +53,4 @@ class GenerateVerb(TextVerb):
         request = make_request(str(record.index), prompt.render(values), prompt, self._options, max_tokens=limit)
         if prompt.output != "text":
             request = replace(request, schema=prompt.schema, labels=prompt.labels)
-        require_fit(self.backend, request, record.name)
-        return AnswerJob(record, request, self._options, model=self.backend.info().model, prompt=prompt.name)
+        return await self.write(run, record, request, self._options)

@@ -6,12 +6,13 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record, Row
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.record_verbs.text_verb import TextVerb
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarization.summary_plan import PROMPT
-from llmcli.tasks.summarize import make_summary_job
+from llmcli.tasks.summarize import summarize_document
+from llmcli.types import Result
 
 COLUMN = "summary"
 
@@ -31,14 +32,7 @@ class SummarizeVerb(TextVerb):
         self._options = options
         self._wanted = wanted
 
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job of a summary."""
-        return make_summary_job(
-            self.backend,
-            self._prompts,
-            Document(record.name, record.text),
-            self._options,
-            self._wanted,
-            item=record.index,
-            row=Row(record.fields),
-        )
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the summary of a record."""
+        document, row = Document(record.name, record.text), Row(record.fields)
+        return await summarize_document(run, self._prompts, document, self._options, self._wanted, row=row)

@@ -7,14 +7,15 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.errors import ContextOverflow
+from llmcli.frozen_dataclass import replace
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.text_answers import write_text
 from llmcli.types import Request, Result
 
 
 class TextVerb:
     """The common part of such verbs; ``column`` is the name of the column."""
-
-    single_request = False
 
     def __init__(self, backend: Backend, prompt: str, column: str) -> None:
         self.columns: Mapping[str, type] = {column: str}
@@ -35,12 +36,7 @@ class TextVerb:
         """Return the text; the writer of lines replaces its line breaks."""
         return result.text or ""
 
-
-def require_fit(backend: Backend, request: Request, name: str) -> Request:
-    """Return the request. Raises ``ContextOverflow`` if its prompt does not fit, unless the backend refuses it itself."""
-    info = backend.info()
-    if not info.rejects_overflow:
-        (tokens,), _ = backend.count([request])
-        if tokens >= info.context:
-            raise ContextOverflow(name, tokens=tokens, context=info.context)
-    return request
+    async def write(self, run: TaskRun, record: Record, request: Request, options: GenerationOptions) -> Result:
+        """Return the answer to a request about a record. Raises as ``write_text``."""
+        result = await write_text(run, request, options, prompt=self.prompt_name, fields=record.position)
+        return replace(result, text=(result.text or "").strip())

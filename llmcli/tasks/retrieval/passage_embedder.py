@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmcli.backends.base import Backend, run_requests
+from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
-from llmcli.tasks.execution.response_buffer import raise_request_error
-from llmcli.types import Finished, HiddenStates, Priority, Request
+from llmcli.tasks.runner.task_run import ask_all
+from llmcli.types import Priority, Request
 
 BATCH_TEXTS = 64
 """Texts that are requested at once."""
@@ -44,12 +44,8 @@ class PassageEmbedder:
             Request(str(number), (), prompt=text, priority=Priority.BULK, hidden_states=True)
             for number, text in texts.items()
         ]
-        found: dict[int, bytes] = {}
-        for event in run_requests(self._backend, requests):
-            if isinstance(event, HiddenStates):
-                found[int(event.id)] = _normalize(event.mean)
-            elif isinstance(event, Finished):
-                raise_request_error(event)
+        states = [answer.states for answer in ask_all(self._backend, requests)]
+        found = {number: _normalize(each.mean) for number, each in zip(texts, states, strict=True) if each is not None}
         if len(found) < len(texts):
             raise Unsupported("embeddings")
         return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
 from llmcli.store.passage_index import fuse_rankings
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
 from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
+from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
-from llmcli.types import Finished, Priority, Progress, Request
+from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Priority, Progress, Request
 
 PROMPT = "ask.relevance"
 ANSWERS = ("yes", "no")
@@ -43,30 +45,16 @@ def passage_requests(
         )
 
 
-def score_passages(
-    backend: Backend,
-    prompt: Prompt,
-    question: str,
-    passages: Sequence[FoundPassage],
-    *,
-    options: GenerationOptions,
-    tally: UsageTally,
-) -> Generator[Progress, None, list[float]]:
-    """Yield progress; return log P(yes) - log P(no) of each passage, all in one batch. Raises the failure of a request."""
-    answers = {str(number): ResponseBuffer() for number in range(len(passages))}
-    done = 0
-    with backend.open() as job:
-        for request in relevance_requests(prompt, question, passages, options):
-            job.submit(request)
-        job.close_input()
-        for event in job:
-            answers[event.id].add_event(event)
-            if isinstance(event, Finished):
-                raise_request_error(event)
-                tally.add(event)
-                done += 1
-                yield Progress(done, len(passages), "passages", "ranking")
-    return [_margin(answer) for answer in answers.values()]
+async def score_passages(
+    run: TaskRun, prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
+) -> list[float]:
+    """Return log P(yes) - log P(no) of each passage; reports progress. Raises the failure of a request."""
+    margins: list[float] = []
+    async for answer in run.each(relevance_requests(prompt, question, passages, options), run.ask):
+        yes, no = (each.logprob for each in answer.scores)
+        margins.append(yes - no)
+        run.report(Progress(len(margins), len(passages), "passages", "ranking"))
+    return margins
 
 
 def fuse_margins(margins: Sequence[float]) -> list[int]:
@@ -77,8 +65,3 @@ def fuse_margins(margins: Sequence[float]) -> list[int]:
     """
     by_answer = sorted(range(len(margins)), key=lambda number: -margins[number])
     return list(dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])]))
-
-
-def _margin(answer: ResponseBuffer) -> float:
-    yes, no = (each.logprob for each in answer.scores)
-    return yes - no

@@ -7,12 +7,12 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import StreamedText
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.execution.work_estimate import WorkEstimate, count_requests
-from llmcli.tasks.summarization.key_sentences_job import sentence_requests
-from llmcli.tasks.summarization.summary_job import MAX_STALLS
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.summarization.key_sentences import sentence_requests
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, WRITTEN_METHOD, SummaryOptions
 from llmcli.tasks.summarization.summary_plan import SummaryPlan
+from llmcli.tasks.summarization.written_summary import MAX_STALLS
 
 _ANSWER_SHARE = 0.5
 """Of the longest answer: about how long it is."""

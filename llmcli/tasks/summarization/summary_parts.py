@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from llmcli.documents.reading.large_text import count_line_ends
@@ -11,10 +11,12 @@ from llmcli.frozen_dataclass import field, frozen, replace, slotted
 from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.frozen_dataclass import frozen, replace
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
+from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import FinishReason, Request
 
-MAX_PART_ATTEMPTS = 2
-"""Attempts at a part with an empty or cut answer."""
 _SEPARATOR = "\n\n"
 """Separates the summaries in the text of the next stage."""
 
@@ -31,63 +33,43 @@ class DocumentRange:
     last_line: int
 
 
-@slotted
+@frozen
 class SummaryPart:
-    """A piece of a stage's text and its answer; ``covered``: the range of the document that it is about."""
+    """A piece of a stage's text, number ``number`` from 1, and its answer; ``covered``: the range of the document.
 
+    ``problem`` is what is wrong with the answer, None if it is complete.
+    """
+
+    number: int
     covered: DocumentRange
-    request: Request
-    response: ResponseBuffer = field(default_factory=ResponseBuffer)
-    done: bool = False
-    _attempts: int = 1
-    _first_response: ResponseBuffer | None = None
+    answer: Answer
 
     @property
     def problem(self) -> PartProblem | None:
         """What is wrong with the answer; None if it is complete."""
-        return _find_part_problem(self.response)
-
-    def finish_attempt(self, options: GenerationOptions) -> Request | None:
-        """Return the request for a retry if the finished answer is empty or cut; None for no retry.
-
-        After a cut answer the second attempt may be twice as long. If both are cut, the first one counts: the longer
-        one may be no shorter than the text that it summarizes.
-        """
-        again = self._make_retry(options) if self.problem and self._attempts < MAX_PART_ATTEMPTS else None
-        if again is not None:
-            self._first_response, self.response, self.request = self.response, ResponseBuffer(), again
-            self._attempts += 1
-            return again
-        if (
-            self._first_response is not None
-            and _PROBLEM_RANKS[self.problem] >= _PROBLEM_RANKS[_find_part_problem(self._first_response)]
-        ):
-            self.response = self._first_response
-        self.done = True
-        self._first_response = None
-        return None
-
-    def drop_request_text(self) -> None:
-        """Drop the text of the request, which was answered, so that long documents are not kept twice."""
-        self.request = replace(self.request, messages=())
-
-    def _make_retry(self, options: GenerationOptions) -> Request | None:
-        again = make_retry(self.request, options)
-        limit = self.request.max_tokens
-        finished = require_finished(self.response)
-        by_limit = finished.reason is FinishReason.LENGTH and finished.limit != REPETITION_LIMIT
-        if by_limit and limit is not None:
-            again = replace(again or self.request, id=f"{self.request.id}.again", max_tokens=2 * limit)
-        return again
+        return part_problem(self.answer)
 
 
-_PROBLEM_RANKS: dict[PartProblem | None, int] = {None: 0, "cut": 1, "empty": 2}
+PROBLEM_RANKS: Mapping[PartProblem | None, int] = {None: 0, "cut": 1, "empty": 2}
 
 
-def _find_part_problem(answer: ResponseBuffer) -> PartProblem | None:
-    if is_empty(answer):
+def part_problem(answer: Answer) -> PartProblem | None:
+    """Return what is wrong with the answer about a part, None if it is complete."""
+    if answer.is_empty:
         return "empty"
-    return "cut" if require_finished(answer).reason is FinishReason.LENGTH else None
+    return "cut" if answer.finished.reason is FinishReason.LENGTH else None
+
+
+def retry_part(request: Request, answer: Answer, options: GenerationOptions) -> Request | None:
+    """Return the request for a second attempt at a part; None if it would not differ.
+
+    After a cut answer it may be twice as long.
+    """
+    again, finished, limit = make_retry(request, options), answer.finished, request.max_tokens
+    by_limit = finished.reason is FinishReason.LENGTH and finished.limit != REPETITION_LIMIT
+    if by_limit and limit is not None:
+        again = replace(again or request, id=f"{request.id}.again", max_tokens=2 * limit)
+    return again
 
 
 @frozen
@@ -104,7 +86,7 @@ class StageText:
         origins: list[tuple[int, DocumentRange]] = []
         at = 0
         for part in parts:
-            text = part.response.text.strip()
+            text = part.answer.text.strip()
             if text:
                 at += len(text) + len(_SEPARATOR)
                 texts.append(text)
@@ -142,7 +124,7 @@ def share_read(parts: Sequence[SummaryPart]) -> float:
 
     A server that reports no tokens leaves the characters.
     """
-    sizes = [require_finished(part.response).usage.prompt_tokens for part in parts]
+    sizes = [part.answer.finished.usage.prompt_tokens for part in parts]
     if not all(sizes):
         sizes = [part.covered.end - part.covered.start for part in parts]
     read = sum(size for size, part in zip(sizes, parts, strict=True) if part.problem != "empty")

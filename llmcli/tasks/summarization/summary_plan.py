@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.execution.context_budget import MIN_TEXT_TOKENS, ContextBudget
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
+from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.summary_length import count_words
 from llmcli.tasks.summarization.summary_options import FACTS, HEADLINE, SummaryOptions

@@ -1,4 +1,4 @@
-"""Claims checked against documents: which passages are looked at, the requests for them, and the best support found."""
+"""Claims checked against documents: the passages that are looked at, the requests about them, the best support found."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmcli.documents.reading.document import Document
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.support.passage_ranking import PassageRanker
 from llmcli.tasks.support.support_scorer import Claim, PassageSupport, SupportScorer
-from llmcli.types import Event, Finished, ItemFailed, Request
+from llmcli.types import ItemFailed, Request
 
 PASSAGES_PER_CLAIM = 2
 """Passages that are scored for each claim."""
@@ -63,75 +64,53 @@ def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int)
     return made.cut_passages()
 
 
-class ClaimChecks:
-    """The checks of several claims: submit ``requests()``, hand each event to ``add_event``, then read ``support_of``.
+@frozen
+class CheckedClaims:
+    """The supports of each claim by the passages that were scored for it, the strongest first.
 
-    Requests about the same passage follow each other, so that its evaluated tokens are used again. ``prefix`` begins
-    their ids.
+    ``method`` says how a remote server scored (``CandidateScores.method``).
     """
 
-    def __init__(
-        self,
-        scorer: SupportScorer,
-        claims: Sequence[Claim],
-        passages: Mapping[int, QuotableText],
-        found: Sequence[Sequence[int]],
-        prefix: str,
-    ) -> None:
-        """``found``: for each claim, the numbers of the passages to score it against."""
-        self._scorer = scorer
-        self._claims = claims
-        self._passages = passages
-        self._found = found
-        self._prefix = prefix
-        self._answers: dict[str, ResponseBuffer] = {}
-        self._unfinished: set[str] = set()
-        self._ids: dict[tuple[int, int | None], list[str]] = {}
+    supports: Sequence[Sequence[PassageSupport]]
+    method: str
 
-    def requests(self) -> Iterator[Request]:
-        """Yield all requests."""
-        for number, claim in enumerate(self._claims):
-            if self._found[number]:
-                yield from self._register(number, None, self._scorer.claim_requests(f"{self._prefix}.{number}", claim))
-        pairs = sorted((passage, number) for number, found in enumerate(self._found) for passage in found)
-        for passage, number in pairs:
-            name = f"{self._prefix}.{number}.{passage}"
-            text = self._passages[passage]
-            yield from self._register(number, passage, self._scorer.passage_requests(name, self._claims[number], text))
 
-    def _register(self, number: int, passage: int | None, requests: Sequence[Request]) -> Sequence[Request]:
-        self._ids[number, passage] = [request.id for request in requests]
-        for request in requests:
-            self._answers[request.id] = ResponseBuffer()
-            self._unfinished.add(request.id)
-        return requests
+CheckRequests = Mapping[tuple[int, int | None], Sequence[Request]]
+"""By the number of a claim and that of a passage, None: for the claim alone."""
 
-    def add_event(self, event: Event) -> None:
-        """Add an event of one of the requests. Raises its failure."""
-        answer = self._answers[event.id]
-        answer.add_event(event)
-        if isinstance(event, Finished):
-            raise_request_error(require_finished(answer))
-            self._unfinished.discard(event.id)
 
-    @property
-    def done(self) -> bool:
-        """Whether all requests made so far have ended."""
-        return not self._unfinished
+def check_requests(scorer: SupportScorer, claims: Sequence[Claim], evidence: Evidence, prefix: str) -> CheckRequests:
+    """Return the requests of ``check_claims``. Those about the same passage follow each other, to share its tokens.
 
-    @property
-    def method(self) -> str:
-        """How a remote server scored (``CandidateScores.method``)."""
-        return next((answer.method for answer in self._answers.values() if answer.method), "")
+    Their ids begin with ``prefix``.
+    """
+    requests: dict[tuple[int, int | None], Sequence[Request]] = {}
+    for number, claim in enumerate(claims):
+        if evidence.found[number]:
+            requests[number, None] = scorer.claim_requests(f"{prefix}.{number}", claim)
+    pairs = sorted((passage, number) for number, found in enumerate(evidence.found) for passage in found)
+    for passage, number in pairs:
+        name, text = f"{prefix}.{number}.{passage}", evidence.passages[passage]
+        requests[number, passage] = scorer.passage_requests(name, claims[number], text)
+    return requests
 
-    def support_of(self, number: int) -> list[PassageSupport]:
-        """Return the support of a claim by each passage that was scored for it, the strongest first."""
-        alone = self._responses(number, None)
-        found = [
-            self._scorer.read(self._claims[number], self._passages[passage], self._responses(number, passage), alone)
-            for passage in self._found[number]
+
+async def check_claims(
+    run: TaskRun, scorer: SupportScorer, claims: Sequence[Claim], evidence: Evidence, prefix: str
+) -> CheckedClaims:
+    """Score claims against the passages that were found for them. Raises the failure of a request."""
+    requests = check_requests(scorer, claims, evidence, prefix)
+    answers = await run.gather(run.ask(request) for each in requests.values() for request in each)
+    answer_of = {answer.finished.id: answer for answer in answers}
+
+    def answers_to(number: int, passage: int | None) -> list[Answer]:
+        return [answer_of[request.id] for request in requests[number, passage]]
+
+    supports = []
+    for number, claim in enumerate(claims):
+        scored = [
+            scorer.read(claim, evidence.passages[found], answers_to(number, found), answers_to(number, None))
+            for found in evidence.found[number]
         ]
-        return sorted(found, key=lambda support: -support.probability)
-
-    def _responses(self, number: int, passage: int | None) -> list[ResponseBuffer]:
-        return [self._answers[each] for each in self._ids.get((number, passage), ())]
+        supports.append(sorted(scored, key=lambda support: -support.probability))
+    return CheckedClaims(supports, next((answer.method for answer in answers if answer.method), ""))

@@ -18,9 +18,9 @@ from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.classification.label_scores import label_logprobs
-from llmcli.tasks.execution.response_buffer import ResponseBuffer
-from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
 from llmcli.tasks.support.support_features import (
     RuleFeatures,
@@ -146,8 +146,8 @@ class SupportScorer:
         self,
         claim: Claim,
         passage: QuotableText,
-        given: Sequence[ResponseBuffer],
-        alone: Sequence[ResponseBuffer],
+        given: Sequence[Answer],
+        alone: Sequence[Answer],
     ) -> PassageSupport:
         """Return the support from the answers to ``passage_requests`` and to ``claim_requests``, in their order."""
         evidence = read_evidence(passage.text)
@@ -161,7 +161,7 @@ class SupportScorer:
             features |= {} if surprisal is None else _as_mapping(surprisal)
         return PassageSupport(passage, support_probability(features), nearest_quote(claim, passage), features)
 
-    def _answer_odds(self, answer: ResponseBuffer) -> float:
+    def _answer_odds(self, answer: Answer) -> float:
         yes, no = self._check.labels
         logprobs = label_logprobs(answer.scores)
         return logprobs[yes] - logprobs[no]

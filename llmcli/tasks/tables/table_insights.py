@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, EmptyInput, LlmError
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.execution.response_buffer import renumber_failure
+from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole, find_roles, with_role
 from llmcli.tasks.tables.insight_queries import Insight, InsightQueries, column_pairs
 from llmcli.tasks.tables.table_database import QueryError, TableDatabase

@@ -13,7 +13,7 @@ from typing import Any
 from llmcli.backends.base import run_requests
 from llmcli.errors import ContextOverflow, Unsupported
 from llmcli.frozen_dataclass import replace
-from llmcli.tasks.execution.response_buffer import raise_request_error
+from llmcli.tasks.runner.answers import raise_request_error
 from llmcli.tasks.translation.languages import Language, parse_language
 from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, TranslationReport

@@ -10,8 +10,8 @@ from typing import Literal
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt
-from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request
+from llmcli.tasks.runner.context_budget import ContextBudget
+from llmcli.tasks.runner.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request
 from llmcli.tasks.translation.glossary import Glossary, Term
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.pseudo_localization import keep_text

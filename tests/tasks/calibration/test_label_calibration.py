@@ -13,7 +13,7 @@ from llmcli.tasks.calibration.label_calibration import CalibratedScores, fit_lab
 from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, load_probe
 from llmcli.tasks.classification.scored_records import ScoredRecord
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import HiddenStates
 
 LABELS = ["positive", "negative"]

@@ -19,8 +19,8 @@ from llmcli.tasks.classification.example_choice import ExampleChooser
 from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, load_probe
 from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROBE_FILE, SentimentVerb
 from llmcli.types import HiddenStates, Message, Request, Result, Role
 
@@ -121,7 +121,7 @@ def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
     prompts = PromptLibrary(tmp_path / "own", tmp_path)
     verb = SentimentVerb(backend, prompts, GenerationOptions(), options)
     records = [Record(number, text, number + 1) for number, text in enumerate(["a fine walk", "a poor walk"])]
-    found = [each.fields["label"] for each in run_record_jobs(backend, records, verb) if isinstance(each, Result)]
+    found = [each.fields["label"] for each in run_records(backend, records, verb) if isinstance(each, Result)]
     assert found == (["positive", "negative"] if used else ["positive", "positive"])
     assert all((request.hidden_states, not request.candidates) == (used, used) for request in backend.requests)
     assert not (used and any(request.id.startswith("prior") for request in backend.requests))

@@ -15,8 +15,8 @@ from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.classification.example_choice import make_chooser
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import ClassifyOptions, make_classify_verb
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.record_runner import run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Result
 
 TOLERANCE = 0.02
@@ -51,7 +51,7 @@ def classify(backend, prompt, texts, options=None):
         backend, prompt, parse_label_names(LABELS), GenerationOptions(), options or ClassifyOptions()
     )
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]
-    return [event for event in run_record_jobs(backend, records, verb) if isinstance(event, Result | ItemFailed)]
+    return [event for event in run_records(backend, records, verb) if isinstance(event, Result | ItemFailed)]
 
 
 def test_probabilities_do_not_depend_on_the_batch_or_the_order(backend, prompt):

@@ -13,7 +13,7 @@ from llmcli.errors.incomplete_results import RepetitionStopped
 from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripted import ScriptedBackend
 
-from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.types import Message, Request, Role
 
 

@@ -13,10 +13,9 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, ContextOverflow, Interrupted
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
-from llmcli.tasks.execution.record_jobs import run_record_jobs
-from llmcli.tasks.execution.record_verb import RecordJobOptions
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.record_verbs.ask_records import AskVerb
+from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import FinishReason, ItemFailed, Result
 
 
@@ -31,7 +30,7 @@ def records(*texts):
 
 
 def outcomes(backend, source, **options):
-    events = run_record_jobs(backend, source, verb(backend), RecordJobOptions(**options))
+    events = run_records(backend, source, verb(backend), RecordRunOptions(**options))
     return [event for event in events if isinstance(event, Result | ItemFailed)]
 
 
@@ -70,7 +69,7 @@ def test_without_order_the_window_is_bounded():
             yield Record(index, "stuck" if index == 0 else "quick", index + 1)
 
     backend = ScriptedBackend(lambda r: Reply("x", stalls=last_message(r) == "stuck"))
-    events = run_record_jobs(backend, endless(), verb(backend), RecordJobOptions(ordered=False, window=8))
+    events = run_records(backend, endless(), verb(backend), RecordRunOptions(ordered=False, window=8))
     done = [event for event in islice(events, 14) if isinstance(event, Result)]
     events.close()
     assert len(done) == 7 and len(read) <= 10
@@ -95,9 +94,9 @@ def test_equal_texts_share_one_request():
 def test_equal_texts_may_be_far_apart():
     """Each text is answered once, however many there are between two equal ones."""
     backend = ScriptedBackend()
-    options = RecordJobOptions(dedupe_key=lambda record: record.text.encode(), window=1)
+    options = RecordRunOptions(dedupe_key=lambda record: record.text.encode(), window=1)
     texts = [f"text {number}" for number in range(300)]
-    events = run_record_jobs(backend, records(*texts, *texts), verb(backend), options)
+    events = run_records(backend, records(*texts, *texts), verb(backend), options)
     found = [event for event in events if isinstance(event, Result)]
     assert [event.text for event in found] == texts * 2
     assert [last_message(request) for request in backend.requests] == texts
@@ -112,7 +111,7 @@ def test_an_interrupt_finishes_the_first_records(monkeypatch):
         raise Interrupted
 
     backend = ScriptedBackend(lambda r: Reply(last_message(r) * 3, reason=FinishReason.STOP))
-    events, found = run_record_jobs(backend, interrupted(), verb(backend)), []
+    events, found = run_records(backend, interrupted(), verb(backend)), []
     with pytest.raises(Interrupted):
         found.extend(event for event in events if isinstance(event, Result))
     texts = [event.record.text for event in found]
@@ -125,12 +124,12 @@ def test_memory_does_not_grow_with_the_input():
     backend = ScriptedBackend(lambda _: "answer")
     backend.requests = type("Forgetful", (), {"append": lambda _self, _request: None})()
     endless = (Record(index, f"text {index}", index + 1, raw=b"x" * 1000) for index in count())
-    events = run_record_jobs(backend, endless, verb(backend), RecordJobOptions(dedupe_key=None))
-    list(islice(events, 500))
+    events = run_records(backend, endless, verb(backend), RecordRunOptions(dedupe_key=None))
     tracemalloc.start()
+    list(islice(events, 1_000))
     before = tracemalloc.get_traced_memory()[0]
     list(islice(events, 2_000))
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     events.close()
-    assert grown < 1_000_000
+    assert before < 4_000_000 and grown < 200_000

@@ -1,7 +1,7 @@
 import pytest
 
 from llmcli.errors import InternalError, TimedOut
-from llmcli.tasks.execution.response_buffer import (
+from llmcli.tasks.runner.answers import (
     ResponseBuffer,
     UsageTally,
     is_empty,
@@ -9,7 +9,7 @@ from llmcli.tasks.execution.response_buffer import (
     request_error,
     require_finished,
 )
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Finished, FinishReason, TextDelta, Timings, Usage
 
 

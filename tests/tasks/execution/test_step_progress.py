@@ -10,11 +10,11 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.execution.step_progress import StepProgress
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate
+from llmcli.tasks.runner.step_progress import StepProgress
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
-from llmcli.tasks.summarization.summary_job import MERGE_STEP
+from llmcli.tasks.summarization.written_summary import MERGE_STEP
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.languages import parse_language

@@ -4,7 +4,7 @@ from scripted import ScriptedBackend
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
-from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
+from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.types import Message, Priority, Role
 
 USER = (Message(Role.USER, "hello"),)

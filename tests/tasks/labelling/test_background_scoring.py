@@ -14,9 +14,9 @@ from llmcli.errors import InternalError
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classification.label_set import parse_label_names
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.labelling.background_scoring import MIN_POOL_ROWS, CandidateScoring
 from llmcli.tasks.labelling.state_store import StateStore
+from llmcli.tasks.runner.task_requests import GenerationOptions
 
 RECORDS = [Record(7 * number, f"ticket number {number}", number + 1) for number in range(60)]
 LABELS = parse_label_names("bug,idea")

@@ -9,8 +9,8 @@ from tasks.helpers import notices, result
 from llmcli.documents.reading.document import Document
 from llmcli.errors import TemporaryFailure
 from llmcli.tasks.ask import ask
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.questions.reference_quotes import find_statement
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import FinishReason, Role
 
 LEASE = (

@@ -10,8 +10,9 @@ from tasks.helpers import error, result
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.questions.table_question import MAX_ATTEMPTS, TableQuestion, extract_statement
+from llmcli.tasks.questions.table_question import MAX_ATTEMPTS, answer_from_tables, extract_statement
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.tables.select_grammar import MAX_CONSTRAINED_COLUMNS, select_grammar
 from llmcli.tasks.tables.table_loader import Table
 
@@ -25,8 +26,8 @@ def answer(prompts):
     def run(*answers, table=SALES):
         given = iter(answers)
         backend = ScriptedBackend(lambda _: next(given))
-        asked = TableQuestion(backend, prompts, "How many?", GenerationOptions(), Interrupt())
-        return backend, list(asked.answer([table]))
+        asked = (prompts, "How many?", [table], GenerationOptions(), Interrupt())
+        return backend, list(run_task(backend, lambda run: answer_from_tables(run, *asked)))
 
     return run
 

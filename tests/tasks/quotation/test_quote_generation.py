@@ -6,13 +6,18 @@ import random
 
 import pytest
 from scripted import Reply, ScriptedBackend
+from tasks.helpers import run_work
 
 from llmcli.errors import InternalError, Unsupported
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.errors import InternalError, LlmError, Unsupported
+from llmcli.grammars import BadGrammar
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
-from llmcli.tasks.quotation.quote_generation import QuoteGeneration, QuoteOptions, generate_quotes
+from llmcli.tasks.quotation.quote_generation import QuoteOptions, generate_quote
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS
 from llmcli.types import FinishReason, Message, Request, Role, Sampling
 
 TEXT = "The council met on Monday.\nIt raised the budget for schools by 12 percent.\n\nThe mayor was absent. No vote."
@@ -27,19 +32,19 @@ def without_grammars(answer):
 
 
 def generate(answer, options=None, *, greedy=False, count=1):
+    """Return that many quotes, or the errors in their places, and the backend."""
     backend = ScriptedBackend(answer)
     passage = QuotableDocument("a.txt", TEXT).whole()
     generation = GenerationOptions(temperature=0.0 if greedy else None)
-    wanted = [
-        QuoteGeneration(
-            passage,
-            Request(str(n), MESSAGES, sampling=Sampling(0.0 if greedy else 0.7)),
-            generation,
-            options or QuoteOptions(),
-        )
-        for n in range(count)
-    ]
-    return list(generate_quotes(backend, wanted)), backend
+
+    async def quote(run, number):
+        request = Request(str(number), MESSAGES, sampling=Sampling(0.0 if greedy else 0.7))
+        try:
+            return await generate_quote(run, passage, request, generation, options or QuoteOptions())
+        except LlmError as error:
+            return error
+
+    return run_work(backend, lambda run: run.gather(quote(run, number) for number in range(count))), backend
 
 
 def test_a_quote_by_grammar_is_located():
@@ -59,18 +64,39 @@ def test_a_passage_whose_grammar_is_too_large_is_quoted_without():
     (found,), backend = generate(refuse(lambda _: QUOTE))
     assert (found.quote.text, found.is_constrained, len(backend.requests)) == (QUOTE, False, 2)
     (lied,), _ = generate(refuse(lambda _: "It lowered the budget for all of the schools."))
-    assert lied.quote is None and lied.error is None
+    assert lied.quote is None
 
 
 def test_few_grammars_are_pending_at_a_time():
     """Each takes memory in the engine: a request is sent when an earlier one has ended."""
-    backend = ScriptedBackend(lambda _: QUOTE)
+    pending, most = 0, 0
+
+    class Counting(ScriptedBackend):
+        def open(self):
+            job = super().open()
+            submit = job.submit
+
+            def counted(request):
+                nonlocal pending, most
+                pending += 1
+                most = max(most, pending)
+                submit(request)
+
+            job.submit = counted
+            return job
+
+    def answer(_):
+        nonlocal pending
+        pending -= 1
+        return QUOTE
+
     passage = QuotableDocument("a.txt", TEXT).whole()
-    count = 3 * MAX_PENDING_REQUESTS
-    wanted = (QuoteGeneration(passage, Request(str(n), MESSAGES), GenerationOptions()) for n in range(count))
-    pending = [len(backend.requests) - done for done, _ in enumerate(generate_quotes(backend, wanted), 1)]
-    assert len(pending) == count
-    assert max(pending) == MAX_PENDING_REQUESTS
+    requests = [Request(str(number), MESSAGES) for number in range(3 * MAX_PENDING_REQUESTS)]
+    found = run_work(
+        Counting(answer),
+        lambda run: run.gather(generate_quote(run, passage, request, GenerationOptions()) for request in requests),
+    )
+    assert len(found) == len(requests) and most == MAX_PENDING_REQUESTS
 
 
 def test_none_is_an_answer():
@@ -127,11 +153,7 @@ def test_a_failure_belongs_to_its_quote():
     """The others go on."""
     answers = {"0": InternalError(detail="broken")}
     found, _ = generate(lambda request: answers.get(request.id, QUOTE), count=3)
-    assert sorted((each.error is None, each.quote is not None) for each in found) == [
-        (False, False),
-        (True, True),
-        (True, True),
-    ]
+    assert isinstance(found[0], InternalError) and [each.quote.text for each in found[1:]] == [QUOTE, QUOTE]
 
 
 @pytest.mark.parametrize("wrap", [without_grammars, lambda answer: answer])

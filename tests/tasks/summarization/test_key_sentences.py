@@ -10,8 +10,8 @@ from scripted import ScriptedBackend, last_message
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput, Unsupported
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.summarization.key_sentences_job import MAX_PENDING
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.summarization.key_sentences import MAX_PENDING
 from llmcli.tasks.summarization.summary_options import AUTO, KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.types import ItemFailed, Notice, Result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scripted import ScriptedBackend
 
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.support.support_scorer import Claim, SupportScorer
 
 TEXT = "The library opened in 1950. It is closed on Mondays."

@@ -15,7 +15,7 @@ from tasks.helpers import of, result
 
 from llmcli.documents.format_registry import find_format
 from llmcli.documents.reading.document import Document, decode_utf8
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.target_file import TranslationJob

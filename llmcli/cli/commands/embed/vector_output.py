@@ -16,7 +16,7 @@ from llmcli.tasks.record_verbs.embed_records import EMBEDDING_COLUMN
 from llmcli.types import ItemFailed, Result
 
 if TYPE_CHECKING:
-    from llmcli.tasks.execution.record_verb import RecordVerb
+    from llmcli.tasks.runner.record_runner import RecordProcessor
 
 NUMPY_SUFFIX = ".npy"
 _TEXT_FORMATS = frozenset({"lines", "paragraphs", "sentences", "document"})
@@ -51,7 +51,7 @@ class NumpyOutput(RecordOutput):
             raise UsageError("a NumPy file needs a regular file", detail="Write JSON Lines instead, or -o FILE.npy")
         return self._file
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+    def begin(self, schema: RecordSchema, verb: RecordProcessor, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Leave room for the header, which is known at the end."""
         del schema, verb, manifest
         self._file.write(bytes(_HEADER_BYTES))

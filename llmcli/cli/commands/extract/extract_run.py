@@ -33,7 +33,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.execution.work_estimate import WorkEstimate
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 PARQUET = "parquet"
 _TABLE_FORMATS = DELIMITED | {JSON_LINES, PARQUET}

@@ -12,11 +12,14 @@ from llmcli.frozen_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.text_stream import RepetitionPolicy
+from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.runner.text_answers import write_text
+from llmcli.text_stream.repetition import RepetitionPolicy
 from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
 def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
@@ -39,7 +42,8 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
         if options.seed is not None:
             sampling = replace(sampling, seed=options.seed)
         request = replace(request, sampling=sampling, max_tokens=options.max_tokens or request.max_tokens)
-        yield from run_single_request(backend, request, options, prompt=entry.details["prompt"])
+        prompt = entry.details["prompt"]
+        yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt))
 
     return render_task(ctx, task)
 

@@ -24,8 +24,8 @@ from llmcli.types import ItemFailed, Result
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.execution.record_verb import RecordVerb
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.record_runner import RecordProcessor
+    from llmcli.tasks.runner.task_requests import GenerationOptions
 
 SCORE_DIGITS = 4
 
@@ -48,7 +48,7 @@ class SimilarOutput(RecordOutput):
         stack.callback(self._texts.close)
         return self._open_plain(stack)
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+    def begin(self, schema: RecordSchema, verb: RecordProcessor, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Begin; there is no head."""
         del schema, verb, manifest
 

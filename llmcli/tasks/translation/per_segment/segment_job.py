@@ -12,7 +12,7 @@ from llmcli.documents.segments import Segment, Span
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.frozen_dataclass import field, slotted
 from llmcli.tasks.execution.document_jobs import CancelRequest
-from llmcli.tasks.execution.response_buffer import (
+from llmcli.tasks.runner.answers import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
     UsageTally,

@@ -5,7 +5,7 @@ from scripted import ScriptedBackend
 
 from llmcli.documents.format_registry import load_format
 from llmcli.documents.reading.document import Document
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.document_output import DocumentOutput
 from llmcli.tasks.translation.per_file.segment_state import SegmentState

@@ -10,7 +10,7 @@ from tasks.helpers import result
 
 from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.documents.reading.document import Document
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.target_file import TranslationJob

@@ -10,7 +10,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import LlmError
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache

@@ -9,7 +9,7 @@ from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
-from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_requests import GenerationOptions
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat

@@ -25,9 +25,11 @@ class StepProgress:
         self._read: dict[str, tuple[int, int]] = {}  # (evaluated prompt tokens, all prompt tokens)
         self._written: dict[str, int] = {}
         self._ahead: dict[str, int] = {}  # of requests that have not started
+        self._last: RequestProgress | None = None
 
     def update(self, event: RequestProgress) -> None:
         """Add the progress of one request."""
+        self._last = event
         done, total = self._read.get(event.id, (0, 0))
         if event.phase is Phase.QUEUED:
             if event.id not in self._read or event.id in self._ahead:
@@ -50,6 +52,8 @@ class StepProgress:
     @property
     def current(self) -> Progress:
         """The progress of all requests."""
+        if self._last is not None and len(self._read) == 1 and self._last.phase is not Phase.QUEUED:
+            return progress_of_request(self._last, self._label)
         if self._ahead and len(self._ahead) == len(self._read):
             return Progress(min(self._ahead.values()), None, "requests", self._label, Phase.QUEUED)
         done, total = (sum(counts) for counts in zip(*self._read.values(), strict=True))

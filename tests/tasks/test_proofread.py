@@ -9,8 +9,8 @@ from tasks.helpers import error, of, result
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.errors import TimedOut, Unsupported
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.tasks.surprisal.suspicious_words import SuspiciousWord, proofread
+from llmcli.tasks.proofread import SuspiciousWord, proofread
+from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Result
 
 TEXT = "It is fien.\nThe rooof is wett, they say.\n"

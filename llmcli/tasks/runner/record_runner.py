@@ -1,25 +1,23 @@
-"""A stream of records, which may be endless: each is a document job of its own, and the jobs run concurrently."""
+"""A stream of records, which may be endless: each is the input of a task, and the tasks run concurrently."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sized
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError
-from llmcli.frozen_dataclass import field, replace, slotted
+from llmcli.frozen_dataclass import field, frozen, replace, slotted
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.document_jobs import CancelRequest, DocumentJob, JobStep, WaitForCapacity
-from llmcli.tasks.execution.record_verb import RecordJobOptions, RecordVerb
-from llmcli.tasks.execution.step_progress import progress_of_request
+from llmcli.tasks.runner.step_progress import progress_of_request
+from llmcli.tasks.runner.task_run import TaskRun, TaskRunner
 from llmcli.types import (
-    Delta,
     Event,
-    Finished,
     ItemFailed,
+    Notice,
     Progress,
     Request,
     RequestProgress,
@@ -30,32 +28,70 @@ from llmcli.types import (
 )
 
 if TYPE_CHECKING:
-    from llmcli.tasks.execution.answer_store import AnswerStore
+    from llmcli.tasks.runner.answer_store import AnswerStore
 
+MAX_RECORDS_AHEAD = 256
+"""Records that are read ahead of the first one whose result was not yielded."""
 DRAINED_REQUESTS = 16
 """Records that are finished after an interrupt, if the backend does not report how many run at once."""
 
 
-def run_record_jobs(
-    backend: Backend, records: Iterable[Record], verb: RecordVerb, options: RecordJobOptions | None = None
+class RecordProcessor(Protocol):
+    """The task of a verb over records, and what its rows look like.
+
+    ``columns`` are the names of the fields that it adds to a table, with their Python types.
+    """
+
+    columns: Mapping[str, type]
+
+    def blank_result(self, record: Record) -> Result:
+        """Return the result of a blank record; it is ``blank``."""
+        ...
+
+    def row(self, result: Result) -> Mapping[str, Any]:
+        """Return the values of ``columns`` for a result."""
+        ...
+
+    def line(self, result: Result) -> str:
+        """Return the line of a result in an output of plain lines."""
+        ...
+
+
+@frozen
+class RecordRunOptions:
+    """How records are run.
+
+    ``ordered``: results come in the order of the records. ``dedupe_key``: records with the same key are answered once,
+    so it should be short; None answers each. ``progress`` returns the progress when that many records are done; by default,
+    the total is the length of the records, if they have one.
+    """
+
+    ordered: bool = True
+    dedupe_key: Callable[[Record], bytes] | None = None
+    progress: Callable[[int], Progress] | None = None
+    window: int = MAX_RECORDS_AHEAD
+
+
+def run_records(
+    backend: Backend, records: Iterable[Record], processor: RecordProcessor, options: RecordRunOptions | None = None
 ) -> Iterator[TaskEvent]:
     """Yield one Result or ItemFailed for each record as soon as possible; ``item`` counts them, ``record`` is set.
 
-    A thread of its own reads the records and starts their jobs, so that a result comes out while the source has not
+    A thread of its own reads the records and starts their tasks, so that a result comes out while the source has not
     sent the next record yet. At most ``window`` records are read ahead of the first one that was not yielded. A
     malformed record fails with its error. An error of the source is raised after the results of the records before it;
     if it is ``Interrupted``, requests that have not begun are cancelled. ``Progress`` counts "records"; until the first
-    result, it is that of the first request, if that asks for it. Deltas of the jobs are dropped.
+    result, it is that of the first request, if that asks for it. What tasks report is dropped, except notices.
     """
-    chosen = options or RecordJobOptions()
+    chosen = options or RecordRunOptions()
     length = len(records) if isinstance(records, Sized) else None
     progress = chosen.progress or (lambda done: Progress(done, length, "records"))
     with backend.open() as job:
-        starter = _RecordStarter(backend, job, records, verb, chosen)
-        starter.start()
+        reader = _RecordReader(backend, job, records, processor, chosen)
+        reader.start()
         done = 0
         try:
-            for found in starter.outcomes():
+            for found in reader.outcomes():
                 if isinstance(found, _PendingRecord):
                     assert found.outcome is not None
                     yield replace(found.outcome, item=done, record=found.record)
@@ -64,9 +100,9 @@ def run_record_jobs(
                 else:
                     yield found
         finally:
-            starter.stop()
-    if starter.error is not None:
-        raise starter.error
+            reader.stop()
+    if reader.error is not None:
+        raise reader.error
 
 
 @slotted
@@ -79,8 +115,7 @@ class _PendingRecord:
 
     record: Record
     key: bytes | None = None
-    job: DocumentJob | None = None
-    running: set[str] = field(default_factory=set)
+    run: TaskRun | None = None
     outcome: Result | ItemFailed | None = None
     followers: list[_PendingRecord] = field(default_factory=list)
     queued: bool = False
@@ -91,33 +126,39 @@ class _PendingRecord:
     __hash__ = object.__hash__
 
 
-class _RecordStarter(threading.Thread):
-    """Reads the records and starts their jobs; ``_pending`` holds those that were not yielded yet, in order.
+class _RecordReader(threading.Thread):
+    """Reads the records and starts their tasks; ``_pending`` holds those that were not yielded yet, in order.
 
-    A daemon thread, since a source that never ends (a terminal, a pipe) must not delay the end of the process. The jobs
-    are called by one thread at a time, with ``_lock``.
+    A daemon thread, since a source that never ends (a terminal, a pipe) must not delay the end of the process. The tasks
+    are resumed by one thread at a time, with ``_lock``; without it, their requests are submitted.
     """
 
     def __init__(
-        self, backend: Backend, job: Job, records: Iterable[Record], verb: RecordVerb, options: RecordJobOptions
+        self,
+        backend: Backend,
+        job: Job,
+        records: Iterable[Record],
+        processor: RecordProcessor,
+        options: RecordRunOptions,
     ) -> None:
         super().__init__(name="records", daemon=True)
         self.error: BaseException | None = None
         self._backend = backend
         self._job = job
         self._records = records
-        self._verb = verb
+        self._processor = processor
         self._options = options
+        self._runner = TaskRunner(backend, lambda: job, self._end_task, max_watched=1)
         self._window = threading.Semaphore(options.window)
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._pending: deque[_PendingRecord] = deque()
         self._finished: deque[_PendingRecord] = deque()  # only if the order is not kept
-        self._by_request: dict[str, _PendingRecord] = {}
+        self._record_of: dict[TaskRun, _PendingRecord] = {}
         self._by_key: dict[bytes, _PendingRecord] = {}
         self._answers: AnswerStore | None = None
         if options.dedupe_key is not None:
-            from llmcli.tasks.execution.answer_store import AnswerStore
+            from llmcli.tasks.runner.answer_store import AnswerStore
 
             self._answers = AnswerStore()
         self._notices: deque[TaskEvent] = deque()
@@ -126,7 +167,7 @@ class _RecordStarter(threading.Thread):
     # ---- the thread that reads ------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Start the jobs of all records, then close the input."""
+        """Start the tasks of all records, then close the input."""
         try:
             for record in self._records:
                 self._window.acquire()
@@ -145,61 +186,53 @@ class _RecordStarter(threading.Thread):
     def _start_record(self, record: Record) -> None:
         entry = _PendingRecord(record)
         with self._lock:
-            requests = [step for step in self._first_steps(entry) if isinstance(step, Request)]
-            if self._begun and requests and requests[0].progress:  # the first request reports progress; then records do
-                requests = [replace(request, progress=False) for request in requests]
-            self._begun = self._begun or bool(requests)
-            for request in requests:
-                self._by_request[request.id] = entry
-                entry.running.add(request.id)
+            entry.outcome = self._outcome_without_task(record)
+            if entry.outcome is None and not self._follow_same_text(entry):
+                entry.run = TaskRun(self._runner, record.index, record.name)
+                self._record_of[entry.run] = entry
+                self._runner.start(entry.run, _process(self._processor, entry.run, record))
+            unsent, cancelled = self._take_unsent()
+            self._begun = self._begun or bool(unsent)
             with self._changed:
                 self._pending.append(entry)
                 entry.queued = True
                 if entry.outcome is not None:
                     self._mark_done(entry)
                 self._changed.notify()
-        self._submit(requests)
+        self._submit(unsent, cancelled)
 
-    def _submit(self, requests: list[Request]) -> None:
-        """Submit requests that are registered; after an error, those that were not submitted are forgotten."""
-        for number, request in enumerate(requests):
+    def _take_unsent(self) -> tuple[list[Request], list[str]]:
+        """Return the requests to submit and the ids to cancel; keep the notices of the tasks."""
+        reports = self._runner.reports
+        while reports:
+            report = reports.popleft()
+            if isinstance(report, Notice):
+                self._notices.append(report)
+        return self._runner.take_unsent()
+
+    def _submit(self, unsent: list[Request], cancelled: list[str]) -> None:
+        """Submit and cancel requests; after an error, those that were not submitted are forgotten."""
+        for number, request in enumerate(unsent):
             try:
                 self._job.submit(request)
             except BaseException:
                 with self._lock:
-                    for lost in requests[number:]:
-                        del self._by_request[lost.id]
+                    self._runner.forget(lost.id for lost in unsent[number:])
                 raise
+        for request_id in cancelled:
+            self._job.cancel(request_id)
 
     def _close_when_done(self) -> None:
         """Close the input of the backend's job when no record comes any more and no request may have a successor."""
-        if self._ended and (self._verb.single_request or not self._by_request):
+        if self._ended and not self._runner.pending_ids:
             self._job.close_input()
 
-    def _first_steps(self, entry: _PendingRecord) -> list[JobStep]:
-        """Return what the job of a record does first; records that need no request get their outcome."""
-        record = entry.record
-        entry.outcome = self._outcome_without_request(record)
-        if entry.outcome is not None or self._follow_same_text(entry):
-            return []
-        try:
-            entry.job = self._verb.make_job(record)
-            steps = list(entry.job.start())
-        except LlmError as error:
-            check_interrupt()  # the failure does not belong to this record
-            if isinstance(error, ConfigError) and not self._begun:
-                raise
-            self._finish(entry, ItemFailed(record.index, record.name, error))
-            return []
-        self._take_events(entry, steps)
-        return steps
-
-    def _outcome_without_request(self, record: Record) -> Result | ItemFailed | None:
+    def _outcome_without_task(self, record: Record) -> Result | ItemFailed | None:
         if record.error is not None:
             return ItemFailed(record.index, record.name, record.error)
         if record.carried is not None:
             return Result(record.index, record.name, None, blank=True)
-        return None if record.text.strip() else self._verb.blank_result(record)
+        return None if record.text.strip() else self._processor.blank_result(record)
 
     def _follow_same_text(self, entry: _PendingRecord) -> bool:
         """Whether the record gets the answer of one with the same text, which is there or will come."""
@@ -218,7 +251,7 @@ class _RecordStarter(threading.Thread):
     # ---- the thread that handles events ---------------------------------------------------------------------------
 
     def outcomes(self) -> Iterator[_PendingRecord | TaskEvent]:
-        """Yield the records as they are done, with the notices of their jobs.
+        """Yield the records as they are done, with the notices of their tasks.
 
         Raises ``InternalError`` if a record never ends.
         """
@@ -237,7 +270,7 @@ class _RecordStarter(threading.Thread):
                 else:
                     self._handle_event(event)
             elif not entry.discarded:
-                answered = answered or entry.job is not None
+                answered = answered or entry.run is not None
                 yield entry
             elif self._options.ordered:
                 return
@@ -280,39 +313,24 @@ class _RecordStarter(threading.Thread):
 
     def _handle_event(self, event: Event) -> None:
         with self._lock:
-            entry = self._by_request[event.id]
-            assert entry.job is not None
-            try:
-                steps = list(entry.job.handle_event(event)) if entry.outcome is None else []
-            except Interrupted:
-                check_interrupt()
-                self._discard(entry)
-                steps = []
-            except LlmError as error:
-                check_interrupt()
-                self._cancel(entry)
-                self._finish(entry, ItemFailed(entry.record.index, entry.record.name, error))
-                steps = []
-            if isinstance(event, Finished):
-                entry.running.discard(event.id)
-                del self._by_request[event.id]
-            for step in steps:
-                if isinstance(step, Request):
-                    entry.running.add(step.id)
-                    self._by_request[step.id] = entry
-            self._take_events(entry, steps)
+            self._runner.handle_event(event)
+            unsent, cancelled = self._take_unsent()
+        self._submit(unsent, cancelled)
+        with self._lock:
             self._close_when_done()
-        self._submit([step for step in steps if isinstance(step, Request)])
-        for step in steps:
-            if isinstance(step, CancelRequest):
-                self._job.cancel(step.id)
 
-    def _take_events(self, entry: _PendingRecord, steps: Iterable[JobStep]) -> None:
-        for step in steps:
-            if isinstance(step, Result | ItemFailed):
-                self._finish(entry, step)
-            elif not isinstance(step, Request | CancelRequest | WaitForCapacity | Delta | Progress):
-                self._notices.append(step)
+    def _end_task(self, run: TaskRun, end: Result | LlmError) -> None:
+        entry = self._record_of.pop(run)
+        if isinstance(end, Result):
+            self._finish(entry, end)
+            return
+        check_interrupt()  # the failure does not belong to this record
+        if isinstance(end, Interrupted):
+            self._discard(entry)
+            return
+        if isinstance(end, ConfigError) and not self._begun:
+            raise end
+        self._finish(entry, ItemFailed(entry.record.index, entry.record.name, end))
 
     def _finish(self, entry: _PendingRecord, outcome: Result | ItemFailed) -> None:
         """Set the outcome of a record, and of those with the same text."""
@@ -343,13 +361,13 @@ class _RecordStarter(threading.Thread):
         self._drained = True
         running = self._backend.stats().width or DRAINED_REQUESTS
         with self._lock:
-            unfinished = [entry for entry in self._pending if entry.outcome is None and entry.running]
-            for entry in unfinished[running:]:
-                self._cancel(entry)
-
-    def _cancel(self, entry: _PendingRecord) -> None:
-        for request_id in entry.running:
-            self._job.cancel(request_id)
+            runs = [entry.run for entry in self._pending if entry.outcome is None and entry.run in self._record_of]
+            for run in runs[running:]:
+                if run is not None:
+                    run.cancel()
+            self._runner.loop.run()
+            unsent, cancelled = self._take_unsent()
+        self._submit(unsent, cancelled)
 
     def _discard(self, entry: _PendingRecord) -> None:
         with self._changed:
@@ -361,9 +379,19 @@ class _RecordStarter(threading.Thread):
         """Make the thread end when it next wakes."""
         self._stopped = True
         self._window.release()
-        if self._answers is not None:
-            with self._lock:
+        with self._lock:
+            self._runner.close()
+            if self._answers is not None:
                 self._answers.close()
+
+
+async def _process(processor: Any, run: TaskRun, record: Record) -> Result:
+    if hasattr(processor, "process"):
+        result: Result = await processor.process(run, record)
+        return result
+    from llmcli.tasks.execution.adapted_job import run_job
+
+    return await run_job(run, processor.make_job(record))
 
 
 def _repeated_outcome(outcome: Result | ItemFailed, record: Record) -> Result | ItemFailed:

@@ -9,6 +9,9 @@ from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
 from llmcli.frozen_dataclass import replace
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.frozen_dataclass import frozen, replace
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.text_stream.repetition import REPETITION_LIMIT
 from llmcli.types import (
     CandidateScores,
     Event,
@@ -19,6 +22,7 @@ from llmcli.types import (
     Score,
     TextDelta,
     Timings,
+    TokenLogprobs,
     Usage,
 )
 
@@ -69,7 +73,29 @@ def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:
     return tokens / seconds if tokens > 1 and seconds > 0 else None
 
 
-class ResponseBuffer:
+@frozen
+class Answer:
+    """The answer to a request that has not failed: a text, scores, or hidden states, and how it ended.
+
+    ``method`` says how a remote server scored (``CandidateScores.method``). ``tokens``: those of the text, if the request
+    set ``logprobs``. ``was_ended``: the task ended it (``may_end``), so it may not be complete.
+    """
+
+    finished: Finished
+    text: str = ""
+    scores: tuple[Score, ...] = ()
+    method: str = ""
+    states: HiddenStates | None = None
+    tokens: tuple[TokenLogprobs, ...] = ()
+    was_ended: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the text has no visible character."""
+        return not self.text.strip()
+
+
+class AnswerBuffer:
     """The events of one request so far; ``size`` counts the characters of its text."""
 
     def __init__(self) -> None:
@@ -79,6 +105,7 @@ class ResponseBuffer:
         self.states: HiddenStates | None = None
         self.finished: Finished | None = None
         self.size = 0
+        self._tokens: list[TokenLogprobs] = []
 
     def add_event(self, event: Event) -> None:
         """Add an event of this request."""
@@ -89,6 +116,8 @@ class ResponseBuffer:
             self.scores, self.method = event.scores, event.method
         elif isinstance(event, HiddenStates):
             self.states = event
+        elif isinstance(event, TokenLogprobs):
+            self._tokens.append(event)
         elif isinstance(event, Finished):
             self.finished = event
 
@@ -96,6 +125,13 @@ class ResponseBuffer:
     def text(self) -> str:
         """The text so far."""
         return "".join(self.parts)
+
+    def complete(self, finished: Finished, *, was_ended: bool = False) -> Answer:
+        """Return the answer, which has ended."""
+        return Answer(finished, self.text, self.scores, self.method, self.states, tuple(self._tokens), was_ended)
+
+
+ResponseBuffer = AnswerBuffer
 
 
 class UsageTally:
@@ -127,6 +163,11 @@ class UsageTally:
         self.usage += usage
 
     @property
+    def last(self) -> Timings:
+        """The timings of the last call."""
+        return self._last
+
+    @property
     def timings(self) -> Timings:
         """The timings of all calls together."""
         if self._calls == 1:
@@ -135,14 +176,14 @@ class UsageTally:
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
 
 
-def require_finished(answer: ResponseBuffer) -> Finished:
+def require_finished(answer: AnswerBuffer) -> Finished:
     """Return the end of an answer; raises ``InternalError`` when the backend sent no ``Finished``."""
     if answer.finished is None:
         raise InternalError(detail="the backend ended a job without ending its requests")
     return answer.finished
 
 
-def is_empty(answer: ResponseBuffer) -> bool:
+def is_empty(answer: AnswerBuffer | Answer) -> bool:
     """Whether an answer has no visible character."""
     return not answer.text.strip()
 

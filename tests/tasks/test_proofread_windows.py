@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.tasks.surprisal.text_windows import MIN_CONTEXT_TOKENS, cut_windows, window_sizes
+from llmcli.tasks.proofread import MIN_CONTEXT_TOKENS, cut_windows, window_sizes
 
 TEXTS = {
     "words": "It is a text with words of several lengths. " * 50,

@@ -6,7 +6,7 @@ import math
 
 from scripted import score_words as scripted_score
 
-from llmcli.tasks.surprisal.word_surprisal import find_words, score_words
+from llmcli.tasks.proofread import find_words, score_words
 from llmcli.types import Score
 
 

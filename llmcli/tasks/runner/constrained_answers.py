@@ -1,0 +1,34 @@
+"""Answers in a form: by a grammar or a schema where the backend has them, else without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llmcli.errors import Unsupported
+from llmcli.frozen_dataclass import replace
+from llmcli.grammars import BadGrammar
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Request
+
+Constraint = Callable[[Request], Request]
+"""Adds a grammar or a schema to a request."""
+
+
+def unconstrained(request: Request) -> Request:
+    """Return the request as it is."""
+    return request
+
+
+async def ask_constrained(run: TaskRun, request: Request, constraints: Sequence[Constraint]) -> tuple[Answer, int]:
+    """Return the answer under the first of the constraints that the backend has, and the number of that constraint.
+
+    A server may not know grammars, and that of a text with many equal parts may be too large (``BadGrammar``). The caller
+    checks an answer under a weaker constraint. Raises the failure of a request; the last constraint must be met.
+    """
+    for number, constrain in enumerate(constraints[:-1]):
+        try:
+            return await run.ask(constrain(request)), number
+        except (Unsupported, BadGrammar):
+            request = replace(request, id=f"{request.id}.free")
+    return await run.ask(constraints[-1](request)), len(constraints) - 1

@@ -1,0 +1,114 @@
+"""An answer in words: shown while it is written, asked for again if it is empty, and marked if it is incomplete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.errors import ContextOverflow
+from llmcli.tasks.runner.answers import Answer, is_truncated, truncation_error, unrestored_warnings
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
+
+
+async def write_text(
+    run: TaskRun,
+    request: Request,
+    options: GenerationOptions,
+    *,
+    prompt: str,
+    fields: Mapping[str, Any] | None = None,
+) -> Result:
+    """Return the result of one request, whose text is reported while it comes.
+
+    An empty answer is requested once more if a retry can differ. An answer that ends by the options' stop condition is
+    complete. Raises ``EmptyAnswer``, ``ContextOverflow`` before anything is sent, unless the backend refuses the prompt
+    itself, and the failure of a request; text that was reported before stays.
+    """
+    answer = await ask_for_text(run, request, options)
+    return text_result(run, answer, options, prompt=prompt, fields=fields)
+
+
+async def ask_for_text(
+    run: TaskRun, request: Request, options: GenerationOptions, *, shows_text: bool = True
+) -> Answer:
+    """Return an answer with a visible character, as ``write_text`` does. ``shows_text``: not only reasoning is reported."""
+    require_fit(run.backend, request, run.name)
+    answer = await _stream(run, request, options, shows_text=shows_text)
+    if answer.is_empty and answer.finished.reason is FinishReason.STOP:
+        again = make_retry(request, options)
+        answer = answer if again is None else await _stream(run, again, options, shows_text=shows_text)
+    if answer.is_empty:
+        # imported here, since it is rarely needed and every start would import it
+        from llmcli.incomplete_results import EmptyAnswer
+
+        raise EmptyAnswer(run.name, limit=answer.finished.limit)
+    return answer
+
+
+async def _stream(run: TaskRun, request: Request, options: GenerationOptions, *, shows_text: bool) -> Answer:
+    may_end = None if options.stop_condition is None else options.stop_condition()
+    return await run.ask(request, on_delta=delta_reporter(run, shows_text=shows_text), may_end=may_end)
+
+
+def delta_reporter(run: TaskRun, *, shows_text: bool = True) -> Callable[[TextDelta | ReasoningDelta], None]:
+    """Return a function that reports the pieces of one answer, from its first visible character on.
+
+    ``shows_text`` False: only those of its reasoning.
+    """
+    held: list[str] | None = []
+
+    def report(event: TextDelta | ReasoningDelta) -> None:
+        nonlocal held
+        if isinstance(event, ReasoningDelta):
+            run.report(Delta(event.text, run.item, reasoning=True))
+        elif not shows_text:
+            return
+        elif held is None:
+            run.report(Delta(event.text, run.item))
+        else:
+            held.append(event.text)
+            if event.text.strip():
+                run.report(Delta("".join(held), run.item))
+                held = None
+
+    return report
+
+
+def text_result(
+    run: TaskRun,
+    answer: Answer,
+    options: GenerationOptions,
+    *,
+    prompt: str,
+    fields: Mapping[str, Any] | None = None,
+) -> Result:
+    """Return the result with the text of an answer, marked if a limit cut it or private values are missing."""
+    finished, incomplete = answer.finished, None
+    cut = is_truncated(finished, options)
+    if cut:
+        incomplete = truncation_error(finished)
+    elif finished.unrestored:
+        from llmcli.incomplete_results import ValuesNotRestored
+
+        incomplete = ValuesNotRestored(run.name, finished.unrestored)
+    return run.result(
+        answer.text,
+        fields,
+        prompt=prompt,
+        finish_reason=finished.reason,
+        warnings=(*run.warnings, *unrestored_warnings(finished.unrestored)),
+        cut=incomplete is not None,
+        incomplete=incomplete,
+    )
+
+
+def require_fit(backend: Backend, request: Request, name: str) -> None:
+    """Raise ``ContextOverflow`` if a prompt leaves no room for an answer, unless the backend refuses it itself."""
+    info = backend.info()
+    if not info.rejects_overflow:
+        (tokens,), _ = backend.count([request])
+        if tokens >= info.context:
+            raise ContextOverflow(name, tokens=tokens, context=info.context)
