@@ -19,7 +19,6 @@ from llmcli.documents.reading.document import Document
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize

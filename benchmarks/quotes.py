@@ -16,18 +16,13 @@ import common
 from check_quality import load_documents
 
 from llmcli.config.engine_options import EngineOptions
+from llmcli.errors import LlmError
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.cited_summary import QUOTE_PROMPT
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
-from llmcli.tasks.quotation.quotable_text import QuotableDocument
-from llmcli.tasks.quotation.quote_generation import QuoteGeneration, generate_quotes
-from llmcli.configuration.engine_options import EngineOptions
-from llmcli.errors import LlmError
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote
 from llmcli.tasks.quotation.quote_generation import GeneratedQuote, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
-from llmcli.tasks.support.sentence_spans import cut_passages
 from llmcli.types import Request, Result
 
 _PROGRESS_STEP = 50

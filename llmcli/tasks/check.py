@@ -13,12 +13,16 @@ from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, Evidence, check_claims, check_requests, find_evidence
-from llmcli.tasks.support.sentence_spans import find_sentences
+from llmcli.tasks.support.claim_checks import (
+    PASSAGES_PER_CLAIM,
+    Evidence,
+    check_claims,
+    check_requests,
+    find_evidence,
+)
 from llmcli.tasks.support.support_scorer import (
     PROMPT,
     SUPPORTED_FROM,

@@ -16,9 +16,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
 from llmcli.errors.incomplete_results import PointsUnsupported
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.frozen_dataclass import frozen
-from llmcli.incomplete_results import PointsUnsupported
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
 from llmcli.tasks.quotation.quote_generation import QuoteOptions, generate_quote
@@ -189,9 +187,7 @@ async def _cite_points(
     run.step = "quoting"
     quotes = dict(zip(passages, await run.gather(map(quote, passages)), strict=True))
     run.step = "checking"
-    around = {
-        number: sentences_around(passages[number], found.start, found.end) for number, (found, _) in quotes.items()
-    }
+    around = {number: passages[number].sentences_around(found) for number, (found, _) in quotes.items()}
     found = [[number] if number in around else [] for number in range(len(points))]
     checked = await check_claims(run, scorer, claims, Evidence(around, found, len(around)), f"{run.item}.support")
     return [

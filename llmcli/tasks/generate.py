@@ -9,9 +9,6 @@ from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.prompt_library import find_own_prompt, own_prompt_names
-from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.prompts.own_prompts import find_own_prompt, own_prompt_names
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.runner.text_answers import write_text

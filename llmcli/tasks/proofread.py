@@ -17,10 +17,10 @@ from llmcli.backends.base import Backend
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
-from llmcli.tasks.quotation.quotation_grammar import UNSPACED_CHARACTERS
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.summarization.sentence_candidates import CODE_BLOCK

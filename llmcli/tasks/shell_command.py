@@ -8,14 +8,9 @@ from collections.abc import Iterator
 from functools import cache
 
 from llmcli.backends.base import Backend
+from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens
-from llmcli.types import Delta, ItemFailed, Priority, Request, Result, TaskEvent
-from llmcli.errors import Unsupported
-from llmcli.incomplete_results import InvalidAnswer
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens

@@ -41,7 +41,7 @@ def adapter_as_draft(tiny, path):
         (adapter_as_draft, 65, "LoRA adapter"),
     ],
 )
-def test_wrong_weights_are_an_error(process, tiny, tmp_path, make, code, words):  # noqa: PLR0917 (fixtures)
+def test_wrong_weights_are_an_error(process, tiny, tmp_path, make, code, words):
     """With one line and an advice, before anything is answered."""
     run = process("ask", "hi", "--max-tokens", "4", *make(tiny, tmp_path))
     out, err = (each.decode() for each in run.communicate(timeout=60))

@@ -9,7 +9,6 @@ import pytest
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.extraction.extraction_job import extract
 from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
 from llmcli.tasks.runner.task_requests import GenerationOptions

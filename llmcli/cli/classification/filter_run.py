@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.classification.calibration_run import CalibrationKind
     from llmcli.cli.classification.labelled_rows import ReadLabel
-    from llmcli.tasks.execution.record_verb import RecordVerb
-    from llmcli.tasks.execution.task_requests import GenerationOptions
+    from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
@@ -60,7 +59,7 @@ class _FilterOutput(RecordOutput):
         self.has_matches = False
         """Whether anything matched, in this run or in an earlier one of the job."""
 
-    def begin(self, schema: RecordSchema, verb: RecordVerb, manifest: Callable[[], Mapping[str, Any]]) -> None:
+    def begin(self, schema: RecordSchema, verb: RecordProcessor, manifest: Callable[[], Mapping[str, Any]]) -> None:
         """Begin as ``RecordOutput`` does; rows of earlier runs are matches."""
         super().begin(schema, verb, manifest)
         if self.job is not None:

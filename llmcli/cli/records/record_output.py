@@ -22,8 +22,6 @@ from llmcli.types import ItemFailed, Result, Usage
 if TYPE_CHECKING:
     from llmcli.cli.records.record_job import RecordJob
     from llmcli.errors.saved_state_errors import EarlierFailures
-    from llmcli.tasks.execution.record_verb import RecordVerb
-    from llmcli.documents.records.job_errors import EarlierFailures
     from llmcli.tasks.runner.record_runner import RecordProcessor
 
 _JSON_RESULTS = "json results"

@@ -23,11 +23,9 @@ from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.prompts import Prompt
-    from llmcli.tasks.execution.record_verb import RecordVerb
-    from llmcli.tasks.execution.task_requests import GenerationOptions
-    from llmcli.tasks.summarization.summary_options import SummaryOptions
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
+    from llmcli.tasks.summarization.summary_options import SummaryOptions
 
 
 @frozen

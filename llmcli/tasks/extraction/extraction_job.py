@@ -15,9 +15,6 @@ from llmcli.errors import EmptyInput, LlmError
 from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import asdict, replace
-from llmcli.tasks.execution.context_budget import ContextBudget
-from llmcli.grammars import BadGrammar
-from llmcli.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep, WaitForCapacity, run_document_jobs
 from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan

@@ -13,7 +13,6 @@ from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample
 from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, MAX_OBJECTS
 from llmcli.tasks.extraction.value_schema import (

@@ -18,11 +18,6 @@ from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
-from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
-from llmcli.tasks.execution.response_buffer import UsageTally, aggregate_tokens_per_s
-from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
-from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.questions.passage_quotes import QuotedPassage, place_in_document, quotable_passage
 from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs, number_passage, share_of_tokens

@@ -9,8 +9,6 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import UsageError
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import fence_text
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.prompts.text_fence import fence_text
 from llmcli.tasks.generate import INPUT_VARIABLES, find_variable, run_prompt
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import TaskEvent

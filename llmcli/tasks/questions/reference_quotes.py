@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from llmcli.backends.base import Backend
 from llmcli.documents.sentences import find_sentences
 from llmcli.errors import LlmError
 from llmcli.frozen_dataclass import replace
@@ -18,11 +17,9 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.questions.passage_quotes import place_in_document, quotable_passage
 from llmcli.tasks.questions.question_prompts import QUOTE_PROMPT
 from llmcli.tasks.questions.references import Reference, cited_numbers
-from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, QuoteGeneration, generate_quotes
 from llmcli.tasks.quotation.quote_generation import QUOTE_TOKENS, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.support.sentence_spans import find_sentences
 from llmcli.types import Message, Notice, Priority, Progress, Request, Role
 
 ALONE_PROMPT = "quote"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from llmcli.backends.base import Backend
-from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import re
 
-from llmcli.backends.base import Backend
-from llmcli.errors import LlmError, Unsupported
-from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.grammars import NO_QUOTATION
-from llmcli.interrupt import check_interrupt
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, raise_request_error, require_finished
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
 from llmcli.tasks.quotation.quotation_grammar import (
     MAX_QUOTATION_CHARACTERS,

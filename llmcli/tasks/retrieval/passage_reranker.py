@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import Prompt
 from llmcli.store.passage_index import fuse_rankings
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, UsageTally, raise_request_error
-from llmcli.tasks.execution.task_requests import GenerationOptions, count_common_chars, make_request
-from llmcli.store.retrieval.rank_fusion import fuse_rankings
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.runner.task_run import TaskRun

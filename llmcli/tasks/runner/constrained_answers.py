@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llmcli.errors import Unsupported
+from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import replace
-from llmcli.grammars import BadGrammar
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Request

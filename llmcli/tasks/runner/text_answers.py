@@ -42,7 +42,7 @@ async def ask_for_text(
         answer = answer if again is None else await _stream(run, again, options, shows_text=shows_text)
     if answer.is_empty:
         # imported here, since it is rarely needed and every start would import it
-        from llmcli.incomplete_results import EmptyAnswer
+        from llmcli.errors.incomplete_results import EmptyAnswer
 
         raise EmptyAnswer(run.name, limit=answer.finished.limit)
     return answer
@@ -91,7 +91,7 @@ def text_result(
     if cut:
         incomplete = truncation_error(finished)
     elif finished.unrestored:
-        from llmcli.incomplete_results import ValuesNotRestored
+        from llmcli.errors.incomplete_results import ValuesNotRestored
 
         incomplete = ValuesNotRestored(run.name, finished.unrestored)
     return run.result(

@@ -7,14 +7,10 @@ from typing import Literal
 
 from llmcli.documents.reading.large_text import count_line_ends
 from llmcli.documents.segments import LineNumbers
-from llmcli.frozen_dataclass import field, frozen, replace, slotted
-from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
-from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
-from llmcli.text_stream.repetition import REPETITION_LIMIT
+from llmcli.text_stream import REPETITION_LIMIT
 from llmcli.types import FinishReason, Request
 
 _SEPARATOR = "\n\n"

@@ -7,8 +7,8 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput, LlmError, ProcessStopped, TimedOut
+from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.frozen_dataclass import asdict
-from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
 from llmcli.tasks.runner.answers import (
     EMPTY_ANSWER_MESSAGE,
     Answer,

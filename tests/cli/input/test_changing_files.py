@@ -99,7 +99,7 @@ def check(run, out, whole, changed):
 @every_change
 @pytest.mark.parametrize("options", [(), ("--limit", "690")])
 @pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
-def test_records(llm, tmp_path, after_first_read, change, name, options):  # noqa: PLR0917 (fixtures)
+def test_records(llm, tmp_path, after_first_read, change, name, options):
     """Rows of two versions are never mixed."""
     rows = [f"{number},old text {number % 7}{' of the records' * 7}" for number in range(ROWS)]
     if name == "in.csv":

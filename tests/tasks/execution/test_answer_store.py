@@ -6,8 +6,6 @@ import pytest
 
 from llmcli.errors import OutputError
 from llmcli.errors.incomplete_results import AnswerTruncated
-from llmcli.tasks.execution.answer_store import AnswerStore
-from llmcli.incomplete_results import AnswerTruncated
 from llmcli.tasks.runner.answer_store import AnswerStore
 from llmcli.types import FinishReason, Result, Timings, Usage
 

@@ -15,10 +15,6 @@ from llmcli.errors import ContextOverflow, EmptyInput, TemporaryFailure, TimedOu
 from llmcli.errors.incomplete_results import ExtractionFailed, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.grammars import BadGrammar
-from llmcli.incomplete_results import ExtractionFailed, ValuesMissing
-from llmcli.json_schemas.schema_validation import SchemaValidator
 from llmcli.tasks.extraction.extraction_examples import ExtractionExample
 from llmcli.tasks.extraction.extraction_job import extract
 from llmcli.tasks.extraction.passage_extraction import MAX_ATTEMPTS

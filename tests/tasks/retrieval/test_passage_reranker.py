@@ -6,8 +6,6 @@ import pytest
 
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
-from llmcli.tasks.execution.task_requests import GenerationOptions
-from llmcli.store.retrieval.passage_index import IndexedPassage
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, relevance_requests
 from llmcli.tasks.runner.task_requests import GenerationOptions

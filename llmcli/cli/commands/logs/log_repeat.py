@@ -10,11 +10,9 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import render_task
 from llmcli.frozen_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
-from llmcli.tasks.execution.single_request import run_single_request
-from llmcli.text_stream import RepetitionPolicy
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.runner.text_answers import write_text
-from llmcli.text_stream.repetition import RepetitionPolicy
+from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Notice, Priority, Request, Role, Sampling, TaskEvent
 
 if TYPE_CHECKING:
