@@ -98,8 +98,13 @@ def split_at(text: str, ends: Sequence[int]) -> list[str]:
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
+def line_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each line, with its end: LF, CRLF or CR, as editors count lines."""
+    return (match.span() for match in _LINE.finditer(text))
+
+
 def _line_ends(text: str) -> list[int]:
-    return [match.end() for match in _LINE.finditer(text)]
+    return [end for _, end in line_spans(text)]
 
 
 def _paragraph_ends(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.documents.format_registry import find_reader
+from llmcli.documents.format_registry import find_reader, is_markdown_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import Offline
@@ -75,6 +75,8 @@ def _find_suffix(page: FetchedPage) -> str:
     if found is not None:
         return found
     suffix = PurePosixPath(page.address.target.partition("?")[0]).suffix[1:].lower()
+    reader = find_reader(suffix)
     if page.media_type.startswith("text/"):
-        return suffix if suffix in {"md", "csv", "tsv", "json", "jsonl"} else "txt"
-    return suffix if find_reader(suffix) else ""
+        is_text = is_markdown_suffix(suffix) or (reader is not None and reader.is_text)
+        return suffix if is_text else "txt"
+    return suffix if reader is not None else ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 
+from llmcli.documents.chunking import line_spans
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
 
@@ -13,7 +13,6 @@ MAX_TEXT_CHARS = 64_000_000
 """The longest text that is taken from one document."""
 SEPARATOR = "\n\n"
 """Separates the passages in the text of a document."""
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 @frozen
@@ -130,8 +129,3 @@ def split_text_passages(
             lines.append(line)
     finish()
     return SourceDocument(name, tuple(passages), "markdown" if markdown else "text")
-
-
-def line_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each line, with its end: LF, CRLF or CR, as editors count lines."""
-    return (match.span() for match in _LINE.finditer(text))

@@ -16,7 +16,7 @@ from typing import Self
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.tables.file_rows import FileRows
+from llmcli.tasks.tables.streamed_rows import StreamedRows
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value
 
@@ -130,7 +130,7 @@ class TableDatabase:
         self._ends_at = 0.0
         self._tables = {table.name for table in tables}
         self._refused = ""
-        in_file = any(isinstance(table.rows, FileRows) for table in tables)
+        in_file = any(isinstance(table.rows, StreamedRows) for table in tables)
         # without a name, SQLite makes a temporary database that it removes, and moves what is much to a file
         self._connection = sqlite3.connect("" if in_file else ":memory:", isolation_level=None)
         for table in tables:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -16,18 +17,8 @@ from llmcli.documents.reading.large_text import open_large_text
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.tables.large_tables import read_large_csv, read_large_lines
-from llmcli.tasks.tables.table_values import (
-    NumberCounts,
-    Value,
-    check_width,
-    column_names,
-    flatten_value,
-    parse_json,
-    poll_interrupt,
-    to_value,
-    unique_name,
-)
+from llmcli.tasks.tables.streamed_rows import StreamedTable, flatten_objects, type_cells
+from llmcli.tasks.tables.table_values import Value, parse_json, unique_name
 
 
 @frozen
@@ -72,96 +63,67 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
 
     Raises ``BadDocument`` for too many columns.
     """
-    columns, rows = _type_cells(cells, interrupt)
-    return Table(unique_name(_identifier(title), used), columns, rows)
+    columns, rows = type_cells(cells[0], lambda: cells[1:], interrupt)
+    return Table(unique_name(_identifier(title), used), columns, rows[:])
 
 
 def _read_tables(
     document: Document, interrupt: Interrupt
 ) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
-    found, stem = find_reader_by_name(document.name), PurePath(document.name).stem
+    found, title = find_reader_by_name(document.name), PurePath(document.name).stem
     kind = "" if found is None or not found.is_text else found.name
     large = None if document.source is None or document.path is None else open_large_text(document.name)
-    if large is not None and (kind in DELIMITED or kind == JSON_LINES):
-        yield (stem, *(read_large_csv if kind in DELIMITED else read_large_lines)(large, interrupt))
-        return
+    if large is not None and kind in DELIMITED:
+        yield title, *_read_delimited(large.lines, document.name, interrupt)
+    elif large is not None and kind == JSON_LINES:
+        yield title, *flatten_objects(lambda: _parse_lines(large.lines()), interrupt)
+    else:
+        title = title if document.path is not None else "data"
+        for key, (columns, rows) in _read_text(document, kind, interrupt):
+            yield key or title, columns, rows[:]
+
+
+def _read_text(document: Document, kind: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:
+    """Yield the tables of a text that is kept in memory, with their names, "" for a single one."""
     text = document.text
     if document.source is not None and document.path is not None:
         text, _ = decode_utf8(read_bytes(document.name, interrupt), document.name)
-    title = stem if document.path is not None else "data"
-    if kind in {"json", JSON_LINES} or (not kind and text.lstrip()[:1] in {"[", "{"}):
-        yield from _read_json(text, title, by_line=kind == JSON_LINES, interrupt=interrupt)
+    if kind == JSON_LINES:
+        values = list(_parse_lines(io.StringIO(text)))
+        yield "", flatten_objects(lambda: values, interrupt)
+    elif kind == "json" or (not kind and text.lstrip()[:1] in {"[", "{"}):
+        yield from _read_json(text, interrupt)
     else:
-        yield (title, *_read_csv(text, document.name, interrupt))
+        yield "", _read_delimited(partial(io.StringIO, text, newline=""), document.name, interrupt)
 
 
-def _read_csv(text: str, name: str, interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
-    table = DelimitedTable(io.StringIO(text, newline=""), name, default=default_delimiter(name))
-    if not table.header:
+def _read_delimited(open_lines: Callable[[], Iterable[str]], name: str, interrupt: Interrupt) -> StreamedTable:
+    def open_table() -> DelimitedTable:
+        return DelimitedTable(open_lines(), name, default=default_delimiter(name))
+
+    header = open_table().header
+    if not header:
         raise BadDocument(detail="it has no header")
-    return _type_cells([table.header, *poll_interrupt(table, interrupt)], interrupt)
+    return type_cells(header, open_table, interrupt)
 
 
-def _type_cells(cells: Sequence[list[str]], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
-    """Return the columns that the first row names, and the other rows, with numbers in columns of numbers."""
-    header, *rows = cells
-    width = max(map(len, cells))
-    check_width(width)
-    columns = column_names(header, width)
-    padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
-    numeric = [_is_numeric([row[at] for row in padded]) for at in range(len(columns))]
-    values: list[list[Value]] = [
-        [to_value(cell) if number else cell or None for cell, number in zip(row, numeric, strict=True)]
-        for row in poll_interrupt(padded, interrupt)
-    ]
-    return columns, values
+def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:
+    return (parse_json(line.strip(), number) for number, line in enumerate(lines, 1) if line.strip())
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    """Whether most cells of a column are numbers, and none is a code such as 007, which would lose its zeros."""
-    counts = NumberCounts()
-    for cell in cells:
-        counts.add(cell)
-    return counts.is_numeric
-
-
-def _read_json(
-    text: str, title: str, *, by_line: bool, interrupt: Interrupt
-) -> Iterator[tuple[str, tuple[str, ...], list[list[Value]]]]:
-    if by_line:
-        lines = enumerate(io.StringIO(text), 1)
-        yield (
-            title,
-            *_table_of([parse_json(line.strip(), number) for number, line in lines if line.strip()], interrupt),
-        )
-        return
+def _read_json(text: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:
     value = parse_json(text, 1)
-    if isinstance(value, list):
-        yield (title, *_table_of(value, interrupt))
-        return
-    lists = {key: each for key, each in value.items() if _is_list_of_objects(each)} if isinstance(value, dict) else {}
+    lists = [("", value)] if isinstance(value, list) else []
+    if isinstance(value, dict):
+        lists = [(key, each) for key, each in value.items() if _is_list_of_objects(each)]
     if not lists:
         raise BadDocument(detail="it has no list of objects, so it is no table")
-    for key, items in lists.items():
-        yield (key if len(lists) > 1 else title, *_table_of(items, interrupt))
+    for key, items in lists:
+        yield key if len(lists) > 1 else "", flatten_objects(partial(iter, items), interrupt)
 
 
 def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
-
-
-def _table_of(items: list[Any], interrupt: Interrupt) -> tuple[tuple[str, ...], list[list[Value]]]:
-    """Return the columns and rows of values: the paths in objects are columns ("a.b"), lists stay JSON."""
-    flat: list[dict[str, Value]] = []
-    paths: dict[str, None] = {}
-    for item in poll_interrupt(items, interrupt):
-        flat.append(dict(flatten_value(item, "")))
-        paths.update(dict.fromkeys(flat[-1]))
-        check_width(len(paths))
-    if not paths:
-        raise BadDocument(detail="it has no columns")
-    keys = list(paths)
-    return column_names(keys, len(keys)), [[each.get(key) for key in keys] for each in flat]
 
 
 def _identifier(title: str) -> str:

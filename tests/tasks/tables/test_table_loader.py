@@ -9,7 +9,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.tables.file_rows import FileRows
+from llmcli.tasks.tables.streamed_rows import StreamedRows
 from llmcli.tasks.tables.table_database import TableDatabase
 from llmcli.tasks.tables.table_loader import load_tables
 
@@ -100,7 +100,7 @@ def test_a_large_table_stays_in_its_file(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
             (found,) = load_tables([document], Interrupt())
-            assert isinstance(found.rows, FileRows) and not isinstance(whole.rows, FileRows)
+            assert isinstance(found.rows, StreamedRows) and not isinstance(whole.rows, StreamedRows)
             assert (found.name, found.columns, len(found.rows)) == (whole.name, whole.columns, len(whole.rows))
             assert found.rows[:3] == whole.rows[:3] and found.rows[5:9] == whole.rows[5:9]
             assert found.rows[0] == whole.rows[0] and found.rows[:] == [*whole.rows]
