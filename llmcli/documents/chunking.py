@@ -10,9 +10,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.documents.sentences import sentence_ends
+from llmcli.documents.text_lines import line_spans
 from llmcli.interrupt import run_interruptible
 
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BLANKS = re.compile(r"\s+")
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -98,11 +98,6 @@ def split_at(text: str, ends: Sequence[int]) -> list[str]:
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def line_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each line, with its end: LF, CRLF or CR, as editors count lines."""
-    return (match.span() for match in _LINE.finditer(text))
-
-
 def _line_ends(text: str) -> list[int]:
     return [end for _, end in line_spans(text)]
 
@@ -110,10 +105,10 @@ def _line_ends(text: str) -> list[int]:
 def _paragraph_ends(text: str) -> list[int]:
     ends = []
     words_before = blank_before = False
-    for match in _LINE.finditer(text):
-        blank = not match.group().strip(" \t\r\n")
+    for start, end in line_spans(text):
+        blank = not text[start:end].strip(" \t\r\n")
         if not blank and words_before and blank_before:
-            ends.append(match.start())
+            ends.append(start)
         words_before = words_before or not blank
         blank_before = blank
     return [*ends, len(text)] if text else []

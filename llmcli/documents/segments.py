@@ -138,15 +138,3 @@ def _find_in_any_order(translation: str, wanted: Sequence[str]) -> list[tuple[in
 def protected_texts(text: str, spans: Iterable[Span]) -> tuple[str, ...]:
     """Return the protected texts."""
     return tuple(text[span.start : span.end] for span in spans)
-
-
-class LineNumbers:
-    """Maps offsets in a text to line numbers, from 1."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def line_at(self, offset: int) -> int:
-        """Return the line of the offset; a line ends with LF, CRLF or CR."""
-        before = self._text[:offset]
-        return before.count("\n") + before.count("\r") - before.count("\r\n") + 1

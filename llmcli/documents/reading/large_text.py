@@ -13,6 +13,7 @@ from llmcli.documents.reading.document import Document, decode_utf8, refuse_bina
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE, is_large_file, open_stream
 from llmcli.documents.reading.passages import number_passages
 from llmcli.documents.reading.source_reader import find_source_format, is_plain_text, read_source
+from llmcli.documents.text_lines import count_line_ends
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt, check_interrupt
@@ -211,11 +212,6 @@ def _find_cut(text: str, size: int) -> int:
         if cut >= size:
             break
     return cut or text.rfind(" ", 0, size) + 1 or size
-
-
-def count_line_ends(text: str) -> int:
-    """Return the number of line ends: LF, CRLF or CR."""
-    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def iter_text_blocks(document: Document | StreamedText) -> Iterator[TextBlock]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import takewhile
 
-from llmcli.documents.chunking import line_spans
+from llmcli.documents.text_lines import line_spans
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
 

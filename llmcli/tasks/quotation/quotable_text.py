@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
 from llmcli.documents.sentences import MAX_WORD_CHARS, find_sentences
+from llmcli.documents.text_lines import line_starts
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.quotation.quotation_grammar import count_quoted_words
-from llmcli.tasks.quotation.quote_alignment import QuoteAligner, find_line_starts
+from llmcli.tasks.quotation.quote_alignment import QuoteAligner
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.large_text import LargeText, TextBlock
@@ -101,7 +102,7 @@ class QuotableDocument:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return find_line_starts(self.text)
+        return line_starts(self.text)
 
     @cached_property
     def _section_offsets(self) -> list[int]:

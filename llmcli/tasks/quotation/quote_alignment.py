@@ -23,7 +23,6 @@ _MAX_SEEDS, _MAX_SEEDS_PER_WORD = 5, 24
 _MAX_SHIFT = 6
 """Words left out or added in a near match, up to any one of its words."""
 QUOTED_WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\s{UNSPACED_CHARACTERS}]+")
-_LINE_END = re.compile(r"\r\n?|\n")
 _SINGLE_FORMS = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u2032`", "'") | dict.fromkeys("\u201c\u201d\u201e", '"')
 )
@@ -156,8 +155,3 @@ def _normalize(word: str) -> str:
     if not word.isascii():
         word = unicodedata.normalize("NFKC", word).translate(_SINGLE_FORMS).translate(_DASHES)
     return word.casefold().strip(_EDGES)
-
-
-def find_line_starts(text: str) -> list[int]:
-    """Return the offsets at which the lines of a text begin; a line ends with LF, CRLF or CR."""
-    return [0, *(match.end() for match in _LINE_END.finditer(text))]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmcli.documents.chunking import chunk_text, line_spans
+from llmcli.documents.chunking import chunk_text
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, count_line_ends
+from llmcli.documents.reading.large_text import LargeText
 from llmcli.documents.reading.passages import SEPARATOR, Passage
 from llmcli.documents.reading.source_reader import Headings, passages_of
+from llmcli.documents.text_lines import count_line_ends, line_spans
 from llmcli.frozen_dataclass import replace
 from llmcli.store.passage_index import IndexedPassage
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE
-from llmcli.documents.reading.large_text import LargeText, TextBlock, count_line_ends, iter_text_blocks
+from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
+from llmcli.documents.text_lines import count_line_ends
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from llmcli.documents.reading.large_text import count_line_ends
-from llmcli.documents.segments import LineNumbers
+from llmcli.documents.text_lines import count_line_ends, line_at
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
@@ -129,5 +128,4 @@ def share_read(parts: Sequence[SummaryPart]) -> float:
 
 def line_range(document: str, offsets: tuple[int, int]) -> tuple[int, int]:
     """Return the first and the last line (from 1) of a range in a document."""
-    numbers = LineNumbers(document)
-    return numbers.line_at(offsets[0]), numbers.line_at(offsets[1] - 1)
+    return line_at(document, offsets[0]), line_at(document, offsets[1] - 1)

@@ -13,8 +13,9 @@ from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
 from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, VOID_ELEMENTS, HiddenElements, is_hidden
 from llmcli.documents.protected_spans import find_spans
-from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
+from llmcli.documents.text_lines import line_at
 from llmcli.frozen_dataclass import field, slotted
 
 _TEXT_ATTRIBUTES = frozenset(
@@ -87,7 +88,7 @@ class HtmlFormat(DocumentFormat):
         raw = ""
         for token in tokenize_html(text):
             if not token.closed:
-                return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment has no end"
+                return f"line {line_at(text, token.start)}: a tag or comment has no end"
             raw = token.name if token.kind == "raw" and token.end == len(text) else ""
         return f"<{raw}> has no end" if raw else ""
 

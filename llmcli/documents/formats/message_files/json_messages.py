@@ -12,7 +12,8 @@ from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
-from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
+from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import field, slotted
 
@@ -232,7 +233,7 @@ class _JsonScanner:
 
 
 def _syntax_error(text: str, at: int, detail: str) -> BadDocument:
-    return BadDocument(line=LineNumbers(text).line_at(at), detail=detail)
+    return BadDocument(line=line_at(text, at), detail=detail)
 
 
 FORMAT = JsonFormat()

@@ -12,8 +12,9 @@ from functools import partial
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
+from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 
 _LINE = re.compile(
@@ -75,7 +76,7 @@ def _check_unicode_escapes(text: str) -> None:
         if match["key"] is None:
             continue
         if bad := _BAD_UNICODE.search(match.group()):
-            line = LineNumbers(text).line_at(match.start() + bad.start())
+            line = line_at(text, match.start() + bad.start())
             raise BadDocument(line=line, detail="\\u without four hexadecimal digits")
 
 

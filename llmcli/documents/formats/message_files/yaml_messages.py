@@ -14,8 +14,9 @@ from typing import Any
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
-from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
+from llmcli.documents.segments import Segment, has_letters, protected_texts
 from llmcli.documents.text_cleaning import remove_empty_lines
+from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen, slotted
 
@@ -91,7 +92,7 @@ def _parse_events(text: str, offset: int) -> Iterator[Any]:
             yield event
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        last = LineNumbers(text).line_at(len(text))  # libyaml may report a line beyond the end
+        last = line_at(text, len(text))  # libyaml may report a line beyond the end
         raise BadDocument(line=min(mark.line + 1, last) if mark else 1, detail=error.problem or "not YAML") from error
     except yaml.reader.ReaderError as error:
         raise BadDocument(line=_line_of_unprintable(text), detail=error.reason) from error
@@ -110,7 +111,7 @@ def _depth_error(line: int) -> BadDocument:
 
 def _line_of_unprintable(text: str) -> int:
     found = _UNPRINTABLE.search(text)
-    return LineNumbers(text).line_at(found.start() if found else 0)
+    return line_at(text, found.start() if found else 0)
 
 
 @slotted
