@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import RepetitionStopped
-from llmcli.errors.saved_state_errors import ConversationFull
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary, Turn
@@ -16,9 +14,10 @@ from llmcli.tasks.conversation.context_window import ContextUse, ContextWindow, 
 from llmcli.tasks.conversation.conversation_store import ConversationStore
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
-from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.types import Delta, ItemFailed, Message, Notice, Priority, Request, Result, Role, TaskEvent
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.runner.text_answers import write_text
+from llmcli.types import Message, Notice, Priority, Request, Result, Role, TaskEvent
 
 PROMPT = "chat"
 PARTIAL_SAVE_S = 0.5
@@ -115,30 +114,33 @@ class Conversation:
         question is saved before it is sent, and the answer while it is written. A stopped answer (the iterator was
         closed, or an error came) stays as far as it came; a text without any answer does not.
         """
-        return self._answer(self._turns, Turn(Role.USER, text, time=time.time()))
+        return self._run(self._turns, Turn(Role.USER, text, time=time.time()))
 
     def retry(self) -> Iterator[TaskEvent]:
         """Ask the last question again, as a new branch. Raises ``IndexError`` if there is none."""
         if self.unanswered is not None:
-            return self._answer(self._turns, self.unanswered)
-        return self._answer(self._turns[:-2], self._turns[-2])
+            return self._run(self._turns, self.unanswered)
+        return self._run(self._turns[:-2], self._turns[-2])
 
     def edit(self, index: int, text: str) -> Iterator[TaskEvent]:
         """Send ``text`` instead of the question that is turn number ``index`` (from 0), as a new branch."""
-        return self._answer(self._turns[:index], Turn(Role.USER, text, time=time.time()))
+        return self._run(self._turns[:index], Turn(Role.USER, text, time=time.time()))
 
     def compact(self, kept: int = 2) -> Iterator[TaskEvent]:
         """Replace all messages but the last ``kept`` by a summary in what is sent; Notices say how it went."""
-        before = self._part
-        part = yield from self._window().summarize(before, self._turns, max(0, len(self._turns) - kept))
-        if part is None:
-            yield Notice(
-                "there is nothing to summarize"
-                if len(self._turns) <= kept + before.start
-                else "the model gave no summary"
-            )
-        else:
-            self._set_part(part)
+
+        async def summarize(run: TaskRun) -> Result:
+            before = self._part
+            part = await self._window().summarize(run, before, self._turns, max(0, len(self._turns) - kept))
+            if part is not None:
+                self._set_part(part)
+            elif len(self._turns) <= kept + before.start:
+                run.report(Notice("there is nothing to summarize"))
+            else:
+                run.report(Notice("the model gave no summary"))
+            return run.result(None)
+
+        return (event for event in run_task(self._backend, summarize) if not isinstance(event, Result))
 
     def context_use(self, text: str = "") -> ContextUse:
         """Return how much of the context the next request takes, with the message ``text``."""
@@ -151,52 +153,50 @@ class Conversation:
 
     # ---- one answer -----------------------------------------------------------------------------------------------
 
-    def _answer(self, base: Sequence[Turn], question: Turn) -> Iterator[TaskEvent]:
+    def _run(self, base: Sequence[Turn], question: Turn) -> Iterator[TaskEvent]:
+        return run_task(self._backend, lambda run: self._answer(run, base, question))
+
+    async def _answer(self, run: TaskRun, base: Sequence[Turn], question: Turn) -> Result:
         """Answer ``question`` after the turns ``base``, which need not be all turns so far."""
         before, before_part = list(self._turns), self._part
-        yield from self._note_model_change()
+        self._note_model_change(run)
         if len(base) < len(self._turns):
             self._turns = list(base)
             self._part = self._part if self._part.start <= len(base) else self._saved_part()
         said, complete = list[str](), False
+        saved_at = time.monotonic()
+
+        def save_text(text: str) -> None:
+            nonlocal saved_at
+            self._use_part(run, part)
+            said.append(text)
+            if len(said) == 1 or time.monotonic() - saved_at >= PARTIAL_SAVE_S:
+                self._save_answer("".join(said), interrupted=True)
+                saved_at = time.monotonic()
+
         try:
-            part = yield from self._window().fit(self._part, self._turns, question.content, self.policy)
+            part = await self._window().fit(run, self._part, self._turns, question.content, self.policy)
             self._request_number += 1
             request = self._request(part, self._turns, question.content)
             self._turns.append(question)
             self._save()
-            with closing(run_single_request(self._backend, request, self.options, prompt=PROMPT)) as events:
-                for event in self._save_while_written(events, said):
-                    if isinstance(event, Delta | Result) and part != self._part:  # it was not refused
-                        left_out = part.start > self._part.start and not part.summary
-                        self._set_part(part)
-                        if left_out:
-                            yield Notice(self._describe_part())
-                    if isinstance(event, Result):
-                        complete = not isinstance(event.incomplete, RepetitionStopped)
-                        self._save_answer("".join(said), interrupted=not complete)
-                        said_so = self._describe_part()
-                        yield replace(event, warnings=(*event.warnings, said_so)) if said_so else event
-                        said.clear()
-                        complete = True
-                    else:
-                        yield event
-        except ConversationFull as error:
-            yield ItemFailed(0, "", error)
+            result = await write_text(run, request, self.options, prompt=PROMPT, on_text=save_text)
+            self._save_answer("".join(said), interrupted=isinstance(result.incomplete, RepetitionStopped))
+            complete = True
+            said_so = self._describe_part()
+            return replace(result, warnings=(*result.warnings, said_so)) if said_so else result
         finally:
             if not complete:
                 self._end_stopped(question, "".join(said), before, before_part)
 
-    def _save_while_written(self, events: Iterator[TaskEvent], said: list[str]) -> Iterator[TaskEvent]:
-        """Yield the events of an answer, and collect and save its text."""
-        saved_at = time.monotonic()
-        for event in events:
-            if isinstance(event, Delta) and not event.reasoning:
-                said.append(event.text)
-                if len(said) == 1 or time.monotonic() - saved_at >= PARTIAL_SAVE_S:
-                    self._save_answer("".join(said), interrupted=True)
-                    saved_at = time.monotonic()
-            yield event
+    def _use_part(self, run: TaskRun, part: SentPart) -> None:
+        """Send this part from now on, since the model answers to it."""
+        if part == self._part:
+            return
+        left_out = part.start > self._part.start and not part.summary
+        self._set_part(part)
+        if left_out:
+            run.report(Notice(self._describe_part()))
 
     def _end_stopped(self, question: Turn, text: str, before: list[Turn], before_part: SentPart) -> None:
         """Keep what came of a stopped answer; take a question back that got none."""
@@ -230,13 +230,13 @@ class Conversation:
         if self._saved is not None and self._turns:
             self._turns = list(self._saved.save(self._turns, self._model))
 
-    def _note_model_change(self) -> Iterator[Notice]:
+    def _note_model_change(self, run: TaskRun) -> None:
         """Report once that another model continues a conversation."""
         self._model = self._backend.info().model
         if self._saved is not None and self._saved.model not in {"", self._model}:
             if self.announces_model:
                 known = self._saved.model
-                yield Notice(f"{known} answered in this conversation so far; {self._model} answers from now on")
+                run.report(Notice(f"{known} answered in this conversation so far; {self._model} answers from now on"))
             self._saved.model = self._model
         self.announces_model = True
 

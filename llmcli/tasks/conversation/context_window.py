@@ -7,7 +7,7 @@ message are always sent.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.errors.saved_state_errors import ConversationFull
@@ -16,6 +16,7 @@ from llmcli.store.session import Turn
 from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
 from llmcli.tasks.conversation.turn_summarizer import TurnSummarizer
 from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Notice, Request, Role
 
 ANSWER_CONTEXT_FRACTION = 4
@@ -70,10 +71,10 @@ class ContextWindow:
         (tokens,), exact = self._backend.count([self._make_request(part, turns, text)])
         return ContextUse(tokens, self._backend.info().context, exact)
 
-    def fit(
-        self, part: SentPart, turns: Sequence[Turn], text: str, policy: OverflowPolicy
-    ) -> Generator[Notice, None, SentPart]:
-        """Return ``part`` if it fits with the message ``text``, else a smaller one; Notices say what is done.
+    async def fit(
+        self, run: TaskRun, part: SentPart, turns: Sequence[Turn], text: str, policy: OverflowPolicy
+    ) -> SentPart:
+        """Return ``part`` if it fits with the message ``text``, else a smaller one; notices say what is done.
 
         Raises ``ConversationFull`` where the policy is to stop.
         """
@@ -85,18 +86,18 @@ class ContextWindow:
         if policy is OverflowPolicy.SUMMARIZE:
             start = self._find_start(part, turns, text, use, SUMMARIZED_HISTORY_SHARE)
             if self._has_room_for_summary(SentPart(start), turns, text):
-                smaller = yield from self.summarize(part, turns, start)
+                smaller = await self.summarize(run, part, turns, start)
                 if smaller is not None and self._fits(smaller, turns, text):
                     return smaller
         start = self._find_start(part, turns, text, use, KEPT_HISTORY_SHARE)
         return SentPart(start, part.summary if self._fits(SentPart(start, part.summary), turns, text) else "")
 
-    def summarize(self, part: SentPart, turns: Sequence[Turn], start: int) -> Generator[Notice, None, SentPart | None]:
+    async def summarize(self, run: TaskRun, part: SentPart, turns: Sequence[Turn], start: int) -> SentPart | None:
         """Return the part from ``start`` on with a summary of everything before it; None if no summary could be made."""
         if start <= part.start:
             return None
-        yield Notice(f"the first {start} messages no longer fit the context; a summary replaces them")
-        summary = self._summarizer.summarize(turns[part.start : start], part.summary)
+        run.report(Notice(f"the first {start} messages no longer fit the context; a summary replaces them"))
+        summary = await self._summarizer.summarize(run, turns[part.start : start], part.summary)
         return None if summary is None else SentPart(start, summary)
 
     def _fits(self, part: SentPart, turns: Sequence[Turn], text: str) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmcli.backends.base import Backend
+from llmcli.errors import LlmError
+from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Turn
-from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
-from llmcli.types import Priority, Request, Result
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.text_answers import ask_for_text
+from llmcli.types import Priority, Request
 
 PROMPT = "chat.summary"
 _SUMMARY_CONTEXT_FRACTION = 8
@@ -28,7 +31,7 @@ class TurnSummarizer:
         self._options = GenerationOptions(seed=options.seed, deadline=options.deadline)
         self._requests = 0
 
-    def summarize(self, turns: Sequence[Turn], summary: str) -> str | None:
+    async def summarize(self, run: TaskRun, turns: Sequence[Turn], summary: str) -> str | None:
         """Return a summary of ``turns`` and of the earlier ``summary``; None if the model gives none.
 
         Messages that do not fit the context together are summarized one after the other.
@@ -36,16 +39,20 @@ class TurnSummarizer:
         rest = list(turns)
         while rest:
             count = self._count_fitting(rest, summary)
-            result = self._run(self._request(rest[:count], summary)) if count else None
+            result = await self._ask(run, self._request(rest[:count], summary)) if count else None
             if result is None:
                 return None
             summary, rest = result, rest[count:]
         return summary or None
 
-    def _run(self, request: Request) -> str | None:
-        events = run_single_request(self._backend, request, self._options, prompt=PROMPT)
-        results = [event for event in events if isinstance(event, Result)]
-        return (results[0].text or "").strip() or None if results else None
+    async def _ask(self, run: TaskRun, request: Request) -> str | None:
+        """Return the summary that a request gives, None if it fails: then the messages are left out."""
+        try:
+            answer = await ask_for_text(run, request, self._options, shows_text=False)
+        except LlmError:
+            check_interrupt()
+            return None
+        return answer.text.strip()
 
     def _count_fitting(self, turns: Sequence[Turn], summary: str) -> int:
         """Return how many messages from the first one on fit into one request."""

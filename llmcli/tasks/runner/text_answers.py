@@ -20,26 +20,38 @@ async def write_text(
     *,
     prompt: str,
     fields: Mapping[str, Any] | None = None,
+    on_text: Callable[[str], object] | None = None,
 ) -> Result:
-    """Return the result of one request, whose text is reported while it comes.
+    """Return the result of one request, whose text is reported while it comes; ``on_text`` gets each piece first.
 
     An empty answer is requested once more if a retry can differ. An answer that ends by the options' stop condition is
     complete. Raises ``EmptyAnswer``, ``ContextOverflow`` before anything is sent, unless the backend refuses the prompt
     itself, and the failure of a request; text that was reported before stays.
     """
-    answer = await ask_for_text(run, request, options)
+    answer = await ask_for_text(run, request, options, on_text=on_text)
     return text_result(run, answer, options, prompt=prompt, fields=fields)
 
 
 async def ask_for_text(
-    run: TaskRun, request: Request, options: GenerationOptions, *, shows_text: bool = True
+    run: TaskRun,
+    request: Request,
+    options: GenerationOptions,
+    *,
+    shows_text: bool = True,
+    on_text: Callable[[str], object] | None = None,
 ) -> Answer:
     """Return an answer with a visible character, as ``write_text`` does. ``shows_text``: not only reasoning is reported."""
+
+    async def stream(request: Request) -> Answer:
+        may_end = None if options.stop_condition is None else options.stop_condition()
+        report = delta_reporter(run, shows_text=shows_text, on_text=on_text)
+        return await run.ask(request, on_delta=report, may_end=may_end)
+
     require_fit(run.backend, request, run.name)
-    answer = await _stream(run, request, options, shows_text=shows_text)
+    answer = await stream(request)
     if answer.is_empty and answer.finished.reason is FinishReason.STOP:
         again = make_retry(request, options)
-        answer = answer if again is None else await _stream(run, again, options, shows_text=shows_text)
+        answer = answer if again is None else await stream(again)
     if answer.is_empty:
         # imported here, since it is rarely needed and every start would import it
         from llmcli.errors.incomplete_results import EmptyAnswer
@@ -48,15 +60,12 @@ async def ask_for_text(
     return answer
 
 
-async def _stream(run: TaskRun, request: Request, options: GenerationOptions, *, shows_text: bool) -> Answer:
-    may_end = None if options.stop_condition is None else options.stop_condition()
-    return await run.ask(request, on_delta=delta_reporter(run, shows_text=shows_text), may_end=may_end)
-
-
-def delta_reporter(run: TaskRun, *, shows_text: bool = True) -> Callable[[TextDelta | ReasoningDelta], None]:
+def delta_reporter(
+    run: TaskRun, *, shows_text: bool = True, on_text: Callable[[str], object] | None = None
+) -> Callable[[TextDelta | ReasoningDelta], None]:
     """Return a function that reports the pieces of one answer, from its first visible character on.
 
-    ``shows_text`` False: only those of its reasoning.
+    ``shows_text`` False: only those of its reasoning. ``on_text`` gets the pieces of the text first.
     """
     held: list[str] | None = []
 
@@ -64,15 +73,17 @@ def delta_reporter(run: TaskRun, *, shows_text: bool = True) -> Callable[[TextDe
         nonlocal held
         if isinstance(event, ReasoningDelta):
             run.report(Delta(event.text, run.item, reasoning=True))
-        elif not shows_text:
             return
-        elif held is None:
-            run.report(Delta(event.text, run.item))
-        else:
-            held.append(event.text)
-            if event.text.strip():
-                run.report(Delta("".join(held), run.item))
-                held = None
+        text = event.text
+        if held is not None:
+            held.append(text)
+            if not text.strip():
+                return
+            text, held = "".join(held), None
+        if on_text is not None:
+            on_text(text)
+        if shows_text:
+            run.report(Delta(text, run.item))
 
     return report
 
