@@ -281,7 +281,8 @@ class TaskRunner:
 
     def wait_for_room(self, each: Each[Any, Any]) -> None:
         """Resume a loop when there is room."""
-        self._waiting.append(each)
+        if each not in self._waiting:
+            self._waiting.append(each)
 
     def wake_loops(self) -> None:
         """Resume the loops that wait, the first first, while there is room."""
