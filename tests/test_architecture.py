@@ -53,14 +53,11 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("web", "backends"): {
-        f"llmcli.backends.remote.transport.{each}" for each in ("cancel", "cancellable_network", "proxies")
-    },
+    ("web", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
     ("engine", "models"): {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",
         "llmcli.models.footprint",
-        "llmcli.models.task_workload",
         "llmcli.models.files.file_bytes",
         "llmcli.models.files.names",
         "llmcli.models.gguf.tensor_types",

@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor
-from llmcli.engine.llama.context import Context, ContextConfig
-from llmcli.engine.llama.hidden_state_context import POOLING_NONE, HiddenStateContext
+from llmcli.engine.llama.context import POOLING_NONE, Context, ContextConfig, HiddenStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.text.tokenizer import Tokenizer

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.config.lora_adapters import adapted_model_id
-from llmcli.engine.drafting.model_drafter import DraftModel
 from llmcli.engine.engine_setup import set_up_engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
@@ -25,6 +24,7 @@ from llmcli.engine.llama.hardware import EnergyMeter
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.llama.weights_file import WeightsSource
+from llmcli.engine.model_drafter import DraftModel
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.schedule.speculative_decoder import CANNOT_TAKE_BACK
 from llmcli.engine.sequence_builder import check_session

@@ -9,23 +9,22 @@ from collections.abc import Callable
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.config.engine_options import EngineOptions
 from llmcli.config.lora_adapters import adapted_model_id
-from llmcli.engine.drafting import draft_context
-from llmcli.engine.drafting.draft_context import DraftContext
-from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
+from llmcli.engine import draft_context
+from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.document_prefix_cache import DocumentPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama import architecture, batch_invariance, bindings, hardware
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.llama.weights_file import build_id
+from llmcli.engine.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.schedule.scheduler import Scheduler
-from llmcli.engine.sequence_builder import SequenceBuilder
+from llmcli.engine.sequence_builder import PrefixHints, SequenceBuilder
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask

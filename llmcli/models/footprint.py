@@ -13,7 +13,7 @@ buffer size" in llama.cpp's log for models of 135 million parameters and for tin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from llmcli.frozen_dataclass import frozen, replace
@@ -55,7 +55,7 @@ _MAPPED_AGAIN_SHARE = 0.5
 """The share of released pages that come back with the small tensors between them, since the system maps pages in groups.
 Measured with 30 layers of 576 numbers on Linux 6.18: 0.60 to 0.65 where the page cache has large folios (ext4); 0.05 in groups
 of 64 KB."""
-SMALL_WEIGHTS_BYTES = 1_000_000_000
+_SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 _PLANNED_SHARE = 0.975
 """The share of a process's limit that is planned; the rest is for what the formulas leave out. Measured: a translation of 40
@@ -69,7 +69,7 @@ PREFILL_STEP_TOKENS = 160
 In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones:
 13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
 """
-MAX_STATE_BATCH_TOKENS = 256
+_MAX_STATE_BATCH_TOKENS = 256
 """Tokens of an evaluation with hidden states: about as many as a step takes of short prompts."""
 _MAX_STATE_LOGIT_BYTES = 1 << 28
 """Limit of the logits that llama.cpp allocates for all tokens of a batch with states, twice, although it computes few."""
@@ -209,7 +209,7 @@ def context_bytes(header: Header, shape: ContextShape) -> int:
 
     With hidden states llama.cpp clears room for the logits of all tokens of a batch, whether they are computed or not.
     """
-    states = recurrent_state_bytes(header) * shape.sequences
+    states = _recurrent_state_bytes(header) * shape.sequences
     outputs = min(shape.sequences, MAX_OUTPUTS)
     if shape.hidden_states:
         outputs = max(outputs, shape.batch)
@@ -235,7 +235,7 @@ def state_batch_tokens(vocabulary_size: int, available_bytes: int | None) -> int
     if available_bytes is not None:
         limit = min(limit, int(_STATE_LOGIT_SHARE * available_bytes) // 2)
     tokens = limit // _FLOAT_BYTES // max(1, vocabulary_size) // _STATE_BATCH_STEP * _STATE_BATCH_STEP
-    return max(MAX_OUTPUTS, min(MAX_STATE_BATCH_TOKENS, tokens))
+    return max(MAX_OUTPUTS, min(_MAX_STATE_BATCH_TOKENS, tokens))
 
 
 def state_step_tokens(demand: ContextDemand, batch: int, *, unified: bool) -> int:
@@ -254,7 +254,7 @@ def kv_cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
     return (header.attention_bytes_per_token(kv_type, kv_type) or 0) * tokens
 
 
-def recurrent_state_bytes(header: Header) -> int:
+def _recurrent_state_bytes(header: Header) -> int:
     """Return the bytes of the states that recurrent layers keep for a sequence of any length; 0 without such layers.
 
     Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer counts that has no attention of
@@ -346,7 +346,7 @@ def max_sequence_context(header: Header, weights: int, duplicated: int, kv_type:
     """
     most = header.context_length or DEFAULT_CONTEXT_TOKENS
     budgets = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
-    if weights < SMALL_WEIGHTS_BYTES:
+    if weights < _SMALL_WEIGHTS_BYTES:
         budgets.append(context_budget_bytes(header, weights, duplicated) - small_context_bytes(header))
     longest = max_context_tokens(header, kv_type, min(budgets)) if budgets else most
     return min(most, max(DEFAULT_CONTEXT_TOKENS, longest))
@@ -357,9 +357,9 @@ def process_limit_bytes(weights: int) -> int:
 
     Above that, 4 GB or twice the weights, whichever is more. Never less than ``MIN_PROCESS_LIMIT_BYTES``.
     """
-    if weights < SMALL_WEIGHTS_BYTES:
+    if weights < _SMALL_WEIGHTS_BYTES:
         return max(_SMALL_WEIGHTS_FACTOR * weights, MIN_PROCESS_LIMIT_BYTES)
-    return max(_SMALL_WEIGHTS_FACTOR * SMALL_WEIGHTS_BYTES, _LARGE_WEIGHTS_FACTOR * weights)
+    return max(_SMALL_WEIGHTS_FACTOR * _SMALL_WEIGHTS_BYTES, _LARGE_WEIGHTS_FACTOR * weights)
 
 
 def idle_state_bytes(weights: int) -> int:
@@ -383,3 +383,70 @@ def max_context_tokens(header: Header, kv_type: str, max_bytes: int) -> int:
 def max_over_layers(number: int | Sequence[int] | None) -> int:
     """Return a number, or the largest of one for each layer; 0 for None."""
     return max(number, default=0) if isinstance(number, Sequence) else number or 0
+
+
+@frozen
+class TaskWorkload:
+    """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
+
+    ``hidden_states``: it asks for the states of its prompts, and generates nothing. ``part_tokens``: prompt and answer of each
+    part of a text that does not fit the context, None for parts that are as long as possible.
+    """
+
+    prompt_tokens: tuple[int, ...]
+    answer_tokens: tuple[int, ...]
+    shared_prefix_tokens: int = 0
+    hidden_states: bool = False
+    part_tokens: tuple[int, int] | None = None
+
+    def split_to_context(self, context: int) -> TaskWorkload:
+        """Return the job split into requests that fit ``context`` tokens."""
+        pairs: list[tuple[int, int]] = []
+        for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True):
+            part = (prompt, answer)
+            if self.part_tokens is not None and prompt + answer > context:
+                part = self.part_tokens
+            kept = min(part[1], context // 2)
+            length = min(part[0], context - kept)
+            pairs += [(length, kept)] * -(-prompt // length)
+        prompts, answers = zip(*pairs, strict=True)
+        return replace(
+            self,
+            prompt_tokens=prompts,
+            answer_tokens=answers,
+            shared_prefix_tokens=min(self.shared_prefix_tokens, *prompts),
+        )
+
+    @property
+    def initial_demand(self) -> ContextDemand:
+        """The sequences that run at once when the job begins."""
+        return self._demand(DEFAULT_CONCURRENCY)
+
+    @property
+    def peak_demand(self) -> ContextDemand:
+        """The most sequences that run at once: the engine tries twice as many while that many wait."""
+        concurrency = DEFAULT_CONCURRENCY
+        while any(self.answer_tokens) and 2 * concurrency <= min(MAX_CONCURRENCY, len(self.answer_tokens)):
+            concurrency *= 2
+        return self._demand(concurrency)
+
+    def _demand(self, concurrency: int) -> ContextDemand:
+        needs = tuple(prompt + answer for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True))
+        return ContextDemand(needs[:concurrency], self.shared_prefix_tokens, concurrency=concurrency)
+
+
+WORKLOADS: Mapping[str, TaskWorkload] = {
+    "chat": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
+    "code": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
+    "translate": TaskWorkload(
+        (100, 160, 180, 250) * 10, (100, 180, 220, FIRST_ANSWER_TOKENS) * 10, shared_prefix_tokens=40
+    ),
+    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,), part_tokens=(1_150, 256)),
+    "key-sentences": TaskWorkload((22,) * 800, (0,) * 800, hidden_states=True),
+    "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
+    "calibrated": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250, hidden_states=True),
+}
+"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, its sentences, many records, and
+many records whose labels come from hidden states (``classify --calibration``, and ``sentiment`` of the starter). The lengths
+are those of a question, of the README of this project, and of 400 lines. Of a long text that does not fit the context,
+``SummaryPlan`` writes facts of 256 tokens about parts of 1,024 tokens."""

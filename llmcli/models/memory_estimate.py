@@ -19,9 +19,11 @@ from llmcli.models.footprint import (
     FREE_MEMORY_SHARE,
     PAD_TOKENS,
     SPARE_SEQUENCES,
+    WORKLOADS,
     ContextShape,
     DefaultKVSettings,
     KVSettings,
+    TaskWorkload,
     context_budget_bytes,
     context_bytes,
     duplicated_bytes,
@@ -34,7 +36,6 @@ from llmcli.models.footprint import (
     state_step_tokens,
 )
 from llmcli.models.gguf.header import Header
-from llmcli.models.task_workload import WORKLOADS, TaskWorkload
 
 CONTEXT_STEP_TOKENS = PAD_TOKENS
 """Multiple of tokens to which a context is rounded up."""

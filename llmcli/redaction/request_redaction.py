@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.redaction.placeholders import TAG, Placeholder
+from llmcli.redaction.normalization import fold
+from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
 from llmcli.types import Message, Request, Role
 
@@ -98,13 +101,13 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _redact_message(message: Message, change: _Change) -> Message:
     calls = tuple(
-        replace(call, name=change(call.name), arguments=redact_json(call.arguments, change))
+        replace(call, name=change(call.name), arguments=_redact_json(call.arguments, change))
         for call in message.tool_calls
     )
     return replace(message, content=change(message.content), tool_calls=calls)
 
 
-def redact_json(value: Any, change: _Change) -> Any:
+def _redact_json(value: Any, change: _Change) -> Any:
     """Apply ``change`` to all strings of a JSON value, including keys, and to numbers, which it replaces with numbers."""
     if isinstance(value, str):
         return change(value)
@@ -112,9 +115,9 @@ def redact_json(value: Any, change: _Change) -> Any:
         text = change(f"[{value}]")[1:-1]  # an array, so that the number is found to stand without quotes
         return value if text == str(value) else int(text) if text.isdigit() else text
     if isinstance(value, Mapping):
-        return {change(key): redact_json(inner, change) for key, inner in value.items()}
+        return {change(key): _redact_json(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [redact_json(inner, change) for inner in value]
+        return [_redact_json(inner, change) for inner in value]
     return value
 
 
@@ -124,7 +127,7 @@ def _redact_schema(schema: Any, change: _Change) -> Any:
         return {
             change(key): inner if key in _SYNTAX_KEYS and isinstance(inner, str) else redact(inner, change)
             for key, inner in schema.items()
-            for redact in (redact_json if key in _VALUE_KEYS else _redact_schema,)
+            for redact in (_redact_json if key in _VALUE_KEYS else _redact_schema,)
         }
     if isinstance(schema, list | tuple):
         return [_redact_schema(inner, change) for inner in schema]
@@ -143,3 +146,164 @@ def _with_note(messages: tuple[Message, ...]) -> tuple[Message, ...]:
         return messages
     first, *rest = messages
     return (replace(first, content=f"{first.content}\n\n{NOTE}"), *rest)
+
+
+_TAG_BEGUN = re.compile(r"(?:\*{1,3}|~{1,2}|`{1,2}|<[A-Za-z]{0,6}>?)?(?i:PII?|P)?\Z")
+"""The end of a text that may be the beginning of a tag, with the markup before it."""
+_TAG = re.compile(rf"(?:\*{{1,3}}|~~|`{{1,2}}|<[A-Za-z]{{1,6}}>)?(?i:{TAG})")
+_MAX_CLOSING_CHARS = 9
+_DIGITS_BEGUN = re.compile(r"[0-9]+\Z")
+_MAX_HELD_CHARS = MAX_PLACEHOLDER_CHARS
+_WITH_DIGITS = re.compile(rf"{PLACEHOLDER.pattern}|(?P<digits>[0-9]+)")
+_MARKUP = re.compile(r"\*{1,3}|~~|`{1,2}|</?[A-Za-z]{1,6}>")
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+class Restorer:
+    """Restores the values of one answer. ``in_json``: they are inserted into JSON strings."""
+
+    def __init__(self, used: UsedPlaceholders, *, in_json: bool = False) -> None:
+        self._used = used
+        self._in_json = in_json
+        self._kinds = {placeholder.kind.upper() for placeholder in used.by_number.values()}
+        self._pattern = _WITH_DIGITS if used.by_digits else PLACEHOLDER
+        self._held = ""
+        self._cut = False
+        self.restored: Counter[int] = Counter()
+        """How often each placeholder was restored, by number."""
+        self.damaged: list[str] = []
+        """Damaged placeholders, as the model wrote them."""
+
+    def feed(self, text: str) -> str:
+        """Take a piece; return the text that is final."""
+        text = self._held + text
+        end = self._final_chars(fold(text))
+        self._held = text[end:]
+        return self._restore(text[:end])
+
+    def _final_chars(self, text: str) -> int:
+        """Return how many characters of a folded text belong to no placeholder that may go on."""
+        start = max(0, len(text) - _MAX_HELD_CHARS)
+        for tag in _TAG.finditer(text, start):
+            match = PLACEHOLDER.match(text, tag.start())
+            if match is None or not match["number"] or match.end() + _MAX_CLOSING_CHARS > len(text):
+                return tag.start()
+        begun = (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or _TAG_BEGUN.search(text, start)
+        return begun.start() if begun else len(text)
+
+    def finish(self, *, cut: bool = False) -> str:
+        """Return the remaining text; ``cut``: the answer was truncated, so a placeholder at its end may be incomplete."""
+        self._cut = cut
+        text, self._held = self._held, ""
+        return self._restore(text)
+
+    def restore_json(self, value: Any) -> Any:
+        """Return a JSON value that is complete, with the values restored in its strings, keys and numbers."""
+        if isinstance(value, str):
+            return self._restore(value)
+        if isinstance(value, Mapping):
+            return {self._restore(key): self.restore_json(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.restore_json(inner) for inner in value]
+        if isinstance(value, int) and str(value) in self._used.by_digits:
+            return int(self._restore(str(value)))
+        return value
+
+    def _restore(self, text: str) -> str:
+        pieces: list[str] = []
+        at = 0
+        for match in self._pattern.finditer(fold(text)):
+            pieces += [text[at : match.start()], self._replacement(match, text[match.start() : match.end()])]
+            at = match.end()
+        return "".join([*pieces, text[at:]])
+
+    def _replacement(self, match: re.Match[str], said: str) -> str:
+        """Return what to write for a match, which stands in the answer as ``said``."""
+        placeholder = self._meant(match, said)
+        if placeholder is None:
+            return said
+        self.restored[placeholder.number] += 1
+        value = _as_json_text(placeholder.value) if self._in_json else placeholder.value
+        return value if "digits" in match.re.groupindex and match["digits"] else _with_markup(match, value)
+
+    def _meant(self, match: re.Match[str], said: str) -> Placeholder | None:
+        """Return the placeholder that a match refers to, None for other text; a damaged placeholder is recorded."""
+        if said.isdigit():
+            return self._used.by_digits.get(match.group())
+        words = _LETTERS.findall(match["kind"] or match["name"] or "")
+        kind = "".join(words).upper()
+        number, code, separator = match["number"], match["code"], match["first"]
+        is_ours, joined = kind in self._kinds or (not number and words[0].upper() in self._kinds), " " not in code
+        is_code = joined and bool(separator) and (bool(kind) or "-" not in separator)
+        placeholder = self._used.by_number.get(int(number)) if number else None
+        if placeholder is not None and (
+            placeholder.kind.upper() == kind or (is_code and not is_ours and (match["second"] or not kind))
+        ):
+            return placeholder
+        is_incomplete = self._cut and match.end() == len(match.string)
+        if is_code and (is_ours or (number and code.startswith(TAG))) and not is_incomplete:
+            start = match.start("code") - match.start()
+            self.damaged.append(said[start : start + len(code)])
+        return None
+
+
+def _with_markup(match: re.Match[str], value: str) -> str:
+    """Return a value with the markup around its code, except for a mark whose counterpart stands inside of the code."""
+    first, last = match["open"] or "", match["close"] or ""
+    if len(_MARKUP.findall(match["code"])) % 2 and bool(first) != bool(last):
+        return value
+    return f"{first}{value}{last}"
+
+
+def restore_error(used: UsedPlaceholders, error: Exception) -> Exception:
+    """Put the values back into the texts of an error, since its reader knows only them."""
+    restore = Restorer(used).restore_json
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, restore(value))
+    error.args = tuple(map(restore, error.args))
+    return error
+
+
+def _as_json_text(value: str) -> str:
+    """Escape a value for a JSON string. A value that is valid there stays, since it may come from a JSON document."""
+    try:
+        json.loads(f'"{value}"')
+    except ValueError:
+        return json.dumps(value, ensure_ascii=False)[1:-1]
+    return value
+
+
+class StopFilter:
+    """Ends an answer at the first of ``stop``, which may be split over pieces."""
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = [text for text in stop if text]
+        self._held = ""
+        self.stopped = False
+        self.stop_string: str | None = None
+
+    def feed(self, text: str) -> str:
+        """Take a piece; return the final text before a stop string."""
+        if self.stopped:
+            return ""
+        text = self._held + text
+        places = [(text.find(stop), stop) for stop in self._stop if stop in text]
+        if places:
+            place, self.stop_string = min(places)
+            self.stopped, self._held = True, ""
+            return text[:place]
+        held = max((_partial_stop_length(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def finish(self) -> str:
+        """Return the rest."""
+        text, self._held = self._held, ""
+        return text
+
+
+def _partial_stop_length(text: str, stop: str) -> int:
+    """Return the length of the longest suffix of ``text`` that is a prefix of ``stop``."""
+    longest = min(len(text), len(stop) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -12,10 +12,9 @@ from llmcli.frozen_dataclass import replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llmcli.models.footprint import KVSettings
+    from llmcli.models.footprint import KVSettings, TaskWorkload
     from llmcli.models.gguf.header import Header
     from llmcli.models.memory_estimate import FitPolicy, MachineResources
-    from llmcli.models.task_workload import TaskWorkload
     from llmcli.settings import Settings
 
 _SMALLEST_KV_TYPE = "q8_0"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmcli.models.footprint import WORKLOADS
 from llmcli.models.gguf.header_parser import read_header
-from llmcli.models.task_workload import WORKLOADS
 from llmcli.runtime import hardware_fit
 from llmcli.runtime.model_weights import choose_weights
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS

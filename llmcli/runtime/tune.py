@@ -138,8 +138,8 @@ def _require_writable(directory: Path) -> None:
 
 def _planned_settings(model: ModelFile, settings: Settings, cache: Path) -> dict[str, str]:
     """Return the settings of the KV cache that the engine will choose, by task."""
+    from llmcli.models.footprint import WORKLOADS
     from llmcli.models.gguf.header_parser import read_header
-    from llmcli.models.task_workload import WORKLOADS
     from llmcli.runtime.hardware_fit import kv_settings_chooser, measure_machine
 
     choose = kv_settings_chooser(settings, cache, model.weights_sha256 or "")

@@ -20,8 +20,14 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpcore2
 
 from llmcli import __version__
-from llmcli.backends.remote.transport.cancel import CancelToken, DeadlineExceeded
-from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange, make_pool, network_errors
+from llmcli.backends.remote.transport.cancellation import (
+    CancellableNetwork,
+    CancelToken,
+    DeadlineExceeded,
+    Exchange,
+    make_pool,
+    network_errors,
+)
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError

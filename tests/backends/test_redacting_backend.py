@@ -9,8 +9,7 @@ from llmcli.backends.base import run_requests
 from llmcli.backends.redacting_backend import RedactingBackend
 from llmcli.errors import RequestRejected, TemporaryFailure
 from llmcli.redaction.redactor import Redactor
-from llmcli.redaction.request_redaction import NOTE, redact_request
-from llmcli.redaction.restoration import Restorer
+from llmcli.redaction.request_redaction import NOTE, Restorer, redact_request
 from llmcli.types import (
     CandidateScores,
     Finished,

@@ -26,7 +26,7 @@ def script_model() -> None:
     from scripted import ScriptedBackend
 
     from llmcli.backends import worker_backend
-    from llmcli.runtime import worker_launch
+    from llmcli.runtime import backend_factory
     from llmcli.types import BackendStats
 
     class Scripted(ScriptedBackend):
@@ -44,7 +44,7 @@ def script_model() -> None:
             answer_request, model=launcher.name, interrupt=interrupt, parameters=PARAMETERS, token_scores=True
         )
 
-    worker_launch.build_launcher = launcher
+    backend_factory.build_launcher = launcher
     worker_backend.WorkerBackend = connect
 
 

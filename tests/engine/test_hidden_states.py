@@ -10,8 +10,7 @@ import pytest
 from grid import grid
 
 from engine.tools import GREEDY, SMOOTH, Bench, ListSink, answer, collect, each_smooth_model, engine_of, numbers, req
-from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.context import ContextConfig, HiddenStateContext
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule import invariant_batches
 from llmcli.engine.schedule.batch import TokenBudget

@@ -10,9 +10,11 @@ from llmcli.models.footprint import (
     BATCH_SIZES,
     MIN_PROCESS_LIMIT_BYTES,
     PROCESS_BYTES,
+    WORKLOADS,
     ContextDemand,
     ContextShape,
     DefaultKVSettings,
+    TaskWorkload,
     compute_buffer_bytes,
     context_budget_bytes,
     context_bytes,
@@ -29,7 +31,6 @@ from llmcli.models.footprint import (
     state_step_tokens,
 )
 from llmcli.models.gguf.header_parser import read_header
-from llmcli.models.task_workload import WORKLOADS, TaskWorkload
 
 MB, GB = 10**6, 10**9
 JOB = ContextDemand((300,) * 16, shared_prefix_tokens=100)

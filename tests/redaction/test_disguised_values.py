@@ -14,7 +14,7 @@ from row_table import all_rows
 from llmcli.redaction.detectors import DEFAULT_KINDS, KINDS, find_private
 from llmcli.redaction.normalization import decode_spaces, normalize
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
-from llmcli.redaction.restoration import Restorer
+from llmcli.redaction.request_redaction import Restorer
 
 
 def found(text, kinds=KINDS):

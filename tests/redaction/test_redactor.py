@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmcli.redaction import placeholders
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders
-from llmcli.redaction.restoration import Restorer, StopFilter
+from llmcli.redaction.request_redaction import Restorer, StopFilter
 
 
 def send(text, redactor=None):

@@ -15,7 +15,7 @@ from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
-from llmcli.runtime import backend_factory, worker_launch
+from llmcli.runtime import backend_factory
 from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import resolve_settings
 from llmcli.types import Phase
@@ -82,7 +82,7 @@ def built(monkeypatch):
 
     monkeypatch.setattr(backend_factory, "open_local_backend", build_local)
     monkeypatch.setattr(worker_backend, "WorkerBackend", Worker)
-    monkeypatch.setattr(worker_launch, "build_launcher", lambda *_: SimpleNamespace(spawned=False, pid=7))
+    monkeypatch.setattr(backend_factory, "build_launcher", lambda *_: SimpleNamespace(spawned=False, pid=7))
     return SimpleNamespace(made=made, worker=Worker)
 
 
@@ -100,7 +100,7 @@ def test_without_a_worker_the_model_runs_in_this_process(config, built, model, m
     def refuse(*_):
         raise error
 
-    monkeypatch.setattr(worker_launch, "build_launcher", refuse)
+    monkeypatch.setattr(backend_factory, "build_launcher", refuse)
     given = config(worker="on")
     assert backend_factory.build_local(given, None, model).kind == "process"
     assert given.observer.errors == [error] and [kind for kind, _ in built.made] == ["process"]
@@ -112,7 +112,7 @@ def test_out_of_memory_is_not_retried_in_this_process(config, built, model, monk
     def refuse(*_):
         raise OutOfMemory("tiny")
 
-    monkeypatch.setattr(worker_launch, "build_launcher", refuse)
+    monkeypatch.setattr(backend_factory, "build_launcher", refuse)
     with pytest.raises(OutOfMemory):
         backend_factory.build_local(config(worker="on"), None, model)
     assert built.made == []

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
 from llmcli.backends.remote.protocols.openai_chat import dump_messages, parse_usage
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.error_mapping import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol, find_refused_field
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
 from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure

@@ -24,7 +24,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
 )
 from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy

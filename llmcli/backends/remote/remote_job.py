@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
+from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import Unsupported

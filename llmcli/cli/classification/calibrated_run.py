@@ -61,7 +61,7 @@ class CalibratedRun:
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
         if flags.plot is not None:
-            from llmcli.cli.classification.calibration_plot import check_plot_path
+            from llmcli.cli.classification.calibration_report import check_plot_path
 
             check_plot_path(flags.plot)
             if flags.calibrate is None and flags.evaluate is None:
@@ -157,7 +157,7 @@ class CalibratedRun:
 
     def _gain_notices(self, calibration: CalibrationRun, summary: LabelSummary) -> Iterator[Notice]:
         """Yield where the calibration gains nothing and does not answer; note what a new one gains."""
-        from llmcli.cli.classification.calibration_advice import describe_gain
+        from llmcli.cli.classification.calibration_report import describe_gain
 
         assert calibration.stored is not None
         problems, answering = calibration.stored.problems, calibration.answering_problems()

@@ -62,12 +62,12 @@ def stop(
 @command(*GENERAL_OPTIONS, examples="llm worker restart\nllm worker restart qwen3-1.7b")
 def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
     """Stop workers and start them again, with the current settings and version, and with the same LoRA adapters."""
-    from llmcli.runtime import worker_launch
+    from llmcli.runtime import backend_factory
 
     for name, *adapters in dict.fromkeys(_stop_workers(ctx, which)):
         model = ctx.runtime.models.ensure_verified(name, ctx.runtime.interrupt)
         model = ctx.runtime.add_adapters(model, adapters)
-        worker_launch.start_worker(ctx.runtime.config, ctx.runtime.models, model)
+        backend_factory.start_worker(ctx.runtime.config, ctx.runtime.models, model)
     return 0
 
 
@@ -92,15 +92,15 @@ def _select_logs(ctx: CommandContext, which: list[str] | None) -> list[Path]:
     Raises ``MissingError``.
     """
     from llmcli.models.files.paths import list_directory
-    from llmcli.runtime import worker_launch
+    from llmcli.runtime import backend_factory
 
-    there = [path for path in list_directory(worker_launch.log_directory(ctx.runtime.paths)) if path.suffix == ".log"]
+    there = [path for path in list_directory(backend_factory.log_directory(ctx.runtime.paths)) if path.suffix == ".log"]
     there.sort(key=lambda path: path.stat().st_mtime)
     chosen = list(there) if not which else []
     for word in which or ():
         names = {
-            worker_launch.log_file(ctx.runtime.paths, word).stem,
-            worker_launch.log_file(ctx.runtime.paths, str(Path(word).absolute())).stem,
+            backend_factory.log_file(ctx.runtime.paths, word).stem,
+            backend_factory.log_file(ctx.runtime.paths, str(Path(word).absolute())).stem,
         }
         named = [path for path in there if path.stem.removesuffix(".old") in names or _log_mentions_pid(path, word)]
         if not named:

@@ -140,8 +140,7 @@ class Console:
     @contextmanager
     def open_writer(self, fd: int, name: str = "standard output") -> Iterator[DescriptorWriter]:
         """Yield a writer for ``fd``; off a terminal, its lines do not mix with those of other llm processes."""
-        from llmcli.cli.console.descriptor_writer import DescriptorWriter
-        from llmcli.cli.console.output_lock import OutputLock
+        from llmcli.cli.console.descriptor_writer import DescriptorWriter, OutputLock
 
         closed = fd == self.environment.stdout and 1 in self.environment.closed_fds
         lock = None if closed or self.environment.is_terminal(fd) else OutputLock(fd, self.environment.environ)

@@ -176,7 +176,7 @@ class RecordOutput:
             self._write_row(record, record.carried, result)
             return None
         if self._writer is None:
-            from llmcli.cli.render.result_object import result_as_object
+            from llmcli.cli.console.json_text import result_as_object
 
             shown = result_as_object(result, self._ctx.runtime)
             self._write_row(record, self._json_row(record, shown), result)

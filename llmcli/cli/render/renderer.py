@@ -199,7 +199,7 @@ class _ResultRenderer:
             )
         if self._ctx.console.as_json:
             from llmcli.cli.console import json_text
-            from llmcli.cli.render.result_object import result_as_object
+            from llmcli.cli.console.json_text import result_as_object
 
             shown = result_as_object(end, self._ctx.runtime, named=self._options.has_several_inputs)
             self._write_line(json_text.dumps(shown))

@@ -14,8 +14,7 @@ from llmcli.engine.kv.layouts import StreamKV, UnifiedKV, layout_class, make_lay
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import IdleStates, SequenceIdPool
 from llmcli.engine.llama import hardware
-from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig, HiddenStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner

@@ -13,7 +13,7 @@ from llmcli.engine.sampling.grammar_compiler import GrammarMatcher
 from llmcli.errors import InternalError, LogitOverflow
 from llmcli.types import Sampling
 
-PENALTY_WINDOW_TOKENS = 256
+_PENALTY_WINDOW_TOKENS = 256
 """Number of last tokens that the repetition penalties consider: small models repeat whole paragraphs, which llama.cpp's
 own default of 64 does not cover."""
 _MAX_SEED = 2**32 - 2
@@ -39,7 +39,7 @@ class Sampler:
             add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
         penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
         if penalties != (1.0, 0.0, 0.0):
-            add(chain, lib.llama_sampler_init_penalties(model.vocab_size, PENALTY_WINDOW_TOKENS, *penalties))
+            add(chain, lib.llama_sampler_init_penalties(model.vocab_size, _PENALTY_WINDOW_TOKENS, *penalties))
         if sampling.temperature > 0:
             if sampling.top_p is not None:
                 add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
@@ -116,3 +116,43 @@ class Sampler:
         if self._chain:
             self._lib.llama_sampler_free(self._chain)
             self._chain = None
+
+
+def token_logprobs(context: Any, index: int, tokens: list[int]) -> list[float]:
+    """Return the natural-log probabilities of ``tokens`` under the logits of batch position ``index``.
+
+    log softmax: logit - (max + log(sum(exp(logit - max)))), summed in double precision.
+    """
+    logits, total = _read_logits(context, index)
+    return [float(logits[token] - total) for token in tokens]
+
+
+def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]]:
+    """Return the ``count`` most likely tokens at batch position ``index`` with their log-probabilities, in order."""
+    import numpy as np
+
+    logits, total = _read_logits(context, index)
+    count = min(count, len(logits))
+    if not count:
+        return []
+    found = np.argpartition(-logits, count - 1)[:count]
+    return [(int(token), float(logits[token] - total)) for token in found[np.argsort(-logits[found], kind="stable")]]
+
+
+def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
+    """Return the logits of a batch position (float32, one per vocabulary entry) and the log of their softmax's sum.
+
+    Only the sum is in double precision: a copy of all logits of a large vocabulary in it takes milliseconds a token. Raises
+    ``LogitOverflow``.
+    """
+    import numpy as np
+
+    lib = bindings.lib()
+    row = lib.llama_get_logits_ith(context, index)
+    size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
+    logits = bindings.float_array(row, (size,))
+    highest = logits.max()
+    total = float(highest) + np.log(np.exp(logits - highest).sum(dtype=np.float64))
+    if not np.isfinite(total):
+        raise LogitOverflow("scoring", detail="an evaluation overflows; --weights original may not")
+    return logits, total

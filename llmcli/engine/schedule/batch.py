@@ -8,7 +8,7 @@ from collections.abc import Sequence as SequenceOf
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.compute_thread import LONG_STEP_S
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.context import HiddenStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.frozen_dataclass import frozen

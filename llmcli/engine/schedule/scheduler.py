@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 
-from llmcli.engine.drafting.model_drafter import ModelDrafter
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.context import HiddenStateContext
+from llmcli.engine.model_drafter import ModelDrafter
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry, TokenBudget
 from llmcli.engine.schedule.invariant_batches import InvariantAdmission, InvariantBatchBuilder, continued_length

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcli.engine.drafting.model_drafter import ModelDrafter
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.model_drafter import ModelDrafter
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 
 CANNOT_TAKE_BACK = "the model's cache cannot take back wrong tokens"

@@ -15,8 +15,7 @@ import math
 import time
 from typing import Any
 
-from llmcli.engine.sampling.logprobs import token_logprobs, top_logprobs
-from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sampling.sampler import Sampler, token_logprobs, top_logprobs
 from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer

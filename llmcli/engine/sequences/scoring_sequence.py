@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from llmcli.engine.sampling.logprobs import token_logprobs
+from llmcli.engine.sampling.sampler import token_logprobs
 from llmcli.engine.sequences.sequence import EventSink, Sequence, common_prefix_length, shared_prefix_length
 from llmcli.errors import UsageError
 from llmcli.types import CandidateScores, FinishReason, Request, Score

@@ -19,9 +19,15 @@ from llmcli.engine.tuning.cost_profile import (
 )
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.models.footprint import BATCH_SIZES, context_bytes, fit_context, max_over_layers, state_batch_tokens
+from llmcli.models.footprint import (
+    BATCH_SIZES,
+    TaskWorkload,
+    context_bytes,
+    fit_context,
+    max_over_layers,
+    state_batch_tokens,
+)
 from llmcli.models.gguf.header import Header
-from llmcli.models.task_workload import TaskWorkload
 
 EXPECTED_ANSWER_TOKENS = 512
 """Tokens of an answer without its own limit."""

@@ -8,11 +8,18 @@ from functools import cached_property
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.models.gguf.header_reader import SkippedArray
 from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 
 # keys that only models with a recurrent state have; their memory does not grow by a fixed amount per token
 _RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
+
+
+@frozen
+class SkippedArray:
+    """An array that was not kept: the kind of its elements ("string", "f32", ...) and their number."""
+
+    kind: str
+    length: int
 
 
 @frozen

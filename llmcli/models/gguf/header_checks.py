@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from llmcli.errors import BadModelFile
-from llmcli.models.gguf.header import Header
-from llmcli.models.gguf.header_reader import SkippedArray
+from llmcli.models.gguf.header import Header, SkippedArray
 
 _INTEGER_RANGES = {
     "block_count": (1, 4096),

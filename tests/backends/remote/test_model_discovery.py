@@ -9,7 +9,7 @@ import pytest
 from llmcli.backends.remote.protocols.openai_chat import OpenAIChat
 from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import query_model
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, UsageError
 
 

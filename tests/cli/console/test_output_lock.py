@@ -14,8 +14,7 @@ import pytest
 from terminal import ROOT
 
 from llmcli.cli.console import descriptor_writer
-from llmcli.cli.console.descriptor_writer import DescriptorWriter
-from llmcli.cli.console.output_lock import OutputLock
+from llmcli.cli.console.descriptor_writer import DescriptorWriter, OutputLock
 from llmcli.cli.render.text_writer import PlainTextWriter, TextEnding
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
@@ -26,7 +25,7 @@ ROUNDS = 12
 WRITE = f"""
 import os, sys
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
-from llmcli.cli.console.output_lock import OutputLock
+from llmcli.cli.console.descriptor_writer import OutputLock
 from llmcli.interrupt import Interrupt
 writer = DescriptorWriter(1, Interrupt(), lock=OutputLock(1, os.environ))
 sys.stdin.read()  # all begin together
@@ -36,7 +35,7 @@ for _ in range({ROUNDS}):
 """
 HOLD = """
 import os, sys
-from llmcli.cli.console.output_lock import OutputLock
+from llmcli.cli.console.descriptor_writer import OutputLock
 assert OutputLock(1, os.environ).try_acquire()
 print("held", file=sys.stderr, flush=True)
 sys.stdin.read()

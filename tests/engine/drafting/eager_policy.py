@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.engine.drafting.draft_policy import DraftPolicy
+from llmcli.engine.model_drafter import DraftPolicy
 
 
 class EagerPolicy(DraftPolicy):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from engine.tools import close, logits, numbers
 
-from llmcli.engine.drafting.draft_context import DraftContext
+from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import OutOfMemory
 

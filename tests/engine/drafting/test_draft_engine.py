@@ -21,10 +21,10 @@ from engine.tools import (
 )
 from grid import grid
 
-from llmcli.engine.drafting import model_drafter
-from llmcli.engine.drafting.draft_context import DraftContext
-from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
+from llmcli.engine import model_drafter
+from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.model_drafter import DraftModel, ModelDrafter
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.errors import BadModelFile, Unsupported, UsageError
 from llmcli.types import FinishReason, Sampling
@@ -265,7 +265,7 @@ def test_a_larger_draft_model_is_switched_off_by_its_times(tiny, tmp_path):
 
 def test_a_short_context_of_the_draft_model_is_enough(tiny, draft_file, eager, monkeypatch):
     """A text longer than it can hold goes on with drafts from the text's end."""
-    monkeypatch.setattr("llmcli.engine.drafting.draft_context.MAX_DRAFT_CONTEXT_TOKENS", 64)
+    monkeypatch.setattr("llmcli.engine.draft_context.MAX_DRAFT_CONTEXT_TOKENS", 64)
     asked = req("a", max_tokens=300, ignore_eos=True)
     with engine_of(tiny("chatml"), deterministic=True, threads=1) as engine:
         plain = answer(engine, asked)["a"].text

@@ -7,7 +7,7 @@ import random
 import pytest
 from row_table import all_rows
 
-from llmcli.engine.drafting.draft_policy import (
+from llmcli.engine.model_drafter import (
     FIRST_READING_TOKENS,
     LOSS_LIMIT_TOKENS,
     MAX_MODEL_DRAFT_TOKENS,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from engine.tools import numbers
 
-from llmcli.engine.drafting.draft_context import DraftContext
-from llmcli.engine.drafting.draft_policy import FIRST_DRAFT_TOKENS, MAX_MODEL_DRAFT_TOKENS
-from llmcli.engine.drafting.model_drafter import DraftModel, ModelDrafter
+from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.model_drafter import FIRST_DRAFT_TOKENS, MAX_MODEL_DRAFT_TOKENS, DraftModel, ModelDrafter
 from llmcli.errors import OutOfMemory
 
 PLAIN_S = 0.010

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import model_of
 
-from llmcli.engine.drafting.draft_context import vocabulary_difference
+from llmcli.engine.draft_context import vocabulary_difference
 
 
 @pytest.fixture

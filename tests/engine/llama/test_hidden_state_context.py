@@ -9,8 +9,7 @@ import pytest
 from engine.tools import each_model, logits, numbers
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.context import ContextConfig
-from llmcli.engine.llama.hidden_state_context import HiddenStateContext
+from llmcli.engine.llama.context import ContextConfig, HiddenStateContext
 
 
 @pytest.fixture

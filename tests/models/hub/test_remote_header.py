@@ -12,10 +12,10 @@ from gguf_bytes import ARCHITECTURE, entry, gguf, tensor, text
 
 from llmcli.errors import AccessDenied, BadModelFile, Interrupted, RemoteError, TemporaryFailure
 from llmcli.models.gguf.header_parser import read_header
-from llmcli.models.hub import remote_header
+from llmcli.models.hub import variants
 from llmcli.models.hub.download import DownloadTarget
 from llmcli.models.hub.hub_client import HubClient
-from llmcli.models.hub.remote_header import read_remote_header
+from llmcli.models.hub.variants import read_remote_header
 
 FILE = "tiny.Q8_0.gguf"
 PATIENCE = dataclasses.replace(QUICK_RETRIES, read_timeout_s=0.3)
@@ -39,7 +39,7 @@ def read(hub, interrupt):
 @pytest.fixture
 def small(monkeypatch):
     """Request little at a time."""
-    monkeypatch.setattr(remote_header, "_FIRST_WINDOW_BYTES", 1000)
+    monkeypatch.setattr(variants, "_FIRST_WINDOW_BYTES", 1000)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_attempts_are_few(hub, read, long):
 @pytest.mark.usefixtures("small")
 def test_a_header_without_end_is_refused(hub, read, monkeypatch):
     """Only a limited number of bytes is read, whatever it promises."""
-    monkeypatch.setattr(remote_header, "_MAX_HEADER_BYTES", 5000)
+    monkeypatch.setattr(variants, "_MAX_HEADER_BYTES", 5000)
     content = gguf(ARCHITECTURE, entry(b"x", 8, text(b"y" * 20_000)))
     with pytest.raises(BadModelFile) as caught:
         read(content, size=10**9)

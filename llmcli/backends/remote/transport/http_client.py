@@ -18,8 +18,13 @@ import httpcore2
 
 from llmcli import __version__
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange, make_pool, network_errors
+from llmcli.backends.remote.transport.cancellation import (
+    CancellableNetwork,
+    CancelToken,
+    Exchange,
+    make_pool,
+    network_errors,
+)
 from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import (
     ErrorParser,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
 from llmcli.frozen_dataclass import frozen

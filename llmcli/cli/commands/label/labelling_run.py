@@ -243,8 +243,8 @@ class LabellingRun:
         self, backend: Backend, records: list[Record], answers: AnswerFile, scoring: CandidateScoring
     ) -> bool:
         """Save the calibration that the answers give; return whether there are enough of them."""
-        from llmcli.cli.classification.calibration_advice import describe_gain, next_command
         from llmcli.cli.classification.calibration_kinds import LABEL
+        from llmcli.cli.classification.calibration_report import describe_gain, next_command
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
         from llmcli.tasks.calibration.label_calibration import fit_labels
         from llmcli.tasks.calibration.record_features import record_features

@@ -86,7 +86,7 @@ class ServedModels:
 
         Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
-        from llmcli.runtime.worker_launch import worker_launcher
+        from llmcli.runtime.backend_factory import worker_launcher
 
         library, key = self._library(), self._files.get(name or "", name)
         if key is not None and key == name and is_path(key):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
+from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.config.backend_config import ServerConfig

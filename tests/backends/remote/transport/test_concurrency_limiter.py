@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
+from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.retries import ConcurrencyLimiter
 from llmcli.errors.network_errors import RateLimited
 

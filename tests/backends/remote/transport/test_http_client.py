@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure, Unauthorized

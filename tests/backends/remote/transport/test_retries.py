@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable

@@ -16,8 +16,8 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
+from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.models.task_workload import WORKLOADS
 from llmcli.weights.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]

@@ -1,7 +1,8 @@
-"""Connection pools of httpcore2 over a network whose every wait ends at once when the request is cancelled.
+"""Cancellation of a running request by another thread, and the network on which each wait then ends at once.
 
-Connecting and resolving a name happen in a thread that a cancelled request leaves behind. All later waits, for TLS,
-for a proxy and for the server, end when ``CancelToken.cancel`` shuts the socket down.
+This network is under httpcore2's connection pool. Connecting and resolving a name happen in a thread that a cancelled
+request leaves behind. All later waits, for TLS, for a proxy and for the server, end when ``CancelToken.cancel`` shuts the
+socket down.
 """
 
 from __future__ import annotations
@@ -9,16 +10,81 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpcore2
 
-from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.frozen_dataclass import slotted
+
+if TYPE_CHECKING:
+    from llmcli.backends.remote.transport.cost_budget import RequestCost
+
+
+class Cancelled(Exception):
+    """The call was cancelled: no consumer waits for it any more."""
+
+
+class DeadlineExceeded(Exception):
+    """The call's deadline passed."""
+
+
+class CancelToken:
+    """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
+
+    ``cost`` is that of the request, None where its price is not known.
+    """
+
+    def __init__(self, deadline: float | None = None, cost: RequestCost | None = None) -> None:
+        self.deadline = deadline
+        self.cost = cost
+        self.delivered = False
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    def cancel(self) -> None:
+        """Cancel the call: a thread that waits for its socket wakes up."""
+        with self._lock:
+            self._cancelled.set()
+            if self._socket is not None:
+                with suppress(OSError):  # it is closed already
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # below TLS, which another thread reads
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._cancelled.is_set()
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` or ``DeadlineExceeded``, if either applies."""
+        if self.is_cancelled:
+            raise Cancelled
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise DeadlineExceeded
+
+    def attach_socket(self, used: socket.socket | None) -> None:
+        """Remember the socket that the call waits for, None when it waits for none. Raises as ``check``."""
+        with self._lock:
+            self._socket = used
+        if used is not None:
+            self.check()
+
+    def limit_timeout(self, seconds: float) -> float:
+        """Return how long to wait for the server: ``seconds``, less where the deadline comes before."""
+        if self.deadline is None:
+            return seconds
+        return max(0.001, min(seconds, self.deadline - time.monotonic()))
+
+    def sleep(self, seconds: float) -> None:
+        """Wait. Raises as ``check``."""
+        self._cancelled.wait(self.limit_timeout(seconds))
+        self.check()
+
 
 Connect = Callable[[str, int, float], httpcore2.NetworkStream]
 """Opens a connection to a host and port within so many seconds."""

@@ -1,1 +1,0 @@
-"""Draft tokens from a second, smaller model (speculative decoding)."""
