@@ -15,15 +15,13 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.large_text import LargeText, StreamedText
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.tasks.summarization.combined_text import CombinedText
-from llmcli.tasks.summarization.earlier_summary import EarlierSummary, read_earlier
 from llmcli.tasks.summarization.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarization.summary_plan import UPDATE_PROMPT
-from llmcli.tasks.tables.table_insights import summarize_tables
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.tasks.summarization.earlier_summary import EarlierSummary
 
 _KEY_SENTENCES_NOTE = (
     "these sentences are from the text itself, since the model is small; --style paragraph lets it write a summary"
@@ -133,6 +131,8 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
         wanted = replace(wanted, style="bullets")
     earlier = None
     if options.update is not None:
+        from llmcli.tasks.summarization.earlier_summary import read_earlier
+
         earlier = read_earlier(source_inputs.read_earlier_file(ctx, options.update))
     if earlier is None and not options.combine:
         return _show_work(ctx, wanted, *source_inputs.read_streamed_sources(ctx, files))
@@ -154,6 +154,8 @@ def _combine(
     from llmcli.tasks.summarize import summarize_together
 
     if options.dry_run:
+        from llmcli.tasks.summarization.combined_text import CombinedText
+
         combined = CombinedText(documents)
         if combined.is_empty:
             raise combined.failed[0].error
@@ -175,6 +177,8 @@ def _update(
     document: Document | ItemFailed,
 ) -> int:
     """Continue a summary with what is new in the document."""
+    from llmcli.tasks.summarization.combined_text import CombinedText
+    from llmcli.tasks.summarization.earlier_summary import EarlierSummary
     from llmcli.tasks.summarize import summarize
 
     if isinstance(document, ItemFailed):
@@ -268,6 +272,8 @@ def summarize_by_insights(ctx: CommandContext, files: Sequence[str], wanted: Sum
     ``writes``: there are options of summaries that a model writes. Raises ``UsageError`` for these, and for others in
     ``wanted``.
     """
+    from llmcli.tasks.tables.table_insights import summarize_tables
+
     if writes or wanted != SummaryOptions(style=AUTO):
         raise UsageError(
             "--insights computes figures; it has no style, length, focus or quotes", detail="Leave out other options."

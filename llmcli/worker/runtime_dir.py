@@ -10,21 +10,23 @@ from __future__ import annotations
 import json
 import os
 import resource
-import socket
 import stat
-import struct
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llmcli
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
+
+if TYPE_CHECKING:
+    import socket
 
 MAX_SOCKET_PATH_BYTES = 100
 """Bytes of a socket's path: the system allows 104 to 108."""
@@ -204,6 +206,9 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int]:
 
     SO_PEERCRED (unix(7)) on Linux; LOCAL_PEERPID, LOCAL_PEERCRED and its ``struct xucred`` on macOS.
     """
+    import socket
+    import struct
+
     if hasattr(socket, "SO_PEERCRED"):
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, user, _ = struct.unpack("3i", credentials)

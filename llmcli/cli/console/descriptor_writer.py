@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from llmcli.errors import LlmError, OutputError, OutputPipeClosed
-from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 
 _LOCK_FILE = "output.lock"
@@ -73,6 +72,7 @@ class OutputLock:
             self._file = None
 
     def _open_lock_file(self) -> None:
+        from llmcli.files import private_files
         from llmcli.worker import runtime_dir
 
         with suppress(OSError, LlmError):  # then there is no lock

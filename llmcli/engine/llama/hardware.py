@@ -13,10 +13,8 @@ import ctypes
 import json
 import os
 import platform
-import statistics
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -274,6 +272,9 @@ def measure_bandwidth(threads: int, size: int = _BUFFER_BYTES) -> float:
 
     Takes a fraction of a second, and less memory if little is free.
     """
+    import statistics
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     free = available_memory()
