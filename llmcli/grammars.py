@@ -13,12 +13,6 @@ NO_QUOTATION = "NONE"
 """What a model answers where nothing in a passage is worth quoting."""
 MAX_ASPECTS = 8
 MAX_SPAN_CHARACTERS = 80
-_ESCAPED_OR_END = re.compile(r"\\.|/|\n")
-
-
-def regex_grammar(pattern: str) -> str:
-    """Return a grammar of the texts that match a regular expression as a whole (Rust's syntax, no look-around)."""
-    return f"start: /(?:{_ESCAPED_OR_END.sub(_escape, pattern)})/"
 
 
 def aspect_grammar(text: str, polarities: Sequence[str], separator: str, max_aspects: int = MAX_ASPECTS) -> str:
@@ -36,8 +30,3 @@ def aspect_grammar(text: str, polarities: Sequence[str], separator: str, max_asp
         f"SPAN: WORDS & /[^\\s{mark}]([^\\n{mark}]{{0,{MAX_SPAN_CHARACTERS - 2}}}[^\\s{mark}])?/\n"
         f"WORDS: %regex {json.dumps({'substring_words': text}, ensure_ascii=False)}\n"
     )
-
-
-def _escape(found: re.Match[str]) -> str:
-    """Escape what would end a regular expression in Lark."""
-    return {"/": r"\/", "\n": r"\n"}.get(found[0], found[0])

@@ -86,10 +86,14 @@ def command(
     tolerant: bool = False,
     flags: type[Flags] = Flags,
 ) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Add the recurring options called ``names`` (default: all, ``without`` some) to a command, and pass it its context.
+    """Add the recurring options called ``names`` (default: all) to a command, and pass it its context.
 
-    ``examples`` are the last lines of its help; ``tolerant``: the command also works with a broken configuration;
-    ``flags`` defines the options. The command returns its exit code, None for 0.
+    ``without``: recurring options that it lacks.
+    ``examples``: the last lines of its help.
+    ``tolerant``: it also works with a broken configuration.
+    ``flags``: defines the options.
+
+    The command returns its exit code, None for 0.
     """
     wanted = [
         option for option in shared_options(flags) if option.name not in without and (not names or option.name in names)

@@ -73,10 +73,13 @@ def derive_copy(
 ) -> DerivedCopy:
     """Return the copy of a model in a type, made first unless ``store`` has it; one process at a time makes it.
 
-    ``background``: the child has the lowest priority. ``on_progress`` gets the bytes written and expected. Raises
-    ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``, ``DerivedWeightsMissing``, ``Unsupported``,
-    ``OutOfMemory``, ``InternalError`` with llama.cpp's reason, ``BadModelFile`` and ``MissingError``, and as
-    ``interrupt.check``, at once. No half copy stays behind.
+    ``interrupt``: its request ends the child at once.
+    ``background``: the child has the lowest priority.
+    ``on_progress``: gets the bytes written and expected.
+
+    Raises ``DerivationRefused``, ``NoRoomForWeights``, ``OutputError`` (a full disk too), ``SourceChanged``,
+    ``DerivedWeightsMissing``, ``Unsupported``, ``OutOfMemory``, ``InternalError`` with llama.cpp's reason, ``BadModelFile``,
+    ``MissingError``, and as ``interrupt.check``. No half copy stays behind.
     """
     key = source.key(weights)
     found = store.find(key, interrupt)
@@ -141,8 +144,12 @@ def run_quantizer(
 ) -> tuple[int, str]:
     """Write the model ``source`` in a type of ``QUANTIZATIONS`` to the path ``target``, in a child process.
 
-    Return its exit code, as in ``Popen.returncode``, and its last message. What ``on_poll`` raises ends the child at
-    once. ``background``: it has the lowest priority.
+    ``mode``: see ``QuantizerMode``.
+    ``on_poll``: called some times a second; what it raises ends the child at once.
+    ``background``: the child has the lowest priority.
+    ``pass_fds``: descriptors that the child inherits.
+
+    Return its exit code, as in ``Popen.returncode``, and its last message.
     """
     threads = 1 if background else hardware.detect_cores().max_threads
     priority = "background" if background else "normal"

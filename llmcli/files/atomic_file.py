@@ -76,11 +76,14 @@ def atomic_write(
 ) -> Iterator[OutputFile]:
     """Open ``path`` for writing; leaving the block puts the file in place, an exception keeps the earlier file.
 
+    ``force``: replace an existing file; False for names that the user did not type.
+    ``interrupt``: checked while a pipe or device blocks.
+    ``placing``: entered when all data is on the disk; the rename happens in its block.
+    ``mode``: permissions of a new file, before the umask.
+
     Regular files, existing or not, are written to a temporary file beside the target and renamed. Symbolic links are
     followed; mode and (where permitted) owner are kept. Devices, named pipes and the process's own descriptors
-    (/dev/stdout, /dev/fd/N, links to them) are written directly. ``force`` False (for names that the user did not type)
-    refuses to replace an existing file. The rename happens in the block of ``placing()``, which is entered when all
-    data is on the disk. ``mode``: permissions of a new file, before the umask.
+    (/dev/stdout, /dev/fd/N, links to them) are written directly.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or the file exists), ``OutputError`` (disk
     full, I/O error), ``OutputPipeClosed``, and what ``interrupt.check()`` raises.
@@ -117,7 +120,7 @@ def _open_special(path: str, interrupt: Interrupt) -> int | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise _to_llm_error(path, error) from error
+        raise file_error(path, error) from error
 
 
 def _own_descriptor(path: str) -> int | None:
@@ -160,7 +163,7 @@ def _write_and_replace(
         target = Path(os.path.realpath(path))
         fd, beside = _open_temporary(target, mode)
     except (OSError, ValueError) as error:
-        raise _to_llm_error(path, error) from error
+        raise file_error(path, error) from error
     try:
         with _hold_lock(fd):
             try:
@@ -174,7 +177,7 @@ def _write_and_replace(
             except FileExistsError as error:
                 raise CannotCreate(path, exists=True) from error
             except OSError as error:
-                raise _to_llm_error(path, error) from error
+                raise file_error(path, error) from error
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             beside.unlink()
@@ -283,7 +286,8 @@ def _close(fd: int, path: str) -> None:
         raise OutputError(path, detail=error.strerror or "") from error
 
 
-def _to_llm_error(path: str, error: OSError | ValueError) -> LlmError:
+def file_error(path: str, error: OSError | ValueError) -> LlmError:
+    """Return what an error of the system means for the file that the user named."""
     detail = getattr(error, "strerror", None) or str(error)
     if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
         return OutputError(path, detail=detail)

@@ -23,9 +23,12 @@ def acquire_lock(
 ) -> int | None:
     """Return a descriptor that holds the lock file at ``path``, None while another process holds it.
 
-    ``mode``: permissions of a new lock file. ``wait``: block until the lock is free. ``removable``: the holder may
-    remove the file, so a lock on a removed file does not count. ``create``: create a missing file. Raises ``OSError``;
-    ``LocksUnsupported`` after the file was opened.
+    ``mode``: permissions of a new lock file.
+    ``wait``: block until the lock is free.
+    ``removable``: the holder may remove the file, so a lock on a removed file does not count.
+    ``create``: create a missing file.
+
+    Raises ``OSError``, and ``LocksUnsupported`` after the file was opened.
     """
     import fcntl
 

@@ -9,9 +9,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import CannotCreate, LlmError, OutputError, TemporaryFailure
-
-_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+from llmcli.errors import OutputError, TemporaryFailure
+from llmcli.files.atomic_file import file_error
 
 
 def is_resumable(path: str) -> bool:
@@ -44,7 +43,7 @@ class ResumableFile:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except (OSError, ValueError) as error:
-            raise _to_llm_error(path, error) from error
+            raise file_error(path, error) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -96,7 +95,7 @@ class ResumableFile:
             self.partial.replace(self.target)
             sync_directory(self.target.parent)
         except OSError as error:
-            raise _to_llm_error(self.path, error) from error
+            raise file_error(self.path, error) from error
         finally:
             os.close(self._fd)
 
@@ -133,7 +132,7 @@ def replace_durably(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
-        raise _to_llm_error(str(path), error) from error
+        raise file_error(str(path), error) from error
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -154,10 +153,3 @@ def sync_directory(path: Path) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _to_llm_error(path: str, error: OSError | ValueError) -> LlmError:
-    detail = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
-        return OutputError(path, detail=detail)
-    return CannotCreate(path, detail=detail)

@@ -1,4 +1,4 @@
-"""Which models of the catalogue suit this machine, a task and languages; decided without a network."""
+"""Recommends models of the catalogue for this machine, a task and languages, without a network."""
 
 from __future__ import annotations
 

@@ -234,8 +234,9 @@ def parse_function_tools(
 ) -> tuple[Tool, ...]:
     """Return the field ``tools``. Raises ``FieldError``.
 
-    ``type_name``: the type of tools that are functions; ``schema_field``: the field with the schema of the arguments;
-    ``read_more`` reads the fields that only one of the protocols has.
+    ``type_name``: the type of tools that are functions.
+    ``schema_field``: the field with the schema of the arguments.
+    ``read_more``: reads the fields that only one of the protocols has.
     """
     given = fields.get("tools")
     if given is None:

@@ -226,11 +226,6 @@ def register_contract(name: str, contract: Contract) -> None:
     _CONTRACTS[name] = contract
 
 
-def unregister_contract(name: str) -> None:
-    """Forget the contract of a prompt."""
-    del _CONTRACTS[name]
-
-
 def contract_of(name: str) -> Contract | None:
     """Return the contract of the prompt called ``name``, None if no command uses it."""
     prefix = prefix_of(name)
@@ -244,14 +239,5 @@ def contract_of(name: str) -> Contract | None:
 
 def prefix_of(name: str) -> str:
     """Return the prefix of a prompt's name if one contract applies to all names with that prefix, else ""."""
-    return next((prefix for prefix in prompt_prefixes() if name.startswith(prefix)), "")
-
-
-def prompt_prefixes() -> list[str]:
-    """Return the prefixes under which prompts may have any name."""
-    return [f"{name}/" for name, contract in _CONTRACTS.items() if contract.is_prefix]
-
-
-def single_prompt_names() -> list[str]:
-    """Return the names of the prompts that have a contract of their own."""
-    return [name for name, contract in _CONTRACTS.items() if not contract.is_prefix]
+    prefixes = (f"{each}/" for each, contract in _CONTRACTS.items() if contract.is_prefix)
+    return next((prefix for prefix in prefixes if name.startswith(prefix)), "")

@@ -61,10 +61,14 @@ def tune_model(
     on_plan: Callable[[TuningPlan], None],
     on_progress: Callable[[int, int], None],
 ) -> TuningResult:
-    """Measure a verified model, store the results in ``cache`` and copies in ``store``, and return them.
+    """Measure a verified model, store the results, and return them.
 
-    ``on_plan`` is told before it begins; ``on_progress`` gets the number of finished steps and their total. Raises
-    ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
+    ``cache``: the directory for the results.
+    ``store``: the store of copies in other types.
+    ``on_plan``: told before it begins.
+    ``on_progress``: gets the number of finished steps and their total.
+
+    Raises ``Unsupported`` for a model without a choice, ``OutputError``, what making a copy, loading a model and creating a
     context raise, and what ``interrupt.check`` raises, at once.
     """
     from llmcli.app_paths import tuning_file

@@ -1,4 +1,4 @@
-"""Which index file belongs to a directory: one file for each, in the cache, named by a hash of the directory's path."""
+"""The index files of directories: one for each, in the cache, named by a hash of the directory's path."""
 
 from __future__ import annotations
 

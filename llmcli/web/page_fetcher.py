@@ -94,7 +94,6 @@ def _encode_host(host: str) -> str:
     return encoded.lower()
 
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 _IPV4_BITS = 0xFFFFFFFF

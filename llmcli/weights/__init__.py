@@ -1,1 +1,1 @@
-"""What all packages know about derived weights: copies of a model in another type."""
+"""Derived weights as all packages know them: copies of a model in another type."""

@@ -1,4 +1,4 @@
-"""How fast a model is in each type of its weights on this machine, and which type suits a job.
+"""The speed of a model in each type of its weights on this machine, and the choice of the type for a job.
 
 The engine measures this (``llmcli.engine.tuning``); a command reads it before it starts, so this module imports nothing
 that takes time.

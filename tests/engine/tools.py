@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -304,3 +305,9 @@ def bench_of(path: Path, **config) -> Iterator[Bench]:
 def numbers(count: int, salt: int, size: int = 300) -> list[int]:
     """Return token numbers that never repeat in the same order; none below 3 (control tokens of the tiny models)."""
     return [3 + (salt * 7919 + 31 * i * i + 17 * i + i * salt) % (size - 3) for i in range(count)]
+
+
+def regex_grammar(pattern: str) -> str:
+    """Return a grammar of the texts that match a regular expression as a whole (Rust's syntax, no look-around)."""
+    escaped = re.sub(r"\\.|/|\n", lambda found: {"/": r"\/", "\n": r"\n"}.get(found[0], found[0]), pattern)
+    return f"start: /(?:{escaped})/"

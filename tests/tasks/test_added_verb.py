@@ -5,8 +5,7 @@ import importlib
 import pytest
 from scripted import ScriptedBackend, last_message
 
-from llmcli.prompts import Contract, PromptLibrary, register_contract
-from llmcli.prompts.contracts import unregister_contract
+from llmcli.prompts import Contract, PromptLibrary, contracts, register_contract
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 
@@ -31,9 +30,9 @@ def rhyme(tmp_path, monkeypatch):
     (tmp_path / "rhyme_task.py").write_text(TASK)
     (tmp_path / "rhyme.yaml").write_text("description: d\nuser: What rhymes with {{ word }}?\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(contracts, "_CONTRACTS", dict(contracts._CONTRACTS))
     register_contract("rhyme", Contract({"word": "a word"}, required=("word",)))
-    yield importlib.import_module("rhyme_task").rhyme
-    unregister_contract("rhyme")
+    return importlib.import_module("rhyme_task").rhyme
 
 
 def test_a_verb_is_a_task_a_prompt_file_and_a_contract(rhyme, tmp_path):

@@ -1,4 +1,4 @@
-"""What a server can do, found out by sending it one word in each way that llm uses."""
+"""Probes a server: it gets one word in each way that llm uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verbs whose probabilities labelled rows correct have in common: options, labelled rows, calibration, reports."""
+"""Calibration in a run of classify, sentiment or filter: options, labelled rows, the calibration, reports."""
 
 from __future__ import annotations
 

@@ -87,10 +87,11 @@ def status_text(
     elapsed: float,
     columns: int,
 ) -> str:
-    """Return one line of at most ``columns`` columns about a job, a step of it, or both.
+    """Return one line about a job, a step of it, or both.
 
-    ``rate`` is that of ``rated_progress``; ``left`` and ``elapsed`` in seconds. What does not fit is left out, the
-    least important first.
+    ``rate``: that of ``rated_progress``.
+    ``left`` and ``elapsed``: seconds.
+    ``columns``: most columns of the line; what does not fit is left out, the least important first.
     """
     took = f"{format_duration(elapsed)} elapsed"
     remains = "" if left is None else f"{format_estimate(left)} left"

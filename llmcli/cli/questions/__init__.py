@@ -1,1 +1,1 @@
-"""What ``llm ask`` does with documents, indexes and tables."""
+"""``llm ask`` with documents, indexes and tables."""

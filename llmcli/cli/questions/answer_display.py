@@ -1,4 +1,4 @@
-"""What is done with an answer besides printing it: its code block is extracted, it is copied to the clipboard."""
+"""Shows an answer: its code block is extracted, and it is copied to the clipboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request demands of its answer as a matcher: a JSON schema, one of some labels, or a grammar.
+"""Matchers for constrained answers: a JSON schema, one of some labels, or a grammar.
 
 Constrained decoding: llguidance says which tokens a JSON schema, labels or a grammar allow next.
 

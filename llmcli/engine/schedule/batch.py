@@ -1,4 +1,4 @@
-"""Which tokens of which sequences the next step evaluates."""
+"""The tokens of each sequence that the next step evaluates: fewer of a prompt while other sequences wait for its end."""
 
 from __future__ import annotations
 
@@ -166,11 +166,16 @@ class BatchBuilder:
 def allocate_tokens(
     runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int, *, without_logits: bool = False
 ) -> dict[Sequence, int]:
-    """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
+    """Return how many tokens of each sequence the next batch takes.
 
-    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
-    tokens without room are dropped. ``without_logits``: only tokens before the first one that needs logits. A prompt that
-    needs several steps is cut into equal chunks: a short last one would take more time per token.
+    ``runnable``: the sequences, in order of precedence.
+    ``capacity``: the batch's limit of tokens.
+    ``max_outputs``: its limit of logits.
+    ``prefill_tokens``: its limit of prompt tokens.
+    ``without_logits``: only tokens before the first one that needs logits.
+
+    Draft tokens without room are dropped. A prompt that needs several steps is cut into equal chunks: a short last one would
+    take more time per token.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}

@@ -1,4 +1,4 @@
-"""How far the weights of a model in some type diverge from exact evaluation of the model's file.
+"""The divergence of a model's weights in some type from exact evaluation of its file.
 
 Exact: the weights of the file, dequantized to F16 (or BF16, where evaluating in F16 overflows) and evaluated in that
 type. llama.cpp itself deviates from that with quantized weights, since it rounds activations to 8 bits. The measure is

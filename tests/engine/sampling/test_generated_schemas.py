@@ -6,12 +6,11 @@ import json
 
 import jsonschema
 import pytest
-from engine.tools import answer, req, wild
+from engine.tools import answer, regex_grammar, req, wild
 from schema_generator import schemas
 
 from llmcli.engine.sampling.grammar_compiler import GrammarMatcher
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.grammars import regex_grammar
 from llmcli.types import Finished, FinishReason, TextDelta
 
 

@@ -8,13 +8,12 @@ import threading
 import time
 
 import pytest
-from engine.tools import req
+from engine.tools import regex_grammar, req
 
 from llmcli.engine.sampling import grammar_compiler
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.grammars import regex_grammar
 
 PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt is  late, étude.'
 

@@ -1,4 +1,4 @@
-"""What the requests of one command cost, and the most that they may cost.
+"""The cost of the requests of one command, and its limit.
 
 An amount is reserved before a request is sent: its prompt, estimated from the size of its body, and its longest answer.
 When the server has said how many tokens it used, their cost takes the place of the reservation. An answer that broke off
@@ -111,9 +111,13 @@ class CostBudget:
     ) -> float:
         """Reserve what a body of so many bytes and its answer cost at most, and return it.
 
-        ``number``: of the request; those that were opened before go first. ``check`` raises what ends the wait;
-        ``holds``: the request has a reservation of an earlier attempt. Raises ``CostLimitReached``; ``Unsupported`` where
-        nothing limits the answer (``answer_tokens`` None).
+        ``number``: of the request; those that were opened before go first.
+        ``num_bytes``: of the body.
+        ``answer_tokens``: the limit of the answer, None if nothing limits it.
+        ``check``: raises what ends the wait.
+        ``holds``: the request has a reservation of an earlier attempt.
+
+        Raises ``CostLimitReached``, and ``Unsupported`` where nothing limits the answer.
         """
         amount = self._most(num_bytes, answer_tokens)
         with self._condition:

@@ -1,4 +1,4 @@
-"""Which proxy the environment names for a server: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, also in lower case.
+"""The proxy that the environment names for a server: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, also in lower case.
 
 Source: the conventions of curl(1); there is no standard. Unlike curl, it respects upper-case HTTP_PROXY too: the caller
 of a CGI script could set it, but llm is not one.
