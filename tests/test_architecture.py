@@ -21,7 +21,6 @@ LEAVES = {
     "weights",
     "errors",
     "frozen_dataclass",
-    "grammars",
     "http_server",
     "interrupt",
     "schema_validation",

@@ -72,7 +72,7 @@ class PromptLibrary:
     """The prompt files of one user and the built-in ones; a user's file overrides a built-in of the same name."""
 
     def __init__(self, user: Path, builtin: Path | None = None, *, cache: Path | None = None) -> None:
-        """``user`` need not exist; ``builtin`` None: those of this installation; for ``cache`` see ``yaml_cache``."""
+        """``user`` need not exist; ``builtin`` None: those of this installation; ``cache`` keeps parsed files."""
         self._cache = cache
         self.user = user
         self.builtin = builtin_directory() if builtin is None else builtin

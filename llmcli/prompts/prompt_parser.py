@@ -1,8 +1,7 @@
 """Parses a prompt file into a ``Prompt``, or into the list of everything that is wrong with it, line by line.
 
-Parsed prompt files, cached as JSON: importing the YAML parser takes a tenth of a warm command.
-
-An entry stores the text that it was parsed from and is valid for this text alone, so it cannot be out of date.
+Parsed files are cached as JSON, since importing the YAML parser takes a tenth of a warm command. An entry stores the text
+that it was parsed from and is valid for this text alone, so it cannot be out of date.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, PromptOptions, Variable
-from llmcli.prompts.yaml_limits import find_excess
 
 if TYPE_CHECKING:
     import yaml
@@ -61,7 +59,7 @@ class BadPrompt(ValueError):
 
 
 def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) -> Prompt:
-    """Return the prompt described by ``text``, the content of the file ``origin``; for ``cache`` see ``yaml_cache``.
+    """Return the prompt described by ``text``, the content of the file ``origin``; ``cache`` holds parsed files.
 
     Raises ``BadPrompt`` with every unknown key, wrong type, broken template and undefined variable.
     """
@@ -85,7 +83,7 @@ def _parse_yaml(
     problems: list[PromptProblem] = []
     try:
         node = loader.get_single_node()
-        excess = None if node is None else find_excess(node)
+        excess = None if node is None else _find_excess(node)
         tree = None if node is None or excess is not None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -408,3 +406,49 @@ def store_tree(cache: Path, text: str, tree: _YamlTree, lines: _YamlLines) -> No
 
 def _cache_file(cache: Path, text: str) -> Path:
     return cache / f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}.json"
+
+
+_MAX_EXPANDED_VALUES = 100_000
+"""Values of a document with aliases, each of which counts as all that it stands for."""
+
+
+_MAX_NUMBER_CHARS = 100
+"""Converting a number of base 60 takes time that grows with the square of its length."""
+_NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+
+
+def _find_excess(root: yaml.Node) -> tuple[int, str] | None:
+    """Return the line and the problem of a document that exceeds a limit, or whose aliases stand for what they are in.
+
+    A document without aliases may have any number of values.
+    """
+    sizes: dict[int, int] = {}  # of the nodes that are done, with everything in them
+    open_nodes: set[int] = set()
+    ahead = [root]
+    while ahead:
+        node = ahead[-1]
+        children = _children(node)
+        if id(node) in sizes:
+            ahead.pop()
+        elif node.tag in _NUMBER_TAGS and len(node.value) > _MAX_NUMBER_CHARS:
+            return node.start_mark.line + 1, f"a number has more than {_MAX_NUMBER_CHARS} characters"
+        elif id(node) in open_nodes or not children:
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            open_nodes.discard(id(node))
+            ahead.pop()
+        else:
+            open_nodes.add(id(node))
+            if any(id(child) in open_nodes for child in children):
+                return node.start_mark.line + 1, "an alias refers to a value that it is a part of"
+            ahead += children
+    if sizes[id(root)] > max(len(sizes), _MAX_EXPANDED_VALUES):
+        return root.start_mark.line + 1, f"its aliases stand for more than {_MAX_EXPANDED_VALUES:,} values"
+    return None
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []

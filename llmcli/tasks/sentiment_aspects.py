@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.grammars import aspect_grammar
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
@@ -22,6 +22,10 @@ from llmcli.types import Event, Finished, Request, Result
 ASPECTS_PROMPT = "sentiment.aspects"
 DEFAULT_ANSWER_TOKENS = 200
 SEPARATOR = " | "
+_NO_ASPECT = "NONE"
+"""The answer about a text without an opinion."""
+_MAX_ASPECTS = 8
+_MAX_SPAN_CHARACTERS = 80
 
 
 @frozen
@@ -34,7 +38,7 @@ class Aspect:
 
 
 def parse_aspects(answer: str) -> list[Aspect]:
-    """Return the aspects of an answer of ``aspect_grammar``, each once; a line that a limit cut is left out."""
+    """Return the aspects of an answer of ``_aspect_grammar``, each once; a line that a limit cut is left out."""
     found = []
     for line in answer.splitlines():
         parts = line.strip().split(SEPARATOR)
@@ -77,7 +81,7 @@ class AspectSentimentVerb(SentimentVerb):
         messages = prompt.render({"text": record.text, "row": Row(record.fields)})
         limit = max_answer_tokens(prompt, self._generation, DEFAULT_ANSWER_TOKENS)
         request = make_request(f"{record.index}.aspects", messages, prompt, self._generation, max_tokens=limit)
-        return replace(request, grammar=aspect_grammar(record.text, POLARITIES, SEPARATOR))
+        return replace(request, grammar=_aspect_grammar(record.text, POLARITIES, SEPARATOR))
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the values of ``SentimentVerb.row``, and the aspects as JSON."""
@@ -153,3 +157,21 @@ class _AspectJob:
             ]
         }
         return Result(record.index, record.name, None, fields, usage=tally.usage, timings=tally.timings)
+
+
+def _aspect_grammar(text: str, polarities: Sequence[str], separator: str) -> str:
+    """Return a grammar of lines "ASPECT | OPINION | POLARITY", with ``separator`` between the parts, or "NONE".
+
+    Aspect and opinion stand in one line of ``text`` from word to word, without the separator. Source of the
+    format: llguidance, "Grammar syntax" (docs/syntax.md).
+    """
+    mark = re.escape(separator.strip())
+    polarity = " | ".join(json.dumps(each) for each in polarities)
+    between = json.dumps(separator)
+    return (
+        f'start: "{_NO_ASPECT}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
+        f"line: SPAN {between} SPAN {between} polarity\n"
+        f"polarity: {polarity}\n"
+        f"SPAN: WORDS & /[^\\s{mark}]([^\\n{mark}]{{0,{_MAX_SPAN_CHARACTERS - 2}}}[^\\s{mark}])?/\n"
+        f"WORDS: %regex {json.dumps({'substring_words': text}, ensure_ascii=False)}\n"
+    )

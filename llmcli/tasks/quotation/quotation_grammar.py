@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
-from llmcli.grammars import NO_QUOTATION
 
+NO_QUOTATION = "NONE"
+"""The answer of a model where nothing in a passage is worth quoting."""
 MAX_QUOTATION_CHARACTERS = 400
 MIN_QUOTATION_WORDS = 5
 CHARACTERS_PER_WORD = 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.grammars import NO_QUOTATION
 from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
 from llmcli.tasks.quotation.quotation_grammar import (
     MAX_QUOTATION_CHARACTERS,
     MIN_QUOTATION_WORDS,
+    NO_QUOTATION,
     is_long_enough,
     quotation_grammar,
 )
