@@ -18,7 +18,7 @@ LEAVES = {
     "files",
     "child_processes",
     "control_characters",
-    "weights",
+    "weights_times",
     "errors",
     "frozen_dataclass",
     "http_server",
@@ -37,7 +37,7 @@ LEAVES = {
 ROOMS = {
     "cli": None,  # may use everything
     "runtime": {"backends", "models", "prompts", "worker", "engine"},
-    "web": {"backends"},
+    "page_fetcher": {"backends"},
     "tasks": {"prompts", "documents", "store", "backends"},
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"anthropic_api", "openai_api", "worker"},
@@ -52,7 +52,7 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("web", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
+    ("page_fetcher", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
     ("engine", "models"): {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",
@@ -73,7 +73,7 @@ ONLY_IN = {
     "llama_cpp": "engine",
     "llguidance": "engine",
     "huggingface_hub": "models",
-    "httpcore2": ("backends", "web"),
+    "httpcore2": ("backends", "page_fetcher"),
     "socksio": "backends",
 }
 MAX_LINES = 600

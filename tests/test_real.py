@@ -345,7 +345,7 @@ def test_q4_0_made_from_q4_1_is_not_faithful(starter, tmp_path):
     from llmcli.engine import quantize_child
     from llmcli.engine.llama.model import Model
     from llmcli.engine.tuning.divergence import DivergenceMeter
-    from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+    from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
     paths = {"original": Path(starter)}
     for name in ("f16", "bf16", "q8_0", "q4_0"):

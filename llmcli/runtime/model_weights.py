@@ -86,7 +86,7 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
         return _measured_choice(path, "short answers") or ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
-    from llmcli.weights.weights_times import estimate_job, load_weights_table
+    from llmcli.weights_times import estimate_job, load_weights_table
 
     table = load_weights_table(path)
     if table is None:

@@ -12,7 +12,7 @@ from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.runtime import model_weights
-from llmcli.weights.weights_times import REPRESENTATIVE_JOBS
+from llmcli.weights_times import REPRESENTATIVE_JOBS
 
 if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcli.models.library.derived_weights import DerivedWeightsStore
     from llmcli.models.library.model_library import ModelFile
     from llmcli.settings import Settings
-    from llmcli.weights.weights_times import WeightsMeasurement, WeightsTable
+    from llmcli.weights_times import WeightsMeasurement, WeightsTable
 
 _BUSY_CORES = 0.5
 """Cores that other processes may keep busy; the child that makes the copies counts among them for a moment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmcli.engine.tuning import divergence, microbenchmark, model_tuning
 from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 FREE_WEIGHTS = WeightsTable({ORIGINAL_WEIGHTS: WeightsMeasurement(1, StepTimes(0.0, 0.0, 0.0, 0.0), 0.0)})
 """Weights that take no time, so that only attention counts."""

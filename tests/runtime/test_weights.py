@@ -18,7 +18,7 @@ from llmcli.runtime import model_weights
 from llmcli.runtime.model_weights import choose_weights
 from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import resolve_settings
-from llmcli.weights.weights_times import JobSize, dump_profile, estimate_job
+from llmcli.weights_times import JobSize, dump_profile, estimate_job
 
 SHA256 = "5" * 64
 STARTER = {

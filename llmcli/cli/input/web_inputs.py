@@ -10,8 +10,8 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.errors import Offline
 from llmcli.interrupt import run_interruptible
+from llmcli.page_fetcher import FetchedPage, PageFetcher
 from llmcli.types import Phase
-from llmcli.web.page_fetcher import FetchedPage, PageFetcher
 
 _SUFFIXES = {
     "text/html": "html",

@@ -20,7 +20,7 @@ from llmcli.files import private_files
 from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.gguf.header import Header
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.weights.weights_times import (
+from llmcli.weights_times import (
     BATCH_ROWS,
     StepTimes,
     WeightsMeasurement,

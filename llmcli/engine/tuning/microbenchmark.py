@@ -18,7 +18,7 @@ from llmcli.engine.tuning.cost_profile import AttentionCosts
 from llmcli.errors import InternalError
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
-from llmcli.weights.weights_times import BATCH_ROWS, PROMPT_ROWS, WIDE_ROWS, StepTimes
+from llmcli.weights_times import BATCH_ROWS, PROMPT_ROWS, WIDE_ROWS, StepTimes
 
 _SHALLOW = 64
 """Tokens before those that are timed without the cost of a long context."""

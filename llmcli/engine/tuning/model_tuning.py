@@ -27,7 +27,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_weights import DerivedCopy, DerivedWeightsStore
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.weights.weights_times import StepTimes, WeightsMeasurement, WeightsTable
+from llmcli.weights_times import StepTimes, WeightsMeasurement, WeightsTable
 
 SMALL_MODEL_PARAMETERS = 1_000_000_000
 """Models with fewer parameters are measured in about 20 seconds; larger ones once, and after an announcement."""

@@ -13,7 +13,7 @@ from llmcli.engine import derivation
 from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import NoRoomForWeights
 from llmcli.runtime import model_weights
-from llmcli.weights.weights_times import dump_profile
+from llmcli.weights_times import dump_profile
 
 CHANGED = "tiny: these labels come from bf16 weights, earlier ones from original weights; some may differ"
 

@@ -11,7 +11,7 @@ from llmcli.engine.tuning import microbenchmark
 from llmcli.engine.tuning.cost_profile import ATTENTION_KERNELS
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
-from llmcli.weights.weights_times import StepTimes
+from llmcli.weights_times import StepTimes
 
 KINDS = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35")
 

@@ -18,7 +18,7 @@ from llmcli.engine.tuning.model_tuning import ModelTuner, candidate_types, make_
 from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.weights.weights_times import StepTimes
+from llmcli.weights_times import StepTimes
 
 EPYC = "CPU : SSE3 = 1 | F16C = 1 | AVX512 = 1 | AVX512_VNNI = 1 | AVX512_BF16 = 1 | REPACK = 1 | "
 HASWELL = "CPU : SSE3 = 1 | F16C = 1 | AVX2 = 1 | REPACK = 1 | "

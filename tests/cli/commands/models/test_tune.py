@@ -18,7 +18,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
-from llmcli.weights.weights_times import StepTimes
+from llmcli.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
 

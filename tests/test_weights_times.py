@@ -9,14 +9,7 @@ import pytest
 from engine.profiles import weights_table
 
 from llmcli.app_paths import tuning_file
-from llmcli.weights.weights_times import (
-    REPRESENTATIVE_JOBS,
-    JobSize,
-    StepTimes,
-    WeightsTable,
-    dump_profile,
-    load_weights_table,
-)
+from llmcli.weights_times import REPRESENTATIVE_JOBS, JobSize, StepTimes, WeightsTable, dump_profile, load_weights_table
 
 STARTER = {
     "original": (1 / 384, 1 / 151, 1 / 235, 1 / 216),

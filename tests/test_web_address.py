@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import UsageError
-from llmcli.web.page_fetcher import parse_web_address
+from llmcli.page_fetcher import parse_web_address
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from row_table import all_rows
 
 from llmcli.errors.network_errors import PrivateAddress
-from llmcli.web.page_fetcher import check_addresses, is_public
+from llmcli.page_fetcher import check_addresses, is_public
 
 
 @all_rows(

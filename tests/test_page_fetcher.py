@@ -11,10 +11,10 @@ from fake_proxy import FakeProxy, reply_lines
 from fake_server import certificate
 from page_server import Page, PageServer
 
+from llmcli import page_fetcher
 from llmcli.errors import BadDocument, RemoteError
 from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
-from llmcli.web import page_fetcher
-from llmcli.web.page_fetcher import PageFetcher
+from llmcli.page_fetcher import PageFetcher
 
 
 @pytest.fixture

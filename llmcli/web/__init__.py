@@ -1,1 +1,0 @@
-"""Pages at web addresses that the user names: which addresses are allowed, and how a page is fetched."""
