@@ -12,7 +12,8 @@ import pytest
 from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.errors import BadModelFile, MissingError
-from llmcli.models.gguf.header_parser import SkippedArray, parse_header, read_header
+from llmcli.models.gguf.header import SkippedArray
+from llmcli.models.gguf.header_parser import parse_header, read_header
 
 
 def parse(content: bytes):
