@@ -18,15 +18,16 @@ __all__ = ["llm"]
 _TASK = '''
 """shout: a text becomes the same text, louder."""
 
-from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.tasks.runner.task_requests import make_request
+from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.runner.text_answers import write_text
 
 
 def shout(backend, prompts, text, options):
     """Return the events of one answer."""
     prompt = prompts.get("shout")
     request = make_request("shout", prompt.render({"text": text}), prompt, options, max_tokens=16)
-    return run_single_request(backend, request, options, prompt=prompt.name)
+    return run_task(backend, lambda run: write_text(run, request, options, prompt=prompt.name))
 '''
 _COMMAND = '''
 """``llm shout``."""

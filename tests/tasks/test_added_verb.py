@@ -11,7 +11,8 @@ from llmcli.types import Result
 
 TASK = """
 from llmcli.tasks.runner.task_requests import make_request, max_answer_tokens
-from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.runner.text_answers import write_text
 from llmcli.types import Priority
 
 
@@ -20,7 +21,7 @@ def rhyme(backend, prompts, word, options):
     limit = max_answer_tokens(prompt, options, 20)
     messages = prompt.render({"word": word})
     request = make_request("rhyme", messages, prompt, options, max_tokens=limit, priority=Priority.INTERACTIVE)
-    yield from run_single_request(backend, request, options, prompt=prompt.name, name=word)
+    yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt.name), name=word)
 """
 
 
