@@ -19,7 +19,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.cited_summary import QUOTE_PROMPT
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument, Quote
 from llmcli.tasks.quotation.quote_generation import GeneratedQuote, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
@@ -34,7 +34,7 @@ def resident() -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) >> 10
 
 
-def is_foreign(quote: Quote | None, passage: QuotableText) -> bool:
+def is_foreign(quote: Quote | None, passage: PassageSpan) -> bool:
     """Whether there is a quote that does not stand in its passage."""
     return quote is not None and quote.text not in passage.text
 
@@ -64,11 +64,11 @@ def main() -> None:
         started = time.perf_counter()
         engine_options = EngineOptions(cache=Path(kept), threads=options.threads)
         with common.open_engine(common.model_path(options.model), engine_options) as backend:
-            done: list[tuple[QuotableText, GeneratedQuote | None]] = []
+            done: list[tuple[PassageSpan, GeneratedQuote | None]] = []
 
             async def quote(
-                run: TaskRun, asked: tuple[QuotableText, Request]
-            ) -> tuple[QuotableText, GeneratedQuote | None]:
+                run: TaskRun, asked: tuple[PassageSpan, Request]
+            ) -> tuple[PassageSpan, GeneratedQuote | None]:
                 try:
                     return asked[0], await generate_quote(run, *asked, generation)
                 except LlmError:
@@ -91,7 +91,7 @@ def main() -> None:
     print(f"{wrong(done)}; {time.perf_counter() - started:.0f} s")
 
 
-def wrong(done: Sequence[tuple[QuotableText, GeneratedQuote | None]]) -> str:
+def wrong(done: Sequence[tuple[PassageSpan, GeneratedQuote | None]]) -> str:
     """Return how many quotes do not stand in their passages."""
     number = sum(each is not None and is_foreign(each.quote, passage) for passage, each in done)
     return f"not in their passage: {number}"

@@ -21,7 +21,7 @@ from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.passage_extraction import PassageExtraction
 from llmcli.tasks.extraction.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extraction.value_schema import SUBJECT
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.answers import UsageTally
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.types import Event, Finished, ItemFailed, Notice, Request, Result, TaskEvent
@@ -32,7 +32,7 @@ MAX_WARNED_VALUES = 5
 PROBABILITY_DIGITS = 4
 
 
-def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, item: int = 0) -> Iterator[QuotableText]:
+def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, item: int = 0) -> Iterator[PassageSpan]:
     """Yield the passages of a document that fit the context with an answer. Raises ``ContextOverflow``."""
     budget = ContextBudget(
         plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
@@ -44,7 +44,7 @@ def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, ite
             budget.split_to_fit(block.text, max_characters=MAX_PASSAGE_CHARACTERS) if block.text.strip() else ()
         ):
             if piece.strip():
-                yield QuotableText(quotable, at, at + len(piece))
+                yield PassageSpan(quotable, at, at + len(piece))
             at += len(piece)
 
 

@@ -25,7 +25,7 @@ from llmcli.tasks.extraction.answer_values import (
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
 from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, max_objects, values_grammar
 from llmcli.tasks.extraction.value_locator import ValueLocator
-from llmcli.tasks.quotation.quotable_text import QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan
 from llmcli.tasks.runner.answers import ResponseBuffer, raise_request_error, require_finished
 from llmcli.tasks.runner.task_requests import make_retry
 from llmcli.types import Event, FinishReason, Request, TokenLogprobs
@@ -70,7 +70,7 @@ class PassageExtraction:
     that take its place if the answer was too long.
     """
 
-    def __init__(self, plan: ExtractionPlan, passage: QuotableText, request_id: str, division: int = 0) -> None:
+    def __init__(self, plan: ExtractionPlan, passage: PassageSpan, request_id: str, division: int = 0) -> None:
         self.passage = passage
         self.outcome = PassageAttempt(problem="failed")
         self.divided: list[PassageExtraction] = []
@@ -192,7 +192,7 @@ class PassageExtraction:
         at = self.passage.start
         for number, piece in enumerate(chunk_text(text, lambda each: len(each) <= len(text) // 2 + 1)):
             if piece.strip():
-                part = QuotableText(self.passage.document, at, at + len(piece))
+                part = PassageSpan(self.passage.document, at, at + len(piece))
                 name = f"{self._id}.{number}"
                 self.divided.append(PassageExtraction(self._plan, part, name, self._division + 1))
             at += len(piece)

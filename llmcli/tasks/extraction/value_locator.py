@@ -9,7 +9,7 @@ from functools import cached_property
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.extraction.value_candidates import Candidate, find_dates, find_numbers
-from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
 from llmcli.tasks.quotation.quote_alignment import QuoteAligner
 
 MIN_SIMILARITY = 0.9
@@ -28,7 +28,7 @@ LAST_MARKS = r",;:(\[{|"
 class ValueLocator:
     """Finds values in ``passage``."""
 
-    passage: QuotableText
+    passage: PassageSpan
 
     @cached_property
     def numbers(self) -> Sequence[Candidate]:

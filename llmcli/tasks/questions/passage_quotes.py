@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.passage_index import IndexedPassage
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText, Quote, SectionStart
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument, Quote, SectionStart
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 
 
@@ -16,7 +16,7 @@ class QuotedPassage:
     quote: Quote
 
 
-def quotable_passage(passage: IndexedPassage) -> QuotableText:
+def quotable_passage(passage: IndexedPassage) -> PassageSpan:
     """Return the text of a passage to quote from."""
     return QuotableDocument(passage.source, passage.text, (SectionStart(0, passage.source, passage.page),)).whole()
 

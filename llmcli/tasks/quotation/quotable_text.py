@@ -108,24 +108,24 @@ class QuotableDocument:
     def _section_offsets(self) -> list[int]:
         return [section.offset for section in self.sections]
 
-    def whole(self) -> QuotableText:
+    def whole(self) -> PassageSpan:
         """Return the whole text as one passage."""
-        return QuotableText(self, 0, len(self.text))
+        return PassageSpan(self, 0, len(self.text))
 
-    def cut_passages(self, max_words: int = PASSAGE_WORDS) -> list[QuotableText]:
+    def cut_passages(self, max_words: int = PASSAGE_WORDS) -> list[PassageSpan]:
         """Return the passages: consecutive sentences of together at most ``max_words`` words, or one longer one."""
-        passages: list[QuotableText] = []
+        passages: list[PassageSpan] = []
         start = end = count = 0
         for first, last in find_sentences(self.text):
             words = max(count_quoted_words(self.text[first:last]), (last - first) // MAX_WORD_CHARS)
             if count and count + words > max_words:
-                passages.append(QuotableText(self, start, end))
+                passages.append(PassageSpan(self, start, end))
                 count = 0
             if not count:
                 start = first
             end, count = last, count + words
         if count:
-            passages.append(QuotableText(self, start, end))
+            passages.append(PassageSpan(self, start, end))
         return passages
 
     def quote(
@@ -161,7 +161,7 @@ class QuotableDocument:
 
 
 @frozen
-class QuotableText:
+class PassageSpan:
     """The passage ``document.text[start:end]``, from which a model may quote."""
 
     document: QuotableDocument
@@ -173,7 +173,7 @@ class QuotableText:
         """The text of the passage."""
         return self.document.text[self.start : self.end]
 
-    def detach(self) -> QuotableText:
+    def detach(self) -> PassageSpan:
         """Return the passage without the rest of its document; its quotes have the same places."""
         document = self.document
         sections = [section for section in document.sections if section.offset < self.end]
@@ -188,7 +188,7 @@ class QuotableText:
             document.line_of(self.start),
         ).whole()
 
-    def sentences_around(self, quote: Quote) -> QuotableText:
+    def sentences_around(self, quote: Quote) -> PassageSpan:
         """Return the sentences of the passage that a quote from it touches."""
         start, end = quote.start - self.document.offset, quote.end - self.document.offset
         touched = [
@@ -197,7 +197,7 @@ class QuotableText:
             if first + self.start < end and start < last + self.start
         ]
         first = min([start, *(span[0] for span in touched)])
-        return QuotableText(self.document, first, max([end, *(span[1] for span in touched)]))
+        return PassageSpan(self.document, first, max([end, *(span[1] for span in touched)]))
 
     @cached_property
     def _aligner(self) -> QuoteAligner:

@@ -55,7 +55,7 @@ def quotation_terminal(
     A quotation begins and ends where white space does (or a character of a script without spaces), so it cuts no number
     and no name. White space inside a paragraph is one blank, as models write it, and a quotation lies in one paragraph.
     It has at least ``min_words`` words, or is a whole sentence of less, and at most ``max_characters`` characters.
-    ``json_escaped``: it is written as inside the quotes of a JSON string. ``QuotableText.locate`` finds it.
+    ``json_escaped``: it is written as inside the quotes of a JSON string. ``PassageSpan.locate`` finds it.
     """
     write: Callable[[str], str] = _escape_json if json_escaped else str
     chunks = [chunk if chunk == "\n" else write(chunk) for chunk in split_chunks(passage)]

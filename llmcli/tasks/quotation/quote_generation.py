@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
 from llmcli.tasks.quotation.quotation_grammar import (
     MAX_QUOTATION_CHARACTERS,
     MIN_QUOTATION_WORDS,
@@ -59,7 +59,7 @@ class GeneratedQuote:
 
 async def generate_quote(
     run: TaskRun,
-    passage: QuotableText,
+    passage: PassageSpan,
     request: Request,
     generation: GenerationOptions,
     options: QuoteOptions = DEFAULT_QUOTE_OPTIONS,
@@ -96,7 +96,7 @@ async def generate_quote(
 
 
 def _read_quote(
-    passage: QuotableText, answer: Answer, options: QuoteOptions, *, is_constrained: bool
+    passage: PassageSpan, answer: Answer, options: QuoteOptions, *, is_constrained: bool
 ) -> GeneratedQuote | None:
     """Return the quote that an answer gives, or that none is wanted or left; None if it has to be asked again."""
     text = answer.text
@@ -113,7 +113,7 @@ def _read_quote(
     return GeneratedQuote(quote, is_constrained=is_constrained)
 
 
-def _best_part(passage: QuotableText, answer: str, options: QuoteOptions) -> Quote | None:
+def _best_part(passage: PassageSpan, answer: str, options: QuoteOptions) -> Quote | None:
     """Return the quote that an answer holds: what it puts between quotation marks, one of its lines, or all of it."""
     parts = dict.fromkeys([*_MARKED.findall(answer), *answer.splitlines(), answer])
     located = [passage.locate(part.strip(_LINE_MARKS), min_similarity=options.min_similarity) for part in parts]
@@ -121,5 +121,5 @@ def _best_part(passage: QuotableText, answer: str, options: QuoteOptions) -> Quo
     return max(found, key=lambda quote: (quote.similarity, len(quote.text)), default=None)
 
 
-def _is_long_enough(quote: Quote, passage: QuotableText, options: QuoteOptions) -> bool:
+def _is_long_enough(quote: Quote, passage: PassageSpan, options: QuoteOptions) -> bool:
     return is_long_enough(quote.text, passage.text, options.min_words)

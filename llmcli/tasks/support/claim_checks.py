@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmcli.documents.reading.document import Document
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.support.passage_ranking import PassageRanker
@@ -26,7 +26,7 @@ class Evidence:
     each claim, the best first, none if no word is common.
     """
 
-    passages: Mapping[int, QuotableText]
+    passages: Mapping[int, PassageSpan]
     found: Sequence[Sequence[int]]
     total: int
 
@@ -41,7 +41,7 @@ def find_evidence(
     The documents are gone through twice, one at a time, and only the passages found are kept. Raises the error of a
     document that could not be read.
     """
-    ranker: PassageRanker[QuotableText] = PassageRanker([claim.text for claim in claims], limit)
+    ranker: PassageRanker[PassageSpan] = PassageRanker([claim.text for claim in claims], limit)
     for passage in _iter_passages(documents):
         ranker.count(passage.text)
     for passage in _iter_passages(documents):
@@ -51,13 +51,13 @@ def find_evidence(
     return Evidence(kept, [[*each] for each in best], ranker.num_passages)
 
 
-def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[QuotableText]:
+def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[PassageSpan]:
     for number in range(len(documents)):
         check_interrupt()
         yield from _cut_source(documents[number], number)  # no variable keeps it while the next one is read
 
 
-def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[QuotableText]:
+def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[PassageSpan]:
     if isinstance(document, ItemFailed):
         raise document.error
     made = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document

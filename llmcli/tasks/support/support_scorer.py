@@ -18,7 +18,7 @@ from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.classification.label_scores import label_logprobs
-from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
@@ -82,7 +82,7 @@ class PassageSupport:
     ``features``: what the probability was computed from, by name.
     """
 
-    passage: QuotableText
+    passage: PassageSpan
     probability: float
     sentence: Quote
     features: Mapping[str, float]
@@ -122,7 +122,7 @@ class SupportScorer:
         texts = [(*self._check.content_free, "")[0], (*self._restate.content_free, "")[0]]
         return self._requests(prefix, claim, *texts)
 
-    def passage_requests(self, prefix: str, claim: Claim, passage: QuotableText) -> list[Request]:
+    def passage_requests(self, prefix: str, claim: Claim, passage: PassageSpan) -> list[Request]:
         """Return the requests for a claim and a passage."""
         requests = self._requests(prefix, claim, passage.text, passage.text)
         # both prompts begin with the passage, so its state serves both, and all other claims
@@ -145,7 +145,7 @@ class SupportScorer:
     def read(
         self,
         claim: Claim,
-        passage: QuotableText,
+        passage: PassageSpan,
         given: Sequence[Answer],
         alone: Sequence[Answer],
     ) -> PassageSupport:
@@ -189,7 +189,7 @@ def _as_mapping(features: RuleFeatures | SurprisalFeatures) -> dict[str, float]:
     return {field.name: getattr(features, field.name) for field in fields(features)}
 
 
-def nearest_quote(claim: Claim, passage: QuotableText) -> Quote:
+def nearest_quote(claim: Claim, passage: PassageSpan) -> Quote:
     """Return the sentence of a passage that has most in common with a claim."""
     evidence = read_evidence(passage.text)
     nearest = evidence[nearest_sentence(claim.terms, evidence)]

@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import Section, number_passages
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
 
 TEXT = "First line of it.\nThe price is 3.5 million\r\neuros, says Zoë.\n\nThe price is high.\n"
 
@@ -108,7 +108,7 @@ def test_a_detached_passage_has_the_same_quotes():
     whole = number_passages("a.pdf", sections, "pdf")
     document = QuotableDocument.from_document(Document("a.pdf", whole.text, source=whole), 3)
     start = document.text.index("Three")
-    passage = QuotableText(document, start, document.text.index("Six"))
+    passage = PassageSpan(document, start, document.text.index("Six"))
     alone = passage.detach()
     assert alone.document.text == passage.text and alone.document.number == 3
     for words in ("Three.", "Four is", "here. Five."):
