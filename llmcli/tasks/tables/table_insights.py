@@ -15,8 +15,7 @@ from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole, find_roles, with_role
 from llmcli.tasks.tables.insight_queries import Insight, InsightQueries, column_pairs
 from llmcli.tasks.tables.table_database import QueryError, TableDatabase
-from llmcli.tasks.tables.table_loader import Table, load_tables
-from llmcli.tasks.tables.text_tables import find_text_tables
+from llmcli.tasks.tables.table_loader import Table, find_text_tables, load_tables
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent, Timings
 
 MAX_INSIGHTS = 24

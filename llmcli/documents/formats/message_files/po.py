@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
-from llmcli.documents.formats.message_files import plurals, po_parser
+from llmcli.documents.formats.message_files import po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
@@ -33,6 +33,36 @@ _ALWAYS_PROTECTED = frozenset({"control", "tag", "url", "email", "entities"})
 _DOUBLED_BRACE_FLAGS = ("python-brace-format", "csharp-format", "rust-format", "c++-format")
 """Formats in which a literal brace is doubled."""
 _HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")
+_ONE_FORM = "nplurals=1; plural=0;"
+_SINGULAR_ONE = "nplurals=2; plural=(n != 1);"
+_SINGULAR_ZERO_ONE = "nplurals=2; plural=(n > 1);"
+_EAST_SLAVIC = "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);"
+_RULES: dict[str, str] = {
+    "ja zh ko vi th id ms lo my jv su km ka_ bo dz ii kde lkt sah wo yo ig": _ONE_FORM,
+    "fr pt-br tr_ oc br_ fil tl ln mg mi ti wa ak am bh guw nso pa_ hy kab": _SINGULAR_ZERO_ONE,
+    "ru uk be": _EAST_SLAVIC,
+    "sr hr bs sh": _EAST_SLAVIC,
+    "pl": "nplurals=3; plural=(n==1 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);",
+    "cs sk": "nplurals=3; plural=(n==1 ? 0 : n>=2 && n<=4 ? 1 : 2);",
+    "lt": "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && (n%100<10 || n%100>=20) ? 1 : 2);",
+    "lv": "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n != 0 ? 1 : 2);",
+    "ro mo": "nplurals=3; plural=(n==1 ? 0 : (n==0 || (n%100 > 0 && n%100 < 20)) ? 1 : 2);",
+    "sl": "nplurals=4; plural=(n%100==1 ? 0 : n%100==2 ? 1 : n%100==3 || n%100==4 ? 2 : 3);",
+    "hsb dsb": "nplurals=4; plural=(n%100==1 ? 0 : n%100==2 ? 1 : n%100==3 || n%100==4 ? 2 : 3);",
+    "ga": "nplurals=5; plural=(n==1 ? 0 : n==2 ? 1 : n<7 ? 2 : n<11 ? 3 : 4);",
+    "gd": "nplurals=4; plural=(n==1 || n==11 ? 0 : n==2 || n==12 ? 1 : n>2 && n<20 ? 2 : 3);",
+    "cy": "nplurals=4; plural=(n==1 ? 0 : n==2 ? 1 : n!=8 && n!=11 ? 2 : 3);",
+    "mt": "nplurals=4; plural=(n==1 ? 0 : n==0 || (n%100>1 && n%100<11) ? 1 : n%100>10 && n%100<20 ? 2 : 3);",
+    "ar": "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);",
+    "is": "nplurals=2; plural=(n%10!=1 || n%100==11);",
+    "mk": "nplurals=2; plural=(n%10==1 && n%100!=11 ? 0 : 1);",
+}
+"""The plural forms of languages as gettext writes them. Source: the gettext manual, "Plural forms", and CLDR."""
+_BY_LANGUAGE = {language.rstrip("_"): rule for languages, rule in _RULES.items() for language in languages.split()
+                if not language.endswith("_")}  # fmt: skip
+_MAX_EXAMPLES = 5
+_MAX_NUMBER = 201
+"""Numbers that are tried to find those of each form."""
 
 
 @frozen
@@ -70,7 +100,7 @@ class PoFormat(DocumentFormat):
         except OSError as error:
             return str(error)
         header = _header_values(found)
-        forms = plurals.numbers_by_form(header["plural-forms"]) if "plural-forms" in header else None
+        forms = numbers_by_form(header["plural-forms"]) if "plural-forms" in header else None
         for entry in found:
             if entry.value("msgid") and (wrong := _entry_problem(entry, len(forms) if forms else 0)):
                 return f"line {entry.line}: {wrong}"
@@ -116,8 +146,8 @@ def _read_catalog_info(text: str, found: list[PoEntry], target: str) -> _Catalog
     language = values.get("language", "").strip().replace("_", "-").lower()
     foreign = bool(language and target) and language.partition("-")[0] != target.lower().partition("-")[0]
     own = values.get("plural-forms", "")
-    ours = not foreign and language and plurals.numbers_by_form(own) is not None
-    rule = own if ours else plurals.plural_rule(target)
+    ours = not foreign and language and numbers_by_form(own) is not None
+    rule = own if ours else plural_rule(target)
     return _CatalogInfo(newline, rule, foreign, tuple(_header_edits(text, found, target, rule, newline)))
 
 
@@ -169,21 +199,21 @@ def _entry_segments(entry: PoEntry, file: _CatalogInfo) -> list[Segment]:
         only = entry.strings[0]
         segment = _string_segment(entry, file, entry.fields["msgid"], only, region=(only.start, only.end), also=edits)
         return [segment] if segment else []
-    forms = plurals.numbers_by_form(file.plural_rule) or ((1,), (0, 2))
+    forms = numbers_by_form(file.plural_rule) or ((1,), (0, 2))
     strings = entry.strings
     last = strings[min(len(forms), len(strings)) - 1].end
     surplus = tuple(Edit(strings[index - 1].end, string.end, "") for index, string in enumerate(strings)
                     if index >= len(forms))  # fmt: skip
     found = []
     for index, numbers in enumerate(forms):
-        wanted, other = ("msgid", "msgid_plural") if plurals.is_singular(numbers) else ("msgid_plural", "msgid")
+        wanted, other = ("msgid", "msgid_plural") if is_singular(numbers) else ("msgid_plural", "msgid")
         source = entry.fields[wanted if has_letters(entry.value(wanted)) else other]
         string: PoString | None = strings[index] if index < len(strings) else None
         region = (string.start, string.end) if string else (last, last)
         before = "" if string else f"{file.newline}msgstr[{index}] "
         segment = _string_segment(
             entry, file, source, string, region=region, also=(*edits, *surplus), before=before,
-            numbers=plurals.format_examples(numbers),
+            numbers=format_examples(numbers),
         )  # fmt: skip
         if segment and segment.existing_translation is None:
             spare = before + po_parser.quote_string(entry.value(wanted), file.newline)
@@ -273,3 +303,38 @@ def merge_catalogs(translated: str, source: str) -> str:
     ours.merge(theirs)
     text = str(ours)
     return (text if text.endswith("\n") else text + "\n").replace("\n", "\r\n" if "\r\n" in translated else "\n")
+
+
+def plural_rule(language: str) -> str:
+    """Return the value of Plural-Forms for a BCP 47 code; unknown languages get the most common rule."""
+    code = language.lower().replace("_", "-")
+    return _BY_LANGUAGE.get(code) or _BY_LANGUAGE.get(code.partition("-")[0], _SINGULAR_ONE)
+
+
+@cache
+def numbers_by_form(rule: str) -> tuple[tuple[int, ...], ...] | None:
+    """Return the first numbers of each form of a Plural-Forms value, None if it is invalid."""
+    from gettext import c2py
+
+    match = re.fullmatch(r"\s*nplurals\s*=\s*(\d{1,2})\s*;\s*plural\s*=\s*([^;]{1,1000});?\s*", rule)
+    if not match or not 0 < int(match[1]) < 10:  # noqa: PLR2004 - one digit, as in msgstr[n]
+        return None
+    found: list[list[int]] = [[] for _ in range(int(match[1]))]
+    try:
+        form_of = c2py(match[2])
+        for number in range(_MAX_NUMBER):
+            found[form_of(number)].append(number)
+    except (ValueError, IndexError, ZeroDivisionError, OverflowError, RecursionError):
+        return None
+    return tuple(tuple(numbers) for numbers in found)
+
+
+def is_singular(numbers: tuple[int, ...]) -> bool:
+    """Whether a form is for the number one alone."""
+    return numbers == (1,)
+
+
+def format_examples(numbers: tuple[int, ...]) -> str:
+    """Return some of a form's numbers in words for the translator."""
+    shown = ", ".join(map(str, numbers[:_MAX_EXAMPLES]))
+    return f"{shown}, ..." if len(numbers) > _MAX_EXAMPLES else shown

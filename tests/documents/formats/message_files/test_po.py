@@ -5,7 +5,7 @@ from pathlib import Path
 import polib
 import pytest
 
-from llmcli.documents.formats.message_files import plurals, po
+from llmcli.documents.formats.message_files import po
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
 
@@ -149,7 +149,7 @@ def test_what_msgfmt_refuses_is_reported(text):
     "rule",
     sorted(
         {
-            plurals.plural_rule(code)
+            po.plural_rule(code)
             for code in [
                 "ja",
                 "fr",
@@ -177,7 +177,7 @@ def test_what_msgfmt_refuses_is_reported(text):
 )
 def test_rules_are_complete(rule):
     """Each rule of the table maps every number to one of its forms, and uses all of them."""
-    forms = plurals.numbers_by_form(rule)
+    forms = po.numbers_by_form(rule)
     assert forms is not None
     assert all(forms)
     assert sorted(number for numbers in forms for number in numbers) == list(range(201))
@@ -185,5 +185,5 @@ def test_rules_are_complete(rule):
 
 def test_rules_by_language():
     """A region has its own rule or that of its language."""
-    assert plurals.plural_rule("pt") != plurals.plural_rule("pt-BR") == plurals.plural_rule("fr_CA")
-    assert plurals.numbers_by_form("nplurals=2; plural=__import__('os');") is None
+    assert po.plural_rule("pt") != po.plural_rule("pt-BR") == po.plural_rule("fr_CA")
+    assert po.numbers_by_form("nplurals=2; plural=__import__('os');") is None
