@@ -12,7 +12,7 @@ from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events, render_task
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, StreamedText
+from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.tasks.summarization.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
@@ -75,7 +75,7 @@ def _show_summaries(
 
 
 def _add_sources(
-    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | LargeText | ItemFailed]
+    ctx: CommandContext, events: Iterator[TaskEvent], documents: Sequence[Document | StreamedFile | ItemFailed]
 ) -> Iterator[TaskEvent]:
     """Add to the results of ``--json`` which text they are about, so that ``--update`` can continue them."""
     for event in events:
@@ -149,7 +149,7 @@ def _combine(
     ctx: CommandContext,
     wanted: SummaryOptions,
     options: JoinOptions,
-    documents: Sequence[Document | LargeText | ItemFailed],
+    documents: Sequence[Document | StreamedFile | ItemFailed],
 ) -> int:
     from llmcli.tasks.summarize import summarize_together
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmcli.documents.formats.document_format import DocumentFormat
     from llmcli.documents.records.formats.record_format import RecordFormat
 
-LINES, JSON_LINES, DELIMITED = "lines", "jsonl", frozenset({"csv", "tsv"})
+LINES, JSON_LINES, DELIMITED_FORMATS = "lines", "jsonl", frozenset({"csv", "tsv"})
 """Formats that other code names."""
 _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""

@@ -16,7 +16,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
@@ -52,7 +52,7 @@ class SuspiciousWord:
 
 def proofread(
     backend: Backend,
-    documents: Iterable[Document | LargeText | ItemFailed],
+    documents: Iterable[Document | StreamedFile | ItemFailed],
     options: GenerationOptions,
     wanted: SuspiciousWord,
 ) -> Iterator[TaskEvent]:
@@ -66,7 +66,7 @@ def proofread(
     if not backend.info().token_scores:
         raise Unsupported("the log-probabilities of a text", detail="the server does not report them")
 
-    async def task(run: TaskRun, document: Document | LargeText) -> Result:
+    async def task(run: TaskRun, document: Document | StreamedFile) -> Result:
         return await proofread_document(run, document, options, wanted)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three
@@ -74,7 +74,7 @@ def proofread(
 
 
 async def proofread_document(
-    run: TaskRun, document: Document | LargeText, options: GenerationOptions, wanted: SuspiciousWord
+    run: TaskRun, document: Document | StreamedFile, options: GenerationOptions, wanted: SuspiciousWord
 ) -> Result:
     """Return the suspicious words of a document, as ``proofread`` does."""
 
@@ -134,7 +134,7 @@ def _describe_word(places: QuotableDocument, word: WordSurprisal) -> dict[str, A
 class _Block:
     """A block of a document, or all of it, after the end of the text before it, ``context``."""
 
-    def __init__(self, document: Document | LargeText, block: TextBlock, context: str) -> None:
+    def __init__(self, document: Document | StreamedFile, block: TextBlock, context: str) -> None:
         self.places = QuotableDocument.from_block(document, block)
         self.text = context + block.text
         self.context_length = len(context)
@@ -172,7 +172,7 @@ class _Window:
         return score_words(self.window.start - shift, score, words)
 
 
-def _iter_windows(document: Document | LargeText, context_tokens: int) -> Iterator[_Window]:
+def _iter_windows(document: Document | StreamedFile, context_tokens: int) -> Iterator[_Window]:
     """Yield the windows of a document, for a model with a context of so many tokens."""
     context, number = "", 0
     for text_block in iter_text_blocks(document):

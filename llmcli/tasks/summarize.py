@@ -13,7 +13,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, StreamedText
+from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -52,7 +52,7 @@ def summarize_document(
 def summarize(
     backend: Backend,
     prompts: PromptLibrary,
-    documents: Iterable[Document | LargeText | ItemFailed],
+    documents: Iterable[Document | StreamedFile | ItemFailed],
     options: GenerationOptions,
     wanted: SummaryOptions | None = None,
     *,
@@ -68,12 +68,12 @@ def summarize(
     (the share of the document's tokens that calls with an answer have read), ``missing``, the ``MissingPart``s of the document that the summary lacks, and with
     key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
     summary whose length is not about ``wanted.words`` is written once more, and has a warning if the better one of both
-    is not about that long either. Key sentences of a ``LargeText`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
+    is not about that long either. Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
     evaluated for all of them.
     """
     chosen = wanted or SummaryOptions()
 
-    def task(run: TaskRun, document: Document | LargeText) -> Coroutine[Any, Any, Result]:
+    def task(run: TaskRun, document: Document | StreamedFile) -> Coroutine[Any, Any, Result]:
         return summarize_document(run, prompts, document, options, chosen, earlier=earlier)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three
@@ -83,7 +83,7 @@ def summarize(
 def summarize_together(
     backend: Backend,
     prompts: PromptLibrary,
-    documents: Sequence[Document | LargeText | ItemFailed],
+    documents: Sequence[Document | StreamedFile | ItemFailed],
     options: GenerationOptions,
     wanted: SummaryOptions,
 ) -> Iterator[TaskEvent]:

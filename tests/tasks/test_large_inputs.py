@@ -11,9 +11,9 @@ from scripted import ScriptedBackend, last_message, score_words
 from tasks.extraction.extraction_runs import make_plan, passage_of
 from tasks.helpers import of
 
-from llmcli.documents.reading import file_reader, large_text
+from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import open_large_text
+from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.store.passage_index import PassageIndex
@@ -21,7 +21,7 @@ from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.extraction.extraction_job import extract
 from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
-from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
+from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
@@ -38,10 +38,10 @@ TEXT = "".join(
 def large(monkeypatch, tmp_path):
     """Return the text as one that is read in blocks."""
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
-    monkeypatch.setattr(large_text, "BLOCK_CHARS", 3000)
-    monkeypatch.setattr(large_text, "_READ_BYTES", 1500)
+    monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 3000)
+    monkeypatch.setattr(streamed_file, "_READ_BYTES", 1500)
     (tmp_path / "a.md").write_text(TEXT)
-    return open_large_text(str(tmp_path / "a.md"))
+    return open_streamed_file(str(tmp_path / "a.md"))
 
 
 def states(request) -> bytes:
@@ -95,7 +95,7 @@ def test_an_index_finds_a_needle(tmp_path, place):
 
 def test_passages_of_blocks_are_those_of_the_whole(large):
     """Headings go on from block to block; a block may end a passage early."""
-    found, whole = [*cut_large_text(large)], cut_document(Document(large.name, TEXT))
+    found, whole = [*cut_streamed_file(large)], cut_document(Document(large.name, TEXT))
     assert {each.headings for each in found} == {each.headings for each in whole}
     assert len(whole) <= len(found) <= len(whole) + len(TEXT) // 3000
     lines = TEXT.splitlines()
@@ -186,7 +186,7 @@ def test_parts_of_a_written_summary_are_requested_bit_by_bit(prompts):
 
 def test_a_written_summary_of_a_text_that_is_too_large_fails_alone(prompts, large, monkeypatch):
     """Memory does not grow with it; the other documents go on."""
-    monkeypatch.setattr(large_text, "MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr(streamed_file, "MAX_TEXT_BYTES", 1000)
     documents = [large, Document("b", "short text")]
     events = list(summarize(ScriptedBackend(), prompts, documents, GenerationOptions(), SummaryOptions()))
     (failed,), (done,) = of(ItemFailed, events), of(Result, events)
@@ -217,4 +217,4 @@ def test_an_index_of_blocks_finds_the_same(large, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             index.replace_large(state, interrupted())
         assert update() == IndexChanges(changed=1)
-        assert len(index.search_words("sailed", 1000)) == len([*cut_large_text(large)])
+        assert len(index.search_words("sailed", 1000)) == len([*cut_streamed_file(large)])

@@ -32,7 +32,7 @@ def _digest(document: Document) -> bytes:
     return hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).digest()
 
 
-class InputSequence(Sequence[T | ItemFailed], Generic[T]):
+class ReloadableInputs(Sequence[T | ItemFailed], Generic[T]):
     """The inputs that were added, in their order.
 
     Each is read once when it is added, so that its failure is known before the work begins. Texts beyond
@@ -193,10 +193,10 @@ def read_inputs(
     if len(files) == 1:
         return [read(ctx, files[0])]
     check_output(ctx, files)
-    return _read_several(InputSequence(ctx, read, keeps_all=keeps_all), files, ctx.runtime.interrupt)
+    return _read_several(ReloadableInputs(ctx, read, keeps_all=keeps_all), files, ctx.runtime.interrupt)
 
 
-def _read_several(found: InputSequence[T], files: Sequence[str], interrupt: Interrupt) -> InputSequence[T]:
+def _read_several(found: ReloadableInputs[T], files: Sequence[str], interrupt: Interrupt) -> ReloadableInputs[T]:
     failed: list[LlmError] = []
     for name in files:
         try:

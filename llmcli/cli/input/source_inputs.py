@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import (
-    InputSequence,
+    ReloadableInputs,
     check_output,
     count_characters,
     decode_argument,
@@ -28,7 +28,7 @@ from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.reading.large_text import LargeText
+    from llmcli.documents.reading.streamed_file import StreamedFile
 
 T = TypeVar("T")
 
@@ -43,14 +43,14 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
     return count_characters(ctx, _read_stdin_source(ctx) if name == STDIN else _read_named_source(ctx, name))
 
 
-def read_streamed_source(ctx: CommandContext, name: str) -> Document | LargeText:
+def read_streamed_source(ctx: CommandContext, name: str) -> Document | StreamedFile:
     """Read one named input as ``read_source_document`` does; a text that is too large to be kept is only checked."""
     check_output(ctx, [name])
     large = open_large(ctx, name)
     return read_source_document(ctx, name) if large is None or large.table else large
 
 
-def open_large(ctx: CommandContext, name: str) -> LargeText | None:
+def open_large(ctx: CommandContext, name: str) -> StreamedFile | None:
     """Return an input that is a text too large to be kept, a table as well; None for all others."""
     large = _open_large(name)
     if large is not None and not large.table and ctx.runtime.input_characters is not None:
@@ -58,12 +58,12 @@ def open_large(ctx: CommandContext, name: str) -> LargeText | None:
     return large
 
 
-def _open_large(name: str) -> LargeText | None:
+def _open_large(name: str) -> StreamedFile | None:
     if name == STDIN or is_web_address(name) or not is_large_file(name):
         return None
-    from llmcli.documents.reading.large_text import open_large_text
+    from llmcli.documents.reading.streamed_file import open_streamed_file
 
-    return open_large_text(name)
+    return open_streamed_file(name)
 
 
 def _read_named_source(ctx: CommandContext, name: str) -> Document:
@@ -120,7 +120,7 @@ def read_sources(ctx: CommandContext, files: Sequence[str]) -> tuple[list[str], 
 
 def read_streamed_sources(
     ctx: CommandContext, files: Sequence[str]
-) -> tuple[list[str], Sequence[Document | LargeText | ItemFailed]]:
+) -> tuple[list[str], Sequence[Document | StreamedFile | ItemFailed]]:
     """Return the names of the inputs and what ``read_streamed_source`` read. Raises what ``expand_input`` raises."""
     names = expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
     return names, read_inputs(ctx, names, read_streamed_source)
@@ -133,7 +133,7 @@ def read_evidence(
 
     A document that is read again later may be an ``ItemFailed``. Raises what a file that is named itself raises.
     """
-    found = InputSequence(ctx, read_source_document)
+    found = ReloadableInputs(ctx, read_source_document)
     failed = _add_question_files(ctx, names, found.add)
     if failed and not found:
         raise failed[0].error
@@ -160,13 +160,13 @@ def read_question(
 
 def read_streamed_question(
     ctx: CommandContext, prompt: str | None, files: Sequence[str], indexed: Sequence[str], *, keeps_all: bool
-) -> tuple[str, InputSequence[Document], list[LargeText], list[ItemFailed]]:
+) -> tuple[str, ReloadableInputs[Document], list[StreamedFile], list[ItemFailed]]:
     """Return what ``read_question`` does, and the texts that are too large to be kept.
 
     Directories ``indexed`` are not read. Unless ``keeps_all``, of many documents few are kept.
     """
-    found = InputSequence(ctx, read_source_document, keeps_all=keeps_all)
-    large: list[LargeText] = []
+    found = ReloadableInputs(ctx, read_source_document, keeps_all=keeps_all)
+    large: list[StreamedFile] = []
 
     def add(name: str) -> None:
         check_output(ctx, [name])
@@ -249,7 +249,7 @@ def _add_question_files(ctx: CommandContext, files: Sequence[str], add: Callable
 
 
 def add_source_notes(
-    events: Iterator[TaskEvent], documents: Sequence[Document | LargeText | ItemFailed], *, one_answer: bool = False
+    events: Iterator[TaskEvent], documents: Sequence[Document | StreamedFile | ItemFailed], *, one_answer: bool = False
 ) -> Iterator[TaskEvent]:
     """Add what was left out of the documents: first as a ``Notice`` each, later as warnings of the results.
 
@@ -264,9 +264,9 @@ def add_source_notes(
         yield replace(event, warnings=(*own, *event.warnings)) if own and isinstance(event, Result) else event
 
 
-def _notes_by_position(documents: Sequence[Document | LargeText | ItemFailed]) -> Mapping[int, list[str]]:
+def _notes_by_position(documents: Sequence[Document | StreamedFile | ItemFailed]) -> Mapping[int, list[str]]:
     """Return what was left out of documents, by their positions."""
-    if isinstance(documents, InputSequence):
+    if isinstance(documents, ReloadableInputs):
         return documents.notes
     sources = {index: each for index, each in enumerate(documents) if isinstance(each, Document)}
     return {index: find_notes(document) for index, document in sources.items()}

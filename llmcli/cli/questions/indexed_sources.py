@@ -12,12 +12,12 @@ from llmcli.backends.base import Backend
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.store.index_files import IndexFiles, real_path
 from llmcli.store.passage_index import FileState, PassageIndex
 from llmcli.tasks.questions.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
-from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
+from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.tasks.retrieval.passage_pool import IndexPassages, PassageCollection
 from llmcli.types import ItemFailed, Phase, Progress
@@ -64,7 +64,7 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
 
 
 def index_texts(
-    ctx: CommandContext, texts: Sequence[Document | LargeText | ItemFailed], characters: int, name: str = ""
+    ctx: CommandContext, texts: Sequence[Document | StreamedFile | ItemFailed], characters: int, name: str = ""
 ) -> IndexedSource:
     """Return texts that are too large to be kept, of so many ``characters``; ``name``: that of the only one.
 
@@ -93,23 +93,23 @@ def index_texts(
     return IndexedSource(characters, read, collection, name)
 
 
-def index_large_texts(ctx: CommandContext, texts: Sequence[LargeText]) -> list[IndexedSource]:
+def index_streamed_files(ctx: CommandContext, texts: Sequence[StreamedFile]) -> list[IndexedSource]:
     """Return all texts as one source, as ``index_texts`` does: an index of its own for each would take memory."""
     name = texts[0].name if len(texts) == 1 else ""
     return [index_texts(ctx, texts, sum(each.characters for each in texts), name)] if texts else []
 
 
-def _add_text(index: PassageIndex, key: str, text: Document | LargeText | ItemFailed, longest: int) -> str:
+def _add_text(index: PassageIndex, key: str, text: Document | StreamedFile | ItemFailed, longest: int) -> str:
     """Add the passages of a text to an index as those of the file ``key``; return the name of the text."""
     text = _require_text(text)
     if isinstance(text, Document):
         index.replace([(FileState(key, 0, 0, "", 0, len(text.text)), cut_document(text, longest))])
     else:
-        index.replace_large(FileState(key, 0, 0, text.sha256, 0, text.characters), cut_large_text(text, longest))
+        index.replace_large(FileState(key, 0, 0, text.sha256, 0, text.characters), cut_streamed_file(text, longest))
     return text.name
 
 
-def _require_text(text: Document | LargeText | ItemFailed) -> Document | LargeText:
+def _require_text(text: Document | StreamedFile | ItemFailed) -> Document | StreamedFile:
     if isinstance(text, ItemFailed):
         raise text.error
     return text

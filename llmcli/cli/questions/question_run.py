@@ -10,7 +10,7 @@ from llmcli.cli.console.console import Console
 from llmcli.cli.console.table import render_table
 from llmcli.cli.input import source_inputs
 from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
-from llmcli.cli.questions.indexed_sources import find_indexed, index_large_texts, index_texts, open_indexed
+from llmcli.cli.questions.indexed_sources import find_indexed, index_streamed_files, index_texts, open_indexed
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.cli.render.source_name import format_source_name
@@ -40,7 +40,7 @@ def ask_about_documents(
     names = find_indexed(ctx, files)
     question, read, large, failed = source_inputs.read_streamed_question(ctx, prompt, files, names, keeps_all=sql)
     indexed = [open_indexed(ctx, name, failed) for name in dict.fromkeys(names)]
-    indexed += index_large_texts(ctx, large)
+    indexed += index_streamed_files(ctx, large)
     documents: list[Document] = []
     if read.is_kept or all(map(is_table_name, read.names)):
         documents = [each for each in read if isinstance(each, Document)]

@@ -28,7 +28,7 @@ MAX_BINARY_BYTES = 256 << 20
 MIN_LARGE_BYTES = 1 << 20
 """A text file of at least this size can be read in blocks; a smaller one is read as a whole."""
 MAX_TEXT_BYTES = 64 << 20
-"""The largest text that is kept in memory; ``large_text`` reads larger ones in blocks."""
+"""The largest text that is kept in memory; ``streamed_file`` reads larger ones in blocks."""
 TOO_LARGE = f"it is larger than {MAX_TEXT_BYTES >> 20} MiB, and this command keeps a text in memory; split it"
 _POLL_MS = 100  # interval between checks for an interrupt
 

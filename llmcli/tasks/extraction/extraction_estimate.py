@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.errors import EmptyInput
 from llmcli.tasks.extraction.extraction_job import cut_for_extraction
 from llmcli.tasks.extraction.extraction_plan import ExtractionPlan
@@ -14,7 +14,7 @@ _TOKENS_OF_VALUE, _VALUES_OF_ANY_SCHEMA = 16, 8
 """A value with its name in JSON, and how many values an answer has if its schema does not tell."""
 
 
-def estimate_extraction(plan: ExtractionPlan, document: Document | LargeText) -> WorkEstimate:
+def estimate_extraction(plan: ExtractionPlan, document: Document | StreamedFile) -> WorkEstimate:
     """Return the work for a document; the backend only counts tokens. With ``many``, an object in each passage is assumed.
 
     Raises ``EmptyInput`` and ``ContextOverflow``.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
 from llmcli.errors import EmptyInput, LlmError
 from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
@@ -32,7 +32,7 @@ MAX_WARNED_VALUES = 5
 PROBABILITY_DIGITS = 4
 
 
-def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, item: int = 0) -> Iterator[PassageSpan]:
+def cut_for_extraction(plan: ExtractionPlan, document: Document | StreamedFile, item: int = 0) -> Iterator[PassageSpan]:
     """Yield the passages of a document that fit the context with an answer. Raises ``ContextOverflow``."""
     budget = ContextBudget(
         plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
@@ -57,7 +57,7 @@ class _ExtractionJob:
 
     step = ""
 
-    def __init__(self, plan: ExtractionPlan, item: int, document: Document | LargeText) -> None:
+    def __init__(self, plan: ExtractionPlan, item: int, document: Document | StreamedFile) -> None:
         self.item = item
         self.name = document.name
         self._plan = plan
@@ -259,7 +259,7 @@ def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
     }
 
 
-def extract(plan: ExtractionPlan, documents: Iterable[Document | LargeText | ItemFailed]) -> Iterator[TaskEvent]:
+def extract(plan: ExtractionPlan, documents: Iterable[Document | StreamedFile | ItemFailed]) -> Iterator[TaskEvent]:
     """Take the values of ``plan`` from each document: per item a Result without text, or ItemFailed.
 
     Fields of a Result: ``values`` (an object of the schema; with ``many`` a list), ``found`` (each value with ``path``,
@@ -272,7 +272,7 @@ def extract(plan: ExtractionPlan, documents: Iterable[Document | LargeText | Ite
     usable answer or a required value with ``ExtractionFailed``; the others go on. ``Progress`` counts "passages".
     """
 
-    def make_job(item: int, document: Document | LargeText) -> DocumentJob:
+    def make_job(item: int, document: Document | StreamedFile) -> DocumentJob:
         return _ExtractionJob(plan, item, document)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three

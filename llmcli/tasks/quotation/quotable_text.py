@@ -16,7 +16,7 @@ from llmcli.tasks.quotation.quotation_grammar import count_quoted_words
 from llmcli.tasks.quotation.quote_alignment import QuoteAligner
 
 if TYPE_CHECKING:
-    from llmcli.documents.reading.large_text import LargeText, TextBlock
+    from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock
 
 PASSAGE_WORDS = 100
 """Of a passage that is looked at for support: some sentences, as a claim rarely depends on more."""
@@ -94,7 +94,7 @@ class QuotableDocument:
         return cls(document.name, document.text, tuple(_find_sections(document)), number)
 
     @classmethod
-    def from_block(cls, document: Document | LargeText, block: TextBlock, number: int = 0) -> QuotableDocument:
+    def from_block(cls, document: Document | StreamedFile, block: TextBlock, number: int = 0) -> QuotableDocument:
         """Return the quotable text of a block of ``iter_text_blocks``: of a document in memory, which is one, all of it."""
         if isinstance(document, Document):
             return cls.from_document(document, number)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from llmcli.documents.reading.directory_walk import expand_input
 from llmcli.documents.reading.file_reader import read_bytes
-from llmcli.documents.reading.large_text import LargeText, open_large_text
 from llmcli.documents.reading.source_reader import read_source, refuse_unknown
+from llmcli.documents.reading.streamed_file import StreamedFile, open_streamed_file
 from llmcli.errors import BadDocument, IsADirectory, LlmError, MissingError
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex
-from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_large_text
+from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.types import ItemFailed, Notice, Progress, TaskEvent
 
@@ -87,7 +87,7 @@ class IndexUpdater:
             self._count(unchanged=1)
             return
         read_at = time.time_ns()
-        large = open_large_text(name)
+        large = open_streamed_file(name)
         if large is not None:
             state = FileState(name, status.st_size, status.st_mtime_ns, large.sha256, read_at, large.characters)
             yield from self._update_large(state, large, known)
@@ -108,7 +108,7 @@ class IndexUpdater:
         self._count(added=known is None, changed=known is not None)
         yield from (Notice(f"{name}: {note}") for note in notes)
 
-    def _update_large(self, state: FileState, large: LargeText, known: FileState | None) -> Iterator[TaskEvent]:
+    def _update_large(self, state: FileState, large: StreamedFile, known: FileState | None) -> Iterator[TaskEvent]:
         """Index a text that is not kept in memory; of a table or JSON its overview."""
         if known is not None and known.digest == state.digest:
             self._keep_unchanged(state, known)
@@ -121,7 +121,7 @@ class IndexUpdater:
             yield from (Notice(f"{state.path}: {note}") for note in notes)
         else:
             self._write()
-            self._index.replace_large(state, cut_large_text(large))
+            self._index.replace_large(state, cut_streamed_file(large))
         self._count(added=known is None, changed=known is not None)
 
     def _keep_unchanged(self, state: FileState, known: FileState) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from llmcli.documents.chunking import chunk_text
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
 from llmcli.documents.reading.passages import SEPARATOR, Passage
 from llmcli.documents.reading.source_reader import Headings, passages_of
+from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.documents.text_lines import count_line_ends, line_spans
 from llmcli.frozen_dataclass import replace
 from llmcli.store.passage_index import IndexedPassage
@@ -18,8 +18,8 @@ PASSAGE_CHARS = 1_200
 _MIN_SHARE = 0.4  # a passage shorter than this share of the longest is joined with the next one
 
 
-def cut_large_text(large: LargeText, max_chars: int = PASSAGE_CHARS) -> Iterator[IndexedPassage]:
-    """Yield the passages of a text that is read in blocks, as ``cut_document`` does. Raises as ``LargeText.blocks``."""
+def cut_streamed_file(large: StreamedFile, max_chars: int = PASSAGE_CHARS) -> Iterator[IndexedPassage]:
+    """Yield the passages of a text that is read in blocks, as ``cut_document`` does. Raises as ``StreamedFile.blocks``."""
     headings: Headings = []
     for block in large.blocks():
         for each in cut_document(Document(large.name, block.text), max_chars, headings):

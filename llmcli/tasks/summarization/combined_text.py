@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE
-from llmcli.documents.reading.large_text import LargeText, TextBlock, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
 from llmcli.documents.text_lines import count_line_ends
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen, replace
@@ -37,11 +37,11 @@ class CombinedText:
     cannot be read or are blank are no part of the text: ``failed``.
     """
 
-    def __init__(self, documents: Sequence[Document | LargeText | ItemFailed], *, headings: bool = True) -> None:
+    def __init__(self, documents: Sequence[Document | StreamedFile | ItemFailed], *, headings: bool = True) -> None:
         self._documents = documents
         self._headings = headings
         self._included: list[_IncludedDocument] = []
-        self._last_read: tuple[int, Document | LargeText] | None = None
+        self._last_read: tuple[int, Document | StreamedFile] | None = None
         unreadable: list[ItemFailed] = []
         blank: list[ItemFailed] = []
         self._size, line = 0, 1
@@ -102,10 +102,10 @@ class CombinedText:
         for event in events:
             yield replace(event, fields=self._locate_fields(event.fields)) if isinstance(event, Result) else event
 
-    def _heading(self, document: Document | LargeText) -> str:
+    def _heading(self, document: Document | StreamedFile) -> str:
         return f"# {' '.join(document.name.split())}{_SEPARATOR}" if self._headings else ""
 
-    def _pieces(self, document: Document | LargeText) -> Iterator[str]:
+    def _pieces(self, document: Document | StreamedFile) -> Iterator[str]:
         """Yield the text of a document with its heading and the separator from the next one."""
         piece = self._heading(document)
         for number, block in enumerate(iter_text_blocks(document)):
@@ -115,7 +115,7 @@ class CombinedText:
             piece += block.text
         yield piece + ("" if piece.endswith("\n\n") else "\n" if piece.endswith("\n") else _SEPARATOR)
 
-    def _read(self, included: _IncludedDocument) -> Document | LargeText:
+    def _read(self, included: _IncludedDocument) -> Document | StreamedFile:
         """Return a document; the last one is kept until another one is asked for."""
         if self._last_read is None or self._last_read[0] != included.number:
             self._last_read = None

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen
 
@@ -36,9 +36,9 @@ def describe_source(text: str) -> dict[str, Any]:
     return {"characters": len(text), "sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
-def describe_document(document: Document | LargeText) -> dict[str, Any]:
+def describe_document(document: Document | StreamedFile) -> dict[str, Any]:
     """Return what ``EarlierSummary`` needs to know about a summarized document."""
-    if isinstance(document, LargeText):
+    if isinstance(document, StreamedFile):
         return {"characters": document.characters, "sha256": document.sha256}
     return describe_source(document.text)
 

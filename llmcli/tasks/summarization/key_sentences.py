@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import StreamedText, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.frozen_dataclass import replace
 from llmcli.tasks.quotation.quotable_text import QuotableDocument

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import StreamedText
+from llmcli.documents.reading.streamed_file import StreamedText
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions

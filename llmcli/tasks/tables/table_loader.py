@@ -14,10 +14,10 @@ from pathlib import PurePath
 from typing import Any
 
 from llmcli.documents.delimited_table import DELIMITERS, DelimitedTable, default_delimiter
-from llmcli.documents.format_registry import DELIMITED, JSON_LINES, find_reader_by_name
+from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, find_reader_by_name
 from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
-from llmcli.documents.reading.large_text import open_large_text
+from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
@@ -81,8 +81,8 @@ def _read_tables(
 ) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
     found, title = find_reader_by_name(document.name), PurePath(document.name).stem
     kind = "" if found is None or not found.is_text else found.name
-    large = None if document.source is None or document.path is None else open_large_text(document.name)
-    if large is not None and kind in DELIMITED:
+    large = None if document.source is None or document.path is None else open_streamed_file(document.name)
+    if large is not None and kind in DELIMITED_FORMATS:
         yield title, *_read_delimited(large.lines, document.name, interrupt)
     elif large is not None and kind == JSON_LINES:
         yield title, *flatten_objects(lambda: _parse_lines(large.lines()), interrupt)

@@ -8,9 +8,9 @@ import pytest
 from scripted import all_messages
 
 from llmcli.cli.input import inputs
-from llmcli.cli.input.inputs import InputSequence
+from llmcli.cli.input.inputs import ReloadableInputs
 from llmcli.cli.questions import indexed_sources
-from llmcli.documents.reading import file_reader, large_text
+from llmcli.documents.reading import file_reader, streamed_file
 
 ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n % 40}\n" for n in range(3000))
 
@@ -58,7 +58,7 @@ def test_a_text_that_is_too_large_to_be_kept_is_searched_in_an_index(llm, long_t
     """The answer and its places are the same; the index is gone afterwards."""
     whole = llm("ask", "What is the code?", "-f", long_text, answer=respond)
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
-    monkeypatch.setattr(large_text, "BLOCK_CHARS", 5000)
+    monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 5000)
     made: list[str] = []
     monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
     run = llm("ask", "What is the code?", "-f", long_text, answer=respond)
@@ -102,8 +102,10 @@ def test_many_documents_are_searched_in_an_index(llm, write, monkeypatch):
     assert len(whole[2]["references"]) > 1 and whole[2]["method"] == "retrieval"
     monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
     again: list[int] = []
-    original = InputSequence._read_again
-    monkeypatch.setattr(InputSequence, "_read_again", lambda self, index: again.append(index) or original(self, index))
+    original = ReloadableInputs._read_again
+    monkeypatch.setattr(
+        ReloadableInputs, "_read_again", lambda self, index: again.append(index) or original(self, index)
+    )
     made: list[str] = []
     monkeypatch.setattr(indexed_sources, "mkdtemp", lambda **how: made.append(mkdtemp(**how)) or made[-1])
     assert run() == whole
@@ -115,14 +117,14 @@ def test_a_document_that_is_gone_when_it_is_indexed_fails_the_question(llm, writ
     """With the exit code of a missing file."""
     files = [write(f"{n}.txt", "\n".join(f"Line {n} of {each}." for each in range(2000))) for n in range(2)]
     monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 100)
-    original = InputSequence.add
+    original = ReloadableInputs.add
 
     def add(self, name):
         original(self, name)
         if name == files[1]:
             os.remove(name)  # noqa: PTH107
 
-    monkeypatch.setattr(InputSequence, "add", add)
+    monkeypatch.setattr(ReloadableInputs, "add", add)
     run = llm("ask", "Which line?", "-f", files[0], "-f", files[1], answer=respond)
     assert (run.code, run.out) == (66, "") and files[1] in run.err
 

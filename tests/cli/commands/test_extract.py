@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from scripted import last_message
 
-from llmcli.documents.reading import file_reader, large_text
+from llmcli.documents.reading import file_reader, streamed_file
 
 TEXT = "Acme Corp. owes 12.50 EUR."
 SHORT = "name, amount number"
@@ -114,12 +114,12 @@ def test_parquet_needs_a_file_and_its_library(llm, invoices, monkeypatch):
 def test_a_text_that_is_too_large_to_be_kept_is_read_in_blocks(llm, invoices, monkeypatch):
     """Its values are those of the whole; a page of it cannot be made beyond the limit."""
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 100)
-    monkeypatch.setattr(large_text, "BLOCK_CHARS", 1000)
+    monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 1000)
     (invoices / "long.txt").write_text("".join(f"Firm{n} owes {n}.50 EUR.\n\n" for n in range(200)))
     done = llm("extract", "--many", "--schema", SHORT, "long.txt", "--format", "jsonl", answer=answer)
     found = [json.loads(line)["name"] for line in done.out.splitlines()]
     assert done.code == 0 and found[0] == "Firm0" and len(found) > 2
-    monkeypatch.setattr(large_text, "MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr(streamed_file, "MAX_TEXT_BYTES", 1000)
     refused = llm("extract", "--schema", SHORT, "long.txt", "--html", "x.html", answer=answer)
     assert refused.code == 65 and len(refused.err.splitlines()) == 1 and "larger than" in refused.err
 

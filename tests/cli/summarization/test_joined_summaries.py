@@ -13,7 +13,7 @@ from llm_fixtures import write
 from scripted import all_messages, last_message
 
 from llmcli.cli.input import inputs
-from llmcli.documents.reading import file_reader, large_text
+from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.tasks.summarization import combined_text
 
 __all__ = ["write"]
@@ -87,7 +87,7 @@ def test_key_sentences_of_several_documents_are_read_one_at_a_time(llm, write, m
     monkeypatch.setattr(inputs, "MAX_KEPT_CHARACTERS", 10)
     assert run() == whole
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 1000)
-    monkeypatch.setattr(large_text, "BLOCK_CHARS", 300)
+    monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 300)
     assert run() == whole
     dry = llm("summarize", "--combine", "--dry-run", "--style", "key-sentences", *files, **options)
     assert "key-sentences\t164\t164" in dry.out

@@ -16,10 +16,10 @@ from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
-from llmcli.documents.format_registry import DELIMITED, JSON_LINES, record_format_by_suffix
+from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, record_format_by_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
-from llmcli.documents.reading.large_text import LargeText
+from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.frozen_dataclass import frozen
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
 PARQUET = "parquet"
-_TABLE_FORMATS = DELIMITED | {JSON_LINES, PARQUET}
-_TABLES = DELIMITED | {"json", JSON_LINES}
+_TABLE_FORMATS = DELIMITED_FORMATS | {JSON_LINES, PARQUET}
+_TABLES = DELIMITED_FORMATS | {"json", JSON_LINES}
 """Formats of text that are read as they are: an overview would leave out values."""
 
 
@@ -100,7 +100,7 @@ def run_extract(ctx: CommandContext, files: Sequence[str], wanted: ExtractOption
 
 def _write_estimates(
     ctx: CommandContext,
-    documents: Sequence[Document | LargeText | ItemFailed],
+    documents: Sequence[Document | StreamedFile | ItemFailed],
     make_plan: Callable[[Backend], ExtractionPlan],
 ) -> int:
     def estimate(index: int) -> WorkEstimate:
@@ -123,7 +123,7 @@ def _open_file(ctx: CommandContext, path: str, render: Callable[[], Iterator[byt
 
 def _read_documents(
     ctx: CommandContext, files: Sequence[str], wanted: ExtractOptions
-) -> tuple[list[str], Sequence[Document | LargeText | ItemFailed]]:
+) -> tuple[list[str], Sequence[Document | StreamedFile | ItemFailed]]:
     names = source_inputs.expand_names(ctx, files) if files.count(STDIN) <= 1 else list(files)
     outputs = [("the page", wanted.html)] if wanted.html else []
     outputs += [("the output", ctx.flags.output)] if ctx.flags.output else []
@@ -132,7 +132,7 @@ def _read_documents(
     return names, read_inputs(ctx, names, _read_whole if wanted.html else _read_streamed)
 
 
-def _read_streamed(ctx: CommandContext, name: str) -> Document | LargeText:
+def _read_streamed(ctx: CommandContext, name: str) -> Document | StreamedFile:
     """Read a document as ``_read_whole`` does; a text that is too large to be kept is only checked."""
     return source_inputs.open_large(ctx, name) or _read_whole(ctx, name)
 

@@ -58,7 +58,7 @@ class StreamedText(Protocol):
 
 
 @frozen
-class LargeText:
+class StreamedFile:
     """A text in the file ``path``: ``name`` is as the user typed it, ``characters`` and ``sha256`` are those of the text.
 
     ``sha256`` is that of its UTF-8 bytes without a byte order mark. ``table``: the file is a table or JSON by its name.
@@ -76,7 +76,7 @@ class LargeText:
         """Yield the text in blocks of about ``BLOCK_CHARS`` characters, which together are the text.
 
         A block ends between paragraphs outside of fenced code, else at the end of a line, else anywhere. Raises
-        ``BadDocument`` at the end of a text that changed since it was opened, and what ``open_large_text`` raises.
+        ``BadDocument`` at the end of a text that changed since it was opened, and what ``open_streamed_file`` raises.
         """
         pending, start, line = "", 0, 1
         for piece in self._pieces():
@@ -147,7 +147,7 @@ class LargeText:
         return Document(self.name, text, self.path, bom)
 
 
-def open_large_text(name: str) -> LargeText | None:
+def open_streamed_file(name: str) -> StreamedFile | None:
     """Return the text in the file ``name`` if it is too large to be read as a whole; None if that is not so.
 
     The whole file is read once. Raises ``BinaryInput``, ``NotUtf8`` (with the offset), ``BadDocument`` for content that
@@ -166,7 +166,7 @@ def open_large_text(name: str) -> LargeText | None:
     for piece in _decode(name, name, size):
         digest.update(piece.encode())
         characters += len(piece)
-    return LargeText(name, Path(name), characters, digest.hexdigest(), found is not None, size)
+    return StreamedFile(name, Path(name), characters, digest.hexdigest(), found is not None, size)
 
 
 def _decode(name: str, file: str, size: int | None = None) -> Iterator[str]:

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from llmcli.documents.reading import file_reader, large_text
+from llmcli.documents.reading import file_reader, streamed_file
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import iter_text_blocks, open_large_text
+from llmcli.documents.reading.streamed_file import iter_text_blocks, open_streamed_file
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 
 
@@ -16,8 +16,8 @@ from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 def small_blocks(monkeypatch):
     """Read files of a hundred bytes in blocks of two hundred characters."""
     monkeypatch.setattr(file_reader, "MIN_LARGE_BYTES", 100)
-    monkeypatch.setattr(large_text, "BLOCK_CHARS", 200)
-    monkeypatch.setattr(large_text, "_READ_BYTES", 37)  # less than a block, and in the middle of characters
+    monkeypatch.setattr(streamed_file, "BLOCK_CHARS", 200)
+    monkeypatch.setattr(streamed_file, "_READ_BYTES", 37)  # less than a block, and in the middle of characters
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def large(tmp_path):
 
     def open_file(data: str | bytes, name: str = "a.txt"):
         (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-        return open_large_text(str(tmp_path / name))
+        return open_streamed_file(str(tmp_path / name))
 
     return open_file
 
@@ -87,7 +87,7 @@ def test_small_files_and_other_formats_are_not_read_in_blocks(large, tmp_path):
     assert large("small") is None
     assert large("<!DOCTYPE html><p>" + "text " * 100, "a.html") is None
     assert large(b"%PDF-1.4 " + b"x" * 200, "a.pdf") is None
-    assert open_large_text(str(tmp_path)) is None and open_large_text("none") is None
+    assert open_streamed_file(str(tmp_path)) is None and open_streamed_file("none") is None
 
 
 def test_what_is_no_text_is_refused_with_its_place(large):
@@ -103,7 +103,7 @@ def test_what_is_no_text_is_refused_with_its_place(large):
 
 def test_a_text_that_is_too_large_to_be_kept_is_refused(large, monkeypatch):
     """One line says so, before it is read."""
-    monkeypatch.setattr(large_text, "MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr(streamed_file, "MAX_TEXT_BYTES", 1000)
     found = large(TEXTS["lines"])
     with pytest.raises(BadDocument, match="larger than"):
         found.read_whole()

@@ -10,7 +10,7 @@ from llm_fixtures import write
 from scripted import last_message
 
 from llmcli.cli.input import inputs
-from llmcli.cli.input.inputs import InputSequence
+from llmcli.cli.input.inputs import ReloadableInputs
 
 __all__ = ["write"]
 
@@ -38,8 +38,10 @@ def files(write):
 def reads(monkeypatch):
     """Count how often each input is read again."""
     found: list[int] = []
-    original = InputSequence._read_again
-    monkeypatch.setattr(InputSequence, "_read_again", lambda self, index: found.append(index) or original(self, index))
+    original = ReloadableInputs._read_again
+    monkeypatch.setattr(
+        ReloadableInputs, "_read_again", lambda self, index: found.append(index) or original(self, index)
+    )
     return found
 
 
@@ -63,14 +65,14 @@ def test_sources_of_a_check_are_read_one_at_a_time(llm, files, write, reads):
 
 def test_a_file_that_vanished_meanwhile_fails_alone(llm, files, monkeypatch, tmp_path):
     """The others have their results; the exit code says that one is missing."""
-    original = InputSequence.add
+    original = ReloadableInputs.add
 
     def add(self, name):
         original(self, name)
         if name == files[2]:
             (tmp_path / "2.txt").unlink()
 
-    monkeypatch.setattr(InputSequence, "add", add)
+    monkeypatch.setattr(ReloadableInputs, "add", add)
     run = llm("summarize", "--style", "paragraph", *files, answer=lambda _: "A summary.")
     assert run.code == 3 and run.out.count("A summary.") == 3 and files[2] in run.err
 
