@@ -23,9 +23,9 @@ from check_quality import load_documents
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.extraction.extraction_job import MAX_PASSAGE_CHARACTERS, extract
-from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
-from llmcli.tasks.extraction.value_locator import ValueLocator
+from llmcli.tasks.extract import MAX_PASSAGE_CHARACTERS, extract
+from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
+from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema

@@ -8,7 +8,7 @@ import zlib
 import pytest
 from grid import grid
 from scripted import ScriptedBackend, last_message, score_words
-from tasks.extraction.extraction_runs import make_plan, passage_of
+from tasks.extract.extraction_runs import make_plan, passage_of
 from tasks.helpers import of
 
 from llmcli.documents.reading import file_reader, streamed_file
@@ -18,7 +18,7 @@ from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.store.passage_index import PassageIndex
 from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
-from llmcli.tasks.extraction.extraction_job import extract
+from llmcli.tasks.extract import extract
 from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file

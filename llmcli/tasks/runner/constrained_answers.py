@@ -23,12 +23,16 @@ def unconstrained(request: Request) -> Request:
 async def ask_constrained(run: TaskRun, request: Request, constraints: Sequence[Constraint]) -> tuple[Answer, int]:
     """Return the answer under the first of the constraints that the backend has, and the number of that constraint.
 
-    A server may not know grammars, and that of a text with many equal parts may be too large (``BadGrammar``). The caller
-    checks an answer under a weaker constraint. Raises the failure of a request; the last constraint must be met.
+    A server may not know grammars, and that of a text with many equal parts may be too large (``BadGrammar``). A schema
+    that is refused is the user's mistake. The caller checks an answer under a weaker constraint. Raises the failure of a
+    request; the last constraint must be met.
     """
     for number, constrain in enumerate(constraints[:-1]):
+        constrained = constrain(request)
         try:
-            return await run.ask(constrain(request)), number
-        except (Unsupported, BadGrammar):
+            return await run.ask(constrained), number
+        except (Unsupported, BadGrammar) as error:
+            if isinstance(error, BadGrammar) and constrained.grammar is None:
+                raise
             request = replace(request, id=f"{request.id}.free")
     return await run.ask(constraints[-1](request)), len(constraints) - 1

@@ -24,10 +24,9 @@ from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.frozen_dataclass import frozen
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.extraction.extraction_estimate import estimate_extraction
-from llmcli.tasks.extraction.extraction_examples import ExtractionExample, parse_examples
-from llmcli.tasks.extraction.extraction_job import extract
-from llmcli.tasks.extraction.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
+from llmcli.tasks.extract import estimate_extraction, extract
+from llmcli.tasks.extract.extraction_examples import ExtractionExample, parse_examples
+from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
 from llmcli.tasks.schemas.schema_argument import read_schema
 from llmcli.types import ItemFailed, Result, TaskEvent
 

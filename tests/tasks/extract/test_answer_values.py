@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llmcli.tasks.extraction.answer_values import TokenProbabilities, UnusableAnswer, parse_answer
+from llmcli.tasks.extract.answer_values import TokenProbabilities, UnusableAnswer, parse_answer
 
 
 def test_each_single_value_has_its_range_in_the_answer():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmcli.tasks.extraction.answer_values import ExtractedValue
-from llmcli.tasks.extraction.value_merging import drop_equal, iter_found, merge_objects, to_plain
+from llmcli.tasks.extract.answer_values import ExtractedValue
+from llmcli.tasks.extract.value_merging import drop_equal, iter_found, merge_objects, to_plain
 
 
 def found(value, probability=None):

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.extraction.value_locator import ValueLocator
-from llmcli.tasks.extraction.value_schema import LeafKind, LeafNode, ListNode, ValueNode
+from llmcli.tasks.extract.value_locator import ValueLocator
+from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ValueNode
 from llmcli.tasks.quotation.quotable_text import Quote
 
 MAX_ANSWER_CHARACTERS = 200_000

@@ -10,8 +10,8 @@ from scripted import ScriptedBackend, last_message
 
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.extraction.extraction_job import extract
-from llmcli.tasks.extraction.extraction_plan import ExtractionPlan, read_extraction_schema
+from llmcli.tasks.extract import extract
+from llmcli.tasks.extract.extraction_plan import ExtractionPlan, read_extraction_schema
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema
 from llmcli.types import Request

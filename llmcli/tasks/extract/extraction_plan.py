@@ -13,9 +13,9 @@ from llmcli.errors.model_errors import BadGrammar
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.extraction.extraction_examples import ExtractionExample
-from llmcli.tasks.extraction.value_grammar import MAX_ITEMS, MAX_OBJECTS
-from llmcli.tasks.extraction.value_schema import (
+from llmcli.tasks.extract.extraction_examples import ExtractionExample
+from llmcli.tasks.extract.value_grammar import MAX_ITEMS, MAX_OBJECTS
+from llmcli.tasks.extract.value_schema import (
     SUBJECT,
     LeafKind,
     LeafNode,

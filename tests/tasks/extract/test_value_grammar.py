@@ -7,9 +7,9 @@ import json
 import llguidance
 import pytest
 
-from llmcli.tasks.extraction.value_grammar import values_grammar
-from llmcli.tasks.extraction.value_locator import ValueLocator
-from llmcli.tasks.extraction.value_schema import read_value_schema
+from llmcli.tasks.extract.value_grammar import values_grammar
+from llmcli.tasks.extract.value_locator import ValueLocator
+from llmcli.tasks.extract.value_schema import read_value_schema
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema
 

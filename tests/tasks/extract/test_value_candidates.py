@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.tasks.extraction.value_candidates import find_dates, find_numbers
+from llmcli.tasks.extract.value_candidates import find_dates, find_numbers
 
 
 def values(candidates):

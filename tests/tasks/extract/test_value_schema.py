@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.tasks.extraction.extraction_plan import read_extraction_schema
-from llmcli.tasks.extraction.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, read_value_schema
+from llmcli.tasks.extract.extraction_plan import read_extraction_schema
+from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, read_value_schema
 
 ITEM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.frozen_dataclass import field, slotted
-from llmcli.tasks.extraction.answer_values import ExtractedValue, Tree
-from llmcli.tasks.extraction.value_schema import LeafNode, ListNode, ObjectNode, ValueNode
+from llmcli.tasks.extract.answer_values import ExtractedValue, Tree
+from llmcli.tasks.extract.value_schema import LeafNode, ListNode, ObjectNode, ValueNode
 
 
 def merge_objects(trees: Sequence[Tree]) -> Tree:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from scripted import Reply, last_message
-from tasks.extraction.extraction_runs import make_plan, passage_of, run_extraction
+from tasks.extract.extraction_runs import make_plan, passage_of, run_extraction
 from tasks.helpers import error, notices, of, result
 
 from llmcli.documents.reading.document import Document
@@ -15,9 +15,9 @@ from llmcli.errors import ContextOverflow, EmptyInput, TemporaryFailure, TimedOu
 from llmcli.errors.incomplete_results import ExtractionFailed, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
 from llmcli.schema_validation import SchemaValidator
-from llmcli.tasks.extraction.extraction_examples import ExtractionExample
-from llmcli.tasks.extraction.extraction_job import extract
-from llmcli.tasks.extraction.passage_extraction import MAX_ATTEMPTS
+from llmcli.tasks.extract import extract
+from llmcli.tasks.extract.extraction_examples import ExtractionExample
+from llmcli.tasks.extract.passage_extraction import MAX_ATTEMPTS
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import FinishReason, ItemFailed, Result
 
@@ -118,8 +118,9 @@ def test_a_passage_whose_grammar_is_too_large_is_read_with_the_schema(run):
     backend, events = run(lambda _: next(answers))
     assert result(events).fields["values"] == FOUND
     assert backend.requests[1].schema is not None and backend.requests[1].grammar is None
-    _, events = run(lambda _: BadGrammar("--schema", detail="no schema"))
-    assert isinstance(error(events), BadGrammar)
+    for free in (False, True):
+        _, events = run(lambda r: BadGrammar("--schema", detail="no") if r.schema or r.grammar else FOUND, free=free)
+        assert isinstance(error(events), BadGrammar)
 
 
 def test_without_schemas_the_answer_is_checked_alone(run):

@@ -1,1 +1,0 @@
-"""Extraction: values of a schema, copied from documents, with the place of each."""
