@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 import zlib
 
 import pytest
@@ -23,9 +25,10 @@ from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import run_inputs
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
-from llmcli.types import ItemFailed, Result
+from llmcli.types import ItemFailed, Message, Request, Result, Role
 
 TEXT = "".join(
     f"{f'# Part {n // 40}' + chr(10) * 2 if n % 40 == 0 else ''}In the year {1500 + n} ship {n} sailed to the island. "
@@ -218,3 +221,34 @@ def test_an_index_of_blocks_finds_the_same(large, tmp_path):
             index.replace_large(state, interrupted())
         assert update() == IndexChanges(changed=1)
         assert len(index.search_words("sailed", 1000)) == len([*cut_streamed_file(large)])
+
+
+def test_nothing_holds_a_document_whose_task_has_ended():
+    """Its memory is free at once, before Python looks for objects that refer to each other."""
+
+    class WatchedDocument(Document):
+        """One that can be referred to weakly."""
+
+    documents: list[weakref.ref[Document]] = []
+
+    def read():
+        for number in range(3):
+            document = WatchedDocument(f"{number}.txt", "text")
+            documents.append(weakref.ref(document))
+            yield document
+
+    async def task(run, document):
+        async def ask(part):
+            return await run.ask(Request(part, (Message(Role.USER, document.text),)))
+
+        async for _ in run.each([f"{run.item}.0", f"{run.item}.1"], ask):
+            pass
+        return run.result(None)
+
+    gc.disable()
+    try:
+        for _ in run_inputs(ScriptedBackend(lambda _: "answer"), read(), task):
+            pass
+        assert [document() for document in documents] == [None, None, None]
+    finally:
+        gc.enable()

@@ -150,6 +150,7 @@ class TaskRun:
         """End what is left of the task."""
         for loop in self._loops:
             loop.close()
+        self._loops.clear()  # they refer to functions of the task, and so to what it has read
         for opened in [*self._open]:
             if not opened.finished.done:
                 self._runner.abandon(opened)
