@@ -19,11 +19,9 @@ from llmcli.tasks.classification.label_decision import (
 )
 from llmcli.tasks.classification.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
-from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.request_job import RequestJob
-from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import Finished, Result
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import Result
 
 if TYPE_CHECKING:
     from llmcli.tasks.classification.example_choice import ExampleChooser
@@ -66,9 +64,6 @@ class ScoringVerb:
     def __init__(self, backend: Backend, scorer: LabelScorer, options: ClassifyOptions) -> None:
         self.scorer = scorer
         self.threshold = options.threshold
-        self.single_request = not options.splits_long_texts and (
-            options.chooser is None or not options.chooser.needs_hidden_states
-        )
         self._splitter: TextSplitter | None = None
         if options.splits_long_texts:
             from llmcli.tasks.classification.long_texts import TextSplitter
@@ -79,54 +74,35 @@ class ScoringVerb:
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
         self.columns: Mapping[str, type] = {"label": str, **probabilities, "margin": float, **abstain}
 
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that scores the labels."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the label and the probabilities. Raises the failure of a request."""
         pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
-        if len(pieces) > 1:
-            return self._make_pooled_job(record, pieces)
-        if self._chooser is None:
-            request = self.scorer.make_request(str(record.index), record.text, record.fields)
-            return RequestJob(record, request, self._finish_request)
-        from llmcli.tasks.classification.nearest_examples_job import NearestExamplesJob
-
-        return NearestExamplesJob(record, self._chooser, self.scorer, self._finish_answer)
-
-    def _make_pooled_job(self, record: Record, pieces: Sequence[str]) -> DocumentJob:
-        """Return the job that scores the pieces of a text; examples are not chosen for each of them."""
-        from llmcli.tasks.classification.long_texts import pool_scores
-        from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-
-        requests = [
-            self.scorer.make_request(f"{record.index}.{number}", piece, record.fields)
-            for number, piece in enumerate(pieces)
-        ]
-
-        def finish(record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-            scores = [self.scorer.read_scores(answer) for answer in answers.values()]
-            return self._make_result(record, pool_scores(scores, [*map(len, pieces)]), tally)
-
-        return MultiRequestJob(record, requests, finish)
-
-    def _finish_answer(self, record: Record, answer: ResponseBuffer, tally: UsageTally) -> Result:
-        return self._make_result(record, self.scorer.read_scores(answer), tally)
-
-    def _finish_request(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
-        tally = UsageTally()
-        tally.add(finished)
-        return self._finish_answer(record, answer, tally)
-
-    def _make_result(self, record: Record, scores: LabelScores, tally: UsageTally) -> Result:
+        scores = await (self._score(run, record) if len(pieces) == 1 else self._score_pieces(run, record, pieces))
         decision = decide(scores.probabilities, self.threshold)
-        return Result(
-            record.index,
-            record.name,
-            None,
-            {**record.position, **self.result_fields(decision, scores)},
-            model=self.scorer.model,
-            prompt=self.scorer.prompt.name,
-            usage=tally.usage,
-            timings=tally.timings,
+        fields = {**record.position, **self.result_fields(decision, scores)}
+        return run.result(None, fields, prompt=self.scorer.prompt.name)
+
+    async def _score(self, run: TaskRun, record: Record) -> LabelScores:
+        """Return the scores of a text, after the examples that are nearest to it if there is a chooser."""
+        request_id, examples = str(record.index), None
+        if self._chooser is not None:
+            states = None
+            if self._chooser.needs_hidden_states:
+                states = (await run.ask(self._chooser.states_request(request_id, record.text))).states
+                request_id += ".scores"
+            examples = self._chooser.choose(record.text, None if states is None else states.mean)
+        request = self.scorer.make_request(request_id, record.text, record.fields, examples=examples)
+        return self.scorer.read_scores(await run.ask(request))
+
+    async def _score_pieces(self, run: TaskRun, record: Record, pieces: Sequence[str]) -> LabelScores:
+        """Return the pooled scores of the pieces of a text; examples are not chosen for each of them."""
+        from llmcli.tasks.classification.long_texts import pool_scores
+
+        answers = await run.gather(
+            run.ask(self.scorer.make_request(f"{record.index}.{number}", piece, record.fields))
+            for number, piece in enumerate(pieces)
         )
+        return pool_scores([*map(self.scorer.read_scores, answers)], [*map(len, pieces)])
 
     def result_fields(self, decision: LabelDecision, scores: LabelScores) -> dict[str, Any]:
         """Return the fields of a result apart from the position of its record."""
@@ -201,8 +177,6 @@ class MultiLabelVerb:
     Raises as ``LabelScorer`` does.
     """
 
-    single_request = True
-
     def __init__(
         self,
         backend: Backend,
@@ -233,27 +207,15 @@ class MultiLabelVerb:
         columns = dict.fromkeys(map(probability_column, labels.names), float)
         self.columns: Mapping[str, type] = {"label": str, **columns}
 
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that scores the labels."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the labels and the probabilities. Raises the failure of a request."""
         request = self.scorer.make_request(str(record.index), record.text, record.fields)
-        return RequestJob(record, request, self._make_result)
-
-    def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
-        scores = self.scorer.read_scores(answer)
+        scores = self.scorer.read_scores(await run.ask(request))
         probabilities = self.scorer.presence(scores)
         chosen = [label for label, share in probabilities.items() if share >= self._thresholds[label]]
         method = {"scoring": scores.method} if scores.method else {}
         fields = {"labels": chosen, "label": LABEL_SEPARATOR.join(chosen), "probabilities": probabilities, **method}
-        return Result(
-            record.index,
-            record.name,
-            None,
-            {**record.position, **fields},
-            model=self.scorer.model,
-            prompt=self.scorer.prompt.name,
-            usage=finished.usage,
-            timings=finished.timings,
-        )
+        return run.result(None, {**record.position, **fields}, prompt=self.scorer.prompt.name)
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""

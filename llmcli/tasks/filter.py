@@ -13,10 +13,8 @@ from llmcli.prompts import Prompt
 from llmcli.tasks.classification.label_scorer import LabelCalibrator, ScorerOptions
 from llmcli.tasks.classification.long_texts import TextSplitter
 from llmcli.tasks.classification.presence_scorer import PresenceScorer
-from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result
 
 PROMPT = "filter"
@@ -101,24 +99,20 @@ class FilterVerb:
         )
         self.scorer = scorer = PresenceScorer(backend, prompt, query.statements, generation, scoring)
         self._names = query.statements if chosen.calibrator is None else (MATCH,)
-        self.single_request = not chosen.splits_long_texts
         self._splitter = (
             TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
             if chosen.splits_long_texts
             else None
         )
 
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that scores the statements."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return whether the query holds. Raises the failure of a request."""
         pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
-        requests = [
-            self.scorer.make_request(f"{record.index}.{number}", piece, record.fields)
+        answers = await run.gather(
+            run.ask(self.scorer.make_request(f"{record.index}.{number}", piece, record.fields))
             for number, piece in enumerate(pieces)
-        ]
-        return MultiRequestJob(record, requests, self._make_result)
-
-    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        scores = [self.scorer.read_scores(answer) for answer in answers.values()]
+        )
+        scores = [*map(self.scorer.read_scores, answers)]
         found = [self.scorer.presence(each) for each in scores]
         probabilities = {name: max(each[name] for each in found) for name in self._names}
         probability = probabilities[MATCH] if self._names == (MATCH,) else self._query.combine(probabilities)
@@ -127,16 +121,7 @@ class FilterVerb:
             fields["statements"] = probabilities
         if scores[0].method:
             fields["scoring"] = scores[0].method
-        return Result(
-            record.index,
-            record.name,
-            record.text,
-            {**record.position, **fields},
-            model=self.scorer.model,
-            prompt=self.scorer.prompt.name,
-            usage=tally.usage,
-            timings=tally.timings,
-        )
+        return run.result(record.text, {**record.position, **fields}, prompt=self.scorer.prompt.name)
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text."""

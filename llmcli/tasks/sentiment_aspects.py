@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.execution.document_jobs import DocumentJob, JobStep
-from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally, is_truncated
+from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.runner.answers import is_truncated
+from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.sentiment import SentimentVerb
-from llmcli.types import Event, Finished, Request, Result
+from llmcli.types import Request, Result
 
 ASPECTS_PROMPT = "sentiment.aspects"
 DEFAULT_ANSWER_TOKENS = 200
 SEPARATOR = " | "
+POLARITIES = ("positive", "neutral", "negative")
 _NO_ASPECT = "NONE"
 """The answer about a text without an opinion."""
 _MAX_ASPECTS = 8
 _MAX_SPAN_CHARACTERS = 80
+_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s+)?")
+_EDGE_MARKS = " .,;:!?"
+_SAME_WORDS = 0.99
+"""The similarity of words that only differ in case and typographic marks."""
 
 
 @frozen
@@ -38,22 +44,33 @@ class Aspect:
 
 
 def parse_aspects(answer: str) -> list[Aspect]:
-    """Return the aspects of an answer of ``_aspect_grammar``, each once; a line that a limit cut is left out."""
+    """Return the aspects of an answer, each once; a line of another form, or that a limit cut, is left out."""
     found = []
     for line in answer.splitlines():
-        parts = line.strip().split(SEPARATOR)
-        if len(parts) == 3 and all(parts) and parts[2] in POLARITIES:  # noqa: PLR2004 (the parts of an aspect)
-            found.append(Aspect(*parts))
+        parts = [part.strip() for part in _LIST_MARK.sub("", line).split(SEPARATOR.strip())]
+        if len(parts) == 3 and all(parts) and parts[2].lower() in POLARITIES:  # noqa: PLR2004 (the parts of an aspect)
+            found.append(Aspect(parts[0], parts[1], parts[2].lower()))
     return list(dict.fromkeys(found))
 
 
-POLARITIES = ("positive", "neutral", "negative")
+def locate_aspect(found: Aspect, passage: QuotableText) -> Aspect | None:
+    """Return an aspect in the words of the passage, which may differ in case and marks; None if it does not stand there."""
+    aspect, opinion = _locate_words(found.aspect, passage), _locate_words(found.opinion, passage)
+    return None if aspect is None or opinion is None else Aspect(aspect, opinion, found.polarity)
+
+
+def _locate_words(words: str, passage: QuotableText) -> str | None:
+    quote = passage.locate(words, min_similarity=_SAME_WORDS)
+    if quote is None:
+        return None
+    return words if quote.exact else quote.line.strip(_EDGE_MARKS) or quote.line
 
 
 class AspectSentimentVerb(SentimentVerb):
     """A ``SentimentVerb`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
 
-    They come from a second request, whose answer a grammar holds to spans of the text. In a table, the column
+    They come from a second request, whose answer a grammar holds to spans of the text; without grammars, those aspects
+    count that stand in the text. In a table, the column
     ``aspects`` is that list as JSON; in a line, it follows the probabilities.
     """
 
@@ -69,19 +86,34 @@ class AspectSentimentVerb(SentimentVerb):
         super().__init__(backend, prompts, generation, options, scale=scale)
         self._aspects_prompt = prompts.get(ASPECTS_PROMPT)
         self._generation = generation
-        self.single_request = False
         self.columns = {**self.columns, "aspects": str}
 
-    def make_job(self, record: Record) -> DocumentJob:
-        """Return the job that scores the labels and lists the aspects."""
-        return _AspectJob(record, super().make_job(record), self._aspect_request(record), self._generation)
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the label and the aspects, which are requested at the same time. Raises the failure of a request."""
+        labelled, listed = await run.gather([super().process(run, record), self._list_aspects(run, record)])
+        fields = {**labelled.fields, **listed.fields}
+        return run.result(None, fields, prompt=labelled.prompt, cut=listed.cut)
 
-    def _aspect_request(self, record: Record) -> Request:
-        prompt = self._aspects_prompt
-        messages = prompt.render({"text": record.text, "row": Row(record.fields)})
+    async def _list_aspects(self, run: TaskRun, record: Record) -> Result:
+        prompt, text = self._aspects_prompt, record.text
+        messages = prompt.render({"text": text, "row": Row(record.fields)})
         limit = max_answer_tokens(prompt, self._generation, DEFAULT_ANSWER_TOKENS)
         request = make_request(f"{record.index}.aspects", messages, prompt, self._generation, max_tokens=limit)
-        return replace(request, grammar=_aspect_grammar(record.text, POLARITIES, SEPARATOR))
+
+        def constrain(request: Request) -> Request:
+            return replace(request, grammar=_aspect_grammar(text))
+
+        answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
+        aspects = parse_aspects(answer.text)
+        if constraint > 0:
+            passage = QuotableDocument(record.name, text).whole()
+            found = [locate_aspect(each, passage) for each in aspects]
+            if None in found:  # of many records: only in the result
+                run.warnings.append(f"aspects that do not stand in the text: {found.count(None)}")
+            aspects = list(dict.fromkeys(each for each in found if each is not None))
+        return run.result(
+            None, {"aspects": [asdict(each) for each in aspects]}, cut=is_truncated(answer.finished, self._generation)
+        )
 
     def row(self, result: Result) -> Mapping[str, Any]:
         """Return the values of ``SentimentVerb.row``, and the aspects as JSON."""
@@ -101,73 +133,15 @@ class AspectSentimentVerb(SentimentVerb):
         return f"{line}\t{found}"
 
 
-class _AspectJob:
-    """The scoring job of a record with a second request beside it; both results become one."""
-
-    step = ""
-
-    def __init__(self, record: Record, scoring: DocumentJob, request: Request, generation: GenerationOptions) -> None:
-        self.item = record.index
-        self.name = record.name
-        self._scoring = scoring
-        self._listing = MultiRequestJob(record, [request], self._list_aspects)
-        self._listing_id = request.id
-        self._generation = generation
-        self._is_cut = False
-        self._labelled: Result | None = None
-        self._listed: Result | None = None
-
-    def start(self) -> Iterator[JobStep]:
-        """Yield the first request of both."""
-        yield from self._scoring.start()
-        yield from self._listing.start()
-
-    def handle_event(self, event: Event) -> Iterator[JobStep]:
-        """Yield what the jobs yield, and one result after both."""
-        listing = event.id == self._listing_id
-        if listing and isinstance(event, Finished):
-            self._is_cut = is_truncated(event, self._generation)
-        for step in (self._listing if listing else self._scoring).handle_event(event):
-            if not isinstance(step, Result):
-                yield step
-            elif listing:
-                self._listed = step
-            else:
-                self._labelled = step
-        if isinstance(event, Finished) and self._labelled is not None and self._listed is not None:
-            yield self._joined(self._labelled, self._listed)
-
-    def _joined(self, labelled: Result, listed: Result) -> Result:
-        total = max(labelled.timings.total_s, listed.timings.total_s)
-        return replace(
-            labelled,
-            fields={**labelled.fields, **listed.fields},
-            usage=labelled.usage + listed.usage,
-            timings=replace(labelled.timings, total_s=total),
-            cut=self._is_cut,
-        )
-
-    @staticmethod
-    def _list_aspects(record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        (answer,) = answers.values()
-        fields = {
-            "aspects": [
-                {"aspect": each.aspect, "opinion": each.opinion, "polarity": each.polarity}
-                for each in parse_aspects(answer.text)
-            ]
-        }
-        return Result(record.index, record.name, None, fields, usage=tally.usage, timings=tally.timings)
-
-
-def _aspect_grammar(text: str, polarities: Sequence[str], separator: str) -> str:
-    """Return a grammar of lines "ASPECT | OPINION | POLARITY", with ``separator`` between the parts, or "NONE".
+def _aspect_grammar(text: str) -> str:
+    """Return a grammar of lines "ASPECT | OPINION | POLARITY", or "NONE".
 
     Aspect and opinion stand in one line of ``text`` from word to word, without the separator. Source of the
     format: llguidance, "Grammar syntax" (docs/syntax.md).
     """
-    mark = re.escape(separator.strip())
-    polarity = " | ".join(json.dumps(each) for each in polarities)
-    between = json.dumps(separator)
+    mark = re.escape(SEPARATOR.strip())
+    polarity = " | ".join(json.dumps(each) for each in POLARITIES)
+    between = json.dumps(SEPARATOR)
     return (
         f'start: "{_NO_ASPECT}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
         f"line: SPAN {between} SPAN {between} polarity\n"

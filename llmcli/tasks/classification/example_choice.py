@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.backends.base import Backend, run_requests
+from llmcli.backends.base import Backend
 from llmcli.errors import RequestRejected, Unsupported
-from llmcli.tasks.runner.answers import raise_request_error
-from llmcli.types import Finished, HiddenStates, Message, Priority, Request, Role
+from llmcli.tasks.runner.task_run import ask_all
+from llmcli.types import Message, Priority, Request, Role
 
 if TYPE_CHECKING:
     from llmcli.tasks.classification.label_scorer import Examples
@@ -39,6 +39,12 @@ class ExampleChooser:
         """Whether ``choose`` needs the hidden states of a text."""
         return self._vectors is not None
 
+    @staticmethod
+    def states_request(request_id: str, text: str) -> Request:
+        """Return the request for the hidden states of a text alone."""
+        message = Message(Role.USER, text)
+        return Request(request_id, (message,), priority=Priority.BULK, hidden_states=True)
+
     def choose(self, text: str, states: bytes | None = None) -> Examples:
         """Return the nearest examples; ``states`` are the mean hidden states of the text."""
         if self._vectors is not None and states is not None:
@@ -52,31 +58,13 @@ class ExampleChooser:
 
 def make_chooser(backend: Backend, examples: Examples, count: int) -> ExampleChooser:
     """Return a chooser by hidden states if the backend reports them, else by words. Raises the failure of a request."""
-    requests = [hidden_states_request(str(number), text) for number, (text, _) in enumerate(examples)]
+    requests = [ExampleChooser.states_request(str(number), text) for number, (text, _) in enumerate(examples)]
     try:
-        found = _request_states(backend, requests)
+        states = [answer.states for answer in ask_all(backend, requests)]
     except (Unsupported, RequestRejected):
         return ExampleChooser(examples, count)
-    return ExampleChooser(examples, count, found)
-
-
-def _request_states(backend: Backend, requests: Sequence[Request]) -> list[bytes] | None:
-    """Return the mean hidden states of each request, None if a server ignores the wish for them."""
-    found: dict[str, bytes] = {}
-    for event in run_requests(backend, requests):
-        if isinstance(event, HiddenStates):
-            found[event.id] = event.mean
-        elif isinstance(event, Finished):
-            raise_request_error(event)
-            if event.id not in found:
-                return None
-    return [found[request.id] for request in requests]
-
-
-def hidden_states_request(request_id: str, text: str) -> Request:
-    """Return the request for the hidden states of a text alone."""
-    message = Message(Role.USER, text)
-    return Request(request_id, (message,), priority=Priority.BULK, hidden_states=True)
+    vectors = [each.mean for each in states if each is not None]
+    return ExampleChooser(examples, count, vectors if len(vectors) == len(states) else None)
 
 
 def word_similarity(text: Counter[str], example: Counter[str], weights: dict[str, float]) -> float:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.backends.base import Backend, run_requests
+from llmcli.backends.base import Backend
 from llmcli.files import private_files
 from llmcli.tasks.classification.label_scores import label_logprobs, mean_prior
-from llmcli.tasks.runner.answers import ResponseBuffer, raise_request_error, require_finished
+from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Request
 
 _COUNTED_SAMPLES = "samples"
@@ -37,7 +37,7 @@ def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path
         return known
     found: list[Mapping[str, float]] = []
     for group in (requests[:1], requests[1:]):  # a server that only counts samples is asked once
-        for answer in _score(backend, group):
+        for answer in ask_all(backend, group):
             if answer.method == _COUNTED_SAMPLES:
                 return None
             found.append(label_logprobs(answer.scores))
@@ -46,16 +46,6 @@ def measure_prior(backend: Backend, requests: Sequence[Request], directory: Path
         return None
     _save_prior(file, key, prior)
     return prior
-
-
-def _score(backend: Backend, requests: Sequence[Request]) -> list[ResponseBuffer]:
-    """Return the answers to requests. Raises the failure of one."""
-    answers = {request.id: ResponseBuffer() for request in requests}
-    for event in run_requests(backend, requests):
-        answers[event.id].add_event(event)
-    for answer in answers.values():
-        raise_request_error(require_finished(answer))
-    return list(answers.values())
 
 
 def prior_key(model_id: str, requests: Sequence[Request]) -> str:

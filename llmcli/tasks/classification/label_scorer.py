@@ -16,7 +16,7 @@ from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.classification.label_prior import measure_prior
 from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
-from llmcli.tasks.runner.answers import ResponseBuffer
+from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.types import HiddenStates, Message, Request, Role
 
@@ -169,7 +169,7 @@ class LabelScorer:
             yield self.prompt.render({**self._options.variables, "text": text})[-1]
             yield Message(Role.ASSISTANT, label)
 
-    def read_scores(self, answer: ResponseBuffer) -> LabelScores:
+    def read_scores(self, answer: Answer) -> LabelScores:
         """Return the scores of an answer."""
         return self.correct_scores(label_logprobs(answer.scores) if answer.scores else {}, answer.states, answer.method)
 

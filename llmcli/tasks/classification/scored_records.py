@@ -9,11 +9,9 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
-from llmcli.tasks.execution.document_jobs import DocumentJob
-from llmcli.tasks.execution.request_job import RequestJob
-from llmcli.tasks.runner.answers import ResponseBuffer
 from llmcli.tasks.runner.record_runner import run_records
-from llmcli.types import Finished, HiddenStates, ItemFailed, Result
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import HiddenStates, ItemFailed, Result
 
 
 @frozen
@@ -29,33 +27,28 @@ def score_records(
     backend: Backend, scorer: LabelScorer, records: Iterable[Record], *, hidden_states: bool = False
 ) -> Generator[ScoredRecord]:
     """Yield the scores of each record that is not blank, in their order. Raises the first failure."""
-    for event in run_records(backend, records, _ScoredRecordVerb(scorer, hidden_states=hidden_states)):
+    for event in run_records(backend, records, _ScoringTask(scorer, hidden_states=hidden_states)):
         if isinstance(event, ItemFailed):
             raise event.error
         if isinstance(event, Result) and not event.blank:
             yield event.fields["scored"]
 
 
-class _ScoredRecordVerb:
-    """A verb whose results have one field, ``scored``."""
+class _ScoringTask:
+    """A task whose results have one field, ``scored``."""
 
     columns: Mapping[str, type] = {}
-    single_request = True
 
     def __init__(self, scorer: LabelScorer, *, hidden_states: bool) -> None:
         self._scorer = scorer
         self._hidden_states = hidden_states
 
-    def make_job(self, record: Record) -> DocumentJob:
+    async def process(self, run: TaskRun, record: Record) -> Result:
         request = self._scorer.make_request(
             str(record.index), record.text, record.fields, hidden_states=self._hidden_states
         )
-        return RequestJob(record, request, self._make_result)
-
-    def _make_result(self, record: Record, answer: ResponseBuffer, finished: Finished) -> Result:
-        del finished
-        scored = ScoredRecord(record, self._scorer.read_scores(answer), answer.states)
-        return Result(record.index, record.name, None, {"scored": scored})
+        answer = await run.ask(request)
+        return run.result(None, {"scored": ScoredRecord(record, self._scorer.read_scores(answer), answer.states)})
 
     def blank_result(self, record: Record) -> Result:
         return Result(record.index, record.name, None, blank=True)

@@ -9,9 +9,8 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.errors import Unsupported
-from llmcli.tasks.execution.multi_request_job import MultiRequestJob
-from llmcli.tasks.runner.answers import ResponseBuffer, UsageTally
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Priority, Request, Result
 
 EMBEDDING_COLUMN, FILE_COLUMN = "embedding", "file"
@@ -32,8 +31,6 @@ class EmbedVerb:
     ``normalizes``: vectors have length 1. ``names_files``: a column ``file`` names the input of each record.
     """
 
-    single_request = True
-
     def __init__(
         self,
         backend: Backend,
@@ -49,8 +46,8 @@ class EmbedVerb:
         self._pooling = pooling
         self._normalizes = normalizes
 
-    def make_job(self, record: Record) -> MultiRequestJob:
-        """Return the job of a record: one request for its hidden states."""
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the vector of a record. Raises ``Unsupported`` without hidden states, and the failure of the request."""
         request = Request(
             str(record.index),
             (),
@@ -59,22 +56,11 @@ class EmbedVerb:
             deadline=self._options.deadline,
             hidden_states=True,
         )
-        return MultiRequestJob(record, [request], self._make_result)
-
-    def _make_result(self, record: Record, answers: Mapping[str, ResponseBuffer], tally: UsageTally) -> Result:
-        states = answers[str(record.index)].states
+        states = (await run.ask(request)).states
         if states is None:
             raise Unsupported("hidden states", detail="the server reports none")
         pooled = states.mean if self._pooling is Pooling.MEAN else states.last
-        return Result(
-            record.index,
-            record.name,
-            None,
-            {EMBEDDING_COLUMN: read_vector(pooled, normalizes=self._normalizes)},
-            model=self._backend.info().model,
-            usage=tally.usage,
-            timings=tally.timings,
-        )
+        return run.result(None, {EMBEDDING_COLUMN: read_vector(pooled, normalizes=self._normalizes)})
 
     def blank_result(self, record: Record) -> Result:
         """Return the result of a record without text, which has no vector."""

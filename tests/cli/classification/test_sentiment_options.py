@@ -10,6 +10,7 @@ import math
 import pytest
 from scripted import last_message
 
+from llmcli.errors import Unsupported
 from llmcli.tasks.sentiment import polarity_score, rate
 
 NEUTRAL = dict.fromkeys(("positive", "neutral", "negative"), math.log(1 / 3))
@@ -123,3 +124,23 @@ def test_an_endless_input_stays_flat(llm, tmp_path):
     stopped.set()
     os.close(written)
     assert run.code == 141 and len(run.backend.requests) < 500
+
+
+def test_a_server_without_grammars_gives_aspects_too(llm):
+    """Those that stand in the text, in its own words."""
+
+    def answer(request):
+        if request.grammar is not None:
+            return Unsupported("a grammar")
+        if request.candidates:
+            return NEUTRAL
+        return "- Food | GOOD | Positive\nstaff|rude|negative\ncamera | excellent | positive\nHere they are."
+
+    run = llm("sentiment", "--aspects", "--json", stdin=b"The food was good, the staff rude.\n", answer=answer)
+    found = json.loads(run.out)
+    assert found["aspects"] == [
+        {"aspect": "food", "opinion": "good", "polarity": "positive"},
+        {"aspect": "staff", "opinion": "rude", "polarity": "negative"},
+    ]
+    assert run.code == 0 and found["label"] == "positive"
+    assert found["warnings"] == ["aspects that do not stand in the text: 1"]
