@@ -22,17 +22,17 @@ from llmcli.tasks.calibration.calibration_store import StoredCalibration
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
 from llmcli.tasks.calibration.record_features import record_features
-from llmcli.tasks.classification.precision_threshold import choose_threshold
-from llmcli.tasks.classification.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.classify import ClassifyOptions
+from llmcli.tasks.labels.precision_threshold import choose_threshold
+from llmcli.tasks.labels.scored_records import ScoredRecord, labelled_records, score_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentTask
 
 LABELS = (POSITIVE, NEGATIVE)
 TARGET = 0.95
 
 
-def score_rows(verb: SentimentVerb, backend: Backend, rows: Rated) -> list[ScoredRecord]:
+def score_rows(verb: SentimentTask, backend: Backend, rows: Rated) -> list[ScoredRecord]:
     """Return the scores and hidden states of the rows, as `llm sentiment --calibrate` computes them."""
     records, _ = labelled_records([(text, "") for text, _ in rows])
     return list(score_records(backend, verb.scorer, records, hidden_states=True))
@@ -41,7 +41,7 @@ def score_rows(verb: SentimentVerb, backend: Backend, rows: Rated) -> list[Score
 def read_features(backend: Backend, rows: Rated) -> FeatureSet:
     """Return the features of the rows without those of a probe, as a verb that has none computes them."""
     options = ClassifyOptions(corrects_prior=False)
-    verb = SentimentVerb(backend, builtin_prompts(), GenerationOptions(), options)
+    verb = SentimentTask(backend, builtin_prompts(), GenerationOptions(), options)
     return record_features(score_rows(verb, backend, rows))
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     with open_with_weights(model, options.weights) as backend:
         for title in options.sets:
             rows = sample(load(options.directory, SETS[title], 0 if options.even else 1), options.count)
-            verb = SentimentVerb(backend, builtin_prompts(), GenerationOptions())
+            verb = SentimentTask(backend, builtin_prompts(), GenerationOptions())
             scored = score_rows(verb, backend, rows)
             features = record_features(scored, from_probe=verb.scorer.probe is not None)
             shares = np.array([[each.scores.probabilities[label] for label in LABELS] for each in scored])

@@ -34,11 +34,11 @@ from llmcli.engine import engine_setup
 from llmcli.engine.engine import Engine
 from llmcli.frozen_dataclass import replace
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
-from llmcli.tasks.classification.label_set import parse_label_names
-from llmcli.tasks.classify import PROMPT, make_classify_verb
+from llmcli.tasks.classify import PROMPT, make_label_task
+from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import SentimentVerb
+from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import Result
 
 TYPES = (ORIGINAL_WEIGHTS, *DERIVED_TYPES)
@@ -66,9 +66,9 @@ def label(backend: Engine, texts: Sequence[str], labels: str = "") -> Rows:
     """Return the probabilities of each text: of `llm sentiment`, or of `llm classify` with ``labels``."""
     prompts, generation = builtin_prompts(), GenerationOptions()
     verb = (
-        make_classify_verb(backend, prompts.get(PROMPT), parse_label_names(labels), generation)
+        make_label_task(backend, prompts.get(PROMPT), parse_label_names(labels), generation)
         if labels
-        else SentimentVerb(backend, prompts, generation)
+        else SentimentTask(backend, prompts, generation)
     )
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]
     found = [each for each in run_records(backend, records, verb) if isinstance(each, Result)]

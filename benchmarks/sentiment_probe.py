@@ -23,8 +23,8 @@ from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, text_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix, concatenate
 from llmcli.tasks.calibration.feature_space import BlockScale, measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
-from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
-from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, message_texts
+from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe, message_texts
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
 from llmcli.types import HiddenStates

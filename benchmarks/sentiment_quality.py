@@ -34,11 +34,11 @@ from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary
 from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.settings import ORIGINAL_WEIGHTS
-from llmcli.tasks.classification.label_set import parse_label_names
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
+from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentVerb
+from llmcli.tasks.sentiment import NEGATIVE, POSITIVE, SentimentTask
 from llmcli.types import Result
 
 SETS = {
@@ -125,9 +125,9 @@ def main() -> None:
         prompts = builtin_prompts()
         if options.classify:
             labels = parse_label_names(f"{POSITIVE},{NEGATIVE}")
-            verb = make_classify_verb(backend, prompts.get(PROMPT), labels, GenerationOptions(), choices)
+            verb = make_label_task(backend, prompts.get(PROMPT), labels, GenerationOptions(), choices)
         else:
-            verb = SentimentVerb(backend, prompts, GenerationOptions(), choices)
+            verb = SentimentTask(backend, prompts, GenerationOptions(), choices)
         for title in options.set or SETS:
             name = SETS[title]
             rows = sample(load(options.directory, name, 0 if options.even else 1), options.count)

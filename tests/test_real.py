@@ -18,7 +18,7 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend
-from llmcli.tasks.classification.linear_probe import load_probe
+from llmcli.tasks.labels.linear_probe import load_probe
 from llmcli.tasks.sentiment import PROBE_FILE
 from llmcli.types import Finished, FinishReason, HiddenStates, Message, Request, Role, Sampling, TextDelta
 

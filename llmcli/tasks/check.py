@@ -134,7 +134,7 @@ def check(
     Each sentence is scored against the ``passages`` that rank highest for it, and the strongest support counts. Fields of
     the Result: ``passed`` (no probability is below ``threshold``), ``threshold``, ``lowest`` (the lowest probability) and
     ``sentences``, each with ``text``, ``start``, ``end``, lines, ``support``, ``probability`` and ``quote`` (None if no
-    passage has a word of it). ``scoring`` as in ``ScoringVerb``. A blank text fails with ``EmptyInput``, one without
+    passage has a word of it). ``scoring`` as in ``LabelTask``. A blank text fails with ``EmptyInput``, one without
     sentences with ``BadDocument``. The sources are gone through one at a time; the error of one that could not be read is
     that of the check.
     """

@@ -10,23 +10,23 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.label_decision import (
+from llmcli.tasks.labels.label_decision import (
     LabelDecision,
     decide,
     format_labels,
     probability_column,
     table_values,
 )
-from llmcli.tasks.classification.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
-from llmcli.tasks.classification.label_scores import PROBABILITY_DIGITS, round_probabilities
+from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.label_scores import PROBABILITY_DIGITS, round_probabilities
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result
 
 if TYPE_CHECKING:
-    from llmcli.tasks.classification.example_choice import ExampleChooser
-    from llmcli.tasks.classification.label_set import LabelSet
-    from llmcli.tasks.classification.long_texts import TextSplitter
+    from llmcli.tasks.labels.example_choice import ExampleChooser
+    from llmcli.tasks.labels.label_set import LabelSet
+    from llmcli.tasks.labels.long_texts import TextSplitter
 
 PROMPT = "classify"
 MULTI_PROMPT = "classify.multi"
@@ -52,7 +52,7 @@ class ClassifyOptions:
     calibrator: LabelCalibrator | None = None
 
 
-class ScoringVerb:
+class LabelTask:
     """The common part of verbs whose records get one of several labels.
 
     A Result's fields: ``line`` (from 1), ``label``, ``probabilities`` (by label, not rounded), ``margin`` (how far the
@@ -66,7 +66,7 @@ class ScoringVerb:
         self.threshold = options.threshold
         self._splitter: TextSplitter | None = None
         if options.splits_long_texts:
-            from llmcli.tasks.classification.long_texts import TextSplitter
+            from llmcli.tasks.labels.long_texts import TextSplitter
 
             self._splitter = TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
         self._chooser = options.chooser
@@ -96,7 +96,7 @@ class ScoringVerb:
 
     async def _score_pieces(self, run: TaskRun, record: Record, pieces: Sequence[str]) -> LabelScores:
         """Return the pooled scores of the pieces of a text; examples are not chosen for each of them."""
-        from llmcli.tasks.classification.long_texts import pool_scores
+        from llmcli.tasks.labels.long_texts import pool_scores
 
         answers = await run.gather(
             run.ask(self.scorer.make_request(f"{record.index}.{number}", piece, record.fields))
@@ -144,9 +144,9 @@ class ScoringVerb:
         return format_labels(result.fields["label"], round_probabilities(found), PROBABILITY_DIGITS)
 
 
-def make_classify_verb(
+def make_label_task(
     backend: Backend, prompt: Prompt, labels: LabelSet, generation: GenerationOptions, options: ClassifyOptions
-) -> ScoringVerb:
+) -> LabelTask:
     """Return the verb that gives each record one of ``labels``, whose examples stand before those of the options.
 
     Raises as ``LabelScorer`` does.
@@ -164,11 +164,11 @@ def make_classify_verb(
             options.calibrator,
         ),
     )
-    return ScoringVerb(backend, scorer, options)
+    return LabelTask(backend, scorer, options)
 
 
-class MultiLabelVerb:
-    """Gives each record every label that applies to it; see ``PresenceScorer``.
+class MultiLabelTask:
+    """Gives each record every label that applies to it; see ``MultiLabelScorer``.
 
     A Result's fields: ``labels`` (those with a probability of at least the threshold), ``label`` (the same as a text)
     and ``probabilities`` (by label; they do not sum to 1). In a table: ``label`` and ``p_LABEL``. ``thresholds`` by label
@@ -187,11 +187,11 @@ class MultiLabelVerb:
         *,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
-        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+        from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
         threshold = DEFAULT_MULTI_THRESHOLD if options.threshold is None else options.threshold
         self._thresholds = {**dict.fromkeys(labels.names, threshold), **(thresholds or {})}
-        self.scorer = PresenceScorer(
+        self.scorer = MultiLabelScorer(
             backend,
             prompt,
             labels.names,

@@ -10,9 +10,9 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.label_scorer import LabelCalibrator, ScorerOptions
-from llmcli.tasks.classification.long_texts import TextSplitter
-from llmcli.tasks.classification.presence_scorer import PresenceScorer
+from llmcli.tasks.labels.label_scorer import LabelCalibrator, ScorerOptions
+from llmcli.tasks.labels.long_texts import TextSplitter
+from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result
@@ -72,14 +72,14 @@ class FilterOptions:
     calibrator: LabelCalibrator | None = None
 
 
-class FilterVerb:
+class FilterTask:
     """Whether a query holds for a record.
 
     A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements
     and no calibrator also ``statements``, the probability of each. A blank record matches nothing (with ``invert``: everything) and has the probability None. In a
     table, no column is added.
 
-    Raises as ``LabelScorer`` does; for the probability of a statement see ``PresenceScorer``.
+    Raises as ``LabelScorer`` does; for the probability of a statement see ``MultiLabelScorer``.
     """
 
     columns: Mapping[str, type] = {}
@@ -97,7 +97,7 @@ class FilterVerb:
         scoring = ScorerOptions(
             {"statements": query.statements}, (), chosen.corrects_prior, chosen.cache, chosen.calibrator
         )
-        self.scorer = scorer = PresenceScorer(backend, prompt, query.statements, generation, scoring)
+        self.scorer = scorer = MultiLabelScorer(backend, prompt, query.statements, generation, scoring)
         self._names = query.statements if chosen.calibrator is None else (MATCH,)
         self._splitter = (
             TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))

@@ -9,10 +9,10 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classification.label_decision import LabelDecision
-from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
-from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.tasks.classify import ClassifyOptions, ScoringVerb
+from llmcli.tasks.classify import ClassifyOptions, LabelTask
+from llmcli.tasks.labels.label_decision import LabelDecision
+from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.scoring_notices import add_scoring_notices
 from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result, TaskEvent
@@ -20,11 +20,11 @@ from llmcli.types import Result, TaskEvent
 PROMPT = "sentiment"
 POSITIVE, NEGATIVE = "positive", "negative"
 PROBE_FILE = Path(__file__).with_name("sentiment_probe.json")
-"""The linear probe for the starter model, see ``classification.linear_probe``."""
+"""The linear probe for the starter model, see ``labels.linear_probe``."""
 
 
-class SentimentVerb(ScoringVerb):
-    """The sentiment of a record: a ``ScoringVerb`` with the labels of the prompt file.
+class SentimentTask(LabelTask):
+    """The sentiment of a record: a ``LabelTask`` with the labels of the prompt file.
 
     If these include positive and negative, a Result's fields also have ``score``: P(positive) - P(negative), the mean
     polarity from -1 to 1; and with a ``scale`` of N points ``rating``: the score as a whole number from 1 to N. Both are
@@ -63,7 +63,7 @@ class SentimentVerb(ScoringVerb):
         return fields
 
     def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the values of ``ScoringVerb.row``, the rounded score and the rating."""
+        """Return the values of ``LabelTask.row``, the rounded score and the rating."""
         row = {**super().row(result)}
         if row and self._is_polar:
             row["score"] = round(result.fields["score"], 4)
@@ -91,8 +91,8 @@ def sentiment(
 ) -> Iterator[TaskEvent]:
     """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
 
-    One ``Notice`` says if a remote server could only estimate. For the rest see ``SentimentVerb`` and
+    One ``Notice`` says if a remote server could only estimate. For the rest see ``SentimentTask`` and
     ``run_records``.
     """
-    verb = SentimentVerb(backend, prompts, options)
+    verb = SentimentTask(backend, prompts, options)
     yield from add_scoring_notices(run_records(backend, records, verb, job_options))

@@ -17,7 +17,7 @@ from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.sentiment import SentimentVerb
+from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import Request, Result
 
 ASPECTS_PROMPT = "sentiment.aspects"
@@ -66,8 +66,8 @@ def _locate_words(words: str, passage: QuotableText) -> str | None:
     return words if quote.exact else quote.line.strip(_EDGE_MARKS) or quote.line
 
 
-class AspectSentimentVerb(SentimentVerb):
-    """A ``SentimentVerb`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
+class AspectSentimentTask(SentimentTask):
+    """A ``SentimentTask`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
 
     They come from a second request, whose answer a grammar holds to spans of the text; without grammars, those aspects
     count that stand in the text. In a table, the column
@@ -116,14 +116,14 @@ class AspectSentimentVerb(SentimentVerb):
         )
 
     def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the values of ``SentimentVerb.row``, and the aspects as JSON."""
+        """Return the values of ``SentimentTask.row``, and the aspects as JSON."""
         row = {**super().row(result)}
         if row:
             row["aspects"] = json.dumps(result.fields["aspects"], ensure_ascii=False)
         return row
 
     def line(self, result: Result) -> str:
-        """Return the line of ``SentimentVerb`` followed by ``ASPECT: OPINION (POLARITY)``, joined by "; "."""
+        """Return the line of ``SentimentTask`` followed by ``ASPECT: OPINION (POLARITY)``, joined by "; "."""
         line = super().line(result)
         if not line:
             return line

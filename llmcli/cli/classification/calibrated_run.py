@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.classification.calibration_run import CalibrationKind, CalibrationRun, LabelledFile
     from llmcli.cli.classification.labelled_rows import ReadLabel
-    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
-    from llmcli.tasks.classification.label_summary import LabelSummary
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.labels.label_summary import LabelSummary
+    from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
 
 
 class CalibratedRun:

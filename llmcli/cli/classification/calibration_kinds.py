@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.calibration.label_calibration import CalibratedScores
     from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
-    from llmcli.tasks.classification.label_scorer import LabelScorer
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
-    from llmcli.tasks.classification.scored_records import ScoredRecord
+    from llmcli.tasks.labels.label_scorer import LabelScorer
+    from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.labels.scored_records import ScoredRecord
 
 LABEL = "label"
 
@@ -61,7 +61,7 @@ class LabelKind:
         self, stored: StoredCalibration, target: float, *, keep: bool
     ) -> dict[str, PrecisionThreshold]:
         """Return the threshold from which the chosen label is right that often."""
-        from llmcli.tasks.classification.precision_threshold import choose_threshold
+        from llmcli.tasks.labels.precision_threshold import choose_threshold
 
         problem = stored.problems[LABEL]
         found = stored.answering_probabilities(LABEL, keep=keep)
@@ -106,12 +106,12 @@ class PresenceKind:
     ) -> CalibratedPresence:
         """Return what computes the probability of each name; names without a problem have that of the scorer."""
         from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
-        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+        from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
         if len(problems) == len(self._names):
             return CalibratedPresence(problems)
         scorer = make_scorer()
-        assert isinstance(scorer, PresenceScorer)
+        assert isinstance(scorer, MultiLabelScorer)
         _ = scorer.prior  # measured now, since no request can be made while an answer is read
         return CalibratedPresence(problems, scorer)
 
@@ -126,9 +126,9 @@ class PresenceKind:
 
     def _shares(self, scored: Sequence[ScoredRecord], scorer: LabelScorer) -> dict[str, list[float]]:
         """Return by name the probabilities that it holds, one for each record."""
-        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+        from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
-        assert isinstance(scorer, PresenceScorer)
+        assert isinstance(scorer, MultiLabelScorer)
         found = [self._combine(scorer.presence(each.scores)) for each in scored]
         return {name: [each[name] for each in found] for name in self._names}
 
@@ -137,7 +137,7 @@ class PresenceKind:
     ) -> dict[str, PrecisionThreshold]:
         """Return the probability of each name from which it holds that often, or of its opposite if inverted."""
         from llmcli.tasks.calibration.presence_calibration import NO, PRESENCE_LABELS, YES
-        from llmcli.tasks.classification.precision_threshold import choose_threshold
+        from llmcli.tasks.labels.precision_threshold import choose_threshold
 
         column = PRESENCE_LABELS.index(NO if self._inverted else YES)
         found = {}

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
     from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
     from llmcli.tasks.calibration.fitted_problem import FittedProblem
-    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
-    from llmcli.tasks.classification.scored_records import ScoredRecord
+    from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.labels.scored_records import ScoredRecord
 
 MIN_LABELLED_ROWS = 10
 """Of all labels together; two labels at least must have one."""
@@ -156,7 +156,7 @@ def score_labelled(
     backend: Backend, scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool
 ) -> list[ScoredRecord]:
     """Return the scores of labelled rows, with hidden states if they are requested and the backend gives them."""
-    from llmcli.tasks.classification.scored_records import labelled_records, score_records
+    from llmcli.tasks.labels.scored_records import labelled_records, score_records
 
     records, _ = labelled_records(rows)
     try:

@@ -13,11 +13,11 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import asdict, replace
-from llmcli.tasks.classification.label_summary import LabelSummary
-from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, MultiLabelVerb, ScoringVerb, make_classify_verb
+from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, LabelTask, MultiLabelTask, make_label_task
+from llmcli.tasks.labels.label_summary import LabelSummary
+from llmcli.tasks.labels.scoring_notices import add_scoring_notices
 from llmcli.tasks.sentiment import PROMPT as SENTIMENT_PROMPT
-from llmcli.tasks.sentiment import SentimentVerb
+from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from llmcli.cli.classification.calibration_run import CalibrationKind, LabelledFile
     from llmcli.cli.classification.labelled_rows import LabelledRows, ReadLabel
     from llmcli.prompts import Prompt
-    from llmcli.tasks.classification.label_set import LabelSet
+    from llmcli.tasks.labels.label_set import LabelSet
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
 _DEFAULT_NEAREST = 8
 
-_MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], ScoringVerb]
+_MakeVerb = Callable[["Backend", "GenerationOptions", ClassifyOptions], LabelTask]
 
 
 def read_labels(ctx: CommandContext, text: str) -> LabelSet:
     """Return the labels of ``--labels``: names with commas, or ``@FILE``. Raises as the parsers do."""
     from llmcli.cli.input import inputs
-    from llmcli.tasks.classification.label_set import parse_label_file, parse_label_names
+    from llmcli.tasks.labels.label_set import parse_label_file, parse_label_names
 
     if not text.startswith("@"):
         return parse_label_names(inputs.decode_argument(text))
@@ -60,7 +60,7 @@ def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *,
     run = _ScoringRun(
         ctx,
         labels.names,
-        lambda backend, generation, options: make_classify_verb(backend, prompt, labels, generation, options),
+        lambda backend, generation, options: make_label_task(backend, prompt, labels, generation, options),
         lambda: _calibration_identity(prompt, labels),
     )
     return run.run(files, lambda: _labels_manifest(prompt, labels, multi=False))
@@ -97,11 +97,11 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
         lambda: _calibration_identity(prompt, labels),
     )
 
-    def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelVerb:
+    def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
         options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
-        calibrator = run.prepare(backend, lambda: MultiLabelVerb(backend, prompt, labels, generation, options).scorer)
+        calibrator = run.prepare(backend, lambda: MultiLabelTask(backend, prompt, labels, generation, options).scorer)
         thresholds = {name: chosen.threshold for name, chosen in run.thresholds.items()}
-        return MultiLabelVerb(
+        return MultiLabelTask(
             backend, prompt, labels, generation, replace(options, calibrator=calibrator), thresholds=thresholds
         )
 
@@ -121,7 +121,7 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
 
 
 class _ScoringRun:
-    """A run of a ``ScoringVerb`` with ``labels``, which ``make_verb`` builds."""
+    """A run of a ``LabelTask`` with ``labels``, which ``make_verb`` builds."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class _ScoringRun:
         examples = {"rows of --examples": self._examples_digest(), "--nearest": self._nearest}
         return {**self._calibrated.manifest(), **examples}
 
-    def _make(self, backend: Backend, generation: GenerationOptions) -> ScoringVerb:
+    def _make(self, backend: Backend, generation: GenerationOptions) -> LabelTask:
         flags, examples = self._flags, self._examples
         options = ClassifyOptions(
             flags.threshold,
@@ -215,7 +215,7 @@ class _ScoringRun:
             splits_long_texts=self._splits_long_texts,
         )
         if len(examples) > self._nearest:
-            from llmcli.tasks.classification.example_choice import make_chooser
+            from llmcli.tasks.labels.example_choice import make_chooser
 
             chooser = make_chooser(backend, examples, self._nearest)
             options = replace(options, examples=examples[: self._nearest], chooser=chooser)
@@ -250,12 +250,12 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
 
         files_of_prompts.append(prompts.get(ASPECTS_PROMPT))
 
-    def make_verb(backend: Backend, generation: GenerationOptions, options: ClassifyOptions) -> SentimentVerb:
+    def make_verb(backend: Backend, generation: GenerationOptions, options: ClassifyOptions) -> SentimentTask:
         if aspects:
-            from llmcli.tasks.sentiment_aspects import AspectSentimentVerb
+            from llmcli.tasks.sentiment_aspects import AspectSentimentTask
 
-            return AspectSentimentVerb(backend, prompts, generation, options, scale=scale)
-        return SentimentVerb(backend, prompts, generation, options, scale=scale)
+            return AspectSentimentTask(backend, prompts, generation, options, scale=scale)
+        return SentimentTask(backend, prompts, generation, options, scale=scale)
 
     run = _ScoringRun(
         ctx,

@@ -20,9 +20,9 @@ from llmcli.documents.format_registry import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
 from llmcli.frozen_dataclass import asdict, frozen, replace
-from llmcli.tasks.classification.label_summary import LabelSummary
-from llmcli.tasks.classification.scoring_notices import add_scoring_notices
-from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterVerb
+from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterTask
+from llmcli.tasks.labels.label_summary import LabelSummary
+from llmcli.tasks.labels.scoring_notices import add_scoring_notices
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -190,18 +190,18 @@ class _FilterRun:
         statements = {name: query[name] for name in ("statement", "conjuncts", "alternatives", "excluded")}
         return {"prompt": self._prompt.fingerprint, "statement": statements}
 
-    def make_verb(self, backend: Backend, generation: GenerationOptions) -> FilterVerb:
+    def make_verb(self, backend: Backend, generation: GenerationOptions) -> FilterTask:
         """Return the verb, with the threshold of --target-precision."""
         ctx, query, prompt = self._ctx, self._query, self._prompt
         options = FilterOptions(not self._flags.no_prior, prior_directory(ctx), splits_long_texts=self._view.names)
         calibrator = self.calibrated.prepare(
-            backend, lambda: FilterVerb(backend, prompt, self._query, generation, options).scorer
+            backend, lambda: FilterTask(backend, prompt, self._query, generation, options).scorer
         )
         for chosen in self.calibrated.thresholds.values():
             # what is printed with --invert are probabilities below the threshold
             least = math.nextafter(1 - chosen.threshold, 2.0) if query.invert else chosen.threshold
             query = replace(query, threshold=least)
-        return FilterVerb(backend, prompt, query, generation, replace(options, calibrator=calibrator))
+        return FilterTask(backend, prompt, query, generation, replace(options, calibrator=calibrator))
 
     def print_matches(self, files: Sequence[str]) -> int:
         """Print the records that match; return the exit code."""

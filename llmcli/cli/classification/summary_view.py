@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
-    from llmcli.tasks.classification.label_summary import LabelSummary
+    from llmcli.tasks.labels.label_summary import LabelSummary
 
 _BAR_COLUMNS = 24
 _MAX_LABELS = 20

@@ -12,8 +12,8 @@ from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import fold_probe, record_features, score_features
-from llmcli.tasks.classification.label_scorer import LabelScorer
-from llmcli.tasks.classification.scored_records import ScoredRecord
+from llmcli.tasks.labels.label_scorer import LabelScorer
+from llmcli.tasks.labels.scored_records import ScoredRecord
 from llmcli.types import HiddenStates
 
 

@@ -14,7 +14,7 @@ from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, mea
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.record_features import score_features
-from llmcli.tasks.classification.presence_scorer import PresenceScorer
+from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 from llmcli.types import HiddenStates
 
 YES, NO = "yes", "no"
@@ -60,7 +60,7 @@ class CalibratedPresence:
     has one.
     """
 
-    def __init__(self, problems: Mapping[str, FittedProblem], uncalibrated: PresenceScorer | None = None) -> None:
+    def __init__(self, problems: Mapping[str, FittedProblem], uncalibrated: MultiLabelScorer | None = None) -> None:
         self._calibrations = {name: problem.calibration for name, problem in problems.items()}
         self._uncalibrated = uncalibrated
 

@@ -9,8 +9,8 @@ import numpy as np
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, probe_values, score_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.model_selection import LinearScores
-from llmcli.tasks.classification.linear_probe import LinearProbe
-from llmcli.tasks.classification.scored_records import ScoredRecord
+from llmcli.tasks.labels.linear_probe import LinearProbe
+from llmcli.tasks.labels.scored_records import ScoredRecord
 from llmcli.types import HiddenStates
 
 

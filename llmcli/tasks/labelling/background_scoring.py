@@ -12,10 +12,10 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import RequestRejected, Unsupported
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.record_features import record_features
-from llmcli.tasks.classification.label_scorer import LabelScorer
-from llmcli.tasks.classification.scored_records import ScoredRecord, score_records
 from llmcli.tasks.labelling.row_selection import RowSelector
 from llmcli.tasks.labelling.state_store import StateStore, StoredScores
+from llmcli.tasks.labels.label_scorer import LabelScorer
+from llmcli.tasks.labels.scored_records import ScoredRecord, score_records
 
 MIN_POOL_ROWS = 40
 """Among fewer, there is little to choose from."""

@@ -16,7 +16,7 @@ from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated, gain_from_json
 from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores, candidate_weights
 from llmcli.tasks.calibration.record_features import fold_probe
-from llmcli.tasks.classification.linear_probe import LinearProbe
+from llmcli.tasks.labels.linear_probe import LinearProbe
 
 LABELS = ("a", "b")
 TARGETS = np.array([0, 1] * 50)

@@ -10,9 +10,9 @@ from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE
 from llmcli.tasks.calibration.label_calibration import CalibratedScores, fit_labels
-from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
-from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, load_probe
-from llmcli.tasks.classification.scored_records import ScoredRecord
+from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe, load_probe
+from llmcli.tasks.labels.scored_records import ScoredRecord
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import HiddenStates
 

@@ -12,10 +12,10 @@ from scripted import ScriptedBackend
 from llmcli.documents.records.record import Record
 from llmcli.errors import InternalError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.classification.label_set import parse_label_names
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
 from llmcli.tasks.labelling.background_scoring import MIN_POOL_ROWS, CandidateScoring
 from llmcli.tasks.labelling.state_store import StateStore
+from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
 RECORDS = [Record(7 * number, f"ticket number {number}", number + 1) for number in range(60)]
@@ -37,7 +37,7 @@ def scoring(tmp_path):
         options = ClassifyOptions(cache=tmp_path / "priors")
         found = CandidateScoring(
             backend,
-            lambda: make_classify_verb(backend, prompt, LABELS, GenerationOptions(), options).scorer,
+            lambda: make_label_task(backend, prompt, LABELS, GenerationOptions(), options).scorer,
             RECORDS,
             lambda: store(tmp_path / "states", {"model": backend.info().model_id}, "digest"),
         )

@@ -9,7 +9,7 @@ from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
-from llmcli.tasks.record_verbs.embed_records import Pooling
+from llmcli.tasks.embed import Pooling
 
 _NO_ANSWER = ("draft", "max_tokens", "stop_repetition", "temperature", "reasoning")
 

@@ -9,7 +9,7 @@ from llmcli.cli.commands.embed.vector_output import NUMPY_SUFFIX, JsonVectorOutp
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, run_records
 from llmcli.errors import UsageError
-from llmcli.tasks.record_verbs.embed_records import EmbedVerb, Pooling
+from llmcli.tasks.embed import EmbedTask, Pooling
 
 WHOLE_FILES = "document"
 
@@ -25,7 +25,7 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
             detail="Leave out --json, --unordered and --output-format, or the suffix .npy.",
         )
     task = RecordTask(
-        lambda backend, options: EmbedVerb(
+        lambda backend, options: EmbedTask(
             backend, options, pooling=pooling, normalizes=normalizes, names_files=len(files) > 1
         ),
         lambda: {"pooling": str(pooling), "--no-normalize": not normalizes, "--files": whole},

@@ -12,7 +12,7 @@ from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
 from llmcli.errors import LlmError, OutputError, UsageError
 from llmcli.files.atomic_file import OutputFile, atomic_write
-from llmcli.tasks.record_verbs.embed_records import EMBEDDING_COLUMN
+from llmcli.tasks.embed import EMBEDDING_COLUMN
 from llmcli.types import ItemFailed, Result
 
 if TYPE_CHECKING:

@@ -25,18 +25,18 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.selection import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
 from llmcli.frozen_dataclass import asdict
-from llmcli.tasks.classification.label_set import LabelSet
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_classify_verb
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
 from llmcli.tasks.labelling.answer_file import AnswerFile
 from llmcli.tasks.labelling.state_store import StateStore
+from llmcli.tasks.labels.label_set import LabelSet
 from llmcli.types import Progress
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.classification.label_scorer import LabelScorer
-    from llmcli.tasks.classification.scored_records import ScoredRecord
     from llmcli.tasks.labelling.background_scoring import CandidateScoring
     from llmcli.tasks.labelling.labelling_progress import LabellingProgress
+    from llmcli.tasks.labels.label_scorer import LabelScorer
+    from llmcli.tasks.labels.scored_records import ScoredRecord
 
 MAX_CANDIDATES = 2000
 MEASURE_EVERY = 5
@@ -104,7 +104,7 @@ class LabellingRun:
 
     def _make_scorer(self, backend: Backend) -> LabelScorer:
         prompt, options = self._ctx.runtime.prompts.get(PROMPT), ClassifyOptions(cache=prior_directory(self._ctx))
-        return make_classify_verb(backend, prompt, self._labels, self._ctx.generation_options(), options).scorer
+        return make_label_task(backend, prompt, self._labels, self._ctx.generation_options(), options).scorer
 
     def _identity(self, backend: Backend) -> dict[str, Any]:
         """Return what the scores depend on: that of llm classify --calibrate, so that it accepts the calibration."""

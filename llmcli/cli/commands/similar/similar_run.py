@@ -17,7 +17,7 @@ from llmcli.cli.render.source_name import format_source_name
 from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
 from llmcli.errors import EmptyInput, LlmError
-from llmcli.tasks.record_verbs.embed_records import EMBEDDING_COLUMN, EmbedVerb
+from llmcli.tasks.embed import EMBEDDING_COLUMN, EmbedTask
 from llmcli.tasks.retrieval.nearest_texts import NearestTexts, NearText
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.types import ItemFailed, Result
@@ -93,9 +93,9 @@ def run_similar(
         outputs.append(SimilarOutput(ctx, files, top=top, threshold=threshold, whole=whole))
         return outputs[0]
 
-    def make_verb(backend: Backend, options: GenerationOptions) -> EmbedVerb:
+    def make_verb(backend: Backend, options: GenerationOptions) -> EmbedTask:
         outputs[0].query = PassageEmbedder(backend).embed_vector(wanted)
-        return EmbedVerb(backend, options)
+        return EmbedTask(backend, options)
 
     input_format = WHOLE_FILES if whole else None
     task = RecordTask(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)

@@ -12,9 +12,9 @@ from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
-from llmcli.tasks.classification.example_choice import make_chooser
-from llmcli.tasks.classification.label_set import parse_label_names
-from llmcli.tasks.classify import ClassifyOptions, make_classify_verb
+from llmcli.tasks.classify import ClassifyOptions, make_label_task
+from llmcli.tasks.labels.example_choice import make_chooser
+from llmcli.tasks.labels.label_set import parse_label_names
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Result
@@ -47,7 +47,7 @@ def backend(tiny):
 
 def classify(backend, prompt, texts, options=None):
     """Return the result, or the failure, of each text."""
-    verb = make_classify_verb(
+    verb = make_label_task(
         backend, prompt, parse_label_names(LABELS), GenerationOptions(), options or ClassifyOptions()
     )
     records = [Record(index, text, index + 1) for index, text in enumerate(texts)]

@@ -15,13 +15,13 @@ from llmcli.models.catalogue import load_catalogue
 from llmcli.prompts import PromptLibrary
 from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.tasks import sentiment
-from llmcli.tasks.classification.example_choice import ExampleChooser
-from llmcli.tasks.classification.label_scorer import LabelScorer, ScorerOptions
-from llmcli.tasks.classification.linear_probe import LinearProbe, encode_probe, load_probe
 from llmcli.tasks.classify import ClassifyOptions
+from llmcli.tasks.labels.example_choice import ExampleChooser
+from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe, load_probe
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import PROBE_FILE, SentimentVerb
+from llmcli.tasks.sentiment import PROBE_FILE, SentimentTask
 from llmcli.types import HiddenStates, Message, Request, Result, Role
 
 PROMPT = """\
@@ -119,7 +119,7 @@ def test_sentiment_uses_the_probe(tmp_path, monkeypatch, model, options, used):
     monkeypatch.setattr(sentiment, "PROBE_FILE", probe)
     backend = ScriptedBackend(answer, model=model)
     prompts = PromptLibrary(tmp_path / "own", tmp_path)
-    verb = SentimentVerb(backend, prompts, GenerationOptions(), options)
+    verb = SentimentTask(backend, prompts, GenerationOptions(), options)
     records = [Record(number, text, number + 1) for number, text in enumerate(["a fine walk", "a poor walk"])]
     found = [each.fields["label"] for each in run_records(backend, records, verb) if isinstance(each, Result)]
     assert found == (["positive", "negative"] if used else ["positive", "positive"])

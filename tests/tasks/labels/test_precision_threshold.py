@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from llmcli.tasks.classification.precision_threshold import choose_threshold, clopper_pearson
+from llmcli.tasks.labels.precision_threshold import choose_threshold, clopper_pearson
 
 
 def test_the_interval_is_that_of_the_tables():

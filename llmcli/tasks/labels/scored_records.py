@@ -8,7 +8,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores
+from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import HiddenStates, ItemFailed, Result

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.prompts import Prompt
-from llmcli.tasks.classification.label_scorer import LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
 OTHER_VARIABLE = "other"
@@ -15,7 +15,7 @@ OTHER_VARIABLE = "other"
 DEFAULT_OTHER = "something else"
 
 
-class PresenceScorer(LabelScorer):
+class MultiLabelScorer(LabelScorer):
     """Scores ``names`` in one pass, each against the answer ``other`` of the prompt.
 
     The probability of a name is the logistic function of log P(name | text) - log P(other | text), minus the same

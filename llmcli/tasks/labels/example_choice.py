@@ -14,7 +14,7 @@ from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Message, Priority, Request, Role
 
 if TYPE_CHECKING:
-    from llmcli.tasks.classification.label_scorer import Examples
+    from llmcli.tasks.labels.label_scorer import Examples
 
 _WORD = re.compile(r"\w+")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from llmcli.errors import BadDocument, UsageError
-from llmcli.tasks.classification.label_set import Label, parse_label_file, parse_label_names
+from llmcli.tasks.labels.label_set import Label, parse_label_file, parse_label_names
 
 
 def test_names():

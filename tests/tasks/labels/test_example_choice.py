@@ -6,7 +6,7 @@ import struct
 
 from scripted import ScriptedBackend
 
-from llmcli.tasks.classification.example_choice import ExampleChooser, make_chooser
+from llmcli.tasks.labels.example_choice import ExampleChooser, make_chooser
 
 EXAMPLES = [("the red house is old", "a"), ("cats and dogs", "b"), ("a red and a blue house", "c"), ("nothing", "d")]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.tasks.classification.label_scorer import LabelScores
-from llmcli.tasks.classification.label_scores import normalize
+from llmcli.tasks.labels.label_scorer import LabelScores
+from llmcli.tasks.labels.label_scores import normalize
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.types import Request
 

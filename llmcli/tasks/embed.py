@@ -25,7 +25,7 @@ class Pooling(StrEnum):
     LAST = "last"
 
 
-class EmbedVerb:
+class EmbedTask:
     """Computes the vector of each record's text; the column is ``embedding``.
 
     ``normalizes``: vectors have length 1. ``names_files``: a column ``file`` names the input of each record.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.tasks.classification.label_scores import best_label, margin_of, round_probabilities
+from llmcli.tasks.labels.label_scores import best_label, margin_of, round_probabilities
 
 
 @frozen

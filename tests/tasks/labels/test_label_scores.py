@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.tasks.classification.label_scores import (
+from llmcli.tasks.labels.label_scores import (
     best_label,
     correct_prior,
     exclude_continuations,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llmcli.backends.base import Backend
 from llmcli.files import private_files
-from llmcli.tasks.classification.label_scores import label_logprobs, mean_prior
+from llmcli.tasks.labels.label_scores import label_logprobs, mean_prior
 from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Request
 

@@ -14,14 +14,14 @@ from llmcli.errors import ConfigError, Unsupported
 from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
-from llmcli.tasks.classification.label_prior import measure_prior
-from llmcli.tasks.classification.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
+from llmcli.tasks.labels.label_prior import measure_prior
+from llmcli.tasks.labels.label_scores import correct_prior, label_logprobs, sharpen, to_probabilities
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.types import HiddenStates, Message, Request, Role
 
 if TYPE_CHECKING:
-    from llmcli.tasks.classification.linear_probe import LinearProbe
+    from llmcli.tasks.labels.linear_probe import LinearProbe
 
 Examples = Sequence[tuple[str, str]]
 """Pairs of a text and its label."""
@@ -115,7 +115,7 @@ class LabelScorer:
         options = self._options
         if options.calibrator is not None or options.probe is None or not options.corrects_prior:
             return None
-        from llmcli.tasks.classification.linear_probe import load_probe
+        from llmcli.tasks.labels.linear_probe import load_probe
 
         probe = load_probe(options.probe)
         return probe if probe.fits(self._backend.info().model_id, self._make_request("", "", {}, None)) else None

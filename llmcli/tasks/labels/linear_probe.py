@@ -21,7 +21,7 @@ from pathlib import Path
 from llmcli.errors import Unsupported
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.calibration.feature_blocks import state_bytes, state_values, text_values
-from llmcli.tasks.classification.label_scores import to_probabilities
+from llmcli.tasks.labels.label_scores import to_probabilities
 from llmcli.types import HiddenStates, Request
 
 
