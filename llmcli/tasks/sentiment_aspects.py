@@ -12,7 +12,7 @@ from llmcli.documents.records.record import Record, Row
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
@@ -53,13 +53,13 @@ def parse_aspects(answer: str) -> list[Aspect]:
     return list(dict.fromkeys(found))
 
 
-def locate_aspect(found: Aspect, passage: QuotableText) -> Aspect | None:
+def locate_aspect(found: Aspect, passage: PassageSpan) -> Aspect | None:
     """Return an aspect in the words of the passage, which may differ in case and marks; None if it does not stand there."""
     aspect, opinion = _locate_words(found.aspect, passage), _locate_words(found.opinion, passage)
     return None if aspect is None or opinion is None else Aspect(aspect, opinion, found.polarity)
 
 
-def _locate_words(words: str, passage: QuotableText) -> str | None:
+def _locate_words(words: str, passage: PassageSpan) -> str | None:
     quote = passage.locate(words, min_similarity=_SAME_WORDS)
     if quote is None:
         return None

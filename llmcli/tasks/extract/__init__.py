@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
 from llmcli.errors import EmptyInput
 from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
@@ -20,7 +20,7 @@ from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.passage_extraction import PassageValues, extract_passage
 from llmcli.tasks.extract.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extract.value_schema import SUBJECT, iter_leaves
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
@@ -34,7 +34,7 @@ _TOKENS_OF_VALUE, _VALUES_OF_ANY_SCHEMA = 16, 8
 """A value with its name in JSON, and how many values an answer has if its schema does not tell."""
 
 
-def extract(plan: ExtractionPlan, documents: Iterable[Document | LargeText | ItemFailed]) -> Iterator[TaskEvent]:
+def extract(plan: ExtractionPlan, documents: Iterable[Document | StreamedFile | ItemFailed]) -> Iterator[TaskEvent]:
     """Take the values of ``plan`` from each document: per item a Result without text, or ItemFailed.
 
     Fields of a Result: ``values`` (an object of the schema; with ``many`` a list), ``found`` (each value with ``path``,
@@ -47,17 +47,17 @@ def extract(plan: ExtractionPlan, documents: Iterable[Document | LargeText | Ite
     usable answer or a required value with ``ExtractionFailed``; the others go on. ``Progress`` counts "passages".
     """
 
-    async def task(run: TaskRun, document: Document | LargeText) -> Result:
+    async def task(run: TaskRun, document: Document | StreamedFile) -> Result:
         return await extract_document(run, plan, document)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three
     yield from run_inputs(plan.backend, texts, task, "passages")
 
 
-async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Document | LargeText) -> Result:
+async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Document | StreamedFile) -> Result:
     """Return the values of a document, as ``extract`` does. Raises the error of a request if it ended all passages."""
 
-    async def read(numbered: tuple[int, QuotableText]) -> list[PassageValues]:
+    async def read(numbered: tuple[int, PassageSpan]) -> list[PassageValues]:
         number, passage = numbered
         return await extract_passage(run, plan, passage, f"{run.item}.{number}")
 
@@ -98,7 +98,7 @@ async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Documen
     )
 
 
-def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, item: int = 0) -> Iterator[QuotableText]:
+def cut_for_extraction(plan: ExtractionPlan, document: Document | StreamedFile, item: int = 0) -> Iterator[PassageSpan]:
     """Yield the passages of a document that fit the context with an answer. Raises ``ContextOverflow``."""
     budget = ContextBudget(
         plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
@@ -110,7 +110,7 @@ def cut_for_extraction(plan: ExtractionPlan, document: Document | LargeText, ite
             budget.split_to_fit(block.text, max_characters=MAX_PASSAGE_CHARACTERS) if block.text.strip() else ()
         ):
             if piece.strip():
-                yield QuotableText(quotable, at, at + len(piece))
+                yield PassageSpan(quotable, at, at + len(piece))
             at += len(piece)
 
 
@@ -204,7 +204,7 @@ def describe_value(path: str, found: ExtractedValue) -> dict[str, Any]:
     }
 
 
-def estimate_extraction(plan: ExtractionPlan, document: Document | LargeText) -> WorkEstimate:
+def estimate_extraction(plan: ExtractionPlan, document: Document | StreamedFile) -> WorkEstimate:
     """Return the work for a document; the backend only counts tokens. With ``many``, an object in each passage is assumed.
 
     Raises ``EmptyInput`` and ``ContextOverflow``.

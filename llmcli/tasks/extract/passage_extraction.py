@@ -23,7 +23,7 @@ from llmcli.tasks.extract.answer_values import (
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.value_grammar import MAX_ITEMS, max_objects, values_grammar
 from llmcli.tasks.extract.value_locator import ValueLocator
-from llmcli.tasks.quotation.quotable_text import QuotableText
+from llmcli.tasks.quotation.quotable_text import PassageSpan
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import make_retry
@@ -48,7 +48,7 @@ PassageProblem = Literal["", "invalid", "cut", "absent", "failed"]
 class PassageValues:
     """The values of a passage, as trees of objects, and what is wrong with them."""
 
-    passage: QuotableText
+    passage: PassageSpan
     objects: list[Tree] = field(default_factory=list)
     problem: PassageProblem = ""
     details: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class PassageValues:
 
 
 async def extract_passage(
-    run: TaskRun, plan: ExtractionPlan, passage: QuotableText, request_id: str, division: int = 0
+    run: TaskRun, plan: ExtractionPlan, passage: PassageSpan, request_id: str, division: int = 0
 ) -> list[PassageValues]:
     """Return the best attempt for a passage, or those for its parts if the answer about all of it is too long.
 
@@ -83,7 +83,7 @@ async def extract_passage(
     return [min(attempts, key=lambda each: each.rank)]
 
 
-def _constraints_for(plan: ExtractionPlan, passage: QuotableText) -> list[Constraint]:
+def _constraints_for(plan: ExtractionPlan, passage: PassageSpan) -> list[Constraint]:
     """Return the constraints: a grammar of the passage, unless values are free, the schema, and only the checks."""
     node = plan.node
 
@@ -100,7 +100,7 @@ def _constraints_for(plan: ExtractionPlan, passage: QuotableText) -> list[Constr
 
 
 async def _attempt(
-    run: TaskRun, plan: ExtractionPlan, passage: QuotableText, request: Request, constraints: list[Constraint]
+    run: TaskRun, plan: ExtractionPlan, passage: PassageSpan, request: Request, constraints: list[Constraint]
 ) -> PassageValues:
     """Return the values of an answer; constraints that the backend does not have are removed from the list."""
     try:
@@ -124,7 +124,7 @@ async def _attempt(
 class _PassageReader:
     """Reads the values of an answer about a passage; ``is_constrained``: a grammar held it to the words of the passage."""
 
-    def __init__(self, plan: ExtractionPlan, passage: QuotableText, answer: Answer, *, is_constrained: bool) -> None:
+    def __init__(self, plan: ExtractionPlan, passage: PassageSpan, answer: Answer, *, is_constrained: bool) -> None:
         self._plan = plan
         self._passage = passage
         self._answer = answer
@@ -169,13 +169,13 @@ class _PassageReader:
         return []
 
 
-def _halves(passage: QuotableText) -> Iterator[QuotableText]:
+def _halves(passage: PassageSpan) -> Iterator[PassageSpan]:
     """Yield the parts of a passage, cut at the end of a paragraph, line or sentence if there is one."""
     at = passage.start
     size = len(passage.text) // 2 + 1
     for piece in chunk_text(passage.text, lambda each: len(each) <= size):
         if piece.strip():
-            yield QuotableText(passage.document, at, at + len(piece))
+            yield PassageSpan(passage.document, at, at + len(piece))
         at += len(piece)
 
 

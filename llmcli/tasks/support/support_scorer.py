@@ -17,10 +17,8 @@ from functools import cached_property
 from llmcli.backends.base import Backend
 from llmcli.frozen_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.classification.label_scores import label_logprobs
-from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
 from llmcli.tasks.labels.label_scores import label_logprobs
-from llmcli.tasks.quotation.quotable_text import QuotableText, Quote
+from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.tasks.support.claim_terms import ClaimTerms, negate, read_terms
