@@ -24,7 +24,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import BackendInfo, BackendStats, Request
 
@@ -87,7 +87,7 @@ def main() -> None:
 
         def task() -> None:
             recording.requests.clear()
-            deque(translate([TranslationJob(document, by, parse_language("en"))]), maxlen=0)
+            deque(translate([TranslationSpec(document, by, parse_language("en"))]), maxlen=0)
 
         def serial() -> None:
             for request in recording.requests:

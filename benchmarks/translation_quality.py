@@ -29,11 +29,13 @@ from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus
 from llmcli.tasks.translation.quality_estimation import measure_translations
-from llmcli.tasks.translation.quality_features import suspicion, typical_features
+from llmcli.tasks.translation.quality_features import QualityFeatures, suspicion, typical_features
 from llmcli.tasks.translation.translator import Translator
+from llmcli.types import ItemFailed, Result
 
 KINDS = ("number", "negation", "left out", "other words", "other message", "untranslated")
 _MIN_WORDS, _MAX_CHARACTERS = 5, 300
@@ -105,7 +107,15 @@ def main() -> None:
         prompt = PromptLibrary(Path(kept)).get("translate")
         with common.open_engine(model, EngineOptions(cache=Path(kept), threads=options.threads)) as backend:
             translator = Translator(backend, prompt, GenerationOptions(), parse_language(options.to))
-            found, _ = measure_translations(translator, rows, parse_language("en"))
+            found: dict[int, QualityFeatures] = {}
+
+            async def measure(run: TaskRun) -> Result:
+                found.update(await measure_translations(run, translator, rows, parse_language("en")))
+                return run.result(None)
+
+            for event in run_task(backend, measure):
+                if isinstance(event, ItemFailed):
+                    raise event.error
     measured = [found[number] for number in range(len(scored))]
     typical = typical_features(measured[: len(pairs)])
     rated = {

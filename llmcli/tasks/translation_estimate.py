@@ -10,7 +10,7 @@ from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.translation.language_detection import detect_language
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.per_segment.masking import mask_spans
 
 _TOKEN_GROWTH = 1.3
@@ -31,21 +31,21 @@ class TranslationEstimate:
     answer_tokens: int
 
 
-def estimate_translation(job: TranslationJob, memory: TranslationMemory | None) -> TranslationEstimate:
-    """Return the estimate of a job; the backend only counts tokens. Raises ``BadDocument``."""
-    translator, remembered = job.translator, TranslationMemoryCache(memory)
-    document_format = job.find_format()
-    segments = run_interruptible(document_format.split, job.document.text, translator.target.code)
-    source = job.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
+def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None) -> TranslationEstimate:
+    """Return the estimate of a translation; the backend only counts tokens. Raises ``BadDocument``."""
+    translator, remembered = spec.translator, TranslationMemoryCache(memory)
+    document_format = spec.find_format()
+    segments = run_interruptible(document_format.split, spec.document.text, translator.target.code)
+    source = spec.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
     unknown: list[Segment] = []
     for segment in segments if translator.stub_translate is None else ():
         check_interrupt()
         if segment.existing_translation is None and remembered.find(segment, source, translator) is None:
             unknown.append(segment)
     new = run_interruptible(_masked_texts, unknown)
-    tokens = sum(translator.context_budget(job.document.name).count_tokens(list(new.values()))) if new else 0
+    tokens = sum(translator.context_budget(spec.name).count_tokens(list(new.values()))) if new else 0
     return TranslationEstimate(
-        job.document.name,
+        spec.name,
         translator.target.code,
         document_format.name,
         source.code if source else "",

@@ -17,7 +17,7 @@ from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.glossary import Glossary, Term
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translate import TranslationSpec
 from llmcli.tasks.translation.translator import Brief, Translator
 from llmcli.types import Result
 
@@ -59,7 +59,7 @@ def test_translate(library):
     backend = ScriptedBackend(short)
     wording = Brief("formal", "a fable", Glossary([Term("fox", "raposa")]))
     by = Translator(backend, library.get("translate"), GenerationOptions(), parse_language("pt-BR"), wording)
-    result(translate([TranslationJob(Document("d", TEXT), by)]))
+    result(translate([TranslationSpec(Document("d", TEXT), by)]))
     asked = all_messages(backend.requests[0])
     assert all(word in asked for word in ("Brazilian Portuguese", "formally", "a fable", "fox = raposa", "brown fox."))
 
@@ -74,7 +74,7 @@ def test_translate_review(library):
         parse_language("pt-BR"),
         review_prompt=library.get("translate.review"),
     )
-    assert result(translate([TranslationJob(Document("d.txt", "Hello {name}\n"), by)])).text == "Olá {name}\n"
+    assert result(translate([TranslationSpec(Document("d.txt", "Hello {name}\n"), by)])).text == "Olá {name}\n"
     asked = all_messages(backend.requests[-1])
     assert all(word in asked for word in ("Hello [#1]", "Its translation:\n\nOlá", "missing", "Correct"))
 

@@ -11,7 +11,7 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
 
@@ -30,7 +30,7 @@ def translator(backend, prompts, *, options=None, **more):
 
 def run(backend, prompts, *texts, options=None, bom=False, name="doc{}.txt", memory=None, report=None, **more):
     by = translator(backend, prompts, options=options, **more)
-    jobs = [TranslationJob(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
+    jobs = [TranslationSpec(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
     return list(translate(jobs, remembered=TranslationMemoryCache(memory), report=report))
 
 
@@ -132,6 +132,15 @@ def test_segments_count_as_progress(prompts):
     assert progress[0].unit == "segments"
 
 
+def test_segments_that_wait_count_once(prompts):
+    """The total of a long document is the number of its segments from the beginning, although not all are asked for."""
+    text = "".join(f"word {number}\n\n" for number in range(200))
+    backend = ScriptedBackend(shout)
+    progress = of(Progress, run(backend, prompts, text))
+    assert {event.total for event in progress} == {200}
+    assert [event.done for event in progress] == [*range(201)]
+
+
 @pytest.mark.parametrize("bad", ["", " \n", "x" * 500, "blah " * 2000], ids=["empty", "blank", "long", "endless"])
 def test_a_bad_answer_is_retried(prompts, bad):
     """An empty, far too long or endless answer is requested once more, and the second one counts."""
@@ -223,7 +232,7 @@ def test_an_unreadable_file_is_passed_on(prompts):
     missing = ItemFailed(0, "gone", MissingError("gone", kind="input"))
     by = translator(ScriptedBackend(shout), prompts)
     events = list(
-        translate([TranslationJob(Document("a", "x\n"), by), missing, TranslationJob(Document("b", "y\n"), by)])
+        translate([TranslationSpec(Document("a", "x\n"), by), missing, TranslationSpec(Document("b", "y\n"), by)])
     )
     assert [failed.item for failed in of(ItemFailed, events)] == [1]
     assert streamed(events, 2) == "Y\n"
@@ -232,7 +241,7 @@ def test_an_unreadable_file_is_passed_on(prompts):
 def test_closing_cancels(prompts):
     """Closing the iterator cancels all running paragraphs."""
     backend = ScriptedBackend(lambda r: "A" if last_message(r) == "a" else Reply(stalls=True))
-    events = translate([TranslationJob(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
+    events = translate([TranslationSpec(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
     while not isinstance(next(events), Delta):
         pass
     events.close()

@@ -7,16 +7,15 @@ joined with features that need no model (``quality_features``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcli.backends.base import run_requests
+from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow, Unsupported
 from llmcli.frozen_dataclass import replace
-from llmcli.tasks.runner.answers import raise_request_error
+from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translation.languages import Language, parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
-from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, TranslationReport
+from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome
 from llmcli.tasks.translation.quality_features import (
     QualityFeatures,
     measure_translation,
@@ -24,66 +23,58 @@ from llmcli.tasks.translation.quality_features import (
     typical_features,
 )
 from llmcli.tasks.translation.translator import Translator
-from llmcli.types import CandidateScores, Finished, ItemFailed, Request, Result, TaskEvent, Usage
+from llmcli.types import Request, Result
 
 _DIGITS = 2
 
 
-def add_quality_estimates(
-    events: Iterator[TaskEvent], jobs: Sequence[TranslationJob | ItemFailed], report: TranslationReport
-) -> Iterator[TaskEvent]:
-    """Add the suspicion and surprisal of each segment to ``report``, and to the field ``quality`` of the results.
+def require_token_scores(backend: Backend) -> None:
+    """Raise ``Unsupported`` if the backend cannot score a text."""
+    if not backend.info().token_scores:
+        raise Unsupported("the log-probabilities of a text", detail="the server does not report them")
+
+
+async def add_quality_estimates(
+    run: TaskRun, translator: Translator, result: Result, outcomes: Sequence[SegmentOutcome]
+) -> tuple[Result, list[SegmentOutcome]]:
+    """Return a result with the field ``quality``, and the outcomes with the suspicion and surprisal of each segment.
 
     ``quality`` lists the segments with a translation, the most suspicious first: ``line``, ``suspicion`` (0 to 1),
-    ``surprisal`` (bits a token), ``source`` and ``translation``. A segment that does not fit the context has none. Raises ``Unsupported`` if the backend cannot score, and the failure of a
-    request.
+    ``surprisal`` (bits a token), ``source`` and ``translation``. A segment that does not fit the context has none.
+    Raises the failure of a request.
     """
-    first = next((job for job in jobs if isinstance(job, TranslationJob)), None)
-    if first is not None and not first.translator.backend.info().token_scores:
-        raise Unsupported("the log-probabilities of a text", detail="the server does not report them")
-    for event in events:
-        if not isinstance(event, Result):
-            yield event
-            continue
-        job = jobs[event.item]
-        assert isinstance(job, TranslationJob)
-        source = None if event.fields["from"] is None else parse_language(event.fields["from"])
-        rows = report.outcomes.get(event.item, [])
-        measured, usage = measure_translations(job.translator, rows, source)
-        typical = typical_features(measured.values())
-        for index, each in measured.items():
-            estimate, bits = round(suspicion(each, typical), _DIGITS), round(each.surprisal, _DIGITS)
-            rows[index] = replace(rows[index], suspicion=estimate, surprisal=bits)
-        yield replace(
-            event,
-            fields={**event.fields, "quality": _ranked(rows)},
-            model=event.model or job.translator.backend.info().model,
-            usage=event.usage + usage,
-        )
+    source = None if result.fields["from"] is None else parse_language(result.fields["from"])
+    measured = await measure_translations(run, translator, outcomes, source)
+    typical = typical_features(measured.values())
+    rows = list(outcomes)
+    for index, each in measured.items():
+        estimate, bits = round(suspicion(each, typical), _DIGITS), round(each.surprisal, _DIGITS)
+        rows[index] = replace(rows[index], suspicion=estimate, surprisal=bits)
+    fields = {**result.fields, "quality": _ranked(rows)}
+    model = result.model or translator.backend.info().model
+    return replace(result, fields=fields, model=model, usage=run.usage.usage), rows
 
 
-def measure_translations(
-    translator: Translator, rows: Sequence[SegmentOutcome], source: Language | None
-) -> tuple[Mapping[int, QualityFeatures], Usage]:
-    """Return the features of translations by the positions of their segments, and the usage.
+async def measure_translations(
+    run: TaskRun, translator: Translator, outcomes: Sequence[SegmentOutcome], source: Language | None
+) -> Mapping[int, QualityFeatures]:
+    """Return the features of translations by the positions of their segments.
 
-    Raises the failure of a request; a segment that does not fit the context has no features.
+    A segment that does not fit the context has none. Raises the failure of a request.
     """
-    requests = [
-        _scoring_request(translator, str(index), row, source) for index, row in enumerate(rows) if row.translation
-    ]
-    found: dict[int, QualityFeatures] = {}
-    usage = Usage()
-    for event in run_requests(translator.backend, requests):
-        if isinstance(event, CandidateScores):
-            score, row = event.scores[0], rows[int(event.id)]
-            bits = -score.logprob / math.log(2) / score.tokens
-            found[int(event.id)] = measure_translation(row.source, row.translation or "", bits)
-        elif isinstance(event, Finished):
-            usage += event.usage
-            if not isinstance(event.error, ContextOverflow):
-                raise_request_error(event)
-    return found, usage
+
+    async def measure(index: int) -> QualityFeatures | None:
+        row = outcomes[index]
+        try:
+            answer = await run.ask(_scoring_request(translator, f"{run.item}.quality.{index}", row, source))
+        except ContextOverflow:
+            return None
+        (score,) = answer.scores
+        return measure_translation(row.source, row.translation or "", -score.logprob / math.log(2) / score.tokens)
+
+    translated = [index for index, row in enumerate(outcomes) if row.translation]
+    features = [found async for found in run.each(translated, measure)]
+    return {index: found for index, found in zip(translated, features, strict=True) if found is not None}
 
 
 def _scoring_request(translator: Translator, request_id: str, row: SegmentOutcome, source: Language | None) -> Request:

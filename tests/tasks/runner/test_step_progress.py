@@ -18,7 +18,7 @@ from llmcli.tasks.summarization.written_summary import MERGE_STEP
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, Phase, Progress, RequestProgress, Result
 
@@ -148,7 +148,7 @@ def test_a_long_translation_asks_only_its_first_segments(prompts):
     backend = ScriptedBackend(lambda request: last_message(request).upper())
     translator = Translator(backend, prompts.get("translate"), SEEN, parse_language("fr"), model_id="m")
     text = "".join(f"Line {chr(97 + number % 26) * (1 + number // 26)} of it.\n\n" for number in range(60))
-    events = list(translate([TranslationJob(Document("d", text), translator)]))
+    events = list(translate([TranslationSpec(Document("d", text), translator)]))
     asked = [request.progress for request in backend.requests if request.id != "count"]
     assert sum(asked) == 8 and all(asked[:8]) and len(asked) == 60
     counted = [at for at, event in enumerate(events) if isinstance(event, Progress) and event.phase is None]

@@ -18,7 +18,7 @@ from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.per_file.translation_report import SegmentStatus, TranslationReport
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, Result
@@ -105,7 +105,7 @@ def run(prompts, path, answer):
     by = Translator(backend, prompts.get(PROMPT), GenerationOptions(), parse_language("el"))
     text, bom = decode_utf8(path.read_bytes(), path.name)
     document = Document(path.name, text, bom=bom)
-    events = list(translate([TranslationJob(document, by, parse_language("en"))], report=report))
+    events = list(translate([TranslationSpec(document, by, parse_language("en"))], report=report))
     answer = result(events)
     assert "".join(delta.text for delta in of(Delta, events)) == answer.text
     return document, answer, report.outcomes[0]
@@ -176,7 +176,7 @@ def test_a_retry_names_the_problems(tmp_path):
     backend = ScriptedBackend(lambda r: "κακό")
     by = Translator(backend, PromptLibrary(tmp_path).get(PROMPT), GenerationOptions(), parse_language("el"))
     document = Document("x.md", "Call `this` one now. Then call `that` one.\n")
-    answer = result(translate([TranslationJob(document, by)]))
+    answer = result(translate([TranslationSpec(document, by)]))
     assert answer.cut and answer.text == document.text
     asked = [last_message(request) for request in backend.requests]
     assert "marks are wrong" not in asked[0] and "the marks are wrong: [#1] [#2] missing" in asked[1]
@@ -188,7 +188,7 @@ def test_results_belong_to_their_documents(prompts):
     backend = ScriptedBackend(well, context=4096)
     by = Translator(backend, prompts.get(PROMPT), GenerationOptions(), parse_language("el"))
     jobs = [
-        TranslationJob(Document(path.name, text, bom=bom), by)
+        TranslationSpec(Document(path.name, text, bom=bom), by)
         for path in REAL
         for text, bom in [decode_utf8(path.read_bytes(), "")]
     ]

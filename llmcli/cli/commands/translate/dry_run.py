@@ -11,24 +11,25 @@ from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
     from llmcli.store.translation_memory import TranslationMemory
-    from llmcli.tasks.translation.per_file.target_file import TranslationJob
+    from llmcli.tasks.translation.per_file.target_file import TranslationSpec
     from llmcli.tasks.translation_estimate import TranslationEstimate
 
 
 def write_estimate(
-    ctx: CommandContext, jobs: Sequence[TranslationJob | ItemFailed], memory: TranslationMemory | None
+    ctx: CommandContext, specs: Sequence[TranslationSpec | ItemFailed], memory: TranslationMemory | None
 ) -> int:
     """Write the work for each document and in total, a line each; return the exit code."""
     from llmcli.tasks.translation_estimate import estimate_translation
 
     def make_row(index: int) -> dict[str, Any]:
-        job = jobs[index]
-        if isinstance(job, ItemFailed):
-            raise job.error
-        return _estimate_row(ctx, estimate_translation(job, memory))
+        spec = specs[index]
+        if isinstance(spec, ItemFailed):
+            raise spec.error
+        return _estimate_row(ctx, estimate_translation(spec, memory))
 
-    names = [job.name if isinstance(job, ItemFailed) else job.document.name for job in jobs]
-    return write_estimate_rows(ctx, names, make_row, summed=("segments", "new", "tokens", "seconds"))
+    return write_estimate_rows(
+        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds")
+    )
 
 
 def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def open_memory(ctx: CommandContext, name: str | None, *, read_only: bool = Fals
 
 
 def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) -> TranslationMemory | None:
-    """Open it for a job, which must not fail because of the memory; with ``read_only`` nothing is stored.
+    """Open it for a translation, which must not fail because of the memory; with ``read_only`` nothing is stored.
 
     If the user's own memory cannot be written, as on a full disk, the command warns and only reads it, or does without.
     Raises as ``open_memory`` for a named file.
@@ -53,7 +53,7 @@ def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) ->
 
 
 def create_memory_cache(memory: TranslationMemory | None) -> TranslationMemoryCache:
-    """Return the memory of a job as the task uses it."""
+    """Return the memory as the task uses it."""
     return TranslationMemoryCache(memory, writable=memory is not None and not memory.read_only)
 
 

@@ -1,4 +1,4 @@
-"""The documents of a job, and where the output of each goes."""
+"""The documents to translate, and where the output of each goes."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.translate.job_builder import JobBuilder
 from llmcli.cli.commands.translate.memory_file import create_memory_cache, memory_for_job, report_memory_trouble
+from llmcli.cli.commands.translate.spec_builder import SpecBuilder
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
@@ -32,7 +32,7 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
 
     _refuse_document_options(options)
     ctx.flags = replace(record_flags(ctx), format=options.format_name)
-    builder = JobBuilder(ctx, replace(options, format_name=None))
+    builder = SpecBuilder(ctx, replace(options, format_name=None))
     builder.validate()
     source = None if options.source_language is None else parse_language(options.source_language)
     translators = [builder.build_translator(parse_language(name)) for name in options.target_languages]

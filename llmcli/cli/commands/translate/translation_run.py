@@ -1,4 +1,4 @@
-"""One run of ``llm translate``: all checks first, then jobs, results, report."""
+"""One run of ``llm translate``: all checks first, then translations, results, report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import result_stream
-from llmcli.cli.commands.translate.job_builder import JobBuilder
 from llmcli.cli.commands.translate.memory_file import (
     create_memory_cache,
     memory_for_job,
@@ -18,6 +17,7 @@ from llmcli.cli.commands.translate.memory_file import (
 )
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.commands.translate.record_translation import run_record_translation, translates_records
+from llmcli.cli.commands.translate.spec_builder import SpecBuilder
 from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
@@ -47,7 +47,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
     _refuse_contradictions(ctx, options)
-    builder = JobBuilder(ctx, options)
+    builder = SpecBuilder(ctx, options)
     builder.validate()
     output = options.update_target or ctx.flags.output
     plan_options = PlanOptions(
@@ -68,7 +68,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if options.dry_run:
             from llmcli.cli.commands.translate.dry_run import write_estimate
 
-            return write_estimate(ctx, builder.build_jobs(plan.translations), memory)
+            return write_estimate(ctx, builder.build_specs(plan.translations), memory)
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
@@ -119,7 +119,7 @@ def _written_files(
 
 def _render_translations(
     ctx: CommandContext,
-    builder: JobBuilder,
+    builder: SpecBuilder,
     plan: TranslationPlan,
     remembered: TranslationMemoryCache,
     rows: TranslationReport,
@@ -138,12 +138,8 @@ def _render_translations(
     ends: list[Result | ItemFailed] = []
 
     def events() -> Iterator[TaskEvent]:
-        jobs = builder.build_jobs(plan.translations)
-        found = translate(jobs, remembered=remembered, report=rows)
-        if estimates:
-            from llmcli.tasks.translation.quality_estimation import add_quality_estimates
-
-            found = add_quality_estimates(found, jobs, rows)
+        specs = builder.build_specs(plan.translations)
+        found = translate(specs, remembered=remembered, report=rows, estimates_quality=estimates)
         if plan.has_derived_names:
             found = result_stream.write_results(ctx, found, plan, remembered)
         if reference is not None:

@@ -10,7 +10,7 @@ from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout, render_layout
 from llmcli.tasks.translation.per_file.segment_state import SegmentState
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.types import Delta, Notice
 
 BOM = "\ufeff"
@@ -19,25 +19,28 @@ _LONG_SEGMENT_CHARS = 100_000
 
 
 class DocumentOutput:
-    """The output of a job: plain text as it comes, other formats when all segments are finished."""
+    """The output of a translation: plain text as it comes, other formats when all segments are finished."""
 
-    def __init__(self, job: TranslationJob, item: int, document_format: DocumentFormat) -> None:
+    def __init__(
+        self,
+        spec: TranslationSpec,
+        item: int,
+        document_format: DocumentFormat,
+        source: str,
+        states: Sequence[SegmentState],
+    ) -> None:
+        """``source`` is the text to translate, ``states`` are those of its segments."""
         self.warnings: list[str] = []
-        self._job = job
+        self._spec = spec
         self._item = item
         self._format = document_format
-        self._streaming = document_format.streams and job.layout is OutputLayout.TRANSLATION
-        self._source = ""
-        self._line_starts: list[int] = []
-        self._states: Sequence[SegmentState] = ()
+        self._streaming = document_format.streams and spec.layout is OutputLayout.TRANSLATION
+        self._source = source
+        self._line_starts = [index + 1 for index, c in enumerate(source) if c == "\n"]
+        self._states = states
         self._segments_written = 0
         self._source_offset = 0  # where the next piece of the source begins
         self._parts: list[str] = []
-
-    def begin(self, source: str, states: Sequence[SegmentState]) -> None:
-        """Set the text to translate, and its segments."""
-        self._source, self._states = source, states
-        self._line_starts = [index + 1 for index, c in enumerate(source) if c == "\n"]
 
     @property
     def text(self) -> str:
@@ -47,7 +50,7 @@ class DocumentOutput:
     @property
     def text_without_bom(self) -> str:
         """The written text without its byte order mark, as the format reads it."""
-        return self.text.removeprefix(BOM) if self._job.document.bom else self.text
+        return self.text.removeprefix(BOM) if self._spec.document.bom else self.text
 
     @property
     def all_written(self) -> bool:
@@ -82,7 +85,7 @@ class DocumentOutput:
         yield from self._emit(run_interruptible(self._assemble, source_language))
 
     def _emit(self, text: str) -> Iterator[Delta]:
-        if self._job.document.bom and not self._parts:
+        if self._spec.document.bom and not self._parts:
             text = BOM + text
         if text:
             self._parts.append(text)
@@ -102,15 +105,15 @@ class DocumentOutput:
 
     def _replacement_text(self, state: SegmentState) -> str | None:
         """Return the replacement for a segment's region; None leaves it byte for byte."""
-        return None if self._job.translator.is_identity else state.translation
+        return None if self._spec.translator.is_identity else state.translation
 
     def _assemble(self, source_language: Language | None) -> str:
         segments = [state.segment for state in self._states]
         texts = [self._replacement_text(state) for state in self._states]
-        out = render_layout(self._job.layout, self._format, self._source, segments, texts)
-        if not any(texts) or source_language is None or self._job.layout is not OutputLayout.TRANSLATION:
+        out = render_layout(self._spec.layout, self._format, self._source, segments, texts)
+        if not any(texts) or source_language is None or self._spec.layout is not OutputLayout.TRANSLATION:
             return out
-        return self._format.replace_language(out, segments, source_language.code, self._job.translator.target.code)
+        return self._format.replace_language(out, segments, source_language.code, self._spec.translator.target.code)
 
     # ---- validity -------------------------------------------------------------------------------------------------
 

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from llmcli.documents.segments import Segment
 from llmcli.frozen_dataclass import field, slotted
-from llmcli.tasks.translation.per_file.translation_report import SegmentStatus
-from llmcli.tasks.translation.per_segment.segment_job import SegmentJob
+from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus
+from llmcli.tasks.translation.per_segment.segment_translation import SegmentTranslation
 
 
 @slotted
 class SegmentState:
-    """The state of a segment; ``job`` while the model works on it."""
+    """The state of a segment; it is ``done`` when its text in the output is final.
+
+    ``answer`` is what came of the model's attempts, None while it works and if it is not asked.
+    """
 
     segment: Segment
     status: SegmentStatus = SegmentStatus.TRANSLATED
     translation: str | None = None
-    job: SegmentJob | None = None
+    done: bool = True
+    answer: SegmentTranslation | None = None
     repeated_index: int | None = None
     """The earlier segment with the same text."""
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        """Whether its text in the output is final."""
-        return self.job is None or self.job.done
+    problems: tuple[str, ...] = field(default=())
 
     @property
     def is_untranslated(self) -> bool:
         """Whether no valid translation of it was found."""
         return self.status is SegmentStatus.UNTRANSLATED
+
+    def finish(self, answer: SegmentTranslation) -> None:
+        """Take over what came of the model's attempts."""
+        self.answer, self.problems, self.translation = answer, answer.problems, answer.translation
+        if answer.translation is None:
+            self.status = SegmentStatus.UNTRANSLATED
+        self.done = True
 
     def copy_outcome(self, original: SegmentState) -> None:
         """Copy the outcome of a segment with the same text."""
@@ -38,4 +44,17 @@ class SegmentState:
 
     def revert(self, problem: str) -> None:
         """Leave it untranslated, since its translation would make the document invalid."""
-        self.status, self.translation, self.problems = SegmentStatus.UNTRANSLATED, None, [problem]
+        self.status, self.translation, self.problems = SegmentStatus.UNTRANSLATED, None, (problem,)
+
+    def outcome(self, line: int) -> SegmentOutcome:
+        """Return its row of the report; it begins in ``line``."""
+        existing = self.status is SegmentStatus.EXISTING
+        return SegmentOutcome(
+            line,
+            self.segment.kind,
+            self.status,
+            self.segment.text,
+            self.segment.existing_translation if existing else self.translation,
+            max(0, self.answer.attempts - 1) if self.answer else 0,
+            self.problems,
+        )

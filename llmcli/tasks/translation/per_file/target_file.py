@@ -30,7 +30,7 @@ from llmcli.tasks.translation.translator import Translator
 
 
 @frozen
-class TranslationJob:
+class TranslationSpec:
     """A document to translate with ``translator``.
 
     ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the
@@ -47,26 +47,31 @@ class TranslationJob:
     output: Path | None = None
     keep_existing: bool = False
 
+    @property
+    def name(self) -> str:
+        """The name of the document."""
+        return self.document.name
+
     def find_format(self) -> DocumentFormat:
         """Return the format of the document. Raises ``UsageError`` if there is none called ``format_name``."""
         return find_format(self.document.name, self.document.text, self.format_name or self.document.format_name)
 
 
 class TargetFile:
-    """The output of a job; without ``output`` nothing is known or recorded about it."""
+    """The output of a translation; without ``output`` nothing is known or recorded about it."""
 
-    def __init__(self, job: TranslationJob, remembered: TranslationMemoryCache) -> None:
-        self._job = job
+    def __init__(self, spec: TranslationSpec, remembered: TranslationMemoryCache) -> None:
+        self._spec = spec
         self._memory = remembered
-        self._target = job.translator.target.code
+        self._target = spec.translator.target.code
 
     def text_to_translate(self, form: DocumentFormat) -> str:
         """Return the text to translate: the document, merged with the earlier output if that holds both languages.
 
         Raises ``BadDocument`` for the earlier output.
         """
-        earlier, text = self._job.earlier, self._job.document.text
-        if earlier is None or self._job.keep_existing or not form.holds_both_languages:
+        earlier, text = self._spec.earlier, self._spec.document.text
+        if earlier is None or self._spec.keep_existing or not form.holds_both_languages:
             return text
         form.split(text, self._target)  # raises for the document itself
         try:
@@ -76,7 +81,7 @@ class TargetFile:
 
     def is_finished(self, text: str, form: DocumentFormat) -> bool:
         """Return whether the file is unchanged since llm wrote it, fully translated from ``text``."""
-        output, earlier = self._job.output, self._job.earlier
+        output, earlier = self._spec.output, self._spec.earlier
         if output is None or earlier is None:
             return False
         return self._memory.is_finished(output, self._target, self._fingerprint(text, earlier.text, form))
@@ -88,17 +93,17 @@ class TargetFile:
 
         Raises ``WouldLoseEdits``, and ``BadDocument`` for the earlier output.
         """
-        earlier = self._job.earlier
+        earlier = self._spec.earlier
         if earlier is None or form.holds_both_languages:  # it was merged with the document
             return CarriedTranslations()
-        written = self._memory.previous_output(self._job.output, self._target)
+        written = self._memory.previous_output(self._spec.output, self._target)
         try:
             carried = run_interruptible(self._align, earlier.text, segments, written, form)
         except BadDocument as error:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
         except AlignmentError as error:
             raise WouldLoseEdits(earlier.name, detail=str(error)) from error
-        self._memory.add_edits(carried.edits, source, self._job.translator)
+        self._memory.add_edits(carried.edits, source, self._spec.translator)
         return carried
 
     def _align(
@@ -120,16 +125,16 @@ class TargetFile:
         whole: bool,
     ) -> None:
         """Prepare the record of the file with the content ``out``, made from ``text``; ``whole``: fully translated."""
-        if self._job.output is None:
+        if self._spec.output is None:
             return
         what = run_interruptible(self._previous_output, out, form, segments, translations)
         stamp = self._fingerprint(text, out, form) if whole else ""
-        self._memory.prepare_output(self._job.output, self._target, what, stamp)
+        self._memory.prepare_output(self._spec.output, self._target, what, stamp)
 
     def _previous_output(
         self, out: str, form: DocumentFormat, segments: Sequence[Segment], translations: Sequence[str | None]
     ) -> PreviousOutput:
-        found = form.split(out, self._target) if self._job.layout is OutputLayout.TRANSLATION else []
+        found = form.split(out, self._target) if self._spec.layout is OutputLayout.TRANSLATION else []
         rows = [
             RecordedSegment(segment.text, translation, key)
             for segment, translation, key in zip(segments, translations, segment_keys(segments), strict=True)
@@ -138,6 +143,6 @@ class TargetFile:
 
     def _fingerprint(self, text: str, out: str, form: DocumentFormat) -> str:
         """Return a digest of an output and of all its inputs."""
-        job = self._job
-        made_of = [text, form.name, str(job.layout), job.translator.model_id, job.translator.cache_key, out]
+        spec = self._spec
+        made_of = [text, form.name, str(spec.layout), spec.translator.model_id, spec.translator.cache_key, out]
         return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -37,16 +38,17 @@ class SegmentOutcome:
     surprisal: float | None = None
 
 
+def count_statuses(outcomes: Sequence[SegmentOutcome]) -> dict[str, int]:
+    """Return how many segments have each status that occurs."""
+    found = [row.status for row in outcomes]
+    return {str(status): found.count(status) for status in SegmentStatus if status in found}
+
+
 @slotted
 class TranslationReport:
     """The rows of each item."""
 
     outcomes: dict[int, list[SegmentOutcome]] = field(default_factory=dict)
-
-    def count_statuses(self, item: int) -> dict[str, int]:
-        """Return how many segments of an item have each status that occurs."""
-        found = [row.status for row in self.outcomes.get(item, [])]
-        return {str(status): found.count(status) for status in SegmentStatus if status in found}
 
     def to_json(self, item: int) -> list[dict[str, Any]]:
         """Return the rows of an item as JSON."""

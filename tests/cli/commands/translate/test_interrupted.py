@@ -21,14 +21,14 @@ from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks import translate, translation_estimate
 from llmcli.tasks.translation.glossary import Glossary
 from llmcli.tasks.translation.per_file import document_output, target_file
-from llmcli.tasks.translation.per_segment import segment_job
+from llmcli.tasks.translation.per_segment import masking, segment_translation
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
 STEPS = {
     "splitting": (plain_text.PlainTextFormat, "split", (*PSEUDO, "in.txt", "-o", "out")),
     "splitting Markdown": (markdown_format.MarkdownFormat, "split", (*PSEUDO, "in.md", "-o", "out")),
-    "masking": (segment_job, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
-    "pseudo-localisation": (segment_job.SegmentJob, "apply_stub", (*PSEUDO, "in.txt", "-o", "out")),
+    "masking": (segment_translation, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
+    "pseudo-localisation": (masking.MaskedText, "transform_unmasked", (*PSEUDO, "in.txt", "-o", "out")),
     "joining": (document_output, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
     "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),

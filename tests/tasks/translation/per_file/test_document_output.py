@@ -9,16 +9,10 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.document_output import DocumentOutput
 from llmcli.tasks.translation.per_file.segment_state import SegmentState
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.per_file.translation_report import SegmentStatus
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, Notice
-
-
-class Pending:
-    """A job of a segment that is not done yet."""
-
-    done = False
 
 
 @pytest.fixture
@@ -27,11 +21,9 @@ def begin(prompts):
 
     def make(name, text, *, bom=False):
         translator = Translator(ScriptedBackend(), prompts.get("translate"), GenerationOptions(), parse_language("fr"))
-        job = TranslationJob(Document("d", text, bom=bom), translator)
-        output = DocumentOutput(job, 0, load_format(name))
+        spec = TranslationSpec(Document("d", text, bom=bom), translator)
         states = [SegmentState(segment) for segment in load_format(name).split(text, "fr")]
-        output.begin(text, states)
-        return output, states
+        return DocumentOutput(spec, 0, load_format(name), text, states), states
 
     return make
 
@@ -43,9 +35,9 @@ def texts(events):
 def test_plain_text_is_written_up_to_the_first_unfinished_segment(begin):
     """Each finished segment comes with the text before it; the rest comes at the end."""
     output, (one, two) = begin("plain", "one\n\ntwo\n", bom=True)
-    one.translation, two.job = "un", Pending()
+    one.translation, two.done = "un", False
     assert texts(output.write_finished_segments()) == ["\ufeffun"] and not output.all_written
-    two.job, two.translation = None, "deux"
+    two.done, two.translation = True, "deux"
     assert texts(output.write_finished_segments()) == ["\n\ndeux"] and output.all_written
     assert texts(output.finish(None)) == ["\n"]
     assert (output.text, output.text_without_bom) == ("\ufeffun\n\ndeux\n", "un\n\ndeux\n")
@@ -62,7 +54,7 @@ def test_other_formats_are_written_when_they_are_complete(begin):
 def test_a_segment_without_a_translation_is_reported_with_its_line(begin):
     """It stays in the source language, and so do its repetitions."""
     output, (one, two, three) = begin("plain", "one\n\ntwo\n\none\n")
-    one.status, one.problems, three.repeated_index = SegmentStatus.UNTRANSLATED, ["no"], 0
+    one.status, one.problems, three.repeated_index = SegmentStatus.UNTRANSLATED, ("no",), 0
     two.translation = "deux"
     events = list(output.write_finished_segments())
     expected = ["line 1: left untranslated: no", "line 5: left untranslated: no"]

@@ -13,7 +13,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.translator import Translator
 
 TEXT = (
@@ -35,7 +35,7 @@ def run(prompts, text, answer=answer_mirrored, *, name="doc.txt"):
     """Return the result of a translation from French into French, so that no answer is in the wrong language."""
     french = parse_language("fr")
     by = Translator(ScriptedBackend(answer), prompts.get(PROMPT), GenerationOptions(), french, model_id="m")
-    return result(translate([TranslationJob(Document(name, text), by, french)]))
+    return result(translate([TranslationSpec(Document(name, text), by, french)]))
 
 
 def escape_yaml(text):

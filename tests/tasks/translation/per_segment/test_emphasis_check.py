@@ -11,7 +11,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 from llmcli.tasks.translation.per_segment.answer_checks import find_lost_content
 from llmcli.tasks.translation.per_segment.emphasis_check import emphasis_problem, fix_delimiter_spacing
@@ -76,7 +76,7 @@ def run(prompts, text, answer, *, name="doc.md"):
     """Return the backend, the result and the rows of the report."""
     backend, report = ScriptedBackend(answer), TranslationReport()
     by = Translator(backend, prompts.get(PROMPT), GenerationOptions(), parse_language("fr"), model_id="m")
-    events = translate([TranslationJob(Document(name, text), by, parse_language("en"))], report=report)
+    events = translate([TranslationSpec(Document(name, text), by, parse_language("en"))], report=report)
     return backend, result(events), report.outcomes[0]
 
 

@@ -14,7 +14,7 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.per_segment.repeated_phrases import repeats_more
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, ItemFailed, Notice
@@ -26,7 +26,7 @@ LOOP = "Bearbeiten ist: Bicycle Bearbeiten ist: Workshop Bearbeiten ist: Bicycle
 
 def run(prompts, text, answer, memory=None, name="a.txt"):
     by = Translator(ScriptedBackend(answer), prompts.get(PROMPT), GenerationOptions(), GERMAN, model_id="m")
-    events = list(translate([TranslationJob(Document(name, text), by)], remembered=TranslationMemoryCache(memory)))
+    events = list(translate([TranslationSpec(Document(name, text), by)], remembered=TranslationMemoryCache(memory)))
     return events, by
 
 

@@ -1,4 +1,4 @@
-"""Builds translation jobs from the options: each document with a translator for its language."""
+"""Builds the specifications of translations from the options: each document with a translator for its language."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
     from llmcli.tasks.translation.languages import Language
-    from llmcli.tasks.translation.per_file.target_file import TranslationJob
+    from llmcli.tasks.translation.per_file.target_file import TranslationSpec
     from llmcli.tasks.translation.translator import Brief, Formality, Translator
 
 
-class JobBuilder:
-    """Builds jobs from the options; ``validate`` refuses invalid ones before anything is loaded."""
+class SpecBuilder:
+    """Builds them from the options; ``validate`` refuses invalid ones before anything is loaded."""
 
     def __init__(self, ctx: CommandContext, options: TranslateOptions) -> None:
         self._ctx = ctx
@@ -38,18 +38,18 @@ class JobBuilder:
             parse_language(self._options.source_language)
         _ = self._brief
 
-    def build_jobs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationJob | ItemFailed]:
-        """Return a job for each document that could be read; all have one backend, built when it is needed."""
+    def build_specs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationSpec | ItemFailed]:
+        """Return what is to be translated, for each document that could be read; all have one backend, built when it is needed."""
         from llmcli.tasks.translation.languages import parse_language
         from llmcli.tasks.translation.per_file.bilingual import OutputLayout
-        from llmcli.tasks.translation.per_file.target_file import TranslationJob
+        from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 
         source = None if self._options.source_language is None else parse_language(self._options.source_language)
         translators = {pair.target: self.build_translator(pair.target) for pair in pairs}
         return [
             pair.document
             if isinstance(pair.document, ItemFailed)
-            else TranslationJob(
+            else TranslationSpec(
                 pair.document,
                 translators[pair.target],
                 source,
