@@ -17,7 +17,7 @@ from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.glossary import Glossary, Term
 from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translate import TranslationSpec
+from llmcli.tasks.translation.per_file.target_file import TranslationSpec
 from llmcli.tasks.translation.translator import Brief, Translator
 from llmcli.types import Result
 
