@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from llmcli.interrupt import Interrupt
-from llmcli.store.index_files import IndexFiles
+from llmcli.store.passage_index import IndexFiles
 from llmcli.tasks.retrieval.index_update import IndexUpdater
 
 VOCABULARY = 30_000

@@ -147,7 +147,7 @@ class SettingSpec:
         return ENV_PREFIX + self.name.replace(".", "_").upper()
 
 
-_parse_adapters = _deferred_parser("config.lora_adapters", "parse_adapters")
+_parse_adapters = _deferred_parser("config.engine_options", "parse_adapters")
 _parse_backends = _deferred_parser("config.backend_config", "parse_backends")
 _parse_base_url = _deferred_parser("config.backend_config", "parse_base_url")
 _parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (

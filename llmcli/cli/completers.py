@@ -122,7 +122,7 @@ def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 def indexes(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Directories that have an index, explained by the number of their files."""
     from llmcli.app_paths import find_paths
-    from llmcli.store.index_files import IndexFiles
+    from llmcli.store.passage_index import IndexFiles
 
     files = IndexFiles(find_paths(ctx.find_root().obj[0].environ).indexes)
     return [(each.directory, f"{each.files} files") for each in files.summaries()]

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
-from llmcli.config.engine_options import EngineOptions
-from llmcli.config.lora_adapters import adapted_model_id
+from llmcli.config.engine_options import EngineOptions, adapted_model_id
 from llmcli.engine.engine_setup import set_up_engine
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable
 
 from llmcli.app_paths import DERIVED_DIRECTORY
-from llmcli.config.engine_options import EngineOptions
-from llmcli.config.lora_adapters import adapted_model_id
+from llmcli.config.engine_options import EngineOptions, adapted_model_id
 from llmcli.engine import draft_context
 from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache

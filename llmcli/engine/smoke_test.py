@@ -10,8 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from llmcli.config.engine_options import EngineOptions
-from llmcli.config.lora_adapters import LoraAdapter, load_adapters
+from llmcli.config.engine_options import EngineOptions, LoraAdapter, load_adapters
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.load_check import AUTO_LAYERS, EXIT_KNOWN_ERROR

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from llmcli.frozen_dataclass import field, slotted
 from llmcli.redaction.detectors import DEFAULT_KINDS, PrivateSpan, find_private
 from llmcli.redaction.normalization import NormalizedText, fold, normalize
-from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable
-from llmcli.redaction.word_index import WordIndex, make_index
+from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable, WordIndex, make_index
 
 NameFinder = Callable[[Sequence[str]], Iterable[str]]
 """Returns the names of people in texts."""

@@ -234,7 +234,7 @@ def _dump_adapters(model: ModelFile) -> str:
     """Return the adapters of a model as text; a warm command without any imports nothing."""
     if not model.adapters:
         return ""
-    from llmcli.config.lora_adapters import dump_adapters
+    from llmcli.config.engine_options import dump_adapters
 
     return dump_adapters(model.adapters)
 

@@ -17,7 +17,7 @@ from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, r
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.config.backend_config import Price, ServerConfig
-    from llmcli.config.lora_adapters import LoraAdapter
+    from llmcli.config.engine_options import LoraAdapter
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy

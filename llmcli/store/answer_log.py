@@ -9,9 +9,8 @@ from typing import Any, Self
 
 from llmcli.errors import MissingError
 from llmcli.frozen_dataclass import field, frozen
-from llmcli.store.database import Database, DatabaseSpec
+from llmcli.store.database import Database, DatabaseSpec, TrigramIndex, match_query, parse_terms
 from llmcli.store.session import replace_surrogates
-from llmcli.store.trigram_index import TrigramIndex, match_query, parse_terms
 
 _INDEX = TrigramIndex("answer_index")
 _SCHEMA = """

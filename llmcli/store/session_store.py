@@ -16,7 +16,7 @@ from typing import Self
 from llmcli.errors import MissingError
 from llmcli.frozen_dataclass import replace
 from llmcli.store import session_tables
-from llmcli.store.database import Database
+from llmcli.store.database import Database, parse_terms
 from llmcli.store.session import (
     MAX_SESSION_NAME_CHARS,
     SavedConversation,
@@ -28,7 +28,6 @@ from llmcli.store.session import (
     replace_surrogates,
 )
 from llmcli.store.session_tables import SESSIONS_SPEC, TurnPosition, insert_turn
-from llmcli.store.trigram_index import parse_terms
 
 _FIELDS = "sessions.id, name, model, system, overflow, coalesce(head, 0), created, updated"
 _NEWEST_FIRST = "ORDER BY updated DESC, sessions.rowid DESC"

@@ -11,9 +11,8 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.store.database import DatabaseSpec, split_statements
+from llmcli.store.database import DatabaseSpec, TrigramIndex, match_query, split_statements
 from llmcli.store.session import Turn
-from llmcli.store.trigram_index import TrigramIndex, match_query
 from llmcli.types import Role
 
 _INDEX = TrigramIndex("turn_index")

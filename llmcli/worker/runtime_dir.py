@@ -184,7 +184,7 @@ class WorkerConfig:
 
     ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
     ``weights`` and ``cache``: those of the command that starts it, as in ``EngineOptions``, which it loads first.
-    ``adapters``: those of the model, as text (``lora_adapters.dump_adapters``).
+    ``adapters``: those of the model, as text (``engine_options.dump_adapters``).
     """
 
     path: str

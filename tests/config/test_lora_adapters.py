@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.config.lora_adapters import (
+from llmcli.config.engine_options import (
     LoraAdapter,
     adapted_model_id,
     dump_adapters,

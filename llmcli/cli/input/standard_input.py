@@ -1,4 +1,4 @@
-"""Standard input: its name among the inputs, and its bytes and lines as they arrive."""
+"""Standard input, and the names of inputs in front of findings: FILE:LINE, as grep prints them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 
 STDIN = "-"
@@ -46,3 +47,8 @@ def stdin_lines(console: Console) -> Iterator[str]:
             if error is not None:
                 raise error
             yield text.removesuffix("\n").removesuffix("\r")
+
+
+def format_source_name(name: str) -> str:
+    """Return the name of an input on one line, without line breaks and control characters; "stdin" for ``-``."""
+    return "stdin" if name == STDIN else sanitize.single_line(name)

@@ -11,7 +11,7 @@ from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 if TYPE_CHECKING:
-    from llmcli.config.lora_adapters import LoraAdapter
+    from llmcli.config.engine_options import LoraAdapter
 
 
 @frozen

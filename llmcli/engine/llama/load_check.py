@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from llmcli import child_processes
-from llmcli.config.lora_adapters import LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
+from llmcli.config.engine_options import LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.errors.model_errors import BadAdapter

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.config.lora_adapters import LoraAdapter, adapter_bytes
+from llmcli.config.engine_options import LoraAdapter, adapter_bytes
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.memory_budget import MemoryBudget, RepackedPages, list_repacked_types
 from llmcli.engine.llama.weights_file import OpenWeights, WeightsSource

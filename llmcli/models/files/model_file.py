@@ -11,7 +11,7 @@ from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.files.paths import announced_sha256
 
 if TYPE_CHECKING:
-    from llmcli.config.lora_adapters import LoraAdapter
+    from llmcli.config.engine_options import LoraAdapter
 
 
 @frozen
@@ -66,7 +66,7 @@ class ModelFile:
         """What identifies its weights with its adapters."""
         if not self.adapters:
             return self.model_id
-        from llmcli.config.lora_adapters import adapted_model_id
+        from llmcli.config.engine_options import adapted_model_id
 
         return adapted_model_id(self.model_id, self.adapters)
 

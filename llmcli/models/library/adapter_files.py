@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmcli.config.lora_adapters import LoraAdapter, split_scale
+from llmcli.config.engine_options import LoraAdapter, split_scale
 from llmcli.errors import MissingError
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import hash_file

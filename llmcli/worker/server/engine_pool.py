@@ -13,8 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmcli.config.engine_options import EngineOptions
-from llmcli.config.lora_adapters import LoraAdapter
+from llmcli.config.engine_options import EngineOptions, LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import hardware

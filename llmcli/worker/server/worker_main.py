@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 
 from llmcli.child_processes import raise_descriptor_limit
-from llmcli.config.engine_options import EngineOptions
-from llmcli.config.lora_adapters import load_adapters
+from llmcli.config.engine_options import EngineOptions, load_adapters
 from llmcli.engine.llama import bindings
 from llmcli.worker.runtime_dir import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool

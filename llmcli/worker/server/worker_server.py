@@ -22,7 +22,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmcli import __version__
-from llmcli.config.lora_adapters import load_adapters
+from llmcli.config.engine_options import load_adapters
 from llmcli.engine.llama import hardware
 from llmcli.errors import OutputError
 from llmcli.http_server import HttpServer

@@ -14,7 +14,7 @@ import tiny_models
 from engine.tools import answer, engine_of, req, wild
 from tiny_adapters import ALPHA, RANK, TARGETS, random_pairs, write_adapter
 
-from llmcli.config.lora_adapters import LoraAdapter
+from llmcli.config.engine_options import LoraAdapter
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.compute_thread import InlineExecutor

@@ -26,7 +26,7 @@ MODELS = ("llama", "gemma3", "qwen3moe")
 TRIALS = """
 import resource, signal, sys
 from pathlib import Path
-from llmcli.config.lora_adapters import LoraAdapter
+from llmcli.config.engine_options import LoraAdapter
 from llmcli.engine.smoke_test import smoke_test
 from llmcli.errors import LlmError
 from mutations import mutated

@@ -9,8 +9,7 @@ import pytest
 from terminal import ROOT
 
 from llmcli.errors import BadDocument
-from llmcli.store.index_files import IndexFiles
-from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex, fuse_rankings, match_query
+from llmcli.store.passage_index import FileState, IndexedPassage, IndexFiles, PassageIndex, fuse_rankings, match_query
 
 STATE = FileState("a.txt", 10, 1, "digest", 2, 30)
 

@@ -10,8 +10,8 @@ from typing import Any
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
 from llmcli.frozen_dataclass import asdict
+from llmcli.store.database import parse_terms
 from llmcli.store.session import Session, SessionMatch, SessionOverview, Turn
-from llmcli.store.trigram_index import parse_terms
 
 _MAX_FIRST_CHARS = 80
 """Characters of the first message in a list."""

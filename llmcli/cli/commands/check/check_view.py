@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcli.cli.render.source_name import format_source_name
+from llmcli.cli.input.standard_input import format_source_name
 from llmcli.documents.reading.document import Document
 from llmcli.types import Result
 

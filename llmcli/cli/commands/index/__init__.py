@@ -42,7 +42,7 @@ def show_list(ctx: CommandContext) -> int:
     In a pipe, tab-separated: directory, files, passages, vectors, size in bytes, date of the last change.
     """
     from llmcli.cli.commands.index.index_view import summary_rows
-    from llmcli.store.index_files import IndexFiles
+    from llmcli.store.passage_index import IndexFiles
 
     rows = summary_rows(IndexFiles(ctx.runtime.paths.indexes).summaries(), people=ctx.console.writes_for_people)
     if not rows and ctx.console.writes_for_people:

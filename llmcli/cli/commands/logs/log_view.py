@@ -8,7 +8,7 @@ from llmcli.cli.commands.chat.chat_export import iso_utc
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import sanitize
 from llmcli.store.answer_log import LoggedAnswer
-from llmcli.store.trigram_index import parse_terms
+from llmcli.store.database import parse_terms
 
 _MAX_SHOWN_CHARS = 80
 """Characters of a question in a list."""

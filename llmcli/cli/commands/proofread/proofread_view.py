@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from llmcli import __version__
-from llmcli.cli.render.source_name import format_source_name
+from llmcli.cli.input.standard_input import format_source_name
 from llmcli.documents.reading.document import STDIN
 from llmcli.types import Result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from llmcli.files.yaml_editor import UneditableYaml, remove_entry, set_entry
+from llmcli.config.config_editor import UneditableYaml, remove_entry, set_entry
 
 ENTRY = {"type": "openai", "base_url": "https://host/v1"}
 BLOCK = """\
