@@ -1,4 +1,4 @@
-"""Saved conversations: one SQLite file, mode 0600; ``session_schema`` describes its tables.
+"""Saved conversations: one SQLite file, mode 0600; ``session_tables`` describes its tables.
 
 Messages are only ever added: going back, retrying and editing move the head of a session or start a branch, and two
 processes that continue one session write two branches of it.

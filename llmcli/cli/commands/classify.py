@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import ScoringFlags
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 
@@ -32,6 +32,6 @@ def classify(
     multi: Annotated[bool, Option("--multi", help="Labels do not exclude each other: give all that apply.")] = False,
 ) -> int:
     """Give each line or record one of your labels, with the probability of each."""
-    from llmcli.cli.classification.classify_run import read_labels, run_classify
+    from llmcli.cli.labels.classify_run import read_labels, run_classify
 
     return run_classify(ctx, read_labels(ctx, labels), files or [], multi=multi)

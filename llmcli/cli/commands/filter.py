@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from llmcli.cli.classification.scoring_flags import FilterFlags
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
@@ -46,7 +46,7 @@ def filter(  # noqa: A001 (the command's name)
     ] = False,
 ) -> int:
     """Print the lines, rows or files for which a statement holds; exit code 1 if there are none."""
-    from llmcli.cli.classification.filter_run import FilterView, make_query, run_filter
+    from llmcli.cli.labels.filter_run import FilterView, make_query, run_filter
 
     query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=invert)
     view = FilterView(count=count, numbers=numbers, names=names, input_names=tuple(files or ()))

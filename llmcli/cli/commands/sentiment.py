@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from llmcli.cli.classification.scoring_flags import ScoringFlags
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import ScoringFlags
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 
@@ -47,6 +47,6 @@ def sentiment(
     ] = False,
 ) -> int:
     """Label each line or record as positive, neutral or negative."""
-    from llmcli.cli.classification.classify_run import run_sentiment
+    from llmcli.cli.labels.classify_run import run_sentiment
 
     return run_sentiment(ctx, files or [], by=by.value, scale=scale, aspects=aspects)

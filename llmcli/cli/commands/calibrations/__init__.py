@@ -60,7 +60,7 @@ def show_list(ctx: CommandContext) -> int:
 @command(*GENERAL_OPTIONS, examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures")
 def show(ctx: CommandContext, name: CalibrationArgument) -> int:
     """Show what a calibration gains: the figures with it and without it, learning curve, reliability, confusion."""
-    from llmcli.cli.classification.calibration_report import write_calibration
+    from llmcli.cli.labels.calibration_report import write_calibration
 
     write_calibration(ctx, name, _open_store(ctx).load(name), "labelled, each predicted without itself")
     return 0

@@ -50,8 +50,8 @@ def label(
     is -o FILE, by default tickets.labelled.csv for tickets.csv. At most 2,000 records, drawn at random, are candidates. The
     model evaluates them behind the questions, and the next start only the rest: what it makes of them stays in the cache.
     """
-    from llmcli.cli.classification.classify_run import read_labels
     from llmcli.cli.commands.label.labelling_run import LabellingRun
+    from llmcli.cli.labels.classify_run import read_labels
 
     run = LabellingRun(ctx, read_labels(ctx, labels), file, calibration=calibration, column=label_column)
     return run.run()

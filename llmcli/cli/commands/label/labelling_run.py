@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.labelled_rows import rows_digest
-from llmcli.cli.classification.scoring_flags import prior_directory
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.label import label_keys
 from llmcli.cli.commands.label.question_view import show_question
 from llmcli.cli.console import confirm
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.labels.labelled_rows import rows_digest
+from llmcli.cli.labels.scoring_flags import prior_directory
 from llmcli.cli.records import record_inputs
 from llmcli.documents.format_registry import LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import OutputColumns
@@ -243,8 +243,8 @@ class LabellingRun:
         self, backend: Backend, records: list[Record], answers: AnswerFile, scoring: CandidateScoring
     ) -> bool:
         """Save the calibration that the answers give; return whether there are enough of them."""
-        from llmcli.cli.classification.calibration_kinds import LABEL
-        from llmcli.cli.classification.calibration_report import describe_gain, next_command
+        from llmcli.cli.labels.calibration_report import describe_gain, next_command
+        from llmcli.cli.labels.fitted_calibration import LABEL
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
         from llmcli.tasks.calibration.label_calibration import fit_labels
         from llmcli.tasks.calibration.record_features import record_features

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import asdict
 from llmcli.types import Notice
@@ -18,15 +18,20 @@ if TYPE_CHECKING:
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.labels.label_summary import LabelSummary
     from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
+    from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
+    from llmcli.cli.labels.labelled_rows import ReadLabel
+    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.classification.label_summary import LabelSummary
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
 
 
-class CalibratedRun:
+class CalibrationOptions:
     """The labelled rows of one run, and the calibration that its options ask for."""
 
     def __init__(
         self,
         ctx: CommandContext,
-        make_kind: Callable[[], CalibrationKind],
+        make_problem: Callable[[], CalibrationProblem],
         read_label: Callable[[], ReadLabel],
         identity: Callable[[], Mapping[str, Any]],
         *,
@@ -34,14 +39,14 @@ class CalibratedRun:
     ) -> None:
         """Check the options, read the labelled rows and load the calibration.
 
-        ``make_kind`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration depends on
+        ``make_problem`` and ``read_label`` are called where there are any. ``identity`` returns what a calibration depends on
         beside the model: prompt and labels, as JSON values. Raises ``UsageError`` for options that exclude each other, and
         what reading raises.
         """
         assert isinstance(ctx.flags, CalibrationFlags)
         self._ctx = ctx
         self._flags = ctx.flags
-        self._make_kind = make_kind
+        self._make_problem = make_problem
         self._read_label = read_label
         self.thresholds: dict[str, PrecisionThreshold] = {}
         """Those of --target-precision by problem, once the calibration is prepared."""
@@ -61,7 +66,7 @@ class CalibratedRun:
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
         if flags.plot is not None:
-            from llmcli.cli.classification.calibration_report import check_plot_path
+            from llmcli.cli.labels.calibration_report import check_plot_path
 
             check_plot_path(flags.plot)
             if flags.calibrate is None and flags.evaluate is None:
@@ -70,14 +75,14 @@ class CalibratedRun:
     def _read(self, path: str | None) -> LabelledFile | None:
         return None if path is None else read_labelled_file(self._ctx, path, self._read_label())
 
-    def _open_calibration(self, identity: Callable[[], Mapping[str, Any]]) -> CalibrationRun | None:
+    def _open_calibration(self, identity: Callable[[], Mapping[str, Any]]) -> FittedCalibration | None:
         """Return the calibration that the options ask for; None without one."""
         if not self.is_calibrated:
             return None
-        from llmcli.cli.classification.calibration_run import CalibrationRun
+        from llmcli.cli.labels.fitted_calibration import FittedCalibration
 
         whole = {**identity(), "verb": self._ctx.verb}
-        return CalibrationRun(self._ctx, self._flags, self._make_kind(), whole)
+        return FittedCalibration(self._ctx, self._flags, self._make_problem(), whole)
 
     @property
     def is_calibrated(self) -> bool:
@@ -92,7 +97,7 @@ class CalibratedRun:
         return flags.evaluate is not None or (flags.calibrate is not None and not files)
 
     def prepare(self, backend: Backend, make_scorer: Callable[[], LabelScorer]) -> LabelCalibrator | None:
-        """Return the calibrator and set the thresholds; None without a calibration. Raises as ``CalibrationRun`` does."""
+        """Return the calibrator and set the thresholds; None without a calibration. Raises as ``FittedCalibration`` does."""
         if self._calibration is None:
             return None
         calibrator = self._calibration.prepare(backend, make_scorer, self._labelled)
@@ -102,7 +107,7 @@ class CalibratedRun:
 
     def manifest(self) -> dict[str, Any]:
         """Return what the results of a job depend on, by option, as JSON values."""
-        from llmcli.cli.classification.labelled_rows import rows_digest
+        from llmcli.cli.labels.labelled_rows import rows_digest
 
         flags = self._flags
         return {
@@ -117,13 +122,13 @@ class CalibratedRun:
 
     def report(self, backend: Backend, scorer: LabelScorer) -> int:
         """Print the figures of the calibration, or those of --eval with ``scorer``; return the exit code."""
-        from llmcli.cli.classification.calibration_report import write_calibration, write_evaluation
-        from llmcli.cli.classification.calibration_run import score_labelled
+        from llmcli.cli.labels.calibration_report import write_calibration, write_evaluation
+        from llmcli.cli.labels.fitted_calibration import score_labelled
 
         flags, rows = self._flags, self._evaluation
         if rows is not None:
             scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
-            figures = self._make_kind().evaluate(scored, rows.rows, scorer)
+            figures = self._make_problem().evaluate(scored, rows.rows, scorer)
             write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}")
         else:
             assert self._calibration is not None
@@ -137,7 +142,7 @@ class CalibratedRun:
     def draw_plot(self) -> None:
         """Draw the figures of the calibration that records were labelled with, if --plot is given."""
         if self._flags.plot is not None and self._calibration is not None and self._calibration.stored is not None:
-            from llmcli.cli.classification.calibration_report import draw_calibration
+            from llmcli.cli.labels.calibration_report import draw_calibration
 
             draw_calibration(self._ctx, self._flags.calibration, self._calibration.stored)
 
@@ -155,9 +160,9 @@ class CalibratedRun:
             summary.details["threshold"] = self._flags.threshold
         yield from map(Notice, self._threshold_sentences())
 
-    def _gain_notices(self, calibration: CalibrationRun, summary: LabelSummary) -> Iterator[Notice]:
+    def _gain_notices(self, calibration: FittedCalibration, summary: LabelSummary) -> Iterator[Notice]:
         """Yield where the calibration gains nothing and does not answer; note what a new one gains."""
-        from llmcli.cli.classification.calibration_report import describe_gain
+        from llmcli.cli.labels.calibration_report import describe_gain
 
         assert calibration.stored is not None
         problems, answering = calibration.stored.problems, calibration.answering_problems()
@@ -182,8 +187,8 @@ def is_calibrated_by(flags: CalibrationFlags) -> bool:
 
 def read_labelled_file(ctx: CommandContext, path: str, read_label: ReadLabel) -> LabelledFile:
     """Return the rows of a file that the command line names. Raises as ``read_labelled_rows`` does."""
-    from llmcli.cli.classification.calibration_run import LabelledFile
-    from llmcli.cli.classification.labelled_rows import read_labelled_rows
+    from llmcli.cli.labels.fitted_calibration import LabelledFile
+    from llmcli.cli.labels.labelled_rows import read_labelled_rows
 
     assert isinstance(ctx.flags, CalibrationFlags)
     return LabelledFile(path, read_labelled_rows(ctx, path, ctx.flags.label_column, read_label))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from llmcli.cli.classification.scoring_flags import prior_directory
+from llmcli.cli.labels.scoring_flags import prior_directory
 
 
 def test_each_type_of_weights_has_its_own_priors():

@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.calibrated_run import CalibratedRun
-from llmcli.cli.classification.scoring_flags import FilterFlags, prior_directory
-from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
+from llmcli.cli.labels.calibration_options import CalibrationOptions
+from llmcli.cli.labels.scoring_flags import FilterFlags, prior_directory
+from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.documents.format_registry import LINES
@@ -27,8 +27,8 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.calibration_run import CalibrationKind
-    from llmcli.cli.classification.labelled_rows import ReadLabel
+    from llmcli.cli.labels.fitted_calibration import CalibrationProblem
+    from llmcli.cli.labels.labelled_rows import ReadLabel
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
@@ -167,21 +167,21 @@ class _FilterRun:
         self._flags, self._prompt = _filter_flags(ctx), ctx.runtime.prompts.get(PROMPT)
         self._summary = LabelSummary()
         self._outputs: list[_FilterOutput] = []
-        self.calibrated = CalibratedRun(ctx, self._make_kind, self._label_reader, self._identity)
+        self.calibrated = CalibrationOptions(ctx, self._make_problem, self._label_reader, self._identity)
 
-    def _make_kind(self) -> CalibrationKind:
-        from llmcli.cli.classification.calibration_kinds import PresenceKind
+    def _make_problem(self) -> CalibrationProblem:
+        from llmcli.cli.labels.fitted_calibration import PresenceProblem
 
         query = self._query
 
         def combine(shares: Mapping[str, float]) -> Mapping[str, float]:
             return shares if [*shares] == [MATCH] else {MATCH: query.combine(shares)}
 
-        return PresenceKind((MATCH,), combine, inverted=query.invert)
+        return PresenceProblem((MATCH,), combine, inverted=query.invert)
 
     @staticmethod
     def _label_reader() -> ReadLabel:
-        from llmcli.cli.classification.labelled_rows import read_yes_or_no
+        from llmcli.cli.labels.labelled_rows import read_yes_or_no
 
         return read_yes_or_no(MATCH)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.classification.calibrated_run import CalibratedRun, read_labelled_file
-from llmcli.cli.classification.scoring_flags import ScoringFlags, prior_directory
-from llmcli.cli.classification.summary_view import write_summary
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.calibration_options import CalibrationOptions, read_labelled_file
+from llmcli.cli.labels.scoring_flags import ScoringFlags, prior_directory
+from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
 from llmcli.errors import UsageError
@@ -22,8 +22,8 @@ from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.calibration_run import CalibrationKind, LabelledFile
-    from llmcli.cli.classification.labelled_rows import LabelledRows, ReadLabel
+    from llmcli.cli.labels.fitted_calibration import CalibrationProblem, LabelledFile
+    from llmcli.cli.labels.labelled_rows import LabelledRows, ReadLabel
     from llmcli.prompts import Prompt
     from llmcli.tasks.labels.label_set import LabelSet
     from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -75,7 +75,7 @@ def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
 
 
 def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
-    from llmcli.cli.classification.labelled_rows import read_several_of
+    from llmcli.cli.labels.labelled_rows import read_several_of
 
     flags, summary = scoring_flags(ctx), LabelSummary()
     if flags.examples is not None:
@@ -85,14 +85,14 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
             "--plot draws the figures of one choice; --multi has one for each label", detail="Leave it out."
         )
 
-    def make_kind() -> CalibrationKind:
-        from llmcli.cli.classification.calibration_kinds import PresenceKind
+    def make_problem() -> CalibrationProblem:
+        from llmcli.cli.labels.fitted_calibration import PresenceProblem
 
-        return PresenceKind(labels.names)
+        return PresenceProblem(labels.names)
 
-    run = CalibratedRun(
+    run = CalibrationOptions(
         ctx,
-        make_kind,
+        make_problem,
         lambda: read_several_of(labels.names),
         lambda: _calibration_identity(prompt, labels),
     )
@@ -148,9 +148,9 @@ class _ScoringRun:
         examples = self._read_examples()
         self._examples: LabelledRows = [] if examples is None else examples.rows
         self._nearest = self._flags.nearest or _DEFAULT_NEAREST
-        self._calibrated = CalibratedRun(
+        self._calibrated = CalibrationOptions(
             ctx,
-            _make_label_kind,
+            _make_label_problem,
             self._label_reader,
             lambda: {**identity(), "set of --examples": self._examples_digest()},
             examples=examples,
@@ -167,12 +167,12 @@ class _ScoringRun:
         return None if flags.examples is None else read_labelled_file(self._ctx, flags.examples, self._label_reader())
 
     def _label_reader(self) -> ReadLabel:
-        from llmcli.cli.classification.labelled_rows import read_one_of
+        from llmcli.cli.labels.labelled_rows import read_one_of
 
         return read_one_of(self._labels)
 
     def _examples_digest(self) -> str:
-        from llmcli.cli.classification.labelled_rows import rows_digest
+        from llmcli.cli.labels.labelled_rows import rows_digest
 
         return rows_digest(self._examples)
 
@@ -228,10 +228,10 @@ class _ScoringRun:
         yield from add_scoring_notices(events)
 
 
-def _make_label_kind() -> CalibrationKind:
-    from llmcli.cli.classification.calibration_kinds import LabelKind
+def _make_label_problem() -> CalibrationProblem:
+    from llmcli.cli.labels.fitted_calibration import LabelProblem
 
-    return LabelKind()
+    return LabelProblem()
 
 
 _FORMATS = {"line": None, "sentence": "sentences", "paragraph": "paragraphs", "document": "document"}

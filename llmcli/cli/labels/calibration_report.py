@@ -7,11 +7,11 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from llmcli.cli.classification.scoring_flags import CalibrationFlags, ScoringFlags
-from llmcli.cli.classification.summary_view import write_report_file
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.suggestion import format_command, format_option
 from llmcli.cli.flags import Flags, model_options
+from llmcli.cli.labels.scoring_flags import CalibrationFlags, ScoringFlags
+from llmcli.cli.labels.summary_view import write_report_file
 from llmcli.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:

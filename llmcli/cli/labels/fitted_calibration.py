@@ -1,0 +1,300 @@
+"""The calibration of one run of classify, sentiment or filter: fitted on labelled rows or loaded, saved, evaluated.
+
+It has two kinds of problems: labels that exclude each other, and statements that hold or do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import CalibrationFlags
+from llmcli.errors import RequestRejected, Unsupported, UsageError
+from llmcli.errors.saved_state_errors import TooFewLabels
+from llmcli.frozen_dataclass import frozen
+from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.cli.labels.labelled_rows import LabelledRows
+    from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
+    from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
+    from llmcli.tasks.calibration.fitted_problem import FittedProblem
+    from llmcli.tasks.calibration.label_calibration import CalibratedScores
+    from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
+    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.classification.scored_records import ScoredRecord
+
+_MIN_LABELLED_ROWS = 10
+"""Of all labels together; two labels at least must have one."""
+
+
+@frozen
+class LabelledFile:
+    """The rows of a file that the command line names."""
+
+    path: str
+    rows: LabelledRows
+
+
+class CalibrationProblem(Protocol):
+    """What is decided about a record: one of several labels, or what holds for it."""
+
+    def fit(
+        self, scored: Sequence[ScoredRecord], labelled: LabelledFile, scorer: LabelScorer
+    ) -> Mapping[str, FittedProblem]:
+        """Return the fitted problems by name, compared with what ``scorer`` says without them. Raises ``TooFewLabels``."""
+
+    def make_calibrator(
+        self, problems: Mapping[str, FittedProblem], make_scorer: Callable[[], LabelScorer]
+    ) -> LabelCalibrator:
+        """Return what computes probabilities with one problem or more; ``make_scorer`` returns the scorer without them."""
+
+    def evaluate(
+        self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
+    ) -> Mapping[str, CalibrationFigures]:
+        """Return the figures of the probabilities of labelled rows, by problem."""
+
+    def choose_thresholds(
+        self, stored: StoredCalibration, target: float, *, keep: bool
+    ) -> dict[str, PrecisionThreshold]:
+        """Return the threshold of each problem for a precision, on what the labelled rows get from what answers."""
+
+
+class FittedCalibration:
+    """Provides the calibration that the options ask for. ``identity``: what its features depend on, beside the model."""
+
+    def __init__(
+        self, ctx: CommandContext, flags: CalibrationFlags, problem: CalibrationProblem, identity: Mapping[str, Any]
+    ) -> None:
+        """Load the calibration to use. Raises ``MissingError``, ``DamagedCalibration`` and ``UsageError``."""
+        self._ctx = ctx
+        self._problem = problem
+        self._fits = flags.calibrate is not None
+        self._name = flags.calibration
+        self._keep = flags.keep
+        self._identity = identity
+        self.stored: StoredCalibration | None = None
+        if self._name is not None:
+            self._check_name(self._name)
+            if not self._fits:
+                self.stored = self._store.load(self._name)
+                if self.stored.weights is not None:
+                    ctx.runtime.pin_weights(self.stored.weights, f"{CALIBRATION_ORIGIN}{self._name}")
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
+
+        if not is_calibration_name(name):
+            raise UsageError(f"{name!r} is no name for a calibration: {NAME_RULE}")
+
+    @property
+    def _store(self) -> CalibrationStore:
+        from llmcli.tasks.calibration.calibration_store import CalibrationStore
+
+        return CalibrationStore(self._ctx.runtime.paths.calibrations)
+
+    def digest(self) -> str | None:
+        """Return the SHA-256 of the calibration in use, None before it is fitted."""
+        if self.stored is None:
+            return None
+        from hashlib import sha256
+
+        from llmcli.tasks.calibration.calibration_store import encode_calibration
+
+        return sha256(encode_calibration(self.stored)).hexdigest()
+
+    def prepare(
+        self, backend: Backend, make_scorer: Callable[[], LabelScorer], labelled: LabelledFile | None
+    ) -> LabelCalibrator | None:
+        """Return the calibrator, fitted and saved first if there are ``labelled`` rows; None if the model answers without one.
+
+        ``make_scorer`` returns the scorer without a calibration. Raises ``CalibrationMismatch`` for one that was made with
+        other settings, ``TooFewLabels`` and the failure of a request.
+        """
+        identity = {
+            "model": backend.info().model_id,
+            "weights": self._ctx.runtime.weights,
+            **self._identity,
+        }
+        if labelled is not None:
+            self.stored = self._fit(backend, make_scorer(), labelled, identity)
+            if self._name is not None:
+                path = self._store.save(self._name, self.stored)
+                self._ctx.console.write_note(f"saved the calibration {self._name} in {path}")
+        elif self.stored is not None:
+            self.stored.require_identity(self._name or "", identity)
+        if self.stored is None:
+            return None
+        answering = self.answering_problems()
+        return self._problem.make_calibrator(answering, make_scorer) if answering else None
+
+    def _fit(
+        self, backend: Backend, scorer: LabelScorer, labelled: LabelledFile, identity: Mapping[str, Any]
+    ) -> StoredCalibration:
+        from llmcli.tasks.calibration.calibration_store import StoredCalibration
+
+        count = len(labelled.rows)
+        if count < _MIN_LABELLED_ROWS:
+            raise TooFewLabels(labelled.path, detail=f"{count}, at least {_MIN_LABELLED_ROWS} are needed")
+        scored = score_labelled(backend, scorer, labelled.rows, hidden_states=True)
+        problems = self._problem.fit(scored, labelled, scorer)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return StoredCalibration(problems, identity, scorer.model, created, self._keep)
+
+    def answering_problems(self) -> Mapping[str, FittedProblem]:
+        """Return the problems whose calibrations answer; a calibration must be prepared."""
+        assert self.stored is not None
+        return self.stored.answering(keep=self._keep)
+
+    def choose_thresholds(self, target: float) -> dict[str, PrecisionThreshold]:
+        """Return the threshold of each problem for a precision; a calibration must be prepared."""
+        assert self.stored is not None
+        return self._problem.choose_thresholds(self.stored, target, keep=self._keep)
+
+
+def score_labelled(
+    backend: Backend, scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool
+) -> list[ScoredRecord]:
+    """Return the scores of labelled rows, with hidden states if they are requested and the backend gives them."""
+    from llmcli.tasks.classification.scored_records import labelled_records, score_records
+
+    records, _ = labelled_records(rows)
+    try:
+        return list(score_records(backend, scorer, records, hidden_states=hidden_states))
+    except (Unsupported, RequestRejected):
+        if not hidden_states:
+            raise
+        return list(score_records(backend, scorer, records))
+
+
+LABEL = "label"
+
+
+class LabelProblem:
+    """One problem, ``LABEL``: which of the labels of the scorer a record has. A row's label is one of them."""
+
+    def fit(
+        self, scored: Sequence[ScoredRecord], labelled: LabelledFile, scorer: LabelScorer
+    ) -> Mapping[str, FittedProblem]:
+        """Return the fitted problem. Raises ``TooFewLabels``."""
+        from llmcli.tasks.calibration.label_calibration import fit_labels
+
+        labels = [label for _, label in labelled.rows]
+        if len(set(labels)) == 1:
+            raise TooFewLabels(labelled.path, detail=f"all are {labels[0]}")
+        return {LABEL: fit_labels(scored, labels, scorer)}
+
+    def make_calibrator(
+        self, problems: Mapping[str, FittedProblem], make_scorer: Callable[[], LabelScorer]
+    ) -> CalibratedScores:
+        """Return what computes the probabilities of all labels."""
+        from llmcli.tasks.calibration.label_calibration import CalibratedScores
+
+        del make_scorer
+        return CalibratedScores(problems[LABEL].calibration)
+
+    def evaluate(
+        self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
+    ) -> Mapping[str, CalibrationFigures]:
+        """Return the figures of the probabilities of labelled rows."""
+        import numpy as np
+
+        from llmcli.tasks.calibration.calibration_figures import measure_figures
+        from llmcli.tasks.calibration.label_calibration import label_probabilities
+
+        targets = np.array([scorer.labels.index(label) for _, label in rows])
+        return {LABEL: measure_figures(label_probabilities(scored), targets, scorer.labels)}
+
+    def choose_thresholds(
+        self, stored: StoredCalibration, target: float, *, keep: bool
+    ) -> dict[str, PrecisionThreshold]:
+        """Return the threshold from which the chosen label is right that often."""
+        from llmcli.tasks.classification.precision_threshold import choose_threshold
+
+        problem = stored.problems[LABEL]
+        found = stored.answering_probabilities(LABEL, keep=keep)
+        right = found.argmax(axis=1) == problem.calibration.targets
+        return {LABEL: choose_threshold(found.max(axis=1).tolist(), right.tolist(), target)}
+
+
+class PresenceProblem:
+    """A problem for each of ``names``: whether it holds. The label of a row is the names that hold.
+
+    ``combine`` returns the probabilities of the names from those of the scorer without calibration. ``inverted``: a
+    threshold is chosen for what does not hold.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        combine: Callable[[Mapping[str, float]], Mapping[str, float]] = dict,
+        *,
+        inverted: bool = False,
+    ) -> None:
+        self._names = tuple(names)
+        self._combine = combine
+        self._inverted = inverted
+
+    def fit(
+        self, scored: Sequence[ScoredRecord], labelled: LabelledFile, scorer: LabelScorer
+    ) -> Mapping[str, FittedProblem]:
+        """Return the fitted problems. Raises ``TooFewLabels`` for a name that holds for all rows or for none."""
+        from llmcli.tasks.calibration.presence_calibration import fit_presence
+        from llmcli.tasks.calibration.record_features import record_features
+
+        truth = [names for _, names in labelled.rows]
+        for name in self._names:
+            count = sum(name in each for each in truth)
+            if count in {0, len(truth)}:
+                raise TooFewLabels(labelled.path, detail=f"{name} holds for {'all' if count else 'none'} of them")
+        return fit_presence(record_features(scored), truth, self._shares(scored, scorer))
+
+    def make_calibrator(
+        self, problems: Mapping[str, FittedProblem], make_scorer: Callable[[], LabelScorer]
+    ) -> CalibratedPresence:
+        """Return what computes the probability of each name; names without a problem have that of the scorer."""
+        from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
+        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+
+        if len(problems) == len(self._names):
+            return CalibratedPresence(problems)
+        scorer = make_scorer()
+        assert isinstance(scorer, PresenceScorer)
+        _ = scorer.prior  # measured now, since no request can be made while an answer is read
+        return CalibratedPresence(problems, scorer)
+
+    def evaluate(
+        self, scored: Sequence[ScoredRecord], rows: LabelledRows, scorer: LabelScorer
+    ) -> Mapping[str, CalibrationFigures]:
+        """Return the figures of the probabilities of each name on labelled rows."""
+        from llmcli.tasks.calibration.presence_calibration import measure_presence
+
+        truth = [names for _, names in rows]
+        return {name: measure_presence(shares, truth, name) for name, shares in self._shares(scored, scorer).items()}
+
+    def _shares(self, scored: Sequence[ScoredRecord], scorer: LabelScorer) -> dict[str, list[float]]:
+        """Return by name the probabilities that it holds, one for each record."""
+        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+
+        assert isinstance(scorer, PresenceScorer)
+        found = [self._combine(scorer.presence(each.scores)) for each in scored]
+        return {name: [each[name] for each in found] for name in self._names}
+
+    def choose_thresholds(
+        self, stored: StoredCalibration, target: float, *, keep: bool
+    ) -> dict[str, PrecisionThreshold]:
+        """Return the probability of each name from which it holds that often, or of its opposite if inverted."""
+        from llmcli.tasks.calibration.presence_calibration import NO, PRESENCE_LABELS, YES
+        from llmcli.tasks.classification.precision_threshold import choose_threshold
+
+        column = PRESENCE_LABELS.index(NO if self._inverted else YES)
+        found = {}
+        for name, problem in stored.problems.items():
+            shares = stored.answering_probabilities(name, keep=keep)[:, column]
+            found[name] = choose_threshold(shares.tolist(), (problem.calibration.targets == column).tolist(), target)
+        return found
