@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from llmcli.models.hub.transfers import DownloadRetryPolicy
     from llmcli.models.hub.variants import FoundRepository, VariantList
     from llmcli.models.library.derived_weights import DerivedWeightsStore
-    from llmcli.models.library.prune import PruneCandidate
     from llmcli.models.library.removal import ModelRemover
     from llmcli.models.library.verification import ModelVerifier
     from llmcli.models.memory_estimate import FitPolicy
@@ -282,30 +280,11 @@ class ModelLibrary(ModelResolver):
     # ---- forgetting -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _remover(self) -> ModelRemover:
+    def remover(self) -> ModelRemover:
+        """Removes and forgets models, and files that are no longer needed."""
         from llmcli.models.library.removal import ModelRemover
 
         return ModelRemover(self, self._scratch_directory, self._introduced_models, self.derived_weights)
-
-    def find_removable(self, name: str) -> ModelFile:
-        """Return the model that ``remove`` would remove; see ``ModelRemover``."""
-        return self._remover.find_removable(name)
-
-    def orphaned_partials(self, name: str) -> builtins.list[Path]:
-        """Return the leftovers of unfinished downloads of a model that is not here; see ``ModelRemover``."""
-        return self._remover.orphaned_partials(name)
-
-    def remove(self, name: str) -> builtins.list[Path]:
-        """Remove or forget a model and return the files that were deleted; see ``ModelRemover``."""
-        return self._remover.remove(name)
-
-    def find_prune_candidates(self) -> builtins.list[PruneCandidate]:
-        """Return the files that are no longer needed; see ``prune.find_prune_candidates``."""
-        return self._remover.find_prune_candidates()
-
-    def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:
-        """Remove ``found`` and return what was removed; see ``ModelRemover``."""
-        return self._remover.prune(found)
 
 
 def _require_model(path: Path) -> None:

@@ -95,10 +95,6 @@ class ModelResolver:
         """Return the models that llm knows by name, from small to large."""
         return list(self.catalogue.values())
 
-    def damaged_registry(self) -> Path | None:
-        """Return the registry's file if it is damaged or was moved aside, else None."""
-        return self.registry.damaged_file()
-
     def canonical_name(self, name: str | None) -> str:
         """Return the canonical name: aliases replaced, paths made absolute."""
         name = self.default_model()[0] if name is None else name

@@ -379,7 +379,7 @@ def test_remove(desk, file):
     """Our name of it is removed, the original stays."""
     desk.take(file)
     desk.library.set_default("mine", "translate")
-    assert desk.library.remove("mine") == [desk.own / "mine.gguf"]
+    assert desk.library.remover.remove("mine") == [desk.own / "mine.gguf"]
     assert file.exists() and desk.library.list() == [] and desk.files() == []
     assert desk.library.defaults.defaults_by_verb() == {} and desk.library.registry.sections["origins"] == {}
 
@@ -389,7 +389,7 @@ def test_remove_a_split_copy_with_a_part_missing(desk, split):
     desk.take(split / "big-Q8_0-00001-of-00002.gguf", "big")
     (desk.own / "big-00002-of-00002.gguf").unlink()
     assert [(model.name, model.missing) for model in desk.library.list()] == [("big", True)]
-    assert desk.library.remove("big") == [desk.own / "big-00001-of-00002.gguf"]
+    assert desk.library.remover.remove("big") == [desk.own / "big-00001-of-00002.gguf"]
     assert desk.library.list() == []
 
 

@@ -275,9 +275,9 @@ def test_broken_registry(make_library, interrupt, local, tmp_path, text):
     file.write_text(text)
     assert make_library().default_model() == (STARTER_MODEL, "built in")
     assert make_library().list() == []
-    assert make_library().damaged_registry() == file
+    assert make_library().registry.damaged_file() == file
     assert pull(make_library(), str(local), interrupt).name == "mine"
-    assert make_library().damaged_registry().read_text() == text
+    assert make_library().registry.damaged_file().read_text() == text
     assert make_library().find("mine").verified
 
 
@@ -424,7 +424,7 @@ def test_remove(stocked, library, make_library, interrupt):
     """A removed model is gone from the disk and from every list."""
     model = pull(library, REPO, interrupt)
     blob = model.path.resolve()
-    assert set(library.remove(REPO)) == {model.path, blob}
+    assert set(library.remover.remove(REPO)) == {model.path, blob}
     assert make_library().list() == []
     with pytest.raises(ModelNotDownloaded):
         make_library().find(REPO)
@@ -433,7 +433,7 @@ def test_remove(stocked, library, make_library, interrupt):
 def test_remove_import(library, interrupt, local):
     """Removing an imported file forgets it and keeps the file."""
     pull(library, str(local), interrupt)
-    assert library.remove("mine") == []
+    assert library.remover.remove("mine") == []
     assert local.exists()
     assert library.list() == []
 
@@ -441,7 +441,7 @@ def test_remove_import(library, interrupt, local):
 def test_remove_what_is_not_here(library):
     """A missing model cannot be removed."""
     with pytest.raises(ModelNotDownloaded):
-        library.remove("owner/repo")
+        library.remover.remove("owner/repo")
 
 
 def test_remove_import_that_is_gone(library, make_library, interrupt, local):
@@ -449,7 +449,7 @@ def test_remove_import_that_is_gone(library, make_library, interrupt, local):
     pull(library, str(local), interrupt)
     local.unlink()
     assert [(model.name, model.missing) for model in make_library().list()] == [("mine", True)]
-    assert make_library().remove("mine") == []
+    assert make_library().remover.remove("mine") == []
     assert make_library().list() == []
 
 
@@ -458,7 +458,7 @@ def test_remove_the_default(stocked, library, make_library, interrupt, name):
     """A removed model is no longer the default, under any name."""
     pull(library, REPO, interrupt)
     library.set_default(name)
-    make_library().remove(f"{REPO}/tiny.Q4_0.gguf")
+    make_library().remover.remove(f"{REPO}/tiny.Q4_0.gguf")
     assert make_library().default_model() == (STARTER_MODEL, "built in")
 
 
@@ -471,7 +471,7 @@ def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interru
 
     monkeypatch.setattr(library.registry, "update", refuse)
     with pytest.raises(OutputError):
-        library.remove(REPO)
+        library.remover.remove(REPO)
     assert model.path.exists()
 
 
@@ -480,10 +480,10 @@ def test_remove_an_unfinished_download(stocked, make_library, interrupt):
     stocked.storage_faults = [Fault(drop=1000), Fault(status=403)]
     with pytest.raises(AccessDenied):
         pull(make_library(), REPO, interrupt)
-    (left,) = make_library().orphaned_partials(REPO)
+    (left,) = make_library().remover.orphaned_partials(REPO)
     busy = left.with_name(f"{'0' * 64}.otherhost.1.incomplete")
     busy.write_bytes(b"x")
-    assert make_library().remove(REPO) == [left]
+    assert make_library().remover.remove(REPO) == [left]
     assert (left.exists(), busy.exists()) == (False, True)
     with pytest.raises(ModelNotDownloaded):
-        make_library().remove(REPO)
+        make_library().remover.remove(REPO)

@@ -260,7 +260,7 @@ def stocked(make_library, cache, dead):
     link = cache.link_blob(REPO, NEW, "gone.gguf", gone.name)
     wheel = write(library._scratch_directory / "wheel-x" / "part", b"12").parent
     os.utime(wheel, (1, 1))
-    waste = library.find_prune_candidates()
+    waste = library.remover.find_prune_candidates()
     assert {each.path.name: each.size for each in waste} == {
         partial_of(cache, dead).name: 5,
         "1" * 64: 3,
@@ -273,16 +273,16 @@ def stocked(make_library, cache, dead):
 def test_prune(stocked, cache):
     """All of it is removed, the rest stays, and a second run finds nothing."""
     library, waste = stocked
-    assert library.prune(waste) == waste
-    assert library.find_prune_candidates() == [] and not any(os.path.lexists(each.path) for each in waste)
+    assert library.remover.prune(waste) == waste
+    assert library.remover.find_prune_candidates() == [] and not any(os.path.lexists(each.path) for each in waste)
     assert [file.file for file in cache.files(REPO)] == ["m.gguf"]
 
 
 def test_only_confirmed_files_are_removed(stocked):
     """Files that are found after the confirmation stay."""
     library, waste = stocked
-    assert library.prune(waste[:1]) == waste[:1]
-    assert library.find_prune_candidates() == waste[1:]
+    assert library.remover.prune(waste[:1]) == waste[:1]
+    assert library.remover.find_prune_candidates() == waste[1:]
 
 
 def test_files_claimed_meanwhile_stay(stocked, alive):
@@ -291,7 +291,7 @@ def test_files_claimed_meanwhile_stay(stocked, alive):
     left = next(each.path for each in waste if each.path.suffix == ".incomplete")
     name = left.name.split(".")
     claimed = left.rename(left.with_name(f"{name[0]}.{name[1]}.{alive}.incomplete"))
-    removed = library.prune(waste)
+    removed = library.remover.prune(waste)
     assert claimed.exists() and PruneCandidate(left, 5, "unfinished download") not in removed
 
 
@@ -304,7 +304,7 @@ def test_records_of_missing_files_are_removed(make_library, interrupt, tmp_path,
     paths[0].unlink()
     library = make_library()
     assert len(library.last_used.marker_files()) == 2
-    library.prune([])
+    library.remover.prune([])
     assert (
         list(make_library().registry.sections["files"])
         == list(make_library().registry.sections["names"])

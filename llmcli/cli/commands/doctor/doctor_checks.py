@@ -195,7 +195,7 @@ def _check_models(ctx: CommandContext) -> Finding:
     data |= {"derived_bytes": store.total_bytes, "derived_limit_bytes": store.limit_bytes}
     if store.total_bytes:
         text += f"; {message_text.format_bytes(store.total_bytes)} of copies in other types in {store.directory}"
-    damaged = ctx.runtime.models.damaged_registry()
+    damaged = ctx.runtime.models.registry.damaged_file()
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."
         return Finding(FindingState.WARNING, f"the registry of models is damaged: {damaged}; {text}", advice, data)

@@ -128,9 +128,9 @@ def rm(
     from llmcli.cli.console.messages.message_text import format_bytes
 
     try:
-        model = ctx.runtime.models.find_removable(name)
+        model = ctx.runtime.models.remover.find_removable(name)
     except ModelNotDownloaded as missing:
-        if not ctx.runtime.models.orphaned_partials(name):  # advice to download it would not help here
+        if not ctx.runtime.models.remover.orphaned_partials(name):  # advice to download it would not help here
             raise NothingToRemove(missing.subject) from missing
         removable, what = missing.subject, f"Remove the unfinished download of {missing.subject}"
     else:
@@ -141,7 +141,7 @@ def rm(
     again = ("models", "rm", "--yes", name)
     if not yes and not confirm.require_confirmation(ctx.console, what, again, maintenance.LOCATION_VARIABLES):
         return 1
-    removed = [str(path) for path in ctx.runtime.models.remove(name)]
+    removed = [str(path) for path in ctx.runtime.models.remover.remove(name)]
     if ctx.console.as_json:
         ctx.console.write_record({"name": removable, "removed": removed})
     elif ctx.console.verbose:

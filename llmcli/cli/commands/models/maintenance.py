@@ -117,7 +117,7 @@ def _verification_row(model: ModelFile, state: str, *, ok: bool, repair: str | N
 
 def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
     """Show and remove unused files; returns the exit code, 1 where the user declined."""
-    found = ctx.runtime.models.find_prune_candidates()
+    found = ctx.runtime.models.remover.find_prune_candidates()
     people = ctx.console.writes_for_people
     for waste in found if people else ():  # in full, since the end of a path matters most
         ctx.console.write_stdout(
@@ -131,7 +131,7 @@ def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
                 ctx.console, question, ("models", "prune", "--yes"), LOCATION_VARIABLES
             ):
                 return 1
-        found = ctx.runtime.models.prune(found)
+        found = ctx.runtime.models.remover.prune(found)
     if not people:
         ctx.console.write_table([_candidate_row(waste) for waste in found])
     freed = f"{message_text.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
