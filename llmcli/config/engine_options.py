@@ -15,7 +15,7 @@ _NO_ADAPTERS = "none"
 """The value of ``--lora`` that overrides adapters of the configuration."""
 _MAX_SCALE = 3.4028234663852886e38
 """The largest finite 32-bit float, as which llama.cpp takes a scale."""
-_SCALE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_SCALE = r"(?ai:[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|infinity))"
 
 
 @frozen
@@ -38,7 +38,7 @@ def split_scale(text: str) -> tuple[str, float]:
     So a file whose name ends in a colon and a number needs a scale. Raises ``ValueError``.
     """
     path, separator, tail = text.rpartition(":")
-    if not separator or not _SCALE.fullmatch(tail):
+    if not separator or not re.fullmatch(_SCALE, tail):
         path, tail = text, "1"
     scale = float(tail)
     if not math.isfinite(scale) or abs(scale) > _MAX_SCALE:

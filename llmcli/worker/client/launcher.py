@@ -205,11 +205,11 @@ def _open_log(path: Path) -> Iterator[int]:
 _WORKER_SUBJECT = "the worker"
 STOP_REQUESTED = "it was asked to stop"
 _MAX_TAIL_BYTES = 1 << 16
-_START_LINE = re.compile(r"^\S+ (\d+) starts: ", re.MULTILINE)
-_ABORT_LINE = re.compile(r"^\S+ \d+ aborts: (.*)$", re.MULTILINE)
-_FATAL_ERROR_LINE = re.compile(r"^Fatal Python error: (.*)$", re.MULTILINE)  # written by faulthandler
-_WORKER_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ (\d+) ")
-_END_LINE = re.compile(r"^\S+ \d+ (ends: .*|ended)$", re.MULTILINE)
+_START_LINE = r"(?m)^\S+ (\d+) starts: "
+_ABORT_LINE = r"(?m)^\S+ \d+ aborts: (.*)$"
+_FATAL_ERROR_LINE = r"(?m)^Fatal Python error: (.*)$"  # written by faulthandler
+_WORKER_LINE = r"\d{4}-\d\d-\d\dT\S+ (\d+) "
+_END_LINE = r"(?m)^\S+ \d+ (ends: .*|ended)$"
 
 
 def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> LlmError:
@@ -221,13 +221,15 @@ def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> Ll
     """
     text = _read_worker_log(pid, log)
     for pattern in (_ABORT_LINE, _FATAL_ERROR_LINE):
-        found = pattern.findall(text)
+        found = re.findall(pattern, text)
         if found:
             return WorkerCrashed(_WORKER_SUBJECT, detail=found[-1].rpartition("/")[2])
-    if _END_LINE.search(text):
+    if re.search(_END_LINE, text):
         return WorkerCrashed(_WORKER_SUBJECT, detail=STOP_REQUESTED)
     lines = [
-        line for line in text.splitlines() if line.strip() and not line.startswith(" ") and not _WORKER_LINE.match(line)
+        line
+        for line in text.splitlines()
+        if line.strip() and not line.startswith(" ") and not re.match(_WORKER_LINE, line)
     ]
     if lines:
         return WorkerCrashed(_WORKER_SUBJECT, detail=lines[-1])
@@ -251,13 +253,13 @@ def _read_worker_log(pid: int | None, log: Path) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    starts = list(_START_LINE.finditer(text))
+    starts = list(re.finditer(_START_LINE, text))
     if not starts:
         return text
     start = next((each for each in reversed(starts) if int(each[1]) == pid), starts[-1])
     words, owner = [], start[1]
     for line in text[start.start() :].splitlines(keepends=True):
-        started, ours = _START_LINE.match(line), _WORKER_LINE.match(line)
+        started, ours = re.match(_START_LINE, line), re.match(_WORKER_LINE, line)
         owner = started[1] if started else owner
         if (ours[1] if ours else owner) == start[1]:
             words.append(line)
