@@ -9,7 +9,7 @@ from llmcli.errors.saved_state_errors import TooFewLabels
 
 if TYPE_CHECKING:
     from llmcli.cli.classification.calibration_run import LabelledFile
-    from llmcli.cli.classification.labelled_rows import LabelledRows
+    from llmcli.cli.labels.labelled_rows import LabelledRows
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
     from llmcli.tasks.calibration.calibration_store import StoredCalibration
     from llmcli.tasks.calibration.fitted_problem import FittedProblem

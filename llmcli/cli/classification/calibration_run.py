@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llmcli.cli.classification.scoring_flags import CalibrationFlags
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import RequestRejected, Unsupported, UsageError
 from llmcli.errors.saved_state_errors import TooFewLabels
 from llmcli.frozen_dataclass import frozen
@@ -15,7 +15,7 @@ from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.labelled_rows import LabelledRows
+    from llmcli.cli.labels.labelled_rows import LabelledRows
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures
     from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
     from llmcli.tasks.calibration.fitted_problem import FittedProblem

@@ -13,16 +13,12 @@ from llmcli.types import Notice
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.calibration_run import CalibrationKind, CalibrationRun, LabelledFile
-    from llmcli.cli.classification.labelled_rows import ReadLabel
+    from llmcli.cli.classification.calibration_run import LabelledFile
+    from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
+    from llmcli.cli.labels.labelled_rows import ReadLabel
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.labels.label_summary import LabelSummary
     from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
-    from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
-    from llmcli.cli.labels.labelled_rows import ReadLabel
-    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
-    from llmcli.tasks.classification.label_summary import LabelSummary
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
 
 
 class CalibrationOptions:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import FittedProblem
     from llmcli.tasks.calibration.label_calibration import CalibratedScores
     from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
-    from llmcli.tasks.classification.label_scorer import LabelCalibrator, LabelScorer
-    from llmcli.tasks.classification.precision_threshold import PrecisionThreshold
-    from llmcli.tasks.classification.scored_records import ScoredRecord
+    from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
+    from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
+    from llmcli.tasks.labels.scored_records import ScoredRecord
 
 _MIN_LABELLED_ROWS = 10
 """Of all labels together; two labels at least must have one."""
@@ -161,7 +161,7 @@ def score_labelled(
     backend: Backend, scorer: LabelScorer, rows: LabelledRows, *, hidden_states: bool
 ) -> list[ScoredRecord]:
     """Return the scores of labelled rows, with hidden states if they are requested and the backend gives them."""
-    from llmcli.tasks.classification.scored_records import labelled_records, score_records
+    from llmcli.tasks.labels.scored_records import labelled_records, score_records
 
     records, _ = labelled_records(rows)
     try:
@@ -214,7 +214,7 @@ class LabelProblem:
         self, stored: StoredCalibration, target: float, *, keep: bool
     ) -> dict[str, PrecisionThreshold]:
         """Return the threshold from which the chosen label is right that often."""
-        from llmcli.tasks.classification.precision_threshold import choose_threshold
+        from llmcli.tasks.labels.precision_threshold import choose_threshold
 
         problem = stored.problems[LABEL]
         found = stored.answering_probabilities(LABEL, keep=keep)
@@ -290,7 +290,7 @@ class PresenceProblem:
     ) -> dict[str, PrecisionThreshold]:
         """Return the probability of each name from which it holds that often, or of its opposite if inverted."""
         from llmcli.tasks.calibration.presence_calibration import NO, PRESENCE_LABELS, YES
-        from llmcli.tasks.classification.precision_threshold import choose_threshold
+        from llmcli.tasks.labels.precision_threshold import choose_threshold
 
         column = PRESENCE_LABELS.index(NO if self._inverted else YES)
         found = {}

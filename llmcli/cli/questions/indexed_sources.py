@@ -13,9 +13,6 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.streamed_file import StreamedFile
-from llmcli.store.index_files import IndexFiles, real_path
-from llmcli.store.passage_index import FileState, PassageIndex
-from llmcli.documents.reading.large_text import LargeText
 from llmcli.store.passage_index import FileState, IndexFiles, PassageIndex, real_path
 from llmcli.tasks.questions.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater

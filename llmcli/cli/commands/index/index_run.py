@@ -11,10 +11,7 @@ from llmcli.cli.questions.indexed_sources import open_embedder
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import asdict, slotted
-from llmcli.store.index_files import IndexFiles, real_path
-from llmcli.store.passage_index import IndexedPassage, PassageIndex
 from llmcli.store.passage_index import IndexedPassage, IndexFiles, PassageIndex, real_path
-from llmcli.tasks.retrieval.index_search import search_index
 from llmcli.tasks.retrieval.index_update import IndexUpdater, embed_passages
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.tasks.retrieval.passage_pool import search_index
