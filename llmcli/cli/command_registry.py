@@ -94,6 +94,7 @@ COMMANDS = [
     Command(
         "similar", "Find the lines, records or files that are nearest to a text in meaning.", model_task="classify"
     ),
+    Command("tokens", "Count the tokens of texts, files or records.", model_task="classify"),
     Command(
         "label", "Ask you for the labels that teach most, and write them beside the records.", model_task="classify"
     ),

@@ -112,7 +112,7 @@ class RemoteBackend:
         context, exact, counts = self.info().context, True, []
         for request in requests:
             size, counted = estimate_tokens(request), None
-            if _MIN_COUNTED_SHARE * context < size < _MAX_COUNTED_SHARE * context:
+            if request.prompt is None and _MIN_COUNTED_SHARE * context < size < _MAX_COUNTED_SHARE * context:
                 counted = self._count_prompt(request)
             counts.append(size if counted is None else counted)
             adds_schema = request.schema is not None or bool(request.labels)  # in the prompt, at some servers
@@ -354,7 +354,7 @@ def estimate_tokens(request: Request) -> int:
     English has more than 4 characters per token and code about 3; in current vocabularies, a character of another
     script takes at most one token.
     """
-    total = float(_TOKENS_PER_REQUEST)
+    total = _TOKENS_PER_REQUEST + _estimate_text(request.prompt or "")
     for message in request.messages:
         total += _estimate_text(message.content) + _TOKENS_PER_MESSAGE
         for call in message.tool_calls:

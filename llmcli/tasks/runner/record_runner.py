@@ -49,12 +49,12 @@ class RecordProcessor(Protocol):
         ...
 
     def row(self, result: Result) -> Mapping[str, Any]:
-        """Return the values of ``columns`` for a result."""
-        ...
+        """Return the values of ``columns`` for a result; by default, its fields."""
+        return {name: result.fields.get(name) for name in self.columns}
 
     def line(self, result: Result) -> str:
-        """Return the line of a result in an output of plain lines."""
-        ...
+        """Return the line of a result in an output of plain lines; by default, the row with tabs between its values."""
+        return "\t".join("" if value is None else str(value) for value in self.row(result).values())
 
 
 @frozen
