@@ -228,10 +228,6 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
-
-
 _MAX_SOURCE_COLUMNS = 79
 _ESCAPES = {"\\": "\\e", "-": "\\-", "~": "\\(ti", "^": "\\(ha", "`": "\\(ga"}
 _PROSE_PARTS = re.compile(
@@ -338,3 +334,7 @@ def join(lines: Iterable[str]) -> str:
 def _see_also(pages: Sequence[str]) -> Iterator[str]:
     """Yield references to manual pages of section 1."""
     yield from (f".BR {escape(page)} (1){',' if page != pages[-1] else ''}" for page in pages)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
