@@ -10,7 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.chunking import iter_chunks
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.large_text import LargeText, iter_text_blocks
+from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
 from llmcli.documents.records.record import Record
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.record_runner import RecordProcessor
@@ -69,7 +69,7 @@ class TokenCounter(RecordProcessor):
         context = self._backend.info().context
         return {COLUMN: tokens, "context": context, "share": round(tokens / context, 4), "exact": is_exact}
 
-    async def process(self, run: TaskRun, text: Document | LargeText | Record) -> Result:
+    async def process(self, run: TaskRun, text: Document | StreamedFile | Record) -> Result:
         """Return the result of a text. It is reported once that numbers are estimates."""
         parts = [text.text] if isinstance(text, Record) else (block.text for block in iter_text_blocks(text))
         result = run.result(None, self.fields(parts))
@@ -84,7 +84,7 @@ class TokenCounter(RecordProcessor):
         return Result(record.index, record.name, None, self.fields([record.text]), model=model, blank=True)
 
 
-def count_tokens(backend: Backend, documents: Iterable[Document | LargeText | ItemFailed]) -> Iterator[TaskEvent]:
+def count_tokens(backend: Backend, documents: Iterable[Document | StreamedFile | ItemFailed]) -> Iterator[TaskEvent]:
     """Yield a Result for each document, with the fields of ``TokenCounter.fields``, or ItemFailed."""
     texts: Iterable[Any] = documents  # mypy finds no common type of three
     yield from run_inputs(backend, texts, TokenCounter(backend).process)

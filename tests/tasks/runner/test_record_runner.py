@@ -10,7 +10,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.documents.records.record import Record
-from llmcli.errors import BadDocument, ContextOverflow, Interrupted
+from llmcli.errors import BadDocument, ContextOverflow, Interrupted, Unsupported
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
 from llmcli.tasks.record_verbs.ask_records import AskVerb
@@ -73,6 +73,16 @@ def test_without_order_the_window_is_bounded():
     done = [event for event in islice(events, 14) if isinstance(event, Result)]
     events.close()
     assert len(done) == 7 and len(read) <= 10
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_the_backend_cannot_do_ends_the_run(ordered):
+    """Each further record would fail alike, with a message of its own."""
+    backend = ScriptedBackend(lambda _: Unsupported("hidden states"))
+    endless = (Record(index, f"text {index}", index + 1) for index in count())
+    events = run_records(backend, endless, verb(backend), RecordRunOptions(ordered=ordered))
+    with pytest.raises(Unsupported):
+        next(event for event in events if isinstance(event, Result | ItemFailed))
 
 
 def test_equal_texts_share_one_request():
