@@ -13,7 +13,6 @@ from llmcli.types import Notice
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.cli.classification.calibration_run import LabelledFile
     from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
     from llmcli.cli.labels.labelled_rows import ReadLabel
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer

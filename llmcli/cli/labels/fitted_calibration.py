@@ -259,12 +259,12 @@ class PresenceProblem:
     ) -> CalibratedPresence:
         """Return what computes the probability of each name; names without a problem have that of the scorer."""
         from llmcli.tasks.calibration.presence_calibration import CalibratedPresence
-        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+        from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
         if len(problems) == len(self._names):
             return CalibratedPresence(problems)
         scorer = make_scorer()
-        assert isinstance(scorer, PresenceScorer)
+        assert isinstance(scorer, MultiLabelScorer)
         _ = scorer.prior  # measured now, since no request can be made while an answer is read
         return CalibratedPresence(problems, scorer)
 
@@ -279,9 +279,9 @@ class PresenceProblem:
 
     def _shares(self, scored: Sequence[ScoredRecord], scorer: LabelScorer) -> dict[str, list[float]]:
         """Return by name the probabilities that it holds, one for each record."""
-        from llmcli.tasks.classification.presence_scorer import PresenceScorer
+        from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
 
-        assert isinstance(scorer, PresenceScorer)
+        assert isinstance(scorer, MultiLabelScorer)
         found = [self._combine(scorer.presence(each.scores)) for each in scored]
         return {name: [each[name] for each in found] for name in self._names}
 
