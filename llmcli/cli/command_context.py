@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from llmcli import frozen_dataclass
+from llmcli.cli.command_registry import machine_needs_of
 from llmcli.cli.console.console import Console
 from llmcli.cli.flags import Flags, flag_settings
 from llmcli.cli.terminal_observer import TerminalObserver
@@ -68,6 +69,7 @@ class CommandContext:
             interrupt,
             TerminalObserver(self.console),
             verb=self.verb,
+            needs=machine_needs_of(self.verb),
             consents=flags.yes,
             tolerant=self._tolerant,
         )

@@ -11,6 +11,17 @@ from importlib import import_module
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
+from llmcli.machine_needs import (
+    CHAT,
+    LABELS,
+    QUESTION,
+    SERVER,
+    SUMMARY,
+    TRANSLATION,
+    UNKNOWN_WORK,
+    WRITING,
+    MachineNeeds,
+)
 
 PROGRAM_NAME = "llm"
 SHORTEN_ADVICE = "shorten the input"
@@ -23,7 +34,7 @@ class Command:
     ``module`` has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``); "" is the module of that name
     among the commands here. For a verb (a command that runs a model), ``model_task`` is the catalogue task that decides
     which models are recommended, and ``overflow_advice`` says in the imperative what to do when the input does not fit
-    the context; "" if only a larger context helps.
+    the context; "" if only a larger context helps. ``needs``: what it needs from the machine.
     """
 
     name: str
@@ -32,6 +43,7 @@ class Command:
     model_task: str = ""
     overflow_advice: str = SHORTEN_ADVICE
     module: str = ""
+    needs: MachineNeeds = UNKNOWN_WORK
 
     @property
     def runs_model(self) -> bool:
@@ -50,19 +62,22 @@ COMMANDS = [
         "Answer a question, with or without documents.",
         model_task="chat",
         overflow_advice="shorten the question",  # long documents are searched
+        needs=QUESTION,
     ),
-    Command("chat", "Chat with a model on the terminal.", model_task="chat"),
+    Command("chat", "Chat with a model on the terminal.", model_task="chat", needs=CHAT),
     Command(
         "translate",
         "Translate documents into another language.",
         model_task="translate",
         overflow_advice="shorten --context or the glossary",
+        needs=TRANSLATION,
     ),
     Command(
         "summarize",
         "Summarize documents of any length.",
         model_task="summarize",
         overflow_advice="",  # its parts fit; only the instructions or the summaries may not
+        needs=SUMMARY,
     ),
     Command(
         "extract",
@@ -70,14 +85,23 @@ COMMANDS = [
         model_task="summarize",
         overflow_advice="give fewer or shorter --examples, or a smaller --schema",
     ),
-    Command("sentiment", "Label each line or record as positive, neutral or negative.", model_task="classify"),
     Command(
-        "classify", "Give each line or record one of your labels, with the probability of each.", model_task="classify"
+        "sentiment",
+        "Label each line or record as positive, neutral or negative.",
+        model_task="classify",
+        needs=LABELS,
+    ),
+    Command(
+        "classify",
+        "Give each line or record one of your labels, with the probability of each.",
+        model_task="classify",
+        needs=LABELS,
     ),
     Command(
         "filter",
         "Print the lines, rows or files for which a statement holds; exit code 1 if there are none.",
         model_task="classify",
+        needs=LABELS,
     ),
     Command(
         "check",
@@ -96,9 +120,12 @@ COMMANDS = [
     ),
     Command("tokens", "Count the tokens of texts, files or records.", model_task="classify"),
     Command(
-        "label", "Ask you for the labels that teach most, and write them beside the records.", model_task="classify"
+        "label",
+        "Ask you for the labels that teach most, and write them beside the records.",
+        model_task="classify",
+        needs=LABELS,
     ),
-    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
+    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
     Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("calibrations", "List, show and remove calibrations of classify, sentiment and filter.", group=True),
@@ -109,7 +136,7 @@ COMMANDS = [
     Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True),
     Command("logs", "List, show, search, export, repeat and remove kept answers.", group=True),
     Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
-    Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol."),
+    Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol.", needs=SERVER),
     Command("backends", "List, add, test and remove remote servers.", group=True),
     Command("keys", "Store the keys of hosted models.", group=True),
     Command("config", "Show and edit the settings.", group=True),
@@ -117,6 +144,12 @@ COMMANDS = [
     Command("completion", "Print the completion script for a shell."),
     Command("help", "Show the help of a command, or a page of the documentation."),
 ]
+
+
+def machine_needs_of(name: str) -> MachineNeeds:
+    """Return what a command needs from the machine."""
+    command = find_command(name)
+    return UNKNOWN_WORK if command is None else command.needs
 
 
 def register_command(command: Command) -> None:

@@ -11,6 +11,7 @@ from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
+from llmcli.machine_needs import SERVER
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig
@@ -168,7 +169,7 @@ def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
-    weights = resolve_weights(config, models, model, "serve")
+    weights = resolve_weights(config, models, model, SERVER)
     options = engine_options(config.settings, config.paths.cache, model, weights.weights)
     return build_launcher(config, models, model, options, weights)
 

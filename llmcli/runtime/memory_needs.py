@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmcli import machine_needs
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.gguf.header_parser import read_header
 from llmcli.runtime import hardware_fit
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from llmcli.runtime.run_config import RunConfig
 
 _CHARACTERS_PER_TOKEN = 4
-_VERB_OF_TASK = {
-    "chat": "ask",
-    "code": "ask",
-    "classify": "sentiment",
-    "calibrated": "sentiment",
-    "key-sentences": "summarize",
+_NEEDS_OF_TASK = {
+    "chat": machine_needs.QUESTION,
+    "code": machine_needs.QUESTION,
+    "classify": machine_needs.LABELS,
+    "calibrated": machine_needs.LABELS,
+    "key-sentences": machine_needs.SUMMARY,
+    "summarize": machine_needs.SUMMARY,
+    "translate": machine_needs.TRANSLATION,
 }
 
 
@@ -50,7 +53,7 @@ def _weights_of_task(config: RunConfig, models: ModelLibrary, model: ModelFile, 
     if wanted != AUTO_WEIGHTS:
         return wanted
     characters = _CHARACTERS_PER_TOKEN * sum(WORKLOADS[task].prompt_tokens)
-    return choose_weights(config, models, model, _VERB_OF_TASK.get(task, task), characters)
+    return choose_weights(config, models, model, _NEEDS_OF_TASK.get(task, machine_needs.UNKNOWN_WORK), characters)
 
 
 def _stored_as(header: Header, models: ModelLibrary, model: ModelFile, weights: str) -> tuple[Header, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import tuning_file
 from llmcli.errors import (
     BadModelFile,
     CannotCreate,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmcli.engine.derivation import DerivationSource
+    from llmcli.machine_needs import MachineNeeds
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.derived_weights import DerivedCopy
     from llmcli.models.library.model_library import ModelLibrary
@@ -64,12 +66,13 @@ class ChosenWeights:
 ORIGINAL_CHOICE = ChosenWeights()
 
 
-_QUESTION_VERBS = ("ask", "chat")
 _QUESTION_CHARACTERS = 1000
 """The longest question that counts as a short answer, with its documents."""
 
 
-def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str, characters: int | None) -> str:
+def choose_weights(
+    config: RunConfig, models: ModelLibrary, model: ModelFile, needs: MachineNeeds, characters: int | None
+) -> str:
     """Return the type that ``auto`` means for a command: "original" unless a measurement has shown that another pays.
 
     ``characters`` of the command's input, None if unknown. The copy in that type is used if it exists; it is not made
@@ -77,12 +80,12 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     small files are read, and nothing is imported, unless they are the first labels.
     """
     threads, sha256 = config.settings["threads"], model.weights_sha256 or ""
-    path = config.paths.cache / "tuning" / f"{sha256[:32]}-{threads}.json"
-    if verb in LABELLING_VERBS:
+    path = tuning_file(config.paths.cache, sha256, threads)
+    if needs.labels:
         kept = load_choice(config.paths.cache, sha256)
         measured = _measured_choice(path, MEASURED_WORK)
         return kept or _choose_first(config, models, model, measured)
-    if verb in _QUESTION_VERBS and characters is not None and characters <= _QUESTION_CHARACTERS:
+    if needs.is_question and characters is not None and characters <= _QUESTION_CHARACTERS:
         return _measured_choice(path, "short answers") or ORIGINAL_WEIGHTS
     if not path.exists():
         return ORIGINAL_WEIGHTS
@@ -92,7 +95,7 @@ def choose_weights(config: RunConfig, models: ModelLibrary, model: ModelFile, ve
     if table is None:
         return ORIGINAL_WEIGHTS
     most = config.settings["max_tokens"]
-    job = estimate_job(verb, characters, None if most == "auto" else most)
+    job = estimate_job(needs, characters, None if most == "auto" else most)
     available = [copy.key.weights for copy in models.derived_weights.list_copies() if copy.key.source == sha256]
     return table.choose(job, available, [ORIGINAL_WEIGHTS] if _worker_runs(config, model) else [])
 
@@ -118,7 +121,7 @@ def _worker_runs(config: RunConfig, model: ModelFile) -> bool:
 
 
 def resolve_weights(
-    config: RunConfig, models: ModelLibrary, model: ModelFile, verb: str = "", characters: int | None = None
+    config: RunConfig, models: ModelLibrary, model: ModelFile, needs: MachineNeeds, characters: int | None = None
 ) -> ChosenWeights:
     """Return the weights of ``model`` for a run; a type that the user asked for is made first, with progress.
 
@@ -138,8 +141,8 @@ def resolve_weights(
         return ORIGINAL_CHOICE
     if wanted != AUTO_WEIGHTS:
         return _prepare_explicit(config, models, model, wanted)
-    chosen = choose_weights(config, models, model, verb, characters)
-    return _find_automatic(config, models, model, chosen, made=verb in LABELLING_VERBS)
+    chosen = choose_weights(config, models, model, needs, characters)
+    return _find_automatic(config, models, model, chosen, made=needs.labels)
 
 
 def _find_automatic(
@@ -280,7 +283,6 @@ def _check_loadable(config: RunConfig, models: ModelLibrary, model: ModelFile, c
         raise DerivationRefused(f"{model.name} in {copy.key.weights}", detail=error.detail) from error
 
 
-LABELLING_VERBS = frozenset({"sentiment", "classify", "filter", "label"})
 CALIBRATION_ORIGIN = "the calibration "
 """How the origin of weights begins that a calibration was made with."""
 MEASURED_WORK = "scoring"

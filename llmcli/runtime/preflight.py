@@ -11,13 +11,11 @@ from llmcli.frozen_dataclass import replace
 from llmcli.settings import NO_DRAFT
 
 if TYPE_CHECKING:
+    from llmcli.machine_needs import MachineNeeds
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import MemoryEstimate
     from llmcli.runtime.run_config import RunConfig, RunObserver
     from llmcli.settings import Settings
-
-DRAFTING_VERBS = frozenset({"ask", "chat", "generate", "summarize", "translate", "serve"})
-"""Commands whose models write text; drafts are of no use for scores."""
 
 
 def check_context(model: ModelFile, settings: Settings) -> None:
@@ -131,9 +129,9 @@ def _smaller_models(models: ModelLibrary, free: int) -> list[ModelFile]:
     return sorted((m for m in models.list() if m.size < free), key=lambda m: m.size, reverse=True)
 
 
-def wants_draft(config: RunConfig, verb: str) -> bool:
+def wants_draft(config: RunConfig, needs: MachineNeeds) -> bool:
     """Return whether the settings name a draft model that the command uses."""
-    return config.settings["draft"] != NO_DRAFT and verb in DRAFTING_VERBS
+    return config.settings["draft"] != NO_DRAFT and needs.drafts
 
 
 def find_draft(config: RunConfig, model: ModelFile, find_verified: Callable[[str], ModelFile]) -> ModelFile | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.app_paths import find_paths
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
+from llmcli.machine_needs import UNKNOWN_WORK, MachineNeeds
 from llmcli.runtime import model_weights
 from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import AUTO_WEIGHTS, ORIGINAL_WEIGHTS, Setting, Settings, resolve_settings
@@ -38,16 +39,18 @@ class Runtime:
         observer: RunObserver,
         *,
         verb: str = "",
+        needs: MachineNeeds = UNKNOWN_WORK,
         consents: bool = False,
         tolerant: bool = False,
     ) -> None:
         """``given``: settings of this run alone, each as origin and value; a value of None counts as not given.
 
-        ``verb``: the command, which selects the default model. ``consents``: the user consents, for this run, to
+        ``verb``: the command, which selects the default model; ``needs``: what it needs from the machine. ``consents``: the user consents, for this run, to
         sending data to the server. ``tolerant``: an invalid configuration is stored as ``config_error`` and the
         defaults apply; otherwise it raises.
         """
         self.verb = verb
+        self.needs = needs
         self.paths = find_paths(environ)
         self.environ = environ
         self.interrupt = interrupt
@@ -197,7 +200,7 @@ class Runtime:
         model = self.add_draft(model)
         self.responder_name = model.name
         backend = self._build_with_weights(model)
-        if self.verb in model_weights.LABELLING_VERBS:
+        if self.needs.labels:
             model_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
         return backend
 
@@ -205,7 +208,7 @@ class Runtime:
         """Return the backend on the weights of ``model`` that are chosen for the work."""
         from llmcli.runtime import backend_factory
 
-        chosen = model_weights.resolve_weights(self.config, self.models, model, self.verb, self.input_characters)
+        chosen = model_weights.resolve_weights(self.config, self.models, model, self.needs, self.input_characters)
         self.weights = chosen.weights
         if chosen.weights == ORIGINAL_WEIGHTS:
             return backend_factory.build_local(self.config, self.models, model)
@@ -225,7 +228,7 @@ class Runtime:
         from llmcli.frozen_dataclass import replace
         from llmcli.runtime import preflight
 
-        if not preflight.wants_draft(self.config, self.verb):
+        if not preflight.wants_draft(self.config, self.needs):
             return model
         return replace(model, draft=preflight.find_draft(self.config, model, self._find_verified))
 
@@ -260,7 +263,7 @@ class Runtime:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
-        if preflight.wants_draft(self.config, self.verb) and self.settings.origin("draft").startswith("--"):
+        if preflight.wants_draft(self.config, self.needs) and self.settings.origin("draft").startswith("--"):
             raise Unsupported("--draft", detail=f"{server.label} runs its models without one of this machine")
         if self.settings["lora"]:
             from llmcli.errors.model_errors import UnsupportedAdapter

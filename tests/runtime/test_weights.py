@@ -12,6 +12,7 @@ from engine.profiles import weights_table
 from silent_observer import SilentObserver
 
 from llmcli.app_paths import find_paths, tuning_file
+from llmcli.cli.command_registry import machine_needs_of
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import model_weights
@@ -42,7 +43,7 @@ def choose(tiny, monkeypatch):
         found = [SimpleNamespace(key=SimpleNamespace(source=SHA256, weights=name)) for name in copies]
         found.append(SimpleNamespace(key=SimpleNamespace(source="6" * 64, weights="f16")))
         models = SimpleNamespace(derived_weights=SimpleNamespace(list_copies=lambda: found))
-        return choose_weights(config, models, model, verb, characters)
+        return choose_weights(config, models, model, machine_needs_of(verb), characters)
 
     return run
 
@@ -161,4 +162,4 @@ def test_a_question_reads_one_file_and_imports_nothing(choose, measured, monkeyp
 )
 def test_the_size_of_a_job_is_estimated_from_its_input(verb, characters, most, job):
     """Four characters a token, instructions, and what each command generates."""
-    assert estimate_job(verb, characters, most) == job
+    assert estimate_job(machine_needs_of(verb), characters, most) == job

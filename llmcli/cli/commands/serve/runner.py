@@ -51,7 +51,7 @@ class ServedModels:
         self._ctx = ctx
         self._files: dict[str, str] = {}  # paths by the names that clients use for them
         self._drafted: ModelFile | None = None
-        if wants_draft(ctx.runtime.config, ctx.verb):
+        if wants_draft(ctx.runtime.config, ctx.runtime.needs):
             self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
 
     def _library(self) -> ModelLibrary:
