@@ -30,7 +30,8 @@
     |  |- NothingToRemove
     |  |- Offline
     |  |- Unsupported               (this build, machine or model cannot do it)
-    |  |  `- UnsupportedAdapter  [m]
+    |  |  |- UnsupportedAdapter  [m]
+    |  |  `- NotOnServers  [n]
     |  `- DerivationRefused  [m]
     |- InternalError           70   a bug, or a crash in native code
     |  |- WorkerCrashed

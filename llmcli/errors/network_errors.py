@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmcli.errors import AccessDenied, MissingError, RequestRejected, TemporaryFailure, UntrustedServer
+from llmcli.errors import AccessDenied, MissingError, RequestRejected, TemporaryFailure, Unsupported, UntrustedServer
 
 
 class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
@@ -25,6 +25,10 @@ class BadRequest(RequestRejected):
     def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.param = param
+
+
+class NotOnServers(Unsupported, type_name="Unsupported"):
+    """A server cannot do ``subject``, which models on this machine can."""
 
 
 class PrivateAddress(AccessDenied):

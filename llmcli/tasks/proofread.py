@@ -18,7 +18,7 @@ from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
-from llmcli.errors import Unsupported
+from llmcli.errors.network_errors import NotOnServers
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -60,11 +60,11 @@ def proofread(
 
     Fields of a Result: ``words``, in order of position, each with ``word``, ``score`` (bits), ``line`` and ``column``
     (in characters, from 1), ``start`` and ``end`` (offsets in the document's text) and ``page`` (None without pages);
-    ``scored``: the number of all words that were scored. A document without words has none. Raises ``Unsupported`` if
+    ``scored``: the number of all words that were scored. A document without words has none. Raises ``NotOnServers`` if
     the backend does not report the log-probability of each token.
     """
     if not backend.info().token_scores:
-        raise Unsupported("the log-probabilities of a text", detail="the server does not report them")
+        raise NotOnServers("the log-probabilities of a text", detail="the server does not report them")
 
     async def task(run: TaskRun, document: Document | StreamedFile) -> Result:
         return await proofread_document(run, document, options, wanted)

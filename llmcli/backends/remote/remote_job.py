@@ -13,6 +13,7 @@ from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import Unsupported
+from llmcli.errors.network_errors import NotOnServers
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
     CandidateScores,
@@ -139,13 +140,11 @@ class RemoteJob(BaseJob[Event]):
     def _run_request(self, request: Request, call: CancelToken) -> Finished:
         backend = self._backend
         if request.grammar is not None:
-            raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
+            raise NotOnServers("a grammar", detail=f"{backend.server.label} does not support grammars")
         if request.tools and (request.candidates or request.labels or request.schema is not None):
             raise Unsupported("tools", detail="an answer with tools cannot be constrained on a server elsewhere")
         if request.hidden_states:
-            raise Unsupported(
-                "hidden states", detail=f"{backend.server.label} does not give them; use a model on this machine"
-            )
+            raise NotOnServers("hidden states", detail=f"{backend.server.label} does not give them")
         if backend.budget is not None:
             request = backend.budget.limit_answer(request)
         if request.candidates:

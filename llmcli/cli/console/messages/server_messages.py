@@ -61,6 +61,10 @@ def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
 
 
 SERVER_DESCRIPTIONS: Descriptions = {
+    w.NotOnServers: lambda x: (
+        append_detail(f"cannot use {subject_of(x)} here", x),
+        "Use a model on this machine: --backend local",
+    ),
     e.Offline: _describe_offline,
     e.RemoteError: lambda x: (
         append_detail(f"{subject_of(x)}: unexpected response", x),
