@@ -14,6 +14,7 @@ FORMER_NAMES = {
     "ProcessStopped": "Stopped",
     "RateLimited": "Busy",
     "RequestRejected": "Refused",
+    "NotOnServers": "Unsupported",
     "ServerUnreachable": "Unreachable",
     "TemporaryFailure": "TryAgain",
     "TransferStalled": "Stalled",

@@ -25,11 +25,11 @@ from llmcli.types import Result, TaskEvent
     flags=RecordFlags,
 )
 def tokens(ctx: CommandContext, files: FilesArgument = None) -> int:
-    """Count the tokens of texts, files or records, and their share of the model's context.
+    """Count the tokens of texts, files or records.
 
-    Prints TOKENS SHARE NAME, and the total of several files; records get the column tokens. Nothing is evaluated. The
-    number is that of the text alone, without instructions and chat template. A server that cannot count estimates: ~
-    before the number on a terminal, "exact": false in JSON.
+    Prints their number, their share of the model's context and the name of the file, and the total of several files;
+    records get the column tokens. Nothing is evaluated. The number is that of the text alone, without instructions and
+    chat template. For a model on a server it is an estimate: ~ before it on a terminal, "exact": false in JSON.
     """
     from llmcli.tasks.tokens import TokenCounter, count_tokens
 
