@@ -48,6 +48,7 @@ VERBS = {
     "command": ["command", f"mail the file to {VALUES['email']}"],
     "similar": ["similar", VALUES["email"], "letter.txt"],
     "embed": ["embed", "letter.txt"],
+    "tokens": ["tokens", "letter.txt"],
     "proofread": ["proofread", "letter.txt"],
 }
 KEEPS_TEXT = {"memory", "sessions", "logs"}

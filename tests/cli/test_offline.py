@@ -94,6 +94,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
         "proofread": ["proofread", str(text)],
         "embed": ["embed", str(text)],
+        "tokens": ["tokens", str(text)],
         "similar": ["similar", "a greeting", str(text)],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],

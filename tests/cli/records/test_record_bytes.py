@@ -21,6 +21,7 @@ VERBS = {
     "summarize": ["summarize", "--column", "text"],
     "translate": ["translate", "--to", "fr", "--column", "text"],
     "embed": ["embed"],
+    "tokens": ["tokens", "--column", "text"],
 }
 
 
