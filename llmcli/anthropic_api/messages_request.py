@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmcli.openai_api.fields import MAX_INT32, MAX_STOP_STRINGS, FieldError, Fields, check_nesting, parse_nested
+from llmcli.openai_api.fields import (
+    MAX_INT32,
+    MAX_STOP_STRINGS,
+    FieldError,
+    Fields,
+    check_nesting,
+    parse_nested,
+    parse_schema,
+)
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolChoice, parse_function_tools
 from llmcli.types import Message, Priority, Request, Role, ToolCall
@@ -108,11 +116,7 @@ def _parse_output_config(fields: Fields) -> Mapping[str, Any] | None:
 def _parse_output_format(fields: Fields) -> Mapping[str, Any]:
     if fields.get("type") != "json_schema":
         raise FieldError("type", "type must be json_schema")
-    schema = fields.mapping("schema")
-    if schema is None:
-        raise FieldError("schema", "schema is not an object")
-    check_nesting(schema, "schema")
-    return schema
+    return parse_schema(fields)
 
 
 def _parse_thinking(fields: Fields, max_tokens: int) -> bool:

@@ -114,3 +114,12 @@ def restrict_to_owner(descriptor: int) -> None:
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, FILE_MODE)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -208,25 +208,37 @@ class Fields:
 
 
 def _parse_response_format(fields: Fields) -> Mapping[str, Any] | None:
+    if fields.get("type") != "json_schema":
+        return None if fields.get("type") is None else parse_answer_format(fields)
+    return parse_nested("json_schema", fields.get("json_schema"), _parse_named_schema)  # type: ignore[no-any-return]
+
+
+def parse_answer_format(fields: Fields) -> Mapping[str, Any] | None:
+    """Return the schema of the format of an answer, None for text. Raises ``FieldError``."""
     kind = fields.get("type")
-    if kind in ("text", None):
+    if kind == "text":
         return None
     if kind == "json_object":
         return {"type": "object"}
     if kind != "json_schema":
         raise FieldError("type", "type must be text, json_object or json_schema")
+    return _parse_named_schema(fields)
 
-    def read(inner: Fields) -> Mapping[str, Any]:
-        for name in ("name", "description"):
-            inner.string(name)
-        inner.boolean("strict")  # it always is
-        schema = inner.mapping("schema")
-        if schema is None:
-            raise FieldError("schema", "schema is not an object")
-        check_nesting(schema, "schema")
-        return schema
 
-    return parse_nested("json_schema", fields.get("json_schema"), read)  # type: ignore[no-any-return]
+def _parse_named_schema(fields: Fields) -> Mapping[str, Any]:
+    for name in ("name", "description"):
+        fields.string(name)
+    fields.boolean("strict")  # it always is
+    return parse_schema(fields)
+
+
+def parse_schema(fields: Fields) -> Mapping[str, Any]:
+    """Return the field ``schema``. Raises ``FieldError``."""
+    schema = fields.mapping("schema")
+    if schema is None:
+        raise FieldError("schema", "schema is not an object")
+    check_nesting(schema, "schema")
+    return schema
 
 
 def _parse_message_at(item: Any, where: str) -> Message:

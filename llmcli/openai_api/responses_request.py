@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcli.frozen_dataclass import field, frozen
-from llmcli.openai_api.fields import MAX_INT32, FieldError, Fields, check_nesting, parse_called_function, parse_nested
+from llmcli.openai_api.fields import (
+    MAX_INT32,
+    FieldError,
+    Fields,
+    parse_answer_format,
+    parse_called_function,
+    parse_nested,
+)
 from llmcli.openai_api.requests import ParsedRequest, is_reasoning_effort
 from llmcli.openai_api.tool_calls import Tool, ToolChoice, parse_function_tools, parse_required_names
 from llmcli.types import Message, Priority, Request, Role, ToolCall
@@ -114,27 +121,9 @@ def _parse_text_config(fields: Fields) -> Mapping[str, Any] | None:
         if inner.string("verbosity") not in {None, "medium"}:
             raise FieldError("verbosity", "verbosity must be medium")
         given = inner.mapping("format")
-        return None if given is None else parse_nested("format", given, _parse_format)
+        return None if given is None else parse_nested("format", given, parse_answer_format)
 
     return None if config is None else parse_nested("text", config, read)
-
-
-def _parse_format(fields: Fields) -> Mapping[str, Any] | None:
-    kind = fields.string("type")
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return {"type": "object"}
-    if kind != "json_schema":
-        raise FieldError("type", "type must be text, json_object or json_schema")
-    for name in ("name", "description"):
-        fields.string(name)
-    fields.boolean("strict")  # it always is
-    schema = fields.mapping("schema")
-    if schema is None:
-        raise FieldError("schema", "schema is not an object")
-    check_nesting(schema, "schema")
-    return schema
 
 
 def _parse_reasoning(fields: Fields) -> bool:

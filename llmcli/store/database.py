@@ -45,11 +45,7 @@ def _back_up(path: Path, version: int) -> Path:
             private_files.write_file(temporary, b"")
             with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(temporary)) as copy:
                 source.backup(copy)
-            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            private_files.sync(temporary)
     except OSError as error:
         raise OutputError(str(target), detail=error.strerror or "") from error
     return target

@@ -215,13 +215,13 @@ class DerivedWeightsStore:
         path = self._path(key.stem, _WEIGHTS_SUFFIX)
         with translate_write_errors(path):
             sha256 = hash_file(temporary, interrupt)
-            _synchronize(temporary)
+            private_files.sync(temporary)
             self._path(key.stem, _RECORD_SUFFIX).unlink(missing_ok=True)
             temporary.replace(path)
             status = path.stat()
             copy = DerivedCopy(key, path, model, sha256, status.st_size, status.st_mtime_ns)
             self._write_record(copy)
-            _synchronize(self.directory)
+            private_files.sync(self.directory)
         for other in self.list_copies():  # those of earlier builds are never used again
             if other.key.source == key.source and other.key.weights == key.weights and other.key != key:
                 self._remove_unused(other.key.stem)
@@ -431,15 +431,6 @@ def _translate_create_errors(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CannotStoreCopies(str(directory), detail=error.strerror or str(error)) from error
-
-
-def _synchronize(path: Path) -> None:
-    """Write a file, or the entries of a directory, to the disk. Raises ``OSError``."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unlink(path: Path) -> None:
