@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine.tools import close, logits, numbers
 
+from engine.tools import close, logits, numbers
 from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import OutOfMemory

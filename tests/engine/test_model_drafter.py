@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import numbers
 
+from engine.tools import numbers
 from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.model_drafter import FIRST_DRAFT_TOKENS, MAX_MODEL_DRAFT_TOKENS, DraftModel, ModelDrafter

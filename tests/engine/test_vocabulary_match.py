@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import model_of
 
+from engine.tools import model_of
 from llmcli.engine.draft_context import vocabulary_difference
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from engine.drafting.eager_policy import EagerPolicy
+from grid import grid
+
+from engine.eager_policy import EagerPolicy
 from engine.tools import (
     Bench,
     Probe,
@@ -19,8 +21,6 @@ from engine.tools import (
     texts,
     wild,
 )
-from grid import grid
-
 from llmcli.engine import model_drafter
 from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.threads import ThreadPolicy
