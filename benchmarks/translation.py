@@ -21,11 +21,11 @@ from llmcli.backends.base import Backend, Job, run_requests
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
-from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationSpec
-from llmcli.tasks.translation.translator import Translator
+from llmcli.tasks.translate.target_file import TranslationSpec
+from llmcli.tasks.translate.translator import Translator
 from llmcli.types import BackendInfo, BackendStats, Request
 
 COUNT = 500

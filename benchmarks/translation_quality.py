@@ -28,13 +28,12 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.formats.message_files.po_parser import parse_entries
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_task
-from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus
-from llmcli.tasks.translation.quality_estimation import measure_translations
-from llmcli.tasks.translation.quality_features import QualityFeatures, suspicion, typical_features
-from llmcli.tasks.translation.translator import Translator
+from llmcli.tasks.translate.quality import QualityFeatures, measure_translations, suspicion, typical_features
+from llmcli.tasks.translate.segment_state import SegmentOutcome, SegmentStatus
+from llmcli.tasks.translate.translator import Translator
 from llmcli.types import ItemFailed, Result
 
 KINDS = ("number", "negation", "left out", "other words", "other message", "untranslated")

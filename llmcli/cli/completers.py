@@ -140,7 +140,7 @@ def workers(ctx: typer.Context) -> Iterable[str]:
 
 def languages(incomplete: str) -> Suggestions:
     """Codes of languages; names only if the word begins one, since both would make the list twice as long."""
-    from llmcli.tasks.translation.languages import language_names
+    from llmcli.tasks.languages import language_names
 
     known = language_names()
     names = [name for _, name in known] if incomplete[:1].isupper() else []

@@ -32,7 +32,7 @@ def read_summary_options(words: int | None, style: str, *, focus: str, audience:
     """Return what the options say. Raises ``UsageError`` for an unknown language and for options that do not go together."""
     name = ""
     if language:
-        from llmcli.tasks.translation.languages import parse_language
+        from llmcli.tasks.languages import parse_language
 
         name = parse_language(language).name
     wanted = SummaryOptions(words, style, decode_argument(focus).strip(), decode_argument(audience).strip(), name)

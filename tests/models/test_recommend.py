@@ -138,7 +138,7 @@ def test_a_pinned_file_has_its_own_size():
 
 def test_the_catalogue_documents_every_computed_value():
     """Every entry has parameters, a context, the shape of its attention and languages that llm knows."""
-    from llmcli.tasks.translation.languages import parse_language
+    from llmcli.tasks.languages import parse_language
 
     for each in load_catalogue().values():
         assert each.size > 50 * 10**6 and each.context >= 4096

@@ -10,15 +10,15 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.generate import generate
+from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
-from llmcli.tasks.translation.glossary import Glossary, Term
-from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationSpec
-from llmcli.tasks.translation.translator import Brief, Translator
+from llmcli.tasks.translate.glossary import Glossary, Term
+from llmcli.tasks.translate.target_file import TranslationSpec
+from llmcli.tasks.translate.translator import Brief, Translator
 from llmcli.types import Result
 
 TEXT = "The quick brown fox.\n\nIt jumps.\n"

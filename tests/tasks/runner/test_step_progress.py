@@ -11,15 +11,15 @@ from llmcli.documents.records.record import Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.generate import generate
+from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarization.written_summary import MERGE_STEP
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
-from llmcli.tasks.translation.languages import parse_language
-from llmcli.tasks.translation.per_file.target_file import TranslationSpec
-from llmcli.tasks.translation.translator import Translator
+from llmcli.tasks.translate.target_file import TranslationSpec
+from llmcli.tasks.translate.translator import Translator
 from llmcli.types import Delta, Phase, Progress, RequestProgress, Result
 
 SEEN = GenerationOptions(progress=True)

@@ -109,7 +109,7 @@ def recommend(
     licence, languages, why.
     """
     from llmcli.cli.commands.models import search_view
-    from llmcli.tasks.translation.languages import parse_language
+    from llmcli.tasks.languages import parse_language
 
     codes = [parse_language(each).code for each in language or ()]
     return search_view.show_recommendations(ctx, use.task, codes)

@@ -128,7 +128,7 @@ def translate(
     documents or languages, -o is a DIR that mirrors the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
     With --column, or --format csv, the columns of records are translated into new columns NAME_LANG.
     """
-    from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
+    from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation
 
     options = TranslateOptions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
@@ -10,7 +11,9 @@ from llmcli.errors import CannotCreate, LlmError, MissingError, OutputError, Tem
 from llmcli.files import private_files
 from llmcli.store.database import make_parent_directory
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+
+if TYPE_CHECKING:
+    from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
 
 
 def memory_path(ctx: CommandContext, name: str | None) -> Path:
@@ -54,6 +57,8 @@ def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) ->
 
 def create_memory_cache(memory: TranslationMemory | None) -> TranslationMemoryCache:
     """Return the memory as the task uses it."""
+    from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
+
     return TranslationMemoryCache(memory, writable=memory is not None and not memory.read_only)
 
 

@@ -124,7 +124,7 @@ def output_path(item: InputFile, output: str, language: str, *, several: bool) -
 
 def existing_translations(items: Sequence[InputFile], pattern: str) -> set[InputFile]:
     """Return the ``items`` that ``pattern`` names as translations of others, into any language."""
-    from llmcli.tasks.translation.languages import is_code
+    from llmcli.tasks.languages import is_code
 
     there = {os.path.realpath(item.name): item for item in items if item.name != "-"}
     codes = (

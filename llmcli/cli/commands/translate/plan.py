@@ -20,7 +20,7 @@ from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.translate.output_paths import InputFile
-    from llmcli.tasks.translation.languages import Language
+    from llmcli.tasks.languages import Language
 
 
 @frozen
@@ -73,7 +73,7 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     An existing file with a derived name is not written unless ``force`` or ``updates_existing``. Raises ``UsageError``,
     ``CannotCreate`` for a path that cannot be written, and what reading inputs raises when none can be read.
     """
-    from llmcli.tasks.translation.languages import parse_language
+    from llmcli.tasks.languages import parse_language
 
     targets = [parse_language(name) for name in options.target_languages]
     if options.output is not None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.memory_file import create_memory_cache, memory_for_job, report_memory_trouble
-from llmcli.cli.commands.translate.spec_builder import SpecBuilder
-from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
+from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBuilder, TranslateOptions
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.documents.format_registry import record_format_names
@@ -16,7 +15,7 @@ from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
-    from llmcli.tasks.translation.translator import Translator
+    from llmcli.tasks.translate.translator import Translator
 
 
 def translates_records(ctx: CommandContext, options: TranslateOptions) -> bool:
@@ -27,8 +26,8 @@ def translates_records(ctx: CommandContext, options: TranslateOptions) -> bool:
 def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     """Translate columns of records; return the exit code. Raises ``UsageError`` for options of documents."""
     from llmcli.cli.records.record_run import RecordTask, run_records
-    from llmcli.tasks.record_verbs.translate_records import TranslateVerb, translated_columns
-    from llmcli.tasks.translation.languages import parse_language
+    from llmcli.tasks.languages import parse_language
+    from llmcli.tasks.translate.translate_records import TranslateVerb, translated_columns
 
     _refuse_document_options(options)
     ctx.flags = replace(record_flags(ctx), format=options.format_name)

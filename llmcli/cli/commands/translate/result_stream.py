@@ -19,8 +19,8 @@ from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.cli.commands.translate.plan import TranslationPlan
     from llmcli.documents.reading.document import Document
-    from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
-    from llmcli.tasks.translation.per_file.translation_report import TranslationReport
+    from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
+    from llmcli.tasks.translate.segment_state import TranslationReport
 
 MAX_SHOWN_SEGMENTS = 20
 """Suspicious segments of a document that are shown; --json and --report have all."""
@@ -32,7 +32,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
     Raises ``UsageError`` if the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
     from llmcli.documents.format_registry import find_format
-    from llmcli.tasks.translation.quality_scores import score_translations
+    from llmcli.tasks.translate.quality import score_translations
 
     for event in events:
         if not isinstance(event, Result):
@@ -132,7 +132,7 @@ def format_result_note(result: Result) -> str:
 
     For an incomplete document it ends with ", 11 left untranslated".
     """
-    from llmcli.tasks.translation.languages import parse_language
+    from llmcli.tasks.languages import parse_language
 
     fields = result.fields
     source = f"{parse_language(fields['from']).name} " if fields["from"] else ""

@@ -1,4 +1,4 @@
-"""Builds the specifications of translations from the options: each document with a translator for its language."""
+"""The options of ``llm translate``, and the specifications of translations that they mean."""
 
 from __future__ import annotations
 
@@ -8,20 +8,48 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
-from llmcli.cli.commands.translate.translate_options import TranslateOptions
 from llmcli.cli.input import inputs
 from llmcli.errors import UsageError
+from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
-    from llmcli.tasks.translation.languages import Language
-    from llmcli.tasks.translation.per_file.target_file import TranslationSpec
-    from llmcli.tasks.translation.translator import Brief, Formality, Translator
+    from llmcli.tasks.languages import Language
+    from llmcli.tasks.translate.target_file import TranslationSpec
+    from llmcli.tasks.translate.translator import Brief, Formality, Translator
+
+
+TRANSLATION_ONLY = "translation"
+"""The layout of an output that does not show the source."""
+
+
+@frozen
+class TranslateOptions:
+    """The options by their meaning; None if not given."""
+
+    files: Sequence[str]
+    target_languages: Sequence[str]
+    source_language: str | None
+    format_name: str | None
+    formality: str
+    context: str | None
+    glossary_file: str | None
+    update_target: str | None
+    force: bool
+    memory_file: str | None
+    uses_memory: bool
+    review: bool
+    layout: str
+    dry_run: bool
+    report_file: str | None
+    pseudo: str | None
+    reference_file: str | None
+    estimates_quality: bool = False
 
 
 class SpecBuilder:
-    """Builds them from the options; ``validate`` refuses invalid ones before anything is loaded."""
+    """Builds the specifications of translations; ``validate`` refuses invalid ones before anything is loaded."""
 
     def __init__(self, ctx: CommandContext, options: TranslateOptions) -> None:
         self._ctx = ctx
@@ -30,7 +58,7 @@ class SpecBuilder:
     def validate(self) -> None:
         """Raise ``UsageError`` and ``BadDocument`` for invalid options and files, and what reading files raises."""
         from llmcli.documents.format_registry import require_name
-        from llmcli.tasks.translation.languages import parse_language
+        from llmcli.tasks.languages import parse_language
 
         if self._options.format_name is not None:
             require_name(self._options.format_name)
@@ -40,9 +68,8 @@ class SpecBuilder:
 
     def build_specs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationSpec | ItemFailed]:
         """Return what is to be translated, for each document that could be read; all have one backend, built when it is needed."""
-        from llmcli.tasks.translation.languages import parse_language
-        from llmcli.tasks.translation.per_file.bilingual import OutputLayout
-        from llmcli.tasks.translation.per_file.target_file import TranslationSpec
+        from llmcli.tasks.languages import parse_language
+        from llmcli.tasks.translate.target_file import OutputLayout, TranslationSpec
 
         source = None if self._options.source_language is None else parse_language(self._options.source_language)
         translators = {pair.target: self.build_translator(pair.target) for pair in pairs}
@@ -64,8 +91,8 @@ class SpecBuilder:
 
     @cached_property
     def _brief(self) -> Brief:
-        from llmcli.tasks.translation.glossary import Glossary
-        from llmcli.tasks.translation.translator import Brief
+        from llmcli.tasks.translate.glossary import Glossary
+        from llmcli.tasks.translate.translator import Brief
 
         glossary, context = Glossary(), ""
         if self._options.glossary_file is not None:
@@ -87,12 +114,9 @@ class SpecBuilder:
     def build_translator(self, target: Language) -> Translator:
         """Return the translator into a language; the backend is built when it is needed."""
         from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT
-        from llmcli.tasks.translation import pseudo_localization
-        from llmcli.tasks.translation.translator import Translator
+        from llmcli.tasks.translate.translator import Translator, add_accents, keep_text
 
-        instead = {"accents": pseudo_localization.add_accents, "identity": pseudo_localization.keep_text}.get(
-            self._options.pseudo or ""
-        )
+        instead = {"accents": add_accents, "identity": keep_text}.get(self._options.pseudo or "")
         prompts = self._ctx.runtime.prompts
         return Translator(
             self._backend,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import result_stream
@@ -17,8 +17,7 @@ from llmcli.cli.commands.translate.memory_file import (
 )
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.commands.translate.record_translation import run_record_translation, translates_records
-from llmcli.cli.commands.translate.spec_builder import SpecBuilder
-from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
+from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBuilder, TranslateOptions
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
 from llmcli.cli.input.path_conflicts import check_distinct
@@ -28,12 +27,15 @@ from llmcli.documents.format_registry import listed_suffixes
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.interrupt import run_interruptible
-from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
-    from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+    from llmcli.store.translation_memory import TranslationMemory
+    from llmcli.tasks.translate import TranslationEstimate
+    from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
+    from llmcli.tasks.translate.segment_state import TranslationReport
+    from llmcli.tasks.translate.target_file import TranslationSpec
 
 PSEUDO_LANGUAGE = "en-XA"
 """The default code for pseudo-localisation (Unicode CLDR)."""
@@ -66,13 +68,13 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if memory is not None:
             stack.enter_context(memory)
         if options.dry_run:
-            from llmcli.cli.commands.translate.dry_run import write_estimate
-
-            return write_estimate(ctx, builder.build_specs(plan.translations), memory)
+            return _write_estimate(ctx, builder.build_specs(plan.translations), memory)
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
             sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.runtime.interrupt))
+        from llmcli.tasks.translate.segment_state import TranslationReport
+
         rows, remembered = TranslationReport(), create_memory_cache(memory)
         code, ends = _render_translations(
             ctx, builder, plan, remembered, rows, reference=reference, estimates=options.estimates_quality
@@ -172,9 +174,45 @@ def _render_translations(
 
 def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Document:
     """Return the translation to compare with. Raises ``UsageError`` for several documents, and ``MissingExtra``."""
-    from llmcli.tasks.translation.quality_scores import require_sacrebleu
+    from llmcli.tasks.translate.quality import require_sacrebleu
 
     if plan.has_derived_names or len(plan.translations) > 1:
         raise UsageError("--eval compares one document with one reference")
     require_sacrebleu()
     return inputs.read_document(ctx, name)
+
+
+# ---- --dry-run --------------------------------------------------------------------------------------------------------
+
+
+def _write_estimate(
+    ctx: CommandContext, specs: Sequence[TranslationSpec | ItemFailed], memory: TranslationMemory | None
+) -> int:
+    """Write the work for each document and in total, a line each; return the exit code."""
+    from llmcli.cli.render.estimate_table import write_estimate_rows
+    from llmcli.tasks.translate import estimate_translation
+
+    def make_row(index: int) -> dict[str, Any]:
+        spec = specs[index]
+        if isinstance(spec, ItemFailed):
+            raise spec.error
+        return _estimate_row(ctx, estimate_translation(spec, memory))
+
+    return write_estimate_rows(
+        ctx, [spec.name for spec in specs], make_row, summed=("segments", "new", "tokens", "seconds")
+    )
+
+
+def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, Any]:
+    from llmcli.cli.render.estimate_table import estimate_seconds
+
+    return {
+        "name": found.name,
+        "to": found.target,
+        "from": found.source,
+        "format": found.format,
+        "segments": found.segments,
+        "new": found.segments_to_translate,
+        "tokens": found.prompt_tokens,
+        "seconds": estimate_seconds(ctx, found.prompt_tokens, found.answer_tokens),
+    }

@@ -18,10 +18,9 @@ from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.formats.message_files import json_messages
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks import translate, translation_estimate
-from llmcli.tasks.translation.glossary import Glossary
-from llmcli.tasks.translation.per_file import document_output, target_file
-from llmcli.tasks.translation.per_segment import masking, segment_translation
+from llmcli.tasks import translate
+from llmcli.tasks.translate import document_output, masking, segment_translation, target_file
+from llmcli.tasks.translate.glossary import Glossary
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
 STEPS = {
@@ -33,7 +32,7 @@ STEPS = {
     "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
     "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
-    "dry run": (translation_estimate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
+    "dry run": (translate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
     "glossary": (Glossary, "parse", (*PSEUDO, "--glossary", "in.csv", "in.txt", "-o", "out")),
     "report": (
         "llmcli.cli.commands.translate.result_stream",
@@ -41,7 +40,7 @@ STEPS = {
         (*PSEUDO, "in.txt", "-o", "/dev/null", "--report", "out"),
     ),
     "scores": (
-        "llmcli.tasks.translation.quality_scores",
+        "llmcli.tasks.translate.quality",
         "score_translations",
         (*PSEUDO, "in.txt", "--eval", "in.txt", "-o", "out"),
     ),

@@ -624,7 +624,7 @@ def test_eval(llm, data):
 
 def test_eval_without_its_library(llm, data, monkeypatch):
     """The error names the extra."""
-    monkeypatch.setattr("llmcli.tasks.translation.quality_scores.find_spec", lambda _: None)
+    monkeypatch.setattr("llmcli.tasks.translate.quality.find_spec", lambda _: None)
     run = llm("translate", "--to", "fr", "--eval", write("r.txt", "x\n"), write("a.txt", "x\n"))
     assert (run.code, "llmcli[eval]" in run.err, run.backend) == (69, True, None)
 

@@ -1,0 +1,347 @@
+"""translate: the same documents in another language; everything except the words stays unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from llmcli.documents.segments import Segment
+from llmcli.errors import CannotCreate, UsageError
+from llmcli.errors.incomplete_results import AnswerRefused, IncompleteOutput
+from llmcli.frozen_dataclass import frozen, replace
+from llmcli.interrupt import check_interrupt, run_interruptible
+from llmcli.store.translation_memory import TranslationMemory
+from llmcli.tasks.languages import detect_language
+from llmcli.tasks.runner.task_run import TaskRun, run_inputs
+from llmcli.tasks.translate.answer_checks import is_usable_translation
+from llmcli.tasks.translate.document_output import DocumentOutput
+from llmcli.tasks.translate.masking import mask_spans
+from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
+from llmcli.tasks.translate.segment_state import (
+    SegmentOutcome,
+    SegmentState,
+    SegmentStatus,
+    TranslationReport,
+    count_statuses,
+)
+from llmcli.tasks.translate.segment_translation import (
+    SegmentTask,
+    SegmentTranslation,
+    mask_segment,
+    translate_segment,
+)
+from llmcli.tasks.translate.target_file import OutputLayout, TargetFile, TranslationSpec
+from llmcli.tasks.translate.translator import SegmentContext
+from llmcli.types import FinishReason, ItemFailed, Notice, Result, TaskEvent, Timings
+
+PROMPT = "translate"
+REVIEW_PROMPT = "translate.review"
+_MAX_WATCHED_SEGMENTS = 8
+"""Number of segments whose tokens count as progress until one is done; afterwards segments are counted."""
+_PRECEDING_CHARS = 200
+"""Number of characters before a segment that the model sees."""
+_MAX_PATH_PARTS = 3
+"""Number of headings or keys above a segment that the model sees."""
+_TOKEN_GROWTH = 1.3
+"""Tokens of a translation per token of its source: languages other than English need more."""
+
+
+def translate(
+    specs: Iterable[TranslationSpec | ItemFailed],
+    *,
+    remembered: TranslationMemoryCache | None = None,
+    report: TranslationReport | None = None,
+    estimates_quality: bool = False,
+) -> Iterator[TaskEvent]:
+    """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
+
+    All have translators on one backend. Text outside of segments is copied byte for byte. So is a segment without
+    a valid translation: a ``Notice`` says so, the Result's field ``untranslated`` counts such segments, and its ``cut``
+    is set. Translations in ``remembered`` need no model; only ``record_on_rename`` records outputs there. An
+    ``ItemFailed`` among the inputs is passed on in its position. ``Progress`` counts "segments". With
+    ``estimates_quality``, results are as those of ``add_quality_estimates``. Raises ``Unsupported`` if the backend
+    cannot score translations.
+    """
+    memory, rows = remembered or TranslationMemoryCache(None), report or TranslationReport()
+    specs = list(specs)
+    backend = next((spec.translator.backend for spec in specs if isinstance(spec, TranslationSpec)), None)
+    if backend is None:
+        yield from (failed for failed in specs if isinstance(failed, ItemFailed))
+        return
+    if estimates_quality:
+        from llmcli.tasks.translate.quality import add_quality_estimates, require_token_scores
+
+        require_token_scores(backend)
+
+    async def task(run: TaskRun, spec: TranslationSpec) -> Result:
+        result, outcomes = await translate_file(run, spec, memory, key=str(run.item), show=run.report)
+        if estimates_quality:
+            result, outcomes = await add_quality_estimates(run, spec.translator, result, outcomes)
+        rows.outcomes[run.item] = outcomes
+        return result
+
+    try:
+        yield from run_inputs(backend, specs, task, "segments", watched=_MAX_WATCHED_SEGMENTS)
+    finally:
+        memory.flush()
+
+
+async def translate_file(
+    run: TaskRun,
+    spec: TranslationSpec,
+    memory: TranslationMemoryCache,
+    *,
+    key: str,
+    show: Callable[[TaskEvent], object],
+) -> tuple[Result, list[SegmentOutcome]]:
+    """Return the result of a document, whose segments run concurrently, and the outcome of each segment.
+
+    ``show`` gets the pieces of the text and notices. The ids of the requests begin with ``key``. Raises ``BadDocument``,
+    ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the instructions), the failure of a request, and
+    ``AnswerRefused`` if the model refused each segment that it was to translate.
+    """
+    file = _FileTranslation(run, spec, memory, key, show)
+    run_interruptible(file.parse)
+    if spec.keep_existing:
+        return file.result_of_finished(), []
+    file.apply_known_translations()
+    await file.translate_segments()
+    outcomes = file.finish()
+    return file.make_result(outcomes), outcomes
+
+
+class _FileTranslation:
+    """The translation of one document."""
+
+    def __init__(
+        self,
+        run: TaskRun,
+        spec: TranslationSpec,
+        memory: TranslationMemoryCache,
+        key: str,
+        show: Callable[[TaskEvent], object],
+    ) -> None:
+        self._run = run
+        self._spec = spec
+        self._memory = memory
+        self._key = key
+        self._show = show
+        self._translator = spec.translator
+        self._target_file = TargetFile(spec, memory)
+        self._format = spec.find_format()
+        if spec.layout is OutputLayout.INTERLEAVED and not self._format.can_interleave:
+            raise UsageError(
+                f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
+            )
+        self._source_language = spec.source
+
+    def parse(self) -> None:
+        """Find the segments, and detect the source language if it is not given."""
+        self._text = self._target_file.text_to_translate(self._format)
+        segments = self._format.split(self._text, self._translator.target.code)
+        self._states = [SegmentState(segment) for segment in segments]
+        self._output = DocumentOutput(self._spec, self._run.item, self._format, self._text, self._states)
+        if self._source_language is None and self._translator.stub_translate is None:
+            self._source_language = detect_language("\n".join(segment.text for segment in segments))
+
+    def apply_known_translations(self) -> None:
+        """Apply existing translations to their segments. Raises ``WouldLoseEdits``."""
+        carried = self._target_file.carry_over(
+            [state.segment for state in self._states], self._source_language, self._format
+        )
+        if carried.outdated_edits:
+            words = "texts edited by people have a new source and are translated again"
+            self._show(Notice(f"{carried.outdated_edits} {words}", self._run.item))
+        first: dict[tuple[str, str], int] = {}
+        for index, state in enumerate(self._states):
+            check_interrupt()
+            segment = state.segment
+            same = (segment.text, segment.note)
+            if segment.existing_translation is not None:
+                state.status = SegmentStatus.EXISTING
+            elif index in carried.texts:
+                state.status, state.translation = SegmentStatus.UPDATE, carried.texts[index]
+                region = carried.regions.get(index)
+                if region is not None:  # with whatever markup people wrote
+                    state.segment = replace(segment, encode=partial(_existing_region, region))
+            elif same in first:
+                state.status, state.repeated_index = SegmentStatus.REPEATED, first[same]
+            else:
+                known = self._memory.find(segment, self._source_language, self._translator)
+                if known is not None and is_usable_translation(segment, known):
+                    state.status, state.translation = SegmentStatus.MEMORY, known
+                else:
+                    state.done = False
+                first[same] = index
+
+    def result_of_finished(self) -> Result:
+        """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other file."""
+        if not self._target_file.is_finished(self._text, self._format):
+            raise CannotCreate(str(self._spec.output), exists=True)
+        result = self.make_result([])
+        return replace(result, text=None, fields={**result.fields, "finished": True})
+
+    # ---- segments -------------------------------------------------------------------------------------------------
+
+    async def translate_segments(self) -> None:
+        """Translate all other segments, and write them in order as they are done.
+
+        Nothing is written while the model has refused all that it was to translate, since then the document fails.
+        """
+        new = [index for index, state in enumerate(self._states) if not state.done]
+        if self._translator.stub_translate is not None:
+            run_interruptible(self._apply_stub, new)
+            return
+        refusal: AnswerRefused | None = None
+        has_answer = not new
+        async for answer in self._run.each(self._make_tasks(new), self._translate_segment):
+            refusal, has_answer = answer.refusal, has_answer or answer.refusal is None
+            if has_answer:
+                self._write_finished_segments()
+        if refusal is not None and not has_answer:
+            raise refusal
+
+    async def _translate_segment(self, task: tuple[int, SegmentTask]) -> SegmentTranslation:
+        index, segment_task = task
+        answer = await translate_segment(self._run, self._translator, segment_task)
+        state = self._states[index]
+        state.finish(answer)
+        if answer.translation is not None:
+            self._memory.add(state.segment, answer.translation, self._source_language, self._translator)
+        return answer
+
+    def _apply_stub(self, new: Sequence[int]) -> None:
+        """Apply the translator's ``stub_translate`` to segments."""
+        assert self._translator.stub_translate is not None
+        for index in new:
+            masked = mask_segment(self._states[index].segment, self._translator)
+            self._states[index].finish(SegmentTranslation(masked.transform_unmasked(self._translator.stub_translate)))
+
+    def _make_tasks(self, new: Sequence[int]) -> list[tuple[int, SegmentTask]]:
+        """Return what the model is to do, with the texts split to fit one request. Raises ``ContextOverflow``."""
+        if not new:
+            return []
+        tasks = run_interruptible(lambda: [self._make_task(index) for index in new])
+        budget = self._translator.context_budget(self._spec.name)
+        counts = budget.count_tokens([task.masked.text for task in tasks])
+        found = []
+        for index, task, tokens in zip(new, tasks, counts, strict=True):
+            pieces = [(task.masked.text, tokens)]
+            if not budget.fits_tokens(tokens):
+                texts = list(budget.split_to_fit(task.masked.text))
+                pieces = list(zip(texts, budget.count_tokens(texts), strict=True))
+            found.append((index, replace(task, pieces=pieces)))
+        return found
+
+    def _make_task(self, index: int) -> SegmentTask:
+        segment = self._states[index].segment
+        path, before = " > ".join(segment.path[-_MAX_PATH_PARTS:]), ""
+        if segment.kind != "message" and index > 0:  # messages of a program do not follow from each other
+            before = self._states[index - 1].segment.text[-_PRECEDING_CHARS:]
+        around = SegmentContext(path, before, segment.note)
+        masked = mask_segment(segment, self._translator)
+        return SegmentTask(f"{self._key}.{index}", segment, masked, around, self._source_language)
+
+    # ---- the output -----------------------------------------------------------------------------------------------
+
+    def _write_finished_segments(self) -> None:
+        check_interrupt()
+        for event in self._output.write_finished_segments():
+            self._show(event)
+
+    def finish(self) -> list[SegmentOutcome]:
+        """Write the rest, and return the outcome of each segment; prepare the record for --update."""
+        self._write_finished_segments()
+        for event in self._output.finish(self._source_language):
+            self._show(event)
+        self._target_file.prepare_record(
+            self._text,
+            self._output.text_without_bom,
+            self._format,
+            [state.segment for state in self._states],
+            [state.translation for state in self._states],
+            whole=not any(state.is_untranslated for state in self._states),
+        )
+        self._memory.flush()
+        return [state.outcome(self._output.line_number(state)) for state in self._states]
+
+    def make_result(self, outcomes: Sequence[SegmentOutcome]) -> Result:
+        """Return the result; the statuses of ``outcomes`` are counted."""
+        statuses = count_statuses(outcomes)
+        kept = statuses.get(SegmentStatus.UNTRANSLATED, 0)
+        left = [state.answer for state in self._states if state.answer and state.is_untranslated]
+        cut = [answer for answer in left if answer.is_truncated]
+        by_user = any(answer.is_truncated_by_user for answer in cut)
+        called = any(state.answer for state in self._states) and self._translator.stub_translate is None
+        return Result(
+            self._run.item,
+            self._spec.name,
+            self._output.text,
+            fields={
+                "from": self._source_language.code if self._source_language else None,
+                "to": self._translator.target.code,
+                "format": self._format.name,
+                "segments": len(self._states),
+                "untranslated": kept,
+                "statuses": statuses,
+            },
+            model=self._translator.backend.info().model if called else "",
+            prompt=self._translator.prompt.name,
+            finish_reason=FinishReason.LENGTH if cut else FinishReason.STOP,
+            usage=self._run.usage.usage,
+            timings=self._run.usage.timings if called else Timings(),
+            warnings=tuple(self._output.warnings),
+            cut=kept > 0,
+            incomplete=IncompleteOutput(unfinished=kept, total=len(self._states), limited=by_user) if kept else None,
+        )
+
+
+def _existing_region(region: str, _translation: str) -> str:
+    return region
+
+
+# ---- the estimate of --dry-run ---------------------------------------------------------------------------------------
+
+
+@frozen
+class TranslationEstimate:
+    """One document: its segments, those that the model would translate, and the tokens of prompts and answers."""
+
+    name: str
+    target: str
+    format: str
+    source: str
+    segments: int
+    segments_to_translate: int
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None) -> TranslationEstimate:
+    """Return the estimate of a translation; the backend only counts tokens. Raises ``BadDocument``."""
+    translator, remembered = spec.translator, TranslationMemoryCache(memory)
+    document_format = spec.find_format()
+    segments = run_interruptible(document_format.split, spec.document.text, translator.target.code)
+    source = spec.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
+    unknown: list[Segment] = []
+    for segment in segments if translator.stub_translate is None else ():
+        check_interrupt()
+        if segment.existing_translation is None and remembered.find(segment, source, translator) is None:
+            unknown.append(segment)
+    new = run_interruptible(_masked_texts, unknown)
+    tokens = sum(translator.context_budget(spec.name).count_tokens(list(new.values()))) if new else 0
+    return TranslationEstimate(
+        spec.name,
+        translator.target.code,
+        document_format.name,
+        source.code if source else "",
+        len(segments),
+        len(new),
+        tokens,
+        round(tokens * _TOKEN_GROWTH),
+    )
+
+
+def _masked_texts(segments: Sequence[Segment]) -> dict[str, str]:
+    """Return the text that the model would see for each text."""
+    return {segment.text: mask_spans(segment.text, segment.protected).text for segment in segments}

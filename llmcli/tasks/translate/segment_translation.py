@@ -1,0 +1,302 @@
+"""The translation of one segment: attempts, checks, a retry that names the problems, smaller pieces.
+
+The whole segment is masked once; its pieces are pieces of the masked text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llmcli.documents.chunking import split_sentences
+from llmcli.documents.segments import Segment, Span
+from llmcli.errors.incomplete_results import AnswerRefused
+from llmcli.frozen_dataclass import frozen
+from llmcli.tasks.languages import Language
+from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, is_truncated
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.translate.answer_checks import (
+    REPETITION_PROBLEM,
+    AnswerRequirements,
+    clean_answer,
+    emphasis_problem,
+    find_problems,
+    fix_delimiter_spacing,
+    wrap_to_width,
+)
+from llmcli.tasks.translate.glossary import Term
+from llmcli.tasks.translate.masking import MaskedText, format_mask, mask_spans
+from llmcli.tasks.translate.translator import (
+    SegmentContext,
+    Translator,
+    max_translation_chars,
+    max_translation_tokens,
+)
+from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.types import FinishReason, Request
+
+MAX_SEGMENT_ATTEMPTS = 2
+"""Attempts at a whole segment; after those, each of its sentences has one."""
+RUNAWAY_MESSAGE = "the answer was far longer than a translation"
+TRUNCATED_MESSAGE = "the answer is incomplete"
+UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
+
+
+@frozen
+class SegmentTask:
+    """A segment to translate: ``masked`` is what the model sees of it, between ``around``.
+
+    ``pieces``: the masked text, split to fit one request each, with the number of tokens of each piece. The ids of its
+    requests begin with ``key``.
+    """
+
+    key: str
+    segment: Segment
+    masked: MaskedText
+    around: SegmentContext
+    source: Language | None
+    pieces: Sequence[tuple[str, int]] = ()
+
+
+@frozen
+class SegmentTranslation:
+    """The translation of a segment, or None if no valid one was found.
+
+    ``problems`` says why, or lists the problems of earlier attempts; ``attempts`` counts requests. ``is_truncated``: it was
+    given up because an answer was cut; ``is_truncated_by_user``: the user's own limit cut it. ``refusal`` is that for
+    which it was given up.
+    """
+
+    translation: str | None
+    problems: tuple[str, ...] = ()
+    attempts: int = 0
+    is_truncated: bool = False
+    is_truncated_by_user: bool = False
+    refusal: AnswerRefused | None = None
+
+
+def mask_segment(segment: Segment, translator: Translator) -> MaskedText:
+    """Return the text that the model sees of a segment."""
+    spans = _spans_to_mask(segment, translator.brief.glossary.find_untranslated(segment.text))
+    return mask_spans(segment.text, spans)
+
+
+async def translate_segment(run: TaskRun, translator: Translator, task: SegmentTask) -> SegmentTranslation:
+    """Return the translation of a segment. Raises the failure of a request, unless the model refuses to answer."""
+    return await _SegmentAttempts(run, translator, task).translate()
+
+
+@frozen
+class _Piece:
+    """A piece of the masked text of ``tokens`` tokens; ``before`` and ``after``: the white space around ``text``."""
+
+    before: str
+    text: str
+    after: str
+    tokens: int
+
+    def with_space(self, translation: str) -> str:
+        """Return a translation with the white space of the piece."""
+        return f"{self.before}{translation}{self.after}"
+
+
+class _PieceAbandonedError(Exception):
+    """No answer for a piece was valid; the last one was ``answer``."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _SegmentAttempts:
+    """The attempts at a segment, and what was wrong with their answers."""
+
+    def __init__(self, run: TaskRun, translator: Translator, task: SegmentTask) -> None:
+        self._run = run
+        self._translator = translator
+        self._task = task
+        self._segment = task.segment
+        self._masked = task.masked
+        self._has_terms = bool(translator.brief.glossary.find_translated(task.masked.text))
+        self._attempts = 0
+        self._problems: list[str] = []
+        self._last_invalid = ""  # the last answer that is no translation
+
+    async def translate(self) -> SegmentTranslation:
+        """Translate all pieces, then review the whole if there were problems."""
+        abandoned: _PieceAbandonedError | None = None
+        whole: str | None = None
+        try:
+            whole = await self._translate_pieces()
+        except _PieceAbandonedError as error:
+            abandoned = error
+        except AnswerRefused as refusal:
+            self._problems.append(f"{refusal.subject} refuses to answer: {refusal.detail}")
+            return SegmentTranslation(None, tuple(self._problems), self._attempts, refusal=refusal)
+        reviewed = await self._review(whole)
+        if reviewed is not None and self._segment.max_width is not None:
+            reviewed = wrap_to_width(reviewed, self._segment.max_width, self._segment.text.count("\n") + 1)
+        return SegmentTranslation(
+            None if reviewed is None else self._masked.unmask(reviewed),
+            tuple(self._problems),
+            self._attempts,
+            is_truncated=abandoned is not None and abandoned.answer.finished.reason is FinishReason.LENGTH,
+            is_truncated_by_user=abandoned is not None and self._is_limited_by_user(abandoned.answer),
+        )
+
+    # ---- attempts ----------------------------------------------------------------------------------------------------
+
+    async def _translate_pieces(self) -> str | None:
+        """Return the masked translation of all pieces. Raises ``_PieceAbandonedError`` and ``AnswerRefused``."""
+        pieces = [_make_piece(text, tokens) for text, tokens in self._task.pieces]
+        if len(pieces) == 1:
+            whole = await self._translate_piece(pieces[0])
+        else:
+            whole = "".join(await self._run.gather(map(self._translate_piece, pieces)))
+        wrong = emphasis_problem(self._masked, self._masked.text, whole) if self._segment.emphasis else ""
+        if wrong:  # each piece is valid, but emphasis that begins in one does not end in another
+            self._problems.append(f"the emphasis is wrong: {wrong}")
+        return None if wrong else whole
+
+    async def _translate_piece(self, piece: _Piece) -> str:
+        """Return the translation of a piece: the whole in one answer, else one answer for each of its sentences."""
+        if not self._has_words(piece):
+            return piece.with_space(piece.text)
+        problems: list[str] = []
+        for attempt in range(1, MAX_SEGMENT_ATTEMPTS + 1):
+            answer, translation, problems = await self._attempt(piece, attempt, problems)
+            if not problems:
+                return piece.with_space(translation)
+            if self._is_limited_by_user(answer):  # as a retry would be
+                break
+        sentences = split_sentences(piece.text)
+        if len(sentences) <= 1:
+            raise _PieceAbandonedError(answer)
+        parts = [_make_piece(text, piece.tokens * len(text) // len(piece.text) + 1) for text in sentences]
+        return piece.with_space("".join(await self._run.gather(map(self._translate_sentence, parts))))
+
+    async def _translate_sentence(self, piece: _Piece) -> str:
+        """Return the translation of a sentence, which has one attempt."""
+        if not self._has_words(piece):
+            return piece.with_space(piece.text)
+        answer, translation, problems = await self._attempt(piece, 1, ())
+        if problems:
+            raise _PieceAbandonedError(answer)
+        return piece.with_space(translation)
+
+    async def _attempt(self, piece: _Piece, attempt: int, problems: Sequence[str]) -> tuple[Answer, str, list[str]]:
+        """Return an answer, the translation in it, and the problems of that; the request names those of the last one."""
+        request = self._translator.make_translation_request(
+            self._next_id(),
+            piece.text,
+            max_translation_tokens(piece.tokens),
+            source=self._task.source,
+            around=self._task.around,
+            terms=self._terms_in(piece),
+            marks=self._example_mask(piece),
+            problems=problems,
+            attempt=attempt,
+        )
+        answer, translation, found = await self._ask(piece, request)
+        if found:
+            self._problems = list(dict.fromkeys([*self._problems, *found]))
+            self._last_invalid = translation
+        return answer, translation, found
+
+    async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
+        answer = await self._run.ask(request, may_end=_runaway_guard(max_translation_chars(piece.text)))
+        translation = clean_answer(piece.text, answer.text)
+        if self._segment.emphasis:
+            translation = fix_delimiter_spacing(self._masked, piece.text, translation)
+        return answer, translation, self._find_problems(piece, translation, answer)
+
+    def _find_problems(self, piece: _Piece, translation: str, answer: Answer) -> list[str]:
+        """Return why an answer is no valid translation of a piece."""
+        finished = answer.finished
+        if answer.was_ended or len(translation) > max_translation_chars(piece.text):
+            return [RUNAWAY_MESSAGE]
+        if self._is_limited_by_user(answer):
+            limit = self._translator.options.max_tokens
+            return [f"the answer is incomplete: it reached the limit of {limit} tokens"]
+        if finished.reason is FinishReason.LENGTH:
+            return [REPETITION_PROBLEM if finished.limit == REPETITION_LIMIT else TRUNCATED_MESSAGE]
+        if not translation:
+            return [EMPTY_ANSWER_MESSAGE]
+        if finished.unrestored:
+            return [UNRESTORED_MESSAGE]
+        width = self._segment.max_width
+        if width is not None:
+            translation = wrap_to_width(translation, width, piece.text.count("\n") + 1)
+        target, terms = self._translator.target, tuple(self._terms_in(piece))
+        emphasis = self._segment.emphasis
+        expected = AnswerRequirements(self._masked, self._task.source, target, terms, width, emphasis)
+        return find_problems(piece.text, translation, expected)
+
+    def _is_limited_by_user(self, answer: Answer) -> bool:
+        """Whether the user's own limit ended an answer."""
+        finished = answer.finished
+        return finished.reason is FinishReason.LENGTH and not is_truncated(finished, self._translator.options)
+
+    # ---- the review -------------------------------------------------------------------------------------------------
+
+    async def _review(self, translation: str | None) -> str | None:
+        """Return a corrected translation if there were problems and the user wants a review, else ``translation``."""
+        draft = translation or self._last_invalid
+        if self._translator.review_prompt is None or not self._problems or not draft:
+            return translation
+        piece = _make_piece(self._masked.text, sum(tokens for _, tokens in self._task.pieces))
+        request = self._translator.make_review_request(
+            self._next_id(),
+            piece.text,
+            draft,
+            max_translation_tokens(piece.tokens),
+            source=self._task.source,
+            terms=self._terms_in(piece),
+            marks=self._example_mask(piece),
+            problems=self._problems,
+        )
+        try:
+            _, corrected, problems = await self._ask(piece, request)
+        except AnswerRefused:
+            return translation
+        return translation if problems else corrected
+
+    # ---- what requests say ------------------------------------------------------------------------------------------
+
+    def _next_id(self) -> str:
+        self._attempts += 1
+        return f"{self._task.key}.{self._attempts}"
+
+    def _has_words(self, piece: _Piece) -> bool:
+        return any(character.isalpha() for character in self._masked.strip_masks(piece.text))
+
+    def _terms_in(self, piece: _Piece) -> list[Term]:
+        return self._translator.brief.glossary.find_translated(piece.text) if self._has_terms else []
+
+    def _example_mask(self, piece: _Piece) -> str:
+        numbers = self._masked.find_mask_numbers(piece.text)
+        return format_mask(self._masked.sign, numbers[0]) if numbers else ""
+
+
+def _runaway_guard(limit: int) -> Callable[[str], bool]:
+    """Return a function that takes the pieces of an answer, and says whether it has more than ``limit`` characters."""
+    size = 0
+
+    def has_run_away(text: str) -> bool:
+        nonlocal size
+        size += len(text)
+        return size > limit
+
+    return has_run_away
+
+
+def _make_piece(text: str, tokens: int) -> _Piece:
+    core = text.strip()
+    start = len(text) - len(text.lstrip()) if core else len(text)
+    return _Piece(text[:start], core, text[start + len(core) :], tokens)
+
+
+def _spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
+    """Return the spans to mask: those the format protects, except numbers, and the glossary's untranslated terms."""
+    spans = [span for span in segment.protected if span.kind != "number"]
+    free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]
+    return sorted(spans + free, key=lambda span: span.start)

@@ -1,1 +1,0 @@
-"""The parts of ``tasks/translate.py``: languages, glossaries, requests, segments and files."""

@@ -1,1 +1,0 @@
-"""Translation of one file: target file, carry-over, translation memory, bilingual layouts and the report."""

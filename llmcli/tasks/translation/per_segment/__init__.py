@@ -1,1 +1,0 @@
-"""Translation of one segment: masking, attempts, and checks of the answers."""
