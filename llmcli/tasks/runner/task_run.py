@@ -354,6 +354,8 @@ class TaskRunner:
 
     def flush(self) -> None:
         """Submit and cancel what tasks have asked for."""
+        if not self._unsent and not self._cancelled:
+            return
         unsent, cancelled = self.take_unsent()
         if unsent and self._job is None:
             self._job = self._open_job()
@@ -542,10 +544,12 @@ class _InputRunner:
     def _step_progress(self) -> Iterator[Progress]:
         """Yield the progress of the first unfinished step, if it is known."""
         runner = self._runner
+        all_watched = self._max_watched is None or runner.num_asked <= self._max_watched
+        if not self._progress or (runner.num_done and not all_watched):
+            return
         first = runner.first_watched
         step = None if first is None else runner.step_of(first)
-        all_watched = self._max_watched is None or runner.num_asked <= self._max_watched
-        if first is not None and step in self._progress and (all_watched or not runner.num_done):
+        if first is not None and step in self._progress:
             progress = self._progress[step].current
             thinks = progress.phase is Phase.WRITING and runner.is_thinking(first)
             yield replace(progress, phase=Phase.THINKING) if thinks else progress

@@ -221,26 +221,28 @@ class _FileTranslation:
         """Return what the model is to do, with the texts split to fit one request. Raises ``ContextOverflow``."""
         if not new:
             return []
-        tasks = run_interruptible(lambda: [self._make_task(index) for index in new])
+        masked = run_interruptible(
+            lambda: [mask_segment(self._states[index].segment, self._translator) for index in new]
+        )
         budget = self._translator.context_budget(self._spec.name)
-        counts = budget.count_tokens([task.masked.text for task in tasks])
-        found = []
-        for index, task, tokens in zip(new, tasks, counts, strict=True):
-            pieces = [(task.masked.text, tokens)]
+        counts = budget.count_tokens([each.text for each in masked])
+        tasks = []
+        for index, each, tokens in zip(new, masked, counts, strict=True):
+            pieces = [(each.text, tokens)]
             if not budget.fits_tokens(tokens):
-                texts = list(budget.split_to_fit(task.masked.text))
+                texts = list(budget.split_to_fit(each.text))
                 pieces = list(zip(texts, budget.count_tokens(texts), strict=True))
-            found.append((index, replace(task, pieces=pieces)))
-        return found
+            segment, around = self._states[index].segment, self._context_of(index)
+            task = SegmentTask(f"{self._key}.{index}", segment, each, around, self._source_language, pieces)
+            tasks.append((index, task))
+        return tasks
 
-    def _make_task(self, index: int) -> SegmentTask:
+    def _context_of(self, index: int) -> SegmentContext:
         segment = self._states[index].segment
         path, before = " > ".join(segment.path[-_MAX_PATH_PARTS:]), ""
         if segment.kind != "message" and index > 0:  # messages of a program do not follow from each other
             before = self._states[index - 1].segment.text[-_PRECEDING_CHARS:]
-        around = SegmentContext(path, before, segment.note)
-        masked = mask_segment(segment, self._translator)
-        return SegmentTask(f"{self._key}.{index}", segment, masked, around, self._source_language)
+        return SegmentContext(path, before, segment.note)
 
     # ---- the output -----------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class SegmentTask:
     masked: MaskedText
     around: SegmentContext
     source: Language | None
-    pieces: Sequence[tuple[str, int]] = ()
+    pieces: Sequence[tuple[str, int]]
 
 
 @frozen
