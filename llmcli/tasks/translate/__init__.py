@@ -225,15 +225,15 @@ class _FileTranslation:
             lambda: [mask_segment(self._states[index].segment, self._translator) for index in new]
         )
         budget = self._translator.context_budget(self._spec.name)
-        counts = budget.count_tokens([each.text for each in masked])
+        counts = budget.count_tokens([text.text for text in masked])
         tasks = []
-        for index, each, tokens in zip(new, masked, counts, strict=True):
-            pieces = [(each.text, tokens)]
+        for index, text, tokens in zip(new, masked, counts, strict=True):
+            pieces = [(text.text, tokens)]
             if not budget.fits_tokens(tokens):
-                texts = list(budget.split_to_fit(each.text))
-                pieces = list(zip(texts, budget.count_tokens(texts), strict=True))
+                parts = list(budget.split_to_fit(text.text))
+                pieces = list(zip(parts, budget.count_tokens(parts), strict=True))
             segment, around = self._states[index].segment, self._context_of(index)
-            task = SegmentTask(f"{self._key}.{index}", segment, each, around, self._source_language, pieces)
+            task = SegmentTask(f"{self._key}.{index}", segment, text, around, self._source_language, pieces)
             tasks.append((index, task))
         return tasks
 

@@ -66,7 +66,13 @@ class TranslationMemoryCache:
             )
         )
 
-    def add(self, segment: Segment, translation: str, source: Language | None, translator: Translator) -> None:
+    def add(
+        self,
+        segment: Segment,
+        translation: str,
+        source: Language | None,
+        translator: Translator,
+    ) -> None:
         """Store the model's translation of a segment."""
         if self._memory is None or translator.stub_translate is not None:
             return
@@ -82,7 +88,13 @@ class TranslationMemoryCache:
         entries = [TranslationUnit(*languages, text, translation) for text, translation in edits]
         self._write(lambda memory: memory.add_units(entries))
 
-    def prepare_output(self, output: Path, language: str, what: PreviousOutput, stamp: str) -> None:
+    def prepare_output(
+        self,
+        output: Path,
+        language: str,
+        what: PreviousOutput,
+        stamp: str,
+    ) -> None:
         """Prepare the record of the file ``output`` for ``record_on_rename``; ``stamp`` as in ``OutputRecord``."""
         texts = [[row.source, row.translation, row.key] for row in what.rows]
         self._prepared[output] = OutputRecord.for_file(output, language, texts, what.skeleton_digest, stamp)

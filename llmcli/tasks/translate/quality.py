@@ -44,7 +44,10 @@ def require_token_scores(backend: Backend) -> None:
 
 
 async def add_quality_estimates(
-    run: TaskRun, translator: Translator, result: Result, outcomes: Sequence[SegmentOutcome]
+    run: TaskRun,
+    translator: Translator,
+    result: Result,
+    outcomes: Sequence[SegmentOutcome],
 ) -> tuple[Result, list[SegmentOutcome]]:
     """Return a result with the field ``quality``, and the outcomes with the suspicion and surprisal of each segment.
 
@@ -56,8 +59,8 @@ async def add_quality_estimates(
     measured = await measure_translations(run, translator, outcomes, source)
     typical = typical_features(measured.values())
     rows = list(outcomes)
-    for index, each in measured.items():
-        estimate, bits = round(suspicion(each, typical), _DIGITS), round(each.surprisal, _DIGITS)
+    for index, features in measured.items():
+        estimate, bits = round(suspicion(features, typical), _DIGITS), round(features.surprisal, _DIGITS)
         rows[index] = replace(rows[index], suspicion=estimate, surprisal=bits)
     fields = {**result.fields, "quality": _ranked(rows)}
     model = result.model or translator.backend.info().model
@@ -65,7 +68,10 @@ async def add_quality_estimates(
 
 
 async def measure_translations(
-    run: TaskRun, translator: Translator, outcomes: Sequence[SegmentOutcome], source: Language | None
+    run: TaskRun,
+    translator: Translator,
+    outcomes: Sequence[SegmentOutcome],
+    source: Language | None,
 ) -> Mapping[int, QualityFeatures]:
     """Return the features of translations by the positions of their segments.
 
@@ -82,8 +88,8 @@ async def measure_translations(
         return measure_translation(row.source, row.translation or "", -score.logprob / math.log(2) / score.tokens)
 
     translated = [index for index, row in enumerate(outcomes) if row.translation]
-    features = [found async for found in run.each(translated, measure)]
-    return {index: found for index, found in zip(translated, features, strict=True) if found is not None}
+    measured = [features async for features in run.each(translated, measure)]
+    return {index: features for index, features in zip(translated, measured, strict=True) if features is not None}
 
 
 def _scoring_request(translator: Translator, request_id: str, row: SegmentOutcome, source: Language | None) -> Request:

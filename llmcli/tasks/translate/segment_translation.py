@@ -196,11 +196,11 @@ class _SegmentAttempts:
             problems=problems,
             attempt=attempt,
         )
-        answer, translation, found = await self._ask(piece, request)
-        if found:
-            self._problems = list(dict.fromkeys([*self._problems, *found]))
+        answer, translation, new = await self._ask(piece, request)
+        if new:
+            self._problems = list(dict.fromkeys([*self._problems, *new]))
             self._last_invalid = translation
-        return answer, translation, found
+        return answer, translation, new
 
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
         answer = await self._run.ask(request, may_end=_runaway_guard(max_translation_chars(piece.text)))

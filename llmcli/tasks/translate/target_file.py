@@ -215,7 +215,10 @@ def align_by_key(
 
 
 def align_by_position(
-    segments: Sequence[Segment], text: str, theirs: Sequence[Segment], written: PreviousOutput | None
+    segments: Sequence[Segment],
+    text: str,
+    theirs: Sequence[Segment],
+    written: PreviousOutput | None,
 ) -> CarriedTranslations:
     """Return the earlier translations at the same position, if they were made from the same text.
 

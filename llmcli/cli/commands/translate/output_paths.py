@@ -105,7 +105,13 @@ def _without_links(found: Sequence[InputFile]) -> list[InputFile]:
     return kept
 
 
-def output_path(item: InputFile, output: str, language: str, *, several: bool) -> Path:
+def output_path(
+    item: InputFile,
+    output: str,
+    language: str,
+    *,
+    several: bool,
+) -> Path:
     """Return the file for a translation: ``output`` is a pattern, or a directory that mirrors the inputs.
 
     ``several`` languages have a directory each in it.

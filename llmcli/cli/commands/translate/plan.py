@@ -1,4 +1,4 @@
-"""Which documents to translate into which languages, and where the output of each goes."""
+"""The plan of a command: documents, their target languages, and where the output of each goes."""
 
 from __future__ import annotations
 

@@ -74,7 +74,10 @@ def guard_rename(remembered: TranslationMemoryCache, path: Path, earlier: Docume
 
 
 def write_results(
-    ctx: CommandContext, events: Iterator[TaskEvent], plan: TranslationPlan, remembered: TranslationMemoryCache
+    ctx: CommandContext,
+    events: Iterator[TaskEvent],
+    plan: TranslationPlan,
+    remembered: TranslationMemoryCache,
 ) -> Iterator[TaskEvent]:
     """Write each result to its file and pass it on without its text; a result that cannot be written fails.
 
