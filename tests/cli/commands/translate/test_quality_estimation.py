@@ -124,6 +124,18 @@ def test_a_segment_that_does_not_fit_has_no_estimate(estimate, write):
     assert estimate(write("a.po", PO), answer=lambda _: TimedOut()).code == 124
 
 
+def test_an_estimate_that_fails_is_a_failure_of_its_document(estimate, write, tmp_path):
+    """The other documents are translated, estimated and written."""
+
+    def fail(request):
+        return TimedOut() if request.candidates and "door" in last_message(request) else judge(request)
+
+    bad, good = write("bad.txt", "The door is closed\n"), write("good.txt", "Good morning to you\n")
+    run = estimate("-o", str(tmp_path / "out"), bad, good, answer=fail)
+    assert run.code == 124 and "good.txt:1: 0." in run.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.txt"]
+
+
 def test_wrong_use_is_refused(estimate, write):
     """A server without scores, no model, records."""
     file = write("a.po", PO)
