@@ -14,8 +14,7 @@ from llmcli.errors import OutputError, Terminated
 from llmcli.files import atomic_file
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
-from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translate.target_file import PreviousOutput, RecordedSegment
+from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment, TranslationMemoryCache
 
 ONE, TWO, THREE = "The first text is here.", "The second text is here.", "The third text is here."
 
