@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
-from llmcli.prompts import PromptLibrary
+from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
-from llmcli.tasks.runner.task_run import run_task
-from llmcli.tasks.runner.text_answers import write_text
-from llmcli.types import Priority, TaskEvent
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.runner.text_answers import TextTask, write_text
+from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:
+    from llmcli.documents.records.record import Record
     from llmcli.tasks.questions.question_sources import IndexedSource
 
 PROMPT = "ask"
+_COLUMN = "answer"
+_DOCUMENT_NAME = "record"
 
 
 def ask(
@@ -54,3 +57,33 @@ def ask(
         priority=Priority.INTERACTIVE,
     )
     yield from run_task(backend, lambda run: write_text(run, request, options, prompt=prompt.name))
+
+
+def ask_prompt(prompts: PromptLibrary, question: str | None) -> Prompt:
+    """Return the prompt for ``question`` about a record; None: the text of the record is the question."""
+    # imported here, since most questions are not about documents
+    from llmcli.tasks.questions.question_prompts import DOCUMENTS_PROMPT
+
+    return prompts.get(PROMPT if question is None else DOCUMENTS_PROMPT)
+
+
+class AskTask(TextTask):
+    """Answers a question about each record, or each record that is one; the column is ``answer``."""
+
+    def __init__(self, backend: Backend, prompt: Prompt, question: str | None, options: GenerationOptions) -> None:
+        """``prompt`` is that of ``ask_prompt``."""
+        super().__init__(backend, prompt.name, _COLUMN)
+        self._prompt = prompt
+        self._question = question
+        self._options = options
+
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the answer. Raises ``EmptyAnswer``, the failure of a request, ``ContextOverflow``."""
+        from llmcli.documents.records.record import Row
+
+        values: dict[str, object] = {"question": record.text, "row": Row(record.fields)}
+        if self._question is not None:
+            values |= {"question": self._question, "documents": [Document(_DOCUMENT_NAME, record.text)]}
+        messages, limit = self._prompt.render(values), max_answer_tokens(self._prompt, self._options, None)
+        request = make_request(str(record.index), messages, self._prompt, self._options, max_tokens=limit)
+        return await self.write(run, record, request, self._options)

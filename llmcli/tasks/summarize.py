@@ -14,16 +14,20 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
+from llmcli.documents.records.record import Record, Row
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
+from llmcli.tasks.runner.text_answers import TextTask
 from llmcli.tasks.summarization.combined_text import CombinedText
 from llmcli.tasks.summarization.key_sentences import choose_key_sentences
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
-from llmcli.tasks.summarization.summary_plan import SummaryPlan
+from llmcli.tasks.summarization.summary_plan import PROMPT, SummaryPlan
 from llmcli.tasks.summarization.written_summary import write_summary
 from llmcli.types import ItemFailed, Result, TaskEvent
+
+_COLUMN = "summary"
 
 
 def summarize_document(
@@ -104,3 +108,24 @@ def summarize_together(
     yield from combined.locate_results(events)
     for item, each in enumerate(combined.failed, 1):
         yield renumber_failure(each, item)
+
+
+class SummarizeTask(TextTask):
+    """Summarizes each record as ``summarize`` does a document; the column is ``summary``."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        prompts: PromptLibrary,
+        options: GenerationOptions,
+        wanted: SummaryOptions,
+    ) -> None:
+        super().__init__(backend, PROMPT, _COLUMN)
+        self._prompts = prompts
+        self._options = options
+        self._wanted = wanted
+
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the summary of a record."""
+        document, row = Document(record.name, record.text), Row(record.fields)
+        return await summarize_document(run, self._prompts, document, self._options, self._wanted, row=row)

@@ -200,12 +200,12 @@ def prompt_manifest(*prompts: Prompt) -> dict[str, Any]:
 
 def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *, system: str = "") -> int:
     """Answer a question about each record, or each record, with the instructions ``system``; return the exit code."""
-    from llmcli.tasks.record_verbs.ask_records import AskVerb, ask_prompt
+    from llmcli.tasks.ask import AskTask, ask_prompt
 
     question = None if prompt is None else inputs.decode_argument(prompt)
     chosen = ask_prompt(ctx.runtime.prompts, question)
     task = RecordTask(
-        lambda backend, options: AskVerb(backend, chosen, question, options),
+        lambda backend, options: AskTask(backend, chosen, question, options),
         lambda: {**prompt_manifest(chosen), "question": question, **_system_manifest(system)},
     )
     return run_records(ctx, files, task, system=system)
@@ -213,13 +213,13 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
     """Summarize each record; return the exit code."""
-    from llmcli.tasks.record_verbs.summarize_records import SummarizeVerb
     from llmcli.tasks.summarization.summary_plan import MERGE_PROMPT, PROMPT
+    from llmcli.tasks.summarize import SummarizeTask
 
     prompts = ctx.runtime.prompts
     read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)
     task = RecordTask(
-        lambda backend, options: SummarizeVerb(backend, prompts, options, wanted),
+        lambda backend, options: SummarizeTask(backend, prompts, options, wanted),
         lambda: {**prompt_manifest(*read), **asdict(wanted)},
     )
     return run_records(ctx, files, task)
@@ -229,12 +229,12 @@ def generate_records(
     ctx: CommandContext, prompt: Prompt, variables: Mapping[str, str], files: Sequence[str], *, system: str = ""
 ) -> int:
     """Write a text for each record, with the instructions ``system``; return the exit code."""
-    from llmcli.tasks.record_verbs.generate_records import GenerateVerb
+    from llmcli.tasks.generate import GenerateTask
 
     flags = record_flags(ctx)
     has_text = bool(flags.column or flags.template)
     task = RecordTask(
-        lambda backend, options: GenerateVerb(backend, prompt, variables, options, has_text=has_text),
+        lambda backend, options: GenerateTask(backend, prompt, variables, options, has_text=has_text),
         lambda: {
             **prompt_manifest(prompt),
             "uses columns": True,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.runner.answers import Answer, is_truncated, truncation_error, unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
+
+if TYPE_CHECKING:
+    from llmcli.documents.records.record import Record
 
 
 async def write_text(
@@ -123,3 +127,31 @@ def require_fit(backend: Backend, request: Request, name: str) -> None:
         (tokens,), _ = backend.count([request])
         if tokens >= info.context:
             raise ContextOverflow(name, tokens=tokens, context=info.context)
+
+
+class TextTask:
+    """Answers each record with a text, which is a line, or the value of ``column`` in a table."""
+
+    def __init__(self, backend: Backend, prompt: str, column: str) -> None:
+        self.columns: Mapping[str, type] = {column: str}
+        self.backend = backend
+        self.prompt_name = prompt
+        self._column = column
+
+    def blank_result(self, record: Record) -> Result:
+        """Return the result of a record without text."""
+        model = self.backend.info().model
+        return Result(record.index, record.name, None, model=model, prompt=self.prompt_name, blank=True)
+
+    def row(self, result: Result) -> Mapping[str, Any]:
+        """Return the text."""
+        return {self._column: result.text}
+
+    def line(self, result: Result) -> str:
+        """Return the text; the writer of lines replaces its line breaks."""
+        return result.text or ""
+
+    async def write(self, run: TaskRun, record: Record, request: Request, options: GenerationOptions) -> Result:
+        """Return the answer to a request about a record. Raises as ``write_text``."""
+        result = await write_text(run, request, options, prompt=self.prompt_name, fields=record.position)
+        return replace(result, text=(result.text or "").strip())

@@ -13,7 +13,7 @@ from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, ContextOverflow, Interrupted, Unsupported
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
-from llmcli.tasks.record_verbs.ask_records import AskVerb
+from llmcli.tasks.ask import AskTask
 from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import FinishReason, ItemFailed, Result
@@ -22,7 +22,7 @@ from llmcli.types import FinishReason, ItemFailed, Result
 def verb(backend, **options):
     template = Template.parse("{{ question }}")
     prompt = Prompt("ask", None, "", template, contract_variables=("question", "row"))
-    return AskVerb(backend, prompt, None, GenerationOptions(**options))
+    return AskTask(backend, prompt, None, GenerationOptions(**options))
 
 
 def records(*texts):
