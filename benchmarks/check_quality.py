@@ -27,14 +27,16 @@ from pathlib import Path
 
 import common
 
-from llmcli.backends.base import Backend, run_requests
+from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, ClaimChecks, find_evidence
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, check_claims, find_evidence
 from llmcli.tasks.support.support_scorer import RULE_FEATURES, SupportScorer, support_probability
+from llmcli.types import ItemFailed, Result
 
 MIN_WORDS, MAX_WORDS = 8, 32
 CLAIMS_PER_DOCUMENT = 30
@@ -222,19 +224,24 @@ def word_overlap(claim: str, document: str) -> float:
     return sum(word in known for word in said) / len(said)
 
 
-def check_claims(
+def strongest_features(
     backend: Backend, documents: Mapping[str, str], claims: list[Claim], passages: int
 ) -> list[dict[str, float]]:
     """Return the features of the strongest support of each claim, as ``llm check`` finds it."""
     scorer = SupportScorer(backend, PromptLibrary(Path("none")), GenerationOptions())
     found: list[dict[str, float]] = []
+
+    async def check_document(run: TaskRun) -> Result:
+        own = [plain_claim(claim.text) for claim in claims if claim.document == run.name]
+        evidence = find_evidence([QuotableDocument(run.name, documents[run.name])], own, passages)
+        checked = await check_claims(run, scorer, own, evidence, run.name)
+        found.extend(dict(supports[0].features) for supports in checked.supports)
+        return run.result(None)
+
     for name in dict.fromkeys(claim.document for claim in claims):
-        own = [plain_claim(claim.text) for claim in claims if claim.document == name]
-        evidence = find_evidence([QuotableDocument(name, documents[name])], own, passages)
-        checks = ClaimChecks(scorer, own, evidence.passages, evidence.found, name)
-        for event in run_requests(backend, checks.requests()):
-            checks.add_event(event)
-        found += [dict(checks.support_of(number)[0].features) for number in range(len(own))]
+        for event in run_task(backend, check_document, name=name):
+            if isinstance(event, ItemFailed):
+                raise event.error
     return found
 
 
@@ -251,7 +258,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as kept:
         model = common.model_path(options.model)
         with common.open_engine(model, EngineOptions(cache=Path(kept))) as backend:
-            features = check_claims(backend, documents, claims, options.passages)
+            features = strongest_features(backend, documents, claims, options.passages)
     seconds = time.perf_counter() - started
     scores = {
         "llm check": [support_probability(each) for each in features],

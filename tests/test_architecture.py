@@ -237,6 +237,33 @@ def test_imports_follow_the_rules(rule):
     assert [f"{path}:{line}: {module}" for path, module, line in found] == []
 
 
+def _defined_names(path):
+    """Return the names that a module gives to others."""
+    names = set()
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {name.id for each in targets for name in ast.walk(each) if isinstance(name, ast.Name)}
+    return names
+
+
+def test_benchmarks_import_what_there_is():
+    """No test runs them, so that a name that was changed would be noticed too late."""
+    modules = {module_of(path): path for path in FILES}
+    missing = []
+    for path in sorted((PACKAGE.parent / "benchmarks").rglob("*.py")):
+        for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and target(node.module or "") is not None:
+                known = _defined_names(modules[node.module]) if node.module in modules else set()
+                names = [alias.name for alias in node.names if f"{node.module}.{alias.name}" not in modules]
+                missing += [f"{path.name}:{node.lineno}: {name}" for name in names if name not in known]
+    assert missing == []
+
+
 def test_modules_stay_short():
     """A longer module holds two ideas."""
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
