@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedBackend, last_message
 
 from llmcli.errors import InternalError
-from llmcli.tasks.labels.label_prior import measure_prior, prior_key
+from llmcli.tasks.labels.label_scorer import measure_prior, prior_key
 from llmcli.types import Message, Request, Role
 
 LABELS = ("a", "b")
