@@ -16,8 +16,9 @@ import common
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import PROMPT, sentiment
+from llmcli.tasks.sentiment import PROMPT, SentimentTask
 from llmcli.types import Request, Result
 
 CLIENTS = 16
@@ -57,7 +58,7 @@ def main() -> None:
         def ours() -> float:
             with common.open_engine(model, engine) as backend:
                 started = time.perf_counter()
-                events = list(sentiment(backend, prompts, records, GenerationOptions()))
+                events = list(run_records(backend, records, SentimentTask(backend, prompts, GenerationOptions())))
                 seconds = time.perf_counter() - started
             done = sum(isinstance(event, Result) for event in events)
             if done != len(records):

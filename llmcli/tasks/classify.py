@@ -53,7 +53,7 @@ class ClassifyOptions:
 
 
 class LabelTask:
-    """The common part of verbs whose records get one of several labels.
+    """Gives each record one of several labels.
 
     A Result's fields: ``line`` (from 1), ``label``, ``probabilities`` (by label, not rounded), ``margin`` (how far the
     most likely label leads) and, with a threshold, ``abstain``. A blank record has None for label and probabilities, so
@@ -147,7 +147,7 @@ class LabelTask:
 def make_label_task(
     backend: Backend, prompt: Prompt, labels: LabelSet, generation: GenerationOptions, options: ClassifyOptions
 ) -> LabelTask:
-    """Return the verb that gives each record one of ``labels``, whose examples stand before those of the options.
+    """Return the task that gives each record one of ``labels``, whose examples stand before those of the options.
 
     Raises as ``LabelScorer`` does.
     """

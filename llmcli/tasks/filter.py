@@ -13,6 +13,7 @@ from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import LabelCalibrator, ScorerOptions
 from llmcli.tasks.labels.long_texts import TextSplitter
 from llmcli.tasks.labels.multi_label_scorer import MultiLabelScorer
+from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result
@@ -72,7 +73,7 @@ class FilterOptions:
     calibrator: LabelCalibrator | None = None
 
 
-class FilterTask:
+class FilterTask(RecordProcessor):
     """Whether a query holds for a record.
 
     A Result has the text of the record. Its fields: ``line``, ``match`` and ``probability``; with several statements
@@ -128,11 +129,6 @@ class FilterTask:
         fields = {**record.position, "match": self._query.invert, "probability": None}
         model, prompt = self.scorer.model, self.scorer.prompt.name
         return Result(record.index, record.name, record.text, fields, model=model, prompt=prompt, blank=True)
-
-    def row(self, result: Result) -> Mapping[str, Any]:
-        """Return no values."""
-        del result
-        return {}
 
     def line(self, result: Result) -> str:
         """Return the text of the record."""

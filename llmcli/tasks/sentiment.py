@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions, LabelTask
 from llmcli.tasks.labels.label_decision import LabelDecision
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
-from llmcli.tasks.labels.scoring_notices import add_scoring_notices
-from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import Result, TaskEvent
+from llmcli.types import Result
 
 PROMPT = "sentiment"
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -80,19 +77,3 @@ def polarity_score(probabilities: Mapping[str, float]) -> float:
 def rate(score: float, points: int) -> int:
     """Return the point of a scale from 1 to ``points`` whose equal share of -1..1 holds the score."""
     return min(points, 1 + int((score + 1) / 2 * points))
-
-
-def sentiment(
-    backend: Backend,
-    prompts: PromptLibrary,
-    records: Iterable[Record],
-    options: GenerationOptions,
-    job_options: RecordRunOptions | None = None,
-) -> Iterator[TaskEvent]:
-    """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
-
-    One ``Notice`` says if a remote server could only estimate. For the rest see ``SentimentTask`` and
-    ``run_records``.
-    """
-    verb = SentimentTask(backend, prompts, options)
-    yield from add_scoring_notices(run_records(backend, records, verb, job_options))

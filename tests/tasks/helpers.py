@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmcli.tasks.labels.scoring_notices import add_scoring_notices
+from llmcli.tasks.runner.record_runner import run_records
 from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import Delta, ItemFailed, Notice, Result, TaskEvent
 
 
@@ -49,3 +52,8 @@ def run_work(backend, work):
         if isinstance(event, ItemFailed):
             raise event.error
     return found[0]
+
+
+def sentiment(backend, prompts, records, options, run_options=None):
+    """Return the events of the sentiment of records."""
+    return add_scoring_notices(run_records(backend, records, SentimentTask(backend, prompts, options), run_options))

@@ -2,7 +2,7 @@
 
 import pytest
 from scripted import ScriptedBackend, all_messages, last_message
-from tasks.helpers import of, result
+from tasks.helpers import of, result, sentiment
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
@@ -12,7 +12,6 @@ from llmcli.tasks.chat import Conversation
 from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate

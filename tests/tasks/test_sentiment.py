@@ -5,13 +5,12 @@ from itertools import count, islice, takewhile
 
 import pytest
 from scripted import ScriptedBackend, ScriptedJob, last_message
-from tasks.helpers import of
+from tasks.helpers import of, sentiment
 
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
 from llmcli.tasks.runner.record_runner import MAX_RECORDS_AHEAD
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Usage
 
 GOOD = {"positive": math.log(0.6), "neutral": math.log(0.3), "negative": math.log(0.1)}

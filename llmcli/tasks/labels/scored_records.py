@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
-from llmcli.tasks.runner.record_runner import run_records
+from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import HiddenStates, ItemFailed, Result
 
@@ -34,7 +33,7 @@ def score_records(
             yield event.fields["scored"]
 
 
-class _ScoringTask:
+class _ScoringTask(RecordProcessor):
     """A task whose results have one field, ``scored``."""
 
     columns: Mapping[str, type] = {}
@@ -52,13 +51,6 @@ class _ScoringTask:
 
     def blank_result(self, record: Record) -> Result:
         return Result(record.index, record.name, None, blank=True)
-
-    def row(self, result: Result) -> Mapping[str, Any]:
-        del result
-        return {}
-
-    def line(self, result: Result) -> str:
-        return result.text or ""
 
 
 def labelled_records(rows: Sequence[tuple[str, str]]) -> tuple[list[Record], dict[int, str]]:

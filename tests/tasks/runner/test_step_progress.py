@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scripted import Reply, ScriptedBackend, last_message
-from tasks.helpers import of
+from tasks.helpers import of, sentiment
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
@@ -14,7 +14,6 @@ from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarization.written_summary import MERGE_STEP
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.translate import translate
