@@ -25,6 +25,7 @@ LEAVES = {
     "interrupt",
     "schema_validation",
     "job_queue",
+    "machine_needs",
     "redaction",
     "config",
     "app_paths",
