@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
 from llmcli.cli.input.text_values import read_variables
 from llmcli.cli.options import VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.cli.questions.answer_display import keep_in_log
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import UsageError

@@ -7,9 +7,9 @@ from tempfile import mkdtemp
 import pytest
 from scripted import all_messages
 
+from llmcli.cli.commands.ask import indexed_sources
 from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import ReloadableInputs
-from llmcli.cli.questions import indexed_sources
 from llmcli.documents.reading import file_reader, streamed_file
 
 ROWS = "receipt,shop,price\n" + "".join(f"{n},{'North' if n % 3 else 'South'},{n % 40}\n" for n in range(3000))

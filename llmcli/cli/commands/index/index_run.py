@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.questions.indexed_sources import open_embedder
+from llmcli.cli.commands.ask.indexed_sources import open_embedder
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import asdict, slotted

@@ -93,7 +93,7 @@ def _shape(
 
         return lambda backend: extract_code(task(backend))
     if wanted.schema is not None:
-        from llmcli.cli.questions.schema_answer import require_valid
+        from llmcli.cli.commands.ask.schema_answer import require_valid
 
         schema = wanted.schema
         return lambda backend: require_valid(task(backend), schema)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
-from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.errors import UsageError
 from llmcli.types import TaskEvent
@@ -84,15 +84,15 @@ def ask(
     if records:
         return _ask_records(ctx, text, files, prompt, var or [], instructions or "")
     if session is not None or go_on:
-        from llmcli.cli.questions.session_run import ask_in_session
+        from llmcli.cli.commands.ask.session_run import ask_in_session
 
         return ask_in_session(ctx, text, files, wanted, session=session, go_on=go_on, system=instructions)
     if prompt is not None:
-        from llmcli.cli.questions.prompted_run import make_prompted_task
+        from llmcli.cli.commands.ask.prompted_run import make_prompted_task
 
         return render_answer(ctx, make_prompted_task(ctx, prompt, text, files, var or [], wanted), wanted)
     if files or cite or sql or dry_run:
-        from llmcli.cli.questions.question_run import ask_about_documents
+        from llmcli.cli.commands.ask.question_run import ask_about_documents
 
         return ask_about_documents(ctx, text, files, wanted, cite=cite, sql=sql, dry_run=dry_run)
     return render_answer(ctx, _make_task(ctx, text, wanted), wanted)
@@ -124,7 +124,7 @@ def _answer_options(
     """Return what the user wants of the answer; the instructions describe the schema, too."""
     if schema is None:
         return AnswerOptions(extract=extract, copy=copy, system=system)
-    from llmcli.cli.questions.schema_answer import read_answer_schema, schema_instructions
+    from llmcli.cli.commands.ask.schema_answer import read_answer_schema, schema_instructions
 
     read = read_answer_schema(ctx, schema)
     told = "\n\n".join(filter(None, [system, schema_instructions(read)]))
@@ -164,7 +164,7 @@ def _ask_records(
     system: str,
 ) -> int:
     if prompt is not None:
-        from llmcli.cli.questions.prompted_run import ask_prompt_of_records
+        from llmcli.cli.commands.ask.prompted_run import ask_prompt_of_records
 
         return ask_prompt_of_records(ctx, prompt, text, files, variables, system)
     from llmcli.cli.records.record_run import ask_records

@@ -46,7 +46,7 @@ def filter(  # noqa: A001 (the command's name)
     ] = False,
 ) -> int:
     """Print the lines, rows or files for which a statement holds; exit code 1 if there are none."""
-    from llmcli.cli.labels.filter_run import FilterView, make_query, run_filter
+    from llmcli.cli.commands.filter.filter_run import FilterView, make_query, run_filter
 
     query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=invert)
     view = FilterView(count=count, numbers=numbers, names=names, input_names=tuple(files or ()))

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
+from llmcli.cli.commands.ask.indexed_sources import find_indexed, index_streamed_files, index_texts, open_indexed
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.table import render_table
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.standard_input import format_source_name
-from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
-from llmcli.cli.questions.indexed_sources import find_indexed, index_streamed_files, index_texts, open_indexed
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document

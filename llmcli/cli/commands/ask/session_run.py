@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.commands.chat import recorder
 from llmcli.cli.commands.chat.active_chat import overflow_policy
 from llmcli.cli.input import source_inputs
-from llmcli.cli.questions.answer_display import AnswerOptions, render_answer
 from llmcli.frozen_dataclass import replace
 from llmcli.tasks.chat import Conversation
 from llmcli.tasks.questions.prompted_question import join_documents
@@ -60,6 +60,6 @@ def ask_in_session(
 
 
 def _describe_schema(schema: Mapping[str, Any]) -> str:
-    from llmcli.cli.questions.schema_answer import schema_instructions
+    from llmcli.cli.commands.ask.schema_answer import schema_instructions
 
     return schema_instructions(schema)

@@ -97,20 +97,20 @@ def summarize(
     ] = False,
 ) -> int:
     """Summarize documents of any length."""
-    from llmcli.cli.summary_run import read_summary_options, summarize_documents
+    from llmcli.cli.commands.summarize.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)
     joined = combine or update is not None or dry_run
     if insights:
-        from llmcli.cli.summary_run import summarize_by_insights
+        from llmcli.cli.commands.summarize.summary_run import summarize_by_insights
 
         return summarize_by_insights(ctx, files or [], wanted, writes=cite or keep_unsupported or joined)
     if joined:
-        from llmcli.cli.summary_run import JoinOptions, summarize_joined
+        from llmcli.cli.commands.summarize.summary_run import JoinOptions, summarize_joined
 
         return summarize_joined(ctx, files or [], wanted, JoinOptions(combine, update, dry_run, cite))
     if cite or keep_unsupported:
-        from llmcli.cli.summary_run import summarize_cited
+        from llmcli.cli.commands.summarize.summary_run import summarize_cited
 
         return summarize_cited(ctx, files or [], wanted, cite=cite, keep=keep_unsupported)
     if wants_records(ctx.flags):

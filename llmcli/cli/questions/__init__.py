@@ -1,1 +1,0 @@
-"""``llm ask`` with documents, indexes and tables."""
