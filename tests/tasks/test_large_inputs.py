@@ -19,13 +19,12 @@ from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
 from llmcli.interrupt import Interrupt
 from llmcli.store.passage_index import PassageIndex
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.extract import extract
 from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.runner.task_run import run_inputs
+from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS, run_inputs
 from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.types import ItemFailed, Message, Request, Result, Role

@@ -93,30 +93,25 @@ class Answer:
 
 
 class AnswerBuffer:
-    """The events of one request so far; ``size`` counts the characters of its text."""
+    """The events of one request so far."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.scores: tuple[Score, ...] = ()
         self.method = ""
         self.states: HiddenStates | None = None
-        self.finished: Finished | None = None
-        self.size = 0
         self._tokens: list[TokenLogprobs] = []
 
     def add_event(self, event: Event) -> None:
         """Add an event of this request."""
         if isinstance(event, TextDelta):
             self.parts.append(event.text)
-            self.size += len(event.text)
         elif isinstance(event, CandidateScores):
             self.scores, self.method = event.scores, event.method
         elif isinstance(event, HiddenStates):
             self.states = event
         elif isinstance(event, TokenLogprobs):
             self._tokens.append(event)
-        elif isinstance(event, Finished):
-            self.finished = event
 
     @property
     def text(self) -> str:
@@ -126,9 +121,6 @@ class AnswerBuffer:
     def complete(self, finished: Finished, *, was_ended: bool = False) -> Answer:
         """Return the answer, which has ended."""
         return Answer(finished, self.text, self.scores, self.method, self.states, tuple(self._tokens), was_ended)
-
-
-ResponseBuffer = AnswerBuffer
 
 
 class UsageTally:
@@ -171,18 +163,6 @@ class UsageTally:
             return self._last
         total = time.monotonic() - self._started_at
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
-
-
-def require_finished(answer: AnswerBuffer) -> Finished:
-    """Return the end of an answer; raises ``InternalError`` when the backend sent no ``Finished``."""
-    if answer.finished is None:
-        raise InternalError(detail="the backend ended a job without ending its requests")
-    return answer.finished
-
-
-def is_empty(answer: AnswerBuffer | Answer) -> bool:
-    """Whether an answer has no visible character."""
-    return not answer.text.strip()
 
 
 def renumber_failure(failed: ItemFailed, item: int) -> ItemFailed:

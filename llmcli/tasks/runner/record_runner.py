@@ -44,6 +44,13 @@ class RecordProcessor(Protocol):
 
     columns: Mapping[str, type]
 
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the result of a record that is not blank; its ``item`` is the index of the record.
+
+        An ``LlmError`` is the failure of this record alone.
+        """
+        ...
+
     def blank_result(self, record: Record) -> Result:
         """Return the result of a blank record; it is ``blank``."""
         ...
@@ -190,7 +197,7 @@ class _RecordReader(threading.Thread):
             if entry.outcome is None and not self._follow_same_text(entry):
                 entry.run = TaskRun(self._runner, record.index, record.name)
                 self._record_of[entry.run] = entry
-                self._runner.start(entry.run, _process(self._processor, entry.run, record))
+                self._runner.start(entry.run, self._processor.process(entry.run, record))
             unsent, cancelled = self._take_unsent()
             self._begun = self._begun or bool(unsent)
             with self._changed:
@@ -383,15 +390,6 @@ class _RecordReader(threading.Thread):
             self._runner.close()
             if self._answers is not None:
                 self._answers.close()
-
-
-async def _process(processor: Any, run: TaskRun, record: Record) -> Result:
-    if hasattr(processor, "process"):
-        result: Result = await processor.process(run, record)
-        return result
-    from llmcli.tasks.execution.adapted_job import run_job
-
-    return await run_job(run, processor.make_job(record))
 
 
 def _repeated_outcome(outcome: Result | ItemFailed, record: Record) -> Result | ItemFailed:

@@ -130,7 +130,20 @@ def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> li
     marks = expected.masked.find_problem(text, answer)
     emphasis = emphasis_problem(expected.masked, text, answer) if expected.emphasis else ""
     wrong = {"marks are": marks, "emphasis is": emphasis}
-    return [f"the {what} wrong: {problem}" for what, problem in wrong.items() if problem]
+    found = [f"the {what} wrong: {problem}" for what, problem in wrong.items() if problem]
+    longer = [] if marks else _lengthened_addresses(text, answer, expected.masked)
+    return found + [f"the address {address} needs a blank after it" for address in longer]
+
+
+def _lengthened_addresses(text: str, answer: str, masked: MaskedText) -> list[str]:
+    """Return the addresses that get longer by the words which follow them at once in an answer with valid marks."""
+    originals = [original for original in masked.originals if "://" in original]
+    if not originals:
+        return []
+    source, said = masked.unmask(text), masked.unmask(answer)
+    found = {said[span.start : span.end] for span in find_spans(said, {"url"})} - set(originals)
+    longer = [address for address in found if address not in source]
+    return [original for original in originals if any(address.startswith(original) for address in longer)]
 
 
 def _count_syntax(text: str) -> Counter[str]:

@@ -10,10 +10,10 @@ from tasks.helpers import run_work
 
 from llmcli.errors import InternalError, LlmError, Unsupported
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.tasks.execution.document_jobs import MAX_PENDING_REQUESTS
 from llmcli.tasks.quotation.quotable_text import QuotableDocument
 from llmcli.tasks.quotation.quote_generation import QuoteOptions, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS
 from llmcli.types import FinishReason, Message, Request, Role, Sampling
 
 TEXT = "The council met on Monday.\nIt raised the budget for schools by 12 percent.\n\nThe mayor was absent. No vote."

@@ -2,12 +2,10 @@ import pytest
 
 from llmcli.errors import InternalError, TimedOut
 from llmcli.tasks.runner.answers import (
-    ResponseBuffer,
+    AnswerBuffer,
     UsageTally,
-    is_empty,
     is_truncated,
     request_error,
-    require_finished,
 )
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Finished, FinishReason, TextDelta, Timings, Usage
@@ -61,12 +59,10 @@ def test_first_token_of_many_calls_is_the_earliest():
 
 
 def test_text_scores_and_end_are_collected():
-    """The pieces form the text, whose characters are counted; white space alone is an empty answer."""
-    buffer = ResponseBuffer()
-    with pytest.raises(InternalError):
-        require_finished(buffer)
-    end = Finished("a", FinishReason.STOP)
-    for event in (TextDelta("a", " "), TextDelta("a", "\n"), end):
+    """The pieces form the text; white space alone is an empty answer."""
+    buffer = AnswerBuffer()
+    for event in (TextDelta("a", " "), TextDelta("a", "\n")):
         buffer.add_event(event)
-    assert (buffer.text, buffer.size, is_empty(buffer)) == (" \n", 2, True)
-    assert require_finished(buffer) is end
+    end = Finished("a", FinishReason.STOP)
+    answer = buffer.complete(end)
+    assert (answer.text, answer.is_empty, answer.finished) == (" \n", True, end)

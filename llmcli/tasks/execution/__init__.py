@@ -1,1 +1,0 @@
-"""How tasks run their requests: context budget, document jobs, ordered streams of records, progress."""
