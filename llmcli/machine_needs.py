@@ -1,4 +1,4 @@
-"""What a command needs from the machine: declared once, with the command, and read where weights and models are chosen."""
+"""The needs of a command: declared once, with the command, and read where weights and models are chosen."""
 
 from __future__ import annotations
 

@@ -271,6 +271,12 @@ def test_modules_stay_short():
     assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}
 
 
+def test_module_docstrings_name_their_subject():
+    """The first sentence says what a module is or does, instead of a question that it answers."""
+    docs = {str(path): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in FILES}
+    assert [path for path, doc in docs.items() if re.match(r"(What|Which|How)\b", doc)] == []
+
+
 def test_class_names_are_unique():
     """You find a class by searching for its name alone."""
     places = collections.defaultdict(list)

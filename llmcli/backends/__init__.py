@@ -1,1 +1,1 @@
-"""Where requests are answered: the Backend protocol and its implementations."""
+"""Backends answer requests: the protocol and its implementations."""

@@ -1,4 +1,4 @@
-"""Whether a model fits a machine, and how fast it may be: from its header and its size, before it is loaded.
+"""Estimates whether a model fits a machine, and its speed: from its header and its size, before it is loaded.
 
 ``footprint`` computes the memory, as for the engine's contexts: the minimum, for one answer with a certain context,
 which decides whether it fits; and the peak, for each task as commands usually run it.

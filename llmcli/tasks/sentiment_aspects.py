@@ -1,4 +1,4 @@
-"""What a text has opinions about: aspect, opinion and polarity, the first two in the text's own words."""
+"""The opinions in a text: aspect, opinion and polarity, the first two in the text's own words."""
 
 from __future__ import annotations
 

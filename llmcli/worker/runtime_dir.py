@@ -1,4 +1,4 @@
-"""Where workers are found: a directory that only this user can enter, with a socket and a lock for each key.
+"""The directory of workers: only this user can enter it, and it has a socket and a lock for each key.
 
 A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
 time, so that a file that was replaced has another key), its adapters (by hash and scale), the layers on the GPU, and

@@ -1,4 +1,4 @@
-"""Whether this build of llama.cpp can generate text with a model, decided before its weights are downloaded."""
+"""Tells whether this build of llama.cpp can generate text with a model, before its weights are downloaded."""
 
 from __future__ import annotations
 

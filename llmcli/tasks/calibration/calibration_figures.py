@@ -1,4 +1,4 @@
-"""How good probabilities of labels are on labelled rows: accuracy, macro F1, Brier score, calibration error, confusion."""
+"""Figures of the probabilities of labels on labelled rows: accuracy, macro F1, Brier score, calibration error, confusion."""
 
 from __future__ import annotations
 

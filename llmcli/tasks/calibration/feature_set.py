@@ -1,4 +1,4 @@
-"""What is known about texts, as matrices of numbers with one row a text."""
+"""The features of texts, as matrices of numbers with one row a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How accuracy grows with the number of labelled rows, and what more of them would probably gain."""
+"""The growth of accuracy with the number of labelled rows, and the probable gain from more of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blocks of features, with which weights and which penalty: chosen by cross-validation."""
+"""Chooses blocks of features, their weights and the penalty by cross-validation."""
 
 from __future__ import annotations
 

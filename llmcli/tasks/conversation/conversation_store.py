@@ -1,4 +1,4 @@
-"""What a conversation asks of the place where it is saved."""
+"""The interface by which a conversation is saved."""
 
 from __future__ import annotations
 

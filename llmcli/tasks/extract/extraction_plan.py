@@ -1,4 +1,4 @@
-"""What all passages of an extraction share: the schema, the prompt, the options, and how their requests are made."""
+"""The plan that all passages of an extraction share: the schema, the prompt, the options, and the making of requests."""
 
 from __future__ import annotations
 

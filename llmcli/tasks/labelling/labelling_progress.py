@@ -1,4 +1,4 @@
-"""What the answers so far teach: accuracy by cross-validation, and whether more answers would raise it."""
+"""The progress of labelling: accuracy by cross-validation, and whether more answers would raise it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which row of a pool to ask about next: the one whose label would make the predictions for all rows surest."""
+"""Selects the row of a pool to ask about next: the one whose label would make the predictions for all rows surest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run over records found: counts and means, which do not grow with the number of records."""
+"""The summary of a run over records: counts and means, which do not grow with the number of records."""
 
 from __future__ import annotations
 

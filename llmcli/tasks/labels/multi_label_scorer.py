@@ -1,4 +1,4 @@
-"""Which of several statements or topics apply to a text, each by itself: they do not exclude each other."""
+"""Scores several statements or topics of a text, each by itself: they do not exclude each other."""
 
 from __future__ import annotations
 

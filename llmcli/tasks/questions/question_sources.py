@@ -1,4 +1,4 @@
-"""What a question is about: documents, directories with an index, and the passages of both."""
+"""The sources of a question: documents, directories with an index, and the passages of both."""
 
 from __future__ import annotations
 

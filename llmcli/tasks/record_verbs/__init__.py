@@ -1,1 +1,1 @@
-"""What ask, generate, summarize and translate do with one record; sentiment, which knows only records, is a task."""
+"""Verbs over one record: ask, generate, summarize and translate; sentiment, which knows only records, is a task."""

@@ -1,4 +1,4 @@
-"""How much text fits the context, in tokens, computed before anything is sent."""
+"""The amount of text that fits the context, in tokens, computed before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much work a job would be: what ``--dry-run`` shows."""
+"""The amount of work of a job, as ``--dry-run`` shows it."""
 
 from __future__ import annotations
 

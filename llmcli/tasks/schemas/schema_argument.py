@@ -1,4 +1,4 @@
-"""What a user gives as ``--schema``: the short form, a file with a JSON Schema, the schema itself, or a Python type."""
+"""The argument ``--schema``: the short form, a file with a JSON Schema, the schema itself, or a Python type."""
 
 from __future__ import annotations
 

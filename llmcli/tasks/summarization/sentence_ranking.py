@@ -1,4 +1,4 @@
-"""Which sentences carry a text: centrality, position and novelty of their vectors.
+"""Ranks the sentences of a text by centrality, position and novelty of their vectors.
 
 Centrality is the degree of a sentence in the graph of similar sentences (LexRank: Erkan and Radev 2004, without the power
 iteration). Novelty is maximal marginal relevance (Carbonell and Goldstein 1998). The sentences are read block by block,

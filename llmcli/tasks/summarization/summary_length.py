@@ -1,4 +1,4 @@
-"""How long a summary is, and whether that is about what the user wanted."""
+"""The length of a summary, and whether it is about the requested one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user wants of a summary, and which of the styles a model can write."""
+"""The options of a summary, and the styles that a model can write."""
 
 from __future__ import annotations
 

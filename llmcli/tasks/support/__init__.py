@@ -1,1 +1,1 @@
-"""How far the passages of documents support a sentence."""
+"""The support of a sentence by the passages of documents."""

@@ -1,4 +1,4 @@
-"""What a sentence states that can be compared by rule: its numbers, its names, and whether it denies."""
+"""The parts of a sentence that can be compared by rule: its numbers, its names, and whether it denies."""
 
 from __future__ import annotations
 

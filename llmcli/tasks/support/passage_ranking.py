@@ -1,4 +1,4 @@
-"""Which passages say most about a sentence: Okapi BM25 over their words."""
+"""Ranks passages by what they say about a sentence: Okapi BM25 over their words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What speaks for or against a sentence, given a passage: by rule, and by the log-probabilities of a model."""
+"""Features for and against a sentence, given a passage: by rule, and by the log-probabilities of a model."""
 
 from __future__ import annotations
 

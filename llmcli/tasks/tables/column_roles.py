@@ -1,4 +1,4 @@
-"""What the columns of a table are good for: measures, categories, dates; found by queries."""
+"""The roles of the columns of a table: measures, categories, dates; found by queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What check shows: a line for each sentence in a pipe, the text with its weak sentences marked on a terminal."""
+"""The output of check: a line for each sentence in a pipe, the text with its weak sentences marked on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ``llm`` the shell finds: another well-known tool installs a command of the same name."""
+"""Finds the ``llm`` that the shell runs: another well-known tool installs a command of the same name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pages of the documentation look on a terminal."""
+"""Pages of the documentation on a terminal."""
 
 from __future__ import annotations
 

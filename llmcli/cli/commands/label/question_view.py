@@ -1,4 +1,4 @@
-"""How a question looks: the text, wrapped and without control sequences, the keys, the progress."""
+"""A question on the terminal: the text, wrapped and without control sequences, the keys, the progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How kept answers are shown: a row of a list, Markdown, an object."""
+"""Kept answers as they are shown: a row of a list, Markdown, an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What proofread shows: a line for each word, or a SARIF log."""
+"""The output of proofread: a line for each word, or a SARIF log."""
 
 from __future__ import annotations
 

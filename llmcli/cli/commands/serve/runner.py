@@ -1,4 +1,4 @@
-"""What ``llm serve`` needs from other packages: models by name, the socket, the token, and messages."""
+"""``llm serve`` on the packages that it needs: models by name, the socket, the token, and messages."""
 
 from __future__ import annotations
 
