@@ -353,17 +353,23 @@ class TaskRunner:
         return unsent, cancelled
 
     def flush(self) -> None:
-        """Submit and cancel what tasks have asked for."""
-        if not self._unsent and not self._cancelled:
-            return
-        unsent, cancelled = self.take_unsent()
-        if unsent and self._job is None:
-            self._job = self._open_job()
-        for request in unsent:
-            check_interrupt()
-            self.job.submit(request)
-        for request_id in cancelled:
-            self.job.cancel(request_id)
+        """Submit and cancel what tasks have asked for; a request that is refused is the failure of its task."""
+        while self._unsent or self._cancelled:
+            unsent, self._unsent = self._unsent, deque()
+            if unsent and self._job is None:
+                self._job = self._open_job()
+            for opened in unsent:
+                check_interrupt()
+                try:
+                    self.job.submit(opened.request)
+                except LlmError as error:
+                    check_interrupt()
+                    self._forget(opened)
+                    opened.finished.fail(error)
+            cancelled, self._cancelled = self._cancelled, []
+            for request_id in cancelled:
+                self.job.cancel(request_id)
+            self.loop.run()
 
     @property
     def job(self) -> Job:

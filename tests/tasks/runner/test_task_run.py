@@ -276,3 +276,24 @@ def test_leaving_the_events_ends_the_tasks():
     next(events)
     events.close()
     assert ended == [0] and backend.cancelled == ["a"]
+
+
+def test_a_request_that_cannot_be_submitted_fails_its_task_alone():
+    """As when a limit of cost is reached: what is done is delivered."""
+
+    class Limited(ScriptedBackend):
+        def open(self):
+            job = super().open()
+            submit = job.submit
+
+            def refuse(request):
+                if request.id.startswith("1."):
+                    raise TemporaryFailure("limit")
+                submit(request)
+
+            job.submit = refuse
+            return job
+
+    events, _ = run(["a", "b", "c"], backend=Limited())
+    assert [each.item for each in of(Result, events)] == [0, 2]
+    assert [(each.item, type(each.error)) for each in of(ItemFailed, events)] == [(1, TemporaryFailure)]
