@@ -17,6 +17,8 @@ from llmcli.frozen_dataclass import field, frozen, slotted
 _MASK_SIGNS = "#~@%&"
 # models that write Chinese or Japanese use full-width brackets
 _OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"
+_ATTRIBUTE_START = re.compile(r"=\s*[\"']\Z")
+"""The end of a masked text after which the words of an attribute follow, as in ``<img alt="``."""
 _NAME = re.compile(r"</?\s*([A-Za-z][\w:.-]*)")
 _VOID_ELEMENTS = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -58,6 +60,8 @@ class MaskedText:
         wrong = [f"{self._format_masks(counts)} {what}" for counts, what in words if counts]
         if not wrong and not keeps_group_order(found, wanted, self.groups):
             wrong = [f"{self._format_masks(wanted)} must stay in this order"]
+        if not wrong and self._attributes(answer) != self._attributes(source):
+            wrong = ["the words of an attribute must stay between its marks"]
         if not wrong and (moved := self._outer_blanks(answer) - self._outer_blanks(source)):
             wrong = [f"{self._format_masks(number for number, _ in moved)} must stay between words"]
         return ", ".join(wrong)
@@ -72,6 +76,14 @@ class MaskedText:
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
         )
+
+    def _attributes(self, text: str) -> set[tuple[int, int, bool]]:
+        """Return the marks around each attribute of a tag, and whether there are words between them."""
+        return {
+            (int(before[1]), int(after[1]), any(map(str.isalpha, text[before.end() : after.start()])))
+            for before, after in pairwise(self._find_masks(text))
+            if _ATTRIBUTE_START.search(self.originals[int(before[1]) - 1])
+        }
 
     def _outer_blanks(self, text: str) -> set[tuple[int, bool]]:
         """Return the marks at the ends of a text whose outer character is white space, which would be removed there.

@@ -106,6 +106,23 @@ def test_groups_stay_whole(answer, good):
     assert keeps_group_order(answer, range(1, 8), group_spans(*LINKS)) is good
 
 
+@all_rows(
+    ("answer", "good"),
+    [
+        ("[#1]Ein Bild[#2] [#3]Wort[#4]", True),
+        ("[#3]Wort[#4] [#1]Ein Bild[#2]", True),
+        ("[#1]Ein Bild[#3] [#4]Wort[#2]", False),
+        ("[#3]Ein Bild[#1] [#2]Wort[#4]", False),
+    ],
+)
+def test_attributes_keep_their_words(answer, good):
+    """A tag in an attribute would be text, and an attribute without words has lost them."""
+    text = '<img alt="A picture"> <b>word</b>'
+    marked = mask_spans(text, [Span(text.index(part), text.index(part) + len(part), "tag")
+                               for part in ('<img alt="', '">', "<b>", "</b>")])  # fmt: skip
+    assert (marked.find_problem(marked.text, answer) == "") is good
+
+
 def test_a_part_of_a_group_stays_in_order():
     """If a text is split into sentences, grouped texts keep their order."""
     assert keeps_group_order([2, 3, 4], [2, 3, 4], group_spans(*LINKS))
