@@ -96,31 +96,27 @@ class AnswerBuffer:
     """The events of one request so far."""
 
     def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.scores: tuple[Score, ...] = ()
-        self.method = ""
-        self.states: HiddenStates | None = None
+        self._parts: list[str] = []
+        self._scores: tuple[Score, ...] = ()
+        self._method = ""
+        self._states: HiddenStates | None = None
         self._tokens: list[TokenLogprobs] = []
 
     def add_event(self, event: Event) -> None:
         """Add an event of this request."""
         if isinstance(event, TextDelta):
-            self.parts.append(event.text)
+            self._parts.append(event.text)
         elif isinstance(event, CandidateScores):
-            self.scores, self.method = event.scores, event.method
+            self._scores, self._method = event.scores, event.method
         elif isinstance(event, HiddenStates):
-            self.states = event
+            self._states = event
         elif isinstance(event, TokenLogprobs):
             self._tokens.append(event)
 
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return "".join(self.parts)
-
     def complete(self, finished: Finished, *, was_ended: bool = False) -> Answer:
         """Return the answer, which has ended."""
-        return Answer(finished, self.text, self.scores, self.method, self.states, tuple(self._tokens), was_ended)
+        text = "".join(self._parts)
+        return Answer(finished, text, self._scores, self._method, self._states, tuple(self._tokens), was_ended)
 
 
 class UsageTally:
@@ -146,10 +142,6 @@ class UsageTally:
         first = finished.timings.first_token_s
         if first is not None:
             self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
-
-    def add_usage(self, usage: Usage) -> None:
-        """Add the usage of calls whose timings do not count."""
-        self.usage += usage
 
     @property
     def last(self) -> Timings:

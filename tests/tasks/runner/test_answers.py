@@ -55,14 +55,10 @@ def test_first_token_of_many_calls_is_the_earliest():
     assert tally.timings.first_token_s == 0.2
 
 
-# ---- what may be kept on disk ----------------------------------------------------------------------------------------
-
-
-def test_text_scores_and_end_are_collected():
-    """The pieces form the text; white space alone is an empty answer."""
-    buffer = AnswerBuffer()
+def test_an_answer_of_white_space_is_empty():
+    """The pieces form the text."""
+    buffer, end = AnswerBuffer(), Finished("a", FinishReason.STOP)
     for event in (TextDelta("a", " "), TextDelta("a", "\n")):
         buffer.add_event(event)
-    end = Finished("a", FinishReason.STOP)
     answer = buffer.complete(end)
     assert (answer.text, answer.is_empty, answer.finished) == (" \n", True, end)
