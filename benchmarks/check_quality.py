@@ -31,11 +31,11 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
-from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.claim_verification.claim_checks import PASSAGES_PER_CLAIM, check_claims, find_evidence
+from llmcli.tasks.claim_verification.support_scorer import RULE_FEATURES, SupportScorer, support_probability
+from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_task
-from llmcli.tasks.support.claim_checks import PASSAGES_PER_CLAIM, check_claims, find_evidence
-from llmcli.tasks.support.support_scorer import RULE_FEATURES, SupportScorer, support_probability
 from llmcli.types import ItemFailed, Result
 
 MIN_WORDS, MAX_WORDS = 8, 32

@@ -26,7 +26,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.extract import MAX_PASSAGE_CHARACTERS, extract
 from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
 from llmcli.tasks.extract.value_locator import ValueLocator
-from llmcli.tasks.quotation.quotable_text import QuotableDocument
+from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.schemas.schema_shorthand import parse_shorthand, shorthand_schema
 from llmcli.types import ItemFailed, Request, Result

@@ -20,8 +20,8 @@ from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.types import Finished, ItemFailed, Request, Result
 
 PIECE_CHARS = 6000

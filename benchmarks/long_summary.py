@@ -28,8 +28,8 @@ from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_options import SummaryOptions
 from llmcli.types import Event, Finished, ItemFailed, Message, Progress, Request, Result, TaskEvent
 
 PROMPTS = PromptLibrary(Path("none"))

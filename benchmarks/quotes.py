@@ -18,11 +18,11 @@ from check_quality import load_documents
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.cited_summary import QUOTE_PROMPT
-from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument, Quote
-from llmcli.tasks.quotation.quote_generation import GeneratedQuote, generate_quote
+from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument, Quote
+from llmcli.tasks.quotes.quote_generation import GeneratedQuote, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.summarize.cited_summary import QUOTE_PROMPT
 from llmcli.types import Request, Result
 
 _PROGRESS_STEP = 50

@@ -48,7 +48,7 @@ class AppPaths:
 
     @property
     def label_states(self) -> Path:
-        """The states of records that ``llm label`` asks about (``tasks.labelling.state_store``)."""
+        """The states of records that ``llm label`` asks about (``tasks.label.state_store``)."""
         return self.cache / "label-states"
 
     @property

@@ -12,18 +12,14 @@ from llmcli.documents.sentences import find_sentences
 from llmcli.errors import BadDocument, EmptyInput
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.quotation.quotable_text import QuotableDocument, Quote
-from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.runner.task_run import TaskRun, run_inputs
-from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
-from llmcli.tasks.support.claim_checks import (
+from llmcli.tasks.claim_verification.claim_checks import (
     PASSAGES_PER_CLAIM,
     Evidence,
     check_claims,
     check_requests,
     find_evidence,
 )
-from llmcli.tasks.support.support_scorer import (
+from llmcli.tasks.claim_verification.support_scorer import (
     PROMPT,
     SUPPORTED_FROM,
     Claim,
@@ -31,6 +27,10 @@ from llmcli.tasks.support.support_scorer import (
     SupportScorer,
     support_level,
 )
+from llmcli.tasks.quotes.quotable_text import QuotableDocument, Quote
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun, run_inputs
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 DEFAULT_THRESHOLD = SUPPORTED_FROM

@@ -12,7 +12,7 @@ from llmcli.documents.records.record import Record, Row
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
-from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
+from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens

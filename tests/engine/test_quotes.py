@@ -6,8 +6,8 @@ import random
 
 from tasks.helpers import run_work
 
-from llmcli.tasks.quotation.quotable_text import QuotableDocument
-from llmcli.tasks.quotation.quote_generation import generate_quote
+from llmcli.tasks.quotes.quotable_text import QuotableDocument
+from llmcli.tasks.quotes.quote_generation import generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Message, Request, Role, Sampling
 

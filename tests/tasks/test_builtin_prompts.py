@@ -8,12 +8,12 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
-from llmcli.tasks.chat import Conversation
+from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.summarization.summary_options import SummaryOptions
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_options import SummaryOptions
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translate.glossary import Glossary, Term
 from llmcli.tasks.translate.target_file import TranslationSpec

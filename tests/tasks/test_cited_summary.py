@@ -13,8 +13,8 @@ from llmcli.documents.reading.passages import Section, number_passages
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import PointsUnsupported, RepetitionStopped
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.cited_summary import drop_repeated, split_points, summarize_with_citations
 from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.summarize.cited_summary import drop_repeated, split_points, summarize_with_citations
 from llmcli.types import Delta, Result
 
 TEXT = (

@@ -25,8 +25,8 @@ from llmcli.tasks.retrieval.index_update import IndexChanges, IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS, run_inputs
-from llmcli.tasks.summarization.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.types import ItemFailed, Message, Request, Result, Role
 
 TEXT = "".join(

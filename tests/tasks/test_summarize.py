@@ -10,9 +10,9 @@ from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingErr
 from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.summarization.summary_options import SummaryOptions
-from llmcli.tasks.summarization.summary_plan import max_summary_tokens
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_options import SummaryOptions
+from llmcli.tasks.summarize.summary_plan import max_summary_tokens
 from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Role, Usage
 
 SHORT = "one two three.\n"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmcli.prompts import Prompt
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
-    from llmcli.tasks.summarization.summary_options import SummaryOptions
+    from llmcli.tasks.summarize.summary_options import SummaryOptions
 
 
 @frozen
@@ -213,8 +213,8 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
     """Summarize each record; return the exit code."""
-    from llmcli.tasks.summarization.summary_plan import MERGE_PROMPT, PROMPT
     from llmcli.tasks.summarize import SummarizeTask
+    from llmcli.tasks.summarize.summary_plan import MERGE_PROMPT, PROMPT
 
     prompts = ctx.runtime.prompts
     read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)

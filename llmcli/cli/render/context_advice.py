@@ -6,7 +6,7 @@ from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
 from llmcli.errors.incomplete_results import AnswerTruncated, EmptyAnswer, PartsMissing
 from llmcli.runtime.runtime import Runtime
-from llmcli.tasks.summarization.summary_plan import MAX_PART_TOKENS, PART_SHARE
+from llmcli.tasks.summarize.summary_plan import MAX_PART_TOKENS, PART_SHARE
 
 
 def advise_on_context(runtime: Runtime, error: Exception) -> str:

@@ -20,7 +20,7 @@ from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.passage_extraction import PassageValues, extract_passage
 from llmcli.tasks.extract.value_merging import FittedTree, ObjectCollector, fit_tree, iter_found, to_plain
 from llmcli.tasks.extract.value_schema import SUBJECT, iter_leaves
-from llmcli.tasks.quotation.quotable_text import PassageSpan, QuotableDocument
+from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests

@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ValueNode
-from llmcli.tasks.quotation.quotable_text import Quote
+from llmcli.tasks.quotes.quotable_text import Quote
 
 MAX_ANSWER_CHARACTERS = 200_000
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)

@@ -23,7 +23,7 @@ from llmcli.tasks.extract.answer_values import (
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.value_grammar import MAX_ITEMS, max_objects, values_grammar
 from llmcli.tasks.extract.value_locator import ValueLocator
-from llmcli.tasks.quotation.quotable_text import PassageSpan
+from llmcli.tasks.quotes.quotable_text import PassageSpan
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import make_retry

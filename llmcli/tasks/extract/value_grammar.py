@@ -16,7 +16,7 @@ from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract.value_candidates import Candidate
 from llmcli.tasks.extract.value_locator import EDGE_MARKS, LAST_MARKS, VALUE_WORD, ValueLocator
 from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, ValueNode
-from llmcli.tasks.quotation.quotation_grammar import chunks_terminal, split_chunks
+from llmcli.tasks.quotes.quotation_grammar import chunks_terminal, split_chunks
 
 MAX_TEXT_CHARACTERS = 400
 MAX_ITEMS = 32

@@ -9,8 +9,8 @@ from functools import cached_property
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.extract.value_candidates import Candidate, find_dates, find_numbers
-from llmcli.tasks.quotation.quotable_text import PassageSpan, Quote
-from llmcli.tasks.quotation.quote_alignment import QuoteAligner
+from llmcli.tasks.quotes.quotable_text import PassageSpan, Quote
+from llmcli.tasks.quotes.quote_alignment import QuoteAligner
 
 MIN_SIMILARITY = 0.9
 """Of a value without a grammar to the words of the passage that are taken instead."""

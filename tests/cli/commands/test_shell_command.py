@@ -11,7 +11,7 @@ import pytest
 
 from llmcli.cli.completion_scripts import Shell, binding_script
 from llmcli.errors.incomplete_results import InvalidAnswer
-from llmcli.tasks.shell_command import parse_command
+from llmcli.tasks.command import parse_command
 
 FIND = {"command": "find . -size +1G", "explanation": "Lists files larger than 1 GB."}
 

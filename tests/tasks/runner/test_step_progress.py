@@ -9,13 +9,13 @@ from tasks.helpers import of, sentiment
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import Record
 from llmcli.tasks.ask import ask
-from llmcli.tasks.chat import Conversation
+from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.summarization.written_summary import MERGE_STEP
 from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.written_summary import MERGE_STEP
 from llmcli.tasks.translate import translate
 from llmcli.tasks.translate.target_file import TranslationSpec
 from llmcli.tasks.translate.translator import Translator

@@ -3,7 +3,7 @@ from scripted import ScriptedBackend
 
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
-from llmcli.tasks.chat import Conversation
+from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request
 from llmcli.types import Message, Priority, Role
 

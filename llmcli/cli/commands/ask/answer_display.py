@@ -32,7 +32,7 @@ class AnswerOptions:
         """Return the options of one answer that the user waits for."""
         stop_condition = None
         if self.extract:
-            from llmcli.tasks.questions.code_extraction import CodeBlockDetector
+            from llmcli.tasks.ask.code_extraction import CodeBlockDetector
 
             def stop_condition() -> Callable[[str], bool]:
                 return CodeBlockDetector().feed
@@ -89,7 +89,7 @@ def _shape(
 ) -> Callable[[Backend], Iterator[TaskEvent]]:
     """Return the task, whose answer is reduced to its code block, or checked against its schema, as the user wants."""
     if wanted.extract:
-        from llmcli.tasks.questions.code_extraction import extract_code
+        from llmcli.tasks.ask.code_extraction import extract_code
 
         return lambda backend: extract_code(task(backend))
     if wanted.schema is not None:

@@ -14,7 +14,7 @@ from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.store.passage_index import FileState, IndexFiles, PassageIndex, real_path
-from llmcli.tasks.questions.question_sources import IndexedSource
+from llmcli.tasks.ask.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder

@@ -13,7 +13,7 @@ from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.input.text_values import read_variables
 from llmcli.errors import BadVariables, UsageError
 from llmcli.prompts.prompt_library import find_own_prompt
-from llmcli.tasks.questions.prompted_question import QUESTION_VARIABLES, ask_with_prompt, fill_variables
+from llmcli.tasks.ask.prompted_question import QUESTION_VARIABLES, ask_with_prompt, fill_variables
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document
 from llmcli.errors import BadDocument, PartialError, UsageError
-from llmcli.tasks.questions.document_question import DocumentQuestion
-from llmcli.tasks.questions.question_sources import IndexedSource, name_of_inputs
+from llmcli.tasks.ask.document_question import DocumentQuestion
+from llmcli.tasks.ask.question_sources import IndexedSource, name_of_inputs
 from llmcli.tasks.tables.table_loader import Table, is_table, is_table_name, load_tables
 from llmcli.types import Result, TaskEvent
 
@@ -62,7 +62,7 @@ def ask_about_documents(
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask
-        from llmcli.tasks.questions.table_question import answer_from_tables
+        from llmcli.tasks.ask.table_question import answer_from_tables
         from llmcli.tasks.runner.task_run import run_task
 
         options = wanted.generation_options(ctx)
@@ -92,7 +92,7 @@ def _show_work(
     cite: bool,
 ) -> int:
     """Show the work that the question would be; return the exit code."""
-    from llmcli.tasks.questions.question_estimate import estimate_question
+    from llmcli.tasks.ask.document_question import estimate_question
 
     if not (documents or indexed):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")

@@ -11,8 +11,8 @@ from llmcli.cli.commands.chat import recorder
 from llmcli.cli.commands.chat.active_chat import overflow_policy
 from llmcli.cli.input import source_inputs
 from llmcli.frozen_dataclass import replace
-from llmcli.tasks.chat import Conversation
-from llmcli.tasks.questions.prompted_question import join_documents
+from llmcli.tasks.ask.prompted_question import join_documents
+from llmcli.tasks.chat.conversation import Conversation
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def _remove_states(ctx: CommandContext, store: CalibrationStore, name: str) -> N
     from contextlib import suppress
 
     from llmcli.errors.saved_state_errors import DamagedCalibration
-    from llmcli.tasks.labelling.state_store import remove_states
+    from llmcli.tasks.label.state_store import remove_states
 
     with suppress(DamagedCalibration):
         remove_states(ctx.runtime.paths.label_states, store.load(name).identity)

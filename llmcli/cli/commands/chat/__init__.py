@@ -8,7 +8,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import ALL_OPTIONS, ContinueOption, SessionOption, SystemOption, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
-from llmcli.tasks.conversation.overflow_policy import OverflowPolicy
+from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.types import Priority
 
 
@@ -43,7 +43,7 @@ def chat(
     from llmcli.cli.commands.chat.active_chat import ActiveChat, overflow_policy
     from llmcli.cli.commands.chat.loop import ChatLoop
     from llmcli.cli.input.text_values import read_instructions
-    from llmcli.tasks.chat import Conversation
+    from llmcli.tasks.chat.conversation import Conversation
 
     instructions = None if system is None else read_instructions(ctx, system)
     person = ctx.console.stdin_is_terminal

@@ -55,7 +55,7 @@ def command(
     system = _SYSTEM_NAMES.get(platform.system(), platform.system())
 
     def run(backend: Backend) -> Iterator[TaskEvent]:
-        from llmcli.tasks.shell_command import write_command
+        from llmcli.tasks.command import write_command
 
         generation = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
         for event in write_command(backend, ctx.runtime.prompts, text, name, system, generation):

@@ -26,15 +26,15 @@ from llmcli.documents.records.selection import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
 from llmcli.frozen_dataclass import asdict
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
-from llmcli.tasks.labelling.answer_file import AnswerFile
-from llmcli.tasks.labelling.state_store import StateStore
+from llmcli.tasks.label.answer_file import AnswerFile
+from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import LabelSet
 from llmcli.types import Progress
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.labelling.background_scoring import CandidateScoring
-    from llmcli.tasks.labelling.labelling_progress import LabellingProgress
+    from llmcli.tasks.label.background_scoring import CandidateScoring
+    from llmcli.tasks.label.labelling_progress import LabellingProgress
     from llmcli.tasks.labels.label_scorer import LabelScorer
     from llmcli.tasks.labels.scored_records import ScoredRecord
 
@@ -74,7 +74,7 @@ class LabellingRun:
 
     def run(self) -> int:
         """Ask until the person quits or nothing is left; write the output and the calibration. Returns the exit code."""
-        from llmcli.tasks.labelling.background_scoring import CandidateScoring
+        from llmcli.tasks.label.background_scoring import CandidateScoring
 
         records, digest = self._read_candidates()
         answers = AnswerFile(self._answers_path, {"input": digest, "labels": list(self._labels.names)})
@@ -248,7 +248,7 @@ class LabellingRun:
         from llmcli.tasks.calibration.calibration_store import CalibrationStore, StoredCalibration
         from llmcli.tasks.calibration.label_calibration import fit_labels
         from llmcli.tasks.calibration.record_features import record_features
-        from llmcli.tasks.labelling.active_learning_fit import selection_options
+        from llmcli.tasks.label.labelling_progress import selection_options
 
         rows = {record.index: row for row, record in enumerate(records)}
         labels, name = answers.labels, self._calibration or ""
@@ -291,7 +291,7 @@ def _default_output(file: str) -> Path:
 def _measure(rows: dict[int, int], answers: AnswerFile, scoring: CandidateScoring) -> LabellingProgress | None:
     """Return the progress by the answers whose records are scored by now."""
     from llmcli.tasks.calibration.record_features import record_features
-    from llmcli.tasks.labelling.labelling_progress import measure_progress
+    from llmcli.tasks.label.labelling_progress import measure_progress
 
     labels = {rows[index]: label for index, label in answers.labels.items()}
     scored = scoring.scored([*labels])

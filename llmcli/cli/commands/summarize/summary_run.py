@@ -15,13 +15,13 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
 from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import frozen, replace
-from llmcli.tasks.summarization.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
-from llmcli.tasks.summarization.summary_plan import UPDATE_PROMPT
+from llmcli.tasks.summarize.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
+from llmcli.tasks.summarize.summary_plan import UPDATE_PROMPT
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
-    from llmcli.tasks.summarization.earlier_summary import EarlierSummary
+    from llmcli.tasks.summarize.earlier_summary import EarlierSummary
 
 _KEY_SENTENCES_NOTE = (
     "these sentences are from the text itself, since the model is small; --style paragraph lets it write a summary"
@@ -81,7 +81,7 @@ def _add_sources(
     for event in events:
         document = documents[event.item] if isinstance(event, Result) and ctx.console.as_json else None
         if isinstance(event, Result) and document is not None and not isinstance(document, ItemFailed):
-            from llmcli.tasks.summarization.earlier_summary import describe_document
+            from llmcli.tasks.summarize.earlier_summary import describe_document
 
             yield replace(event, fields={**event.fields, "source": describe_document(document)})
         else:
@@ -131,7 +131,7 @@ def summarize_joined(ctx: CommandContext, files: Sequence[str], wanted: SummaryO
         wanted = replace(wanted, style="bullets")
     earlier = None
     if options.update is not None:
-        from llmcli.tasks.summarization.earlier_summary import read_earlier
+        from llmcli.tasks.summarize.earlier_summary import read_earlier
 
         earlier = read_earlier(source_inputs.read_earlier_file(ctx, options.update))
     if earlier is None and not options.combine:
@@ -154,7 +154,7 @@ def _combine(
     from llmcli.tasks.summarize import summarize_together
 
     if options.dry_run:
-        from llmcli.tasks.summarization.combined_text import CombinedText
+        from llmcli.tasks.summarize.combined_text import CombinedText
 
         combined = CombinedText(documents)
         if combined.is_empty:
@@ -177,9 +177,9 @@ def _update(
     document: Document | ItemFailed,
 ) -> int:
     """Continue a summary with what is new in the document."""
-    from llmcli.tasks.summarization.combined_text import CombinedText
-    from llmcli.tasks.summarization.earlier_summary import EarlierSummary
     from llmcli.tasks.summarize import summarize
+    from llmcli.tasks.summarize.combined_text import CombinedText
+    from llmcli.tasks.summarize.earlier_summary import EarlierSummary
 
     if isinstance(document, ItemFailed):
         raise document.error
@@ -226,7 +226,7 @@ def _show_work(
     earlier: str = "",
 ) -> int:
     from llmcli.tasks.runner.work_estimate import WorkEstimate
-    from llmcli.tasks.summarization.summary_estimate import estimate_summary
+    from llmcli.tasks.summarize.summary_estimate import estimate_summary
 
     options = ctx.generation_options()
 
@@ -252,7 +252,7 @@ def summarize_cited(
         raise UsageError("a headline has no points to cite", detail="Leave out --style, or --cite.")
     if wanted.style == KEY_SENTENCES:
         raise UsageError("key sentences are quotes themselves", detail="Leave out --style, or --cite.")
-    from llmcli.tasks.cited_summary import summarize_with_citations
+    from llmcli.tasks.summarize.cited_summary import summarize_with_citations
 
     names, documents = source_inputs.read_sources(ctx, files)
     options = ctx.generation_options()

@@ -26,7 +26,7 @@ def tickets(tmp_path):
 HELD = """
 import time
 from pathlib import Path
-from llmcli.tasks.labelling import background_scoring
+from llmcli.tasks.label import background_scoring
 
 score = background_scoring.score_records
 

@@ -1,0 +1,1 @@
+"""chat: a conversation that stays within the context, and is saved."""

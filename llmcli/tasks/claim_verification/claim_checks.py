@@ -1,0 +1,116 @@
+"""Claims checked against documents: the passages that are looked at, the requests about them, the best support found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from llmcli.documents.reading.document import Document
+from llmcli.frozen_dataclass import frozen
+from llmcli.interrupt import check_interrupt
+from llmcli.tasks.claim_verification.passage_ranking import PassageRanker
+from llmcli.tasks.claim_verification.support_scorer import Claim, PassageSupport, SupportScorer
+from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.types import ItemFailed, Request
+
+PASSAGES_PER_CLAIM = 2
+"""Passages that are scored for each claim."""
+
+
+@frozen
+class Evidence:
+    """The passages of documents that rank highest for claims.
+
+    ``passages`` has them by their numbers among the ``total`` passages of all documents; ``found`` has the numbers for
+    each claim, the best first, none if no word is common.
+    """
+
+    passages: Mapping[int, PassageSpan]
+    found: Sequence[Sequence[int]]
+    total: int
+
+
+def find_evidence(
+    documents: Sequence[QuotableDocument | Document | ItemFailed],
+    claims: Sequence[Claim],
+    limit: int = PASSAGES_PER_CLAIM,
+) -> Evidence:
+    """Return the ``limit`` best passages of documents for each claim, by BM25.
+
+    The documents are gone through twice, one at a time, and only the passages found are kept. Raises the error of a
+    document that could not be read.
+    """
+    ranker: PassageRanker[PassageSpan] = PassageRanker([claim.text for claim in claims], limit)
+    for passage in _iter_passages(documents):
+        ranker.count(passage.text)
+    for passage in _iter_passages(documents):
+        ranker.rank(passage.text, passage.detach)
+    best = ranker.best()
+    kept = {number: passage for each in best for number, passage in each.items()}
+    return Evidence(kept, [[*each] for each in best], ranker.num_passages)
+
+
+def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[PassageSpan]:
+    for number in range(len(documents)):
+        check_interrupt()
+        yield from _cut_source(documents[number], number)  # no variable keeps it while the next one is read
+
+
+def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[PassageSpan]:
+    if isinstance(document, ItemFailed):
+        raise document.error
+    made = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
+    return made.cut_passages()
+
+
+@frozen
+class CheckedClaims:
+    """The supports of each claim by the passages that were scored for it, the strongest first.
+
+    ``method`` says how a remote server scored (``CandidateScores.method``).
+    """
+
+    supports: Sequence[Sequence[PassageSupport]]
+    method: str
+
+
+CheckRequests = Mapping[tuple[int, int | None], Sequence[Request]]
+"""By the number of a claim and that of a passage, None: for the claim alone."""
+
+
+def check_requests(scorer: SupportScorer, claims: Sequence[Claim], evidence: Evidence, prefix: str) -> CheckRequests:
+    """Return the requests of ``check_claims``. Those about the same passage follow each other, to share its tokens.
+
+    Their ids begin with ``prefix``.
+    """
+    requests: dict[tuple[int, int | None], Sequence[Request]] = {}
+    for number, claim in enumerate(claims):
+        if evidence.found[number]:
+            requests[number, None] = scorer.claim_requests(f"{prefix}.{number}", claim)
+    pairs = sorted((passage, number) for number, found in enumerate(evidence.found) for passage in found)
+    for passage, number in pairs:
+        name, text = f"{prefix}.{number}.{passage}", evidence.passages[passage]
+        requests[number, passage] = scorer.passage_requests(name, claims[number], text)
+    return requests
+
+
+async def check_claims(
+    run: TaskRun, scorer: SupportScorer, claims: Sequence[Claim], evidence: Evidence, prefix: str
+) -> CheckedClaims:
+    """Score claims against the passages that were found for them. Raises the failure of a request."""
+    requests = check_requests(scorer, claims, evidence, prefix)
+    answers = await run.gather(run.ask(request) for each in requests.values() for request in each)
+    answer_of = {answer.finished.id: answer for answer in answers}
+
+    def answers_to(number: int, passage: int | None) -> list[Answer]:
+        return [answer_of[request.id] for request in requests[number, passage]]
+
+    supports = []
+    for number, claim in enumerate(claims):
+        scored = [
+            scorer.read(claim, evidence.passages[found], answers_to(number, found), answers_to(number, None))
+            for found in evidence.found[number]
+        ]
+        supports.append(sorted(scored, key=lambda support: -support.probability))
+    return CheckedClaims(supports, next((answer.method for answer in answers if answer.method), ""))

@@ -1,1 +1,0 @@
-"""Questions about documents: answered from whole documents, from passages, or from tables by SQL."""

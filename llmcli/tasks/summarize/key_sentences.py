@@ -1,0 +1,197 @@
+"""summarize --style key-sentences: the sentences of a document that carry it, chosen without generating anything.
+
+Each sentence is a request of its own for its mean hidden state, so that sentences fill the batches of the engine and
+none pays for attention to a long text before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
+from llmcli.documents.sentences import find_sentences
+from llmcli.errors import EmptyInput, Unsupported
+from llmcli.frozen_dataclass import frozen, replace
+from llmcli.tasks.quotes.quotable_text import QuotableDocument
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.summarize.sentence_ranking import ChosenSentence, choose_sentences
+from llmcli.tasks.summarize.sentence_store import SentenceStore
+from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions, count_words, length_warning
+from llmcli.types import Priority, Request, Result
+
+MAX_WORDS, MIN_WORDS, WORDS_SHARE = 100, 20, 1 / 3
+"""The length without ``--words``: this share of the text, within these limits."""
+MAX_PENDING = 512
+"""Sentences that are requested at once: more than a batch holds, few enough that a long text is not kept twice."""
+_MAX_READ_CHARS = 2000
+
+
+async def choose_key_sentences(
+    run: TaskRun,
+    document: Document | StreamedText,
+    options: GenerationOptions,
+    wanted: SummaryOptions,
+    *,
+    is_record: bool = False,
+) -> Result:
+    """Return the sentences that carry a document, by the hidden states of all of them, some hundred at a time.
+
+    ``is_record``: the document is one of many records, whose warnings are in their results only. Raises ``EmptyInput``
+    for a document without a letter or digit, the failure of a request, and ``Unsupported`` if the backend reports no
+    hidden states.
+    """
+
+    async def read(sentence: tuple[int, tuple[SentenceCandidate, str]]) -> tuple[int, SentenceCandidate, Any]:
+        number, (candidate, text) = sentence
+        return number, candidate, await _mean_state(run, str(number), text, options)
+
+    store = SentenceStore()
+    try:
+        sentences = enumerate(read_candidates(document))
+        async for number, candidate, state in run.each(sentences, read, limit=MAX_PENDING, max_pending=MAX_PENDING):
+            store.add(number, candidate, state)
+        if not len(store):
+            raise EmptyInput(run.name)
+        focus = await _mean_state(run, "focus", wanted.focus, options) if wanted.focus else None
+        default_words = round(min(MAX_WORDS, max(MIN_WORDS, WORDS_SHARE * store.eligible_words)))
+        chosen = choose_sentences(store, wanted.words or default_words, focus)
+    finally:
+        store.close()
+    found = list(_describe(run.name, document, chosen))
+    text = "\n".join(" ".join(sentence["text"].split()) for sentence in found)
+    warning = length_warning(text, wanted.words)
+    if warning and is_record:
+        run.warnings.append(warning)
+    elif warning:
+        run.warn(warning)
+    return run.result(text, {"method": KEY_SENTENCES, "sentences": found, "coverage": 1.0, "missing": []})
+
+
+async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOptions) -> Any:
+    """Return the mean state of a text (width): most have one request, longer ones the mean of those of their pieces."""
+    import numpy as np
+
+    size = _max_read_chars(run.backend.info().context)
+    pieces = {first: text[first : first + size] for first in range(0, len(text), size)}
+    answers = await run.gather(
+        run.ask(_state_request(f"{run.item}.{name}.{first}", piece, options)) for first, piece in pieces.items()
+    )
+    state: Any = None
+    for piece, answer in zip(pieces.values(), answers, strict=True):
+        if answer.states is None:
+            raise Unsupported("hidden states", detail="the server reports none")
+        share = np.frombuffer(answer.states.mean, dtype="<f4") * (len(piece) / len(text))
+        state = share if state is None else state + share
+    return state
+
+
+def _describe(
+    name: str, document: Document | StreamedText, chosen: Sequence[ChosenSentence]
+) -> Iterator[dict[str, Any]]:
+    """Yield what ``--json`` shows of sentences: exactly their text, and where that stands."""
+    waiting = deque(chosen)
+    sections = QuotableDocument.from_document(document).sections if isinstance(document, Document) else ()
+    for block in iter_text_blocks(document):
+        places = QuotableDocument(name, block.text, sections, offset=block.start, first_line=block.first_line)
+        while waiting and waiting[0].start < block.start + len(block.text):
+            sentence = waiting.popleft()
+            found = places.quote(sentence.start - block.start, sentence.end - block.start)
+            yield {
+                "text": found.text,
+                "start": found.start,
+                "end": found.end,
+                "page": found.page,
+                "first_line": found.first_line,
+                "last_line": found.last_line,
+                "score": sentence.score,
+            }
+        if not waiting:
+            return
+
+
+def read_candidates(document: Document | StreamedText) -> Iterator[tuple[SentenceCandidate, str]]:
+    """Yield the sentences of a document with their texts."""
+    for block in iter_text_blocks(document):
+        for each in find_candidates(block.text):
+            placed = replace(each, start=block.start + each.start, end=block.start + each.end)
+            yield placed, block.text[each.start : each.end]
+
+
+def sentence_requests(document: Document | StreamedText, context: int, options: GenerationOptions) -> Iterator[Request]:
+    """Yield the requests for all sentences of a document."""
+    size = _max_read_chars(context)
+    for _, text in read_candidates(document):
+        for first in range(0, len(text), size):
+            yield _state_request("count", text[first : first + size], options)
+
+
+def _max_read_chars(context: int) -> int:
+    """Return how long a piece of a sentence may be: it fits with a token for each byte."""
+    return max(1, min(_MAX_READ_CHARS, context // 4))
+
+
+def _state_request(name: str, text: str, options: GenerationOptions) -> Request:
+    return Request(
+        name,
+        (),
+        prompt=text,
+        priority=options.priority or Priority.BULK,
+        deadline=options.deadline,
+        hidden_states=True,
+    )
+
+
+CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+_HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")
+_TABLE_ROW = re.compile(r"[ \t>]*\|")
+_IMAGE_OR_TAG = re.compile(r"!\[|\[!\[|<[a-zA-Z!/]")
+_PARAGRAPH_BREAK = re.compile(r"\n[ \t]*\n")
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]*_`\u300d\u300f\uff09]{0,3}\Z")
+_MIN_LETTER_SHARE = 0.7
+_MIN_WORDS, _MIN_UNENDED_WORDS = 3, 8
+
+
+@frozen
+class SentenceCandidate:
+    """``text[start:end]`` is a sentence of ``words`` words; ``eligible``: it may stand in a summary."""
+
+    start: int
+    end: int
+    words: int
+    eligible: bool
+    begins_paragraph: bool
+
+
+def find_candidates(text: str) -> Iterator[SentenceCandidate]:
+    """Yield the sentences of a text in order."""
+    code_blocks = (match.span() for match in CODE_BLOCK.finditer(text))
+    code_start, code_end = next(code_blocks, (len(text), len(text)))
+    last_end = 0
+    for start, end in find_sentences(text):
+        while code_end <= start and code_start < len(text):
+            code_start, code_end = next(code_blocks, (len(text), len(text)))
+        words = count_words(text[start:end])
+        in_code = end > code_start
+        eligible = not in_code and _is_prose(text, start, end, words)
+        begins = not last_end or _PARAGRAPH_BREAK.search(text, last_end, start) is not None
+        yield SentenceCandidate(start, end, words, eligible, begins)
+        last_end = end
+
+
+def _is_prose(text: str, start: int, end: int, words: int) -> bool:
+    """Whether a sentence is one: no heading, row, image, address, and no scrap such as a title."""
+    line_start = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
+    sentence = text[start:end]
+    if _HEADING_MARK.match(text, line_start, start) or _TABLE_ROW.match(text, line_start, start + 1):
+        return False
+    if _IMAGE_OR_TAG.match(sentence) or sentence.endswith(":"):
+        return False
+    if words < (_MIN_WORDS if _SENTENCE_END.search(sentence) else _MIN_UNENDED_WORDS):
+        return False
+    visible = sum(not character.isspace() for character in sentence)
+    return sum(map(str.isalpha, sentence)) >= _MIN_LETTER_SHARE * visible

@@ -1,0 +1,351 @@
+"""A written summary: from the parts of a document, in stages, to one summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from llmcli.documents.reading.document import Document
+from llmcli.documents.text_lines import count_line_ends, line_at
+from llmcli.errors import EmptyInput, LlmError, ProcessStopped, TimedOut
+from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
+from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.tasks.runner.answers import (
+    EMPTY_ANSWER_MESSAGE,
+    Answer,
+    is_truncated,
+    truncation_error,
+    unrestored_warnings,
+)
+from llmcli.tasks.runner.context_budget import ContextBudget
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.text_answers import delta_reporter
+from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
+from llmcli.tasks.summarize.summary_plan import SummaryPlan
+from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.types import Delta, FinishReason, ReasoningDelta, Request, Result, TextDelta
+
+MERGE_STEP = "merging"
+"""The step that summarizes summaries."""
+MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
+MAX_STALLS = 4  # after this many stalled stages, each with half the answer length of the last, the document fails
+
+_OnDelta = Callable[[TextDelta | ReasoningDelta], object]
+
+
+def write_summary(
+    run: TaskRun, plan: SummaryPlan, document: Document, *, shows_text: bool = True
+) -> Coroutine[Any, Any, Result]:
+    """Return the summary of a document, when it is awaited.
+
+    ``shows_text``: it is reported while it comes. Raises ``EmptyInput`` for a blank document, ``ContextOverflow`` where
+    the instructions leave no room for text or summaries do not get shorter than their texts, ``EmptyAnswer``, and the
+    failure of a request.
+    """
+    return _WrittenSummary(run, plan, shows_text=shows_text).write(StageText(document.text))
+
+
+class _WrittenSummary:
+    """The summary of one document while it is written."""
+
+    def __init__(self, run: TaskRun, plan: SummaryPlan, *, shows_text: bool) -> None:
+        self._run = run
+        self._plan = plan
+        self._shows_text = shows_text
+        self._unrestored: list[str] = []
+        self._missing: list[MissingPart] = []
+
+    async def write(self, source: StageText) -> Result:
+        """Summarize the text of each stage: in one request if it fits, else in parts, which give the next text."""
+        run, plan = self._run, self._plan
+        if not source.text.strip():
+            raise EmptyInput(run.name)
+        stage = stalls = 0
+        previous_chars: int | None = None
+        coverage = 1.0
+        while True:
+            limit = plan.final_limit(stage)
+            room = plan.budget(stage, limit, is_last=True, subject=run.name)
+            pieces: Iterator[str] = iter([source.text])
+            fits = room.fits(source.text)
+            if not fits:
+                stalls = _count_stalls(stalls, source.text, previous_chars, room)
+                pieces = plan.split(stage, source.text, stalls, subject=run.name)
+            placed = [(number, *place) for number, place in enumerate(source.locate_pieces(pieces), 1)]
+            run.step = MERGE_STEP if stage else ""
+            if len(placed) == 1 and (fits or not plan.earlier):
+                request = plan.request(f"{run.item}.{stage}.1", stage, source.text, limit, is_last=True)
+                del source
+                return self._result(*await self._write_last(request), coverage)
+            previous_chars = len(source.text)
+            requests = self._part_requests(stage, source.text, placed, plan.part_limit(stage, stalls))
+            del source  # when all parts are requested, the next document may be read: this one is not kept
+            parts = [part async for part in run.each(requests, self._summarize_part, total=len(placed))]
+            for part in parts:
+                self._note_problem(part, stage, len(parts))
+            if stage == 0:
+                coverage = share_read(parts)
+            source = StageText.join_summaries(parts)
+            if not source.text:
+                raise EmptyAnswer(run.name)
+            stage += 1
+
+    # ---- parts ----------------------------------------------------------------------------------------------------
+
+    def _part_requests(
+        self, stage: int, text: str, placed: list[tuple[int, slice, DocumentRange]], limit: int
+    ) -> Iterator[tuple[int, DocumentRange, Request]]:
+        """Yield the requests for parts, each with its number from 1, where it stands in the text, and what it covers."""
+        for number, where, covered in placed:
+            name = f"{self._run.item}.{stage}.{number}"
+            request = self._plan.request(name, stage, text[where], limit, part=number, parts=len(placed))
+            yield number, covered, request
+
+    async def _summarize_part(self, part: tuple[int, DocumentRange, Request]) -> SummaryPart:
+        """Ask for a part, and once more if the answer is empty or cut; the better of both answers counts."""
+        number, covered, request = part
+        del part
+        answer = await self._ask(request)
+        again = retry_part(request, answer, self._plan.options) if part_problem(answer) else None
+        del request
+        if again is not None:
+            second = await self._ask(again)
+            # if both are cut, the first one: the longer one may be no shorter than the text that it summarizes
+            if PROBLEM_RANKS[part_problem(second)] < PROBLEM_RANKS[part_problem(answer)]:
+                answer = second
+        return SummaryPart(number, covered, answer)
+
+    async def _ask(self, request: Request, on_delta: _OnDelta | None = None) -> Answer:
+        answer = await self._run.ask(request, on_delta=on_delta)
+        self._unrestored += answer.finished.unrestored
+        return answer
+
+    def _note_problem(self, part: SummaryPart, stage: int, count: int) -> None:
+        """Record a part whose answers were empty or cut."""
+        if part.problem is None:
+            return
+        for file, first, last in self._lines_of(part):
+            self._missing.append(MissingPart(first, last, part.number, count, stage, part.problem, file))
+            where = f"{file}: " if file else ""
+            lines = f"line {first}" if first == last else f"lines {first} to {last}"
+            where += f"{lines}, part {part.number} of {count}"
+            where += f" of stage {stage + 1}" if stage else ""
+            tokens = part.answer.finished.usage.completion_tokens
+            what = EMPTY_ANSWER_MESSAGE if part.problem == "empty" else f"its summary was cut at {tokens} tokens"
+            self._run.warn(f"{where}: {what}")
+
+    def _lines_of(self, part: SummaryPart) -> Iterator[tuple[str, int, int]]:
+        """Yield the lines that a part covers, with the document's name if there are several."""
+        if self._plan.combined is None:
+            yield ("", part.covered.first_line, part.covered.last_line)
+            return
+        for document, start, end in self._plan.combined.ranges(part.covered.start, part.covered.end):
+            yield (document.name, *line_range(document.text, (start, end)))
+
+    # ---- the last stage -------------------------------------------------------------------------------------------
+
+    async def _write_last(self, request: Request) -> tuple[Answer, str]:
+        """Return the summary, and what is wrong with its length. One that misses the wanted length is written again.
+
+        Of both the better one is delivered. Raises ``EmptyAnswer``.
+        """
+        run, plan = self._run, self._plan
+        answer = await self._ask(request, self._on_delta())
+        if answer.is_empty and answer.finished.reason is FinishReason.STOP:
+            again = make_retry(request, plan.options)
+            if again is not None:
+                request = again
+                answer = await self._ask(request, self._on_delta())
+        if answer.is_empty:
+            raise EmptyAnswer(run.name, limit=answer.finished.limit)
+        if not plan.may_rewrite:
+            return answer, ""
+        if answer.finished.reason is FinishReason.STOP and length_warning(answer.text, plan.words):
+            answer = await self._rewrite(request, answer)
+        if self._shows_text:
+            run.report(Delta(answer.text, run.item))
+        return answer, length_warning(answer.text, plan.words)
+
+    def _on_delta(self) -> _OnDelta:
+        """Return what reports the pieces of the summary; of one that may be written again only the reasoning."""
+        return delta_reporter(self._run, shows_text=self._shows_text and not self._plan.may_rewrite)
+
+    async def _rewrite(self, request: Request, draft: Answer) -> Answer:
+        """Return a summary that meets the length better than the draft, else the draft."""
+        again = self._plan.rewrite_request(request, draft.text)
+        if again is None:
+            return draft
+        try:
+            answer = await self._ask(again, self._on_delta())
+        except (TimedOut, ProcessStopped):
+            raise
+        except LlmError:  # the draft is a summary
+            return draft
+        complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
+        return answer if complete and self._plan.is_closer_in_length(answer.text, draft.text) else draft
+
+    def _result(self, answer: Answer, wrong_length: str, coverage: float) -> Result:
+        run, plan = self._run, self._plan
+        finished, missing = answer.finished, tuple(self._missing)
+        cut = is_truncated(finished, plan.options)
+        if cut and missing:
+            run.warn("the summary was cut at a limit")
+        if wrong_length and plan.row is None:
+            run.warn(wrong_length)
+        elif wrong_length:  # of many records: only in the result
+            run.warnings.append(wrong_length)
+        limited = any(part.reason == "cut" for part in missing)
+        incomplete: LlmError | None = None
+        if missing:
+            incomplete = PartsMissing(run.name, missing)
+        elif cut:
+            incomplete = truncation_error(finished)
+        elif self._unrestored:
+            incomplete = ValuesNotRestored(run.name, tuple(self._unrestored))
+        return run.result(
+            answer.text,
+            {
+                "method": WRITTEN_METHOD,
+                "coverage": coverage,
+                "missing": [_part_as_object(part) for part in missing],
+            },
+            prompt=plan.prompt(0, is_last=True).name,
+            finish_reason=FinishReason.LENGTH if limited else finished.reason,
+            warnings=(*run.warnings, *unrestored_warnings(self._unrestored)),
+            cut=incomplete is not None,
+            incomplete=incomplete,
+        )
+
+
+def _count_stalls(stalls: int, text: str, previous_chars: int | None, room: ContextBudget) -> int:
+    """Return how many stages have not made their text much shorter. Raises ``ContextOverflow`` for too many."""
+    if previous_chars is None or len(text) <= MAX_SHRINK_SHARE * previous_chars:
+        return stalls
+    if stalls >= MAX_STALLS:
+        raise room.overflow_error(room.count_tokens([text])[0])
+    return stalls + 1
+
+
+def _part_as_object(part: MissingPart) -> dict[str, object]:
+    """Return the fields, ``file`` only if there are several documents."""
+    return {name: value for name, value in asdict(part).items() if value != ""}
+
+
+_SEPARATOR = "\n\n"
+"""Separates the summaries in the text of the next stage."""
+
+PartProblem = Literal["empty", "cut"]
+
+
+@frozen
+class DocumentRange:
+    """A range of a document: offsets, and the first and the last line (from 1)."""
+
+    start: int
+    end: int
+    first_line: int
+    last_line: int
+
+
+@frozen
+class SummaryPart:
+    """A piece of a stage's text, number ``number`` from 1, and its answer; ``covered``: the range of the document.
+
+    ``problem`` is what is wrong with the answer, None if it is complete.
+    """
+
+    number: int
+    covered: DocumentRange
+    answer: Answer
+
+    @property
+    def problem(self) -> PartProblem | None:
+        """What is wrong with the answer; None if it is complete."""
+        return part_problem(self.answer)
+
+
+PROBLEM_RANKS: Mapping[PartProblem | None, int] = {None: 0, "cut": 1, "empty": 2}
+
+
+def part_problem(answer: Answer) -> PartProblem | None:
+    """Return what is wrong with the answer about a part, None if it is complete."""
+    if answer.is_empty:
+        return "empty"
+    return "cut" if answer.finished.reason is FinishReason.LENGTH else None
+
+
+def retry_part(request: Request, answer: Answer, options: GenerationOptions) -> Request | None:
+    """Return the request for a second attempt at a part; None if it would not differ.
+
+    After a cut answer it may be twice as long.
+    """
+    again, finished, limit = make_retry(request, options), answer.finished, request.max_tokens
+    by_limit = finished.reason is FinishReason.LENGTH and finished.limit != REPETITION_LIMIT
+    if by_limit and limit is not None:
+        again = replace(again or request, id=f"{request.id}.again", max_tokens=2 * limit)
+    return again
+
+
+@frozen
+class StageText:
+    """The text of a stage; ``origins``: (the end of a range of it, the range of the document that it covers)."""
+
+    text: str
+    origins: tuple[tuple[int, DocumentRange], ...] = ()
+
+    @classmethod
+    def join_summaries(cls, parts: Iterable[SummaryPart]) -> StageText:
+        """Return the text of the next stage: the summaries that are not empty."""
+        texts: list[str] = []
+        origins: list[tuple[int, DocumentRange]] = []
+        at = 0
+        for part in parts:
+            text = part.answer.text.strip()
+            if text:
+                at += len(text) + len(_SEPARATOR)
+                texts.append(text)
+                origins.append((at, part.covered))
+        return cls(_SEPARATOR.join(texts), tuple(origins))
+
+    def locate_pieces(self, pieces: Iterable[str]) -> list[tuple[slice, DocumentRange]]:
+        """Return where the pieces of the text stand, without blank ones, and the range of the document of each."""
+        placed, at, line = [], 0, 1
+        for piece in pieces:
+            words = piece.strip()
+            if words:
+                leading = len(piece) - len(piece.lstrip())
+                start, first_line = at + leading, line + count_line_ends(piece[:leading])
+                whole = DocumentRange(start, start + len(words), first_line, first_line + count_line_ends(words))
+                placed.append((slice(at, at + len(piece)), self._find_document_range(whole) if self.origins else whole))
+            at += len(piece)
+            line += count_line_ends(piece)
+        return placed
+
+    def _find_document_range(self, piece: DocumentRange) -> DocumentRange:
+        """Return the range of the document that a range of this text covers."""
+        begins = [0, *(end for end, _ in self.origins[:-1])]
+        touched = [
+            covered
+            for begin, (end, covered) in zip(begins, self.origins, strict=True)
+            if begin < piece.end and piece.start < end
+        ]
+        first, last = min(touched, key=lambda each: each.start), max(touched, key=lambda each: each.end)
+        return DocumentRange(first.start, last.end, first.first_line, last.last_line)
+
+
+def share_read(parts: Sequence[SummaryPart]) -> float:
+    """Return the share of the parts' tokens that a call with an answer has read.
+
+    A server that reports no tokens leaves the characters.
+    """
+    sizes = [part.answer.finished.usage.prompt_tokens for part in parts]
+    if not all(sizes):
+        sizes = [part.covered.end - part.covered.start for part in parts]
+    read = sum(size for size, part in zip(sizes, parts, strict=True) if part.problem != "empty")
+    return round(read / max(1, sum(sizes)), 6)
+
+
+def line_range(document: str, offsets: tuple[int, int]) -> tuple[int, int]:
+    """Return the first and the last line (from 1) of a range in a document."""
+    return line_at(document, offsets[0]), line_at(document, offsets[1] - 1)
