@@ -23,7 +23,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
-from llmcli.tasks.summarize.key_sentences import CODE_BLOCK
+from llmcli.tasks.summarize.sentence_candidates import CODE_BLOCK
 from llmcli.types import ItemFailed, Priority, Request, Result, Score, TaskEvent
 
 DEFAULT_THRESHOLD_BITS = 20.0

@@ -10,7 +10,6 @@ from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
 from llmcli.store.session import Turn
-from llmcli.tasks import chat
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Delta, Result, Role
@@ -83,7 +82,7 @@ def test_each_answer_is_saved_before_its_result(talk):
 
 def test_an_answer_is_saved_while_it_is_written(talk, monkeypatch):
     """What a killed process leaves is marked as interrupted."""
-    monkeypatch.setattr(chat, "PARTIAL_SAVE_S", 0.0)
+    monkeypatch.setattr(conversation, "PARTIAL_SAVE_S", 0.0)
     keeper = Keeper()
     result(talk(ScriptedBackend(lambda _: "a b c"), keeper).send("one"))
     assert keeper.updates == [("a b", True), ("a b c", True), ("a b c", False)]

@@ -6,22 +6,20 @@ none pays for attention to a long text before it.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
-from llmcli.documents.sentences import find_sentences
 from llmcli.errors import EmptyInput, Unsupported
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.frozen_dataclass import replace
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.summarize.sentence_candidates import SentenceCandidate, SentenceStore, find_candidates
 from llmcli.tasks.summarize.sentence_ranking import ChosenSentence, choose_sentences
-from llmcli.tasks.summarize.sentence_store import SentenceStore
-from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions, count_words, length_warning
+from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions, length_warning
 from llmcli.types import Priority, Request, Result
 
 MAX_WORDS, MIN_WORDS, WORDS_SHARE = 100, 20, 1 / 3
@@ -144,54 +142,3 @@ def _state_request(name: str, text: str, options: GenerationOptions) -> Request:
         deadline=options.deadline,
         hidden_states=True,
     )
-
-
-CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
-_HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")
-_TABLE_ROW = re.compile(r"[ \t>]*\|")
-_IMAGE_OR_TAG = re.compile(r"!\[|\[!\[|<[a-zA-Z!/]")
-_PARAGRAPH_BREAK = re.compile(r"\n[ \t]*\n")
-_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]*_`\u300d\u300f\uff09]{0,3}\Z")
-_MIN_LETTER_SHARE = 0.7
-_MIN_WORDS, _MIN_UNENDED_WORDS = 3, 8
-
-
-@frozen
-class SentenceCandidate:
-    """``text[start:end]`` is a sentence of ``words`` words; ``eligible``: it may stand in a summary."""
-
-    start: int
-    end: int
-    words: int
-    eligible: bool
-    begins_paragraph: bool
-
-
-def find_candidates(text: str) -> Iterator[SentenceCandidate]:
-    """Yield the sentences of a text in order."""
-    code_blocks = (match.span() for match in CODE_BLOCK.finditer(text))
-    code_start, code_end = next(code_blocks, (len(text), len(text)))
-    last_end = 0
-    for start, end in find_sentences(text):
-        while code_end <= start and code_start < len(text):
-            code_start, code_end = next(code_blocks, (len(text), len(text)))
-        words = count_words(text[start:end])
-        in_code = end > code_start
-        eligible = not in_code and _is_prose(text, start, end, words)
-        begins = not last_end or _PARAGRAPH_BREAK.search(text, last_end, start) is not None
-        yield SentenceCandidate(start, end, words, eligible, begins)
-        last_end = end
-
-
-def _is_prose(text: str, start: int, end: int, words: int) -> bool:
-    """Whether a sentence is one: no heading, row, image, address, and no scrap such as a title."""
-    line_start = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
-    sentence = text[start:end]
-    if _HEADING_MARK.match(text, line_start, start) or _TABLE_ROW.match(text, line_start, start + 1):
-        return False
-    if _IMAGE_OR_TAG.match(sentence) or sentence.endswith(":"):
-        return False
-    if words < (_MIN_WORDS if _SENTENCE_END.search(sentence) else _MIN_UNENDED_WORDS):
-        return False
-    visible = sum(not character.isspace() for character in sentence)
-    return sum(map(str.isalpha, sentence)) >= _MIN_LETTER_SHARE * visible

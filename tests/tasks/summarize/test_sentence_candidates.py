@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from llmcli.tasks.summarize.key_sentences import find_candidates
+from llmcli.tasks.summarize.sentence_candidates import find_candidates
 from llmcli.tasks.summarize.summary_options import count_words, length_warning
 
 TEXT = """\

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmcli.tasks.summarize.key_sentences import SentenceCandidate
+from llmcli.tasks.summarize.sentence_candidates import SentenceCandidate, SentenceStore
 from llmcli.tasks.summarize.sentence_ranking import choose_sentences
-from llmcli.tasks.summarize.sentence_store import SentenceStore
 
 EAST, NORTH, UP = np.eye(3, dtype=np.float32)
 WORDS = 10
