@@ -10,6 +10,7 @@ from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
 from llmcli.store.session import Turn
+from llmcli.tasks.chat import conversation
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Delta, Result, Role
