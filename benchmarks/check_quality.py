@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import random
 import re
 import tempfile
@@ -190,7 +191,10 @@ def make_claims(documents: dict[str, str]) -> list[Claim]:
 
 
 def area_under_curve(scores: list[float], positive: list[bool]) -> float:
-    """Return the probability that a positive has a higher score than a negative; equal scores count one half."""
+    """Return the probability that a positive has a higher score than a negative; equal scores count one half.
+
+    NaN if all or none are positive.
+    """
     ranked = sorted(zip(scores, positive, strict=True))
     wins, negatives, index = 0.0, 0, 0
     while index < len(ranked):
@@ -202,7 +206,8 @@ def area_under_curve(scores: list[float], positive: list[bool]) -> float:
         wins += above * (negatives + below / 2)
         negatives += below
         index = end
-    return wins / (sum(positive) * negatives)
+    pairs = sum(positive) * negatives
+    return wins / pairs if pairs else math.nan
 
 
 def difflib_ratio(claim: str, document: str) -> float:

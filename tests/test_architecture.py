@@ -277,6 +277,13 @@ def test_module_docstrings_name_their_subject():
     assert [path for path, doc in docs.items() if re.match(r"(What|Which|How)\b", doc)] == []
 
 
+def test_packages_have_modules():
+    """One without any is a leftover of modules that moved."""
+    parents = {path.parent for path in FILES if path.stem != "__init__" or len(parse(path)) > 0}
+    parents |= {above for folder in parents for above in folder.parents}
+    assert [str(path.parent) for path in FILES if path.stem == "__init__" and path.parent not in parents] == []
+
+
 def test_class_names_are_unique():
     """You find a class by searching for its name alone."""
     places = collections.defaultdict(list)
