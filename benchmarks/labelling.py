@@ -25,8 +25,8 @@ from llmcli.config.engine_options import EngineOptions
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.model_selection import SelectionOptions
+from llmcli.tasks.label.background_scoring import RowSelector
 from llmcli.tasks.label.labelling_progress import selection_options
-from llmcli.tasks.label.row_selection import RowSelector
 
 REFERENCES = (50, 100, 150, 200)
 SHARE = 0.7

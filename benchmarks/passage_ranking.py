@@ -18,8 +18,9 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT
+from llmcli.tasks.ask.document_question import fuse_margins, relevance_requests
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool
-from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, relevance_requests
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
 

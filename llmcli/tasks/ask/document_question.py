@@ -8,7 +8,7 @@ together.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -16,8 +16,8 @@ from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, LlmError, Unsupported
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import check_interrupt
-from llmcli.prompts import PromptLibrary
-from llmcli.store.passage_index import IndexedPassage
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.store.passage_index import IndexedPassage, fuse_rankings
 from llmcli.tasks.ask.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.ask.question_sources import IndexedSource, name_of_inputs, number_passage, share_of_tokens
 from llmcli.tasks.ask.reference_quotes import (
@@ -31,7 +31,6 @@ from llmcli.tasks.ask.reference_quotes import (
 )
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.quotes.quote_generation import QUOTE_TOKENS, generate_quote
-from llmcli.tasks.retrieval import passage_reranker
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
 from llmcli.tasks.runner.answers import aggregate_tokens_per_s
@@ -137,14 +136,14 @@ class DocumentQuestion:
         """Return the requests that rank the candidates, if there is something to rank."""
         if not self._backend.info().scores or len(found) <= 1:
             return []
-        prompt = self._prompts.get(passage_reranker.PROMPT)
-        return list(passage_reranker.relevance_requests(prompt, self._question, found, self._passage_options))
+        prompt = self._prompts.get(RELEVANCE_PROMPT)
+        return list(relevance_requests(prompt, self._question, found, self._passage_options))
 
     def excerpt_requests(self, found: Sequence[FoundPassage]) -> list[Request]:
         """Return the requests that quote passages, which were ranked: they begin like the ranking ones."""
         prompt = self._prompts.get(EXCERPT_PROMPT)
         options = replace(self._passage_options, max_tokens=min(QUOTE_TOKENS, self._context // 4))
-        return list(passage_reranker.passage_requests(prompt, self._question, found, options, "excerpt."))
+        return list(passage_requests(prompt, self._question, found, options, "excerpt."))
 
     def count(self, requests: Sequence[Request]) -> int:
         """Return the tokens of prompts."""
@@ -227,12 +226,12 @@ class DocumentQuestion:
             return pool.sample(MAX_PASSAGES), ["sample"]
         if not self._backend.info().scores or len(found) == 1:
             return found, ["words"]
-        prompt = self._prompts.get(passage_reranker.PROMPT)
+        prompt = self._prompts.get(RELEVANCE_PROMPT)
         try:
-            margins = await passage_reranker.score_passages(run, prompt, self._question, found, self._passage_options)
+            margins = await score_passages(run, prompt, self._question, found, self._passage_options)
         except Unsupported:
             return found, ["words"]
-        return [found[number] for number in passage_reranker.fuse_margins(margins)], ["words", MODEL_RANKING]
+        return [found[number] for number in fuse_margins(margins)], ["words", MODEL_RANKING]
 
     async def _quote_passages(self, run: TaskRun, found: Sequence[FoundPassage]) -> tuple[list[QuotedPassage], int]:
         """Return what the passages say about the question, and how many requests failed; report progress.
@@ -409,3 +408,55 @@ def estimate_question(
     tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
     calls = len(ranking) + len(excerpts) + 1
     return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted)
+
+
+RELEVANCE_PROMPT = "ask.relevance"
+ANSWERS = ("yes", "no")
+
+
+def relevance_requests(
+    prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
+) -> Iterator[Request]:
+    """Yield a request for each passage; its id is the position."""
+    for request in passage_requests(prompt, question, passages, options):
+        yield replace(request, candidates=ANSWERS)
+
+
+def passage_requests(
+    prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions, prefix: str = ""
+) -> Iterator[Request]:
+    """Yield a request about each passage, whose evaluation later ones can begin with; its id ends with the position."""
+    for number, each in enumerate(passages):
+        messages = prompt.render({"question": question, "text": each.passage.text})
+        unasked = prompt.render({"question": "", "text": each.passage.text})
+        yield make_request(
+            f"{prefix}{number}",
+            messages,
+            prompt,
+            options,
+            max_tokens=options.max_tokens,
+            priority=Priority.INTERACTIVE,
+            document_chars=count_common_chars(messages, unasked),
+        )
+
+
+async def score_passages(
+    run: TaskRun, prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
+) -> list[float]:
+    """Return log P(yes) - log P(no) of each passage; reports progress. Raises the failure of a request."""
+    margins: list[float] = []
+    async for answer in run.each(relevance_requests(prompt, question, passages, options), run.ask):
+        yes, no = (each.logprob for each in answer.scores)
+        margins.append(yes - no)
+        run.report(Progress(len(margins), len(passages), "passages", "ranking"))
+    return margins
+
+
+def fuse_margins(margins: Sequence[float]) -> list[int]:
+    """Return the positions of passages in their new order, from the margins in the order of the given ranking.
+
+    Both rankings are joined by reciprocal rank fusion, with the given best one kept first: the judgement of a small model
+    alone is too unreliable.
+    """
+    by_answer = sorted(range(len(margins)), key=lambda number: -margins[number])
+    return list(dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import RepetitionStopped
@@ -11,7 +12,6 @@ from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary, Turn
 from llmcli.tasks.chat.context_window import ContextUse, ContextWindow, SentPart, TurnSummarizer, sent_turns
-from llmcli.tasks.chat.conversation_store import ConversationStore
 from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task
@@ -286,3 +286,42 @@ class Conversation:
         earlier = f"Summary of the earlier conversation:\n{summary}" if summary else ""
         system = "\n\n".join(filter(None, (self.system, earlier)))
         return self._prompt.render({"message": text, "system": system})
+
+
+class ConversationStore(Protocol):
+    """A saved conversation: its earlier ``turns``, and the ``model`` that answered last ("": none yet).
+
+    No method raises an error that would end the chat.
+    """
+
+    turns: Sequence[Turn]
+    model: str
+
+    @property
+    def id(self) -> str | None:
+        """Its id in requests; None while it is not saved."""
+        ...
+
+    def save(self, turns: Sequence[Turn], model: str) -> Sequence[Turn]:
+        """Save the conversation that consists of ``turns``; return them with the ids of those that are saved."""
+        ...
+
+    def update(self, turn: Turn) -> None:
+        """Save the text of an answer that has grown."""
+        ...
+
+    def withdraw(self, turn: Turn) -> None:
+        """Remove a question that got no answer."""
+        ...
+
+    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+        """Return the saved summary that covers most of ``turns``."""
+        ...
+
+    def save_summary(self, summary: Summary) -> None:
+        """Save a summary."""
+        ...
+
+    def renew(self) -> None:
+        """Begin a new conversation."""
+        ...

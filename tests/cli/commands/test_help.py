@@ -11,7 +11,7 @@ import pytest
 from terminal import ROOT, ended
 
 from llmcli.cli.commands.help import help_topics
-from llmcli.cli.commands.help.help_pages import render_page
+from llmcli.cli.commands.help.help_lookup import render_page
 from llmcli.cli.console.environment import Environment
 
 DOCS = ROOT / "docs"

@@ -10,10 +10,15 @@ from tasks.helpers import error, result
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.ask.table_question import MAX_ATTEMPTS, answer_from_tables, extract_statement
+from llmcli.tasks.ask.table_question import (
+    MAX_ATTEMPTS,
+    MAX_CONSTRAINED_COLUMNS,
+    answer_from_tables,
+    extract_statement,
+    select_grammar,
+)
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import run_task
-from llmcli.tasks.tables.select_grammar import MAX_CONSTRAINED_COLUMNS, select_grammar
 from llmcli.tasks.tables.table_loader import Table
 
 SALES = Table("sales", ("shop", "price in €", "order"), [["North", 3.5, 1], ["South", 4, 2]])

@@ -6,8 +6,8 @@ import numpy as np
 
 from llmcli.tasks.calibration.feature_blocks import LAST
 from llmcli.tasks.calibration.feature_set import FeatureSet
+from llmcli.tasks.label.background_scoring import RowSelector
 from llmcli.tasks.label.labelling_progress import measure_progress
-from llmcli.tasks.label.row_selection import RowSelector
 
 
 def answer(width: int, signal: float, count: int) -> tuple[FeatureSet, list[str]]:

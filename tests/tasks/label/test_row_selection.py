@@ -7,7 +7,7 @@ import pytest
 
 from llmcli.tasks.calibration.feature_blocks import LAST, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet
-from llmcli.tasks.label.row_selection import RowSelector
+from llmcli.tasks.label.background_scoring import RowSelector
 
 
 def make_features(values: np.ndarray, width: int = 3) -> FeatureSet:

@@ -6,8 +6,9 @@ import pytest
 
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
+from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT
+from llmcli.tasks.ask.document_question import fuse_margins, relevance_requests
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
-from llmcli.tasks.retrieval.passage_reranker import PROMPT, fuse_margins, relevance_requests
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
 TEXTS = ("The harbour is old.", "Bread costs two coins.\n\nMilk costs one.")

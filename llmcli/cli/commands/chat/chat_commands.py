@@ -19,30 +19,22 @@ Ctrl-C stops an answer, Ctrl-D leaves after it. Alt-Enter starts a new line. Ctr
 @cache
 def slash_commands() -> Mapping[str, SlashCommand]:
     """Return the commands by name, in the order of /help."""
-    from llmcli.cli.commands.chat.slash import (
-        branch_commands,
-        context_commands,
-        input_commands,
-        option_commands,
-        prompt_command,
-        session_commands,
-        turn_commands,
-        verb_commands,
-    )
+    from llmcli.cli.commands.chat.slash import conversation_commands as turns
+    from llmcli.cli.commands.chat.slash import input_commands, option_commands, prompt_command
 
     groups = (
-        turn_commands,
-        branch_commands,
-        option_commands,
-        input_commands,
-        prompt_command,
-        context_commands,
-        session_commands,
-        verb_commands,
+        turns.TURN_COMMANDS,
+        turns.BRANCH_COMMANDS,
+        option_commands.COMMANDS,
+        input_commands.INPUT_COMMANDS,
+        prompt_command.COMMANDS,
+        turns.CONTEXT_COMMANDS,
+        turns.SESSION_COMMANDS,
+        input_commands.VERB_COMMANDS,
     )
     general = (
         SlashCommand("/help", "list these commands", lambda chat, _: chat.write_notice(format_help(chat.columns))),
-        *(command for group in groups for command in group.COMMANDS),
+        *(command for group in groups for command in group),
         *(SlashCommand(name, "leave (or press Ctrl-D)", lambda chat, _: chat.leave()) for name in EXIT_COMMANDS),
     )
     return {command.name: command for command in general}

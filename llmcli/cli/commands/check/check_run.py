@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.check.check_view import annotate_text, format_lines
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import reads_stdin
+from llmcli.cli.input.standard_input import format_source_name
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document
@@ -78,3 +78,49 @@ def _read_answer(ctx: CommandContext, answer: str | None, against: Sequence[str]
     if name == STDIN and STDIN in against:
         raise UsageError("standard input can be read only once")
     return source_inputs.read_source_document(ctx, name)
+
+
+_MAX_QUOTE_CHARACTERS = 160
+
+
+def format_lines(name: str, result: Result) -> str:
+    """Return a line for each sentence: ``NAME:LINE: SUPPORT PROBABILITY: SENTENCE``, then the quote after a tab."""
+    shown = format_source_name(name)
+    return "\n".join(
+        f"{shown}:{sentence['first_line']}: {_verdict(sentence)}: {_one_line(sentence['text'])}\t{_evidence(sentence)}"
+        for sentence in result.fields["sentences"]
+    )
+
+
+def annotate_text(document: Document, result: Result) -> str:
+    """Return the text with a mark before each sentence below the threshold, and a list of these with their quotes."""
+    threshold = result.fields["threshold"]
+    weak = [sentence for sentence in result.fields["sentences"] if sentence["probability"] < threshold]
+    parts, at = [], 0
+    for number, sentence in enumerate(weak, 1):
+        parts += [document.text[at : sentence["start"]], f"**[?{number}]** "]
+        at = sentence["start"]
+    total = len(result.fields["sentences"])
+    head = f"Supported: {total - len(weak)} of {total} sentences (threshold {threshold:g})."
+    notes = [f"- **?{number}** {_verdict(sentence)}. {_evidence(sentence)}" for number, sentence in enumerate(weak, 1)]
+    return "\n\n".join(["".join([*parts, document.text[at:]]).rstrip(), "---", head, "\n".join(notes)]).rstrip()
+
+
+def _verdict(sentence: Mapping[str, Any]) -> str:
+    return f"{sentence['support']} {sentence['probability']:.2f}"
+
+
+def _evidence(sentence: Mapping[str, Any]) -> str:
+    quote = sentence["quote"]
+    if quote is None:
+        return "no passage has its words"
+    text = _one_line(quote["text"])
+    if len(text) > _MAX_QUOTE_CHARACTERS:
+        text = text[:_MAX_QUOTE_CHARACTERS].rpartition(" ")[0] + " ..."
+    page, first, last = quote["page"], quote["first_line"], quote["last_line"]
+    lines = f"line {first}" if first == last else f"lines {first}-{last}"
+    return f'{format_source_name(quote["source"])}, {lines if page is None else f"p. {page}"}: "{text}"'
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

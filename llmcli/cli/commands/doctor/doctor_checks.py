@@ -7,13 +7,13 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.doctor import path_lookup, reachability
+from llmcli.cli.commands.doctor import reachability
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
@@ -255,7 +255,7 @@ def _check_default_model(ctx: CommandContext) -> Finding:
 
 
 def _check_path(ctx: CommandContext) -> Finding:
-    found = path_lookup.find_executables("llm", ctx.runtime.environ)
+    found = find_executables("llm", ctx.runtime.environ)
     data = {"llm": [{"path": str(each.path), "llmcli": each.llmcli, "ours": each.same_installation} for each in found]}
     if not found:
         where = Path(sys.executable).parent
@@ -330,3 +330,39 @@ PROBES: dict[str, Callable[[CommandContext, Finding], Finding]] = {
     "network": reachability.probe_network,
 }
 """The checks of ``llm doctor --network``, which extend a finding by connecting."""
+
+
+_ENTRY_POINT = b"llmcli.cli.main"  # occurs in the script that installers write for our entry point
+_HEAD_BYTES = 8192  # bytes; such scripts are short
+
+
+@frozen
+class InstalledCommand:
+    """An executable on PATH. ``llmcli``: whether it runs this program; ``same_installation``: whether with this Python."""
+
+    path: Path
+    llmcli: bool
+    same_installation: bool
+
+
+def find_executables(name: str, environ: Mapping[str, str], python: str = sys.executable) -> list[InstalledCommand]:
+    """Return the executables called ``name`` on PATH, in its order, each once."""
+    found: dict[str, InstalledCommand] = {}
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = Path(directory or ".") / name
+        if path.is_file() and os.access(path, os.X_OK):
+            found.setdefault(os.path.realpath(path), _inspect_executable(path, python))
+    return list(found.values())
+
+
+def _inspect_executable(path: Path, python: str) -> InstalledCommand:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        head = b""
+    llmcli = _ENTRY_POINT in head
+    # the interpreter is in the first line, or in the second if its path is too long for the first
+    first_lines = b"\n".join(head.split(b"\n", 3)[:3])
+    beside = {os.fsencode(Path(python).with_name(each)) for each in (Path(python).name, "python", "python3")}
+    return InstalledCommand(path, llmcli, llmcli and any(each in first_lines for each in beside))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
-from llmcli.cli.commands.extract.parquet_values import ParquetValues
-from llmcli.cli.commands.extract.value_rows import ValueRows
+from llmcli.cli.commands.extract.value_rows import NAME_COLUMN, ValueRows
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument, read_document, read_inputs
 from llmcli.cli.input.path_conflicts import check_distinct
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
-from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, record_format_by_suffix
+from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.documents.reading.streamed_file import StreamedFile
+from llmcli.documents.records.formats.record_format import OutputColumns
+from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import UsageError
 from llmcli.files.atomic_file import atomic_write
 from llmcli.frozen_dataclass import frozen
@@ -169,3 +170,47 @@ def _explain(ctx: CommandContext, result: Result) -> None:
     for each in result.fields["found"]:
         probability = "" if each["probability"] is None else f", probability {each['probability']:.2f}"
         ctx.console.explain(f"{each['path']} = {each['value']!r} ({place_of(each['quote'])}{probability})")
+
+
+_TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+
+
+class ParquetValues:
+    """Collects results; ``many`` and ``named`` as for ``ValueRows``. Raises ``MissingExtra`` if pyarrow is missing."""
+
+    def __init__(self, schema: Mapping[str, Any], *, many: bool, named: bool) -> None:
+        properties: Mapping[str, Any] = schema.get("properties", {})
+        self._columns = [*([NAME_COLUMN] if named else []), *properties]
+        types = {name: kind for name, each in properties.items() if (kind := _type_of(each)) is not None}
+        added = {NAME_COLUMN: str, **types} if named else types
+        self._writer = load_record_format("parquet").open_writer(
+            OutputColumns(RecordSchema("extract", tuple(self._columns)), added, has_error=False)
+        )
+        self._many = many
+        self._named = named
+        self._results: list[tuple[int, str, Any]] = []
+
+    def add(self, result: Result) -> None:
+        """Add the values of a document."""
+        self._results.append((result.item, result.name, result.fields["values"]))
+
+    def render(self) -> Iterator[bytes]:
+        """Yield the file in parts, its rows in the order of the documents. Raises ``NoValuesFound`` without a result."""
+        if not self._results:
+            raise NoValuesFound
+        yield self._writer.head()
+        index = 0
+        for _, name, values in sorted(self._results, key=lambda each: each[0]):
+            for one in values if self._many else [values]:
+                found = {NAME_COLUMN: name, **one} if self._named else one
+                row = {column: found.get(column) for column in self._columns}
+                yield self._writer.row(Record(index, "", index + 1, fields=row), {}, "")
+                index += 1
+        yield self._writer.tail()
+
+
+def _type_of(schema: Any) -> type | None:
+    """Return the type of a column's values; None for lists, objects and mixed values, whose type is that of the first."""
+    kinds = schema.get("type") if isinstance(schema, dict) else None
+    names = [each for each in (kinds if isinstance(kinds, list) else [kinds]) if each != "null"]
+    return _TYPES.get(str(names[0])) if len(names) == 1 else None

@@ -8,7 +8,7 @@ import pytest
 from terminal import PROMPT, ended
 
 from llmcli.cli.commands.chat import chat_commands
-from llmcli.cli.commands.chat.slash import session_commands
+from llmcli.cli.commands.chat.slash import conversation_commands
 from llmcli.errors import UsageError
 from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
 
@@ -67,7 +67,7 @@ def test_what_is_no_command_is_refused(text, said, advice):
 @pytest.mark.parametrize("name", ["my chat", "../x", "é", "", "work", "x" * 200, "a.", "x" * 99])
 def test_a_refused_name_comes_with_an_allowed_one(name):
     """The suggestion can be typed in the chat."""
-    advice = session_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
+    advice = conversation_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
     other = advice.removeprefix("Try: /save ")
     assert other not in {advice, name} and is_session_name(other)
 

@@ -9,7 +9,7 @@ import pytest
 from llm_fixtures import write
 from scripted import all_messages
 
-from llmcli.cli.commands.check.check_view import annotate_text
+from llmcli.cli.commands.check.check_run import annotate_text
 from llmcli.documents.reading.document import Document
 from llmcli.types import Result
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmcli import __version__
-from llmcli.cli.commands.doctor import path_lookup
+from llmcli.cli.commands.doctor import doctor_checks
 from llmcli.engine.llama import bindings, hardware, threads
 from llmcli.errors import Unsupported
 
@@ -325,14 +325,14 @@ def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
 def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmcli, mine):
     """Long interpreter paths, other installations and other programs are distinguished."""
     program(tmp_path, text)
-    (found,) = path_lookup.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
+    (found,) = doctor_checks.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
     assert (found.llmcli, found.same_installation) == (llmcli, mine)
 
 
 def test_a_file_that_cannot_be_run_is_no_command(tmp_path):
     """The shell skips it, and so does the check."""
     program(tmp_path, ours()).chmod(0o644)
-    assert path_lookup.find_executables("llm", {"PATH": str(tmp_path)}) == []
+    assert doctor_checks.find_executables("llm", {"PATH": str(tmp_path)}) == []
 
 
 def test_workers_are_listed(doctor):

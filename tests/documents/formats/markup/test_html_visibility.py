@@ -1,7 +1,7 @@
 import pytest
 
+from llmcli.documents.formats.markup.html_format import INLINE_ELEMENTS, HiddenElements, is_hidden
 from llmcli.documents.formats.markup.html_tokenizer import parse_attributes, tokenize_html
-from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, HiddenElements, is_hidden
 
 
 def visible_texts(text):
