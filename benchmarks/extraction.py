@@ -28,7 +28,7 @@ from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_ex
 from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.schemas.schema_argument import parse_shorthand, shorthand_schema
+from llmcli.tasks.schema_argument import parse_shorthand, shorthand_schema
 from llmcli.types import ItemFailed, Request, Result
 
 if TYPE_CHECKING:

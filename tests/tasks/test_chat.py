@@ -4,8 +4,8 @@ from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.errors import ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.conversation import Conversation
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Delta, FinishReason, Role
 

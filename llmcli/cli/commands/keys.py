@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import sanitize
+from llmcli.cli.console.console import Console
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.cli.parsing.parameters import Argument
@@ -21,12 +28,11 @@ def set_key(ctx: CommandContext, name: BackendArgument) -> int:
     Asks on the terminal without showing what you type; in a pipe, the first line of standard input is the key.
     """
     from llmcli.backends.remote.transport.api_keys import is_key
-    from llmcli.cli.input import secret_prompt
     from llmcli.runtime import named_servers
     from llmcli.runtime.named_servers import KeyStore
 
     named_servers.require_known_name(ctx.runtime.settings, name)
-    secret = secret_prompt.read_secret_line(ctx.console, f"Key of {name} (not shown)")
+    secret = read_secret_line(ctx.console, f"Key of {name} (not shown)")
     if not secret:
         raise EmptyInput("the key")
     if not is_key(secret):
@@ -85,3 +91,55 @@ def rm(ctx: CommandContext, name: BackendArgument, yes: YesOption = False) -> in
 
 
 keys = build_group("Store the keys of hosted models.", {"set": set_key, "list": show_list, "rm": rm})
+
+
+_POLL_MS = 100
+_MAX_BYTES = 16_384
+
+
+def read_secret_line(console: Console, question: str) -> str:
+    """Return what was typed after ``question``, or the first line of a pipe, without white space around it.
+
+    Raises ``UsageError`` if there is no terminal to ask on, and what ``interrupt.check()`` raises.
+    """
+    if not console.stdin_is_terminal:
+        return _read_line(console)
+    if not console.stderr_is_terminal:
+        raise UsageError("asking for a key needs a terminal", detail="Or pipe the key in.")
+    with console.environment.use_keyboard(), _without_echo(console.environment.stdin):
+        os.write(console.environment.stderr, f"{sanitize.single_line(question)}: ".encode())
+        try:
+            return _read_line(console)
+        finally:
+            os.write(console.environment.stderr, b"\n")
+
+
+@contextmanager
+def _without_echo(fd: int) -> Iterator[None]:
+    """Show nothing of what is typed during the block; lines stay lines, and Ctrl-C stays a signal."""
+    before = termios.tcgetattr(fd)
+    hidden = list(before)
+    hidden[3] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+
+
+def _read_line(console: Console) -> str:
+    fd, data = console.environment.stdin, b""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while b"\n" not in data and len(data) < _MAX_BYTES:
+        console.interrupt.check()
+        if not poll.poll(_POLL_MS):
+            continue
+        try:
+            piece = os.read(fd, _MAX_BYTES)
+        except OSError as error:
+            raise MissingError("-", kind="input", detail=error.strerror or "") from error
+        if not piece:
+            break
+        data += piece
+    return data.partition(b"\n")[0].decode("utf-8", "replace").strip()

@@ -15,7 +15,7 @@ from llmcli.errors import UsageError
 from llmcli.frozen_dataclass import asdict, replace
 from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, LabelTask, MultiLabelTask, make_label_task
 from llmcli.tasks.labels.label_summary import LabelSummary
-from llmcli.tasks.labels.scoring_notices import add_scoring_notices
+from llmcli.tasks.labels.scored_records import add_scoring_notices
 from llmcli.tasks.sentiment import PROMPT as SENTIMENT_PROMPT
 from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import TaskEvent

@@ -16,7 +16,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Turn
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun

@@ -11,8 +11,8 @@ from llmcli.errors.incomplete_results import RepetitionStopped
 from llmcli.frozen_dataclass import replace
 from llmcli.prompts import PromptLibrary
 from llmcli.store.session import Summary, Turn
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.context_window import ContextUse, ContextWindow, SentPart, TurnSummarizer, sent_turns
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.runner.text_answers import write_text

@@ -11,8 +11,8 @@ from tasks.helpers import error, notices, result
 from llmcli.errors import InternalError
 from llmcli.errors.incomplete_results import RepetitionStopped
 from llmcli.errors.saved_state_errors import ConversationFull
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.conversation import Conversation
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed
 

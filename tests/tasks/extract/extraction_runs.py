@@ -13,7 +13,7 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.extract import extract
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan, read_extraction_schema
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.tasks.schemas.schema_argument import parse_shorthand, shorthand_schema
+from llmcli.tasks.schema_argument import parse_shorthand, shorthand_schema
 from llmcli.types import Request
 
 

@@ -8,7 +8,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import ALL_OPTIONS, ContinueOption, SessionOption, SystemOption, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.errors import UsageError
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.types import Priority
 
 

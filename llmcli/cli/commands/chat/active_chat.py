@@ -12,8 +12,8 @@ from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
 from llmcli.prompts.jinja_template import fence_text
 from llmcli.store.session import Session, Turn
+from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.conversation import Conversation
-from llmcli.tasks.chat.overflow_policy import OverflowPolicy
 from llmcli.types import Result, Role, TaskEvent, Usage
 
 

@@ -15,7 +15,7 @@ from llmcli.documents.reading.document import STDIN, Document
 from llmcli.errors import PartialError, UsageError
 from llmcli.frozen_dataclass import replace
 from llmcli.tasks.check import check, estimate_check
-from llmcli.tasks.labels.scoring_notices import add_scoring_notices
+from llmcli.tasks.labels.scored_records import add_scoring_notices
 from llmcli.types import Result, TaskEvent
 
 if TYPE_CHECKING:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
-from llmcli.cli.commands.extract.value_rows import NAME_COLUMN, ValueRows
+from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import decode_argument, read_document, read_inputs
 from llmcli.cli.input.path_conflicts import check_distinct
@@ -28,7 +31,7 @@ from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract import estimate_extraction, extract
 from llmcli.tasks.extract.extraction_examples import ExtractionExample, parse_examples
 from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
-from llmcli.tasks.schemas.schema_argument import read_schema
+from llmcli.tasks.schema_argument import read_schema
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -214,3 +217,45 @@ def _type_of(schema: Any) -> type | None:
     kinds = schema.get("type") if isinstance(schema, dict) else None
     names = [each for each in (kinds if isinstance(kinds, list) else [kinds]) if each != "null"]
     return _TYPES.get(str(names[0])) if len(names) == 1 else None
+
+
+NAME_COLUMN = "file"
+"""The first column of a table if there are several documents."""
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+class ValueRows:
+    """Formats results as ``format_name``; ``named``: rows of tables begin with the name of the document."""
+
+    def __init__(self, format_name: str, schema: Mapping[str, Any], *, many: bool, named: bool) -> None:
+        self._format_name = format_name
+        self._many = many
+        self._named = named
+        self._columns = list(schema.get("properties", {}))
+        self._has_header = False
+
+    def format(self, result: Result) -> str | None:
+        """Return the lines of a result without the last line end; None for none."""
+        values = result.fields["values"]
+        if self._format_name in _DELIMITERS:
+            return self._format_table(result.name, values if self._many else [values])
+        if self._format_name == "json":
+            return json.dumps(values, ensure_ascii=False, indent=2)
+        return "\n".join(map(json_text.dumps, values)) or None if self._many else json_text.dumps(values)
+
+    def _format_table(self, name: str, objects: list[dict[str, Any]]) -> str | None:
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=_DELIMITERS[self._format_name], lineterminator="\n")
+        if not self._has_header:
+            self._has_header = True
+            writer.writerow([*([NAME_COLUMN] if self._named else []), *self._columns])
+        for each in objects:
+            writer.writerow([*([name] if self._named else []), *(_cell(each.get(column)) for column in self._columns)])
+        return out.getvalue().removesuffix("\n") or None
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: lists and objects as JSON, null as nothing."""
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value

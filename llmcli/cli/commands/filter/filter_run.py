@@ -22,7 +22,7 @@ from llmcli.errors import LlmError, UsageError
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterTask
 from llmcli.tasks.labels.label_summary import LabelSummary
-from llmcli.tasks.labels.scoring_notices import add_scoring_notices
+from llmcli.tasks.labels.scored_records import add_scoring_notices
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:

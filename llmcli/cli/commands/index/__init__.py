@@ -41,7 +41,7 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: directory, files, passages, vectors, size in bytes, date of the last change.
     """
-    from llmcli.cli.commands.index.index_view import summary_rows
+    from llmcli.cli.commands.index.index_run import summary_rows
     from llmcli.store.passage_index import IndexFiles
 
     rows = summary_rows(IndexFiles(ctx.runtime.paths.indexes).summaries(), people=ctx.console.writes_for_people)
@@ -90,8 +90,7 @@ def search(
 
     In a pipe, tab-separated: file, page or lines, text. The exit code is 66 if nothing was found.
     """
-    from llmcli.cli.commands.index.index_run import search_indexes
-    from llmcli.cli.commands.index.index_view import passage_rows
+    from llmcli.cli.commands.index.index_run import passage_rows, search_indexes
     from llmcli.cli.input.inputs import decode_argument
 
     found = search_indexes(ctx, decode_argument(query), inside, limit, embed=embed)

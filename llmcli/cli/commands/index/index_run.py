@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.indexed_sources import open_embedder
+from llmcli.cli.console.messages.message_text import format_bytes
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.files import private_files
 from llmcli.frozen_dataclass import asdict, slotted
-from llmcli.store.passage_index import IndexedPassage, IndexFiles, PassageIndex, real_path
+from llmcli.store.passage_index import IndexedPassage, IndexFiles, IndexSummary, PassageIndex, real_path
 from llmcli.tasks.retrieval.index_update import IndexUpdater, embed_passages
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder
 from llmcli.tasks.retrieval.passage_pool import search_index
@@ -143,3 +146,48 @@ def remove_indexes(ctx: CommandContext, directories: Sequence[str]) -> list[str]
         except OSError as error:
             raise OutputError(str(files.path_of(path)), detail=error.strerror or "") from error
     return paths
+
+
+def summary_rows(summaries: Iterable[IndexSummary], *, people: bool) -> list[dict[str, Any]]:
+    """Return a row for each index, by directory; ``people``: sizes and dates are in a form for people."""
+    rows = []
+    for each in sorted(summaries, key=lambda summary: summary.directory):
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.changed))
+        rows.append(
+            {
+                "directory": each.directory,
+                "files": each.files,
+                "passages": each.passages,
+                "vectors": sum(each.vectors.values()),
+                "size": format_bytes(each.size) if people else each.size,
+                "changed": changed,
+            }
+        )
+    return rows
+
+
+def passage_rows(passages: Iterable[IndexedPassage], *, as_json: bool) -> list[dict[str, Any]]:
+    """Return a row for each passage; as JSON with its place in numbers."""
+    if as_json:
+        return [
+            {
+                "file": each.path,
+                "page": each.page,
+                "first_line": each.first_line,
+                "last_line": each.last_line,
+                "start": each.start,
+                "end": each.start + len(each.text),
+                "headings": list(each.headings),
+                "text": each.text,
+            }
+            for each in passages
+        ]
+    return [{"file": each.source, "place": describe_place(each), "text": each.text} for each in passages]
+
+
+def describe_place(passage: IndexedPassage) -> str:
+    """Return "page 3", or the lines "12-30"."""
+    if passage.page is not None:
+        return f"page {passage.page}"
+    first, last = passage.first_line, passage.last_line
+    return str(first) if first == last else f"{first}-{last}"

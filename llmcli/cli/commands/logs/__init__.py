@@ -180,7 +180,7 @@ def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:
     not matter. A worker that evaluates other things beside it may still change an answer; with --no-worker, or if it was
     asked with --deterministic, it is the same.
     """
-    from llmcli.cli.commands.logs.log_repeat import repeat_answer
+    from llmcli.cli.commands.logs.log_view import repeat_answer
 
     with _open(ctx) as log:
         entry: LoggedAnswer = log.get(number)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli import __version__
-from llmcli.backends.recording_backend import RecordingBackend
+from llmcli.backends.base import Backend, DelegatingJob, Job
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import asdict
+from llmcli.frozen_dataclass import asdict, replace
 from llmcli.store.answer_log import AnswerLog, LoggedAnswer
 from llmcli.store.database import make_parent_directory
-from llmcli.types import Request, Result, Role, TaskEvent
+from llmcli.types import BackendInfo, BackendStats, Request, Result, Role, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -97,3 +97,56 @@ def _run_options(ctx: CommandContext) -> dict[str, Any]:
     chosen = {each: settings[each] for each in _RUN_SETTINGS if settings.origin(each) != "default"}
     user_limit = settings["max_tokens"] != "auto"
     return {"model": name, **chosen, "max_tokens_by_user": user_limit}
+
+
+class RecordingBackend:
+    """Wraps ``backend``, whose last request is ``last_request``; None before the first one.
+
+    ``chooses_seeds``: a request without a seed gets one, so that it can be repeated.
+    """
+
+    def __init__(self, backend: Backend, *, chooses_seeds: bool) -> None:
+        self._backend = backend
+        self._chooses_seeds = chooses_seeds
+        self.last_request: Request | None = None
+
+    def info(self) -> BackendInfo:
+        """What the backend can do."""
+        return self._backend.info()
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """Return the prompt length of each request in tokens, and whether they are exact."""
+        return self._backend.count(requests)
+
+    def open(self) -> RecordingJob:
+        """Open a job."""
+        return RecordingJob(self._backend.open(), self)
+
+    def stats(self) -> BackendStats:
+        """Statistics of the backend."""
+        return self._backend.stats()
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._backend.close()
+
+    def record(self, request: Request) -> Request:
+        """Remember a request; return it as it is to be sent."""
+        if self._chooses_seeds and request.sampling.seed is None and not request.candidates:
+            seed = int.from_bytes(os.urandom(4), "little")
+            request = replace(request, sampling=replace(request.sampling, seed=seed))
+        if not request.candidates and not request.hidden_states:
+            self.last_request = request
+        return request
+
+
+class RecordingJob(DelegatingJob):
+    """A job of a ``RecordingBackend``."""
+
+    def __init__(self, job: Job, backend: RecordingBackend) -> None:
+        super().__init__(job)
+        self._backend = backend
+
+    def submit(self, request: Request) -> None:
+        """Add a request."""
+        super().submit(self._backend.record(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import UsageError
-from llmcli.tasks.schemas.schema_argument import SchemaField, parse_shorthand, shorthand_schema
+from llmcli.tasks.schema_argument import SchemaField, parse_shorthand, shorthand_schema
 
 
 def test_a_field_has_a_name_a_type_and_a_description():

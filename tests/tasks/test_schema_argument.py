@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.errors import BadDocument, MissingError, MissingExtra, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.schemas.schema_argument import read_schema
+from llmcli.tasks.schema_argument import read_schema
 
 SCHEMA = '{"type": "object", "properties": {"name": {"type": "string"}}}'
 
