@@ -12,7 +12,7 @@ from llmcli.frozen_dataclass import asdict
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
-    from llmcli.cli.commands.doctor.doctor_checks import Finding
+    from llmcli.cli.commands.doctor.findings import Finding
 
 _STATE_COLUMNS, _NAME_COLUMNS = 9, 15  # columns
 _HEAD_COLUMNS = _STATE_COLUMNS + _NAME_COLUMNS
@@ -35,7 +35,8 @@ def doctor(
 
     Checks that were skipped, or done only in part, are "untested".
     """
-    from llmcli.cli.commands.doctor.doctor_checks import FindingState, run_checks
+    from llmcli.cli.commands.doctor.doctor_checks import run_checks
+    from llmcli.cli.commands.doctor.findings import FindingState
 
     with ctx.console.status_line.waiting(Phase.CHECKING, "this machine"):
         findings = list(run_checks(ctx, network=network))

@@ -8,18 +8,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor import reachability
+from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict, field, frozen
+from llmcli.frozen_dataclass import asdict, frozen
 
 
 def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
@@ -366,22 +366,3 @@ def _inspect_executable(path: Path, python: str) -> InstalledCommand:
     first_lines = b"\n".join(head.split(b"\n", 3)[:3])
     beside = {os.fsencode(Path(python).with_name(each)) for each in (Path(python).name, "python", "python3")}
     return InstalledCommand(path, llmcli, llmcli and any(each in first_lines for each in beside))
-
-
-class FindingState(StrEnum):
-    """A problem stops work; a warning deserves attention; untested was checked only as far as the text says."""
-
-    OK = "ok"
-    UNTESTED = "untested"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@frozen
-class Finding:
-    """What one check found: one line of ``text``, the ``next`` step, and ``data`` for ``--json``."""
-
-    state: FindingState
-    text: str
-    next: str = ""
-    data: dict[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.doctor.doctor_checks import Finding, FindingState
+from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
 from llmcli.config.backend_config import ServerConfig
