@@ -61,7 +61,12 @@ class BaseJob(ABC, Generic[ItemT]):
             if request.id in self._open_ids or self._closed_input:
                 raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
             self._open_ids.add(request.id)
-        self._start(request)
+        try:
+            self._start(request)
+        except BaseException:  # then nothing comes of it, and the loop must not wait for its end
+            with self._lock:
+                self._open_ids.discard(request.id)
+            raise
 
     @abstractmethod
     def cancel(self, request_id: str) -> None:

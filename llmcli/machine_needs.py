@@ -25,6 +25,7 @@ class MachineNeeds:
 
 UNKNOWN_WORK = MachineNeeds()
 LABELS = MachineNeeds(labels=True, answer_tokens=0)
+READING = MachineNeeds(answer_tokens=0)
 QUESTION = MachineNeeds(is_question=True, drafts=True)
 CHAT = MachineNeeds(is_question=True, drafts=True, answer_tokens=512)
 WRITING = MachineNeeds(drafts=True)

@@ -91,3 +91,20 @@ def test_leaving_the_block_abandons_what_is_left():
     with EchoJob(Host()) as job:
         assert not job.consumer_gone
     assert (job.consumer_gone, job.abandoned) == (True, 1)
+
+
+def test_a_request_that_cannot_be_started_is_not_waited_for():
+    """The loop ends without it."""
+
+    class Refusing(EchoJob):
+        def _start(self, request):
+            if request.id == "bad":
+                raise Interrupted
+            super()._start(request)
+
+    with Refusing(Host()) as job:
+        job.submit(request("a"))
+        with pytest.raises(Interrupted):
+            job.submit(request("bad"))
+        job.close_input()
+        assert [event.id for event in job] == ["a", "a"]

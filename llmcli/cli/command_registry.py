@@ -15,6 +15,7 @@ from llmcli.machine_needs import (
     CHAT,
     LABELS,
     QUESTION,
+    READING,
     SERVER,
     SUMMARY,
     TRANSLATION,
@@ -107,16 +108,21 @@ COMMANDS = [
         "check",
         "Check each sentence of a text against documents; exit code 1 if one is not supported.",
         model_task="classify",
+        needs=READING,
     ),
     Command(
         "proofread",
         "List the words that look wrong, by how much they surprise the model.",
         model_task="chat",
+        needs=READING,
         overflow_advice="",
     ),
-    Command("embed", "Turn lines, records or files into vectors.", model_task="classify"),
+    Command("embed", "Turn lines, records or files into vectors.", model_task="classify", needs=READING),
     Command(
-        "similar", "Find the lines, records or files that are nearest to a text in meaning.", model_task="classify"
+        "similar",
+        "Find the lines, records or files that are nearest to a text in meaning.",
+        model_task="classify",
+        needs=READING,
     ),
     Command("tokens", "Count the tokens of texts, files or records.", model_task="classify"),
     Command(

@@ -43,6 +43,7 @@ _NOT_PROSE = re.compile(
 )
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*(?:\s\"[^\"]*\")?\)")
 _CITATION = re.compile(r"\s*\[\^?\d+\](?!\()")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _EMPHASIS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
 
@@ -93,7 +94,7 @@ def find_claims(text: str) -> list[tuple[int, int]]:
 
 def plain_claim(sentence: str) -> Claim:
     """Return the claim of a sentence without its Markdown and the numbers of its sources."""
-    without_links = _LINK.sub(r"\1", sentence)
+    without_links = _LINK.sub(r"\1", _COMMENT.sub(" ", sentence))
     return Claim(" ".join(_EMPHASIS.sub("", _CITATION.sub("", without_links)).split()))
 
 

@@ -14,7 +14,6 @@ from scripted import all_messages, last_message
 
 from llmcli.cli.input import inputs
 from llmcli.documents.reading import file_reader, streamed_file
-from llmcli.tasks.summarize import combined_text
 
 __all__ = ["write"]
 

@@ -1,7 +1,7 @@
 """The probability that a passage supports a sentence.
 
 The features of ``support_features`` and the log-odds of "Yes" against "No" (after the model's prior is taken out, as in
-``classification.label_scores``) are standardized and added up with the weights of a logistic regression. A feature that a
+``labels.label_scores``) are standardized and added up with the weights of a logistic regression. A feature that a
 backend cannot give counts as average. The weights were fitted to claims about the descriptions of Python packages: true
 ones, false ones, and true ones about another package (``benchmarks/check_quality.py``; its figures are those of other
 documents).

@@ -193,6 +193,8 @@ class _RecordReader(threading.Thread):
     def _start_record(self, record: Record) -> None:
         entry = _PendingRecord(record)
         with self._lock:
+            if self._stopped:
+                return
             entry.outcome = self._outcome_without_task(record)
             if entry.outcome is None and not self._follow_same_text(entry):
                 entry.run = TaskRun(self._runner, record.index, record.name)
@@ -206,7 +208,7 @@ class _RecordReader(threading.Thread):
                 if entry.outcome is not None:
                     self._mark_done(entry)
                 self._changed.notify()
-        self._submit(unsent, cancelled)
+        self._submit_new(unsent, cancelled)
 
     def _take_unsent(self) -> tuple[list[Request], list[str]]:
         """Return the requests to submit and the ids to cancel; keep the notices of the tasks."""
@@ -217,16 +219,44 @@ class _RecordReader(threading.Thread):
                 self._notices.append(report)
         return self._runner.take_unsent()
 
-    def _submit(self, unsent: list[Request], cancelled: list[str]) -> None:
-        """Submit and cancel requests; after an error, those that were not submitted are forgotten."""
+    def _submit_new(self, unsent: list[Request], cancelled: list[str]) -> None:
+        """Submit the first requests of a record, and what is to be cancelled. After an error nothing more is read."""
         for number, request in enumerate(unsent):
             try:
-                self._job.submit(request)
+                self._submit_one(request)
             except BaseException:
                 with self._lock:
-                    self._runner.forget(lost.id for lost in unsent[number:])
+                    for lost in unsent[number:]:
+                        self._runner.drop(lost.id)
                 raise
-        for request_id in cancelled:
+        self._cancel(cancelled)
+
+    def _submit_next(self, unsent: list[Request], cancelled: list[str]) -> None:
+        """Submit the next requests of records that run; one that is refused is the failure of its record."""
+        while unsent or cancelled:
+            for request in unsent:
+                try:
+                    self._submit_one(request)
+                except LlmError as error:
+                    check_interrupt()
+                    with self._lock:
+                        self._runner.drop(request.id, error)
+            self._cancel(cancelled)
+            with self._lock:
+                unsent, cancelled = self._take_unsent()
+
+    def _submit_one(self, request: Request) -> None:
+        """Submit a request, unless its task has ended meanwhile, in the other thread."""
+        with self._lock:
+            if not self._runner.is_awaited(request.id):
+                self._runner.drop(request.id)
+                return
+        self._job.submit(request)
+        if not self._runner.is_awaited(request.id):
+            self._job.cancel(request.id)
+
+    def _cancel(self, request_ids: list[str]) -> None:
+        for request_id in request_ids:
             self._job.cancel(request_id)
 
     def _close_when_done(self) -> None:
@@ -322,7 +352,7 @@ class _RecordReader(threading.Thread):
         with self._lock:
             self._runner.handle_event(event)
             unsent, cancelled = self._take_unsent()
-        self._submit(unsent, cancelled)
+        self._submit_next(unsent, cancelled)
         with self._lock:
             self._close_when_done()
 
@@ -374,7 +404,7 @@ class _RecordReader(threading.Thread):
                     run.cancel()
             self._runner.loop.run()
             unsent, cancelled = self._take_unsent()
-        self._submit(unsent, cancelled)
+        self._submit_next(unsent, cancelled)
 
     def _discard(self, entry: _PendingRecord) -> None:
         with self._changed:

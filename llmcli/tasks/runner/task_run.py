@@ -331,10 +331,20 @@ class TaskRunner:
         else:
             self._cancelled.append(opened.request.id)
 
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """Forget requests that could not be submitted; nothing comes of them."""
-        for request_id in request_ids:
-            self._open.pop(request_id, None)
+    def is_awaited(self, request_id: str) -> bool:
+        """Return whether a task still waits for a request."""
+        opened = self._open.get(request_id)
+        return opened is not None and not opened.abandoned
+
+    def drop(self, request_id: str, error: Exception | None = None) -> None:
+        """Forget a request that was not submitted; with an error, that is the failure of its task."""
+        opened = self._open.get(request_id)
+        if opened is None:
+            return
+        self._forget(opened)
+        if error is not None:
+            opened.finished.fail(error)
+            self.loop.run()
 
     def _forget(self, opened: _TaskRequest) -> None:
         del self._open[opened.request.id]

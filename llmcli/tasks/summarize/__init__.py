@@ -20,7 +20,7 @@ from llmcli.tasks.runner.answers import renumber_failure
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.tasks.runner.text_answers import TextTask
-from llmcli.tasks.summarize.combined_text import CombinedText
+from llmcli.tasks.summarize.joined_documents import CombinedText
 from llmcli.tasks.summarize.key_sentences import choose_key_sentences
 from llmcli.tasks.summarize.summary_options import KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize.summary_plan import PROMPT, SummaryPlan

@@ -10,7 +10,7 @@ from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
-from llmcli.tasks.summarize.combined_text import CombinedText
+from llmcli.tasks.summarize.joined_documents import CombinedText
 from llmcli.tasks.summarize.summary_options import FACTS, HEADLINE, SummaryOptions, count_words
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Request, Role

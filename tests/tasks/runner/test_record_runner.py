@@ -10,13 +10,13 @@ import pytest
 from scripted import Reply, ScriptedBackend, last_message
 
 from llmcli.documents.records.record import Record
-from llmcli.errors import BadDocument, ContextOverflow, Interrupted, Unsupported
+from llmcli.errors import BadDocument, ContextOverflow, Interrupted, TemporaryFailure, Unsupported
 from llmcli.prompts import Prompt
 from llmcli.prompts.jinja_template import Template
 from llmcli.tasks.ask import AskTask
 from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import FinishReason, ItemFailed, Result
+from llmcli.types import FinishReason, ItemFailed, Message, Request, Result, Role
 
 
 def verb(backend, **options):
@@ -143,3 +143,58 @@ def test_memory_does_not_grow_with_the_input():
     tracemalloc.stop()
     events.close()
     assert before < 4_000_000 and grown < 3_000_000, "of 8 MB"
+
+
+class Twice:
+    """A processor that asks twice about each record."""
+
+    def __init__(self):
+        self.columns = {"answer": str}
+
+    async def process(self, run, record):
+        texts = []
+        for name in ("first", "second"):
+            request = Request(f"{record.index}.{name}", (Message(Role.USER, record.text),))
+            texts.append((await run.ask(request)).text)
+        return run.result(" ".join(texts))
+
+    def blank_result(self, record):
+        return Result(record.index, record.name, None, blank=True)
+
+
+def refusing(backend, is_refused):
+    """Let a backend's jobs refuse some requests when they are submitted."""
+    opened = backend.open
+
+    def open_job():
+        job = opened()
+        submit = job.submit
+
+        def submit_or_refuse(request):
+            if is_refused(request):
+                raise TemporaryFailure("limit")
+            submit(request)
+
+        job.submit = submit_or_refuse
+        return job
+
+    backend.open = open_job
+    return backend
+
+
+def test_a_later_request_that_is_refused_fails_its_record_alone():
+    """What was answered is delivered, and the others go on."""
+    backend = refusing(ScriptedBackend(lambda _: "ok"), lambda request: request.id == "1.second")
+    events = [*run_records(backend, records("a", "b", "c"), Twice())]
+    assert [event.text for event in events if isinstance(event, Result)] == ["ok ok", "ok ok"]
+    failed = [event for event in events if isinstance(event, ItemFailed)]
+    assert [(event.item, type(event.error)) for event in failed] == [(1, TemporaryFailure)]
+
+
+def test_a_first_request_that_is_refused_ends_the_reading():
+    """The records before it are delivered, and the error is raised."""
+    backend = refusing(ScriptedBackend(lambda _: "ok"), lambda request: request.id == "2.first")
+    found = []
+    with pytest.raises(TemporaryFailure):
+        found.extend(run_records(backend, records(*"abcd"), Twice()))
+    assert [event.text for event in found if isinstance(event, Result)] == ["ok ok", "ok ok"]

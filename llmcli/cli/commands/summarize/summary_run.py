@@ -154,7 +154,7 @@ def _combine(
     from llmcli.tasks.summarize import summarize_together
 
     if options.dry_run:
-        from llmcli.tasks.summarize.combined_text import CombinedText
+        from llmcli.tasks.summarize.joined_documents import CombinedText
 
         combined = CombinedText(documents)
         if combined.is_empty:
@@ -178,8 +178,8 @@ def _update(
 ) -> int:
     """Continue a summary with what is new in the document."""
     from llmcli.tasks.summarize import summarize
-    from llmcli.tasks.summarize.combined_text import CombinedText
     from llmcli.tasks.summarize.earlier_summary import EarlierSummary
+    from llmcli.tasks.summarize.joined_documents import CombinedText
 
     if isinstance(document, ItemFailed):
         raise document.error
