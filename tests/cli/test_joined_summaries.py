@@ -94,7 +94,7 @@ def test_key_sentences_of_several_documents_are_read_one_at_a_time(llm, write, m
 
 def test_texts_that_are_too_large_together_are_refused(llm, write, monkeypatch):
     """A written summary needs them in memory: one line, and 65."""
-    monkeypatch.setattr(combined_text, "MAX_TEXT_BYTES", 2 * len(LOG))
+    monkeypatch.setattr(joined_documents, "MAX_TEXT_BYTES", 2 * len(LOG))
     files = [write(f"{name}.txt", LOG) for name in "ab"]
     run = llm("summarize", "--combine", "--style", "paragraph", *files, answer=gist)
     assert (run.code, run.out) == (65, "") and "b.txt: it is larger than" in run.err
