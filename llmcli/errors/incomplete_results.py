@@ -64,6 +64,10 @@ class NoCodeBlock(InvalidAnswer):
         super().__init__("answer")
 
 
+class WrongSummaryForm(InvalidAnswer):
+    """The summary of ``subject`` is not in the form of its style; ``detail`` ends "the summary ...", and says why."""
+
+
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
     """``unfinished`` of ``total`` segments are unchanged; ``limited``: a limit set by the user cut their answers."""
 

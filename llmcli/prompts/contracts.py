@@ -142,10 +142,11 @@ _CONTRACTS: dict[str, Contract] = {
     ),
     "summarize.length": Contract(
         {
-            "words": "the wanted length in words",
+            "words": "the wanted length in words; empty if the summary has it, or if the user gave none",
             "length": "the words of the summary before",
             "longer": "whether the wanted length is the larger one",
-            "style": "paragraph, bullets, abstract, outline or minutes",
+            "style": "paragraph, bullets, headline, abstract, outline or minutes",
+            "problem": 'what is wrong with the form of the summary, after "the summary"; empty if nothing is',
         },
         required=("words",),
     ),

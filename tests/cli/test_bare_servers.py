@@ -24,6 +24,7 @@ SAYS = {
     "CREATE TABLE": "SELECT COUNT(*) FROM rows",
     "Translate into": GERMAN,
     "List its main points": f"- {FIRST}\n- The roof has to be repaired after the storm.",
+    "Write minutes": f"Topics\n- {FIRST}",
     "what this text has opinions about": "workshop | closed | negative",
     "In short:": "it is about money",
     "Answer Yes or No": "Yes",

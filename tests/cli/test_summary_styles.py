@@ -56,9 +56,10 @@ def test_a_larger_model_writes(summarize):
 
 
 @pytest.mark.parametrize("style", ["abstract", "outline", "minutes"])
-def test_styles_and_wishes_reach_the_model(summarize, style):
+def test_styles_and_wishes_reach_the_model(llm, style):
     """Focus, audience and the name of the language."""
-    run = summarize("--style", style, "--focus", "the roof", "--audience", "children", "--language", "de")
+    wishes = ("--focus", "the roof", "--audience", "children", "--language", "de")
+    run = llm("summarize", "--style", style, *wishes, stdin=TEXT.encode(), answer=lambda _: "Topics\n- The roof.")
     said = all_messages(run.backend.requests[-1])
     assert run.code == 0
     assert style in said.casefold()
@@ -97,3 +98,27 @@ def test_records_get_key_sentences_too(llm, tmp_path):
     path.write_text(json.dumps({"body": TEXT}) + "\n", encoding="utf-8")
     run = llm("summarize", "--column", "body", "--words", "4", str(path), answer=give_states, parameters=SMALL)
     assert (run.code, json.loads(run.out)["summary"]) == (0, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("style", "answer", "said"),
+    [
+        ("bullets", "::", "the summary has no words"),
+        ("bullets", '"""', "the summary has no words"),
+        ("headline", "One.\nTwo.", "the summary is no headline: it has 2 lines"),
+        ("minutes", "The roof leaks.", "the summary has no sections: headings with list items below them"),
+    ],
+)
+def test_a_summary_in_the_wrong_form_ends_with_3(llm, style, answer, said):
+    """It was asked for twice, and is printed with one line that says what is wrong, and one with advice."""
+    argv = ("summarize", "--style", style, "--words", "60")
+    run = llm(*argv, stdin=TEXT.encode(), answer=lambda _: answer)
+    assert (run.code, run.out, len(run.backend.requests)) == (3, f"{answer}\n", 2)
+    assert run.err.splitlines()[0] == f"llm: {said}"
+
+
+def test_bullets_are_asked_for_again(llm):
+    """The second answer has the form, so nothing is wrong."""
+    answers = iter(["::", "Here are the main points:\n\n- The roof leaks.\n\n- The workshop stays closed."])
+    run = llm("summarize", "--style", "bullets", stdin=TEXT.encode(), answer=lambda _: next(answers))
+    assert (run.code, run.out, run.err) == (0, "- The roof leaks.\n- The workshop stays closed.\n", "")

@@ -71,8 +71,9 @@ def summarize(
     which the documents add what is new. A Result has the fields ``method`` ("written" or "key-sentences"), ``coverage``
     (the share of the document's tokens that calls with an answer have read), ``missing``, the ``MissingPart``s of the document that the summary lacks, and with
     key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
-    summary whose length is not about ``wanted.words`` is written once more, and has a warning if the better one of both
-    is not about that long either. Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
+    summary whose length is not about ``wanted.words``, or that is not in the form of its style, is written once more. If the
+    better one of both is not about that long either it has a warning; if its form is wrong it is incomplete
+    (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
     evaluated for all of them.
     """
     chosen = wanted or SummaryOptions()

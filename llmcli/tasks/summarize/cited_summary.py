@@ -134,7 +134,7 @@ def summarize_with_citations(
     one). If all points were left out, the result is incomplete (``PointsUnsupported``).
     """
     scorer = SupportScorer(backend, prompts, options)
-    plan = SummaryPlan(backend, prompts, options, wanted or SummaryOptions(), QUOTED_STYLE)
+    plan = SummaryPlan(backend, prompts, options, wanted or SummaryOptions(), QUOTED_STYLE, checks_form=False)
 
     async def task(run: TaskRun, document: Document) -> Result:
         summary = await write_summary(run, plan, document, shows_text=False)

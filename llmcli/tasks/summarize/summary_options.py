@@ -8,6 +8,7 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendInfo
 
 AUTO, PARAGRAPH, HEADLINE, KEY_SENTENCES = "auto", "paragraph", "headline", "key-sentences"
+BULLETS, MINUTES = "bullets", "minutes"
 FACTS = "facts"
 """How the parts of a long text are summarized: what will be merged into one of the other styles."""
 WRITTEN_METHOD = "written"

@@ -11,7 +11,8 @@ from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summarize.joined_documents import CombinedText
-from llmcli.tasks.summarize.summary_options import FACTS, HEADLINE, SummaryOptions, count_words
+from llmcli.tasks.summarize.summary_form import CHECKED_STYLES, find_form_problem
+from llmcli.tasks.summarize.summary_options import FACTS, HEADLINE, SummaryOptions, count_words, length_warning
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import Message, Request, Role
 
@@ -40,6 +41,7 @@ class SummaryPlan:
 
     ``row``: the columns of a record, None for a document. ``earlier``: the summary to update, "" for none: then the text
     is what is new, and the last stage joins both. ``combined``: the text is that of several documents.
+    ``checks_form``: a summary that is not in the form of its style is written again.
     """
 
     backend: Backend
@@ -50,6 +52,7 @@ class SummaryPlan:
     row: object = None
     earlier: str = ""
     combined: CombinedText | None = None
+    checks_form: bool = True
 
     @property
     def context(self) -> int:
@@ -63,13 +66,19 @@ class SummaryPlan:
 
     @property
     def may_rewrite(self) -> bool:
-        """Whether a summary is written again if it misses the length."""
-        return self.words is not None
+        """Whether a summary is written again if it misses the length or the form."""
+        return self.words is not None or (self.checks_form and self.style in CHECKED_STYLES)
 
-    def is_closer_in_length(self, summary: str, other: str) -> bool:
-        """Whether a summary is nearer to the wanted length than another one."""
-        words = self.words or 0
-        return abs(count_words(summary) - words) < abs(count_words(other) - words)
+    def form_problem(self, summary: str) -> str:
+        """Return what is wrong with the form of a summary; "" if nothing is, or if the form does not matter."""
+        return find_form_problem(summary, self.style) if self.checks_form else ""
+
+    def is_better(self, summary: str, other: str) -> bool:
+        """Whether a summary has the right form and another one has not, or is nearer to the wanted length."""
+        wrong, other_wrong = bool(self.form_problem(summary)), bool(self.form_problem(other))
+        if wrong != other_wrong or self.words is None:
+            return other_wrong and not wrong
+        return abs(count_words(summary) - self.words) < abs(count_words(other) - self.words)
 
     def prompt(self, stage: int, *, is_last: bool = False) -> Prompt:
         """Return the prompt of a stage; ``is_last``: of the one request whose answer is the summary."""
@@ -120,19 +129,19 @@ class SummaryPlan:
         )
 
     def rewrite_request(self, request: Request, summary: str) -> Request | None:
-        """Return the request for a summary of the wanted length after ``request`` was answered with another one.
+        """Return the request for a summary of the wanted length and form after ``request`` was answered with another one.
 
-        None if there is no wanted length, or no room for it in the context.
+        None if there is no room for it in the context.
         """
-        words = self.words
-        if words is None:
-            return None
-        prompt, length = self.prompts.get(LENGTH_PROMPT), count_words(summary)
+        words, length = self.words, count_words(summary)
+        missed = bool(length_warning(summary, words))
+        prompt = self.prompts.get(LENGTH_PROMPT)
         values: dict[str, object] = {
-            "words": str(words),
+            "words": str(words) if missed else "",
             "length": str(length),
-            "longer": words > length,
+            "longer": words is not None and words > length,
             "style": self.style,
+            "problem": self.form_problem(summary),
         }
         asked = [each for each in prompt.render(values) if each.role is Role.USER]
         messages = (*request.messages, Message(Role.ASSISTANT, summary), *asked)

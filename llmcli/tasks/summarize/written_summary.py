@@ -8,7 +8,7 @@ from typing import Any, Literal
 from llmcli.documents.reading.document import Document
 from llmcli.documents.text_lines import count_line_ends, line_at
 from llmcli.errors import EmptyInput, LlmError, ProcessStopped, TimedOut
-from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored
+from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored, WrongSummaryForm
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.tasks.runner.answers import (
     EMPTY_ANSWER_MESSAGE,
@@ -21,6 +21,7 @@ from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import delta_reporter
+from llmcli.tasks.summarize.summary_form import clean_summary
 from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
 from llmcli.text_stream import REPETITION_LIMIT
@@ -146,9 +147,9 @@ class _WrittenSummary:
     # ---- the last stage -------------------------------------------------------------------------------------------
 
     async def _write_last(self, request: Request) -> tuple[Answer, str]:
-        """Return the summary, and what is wrong with its length. One that misses the wanted length is written again.
+        """Return the summary, and what is wrong with its length. One that misses the length or the form is written again.
 
-        Of both the better one is delivered. Raises ``EmptyAnswer``.
+        Of both the better one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """
         run, plan = self._run, self._plan
         answer = await self._ask(request, self._on_delta())
@@ -161,7 +162,9 @@ class _WrittenSummary:
             raise EmptyAnswer(run.name, limit=answer.finished.limit)
         if not plan.may_rewrite:
             return answer, ""
-        if answer.finished.reason is FinishReason.STOP and length_warning(answer.text, plan.words):
+        answer = self._clean(answer)
+        missed = length_warning(answer.text, plan.words) or plan.form_problem(answer.text)
+        if answer.finished.reason is FinishReason.STOP and missed:
             answer = await self._rewrite(request, answer)
         if self._shows_text:
             run.report(Delta(answer.text, run.item))
@@ -172,18 +175,21 @@ class _WrittenSummary:
         return delta_reporter(self._run, shows_text=self._shows_text and not self._plan.may_rewrite)
 
     async def _rewrite(self, request: Request, draft: Answer) -> Answer:
-        """Return a summary that meets the length better than the draft, else the draft."""
+        """Return a summary that meets form and length better than the draft, else the draft."""
         again = self._plan.rewrite_request(request, draft.text)
         if again is None:
             return draft
         try:
-            answer = await self._ask(again, self._on_delta())
+            answer = self._clean(await self._ask(again, self._on_delta()))
         except (TimedOut, ProcessStopped):
             raise
         except LlmError:  # the draft is a summary
             return draft
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
-        return answer if complete and self._plan.is_closer_in_length(answer.text, draft.text) else draft
+        return answer if complete and self._plan.is_better(answer.text, draft.text) else draft
+
+    def _clean(self, answer: Answer) -> Answer:
+        return replace(answer, text=clean_summary(answer.text, self._plan.style)) if self._plan.checks_form else answer
 
     def _result(self, answer: Answer, wrong_length: str, coverage: float) -> Result:
         run, plan = self._run, self._plan
@@ -191,7 +197,8 @@ class _WrittenSummary:
         cut = is_truncated(finished, plan.options)
         if cut and missing:
             run.warn("the summary was cut at a limit")
-        if wrong_length and plan.row is None:
+        wrong_form = plan.form_problem(answer.text)
+        if wrong_length and plan.row is None and not wrong_form:
             run.warn(wrong_length)
         elif wrong_length:  # of many records: only in the result
             run.warnings.append(wrong_length)
@@ -203,6 +210,8 @@ class _WrittenSummary:
             incomplete = truncation_error(finished)
         elif self._unrestored:
             incomplete = ValuesNotRestored(run.name, tuple(self._unrestored))
+        elif wrong_form:
+            incomplete = WrongSummaryForm(run.name, detail=wrong_form)
         return run.result(
             answer.text,
             {

@@ -148,6 +148,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     ),
     i.ValuesMissing: _describe_missing_values,
     i.ValuesNotRestored: _describe_unrestored,
+    i.WrongSummaryForm: lambda x: (
+        f"the summary {x.detail}" if x.subject == "-" else f"the summary of {subject_of(x)} {x.detail}",
+        f"It is printed as it is; leave out --style, or {_LARGER_MODEL_ADVICE}",
+    ),
 }
 """What happened and what to do next, for each class."""
 

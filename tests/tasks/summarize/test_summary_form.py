@@ -1,0 +1,143 @@
+"""The form of written summaries: what is mended, what is wrong, and what is asked for again."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import Reply, ScriptedBackend, last_message
+from tasks.helpers import of, result, streamed
+
+from llmcli.documents.reading.document import Document
+from llmcli.errors import RequestRejected
+from llmcli.errors.incomplete_results import AnswerTruncated, WrongSummaryForm
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.summarize import summarize
+from llmcli.tasks.summarize.summary_form import clean_summary, find_form_problem
+from llmcli.tasks.summarize.summary_options import SummaryOptions
+from llmcli.types import Delta, FinishReason
+
+TEXT = "The roof leaks badly. We repair it on Monday."
+LIST = "- The roof leaks.\n- We repair it on Monday."
+MINUTES = "Topics\n- The roof leaks.\n\nTasks\n- Ann repairs it until Monday."
+
+
+@pytest.mark.parametrize(
+    ("style", "answer", "cleaned"),
+    [
+        ("bullets", LIST, LIST),
+        ("bullets", f"```markdown\n{LIST}\n```", LIST),
+        ("bullets", f'"""\n{LIST}\n"""', LIST),
+        ("bullets", f"Here is the summary:\n\n{LIST}", LIST),
+        ("bullets", f"The text is about a roof that has to be repaired:\n{LIST}", LIST),
+        ("bullets", f"## Main points\n\n{LIST}\n\n**Conclusion**", LIST),
+        ("bullets", LIST.replace("\n", "\n\n\n"), LIST),
+        ("bullets", f"- \n{LIST}\n-", LIST),
+        ("bullets", "1. One word\n   and more.\n2) Two.\n  * Three", "1. One word\n   and more.\n2) Two.\n  * Three"),
+        ("bullets", "\u2022 One\n-two", "\u2022 One\n-two"),
+        ("headline", '"The roof leaks"', "The roof leaks"),
+        ("headline", "**The roof leaks**\n", "The roof leaks"),
+        ("headline", "# Headline: The roof leaks", "The roof leaks"),
+        ("headline", "Here is a headline:\n\n\u201cThe roof leaks\u201d", "The roof leaks"),
+        ("headline", "Summary judgment in one case: the roof", "Summary judgment in one case: the roof"),
+        ("headline", 'The "roof" and the "rain"', 'The "roof" and the "rain"'),
+        ("minutes", MINUTES, MINUTES),
+        ("minutes", f"Here are the minutes:\n{MINUTES}\n\nDecisions\n", MINUTES),
+        ("minutes", "## Topics\n\n- One\n\n**Tasks:**\n- Two", "## Topics\n- One\n\n**Tasks:**\n- Two"),
+        ("paragraph", "Sure, here you go:\n\nThe roof leaks.\n\n## More", "The roof leaks."),
+        ("paragraph", "The roof leaks: it is old.", "The roof leaks: it is old."),
+    ],
+)
+def test_what_stands_around_a_summary_is_taken_away(style, answer, cleaned):
+    """What remains has the form, and cleaning it again changes nothing."""
+    assert clean_summary(answer, style) == cleaned == clean_summary(cleaned, style)
+    assert find_form_problem(cleaned, style) == ""
+
+
+@pytest.mark.parametrize(
+    ("style", "answer", "problem"),
+    [
+        *((style, mark, "has no words") for style in ("bullets", "headline", "minutes", "paragraph") for mark in ("::", '"""', "```\n```")),
+        ("bullets", "- 1\n- 2", "has no words"),
+        ("bullets", TEXT, "is no list"),
+        ("bullets", f"{LIST}\n\nIn short, the roof is old.", "has text outside of its list: In short, the roof is old."),
+        ("headline", TEXT.replace(". ", ".\n"), "is no headline: it has 2 lines"),
+        ("minutes", LIST, "has no sections: headings with list items below them"),
+        ("minutes", TEXT, "has no sections: headings with list items below them"),
+        ("minutes", f"Roof\n{LIST}", "has a section that is none of topics, decisions and tasks: roof"),
+        ("minutes", f"{MINUTES}\n\nAll of this was said on Sunday in a long meeting of the club.",
+         "has text outside of its sections: All of this was said on ..."),
+    ],
+)  # fmt: skip
+def test_other_answers_have_the_wrong_form(style, answer, problem):
+    """The problem says how, as the end of "the summary ..."."""
+    assert find_form_problem(clean_summary(answer, style), style) == problem
+
+
+def test_minutes_in_other_languages_have_other_headings():
+    """Whether these are the right ones cannot be said."""
+    german = "Themen\n- Das Dach der Werkstatt ist undicht und wird am Montag repariert.\n\nAufgaben\n- Anna bestellt Ziegel."
+    assert find_form_problem(german, "minutes") == ""
+
+
+@pytest.fixture
+def builtin(tmp_path):
+    """Return the built-in prompt files."""
+    return PromptLibrary(tmp_path)
+
+
+def run(prompts, first, second, style="bullets", words=None, **options):
+    """Summarize where the second answer is that to the request for a better one."""
+    backend = ScriptedBackend(lambda request: second if request.id.endswith(".length") else first)
+    how = SummaryOptions(words, style)
+    return list(summarize(backend, prompts, [Document("d", TEXT)], GenerationOptions(**options), how)), backend
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "delivered", "right"),
+    [
+        ("::", LIST, LIST, True),
+        (TEXT, f"```\n{LIST}\n```", LIST, True),
+        ("::", TEXT, "::", False),  # both are wrong
+        (TEXT, "", TEXT, False),
+        (TEXT, Reply(error=RequestRejected("m")), TEXT, False),
+        (f"Here is the summary:\n{LIST}", "::", LIST, True),  # nothing is asked again
+    ],
+)
+def test_a_summary_in_the_wrong_form_is_written_once_more(builtin, first, second, delivered, right):
+    """The better one is shown as a whole; one that is still wrong is incomplete."""
+    events, backend = run(builtin, first, second)
+    found = result(events)
+    assert found.text == delivered == streamed(events) and len(of(Delta, events)) == 1
+    assert found.cut is not right
+    assert right or (isinstance(found.incomplete, WrongSummaryForm) and found.incomplete.exit_code == 3)
+    assert len(backend.requests) == (1 if LIST in str(first) else 2)
+    if first == TEXT:
+        said = last_message(backend.requests[1])
+        assert said.startswith(
+            'That summary is no list. Write it again as a list, each point on a line that starts with "- "'
+        )
+
+
+def test_form_and_length_have_one_rewrite(builtin):
+    """The right form counts more than the length."""
+    events, backend = run(builtin, "word " * 60, "- word\n" * 9, words=60)
+    assert len(backend.requests) == 2
+    assert result(events).text == "\n".join(["- word"] * 9) and not result(events).cut
+    events, backend = run(builtin, "word " * 10, "- word\n" * 60, words=60)
+    said = last_message(backend.requests[1])
+    assert "is no list. That summary has 10 words." in said and "about 60 words" in said
+    assert not result(events).cut and result(events).warnings == ()
+
+
+def test_a_paragraph_comes_while_it_is_written(builtin):
+    """It has no form that could be asked for again; without a word it is incomplete."""
+    events, _ = run(builtin, TEXT, "", style="paragraph")
+    assert len(of(Delta, events)) > 1 and streamed(events) == result(events).text
+    events, backend = run(builtin, "::", "", style="paragraph")
+    assert isinstance(result(events).incomplete, WrongSummaryForm) and len(backend.requests) == 1
+
+
+def test_a_cut_summary_is_not_written_again(builtin):
+    """The limit is the reason."""
+    events, backend = run(builtin, Reply(TEXT, reason=FinishReason.LENGTH), LIST)
+    assert len(backend.requests) == 1 and isinstance(result(events).incomplete, AnswerTruncated)
