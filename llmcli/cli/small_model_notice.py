@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
 
 NOTICE_DIRECTORY = "small_model_notices"
-"""The directory in the cache whose files have the names of verbs, and the times of their last notices."""
+"""The directory in the cache whose files have the names of verbs or notices, and the times when these were shown last."""
 _INTERVAL_S = 24 * 60 * 60
 
 
@@ -25,7 +25,7 @@ def write_small_model_notice(ctx: CommandContext) -> None:
         return
     if not is_toy_size(runtime.backend().info().parameters):
         return
-    if not _record_notice(runtime.paths.cache / NOTICE_DIRECTORY / runtime.verb):
+    if not record_notice(ctx, runtime.verb):
         return
     from llmcli.cli.model_question import recommended_model
 
@@ -40,11 +40,12 @@ def write_small_model_notice(ctx: CommandContext) -> None:
     console.write_note(f"{runtime.responder_name} {TOY_MEANING}; {how}")
 
 
-def _record_notice(path: Path) -> bool:
-    """Return whether the notice is due, and record that it is shown now.
+def record_notice(ctx: CommandContext, name: str) -> bool:
+    """Return whether a notice that is shown once a day is due, and record that it is shown now.
 
     Where that cannot be recorded it is not shown: it would come after each answer, and no model can be stored there.
     """
+    path = ctx.runtime.paths.cache / NOTICE_DIRECTORY / name
     try:
         if 0 <= time.time() - _last_notice(path) < _INTERVAL_S:
             return False

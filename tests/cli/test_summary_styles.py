@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from pathlib import Path
 
 import pytest
 from scripted import all_messages
+
+from llmcli.cli.small_model_notice import NOTICE_DIRECTORY
 
 SMALL = 135_000_000
 TEXT = "The roof leaks badly. We repair it on Monday. The workshop stays closed."
@@ -40,6 +44,30 @@ def test_on_a_terminal_a_note_says_so(summarize, terminal):
         screen = terminal(columns=200)
         summarize("--words", "4", *argv, err=screen.slave)
         assert ("--style paragraph lets it write a summary" in screen.close()) == noted
+
+
+def test_the_note_comes_once_a_day(summarize, terminal):
+    """And again after a day."""
+    marker = Path(os.environ["LLMCLI_CACHE_DIR"], NOTICE_DIRECTORY, "key-sentences")
+
+    def is_noted():
+        screen = terminal(columns=200)
+        summarize("--words", "4", err=screen.slave)
+        return "--style paragraph lets it write a summary" in screen.close()
+
+    assert summarize("--words", "4").err == ""  # a pipe does not count
+    assert is_noted() and not is_noted()
+    yesterday = marker.stat().st_mtime - 86_500
+    os.utime(marker, (yesterday, yesterday))
+    assert is_noted()
+
+
+def test_key_sentences_are_prose(llm):
+    """No HTML, badges, bare links, table rows or code."""
+    text = "<p>The roof is new.</p>\n\n[![roof](a.svg)](b)\n\n| The roof. It is new. | a |\n\n```\nThe roof is code.\n```\n\n"
+    text += f"See https://example.org for the roof.\n\n{FIRST}\n"
+    run = llm("summarize", stdin=text.encode(), answer=give_states, parameters=SMALL)
+    assert (run.code, run.out) == (0, f"{FIRST}\n")
 
 
 def test_json_has_the_method_and_the_sentences(summarize):

@@ -73,8 +73,8 @@ def summarize(
     key sentences ``sentences`` (each with ``text``, ``start``, ``end``, ``first_line``, ``last_line`` and ``score``). A
     summary whose length is not about ``wanted.words``, or that is not in the form of its style, is written once more. If the
     better one of both is not about that long either it has a warning; if its form is wrong it is incomplete
-    (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts", and the prompt tokens
-    evaluated for all of them.
+    (``WrongSummaryForm``). Key sentences of a ``StreamedFile`` are chosen without keeping it in memory. ``Progress`` counts "parts" or "sentences",
+    and the prompt tokens evaluated for all of them.
     """
     chosen = wanted or SummaryOptions()
 
@@ -82,7 +82,12 @@ def summarize(
         return summarize_document(run, prompts, document, options, chosen, earlier=earlier)
 
     texts: Iterable[Any] = documents  # mypy finds no common type of three
-    yield from run_inputs(backend, texts, task, "parts")
+    yield from run_inputs(backend, texts, task, _counted_unit(backend, chosen))
+
+
+def _counted_unit(backend: Backend, wanted: SummaryOptions) -> str:
+    """Return what each request is about."""
+    return "sentences" if wanted.style_for(backend.info()) == KEY_SENTENCES else "parts"
 
 
 def summarize_together(
@@ -104,7 +109,7 @@ def summarize_together(
         backend,
         [combined],
         lambda run, document: summarize_document(run, prompts, document, options, wanted, combined=combined),
-        "parts",
+        _counted_unit(backend, wanted),
     )
     yield from combined.locate_results(events)
     for item, each in enumerate(combined.failed, 1):

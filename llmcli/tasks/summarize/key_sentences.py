@@ -37,7 +37,7 @@ async def choose_key_sentences(
     *,
     is_record: bool = False,
 ) -> Result:
-    """Return the sentences that carry a document, by the hidden states of all of them, some hundred at a time.
+    """Return the sentences that carry a document, by the hidden states of its prose, some hundred at a time.
 
     ``is_record``: the document is one of many records, whose warnings are in their results only. Raises ``EmptyInput``
     for a document without a letter or digit, the failure of a request, and ``Unsupported`` if the backend reports no
@@ -113,7 +113,20 @@ def _describe(
 
 
 def read_candidates(document: Document | StreamedText) -> Iterator[tuple[SentenceCandidate, str]]:
-    """Yield the sentences of a document with their texts."""
+    """Yield the sentences of a document that may stand in a summary, with their texts; all if none may.
+
+    The model reads no others, so that tables, markup and code cost nothing.
+    """
+    has_prose = False
+    for sentence in _read_sentences(document):
+        if sentence[0].eligible:
+            has_prose = True
+            yield sentence
+    if not has_prose:
+        yield from _read_sentences(document)
+
+
+def _read_sentences(document: Document | StreamedText) -> Iterator[tuple[SentenceCandidate, str]]:
     for block in iter_text_blocks(document):
         for each in find_candidates(block.text):
             placed = replace(each, start=block.start + each.start, end=block.start + each.end)
@@ -121,7 +134,7 @@ def read_candidates(document: Document | StreamedText) -> Iterator[tuple[Sentenc
 
 
 def sentence_requests(document: Document | StreamedText, context: int, options: GenerationOptions) -> Iterator[Request]:
-    """Yield the requests for all sentences of a document."""
+    """Yield the requests for the sentences of a document."""
     size = _max_read_chars(context)
     for _, text in read_candidates(document):
         for first in range(0, len(text), size):

@@ -1,4 +1,4 @@
-"""The sentences of a text, and which of them may stand in a summary: prose, but no headings, tables or code."""
+"""The sentences of a text, and which of them may stand in a summary: prose, but no headings, tables, markup or code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,30 @@ if TYPE_CHECKING:
 CODE_BLOCK = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
 _HEADING_MARK = re.compile(r"[ \t>]*#{1,6}[ \t]+\Z")
 _TABLE_ROW = re.compile(r"[ \t>]*\|")
-_IMAGE_OR_TAG = re.compile(r"!\[|\[!\[|<[a-zA-Z!/]")
+_SKIPPED_BLOCK = re.compile(
+    rf"{CODE_BLOCK.pattern}"
+    r"|^[ \t]*<!--.*?(?:-->|\Z)"
+    r"|^[ \t]*<(?P<tag>pre|table|script|style|svg)\b.*?(?:</(?P=tag)>|\Z)"
+    # indented lines below a line that ends with a colon, unless they are a list
+    r"|^(?P<outer>[ \t]*)[^\s|][^\n]*:[ \t]*\n(?:[ \t]*\n)+"
+    r"(?P<code>(?=\s+(?![-*+\u2022] |\d{1,3}[.)] )[^\s])(?:(?P=outer)(?:[ ]{4}|\t)[ \t]*[^\s][^\n]*(?:\n|\Z)|[ \t]*\n)+)"
+    # directives of reStructuredText: those of code and pictures with all that is indented below them
+    r"|^(?P<at>[ \t]*)\.\.[ ](?:\|[^|\n]*\|[ ])?(?:code-block|code|sourcecode|parsed-literal|raw|image|figure|csv-table|list-table|math)"
+    r"::[^\n]*\n(?:(?P=at)[ ]{2,}[ \t]*[^\s][^\n]*(?:\n|\Z)|[ \t]*\n)*"
+    r"|^\.\.[ ](?:\[?[\w.-]+\]?:: *|_|\|)[^\n]*(?:\n|\Z)(?:[ ]{2,}:[^\n]*\n)*",
+    re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
+_CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\])")
+_MARKUP = re.compile(r"!\[|<[a-zA-Z!/]|&(?:[a-z]{1,20}|#\d{1,7});|=[\"']|://|www\.|\|", re.IGNORECASE)
+"""Images and badges, HTML, bare links and the borders of cells."""
+_COLUMNS = re.compile(r"[^\s] {3,}[^\s][^\n]*[^\s] {3,}[^\s]")
+_CODE = re.compile(r"\A(?:\$|>>>|%|#!)\s|[{}]|==|=>|;\Z|::")
 _PARAGRAPH_BREAK = re.compile(r"\n[ \t]*\n")
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]*_`\u300d\u300f\uff09]{0,3}\Z")
 _MIN_LETTER_SHARE = 0.7
 _MIN_WORDS, _MIN_UNENDED_WORDS = 3, 8
+_MAX_ROW_CHARS = 1000
 
 
 @frozen
@@ -37,7 +56,7 @@ class SentenceCandidate:
 
 def find_candidates(text: str) -> Iterator[SentenceCandidate]:
     """Yield the sentences of a text in order."""
-    code_blocks = (match.span() for match in CODE_BLOCK.finditer(text))
+    code_blocks = (match.span("code" if match["code"] else 0) for match in _SKIPPED_BLOCK.finditer(text))
     code_start, code_end = next(code_blocks, (len(text), len(text)))
     last_end = 0
     for start, end in find_sentences(text):
@@ -52,12 +71,16 @@ def find_candidates(text: str) -> Iterator[SentenceCandidate]:
 
 
 def _is_prose(text: str, start: int, end: int, words: int) -> bool:
-    """Whether a sentence is one: no heading, row, image, address, and no scrap such as a title."""
+    """Whether a sentence is one: no heading, row, image, markup, address or code, and no scrap such as a title."""
     line_start = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
     sentence = text[start:end]
     if _HEADING_MARK.match(text, line_start, start) or _TABLE_ROW.match(text, line_start, start + 1):
         return False
-    if _IMAGE_OR_TAG.match(sentence) or sentence.endswith(":"):
+    plain = _LINK.sub("", _CODE_SPAN.sub("", sentence))
+    if _MARKUP.search(plain) or _CODE.search(plain) or sentence.endswith(":"):
+        return False
+    row = _CODE_SPAN.sub("", text[line_start : line_start + _MAX_ROW_CHARS].partition("\n")[0])
+    if " | " in row or _COLUMNS.search(plain) or count_words(plain) < _MIN_WORDS:
         return False
     if words < (_MIN_WORDS if _SENTENCE_END.search(sentence) else _MIN_UNENDED_WORDS):
         return False

@@ -14,7 +14,7 @@ from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize
 from llmcli.tasks.summarize.key_sentences import MAX_PENDING
 from llmcli.tasks.summarize.summary_options import AUTO, KEY_SENTENCES, SummaryOptions
-from llmcli.types import ItemFailed, Notice, Result
+from llmcli.types import ItemFailed, Notice, Progress, Result
 
 SMALL, LARGE = 135_000_000, 500_000_000
 TEXT = "The roof leaks badly in\nthe rain. We repair it on Monday morning. The workshop stays closed.\n"
@@ -115,6 +115,51 @@ def test_a_long_document_is_requested_bit_by_bit(prompts):
     assert seen[0] == MAX_PENDING
     assert len(backend.requests) == 3 * MAX_PENDING
     assert any(isinstance(event, Result) for event in events)
+
+
+README = """\
+<p align="center"><img src="logo.png" alt="A logo of the roof that leaks"></p>
+
+[![build](https://example.org/build.svg)](https://example.org) [![docs](https://example.org/docs.svg)](https://example.org)
+
+| day | what we do on that day |
+|---|---|
+| Monday | We repair the roof. It takes all day. |
+
+```sh
+echo "This is a command that prints a sentence."
+```
+
+The roof leaks badly in the rain.
+"""
+
+
+def test_only_prose_is_read(prompts):
+    """Tables, markup and code cost nothing; all of the requests together have fewer tokens than the text."""
+    (result,), backend, _ = run(prompts, README + TEXT)
+    assert backend.requests[0].prompt == "The roof leaks badly in the rain."
+    assert len(backend.requests) == 4 and not any(request.messages for request in backend.requests)
+    assert result.usage.prompt_tokens <= 1.2 * backend.tokens(README + TEXT)
+    assert "|" not in result.text and "<" not in result.text
+
+
+def test_all_sentences_are_read_once_without_instructions(prompts):
+    """The tokens of prose are those of the text."""
+    text = "".join(f"This is sentence number {number} of them.\n\n" for number in range(300))
+    (result,), backend, _ = run(prompts, text)
+    assert result.usage.prompt_tokens == backend.tokens(text) and len(backend.requests) == 300
+
+
+def test_a_text_without_prose_has_sentences_too(prompts):
+    """A table has nothing else."""
+    (result,), backend, _ = run(prompts, "| Monday | We repair the roof. |\n| Tuesday | We do not. |\n")
+    assert len(backend.requests) >= 2 and result.text
+
+
+def test_progress_counts_sentences(prompts):
+    """Written summaries count parts."""
+    _, _, events = run(prompts, TEXT)
+    assert {event.unit for event in events if isinstance(event, Progress) and event.phase is None} == {"sentences"}
 
 
 @pytest.mark.parametrize("context", [64, 256])

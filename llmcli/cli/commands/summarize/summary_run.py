@@ -91,12 +91,16 @@ def _add_sources(
 def _note_key_sentences(
     ctx: CommandContext, wanted: SummaryOptions, events: Iterator[TaskEvent]
 ) -> Iterator[TaskEvent]:
-    """Note once, after the last result, that the style was chosen for the user."""
+    """Note after the last result, once a day, that the style was chosen for the user."""
     chosen = False
     for event in events:
         chosen = chosen or (isinstance(event, Result) and event.fields.get("method") == KEY_SENTENCES)
         yield event
-    if chosen and wanted.style == AUTO:
+    if not chosen or wanted.style != AUTO or not ctx.console.shows_notes:
+        return
+    from llmcli.cli.small_model_notice import record_notice
+
+    if record_notice(ctx, KEY_SENTENCES):
         ctx.console.write_note(_KEY_SENTENCES_NOTE)
 
 
