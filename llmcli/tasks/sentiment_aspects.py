@@ -9,10 +9,12 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.frozen_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
+from llmcli.tasks.quotes.quotation_grammar import chunks_terminal
 from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
@@ -27,7 +29,18 @@ POLARITIES = ("positive", "neutral", "negative")
 _NO_ASPECT = "NONE"
 """The answer about a text without an opinion."""
 _MAX_ASPECTS = 8
-_MAX_SPAN_CHARACTERS = 80
+MAX_ASPECT_WORDS, MAX_OPINION_WORDS = 5, 6
+"""A longer span is no phrase. Two Chinese or Japanese characters count as one word, and so do six of Thai and its like."""
+_CJK_CHARACTERS = (
+    "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc"
+)
+_UNSPACED_ALPHABETS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_CHUNK = re.compile(
+    rf"[{UNSPACED_CHARACTERS}]|[^\W{UNSPACED_CHARACTERS}]+(?:[.'\u2019-][^\W{UNSPACED_CHARACTERS}]+)*|\s|[^\w\s]+"
+)
+"""What a span does not cut: a word, a number, a character of a script without spaces, marks."""
+_MAX_WORD_CHARACTERS = 40
+_SENTENCE_MARKS = ".!?;:\u2026"
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s+)?")
 _EDGE_MARKS = " .,;:!?"
 _SAME_WORDS = 0.99
@@ -47,10 +60,23 @@ def parse_aspects(answer: str) -> list[Aspect]:
     """Return the aspects of an answer, each once; a line of another form, or that a limit cut, is left out."""
     found = []
     for line in answer.splitlines():
-        parts = [part.strip() for part in _LIST_MARK.sub("", line).split(SEPARATOR.strip())]
-        if len(parts) == 3 and all(parts) and parts[2].lower() in POLARITIES:  # noqa: PLR2004 (the parts of an aspect)
+        parts = [part.strip(_EDGE_MARKS) for part in _LIST_MARK.sub("", line).split(SEPARATOR.strip())]
+        if len(parts) == 3 and all(any(map(str.isalnum, part)) for part in parts) and parts[2].lower() in POLARITIES:  # noqa: PLR2004 (the parts of an aspect)
             found.append(Aspect(parts[0], parts[1], parts[2].lower()))
     return list(dict.fromkeys(found))
+
+
+def is_phrase(words: str, most: int) -> bool:
+    """Whether a text has at most ``most`` words, and is no sentence."""
+    return re.fullmatch(_phrase_pattern(most), words) is not None
+
+
+def _phrase_pattern(most: int) -> str:
+    """Return a regular expression of up to ``most`` words without a mark that ends sentences, other than in "3.5"."""
+    part = rf"[^\s{re.escape(SEPARATOR.strip())}{_SENTENCE_MARKS}{UNSPACED_CHARACTERS}]{{1,{_MAX_WORD_CHARACTERS}}}"
+    word = rf"{part}(?:[.:]{part}){{0,3}}"
+    unspaced = f"(?:[{_CJK_CHARACTERS}]{{1,2}}|[{_UNSPACED_ALPHABETS}]{{1,6}})"
+    return rf"(?:{word}|{unspaced})(?:[ \t]{{1,3}}{word}|[ \t]{{0,3}}{unspaced}){{0,{most - 1}}}"
 
 
 def locate_aspect(found: Aspect, passage: PassageSpan) -> Aspect | None:
@@ -69,9 +95,9 @@ def _locate_words(words: str, passage: PassageSpan) -> str | None:
 class AspectSentimentTask(SentimentTask):
     """A ``SentimentTask`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
 
-    They come from a second request, whose answer a grammar holds to spans of the text; without grammars, those aspects
-    count that stand in the text. In a table, the column
-    ``aspects`` is that list as JSON; in a line, it follows the probabilities.
+    They come from a second request, whose answer a grammar holds to short spans of the text; without grammars, those
+    aspects count that stand in the text. Aspect and opinion are phrases (``is_phrase``); longer ones are dropped.
+    In a table, the column ``aspects`` is that list as JSON; in a line, it follows the probabilities.
     """
 
     def __init__(
@@ -101,10 +127,17 @@ class AspectSentimentTask(SentimentTask):
         request = make_request(f"{record.index}.aspects", messages, prompt, self._generation, max_tokens=limit)
 
         def constrain(request: Request) -> Request:
-            return replace(request, grammar=_aspect_grammar(text))
+            return replace(request, grammar=aspect_grammar(text))
 
         answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
-        aspects = parse_aspects(answer.text)
+        listed = parse_aspects(answer.text)
+        aspects = [
+            each
+            for each in listed
+            if is_phrase(each.aspect, MAX_ASPECT_WORDS) and is_phrase(each.opinion, MAX_OPINION_WORDS)
+        ]
+        if len(aspects) < len(listed):
+            run.warnings.append(f"aspects that are longer than a phrase: {len(listed) - len(aspects)}")
         if constraint > 0:
             passage = QuotableDocument(record.name, text).whole()
             found = [locate_aspect(each, passage) for each in aspects]
@@ -133,19 +166,20 @@ class AspectSentimentTask(SentimentTask):
         return f"{line}\t{found}"
 
 
-def _aspect_grammar(text: str) -> str:
+def aspect_grammar(text: str) -> str:
     """Return a grammar of lines "ASPECT | OPINION | POLARITY", or "NONE".
 
-    Aspect and opinion stand in one line of ``text`` from word to word, without the separator. Source of the
-    format: llguidance, "Grammar syntax" (docs/syntax.md).
+    Aspect and opinion are phrases that stand in one line of ``text`` from word to word. The separator belongs to their
+    terminals: else the lexer would take its blank for that before another word of the phrase. Source of the format:
+    llguidance, "Grammar syntax" (docs/syntax.md).
     """
-    mark = re.escape(SEPARATOR.strip())
     polarity = " | ".join(json.dumps(each) for each in POLARITIES)
     between = json.dumps(SEPARATOR)
     return (
         f'start: "{_NO_ASPECT}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
-        f"line: SPAN {between} SPAN {between} polarity\n"
+        f"line: ASPECT OPINION polarity\n"
         f"polarity: {polarity}\n"
-        f"SPAN: WORDS & /[^\\s{mark}]([^\\n{mark}]{{0,{_MAX_SPAN_CHARACTERS - 2}}}[^\\s{mark}])?/\n"
-        f"WORDS: %regex {json.dumps({'substring_words': text}, ensure_ascii=False)}\n"
+        f"ASPECT: (WORDS & /{_phrase_pattern(MAX_ASPECT_WORDS)}/) {between}\n"
+        f"OPINION: (WORDS & /{_phrase_pattern(MAX_OPINION_WORDS)}/) {between}\n"
+        f"{chunks_terminal('WORDS', _CHUNK.findall(text))}"
     )

@@ -144,3 +144,23 @@ def test_a_server_without_grammars_gives_aspects_too(llm):
     ]
     assert run.code == 0 and found["label"] == "positive"
     assert found["warnings"] == ["aspects that do not stand in the text: 1"]
+
+
+def test_aspects_are_phrases(llm):
+    """What is as long as a sentence is dropped from a free answer, and a warning says how many were."""
+
+    def answer(request):
+        if request.grammar is not None:
+            return Unsupported("a grammar")
+        if request.candidates:
+            return NEUTRAL
+        return (
+            "the food that we had was good | good | positive\n"
+            "food | that we had was good and the staff rude | positive\n"
+            "staff | rude. | negative"
+        )
+
+    text = b"The food that we had was good and the staff rude.\n"
+    found = json.loads(llm("sentiment", "--aspects", "--json", stdin=text, answer=answer).out)
+    assert found["aspects"] == [{"aspect": "staff", "opinion": "rude", "polarity": "negative"}]
+    assert found["warnings"] == ["aspects that are longer than a phrase: 2"]

@@ -1,0 +1,89 @@
+"""Aspects and opinions are phrases of the text."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.tasks.sentiment_aspects import (
+    MAX_ASPECT_WORDS,
+    MAX_OPINION_WORDS,
+    Aspect,
+    aspect_grammar,
+    is_phrase,
+    parse_aspects,
+)
+
+TEXT = (
+    "The camera is excellent, but the 3.5 inch screen of this phone broke in the very first week! Ann\u2019s "
+    "staff-service was so-so.\nThe food: good. \u98df\u7269\u5f88\u597d\u5403\u3002\u4f46\u662f\u670d\u52a1\u592a\u6162\u4e86"
+)
+
+
+def allows(text: str) -> bool:
+    """Whether the grammar admits a text as a whole answer."""
+    from llguidance import LLMatcher, LLTokenizer
+
+    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(aspect_grammar(TEXT)), log_level=0)
+    assert not matcher.is_error(), matcher.get_error()
+    return all(map(matcher.consume_token, text.encode())) and matcher.is_accepting()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NONE",
+        "camera | excellent | positive",
+        "3.5 inch screen of this | broke in the very first week | negative",
+        "staff-service | so-so | neutral\nfood | good | positive",
+        "\u98df\u7269 | \u5f88\u597d\u5403 | positive",
+    ],
+)
+def test_the_grammar_admits_phrases_of_the_text(line):
+    """Up to five words, and six for the opinion."""
+    assert allows(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3.5 inch screen of this phone | broke | negative",
+        "screen | phone broke in the very first week | negative",
+        "first week! Ann\u2019s | so-so | negative",
+        "food: good | good | positive",
+        "3 | good | positive",
+        "staff | so-so | neutral",
+        "zebra | good | positive",
+        "\u98df\u7269\u5f88\u597d\u5403\u3002\u4f46\u662f | \u5f88 | positive",
+        "camera | excellent",
+    ],
+)
+def test_the_grammar_admits_nothing_else(line):
+    """No longer span, no part of two sentences, and no other words."""
+    assert not allows(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "short"),
+    [
+        ("battery life", True),
+        ("a b c d e", True),
+        ("a b c d e f", False),
+        ("The food was good. The staff", False),
+        ("version 3.5 of it", True),
+        ("\u667a\u80fd\u624b\u673a", True),
+        ("\u98df\u7269\u5f88\u597d\u5403\u4f46\u662f\u670d\u52a1\u592a\u6162\u4e86", False),
+        ("\u0e2d\u0e32\u0e2b\u0e32\u0e23\u0e2d\u0e23\u0e48\u0e2d\u0e22", True),
+        ("a" * 1000, False),
+        ("aaaa bbbb " * 100, False),
+        ("", False),
+    ],
+)
+def test_a_phrase_is_short(words, short):
+    """In scripts without spaces, too; a long text is no phrase at once."""
+    assert is_phrase(words, MAX_ASPECT_WORDS) is short
+    assert not short or is_phrase(words, MAX_OPINION_WORDS)
+
+
+def test_marks_around_a_phrase_are_not_part_of_it():
+    """A line without words is no aspect."""
+    assert parse_aspects("Food. | good! | Positive.\n-- | bad | negative") == [Aspect("Food", "good", "positive")]
