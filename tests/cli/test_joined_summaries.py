@@ -14,6 +14,7 @@ from scripted import all_messages, last_message
 
 from llmcli.cli.input import inputs
 from llmcli.documents.reading import file_reader, streamed_file
+from llmcli.tasks.summarize import joined_documents
 
 __all__ = ["write"]
 
