@@ -76,9 +76,10 @@ _PREPARATIONS = {
 }
 _NOTICES_SHOWN = """\
 mkdir -p ~/.cache/llmcli/small_model_notices; cd ~/.cache/llmcli/small_model_notices
-touch ask chat check classify command extract filter generate sentiment summarize translate
+touch ask chat check classify command extract filter generate key-sentences sentiment summarize \\
+  translate
 """
-"""The notices about small models are shown once a day for each verb, which no page repeats."""
+"""The notices about small models, and about key sentences, are shown once a day, which no page repeats."""
 _CHATS = """\
 printf '%s\\n' "When is the invoice due?" "And what is a due date?" | llm chat --session 2026-01-31-0915
 echo "Write an invoice." | llm chat --session 2026-02-01-1740

@@ -43,6 +43,7 @@ ANSWERS = {
     "What is this text about? List its main points": (
         "- The bicycle workshop will be closed on Monday, 4 May.\n- The roof has to be repaired after the storm."
     ),
+    "Write minutes of what this text reports": "Topics\n- The workshop is closed.\n\nTasks\n- The roof has to be repaired.",
     "Copy the sentence of the text that says this": "The bicycle workshop will be closed on Monday, 4 May.",
     "Who is this about?": '{ "name": "Ada Lovelace", "born": 1791, "field": "science" }',
     "Write a poem in English about rain.": (
@@ -50,7 +51,7 @@ ANSWERS = {
         "A moment of love, a moment of peace,\nA moment of rain, a moment of grace."
     ),
 }
-"""By what the last message holds; these are answers that the starter gave, greedily where the example says so."""
+"""By what the last message holds; but for the minutes these are answers that the starter gave, greedily where the example says so."""
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
