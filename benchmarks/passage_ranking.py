@@ -18,8 +18,8 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.tasks.ask.document_question import MAX_CANDIDATES, fuse_margins, relevance_requests
 from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT
-from llmcli.tasks.ask.document_question import fuse_margins, relevance_requests
 from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
@@ -80,7 +80,9 @@ def measure(backend: Backend, prompt: Prompt, pool: PassagePool, count: int) -> 
 def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__ or "")
-    parser.add_argument("--candidates", type=int, default=24, help="passages to rank (default: 24)")
+    parser.add_argument(
+        "--candidates", type=int, default=MAX_CANDIDATES, help=f"passages to rank (default: {MAX_CANDIDATES})"
+    )
     parser.add_argument(
         "--prompts", type=Path, nargs="*", default=[], help="directories with another ask.relevance.yaml"
     )

@@ -1,8 +1,8 @@
 """A question about documents: they are read whole if they fit the context, else the passages that may answer it.
 
 A model that has ranked the passages quotes each of the best ones, and answers from the quotes. A passage depends on
-nothing that stands before it then, so that a worker evaluates it once for all questions. Other models read the passages
-together.
+nothing that stands before it then, so that a worker evaluates it once for all questions. Other models, and small ones, read
+the best passages by words together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from llmcli.tasks.ask.reference_quotes import (
 from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.quotes.quote_generation import QUOTE_TOKENS, generate_quote
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
-from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassageCollection, PassagePool
+from llmcli.tasks.retrieval.passage_pool import (
+    DocumentPassages,
+    FoundPassage,
+    PassageCollection,
+    PassagePool,
+    prose_first,
+)
 from llmcli.tasks.runner.answers import aggregate_tokens_per_s
 from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE, MAX_CHARS_PER_TOKEN
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars, make_request, max_answer_tokens
@@ -41,10 +47,14 @@ from llmcli.tasks.runner.text_answers import ask_for_text, text_result
 from llmcli.tasks.runner.work_estimate import WorkEstimate
 from llmcli.types import Priority, Progress, Request, Result, Timings
 
-MAX_CANDIDATES = 24
-"""Passages that the model ranks."""
+MAX_CANDIDATES = 16
+"""Passages that the model ranks: few enough that what is evaluated before the answer is at most four times what it reads."""
 MAX_PASSAGES = 12
 """Passages that an answer is written from."""
+KEPT_FIRST = 6
+"""The first passages by words and vectors, before which the model's ranking puts no other."""
+MIN_RANKING_PARAMETERS = 500_000_000
+"""The yes and no of a smaller model rank passages worse than their words do."""
 _MIN_TOKENS_PER_CHARACTER = 0.25
 MODEL_RANKING = "yes/no"
 """The name of the ranking by the model, in ``ranking`` of a result."""
@@ -128,13 +138,16 @@ class DocumentQuestion:
         density = (tokens[0] - tokens[1]) / len(sample) if sample else 0.0
         return min(PASSAGE_CHARS, int(self._context / 2 / max(density, _MIN_TOKENS_PER_CHARACTER)))
 
-    def find_candidates(self, pool: PassagePool) -> list[FoundPassage]:
-        """Return the passages that match the question by their words and vectors; else a sample of all."""
-        return pool.search(self._question, MAX_CANDIDATES) or pool.sample(MAX_PASSAGES)
+    def find_candidates(self, pool: PassagePool) -> tuple[list[FoundPassage], list[str]]:
+        """Return the passages that match the question by their words and vectors, else a sample of all; and which it is."""
+        found = pool.search(self._question, MAX_CANDIDATES)
+        return (found, ["words"]) if found else (pool.sample(MAX_PASSAGES), ["sample"])
 
-    def ranking_requests(self, found: Sequence[FoundPassage]) -> list[Request]:
-        """Return the requests that rank the candidates, if there is something to rank."""
-        if not self._backend.info().scores or len(found) <= 1:
+    def ranking_requests(self, found: Sequence[FoundPassage], ranking: Sequence[str]) -> list[Request]:
+        """Return the requests that rank the candidates, if the model is to do that and there is something to rank."""
+        info = self._backend.info()
+        small = info.parameters is not None and info.parameters < MIN_RANKING_PARAMETERS
+        if not info.scores or small or len(found) <= 1 or "sample" in ranking:
             return []
         prompt = self._prompts.get(RELEVANCE_PROMPT)
         return list(relevance_requests(prompt, self._question, found, self._passage_options))
@@ -221,17 +234,15 @@ class DocumentQuestion:
 
     async def _rank(self, run: TaskRun, pool: PassagePool) -> tuple[list[FoundPassage], list[str]]:
         """Return the candidates, the best first, and how they were ranked."""
-        found = pool.search(self._question, MAX_CANDIDATES)
-        if not found:  # no passage has a word of the question
-            return pool.sample(MAX_PASSAGES), ["sample"]
-        if not self._backend.info().scores or len(found) == 1:
-            return found, ["words"]
-        prompt = self._prompts.get(RELEVANCE_PROMPT)
-        try:
-            margins = await score_passages(run, prompt, self._question, found, self._passage_options)
-        except Unsupported:
-            return found, ["words"]
-        return [found[number] for number in fuse_margins(margins)], ["words", MODEL_RANKING]
+        found, ranking = self.find_candidates(pool)
+        requests = self.ranking_requests(found, ranking)
+        if requests:
+            try:
+                margins = await score_passages(run, requests)
+            except Unsupported:
+                return prose_first(found), ranking
+            found, ranking = [found[number] for number in fuse_margins(margins)], [*ranking, MODEL_RANKING]
+        return prose_first(found), ranking
 
     async def _quote_passages(self, run: TaskRun, found: Sequence[FoundPassage]) -> tuple[list[QuotedPassage], int]:
         """Return what the passages say about the question, and how many requests failed; report progress.
@@ -397,9 +408,9 @@ def estimate_question(
         return WorkEstimate(name, "whole", len(passages) or len(documents), 1, tokens, question.expected_tokens)
     question.require_room(name_of_inputs(documents, indexed))
     pool = question.make_pool(documents, indexed)
-    found = question.find_candidates(pool)
-    ranking = question.ranking_requests(found)
-    best = found[:MAX_PASSAGES]
+    found, by = question.find_candidates(pool)
+    ranking = question.ranking_requests(found, by)
+    best = prose_first(found)[:MAX_PASSAGES]
     sizes = question.measure(best)
     if not ranking:
         tokens = question.count([question.passages_request(question.choose(best, sizes))])
@@ -440,23 +451,22 @@ def passage_requests(
         )
 
 
-async def score_passages(
-    run: TaskRun, prompt: Prompt, question: str, passages: Sequence[FoundPassage], options: GenerationOptions
-) -> list[float]:
+async def score_passages(run: TaskRun, requests: Sequence[Request]) -> list[float]:
     """Return log P(yes) - log P(no) of each passage; reports progress. Raises the failure of a request."""
     margins: list[float] = []
-    async for answer in run.each(relevance_requests(prompt, question, passages, options), run.ask):
+    async for answer in run.each(requests, run.ask):
         yes, no = (each.logprob for each in answer.scores)
         margins.append(yes - no)
-        run.report(Progress(len(margins), len(passages), "passages", "ranking"))
+        run.report(Progress(len(margins), len(requests), "passages", "ranking"))
     return margins
 
 
 def fuse_margins(margins: Sequence[float]) -> list[int]:
     """Return the positions of passages in their new order, from the margins in the order of the given ranking.
 
-    Both rankings are joined by reciprocal rank fusion, with the given best one kept first: the judgement of a small model
-    alone is too unreliable.
+    Both rankings are joined by reciprocal rank fusion. The given first one stays the first and the given first
+    ``KEPT_FIRST`` stay before the others, so that none of them is lost: the model's judgement alone is too unreliable.
     """
     by_answer = sorted(range(len(margins)), key=lambda number: -margins[number])
-    return list(dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])]))
+    fused = dict.fromkeys([0, *fuse_rankings([range(len(margins)), by_answer])])
+    return sorted(fused, key=lambda number: number >= KEPT_FIRST)

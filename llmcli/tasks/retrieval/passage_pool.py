@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -170,3 +171,31 @@ class PassagePool:
             own = collection.get([each - start for each in positions if start <= each < start + len(collection)])
             found |= {start + each: passage for each, passage in own.items()}
         yield from (FoundPassage(each, found[each]) for each in positions if each in found)
+
+
+_BEHIND_PROSE = 2.5
+"""How many ranks a passage without prose loses: two that have prose and rank just below it come first."""
+_FENCED_BLOCK = re.compile(r"^ {0,3}(`{3,}(?=[^`\n]*$)|~{3,}).*?(?:^ {0,3}\1[`~]*\s*$|\Z)", re.MULTILINE | re.DOTALL)
+_CODE_OR_HEADING_LINE = re.compile(r"^(?: {4}|\t| {0,3}#{1,6}(?:\s|$)).*$", re.MULTILINE)
+_MARKED_LINE = re.compile(r"^.+\n[=-]{3,}[ ]*$", re.MULTILINE)
+
+
+def prose_first(found: Sequence[FoundPassage]) -> list[FoundPassage]:
+    """Return the passages, of which one that is mostly code or headings comes behind prose that ranks near it."""
+
+    def rank(ranked: tuple[int, FoundPassage]) -> float:
+        return ranked[0] + (0.0 if is_mostly_prose(ranked[1].passage.text) else _BEHIND_PROSE)
+
+    return [each for _, each in sorted(enumerate(found), key=rank)]
+
+
+def is_mostly_prose(text: str) -> bool:
+    """Whether at least half of what is to be read in a passage of Markdown or text stands outside code blocks and headings."""
+    prose = _FENCED_BLOCK.sub("", text)
+    for pattern in (_MARKED_LINE, _CODE_OR_HEADING_LINE):
+        prose = pattern.sub("", prose)
+    return 2 * _count_visible(prose) >= _count_visible(text)
+
+
+def _count_visible(text: str) -> int:
+    return len("".join(text.split()))

@@ -151,6 +151,31 @@ def test_an_unanswered_question_is_flagged(llm, long_text):
     assert (run.code, run.out) == (0, "Not in these documents.\n")
 
 
+def test_prose_is_read_before_code_that_ranks_near(llm, write):
+    """Where the context has room for one of them, and the code has more of the words."""
+    vault = "open the vault with the password of the porter and wait"
+    code = write("code.md", "# Vault\n\n```sh\n" + f"{vault}\n" * 12 + "```\n")
+    prose = write(
+        "prose.md", "# Key\n\nThe password of the vault is kept by the porter. " + "He sits at the gate. " * 25
+    )
+    other = write("other.txt", "\n".join(f"Line {n} is about weather." for n in range(900)))
+    files = [each for name in (code, prose, other) for each in ("-f", name)]
+    run = llm("ask", "vault password porter", *files, answer=lambda _: "The porter.", context=400, scores=False)
+    assert run.code == 0 and f"[1] {prose}, line" in run.out and code not in run.out
+
+
+def test_a_small_model_is_asked_once(llm, long_text):
+    """It does not rank passages: the order by words stands, and it reads them whole."""
+    runs = [
+        llm("ask", "--json", "What is the code?", "-f", long_text, answer=respond, parameters=parameters)
+        for parameters in (135_000_000, 1_500_000_000)
+    ]
+    small, large = (json.loads(run.out) for run in runs)
+    assert (small["ranking"], large["ranking"]) == (["words"], ["words", "yes/no"])
+    assert small["text"] == large["text"] == "It is 4711 [1]."
+    assert [each.id for each in runs[0].backend.requests if not each.id.startswith("quote.")] == ["ask"]
+
+
 def test_a_small_document_is_cited_on_request(llm, write):
     """With the passages as references; without a citation in the answer it says so."""
     file = write("a.md", "# One\n\nalpha\n\n# Two\n\nbeta\n")

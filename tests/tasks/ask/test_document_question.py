@@ -12,6 +12,7 @@ from llmcli.engine.engine import Engine
 from llmcli.engine.kv import document_prefix_cache
 from llmcli.errors import ContextOverflow, TemporaryFailure
 from llmcli.tasks.ask import ask, document_question
+from llmcli.tasks.ask.document_question import DocumentQuestion, estimate_question
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Finished, FinishReason, Request
 
@@ -188,6 +189,32 @@ def test_a_backend_that_cannot_score_does_not_rank(prompts):
     assert answer.fields["ranking"] == ["words"] and len(backend.requests) == 1
 
 
+@pytest.mark.parametrize(("parameters", "ranks"), [(499_999_999, False), (500_000_000, True), (None, True)])
+def test_a_small_model_does_not_rank(prompts, parameters, ranks):
+    """The order by words stands, and the whole passages are read in one request; the size of a server's model is unknown."""
+    backend = ScriptedBackend(quote_first, context=CONTEXT, parameters=parameters)
+    documents = [Document("a", "\n".join(hay(9000)))]
+    answer = result(ask(backend, prompts, "weather city 13", documents, GenerationOptions()))
+    assert answer.fields["ranking"] == ["words", *(["yes/no"] if ranks else [])]
+    assert ("quoted" in answer.fields["passages"]) is ranks
+    asked = DocumentQuestion(backend, prompts, "weather city 13", GenerationOptions())
+    assert estimate_question(asked, documents).calls == len(backend.requests) == (29 if ranks else 1)
+
+
+@pytest.mark.parametrize("model", [quote_first, respond])
+@pytest.mark.parametrize("parameters", [100_000_000, 1_000_000_000])
+def test_little_is_evaluated_before_the_answer(prompts, model, parameters):
+    """At most four times the passages that are used, with or without quotes, also if nothing is kept from earlier requests."""
+    backend = ScriptedBackend(model, context=4096, parameters=parameters)
+    text = "\n".join(hay(9000))
+    fields = result(ask(backend, prompts, "weather city 13", [Document("a", text)], GenerationOptions())).fields
+    answer = next(number for number, each in enumerate(backend.requests) if each.id == "ask")
+    evaluated = sum(map(backend.prompt_tokens, backend.requests[: answer + 1]))
+    used = [text[each["start"] : each["end"]] for each in fields["references"]]
+    assert len(used) == 12 and answer <= 28
+    assert evaluated <= 4 * sum(map(backend.tokens, used))
+
+
 def test_documents_that_fit_are_read_whole(prompts):
     """Everything is read, and nothing is cited unless that is wanted."""
     backend = ScriptedBackend(lambda _: "yes", context=CONTEXT)
@@ -287,6 +314,7 @@ class RecordingEngine(Engine):
 def test_a_second_question_evaluates_no_passage_again(tiny, prompts, tmp_path, monkeypatch):
     """Of documents that do not fit the context; each passage is ranked and quoted, and evaluated once."""
     monkeypatch.setattr(document_prefix_cache, "_DISK_BYTES_PER_S", 1e15)  # a tiny model is faster than any disk
+    monkeypatch.setattr(document_question, "MIN_RANKING_PARAMETERS", 0)
     options = EngineOptions(ctx=1500, cache=tmp_path, prefix_bytes=1 << 26, threads=1)
     engine = RecordingEngine(tiny("chatml"), "chatml", "5e" * 32, options, lambda: None, keeps_documents=True)
     documents = [Document("a", "\n\n".join(hay(1200)))]

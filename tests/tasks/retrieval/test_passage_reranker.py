@@ -6,8 +6,8 @@ import pytest
 
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage
+from llmcli.tasks.ask.document_question import KEPT_FIRST, MAX_PASSAGES, fuse_margins, relevance_requests
 from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT
-from llmcli.tasks.ask.document_question import fuse_margins, relevance_requests
 from llmcli.tasks.retrieval.passage_pool import FoundPassage
 from llmcli.tasks.runner.task_requests import GenerationOptions
 
@@ -49,3 +49,11 @@ def test_both_rankings_count_and_the_first_passage_stays():
     """The judgement of a small model alone is too unreliable."""
     assert fuse_margins([-1.0, -2.0, 3.0, -3.0]) == [0, 2, 1, 3]
     assert fuse_margins([0.0]) == [0]
+
+
+def test_the_first_passages_by_words_are_not_lost():
+    """Whatever the model says of them; both the first ones and the others are reordered among themselves."""
+    order = fuse_margins([0.0, -9.0, -8.0, -7.0, -6.0, 9.0, *range(10)])
+    assert set(order[:KEPT_FIRST]) == set(range(KEPT_FIRST)) and order[:KEPT_FIRST] != list(range(KEPT_FIRST))
+    assert sorted(order) == list(range(16)) and order[KEPT_FIRST:] != list(range(KEPT_FIRST, 16))
+    assert KEPT_FIRST < MAX_PASSAGES
