@@ -66,6 +66,7 @@ _CONTRACTS: dict[str, Contract] = {
             "question": "the user's question",
             "schema": "a CREATE TABLE statement for each table",
             "sample": "the first rows of each table",
+            "values": "the texts in columns that have few; empty unless an attempt found nothing",
             "query": "the statement of the last attempt; empty at the first one",
             "problem": "what was wrong with it; empty at the first attempt",
         },

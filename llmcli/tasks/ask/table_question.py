@@ -20,13 +20,17 @@ from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value
-from llmcli.types import Priority, Result
+from llmcli.types import Notice, Priority, Result
 
 MAX_ATTEMPTS = 3
 MAX_STATEMENT_TOKENS = 400
 _SAMPLE_ROWS = 3
 _SAMPLE_CHARS = 40
 _SAMPLE_COLUMNS = 60
+_MAX_LISTED_VALUES = 20
+NOTHING_FOUND = "two queries found nothing"
+_HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
+_FOR_EACH = re.compile(r"\b(?:each|every|per)\b", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:sql(?:ite)?)?\s*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
@@ -40,26 +44,29 @@ async def answer_from_tables(
 ) -> Result:
     """Return the rows that answer a question about tables, without text.
 
+    A query that finds nothing is asked for again once, with the values of short columns; two that find nothing are the
+    answer. One that gives no single number to a question that asks how many is a failed attempt.
+
     Fields of the result: ``method`` ("sql"), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
-    ``truncated``, ``coverage`` (1: the query sees all rows), ``answered``. Raises ``QueryFailed`` after ``MAX_ATTEMPTS``
-    statements that SQLite refuses, and the failure of a request.
+    ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was found). Raises
+    ``QueryFailed`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
     """
-    prompt, statement, problem = prompts.get(SQL_PROMPT), "", ""
-    constraints: list[Constraint] = [
-        lambda request: replace(request, grammar=select_grammar(tables)),
-        unconstrained,
-    ]
+    prompt, statement, problem, known_values = prompts.get(SQL_PROMPT), "", "", ""
+    counts, found_nothing, failed = asks_how_many(question, tables), False, 0
+    grammar = select_grammar(tables)
+    constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar), unconstrained]
     with TableDatabase(tables, interrupt) as database:
-        for attempt in range(MAX_ATTEMPTS):
+        while failed < MAX_ATTEMPTS:
             values: dict[str, object] = {
                 "question": question,
                 "schema": "\n".join(map(describe_table, tables)),
                 "sample": "\n\n".join(map(_describe_rows, tables)),
+                "values": known_values,
                 "query": statement,
                 "problem": problem,
             }
             request = make_request(
-                f"sql.{attempt}",
+                f"sql.{failed + found_nothing}",
                 prompt.render(values),
                 prompt,
                 replace(options, reasoning=False),
@@ -72,18 +79,31 @@ async def answer_from_tables(
             try:
                 found = database.query(statement)
             except QueryError as error:
-                problem = str(error)
+                problem, failed = str(error), failed + 1
                 continue
-            return _rows_result(run, statement, found)
+            if _is_nothing(found):
+                if found_nothing:
+                    return _rows_result(run, statement, found)
+                found_nothing, problem = True, "it finds nothing; texts have to be written as they stand in the table"
+                known_values = describe_values(database, tables)
+                run.report(Notice("the query found nothing, so the model is asked for another one"))
+            elif counts and not _is_number(found):
+                problem, failed = (
+                    f"the question asks for one number, but it returns {_describe_size(found)}",
+                    failed + 1,
+                )
+                grammar = select_grammar(tables, one_number=True)
+            else:
+                return _rows_result(run, statement, found)
     raise QueryFailed(statement, detail=problem)
 
 
 def _rows_result(run: TaskRun, statement: str, found: QueryRows) -> Result:
-    answered = any(value is not None for row in found.rows for value in row)
+    answered = not _is_nothing(found)
     if not answered:
-        run.warn("the query found nothing")
+        run.warn(NOTHING_FOUND)
     return run.result(
-        None if found.rows else "",
+        None,
         {
             "method": "sql",
             "coverage": 1.0,
@@ -97,6 +117,32 @@ def _rows_result(run: TaskRun, statement: str, found: QueryRows) -> Result:
         cut=found.truncated,
         incomplete=RowsOmitted(limit=MAX_ROWS) if found.truncated else None,
     )
+
+
+def _is_nothing(found: QueryRows) -> bool:
+    """Whether there are no rows, or no values in them."""
+    return all(value is None for row in found.rows for value in row)
+
+
+def _is_number(found: QueryRows) -> bool:
+    return len(found.rows) == 1 and len(found.columns) == 1 and isinstance(found.rows[0][0], int | float)
+
+
+def _describe_size(found: QueryRows) -> str:
+    """Return "a text", or "3 rows of 2 columns"."""
+    rows, columns = len(found.rows), len(found.columns)
+    if (rows, columns) == (1, 1):
+        return "a text"
+    more = "more than " if found.truncated else ""
+    return f"{more}{rows} row{'s' * (rows != 1)} of {columns} column{'s' * (columns != 1)}"
+
+
+def asks_how_many(question: str, tables: Sequence[Table]) -> bool:
+    """Whether the answer to a question is one number: it begins with "how many", and asks not for one in each group."""
+    if _HOW_MANY.match(question) is None or _FOR_EACH.search(question) is not None:
+        return False
+    names = "|".join(re.escape(column) for table in tables for column in table.columns)
+    return re.search(rf"\bby (?:the )?(?:{names})s?(?!\w)", question, re.IGNORECASE) is None
 
 
 def extract_statement(answer: str) -> str:
@@ -130,6 +176,25 @@ def _describe_rows(table: Table) -> str:
     return "\n".join(lines)
 
 
+def describe_values(database: TableDatabase, tables: Sequence[Table]) -> str:
+    """Return the texts in each column that has few and short ones; a column that takes too long to read is left out."""
+    lines: list[str] = []
+    for table in tables:
+        for column in map(quote_name, table.columns[:_SAMPLE_COLUMNS]):
+            statement = (
+                f"SELECT DISTINCT {column} FROM {quote_name(table.name)} WHERE typeof({column}) = 'text' "  # noqa: S608 (quoted)
+                f"LIMIT {_MAX_LISTED_VALUES + 1}"
+            )
+            try:
+                texts = [str(row[0]) for row in database.query(statement).rows]
+            except QueryError:
+                continue
+            if 0 < len(texts) <= _MAX_LISTED_VALUES and all(len(each) <= _SAMPLE_CHARS for each in texts):
+                listed = ", ".join("'" + each.replace("'", "''") + "'" for each in sorted(texts))
+                lines.append(f"All texts in {quote_name(table.name)}.{column}: {listed}")
+    return "\n".join(lines)
+
+
 def _shorten(value: Value) -> str:
     text = "" if value is None else " ".join(str(value).split())
     return text if len(text) <= _SAMPLE_CHARS else f"{text[: _SAMPLE_CHARS - 3]}..."
@@ -147,7 +212,6 @@ _KEYWORDS = frozenset(
     "unique update using values when where window with".split()
 )
 _RULES = r"""
-start: select
 select: "SELECT " "DISTINCT "? results " FROM " source where? group? order? limit?
 results: "*" | result (", " result){0,7}
 result: expression (" AS " ALIAS)?
@@ -181,8 +245,17 @@ COUNT: /[1-9][0-9]{0,3}/
 """
 
 
-def select_grammar(tables: Sequence[Table]) -> str | None:
+_START = "start: select"
+_START_OF_NUMBER = """
+start: "SELECT " number (" AS " ALIAS)? " FROM " source where?
+number: "COUNT(" ("*" | "DISTINCT "? expression) ")" | AGGREGATE "(" expression ")"
+"""
+
+
+def select_grammar(tables: Sequence[Table], *, one_number: bool = False) -> str | None:
     """Return the grammar; None for tables of more than ``MAX_CONSTRAINED_COLUMNS`` columns.
+
+    ``one_number``: the statement counts or aggregates, without groups.
 
     It admits joins of two tables, conditions, groups, order, limit, arithmetic and subqueries. The format is that of
     llguidance (see ``grammars``).
@@ -190,7 +263,7 @@ def select_grammar(tables: Sequence[Table]) -> str | None:
     columns = dict.fromkeys(column for table in tables for column in table.columns)
     if len(columns) > MAX_CONSTRAINED_COLUMNS:
         return None
-    return f"{_RULES}table: {_alternatives(table.name for table in tables)}\ncolumn: {_alternatives(columns)}\n"
+    return f"{_START_OF_NUMBER if one_number else _START}{_RULES}table: {_alternatives(table.name for table in tables)}\ncolumn: {_alternatives(columns)}\n"
 
 
 def _alternatives(names: Iterable[str]) -> str:

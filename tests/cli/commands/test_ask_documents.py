@@ -201,6 +201,46 @@ def test_a_large_table_is_answered_by_sql(llm, write, argv):
     assert (found["method"], found["truncated"], "text" in found) == ("sql", False, False)
 
 
+def test_nothing_in_a_table_is_said_in_words(llm, write):
+    """On stdout, and in a pipe on stderr, too; never an empty line."""
+    file = write("sales.csv", ROWS)
+    nothing = "SELECT sum(price) FROM sales WHERE shop = 'west'"
+    for argv in ([], ["-q"], ["--json"], ["-v"]):
+        run = llm("ask", "How many receipts has the West?", "-f", file, *argv, answer=lambda _: nothing)
+        assert run.code == 0 and len(run.backend.requests) == 2
+        assert "All texts in \"sales\".\"shop\": 'North', 'South'" in all_messages(run.backend.requests[1])
+        if argv == ["--json"]:
+            found = json.loads(run.out)
+            assert (found["answered"], found["rows"], found["sql"]) == (False, [[None]], nothing)
+            assert (found["warnings"], run.err) == (["two queries found nothing"], "")
+        else:
+            assert run.out == "no rows\n" and run.err.count("two queries found nothing") == (argv != ["-q"])
+
+
+def test_how_many_is_answered_by_a_number(llm, write):
+    """A column is asked for again; if no query gives a number, the exit code is 3."""
+    file = write("sales.csv", ROWS)
+    column, count = "SELECT price FROM sales", "SELECT count(*) FROM sales WHERE shop = 'North'"
+
+    def answer(request):
+        return count if "asks for one number, but it returns more than 1000 rows" in all_messages(request) else column
+
+    run = llm("ask", "so how many are North?", "-f", file, answer=answer)
+    assert (run.code, run.out, run.err) == (0, "2000\n", "")
+    run = llm("ask", "How many are North?", "-f", file, answer=lambda _: column)
+    assert (run.code, run.out) == (3, "") and "asks for one number" in run.err
+
+
+def test_a_terminal_shows_the_query(llm, write, terminal):
+    """Unless -q."""
+    file, screens = write("sales.csv", ROWS), {}
+    for argv in ((), ("-q",)):
+        screen = terminal(columns=200)
+        assert llm("ask", "?", "-f", file, *argv, answer=respond, err=screen.slave).code == 0
+        screens[argv] = screen.close()
+    assert "llm: SQL: SELECT shop, count(*)" in screens[()] and "SELECT" not in screens["-q",]
+
+
 def test_a_small_table_is_read_as_it_is(llm, write):
     """Unless SQL is wanted."""
     file = write("sales.csv", "shop,price\nNorth,3\nNorth,4\n")

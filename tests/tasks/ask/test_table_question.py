@@ -5,7 +5,7 @@ import sqlite3
 import llguidance
 import pytest
 from scripted import Reply, ScriptedBackend, all_messages
-from tasks.helpers import error, result
+from tasks.helpers import error, notices, result
 
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
@@ -14,11 +14,14 @@ from llmcli.tasks.ask.table_question import (
     MAX_ATTEMPTS,
     MAX_CONSTRAINED_COLUMNS,
     answer_from_tables,
+    asks_how_many,
+    describe_values,
     extract_statement,
     select_grammar,
 )
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import run_task
+from llmcli.tasks.tables.table_database import TableDatabase
 from llmcli.tasks.tables.table_loader import Table
 
 SALES = Table("sales", ("shop", "price in €", "order"), [["North", 3.5, 1], ["South", 4, 2]])
@@ -28,10 +31,10 @@ SALES = Table("sales", ("shop", "price in €", "order"), [["North", 3.5, 1], ["
 def answer(prompts):
     """Return a function that asks about a table with a backend that gives one answer after the other."""
 
-    def run(*answers, table=SALES):
+    def run(*answers, table=SALES, question="What is there?"):
         given = iter(answers)
         backend = ScriptedBackend(lambda _: next(given))
-        asked = (prompts, "How many?", [table], GenerationOptions(), Interrupt())
+        asked = (prompts, question, [table], GenerationOptions(), Interrupt())
         return backend, list(run_task(backend, lambda run: answer_from_tables(run, *asked)))
 
     return run
@@ -66,14 +69,80 @@ def test_attempts_are_bounded(answer):
     assert (failed.subject, failed.detail) == ("DROP TABLE sales", "only SELECT is allowed")
 
 
-def test_nothing_found_is_an_answer(answer):
-    """No rows, or only empty values."""
-    for statement in (
-        "SELECT shop FROM sales WHERE 0",
-        "SELECT sum(order) FROM (SELECT 1 AS x) WHERE 0".replace("order", "x"),
-    ):
-        found = result(answer(statement)[1])
-        assert found.fields["answered"] is False and found.warnings == ("the query found nothing",)
+NOTHING = ["SELECT shop FROM sales WHERE 0", "SELECT sum(\"order\") FROM sales WHERE shop = 'north'"]
+
+
+@pytest.mark.parametrize("statements", [NOTHING, NOTHING[::-1]])
+def test_two_queries_that_find_nothing_are_an_answer(answer, statements):
+    """No rows, or only empty values; the second request has the texts that stand in the table."""
+    backend, events = answer(*statements)
+    found = result(events)
+    assert (found.fields["answered"], found.text, found.fields["sql"]) == (False, None, statements[1])
+    assert found.warnings == ("two queries found nothing",)
+    assert notices(events)[0] == "the query found nothing, so the model is asked for another one"
+    first, second = map(all_messages, backend.requests)
+    help_ = "All texts in \"sales\".\"shop\": 'North', 'South'"
+    assert help_ not in first and help_ in second and f"wrong: {statements[0]}\nThe reason: it finds nothing" in second
+
+
+def test_a_query_after_one_that_found_nothing_is_the_answer(answer):
+    """Also if SQLite refuses one between them."""
+    backend, events = answer(NOTHING[0], "SELECT x FROM sales", "SELECT shop FROM sales LIMIT 1")
+    assert result(events).fields["rows"] == [["North"]] and result(events).warnings == ()
+    assert all("All texts in" in all_messages(each) for each in backend.requests[1:])
+
+
+def test_one_query_that_finds_nothing_is_no_answer(answer):
+    """If no other one works."""
+    _, events = answer(NOTHING[0], *["SELECT x FROM sales"] * MAX_ATTEMPTS)
+    assert isinstance(error(events), QueryFailed)
+
+
+def test_only_short_columns_are_listed():
+    """Of few values, all of them short; numbers are not."""
+    rows = [[f"name {n}", n, "x" * 50 * (n % 2), "it's" if n % 2 else "B", None] for n in range(30)]
+    table = Table("t", ("name", "number", "long", "kind", "empty"), rows)
+    with TableDatabase([table], Interrupt()) as database:
+        assert describe_values(database, [table]) == "All texts in \"t\".\"kind\": 'B', 'it''s'"
+
+
+@pytest.mark.parametrize(
+    ("question", "asks"),
+    [
+        ("How many are there?", True),
+        ("how many?", True),
+        ("And HOW MANY in the North?", True),
+        ("so, how many?", True),
+        ("How many were sold by Anna?", True),
+        ("How many by shop?", False),
+        ("How many by the shop?", False),
+        ("How many in each shop?", False),
+        ("How many per day?", False),
+        ("Which shop has how many?", False),
+        ("How much is it?", False),
+    ],
+)
+def test_a_question_for_a_count_is_known(question, asks):
+    """By its beginning, unless it asks for groups."""
+    assert asks_how_many(question, [SALES]) is asks
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('SELECT "price in €" FROM sales', "2 rows of 1 column"),
+        ("SELECT shop, 1 FROM sales LIMIT 1", "1 row of 2 columns"),
+        ("SELECT shop FROM sales LIMIT 1", "a text"),
+    ],
+)
+def test_how_many_is_one_number(answer, wrong, said):
+    """Another result is asked for again, in a grammar that has only such."""
+    backend, events = answer(wrong, "SELECT COUNT(*) FROM sales", question="How many rows are there?")
+    assert result(events).fields["rows"] == [[2]]
+    assert f"the question asks for one number, but it returns {said}" in all_messages(backend.requests[1])
+    assert backend.requests[1].grammar == select_grammar([SALES], one_number=True) != backend.requests[0].grammar
+    failed = error(answer(*[wrong] * MAX_ATTEMPTS, question="How many rows are there?")[1])
+    assert isinstance(failed, QueryFailed) and failed.detail.endswith(said)
 
 
 def test_omitted_rows_are_a_failure(answer):
@@ -106,6 +175,12 @@ STATEMENTS = [
 ]
 
 
+def admits(grammar, statement):
+    matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), llguidance.LLMatcher.grammar_from_lark(grammar))
+    tokens = llguidance.LLTokenizer("byte").tokenize_str(statement)
+    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+
+
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [
@@ -118,15 +193,27 @@ STATEMENTS = [
 )
 def test_the_grammar_admits_queries_of_the_table_only(statement, allowed):
     """What it admits is valid SQL."""
-    grammar = llguidance.LLMatcher.grammar_from_lark(select_grammar([SALES]))
-    tokenizer = llguidance.LLTokenizer("byte")
-    matcher = llguidance.LLMatcher(tokenizer, grammar)
-    tokens = tokenizer.tokenize_str(statement)
-    assert (matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()) is allowed
+    assert admits(select_grammar([SALES]), statement) is allowed
     if allowed:
         with sqlite3.connect(":memory:") as database:
             database.execute('CREATE TABLE sales ("shop", "price in €", "order")')
             database.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ("SELECT COUNT(*) FROM sales WHERE shop = 'North'", True),
+        ('SELECT SUM("order") AS total FROM sales', True),
+        ("SELECT COUNT(DISTINCT shop) FROM sales WHERE shop IN (SELECT shop FROM sales)", True),
+        ("SELECT shop FROM sales", False),
+        ("SELECT COUNT(*), shop FROM sales", False),
+        ("SELECT COUNT(*) FROM sales GROUP BY shop", False),
+    ],
+)
+def test_the_grammar_of_a_number(statement, allowed):
+    """Nothing but one aggregate of all rows."""
+    assert admits(select_grammar([SALES], one_number=True), statement) is allowed
 
 
 def test_very_wide_tables_are_not_constrained():

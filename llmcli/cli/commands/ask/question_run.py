@@ -118,10 +118,15 @@ def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Seque
 
 
 def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-    """Show the query with ``-v``; with ``--json`` it is a field of the result."""
+    """Show the query on a terminal and with ``-v``, and say everywhere that nothing was found; a JSON result has both."""
+    from llmcli.tasks.ask.table_question import NOTHING_FOUND
+
     for event in events:
         if isinstance(event, Result) and not ctx.console.as_json:
-            ctx.console.explain(f"SQL: {event.fields['sql']}")
+            if ctx.console.shows_notes:  # and warnings, too
+                ctx.console.write_explanation(f"SQL: {event.fields['sql']}")
+            elif not event.fields["answered"]:
+                ctx.console.warn(NOTHING_FOUND)
         yield event
 
 
@@ -151,7 +156,9 @@ def _format_reference(reference: Mapping[str, Any]) -> str:
 
 
 def _format_rows(console: Console, result: Result) -> str:
-    """Return the rows as a list of the console: columns with a head on a terminal, tabs elsewhere."""
+    """Return the rows as a list of the console: columns with a head on a terminal, tabs elsewhere; words if nothing was found."""
+    if not result.fields["answered"]:
+        return "no rows"
     columns: list[str] = []
     for name in result.fields["columns"]:
         columns.append(name if name not in columns else f"{name} ({len(columns) + 1})")
