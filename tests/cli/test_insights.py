@@ -16,7 +16,13 @@ def test_no_model_is_loaded(llm, write):
     """The figures come from SQL, also where no model is configured."""
     run = llm("summarize", "--insights", write("sales.csv", TABLE), env={"LLMCLI_MODEL": None})
     assert (run.code, run.err, run.backend) == (0, "", None)
-    assert "- price: mean 20, median 20, from 10 to 30; total 180 of 9 values.\n  `SELECT " in run.out
+    assert "- price: mean 20, median 20, from 10 to 30; total 180 of 9 values.\n" in run.out and "SELECT" not in run.out
+
+
+def test_queries_are_shown_on_request(llm, write):
+    """Below the sentences; they are always in the JSON."""
+    run = llm("summarize", "--insights", "-v", write("sales.csv", TABLE))
+    assert run.code == 0 and "total 180 of 9 values.\n  `SELECT " in run.out
 
 
 def test_json_has_queries_and_rows(llm, write):

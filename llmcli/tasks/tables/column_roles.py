@@ -15,7 +15,12 @@ MAX_CATEGORIES = 20
 _MIN_ROWS_PER_CATEGORY = 2
 _MOST = 0.9
 """The share of values that have to be of a kind."""
-_IDENTIFIER_NAME = re.compile(r"(?:^|[\W_])(?:id|key|code|no|nr|number|zip|index|uuid)$", re.IGNORECASE)
+_IDENTIFIER_NAME = re.compile(r"(?:^|[\W_])(?:id|key|code|no|nr|number|zip|index|uuid|row|line)$", re.IGNORECASE)
+_GROUP_NAME = re.compile(r"(?:^|[\W_])(?:group|cluster|topic|class|category|label|fold)$", re.IGNORECASE)
+_SHARE_NAME = re.compile(
+    r"(?:^|[\W_])(?:prob|probability|confidence|logprob|percent|percentage|pct|share|ratio|rate)(?:$|[\W_])|%",
+    re.IGNORECASE,
+)
 _CAMEL_IDENTIFIER = re.compile(r"[a-z]I[dD]$")
 _DATE_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]*"
 _IS_NUMBER = "typeof({0}) IN ('integer', 'real')"
@@ -32,12 +37,16 @@ class ColumnRole(StrEnum):
 
 @frozen
 class ColumnFacts:
-    """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers."""
+    """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers.
+
+    ``has_total``: the sum of its numbers says something, which that of probabilities and shares does not.
+    """
 
     name: str
     role: ColumnRole
     filled: int
     mixed: bool = False
+    has_total: bool = True
 
     @property
     def quoted(self) -> str:
@@ -73,10 +82,13 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
     role = ColumnRole.OTHER
     if count and float(dates or 0) >= _MOST * count:
         role = ColumnRole.DATE
-    elif count and float(numbers or 0) >= _MOST * count:
+    elif _GROUP_NAME.search(name) or not (count and float(numbers or 0) >= _MOST * count):
+        if 1 < different <= min(MAX_CATEGORIES, count // _MIN_ROWS_PER_CATEGORY):
+            role = ColumnRole.CATEGORY
+    else:
         is_consecutive = integers == count == different and int(high or 0) - int(low or 0) + 1 == count
         named = _IDENTIFIER_NAME.search(name) or _CAMEL_IDENTIFIER.search(name)
         role = ColumnRole.OTHER if named or (is_consecutive and count > 1) else ColumnRole.MEASURE
-    elif 1 < different <= min(MAX_CATEGORIES, count // _MIN_ROWS_PER_CATEGORY):
-        role = ColumnRole.CATEGORY
-    return ColumnFacts(name, role, count, mixed=numbers != count)
+    are_shares = integers != numbers and float(low or 0) >= 0 and float(high or 0) <= 1
+    has_total = not are_shares and _SHARE_NAME.search(name) is None
+    return ColumnFacts(name, role, count, mixed=numbers != count, has_total=has_total)

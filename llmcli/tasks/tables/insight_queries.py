@@ -55,18 +55,18 @@ class InsightQueries:
             yield Insight("missing", text, sql, found)
 
     def measure(self, column: ColumnFacts) -> Iterator[Insight]:
-        """Mean, median, range and total."""
+        """Mean, median, range, and the total where it says something."""
         values = f"(SELECT {column.quoted} AS v FROM {self._table} WHERE {column.holds_number})"
         sql = (
             f'SELECT COUNT(v) AS "values", AVG(v) AS mean, (SELECT AVG(v) FROM (SELECT v FROM {values} ORDER BY v '
             f"LIMIT 2 - (SELECT COUNT(*) FROM {values}) % 2 OFFSET (SELECT (COUNT(*) - 1) / 2 FROM {values}))) AS median, "
-            f"MIN(v) AS lowest, MAX(v) AS highest, SUM(v) AS total FROM {values}"
+            f"MIN(v) AS lowest, MAX(v) AS highest{', SUM(v) AS total' if column.has_total else ''} FROM {values}"
         )
         found = self._query(sql)
-        count, mean, median, lowest, highest, total = found.rows[0]
+        count, mean, median, lowest, highest, *total = found.rows[0]
         text = (
             f"{column.name}: mean {show(mean)}, median {show(median)}, from {show(lowest)} to {show(highest)}; "
-            f"total {show(total)} of {show(count)} values."
+            f"{''.join(f'total {show(each)} of ' for each in total)}{show(count)} values."
         )
         yield Insight("measure", text, sql, found)
 
@@ -101,28 +101,28 @@ class InsightQueries:
     def breakdown(self, measure: ColumnFacts, category: ColumnFacts) -> Iterator[Insight]:
         """A measure by category: the largest share of the total, the highest and the lowest mean."""
         name, number = measure.quoted, measure.holds_number
+        rows = f"FROM {self._table} WHERE {number} AND {category.quoted} IS NOT NULL"
+        totals = f"SUM({name}) AS total, ROUND(100.0 * SUM({name}) / (SELECT SUM({name}) {rows}), 1) AS percent, "
         sql = (
-            f"SELECT {category.quoted}, SUM({name}) AS total, ROUND(100.0 * SUM({name}) / (SELECT SUM({name}) FROM "
-            f"{self._table} WHERE {number} AND {category.quoted} IS NOT NULL), 1) AS percent, AVG({name}) AS mean "
-            f"FROM {self._table} WHERE {number} AND {category.quoted} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+            f"SELECT {category.quoted}, {totals if measure.has_total else ''}AVG({name}) AS mean {rows} "
+            "GROUP BY 1 ORDER BY 2 DESC, 1"
         )
         found = self._query(sql)
         if len(found.rows) <= 1:
             return
-        top, total, percent, _ = found.rows[0]
-        ordered = sorted(found.rows, key=lambda row: _number(row[3]))
-        share = f" ({show(percent)}% of all)" if all(_number(row[1]) >= 0 for row in found.rows) else ""
+        ordered = sorted(found.rows, key=lambda row: _number(row[-1]))
         (lowest, *_, low), (highest, *_, high) = ordered[0], ordered[-1]
         means = (
             f"the mean is highest for {show(highest)} ({show(high)}) and lowest for {show(lowest)} ({show(low)})"
             if show(high) != show(low)
             else f"the mean is {show(low)} for each"
         )
-        text = f"{measure.name} by {category.name}: {show(top)} has the highest total, {show(total)}{share}; {means}."
+        first = f"{_describe_largest(found)}; " if measure.has_total else ""
+        text = f"{measure.name} by {category.name}: {first}{means}."
         yield Insight("breakdown", text, sql, found)
 
     def trend(self, date: ColumnFacts, measure: ColumnFacts | None) -> Iterator[Insight]:
-        """Totals of a measure, or numbers of rows, by month, year or day, and the change from the first to the last."""
+        """Totals of a measure (of shares: means), or numbers of rows, by month, year or day, and the change over all."""
         for unit, length in _PERIODS:
             sql = self._trend_query(date, measure, length)
             found = self._query(sql)
@@ -131,26 +131,28 @@ class InsightQueries:
                 return
 
     def _trend_query(self, date: ColumnFacts, measure: ColumnFacts | None, length: int) -> str:
-        value = "COUNT(*)" if measure is None else f"SUM({measure.quoted})"
+        value = "COUNT(*)" if measure is None else f"{'SUM' if measure.has_total else 'AVG'}({measure.quoted})"
+        name = "mean" if measure is not None and not measure.has_total else "total"
         where = "" if measure is None else f" AND {measure.holds_number}"
         grouped = (
-            f"SELECT SUBSTR({date.quoted}, 1, {length}) AS period, {value} AS total FROM {self._table} "
+            f"SELECT SUBSTR({date.quoted}, 1, {length}) AS period, {value} AS {name} FROM {self._table} "
             f"WHERE LENGTH({date.quoted}) >= {length}{where} GROUP BY 1"
         )
         change = (
-            "ROUND(100.0 * (total - FIRST_VALUE(total) OVER (ORDER BY period)) "
-            "/ NULLIF(ABS(FIRST_VALUE(total) OVER (ORDER BY period)), 0), 1)"
+            f"ROUND(100.0 * ({name} - FIRST_VALUE({name}) OVER (ORDER BY period)) "
+            f"/ NULLIF(ABS(FIRST_VALUE({name}) OVER (ORDER BY period)), 0), 1)"
         )
-        return f"SELECT period, total, {change} AS percent FROM ({grouped}) ORDER BY period"
+        return f"SELECT period, {name}, {change} AS percent FROM ({grouped}) ORDER BY period"
 
     @staticmethod
     def _describe_trend(measure: ColumnFacts | None, unit: str, found: QueryRows) -> str:
         first, last = found.rows[0], found.rows[-1]
         high = max(found.rows, key=lambda row: _number(row[1]))
         low = min(found.rows, key=lambda row: _number(row[1]))
+        what = "Rows" if measure is None else measure.name if measure.has_total else f"{measure.name} (mean)"
         change = "" if last[2] is None else f" ({'+' if _number(last[2]) > 0 else ''}{show(last[2])}%)"
         return (
-            f"{'Rows' if measure is None else measure.name} by {unit}: from {show(first[1])} in {first[0]} to "
+            f"{what} by {unit}: from {show(first[1])} in {first[0]} to "
             f"{show(last[1])} in {last[0]}{change}; highest in {high[0]} ({show(high[1])}), lowest in {low[0]} "
             f"({show(low[1])})."
         )
@@ -170,6 +172,13 @@ class InsightQueries:
             how = "rises" if _number(r) > 0 else "falls"
             text = f"{other.name} {how} with {one.name}: correlation {show(r)} over {show(rows)} rows."
             yield Insight("correlation", text, sql, found)
+
+
+def _describe_largest(found: QueryRows) -> str:
+    """Return which category has the highest total, and its share if no total is below zero."""
+    top, total, percent, _ = found.rows[0]
+    share = f" ({show(percent)}% of all)" if all(_number(row[1]) >= 0 for row in found.rows) else ""
+    return f"{show(top)} has the highest total, {show(total)}{share}"
 
 
 def _number(value: Value) -> float:

@@ -25,8 +25,10 @@ _MIN_ROWS = 2
 Query = Callable[[], Iterator[Insight]]
 
 
-def summarize_tables(documents: Sequence[Document | ItemFailed], interrupt: Interrupt) -> Iterator[TaskEvent]:
-    """Say what the tables of documents hold: a Result, or ItemFailed, for each.
+def summarize_tables(
+    documents: Sequence[Document | ItemFailed], interrupt: Interrupt, *, queries: bool = False
+) -> Iterator[TaskEvent]:
+    """Say what the tables of documents hold: a Result, or ItemFailed, for each; ``queries``: with them in its text.
 
     Fields of a Result: ``method`` ("sql"), ``tables`` (name, number of rows and columns) and ``insights``, each with
     ``table``, ``kind``, ``text``, ``sql``, ``columns``, ``rows`` and ``truncated``. A document without a table of at
@@ -50,7 +52,7 @@ def summarize_tables(documents: Sequence[Document | ItemFailed], interrupt: Inte
         yield Result(
             item,
             document.name,
-            _as_text(tables, found),
+            _as_text(tables, found, queries=queries),
             {
                 "method": "sql",
                 "tables": [
@@ -116,12 +118,13 @@ def _plan_queries(queries: InsightQueries, columns: Sequence[ColumnFacts], rows:
     yield from (partial(queries.missing, column) for column in columns if column.filled < rows)
 
 
-def _as_text(tables: Sequence[Table], found: Sequence[tuple[Table, Insight]]) -> str:
-    """Return the insights in Markdown: for each table its size, and a point with the query for each insight."""
+def _as_text(tables: Sequence[Table], found: Sequence[tuple[Table, Insight]], *, queries: bool) -> str:
+    """Return the insights in Markdown: for each table its size, and a point for each insight, with its query if wanted."""
     blocks = []
     for table in tables:
         size = f"{len(table.rows):,} rows, {len(table.columns)} column{'' if len(table.columns) == 1 else 's'}"
-        points = [f"- {insight.text}\n  `{insight.sql}`" for owner, insight in found if owner is table]
+        shown = [insight for owner, insight in found if owner is table]
+        points = [f"- {each.text}\n  `{each.sql}`" if queries else f"- {each.text}" for each in shown]
         blocks.append("\n".join([f"{table.name}: {size}", "", *points]).rstrip())
     return "\n\n".join(blocks)
 

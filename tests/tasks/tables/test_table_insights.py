@@ -75,11 +75,14 @@ def test_each_figure_stands_in_the_rows_of_its_query(tmp_path):
         assert set(re.findall(r"[\d.,]*\d", each["text"])) <= shown, each
 
 
-def test_a_text_has_each_sentence_with_its_query(tmp_path):
-    """In Markdown, under the size of the table."""
-    end = result(run(document(tmp_path, SALES)))
+def test_a_text_has_each_sentence(tmp_path):
+    """In Markdown, under the size of the table, with its query if that is wanted."""
+    sales = document(tmp_path, SALES)
+    end, plain = (result(summarize_tables([sales], Interrupt(), queries=queries)) for queries in (True, False))
     assert end.text.startswith("sales: 120 rows, 6 columns\n\n- price by month: ")
     assert end.text.count("\n  `SELECT ") == len(end.fields["insights"]) <= MAX_INSIGHTS
+    assert plain.text.count("\n- ") == len(end.fields["insights"]) and "SELECT" not in plain.text
+    assert plain.fields == end.fields
     assert end.fields["tables"] == [{"name": "sales", "rows": 120, "columns": 6}] and end.fields["method"] == "sql"
 
 
@@ -89,6 +92,31 @@ def test_values_that_are_no_numbers_are_left_out(tmp_path):
     events = run(document(tmp_path, f"size\n{rows}"))
     assert text_of(events, "measure") == ["size: mean 18.06, median 2, from 1 to 500; total 560 of 31 values."]
     assert text_of(events, "outliers") == ["size: 1 value is more than three standard deviations from the mean: 500."]
+
+
+def test_probabilities_and_shares_have_no_total(tmp_path):
+    """By their values or their names; they have means, also by category and month."""
+    rows = "".join(
+        f"2026-0{n % 3 + 1}-01,{'good' if n % 2 else 'bad'},{0.5 + n % 5 / 10},{n % 7},{n % 11}\n" for n in range(60)
+    )
+    events = run(document(tmp_path, f"day,label,score,success rate,pieces\n{rows}"))
+    assert text_of(events, "measure")[:2] == [
+        "score: mean 0.7, median 0.7, from 0.5 to 0.9; 60 values.",
+        "success rate: mean 2.9, median 3, from 0 to 6; 60 values.",
+    ]
+    assert "total" in text_of(events, "measure")[2]
+    assert text_of(events, "trend")[0].startswith("score (mean) by month: from 0.7 in 2026-01 to 0.7 in 2026-03")
+    assert text_of(events, "breakdown")[0] == "score by label: the mean is 0.7 for each."
+    (shares,) = (each for each in insights(events) if each["text"].startswith("score by label"))
+    assert shares["columns"] == ["label", "mean"]
+
+
+def test_group_numbers_are_categories(tmp_path):
+    """And numbers of rows are nothing to be added."""
+    rows = "".join(f"{n % 3},{3 * n},{n * n}\n" for n in range(30))
+    events = run(document(tmp_path, f"cluster,line,price\n{rows}"))
+    assert text_of(events, "shares") == ["Rows by cluster: 0 33.3%, 1 33.3%, 2 33.3%."]
+    assert [each.partition(":")[0] for each in text_of(events, "measure")] == ["price"]
 
 
 def test_trends_without_measures_count_rows(tmp_path):

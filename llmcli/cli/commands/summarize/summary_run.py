@@ -287,6 +287,6 @@ def summarize_by_insights(ctx: CommandContext, files: Sequence[str], wanted: Sum
     names, documents = source_inputs.read_sources(ctx, files)
     return render_events(
         ctx,
-        lambda: summarize_tables(documents, ctx.runtime.interrupt),
+        lambda: summarize_tables(documents, ctx.runtime.interrupt, queries=ctx.console.verbose),
         DisplayOptions(input_names=tuple(names)),
     )
