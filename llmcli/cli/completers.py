@@ -121,6 +121,20 @@ def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 @_empty_on_error
 def indexes(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Directories that have an index, explained by the number of their files."""
+    return _indexed_directories(ctx)
+
+
+@_empty_on_error
+def index_names(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Names of indexes: the last part of the directory's path, or all of it if several end alike."""
+    found = _indexed_directories(ctx)
+    ends = [directory.rpartition("/")[2] for directory, _ in found]
+    return [
+        (end if ends.count(end) == 1 else directory, files) for end, (directory, files) in zip(ends, found, strict=True)
+    ]
+
+
+def _indexed_directories(ctx: typer.Context) -> list[tuple[str, str]]:
     from llmcli.app_paths import find_paths
     from llmcli.store.passage_index import IndexFiles
 

@@ -256,3 +256,14 @@ def test_the_reference_is_printed_or_written(tmp_path, capsys):
     pages = reference.build_pages()
     assert {path.name: path.read_text(encoding="utf-8") for path in directory.iterdir()} == pages
     assert capsys.readouterr().out == "\n".join(pages.values())
+
+
+def test_indexes_are_offered_by_name(llm, offer, tmp_path):
+    """By the last part of the path, and by all of it if several end alike."""
+    paths = [tmp_path / name for name in ("a/docs", "b/docs", "b/letters")]
+    for path in paths:
+        path.mkdir(parents=True)
+        (path / "a.txt").write_text("The gate is green.")
+        assert llm("index", "add", str(path)).code == 0
+    assert set(offer("llm ask --index ")) == {str(paths[0]), str(paths[1]), "letters"}
+    assert set(offer("llm ask --index l")) == {"letters"}

@@ -89,6 +89,63 @@ def test_a_large_indexed_directory_is_not_read_again(llm, docs):
     assert "docs/late.txt" in {each["file"] for each in found["references"]}
 
 
+def test_an_index_is_asked_by_its_name(llm, docs, tmp_path, monkeypatch):
+    """The path of its directory or its last part, from anywhere; files that are named too are read as well."""
+    llm("index", "add", "docs")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "note.txt").write_text("The gate is green.")
+    monkeypatch.chdir(elsewhere)
+    for name in ("docs", str(docs), "../docs"):
+        run = llm(
+            "ask", "--index", name, "-f", "note.txt", "What is the notice period?", answer=lambda _: "Three months."
+        )
+        assert (run.code, run.out, run.err) == (0, "Three months.\n", "")
+        assert all(each in all_messages(run.backend.requests[0]) for each in ("three months", "No dogs", "is green"))
+    run = llm("ask", "--index", "docs", "--cite", "Which animals?", answer=lambda _: "No dogs [3].")
+    assert run.code == 0 and run.out.startswith(f"No dogs [3].\n\n[3] {docs}/rules.txt, line")
+    assert json.loads(llm("ask", "--index", "docs", "--dry-run", "--json", "?").out)["method"] == "whole"
+
+
+def test_a_name_must_be_that_of_one_index(llm, docs, tmp_path, monkeypatch):
+    """An unknown one is 66, an ambiguous one 2, and a directory that is gone 66."""
+    llm("index", "add", "docs")
+    run = llm("ask", "--index", "dogs", "?")
+    assert run.code == 66 and "no index of dogs" in run.err and "docs" in run.err
+    other = tmp_path / "b" / "docs"
+    other.mkdir(parents=True)
+    (other / "a.txt").write_text("The gate is green.")
+    llm("index", "add", "b/docs")
+    monkeypatch.chdir("/")
+    run = llm("ask", "--index", "docs", "?")
+    assert (
+        run.code == 2
+        and "several indexes are called docs" in run.err
+        and str(docs) in run.err
+        and str(other) in run.err
+    )
+    other.rename(other.with_name("moved"))
+    run = llm("ask", "--index", str(other), "?")
+    assert run.code == 66 and f"cannot read {other}" in run.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--session", "trip"),
+        ("--continue",),
+        ("-p", "review"),
+        ("--sql",),
+        ("--column", "text"),
+    ],
+)
+def test_options_that_read_no_index(llm, docs, argv):
+    """They are refused beside --index."""
+    llm("index", "add", "docs")
+    run = llm("ask", "--index", "docs", *argv, "?")
+    assert run.code == 2 and run.backend is None
+
+
 def test_a_small_indexed_directory_is_read_whole(llm, docs):
     """As without an index."""
     llm("index", "add", "docs")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
-from llmcli.cli.completers import generate_kinds
+from llmcli.cli.completers import generate_kinds, index_names
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.standard_input import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
@@ -30,6 +30,7 @@ PromptOption = Annotated[
       llm ask -f report.txt "What does it say about costs?"
       llm ask -f contract.pdf -f letters/ "What changed for tenants?"
       llm ask --cite -f guide.md "When does the workshop open?"
+      llm ask --index docs "When does the workshop open?"
       llm ask --sql -f sales.csv "How many rows are there?"
       llm ask -f reviews.csv --column text "Which product?" -o answers.csv
       git diff | llm ask "Write a commit message for this change."
@@ -49,6 +50,15 @@ def ask(
     ] = None,
     *,
     file: FileOption = None,
+    index: Annotated[
+        list[str] | None,
+        Option(
+            "--index",
+            metavar="NAME",
+            help="A directory that llm index add has indexed, by its path or its last part; repeatable.",
+            autocompletion=index_names,
+        ),
+    ] = None,
     system: SystemOption = None,
     prompt: PromptOption = None,
     var: VariablesOption = None,
@@ -76,6 +86,8 @@ def ask(
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
     records = wants_records(ctx.flags)
     _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
+    if index:
+        files = [*files, *_find_indexes(ctx, index, given, records=records)]
     if dry_run and (records or prompt is not None or session is not None or go_on):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
     text = _read_words(ctx, words, editor=editor)
@@ -116,6 +128,18 @@ def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_
     for pair in (given, [name for name in one_answer if name != "--copy"]):
         if len(pair) > 1:
             raise UsageError(f"{pair[0]} and {pair[1]} exclude each other")
+
+
+def _find_indexes(ctx: CommandContext, names: Sequence[str], given: Sequence[str], *, records: bool) -> list[str]:
+    """Return the directories of indexes. Raises ``UsageError`` beside options that read whole documents, ``MissingError``."""
+    if records:
+        raise UsageError("--index is not for records, which have an answer each")
+    for name in ("--prompt", "--session", "--continue"):
+        if name in given:
+            raise UsageError(f"--index and {name} exclude each other")
+    from llmcli.cli.commands.ask.indexed_sources import find_index_directory
+
+    return [find_index_directory(ctx, name) for name in names]
 
 
 def _answer_options(

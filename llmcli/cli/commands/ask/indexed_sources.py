@@ -1,9 +1,10 @@
-"""Directories that ``llm ask -f`` names and that have an index: it is brought up to date, and searched if they are large."""
+"""Directories that ``llm ask -f`` or ``--index`` names and that have an index: it is brought up to date, and searched if they are large."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -13,6 +14,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.streamed_file import StreamedFile
+from llmcli.errors import MissingError, UsageError
 from llmcli.store.passage_index import FileState, IndexFiles, PassageIndex, real_path
 from llmcli.tasks.ask.question_sources import IndexedSource
 from llmcli.tasks.retrieval.index_update import IndexUpdater
@@ -26,6 +28,24 @@ def find_indexed(ctx: CommandContext, names: Sequence[str]) -> list[str]:
     """Return the directories among the inputs that have an index."""
     files = IndexFiles(ctx.runtime.paths.indexes)
     return [name for name in names if name != STDIN and _is_directory(name) and files.exists(name)]
+
+
+def find_index_directory(ctx: CommandContext, name: str) -> str:
+    """Return the directory whose index is called ``name``: its path, or the last part of it if no other one has that.
+
+    Raises ``MissingError``, and ``UsageError`` for a name that several have.
+    """
+    files = IndexFiles(ctx.runtime.paths.indexes)
+    if files.exists(name):
+        return name
+    known = [each.directory for each in files.summaries()]
+    called = [each for each in known if Path(each).name == name]
+    if len(called) > 1:
+        raise UsageError(f"several indexes are called {name}", detail=f"Name one by its path: {', '.join(called)}")
+    if not called:
+        near = get_close_matches(name, [Path(each).name for each in known])
+        raise MissingError(name, kind="index", suggestions=near)
+    return called[0]
 
 
 def _is_directory(name: str) -> bool:
