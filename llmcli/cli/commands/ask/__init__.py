@@ -82,12 +82,11 @@ def ask(
     Documents that do not fit the context are searched for the passages that answer the question, which are then named
     below the answer. Large tables (CSV, JSON) are answered by an SQL query, whose rows are printed.
     """
-    files, given = file or [], _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
+    given = _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
     records = wants_records(ctx.flags)
     _check_options(given, variables=bool(var) and prompt is None, records=records, one_answer=one_answer)
-    if index:
-        files = [*files, *_find_indexes(ctx, index, given, records=records)]
+    files = [*(file or []), *_find_indexes(ctx, index or [], given, records=records)]
     if dry_run and (records or prompt is not None or session is not None or go_on):
         raise UsageError("--dry-run needs documents", detail="Name them: -f FILE")
     text = _read_words(ctx, words, editor=editor)
@@ -132,6 +131,8 @@ def _check_options(given: Sequence[str], *, variables: bool, records: bool, one_
 
 def _find_indexes(ctx: CommandContext, names: Sequence[str], given: Sequence[str], *, records: bool) -> list[str]:
     """Return the directories of indexes. Raises ``UsageError`` beside options that read whole documents, ``MissingError``."""
+    if not names:
+        return []
     if records:
         raise UsageError("--index is not for records, which have an answer each")
     for name in ("--prompt", "--session", "--continue"):
