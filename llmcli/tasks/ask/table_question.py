@@ -30,7 +30,7 @@ _SAMPLE_COLUMNS = 60
 _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
 _HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
-_FOR_EACH = re.compile(r"\b(?:each|every|per)\b", re.IGNORECASE)
+_NO_COUNT = re.compile(r"\b(?:each|every|per|average|mean|median|most|least)\b", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:sql(?:ite)?)?\s*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
@@ -53,7 +53,7 @@ async def answer_from_tables(
     """
     prompt, statement, problem, known_values = prompts.get(SQL_PROMPT), "", "", ""
     counts, found_nothing, failed = asks_how_many(question, tables), False, 0
-    grammar = select_grammar(tables)
+    grammar = select_grammar(tables, one_number=counts)
     constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar), unconstrained]
     with TableDatabase(tables, interrupt) as database:
         while failed < MAX_ATTEMPTS:
@@ -92,7 +92,6 @@ async def answer_from_tables(
                     f"the question asks for one number, but it returns {_describe_size(found)}",
                     failed + 1,
                 )
-                grammar = select_grammar(tables, one_number=True)
             else:
                 return _rows_result(run, statement, found)
     raise QueryFailed(statement, detail=problem)
@@ -138,8 +137,8 @@ def _describe_size(found: QueryRows) -> str:
 
 
 def asks_how_many(question: str, tables: Sequence[Table]) -> bool:
-    """Whether the answer to a question is one number: it begins with "how many", and asks not for one in each group."""
-    if _HOW_MANY.match(question) is None or _FOR_EACH.search(question) is not None:
+    """Whether the answer to a question is a count or a sum: it begins with "how many", and names no groups or averages."""
+    if _HOW_MANY.match(question) is None or _NO_COUNT.search(question) is not None:
         return False
     names = "|".join(re.escape(column) for table in tables for column in table.columns)
     return re.search(rf"\bby (?:the )?(?:{names})s?(?!\w)", question, re.IGNORECASE) is None
@@ -248,14 +247,15 @@ COUNT: /[1-9][0-9]{0,3}/
 _START = "start: select"
 _START_OF_NUMBER = """
 start: "SELECT " number (" AS " ALIAS)? " FROM " source where?
-number: "COUNT(" ("*" | "DISTINCT "? expression) ")" | AGGREGATE "(" expression ")"
+number: total (ARITHMETIC total){0,3}
+total: "COUNT(" ("*" | "DISTINCT "? expression) ")" | "SUM(" expression ")" | "(SELECT " number " FROM " source where? ")"
 """
 
 
 def select_grammar(tables: Sequence[Table], *, one_number: bool = False) -> str | None:
     """Return the grammar; None for tables of more than ``MAX_CONSTRAINED_COLUMNS`` columns.
 
-    ``one_number``: the statement counts or aggregates, without groups.
+    ``one_number``: the statement counts or adds up the rows that it selects, without groups.
 
     It admits joins of two tables, conditions, groups, order, limit, arithmetic and subqueries. The format is that of
     llguidance (see ``grammars``).
