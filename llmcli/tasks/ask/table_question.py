@@ -44,7 +44,7 @@ async def answer_from_tables(
 ) -> Result:
     """Return the rows that answer a question about tables, without text.
 
-    A query that finds nothing is asked for again once, with the values of short columns; two that find nothing are the
+    A query that finds or counts nothing is asked for again once, with the values of short columns; two of them are the
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
     Fields of the result: ``method`` ("sql"), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
@@ -81,7 +81,7 @@ async def answer_from_tables(
             except QueryError as error:
                 problem, failed = str(error), failed + 1
                 continue
-            if _is_nothing(found):
+            if _is_nothing(found) or (counts and found.rows == ((0,),)):
                 if found_nothing:
                     return _rows_result(run, statement, found)
                 found_nothing, problem = True, "it finds nothing; texts have to be written as they stand in the table"
@@ -244,9 +244,9 @@ COUNT: /[1-9][0-9]{0,3}/
 """
 
 
-_START = "start: select"
+_START = 'start: select ";"?'
 _START_OF_NUMBER = """
-start: "SELECT " number (" AS " ALIAS)? " FROM " source where?
+start: "SELECT " number (" AS " ALIAS)? " FROM " source where? ";"?
 number: total (ARITHMETIC total){0,3}
 total: "COUNT(" ("*" | "DISTINCT "? expression) ")" | "SUM(" expression ")" | "(SELECT " number " FROM " source where? ")"
 """
