@@ -107,20 +107,26 @@ class _WrittenSummary:
         """Ask for a part, and once more if the answer is empty or cut; the better of both answers counts."""
         number, covered, request = part
         del part
-        answer = await self._ask(request)
+        answer = await self._run.ask(request)
         again = retry_part(request, answer, self._plan.options) if part_problem(answer) else None
         del request
+        second = None
         if again is not None:
-            second = await self._ask(again)
-            # if both are cut, the first one: the longer one may be no shorter than the text that it summarizes
-            if PROBLEM_RANKS[part_problem(second)] < PROBLEM_RANKS[part_problem(answer)]:
-                answer = second
+            second = await (self._run.ask(again) if answer.is_empty else self._ask_or_none(again))
+        # if both are cut, the first one: the longer one may be no shorter than the text that it summarizes
+        if second is not None and PROBLEM_RANKS[part_problem(second)] < PROBLEM_RANKS[part_problem(answer)]:
+            answer = second
+        self._unrestored += answer.finished.unrestored
         return SummaryPart(number, covered, answer)
 
-    async def _ask(self, request: Request, on_delta: _OnDelta | None = None) -> Answer:
-        answer = await self._run.ask(request, on_delta=on_delta)
-        self._unrestored += answer.finished.unrestored
-        return answer
+    async def _ask_or_none(self, request: Request, on_delta: _OnDelta | None = None) -> Answer | None:
+        """Return a second answer, None if its request fails: there is a first one."""
+        try:
+            return await self._run.ask(request, on_delta=on_delta)
+        except (TimedOut, ProcessStopped):
+            raise
+        except LlmError:
+            return None
 
     def _note_problem(self, part: SummaryPart, stage: int, count: int) -> None:
         """Record a part whose answers were empty or cut."""
@@ -152,12 +158,12 @@ class _WrittenSummary:
         Of both the better one is delivered, without what stands around it. Raises ``EmptyAnswer``.
         """
         run, plan = self._run, self._plan
-        answer = await self._ask(request, self._on_delta())
+        answer = await run.ask(request, on_delta=self._on_delta())
         if answer.is_empty and answer.finished.reason is FinishReason.STOP:
             again = make_retry(request, plan.options)
             if again is not None:
                 request = again
-                answer = await self._ask(request, self._on_delta())
+                answer = await run.ask(request, on_delta=self._on_delta())
         if answer.is_empty:
             raise EmptyAnswer(run.name, limit=answer.finished.limit)
         if not plan.may_rewrite:
@@ -179,12 +185,10 @@ class _WrittenSummary:
         again = self._plan.rewrite_request(request, draft.text)
         if again is None:
             return draft
-        try:
-            answer = self._clean(await self._ask(again, self._on_delta()))
-        except (TimedOut, ProcessStopped):
-            raise
-        except LlmError:  # the draft is a summary
+        found = await self._ask_or_none(again, self._on_delta())
+        if found is None:
             return draft
+        answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
         return answer if complete and self._plan.is_better(answer.text, draft.text) else draft
 
@@ -194,6 +198,7 @@ class _WrittenSummary:
     def _result(self, answer: Answer, wrong_length: str, coverage: float) -> Result:
         run, plan = self._run, self._plan
         finished, missing = answer.finished, tuple(self._missing)
+        self._unrestored += finished.unrestored
         cut = is_truncated(finished, plan.options)
         if cut and missing:
             run.warn("the summary was cut at a limit")
