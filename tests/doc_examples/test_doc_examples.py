@@ -26,8 +26,8 @@ from .exceptions import (
 )
 from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS, find_changed_pages
 
-MAX_ANSWER_CHARS = 30_000
-"""An answer that fills the context of the starter is longer."""
+MAX_ANSWER_CHARS = 100_000
+"""An answer that fills the context of the starter is longer: a terminal shows a line again with each piece of it."""
 MIN_LIKENESS = 0.4
 """Of answers that begin alike; unrelated texts are below 0.3."""
 PICTURE = "Draw it again: python docs/make_session_svg.py"

@@ -47,7 +47,7 @@ def clean_summary(text: str, style: str) -> str:
 
 def find_form_problem(text: str, style: str) -> str:
     """Return what is wrong with the form of a cleaned summary, as the end of "the summary ..."; "" if nothing is."""
-    if not any(map(str.isalpha, text)):
+    if not any(map(str.isalnum, text)):
         return "has no words"
     if style == BULLETS:
         return _list_problem(text)

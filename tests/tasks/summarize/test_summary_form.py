@@ -57,7 +57,7 @@ def test_what_stands_around_a_summary_is_taken_away(style, answer, cleaned):
     ("style", "answer", "problem"),
     [
         *((style, mark, "has no words") for style in ("bullets", "headline", "minutes", "paragraph") for mark in ("::", '"""', "```\n```")),
-        ("bullets", "- 1\n- 2", "has no words"),
+        ("bullets", "- 1\n- 2", "is no list"),
         ("bullets", TEXT, "is no list"),
         ("bullets", f"{LIST}\n\nIn short, the roof is old.", "has text outside of its list: In short, the roof is old."),
         ("headline", TEXT.replace(". ", ".\n"), "is no headline: it has 2 lines"),
