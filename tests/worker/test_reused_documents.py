@@ -10,6 +10,7 @@ import pytest
 
 from llmcli.cli import main
 from llmcli.cli.console.environment import Environment
+from llmcli.tasks.ask import document_question
 
 from .conftest import ROOT
 
@@ -51,8 +52,9 @@ def document(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_question_ranks_passages_without_evaluating_them(llm, document):
+def test_a_second_question_ranks_passages_without_evaluating_them(llm, document, monkeypatch):
     """Retrieval: all passages are ranked and quoted for both questions, which differ from their first word on."""
+    monkeypatch.setattr(document_question, "MIN_RANKING_PARAMETERS", 0)  # the model of the test has few
 
     def ask(question, **how):
         return llm("ask", question, "-f", document, "--ctx", "512", "--max-tokens", "2", "--temperature", "0", **how)
