@@ -30,7 +30,7 @@ PromptOption = Annotated[
       llm ask -f report.txt "What does it say about costs?"
       llm ask -f contract.pdf -f letters/ "What changed for tenants?"
       llm ask --cite -f guide.md "When does the workshop open?"
-      llm index add letters/ && llm ask --index letters "What changed for tenants?"
+      llm index add letters && llm ask --index letters "What changed?"
       llm ask --sql -f sales.csv "How many rows are there?"
       llm ask -f reviews.csv --column text "Which product?" -o answers.csv
       git diff | llm ask "Write a commit message for this change."
