@@ -84,7 +84,7 @@ class Spawned(Pending[T]):
                     return
 
     def close(self) -> None:
-        """End the coroutine where it waits; its ``finally`` blocks run, and nobody is told."""
+        """End the coroutine where it waits. Its ``finally`` blocks run; callbacks are not called."""
         if not self.done:
             self.done = True
             self._coroutine.close()
@@ -137,7 +137,7 @@ async def gather(loop: CoroutineLoop, works: Iterable[Coroutine[Any, Any, T]]) -
             child.close()
 
 
-class Each(AsyncIterator[T], Generic[S, T]):
+class ConcurrentMap(AsyncIterator[T], Generic[S, T]):
     """The values of ``work`` for the items of ``source``, in their order, several at a time.
 
     An item is taken from the source when there is room: fewer than ``limit`` values are unread, and ``has_room``. Whoever
@@ -153,7 +153,7 @@ class Each(AsyncIterator[T], Generic[S, T]):
         limit: int,
         total: int | None,
         has_room: Callable[[], bool],
-        wait_for_room: Callable[[Each[Any, Any]], object],
+        wait_for_room: Callable[[ConcurrentMap[Any, Any]], object],
     ) -> None:
         self._loop = loop
         self._items: Iterator[S] | None = iter(source)
@@ -174,7 +174,7 @@ class Each(AsyncIterator[T], Generic[S, T]):
             return 0
         return 1 if self._total is None else self._total - self._num_started
 
-    def __aiter__(self) -> Each[S, T]:
+    def __aiter__(self) -> ConcurrentMap[S, T]:
         return self
 
     async def __anext__(self) -> T:

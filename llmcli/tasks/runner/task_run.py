@@ -17,7 +17,7 @@ from llmcli.errors import InternalError, LlmError
 from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import Answer, AnswerBuffer, UsageTally, raise_request_error, renumber_failure
-from llmcli.tasks.runner.coroutines import CoroutineLoop, Each, Pending, Spawned, gather
+from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Pending, Spawned, gather
 from llmcli.tasks.runner.step_progress import StepProgress
 from llmcli.types import (
     Event,
@@ -57,7 +57,7 @@ class TaskRun:
         self.warnings: list[str] = []
         self._runner = runner
         self._open: set[_TaskRequest] = set()
-        self._loops: list[Each[Any, Any]] = []
+        self._loops: list[ConcurrentMap[Any, Any]] = []
 
     @property
     def backend(self) -> Backend:
@@ -102,7 +102,7 @@ class TaskRun:
         limit: int = 2 * MAX_PENDING_REQUESTS,
         max_pending: int = MAX_PENDING_REQUESTS,
         total: int | None = None,
-    ) -> Each[S, T]:
+    ) -> ConcurrentMap[S, T]:
         """Return the values of ``work`` for the items of a source, in their order, for ``async for``.
 
         Several items are worked on at a time. The next one is taken while fewer than ``max_pending`` requests are
@@ -110,7 +110,7 @@ class TaskRun:
         number of items, for the progress, where the source has no length.
         """
         runner = self._runner
-        found = Each(
+        found = ConcurrentMap(
             runner.loop,
             source,
             work,
@@ -224,7 +224,7 @@ class TaskRunner:
         self._held: deque[_TaskRequest] = deque()
         self._cancelled: list[str] = []
         self._num_constrained = 0
-        self._waiting: deque[Each[Any, Any]] = deque()
+        self._waiting: deque[ConcurrentMap[Any, Any]] = deque()
 
     # ---- tasks ----------------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class TaskRunner:
         """Whether a loop waits for room."""
         return bool(self._waiting)
 
-    def wait_for_room(self, each: Each[Any, Any]) -> None:
+    def wait_for_room(self, each: ConcurrentMap[Any, Any]) -> None:
         """Resume a loop when there is room."""
         if each not in self._waiting:
             self._waiting.append(each)
@@ -311,7 +311,7 @@ class TaskRunner:
         self._unsent.append(opened)
 
     def abandon(self, opened: _TaskRequest) -> None:
-        """Cancel a request whose answer nobody awaits any more; its usage still counts."""
+        """Cancel a request that its task no longer awaits. Its usage counts if it ends before the task does."""
         opened.abandoned = True
         if opened in self._held:
             self._held.remove(opened)

@@ -34,7 +34,7 @@ from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
 from llmcli.frozen_dataclass import replace
 from llmcli.openai_api import embeddings, requests, responses, responses_request
-from llmcli.openai_api.event_builder import build_whole, iter_named_events
+from llmcli.openai_api.event_builder import EventBuilder, build_whole, iter_named_events
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER, FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
@@ -217,6 +217,15 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
+async def _respond(
+    builder: EventBuilder, parsed: ParsedRequest, first: Event, events: AsyncIterator[Event]
+) -> Response:
+    """Return the answer that a builder makes from events: as a stream of named events, or when all of it is there."""
+    if parsed.stream:
+        return _SseResponse(iter_named_events(builder, first, events))
+    return JSONResponse(await build_whole(builder, first, events))
+
+
 class OpenAIEndpoints(_EngineEndpoints):
     """The endpoints of OpenAI's protocol."""
 
@@ -280,9 +289,7 @@ class OpenAIEndpoints(_EngineEndpoints):
     ) -> Response:
         first, events = await self._start_generation(parsed, engine, stack, "text.format")
         builder = ResponseBuilder(parsed, parsed.shown_model)
-        if parsed.stream:
-            return _SseResponse(iter_named_events(builder, first, events))
-        return JSONResponse(await build_whole(builder, first, events))
+        return await _respond(builder, parsed, first, events)
 
     async def count_input_tokens(self, request: HttpRequest) -> Response:
         """``POST /v1/responses/input_tokens``."""
@@ -365,9 +372,7 @@ class MessagesEndpoints(_EngineEndpoints):
     ) -> Response:
         first, events = await self._start_generation(parsed, engine, stack, "output_config.format")
         builder = MessageBuilder(parsed, parsed.shown_model)
-        if parsed.stream:
-            return _SseResponse(iter_named_events(builder, first, events))
-        return JSONResponse(await build_whole(builder, first, events))
+        return await _respond(builder, parsed, first, events)
 
     async def count_message_tokens(self, request: HttpRequest) -> Response:
         """``POST /v1/messages/count_tokens``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.tasks.runner.coroutines import CoroutineLoop, Each, Pending, gather
+from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Pending, gather
 
 
 def test_a_coroutine_goes_on_when_its_value_comes():
@@ -72,7 +72,7 @@ def test_the_first_error_ends_the_others():
     values[1].fail(ValueError("bad"))
     loop.run()
     assert isinstance(spawned.error, ValueError) and sorted(ended) == [0, 1, 2]
-    values[0].resolve(None)  # nobody waits any more
+    values[0].resolve(None)  # the coroutine that waited has ended
     loop.run()
 
 
@@ -90,7 +90,7 @@ class Room:
         return await self.values[item]
 
     def loop_over(self, loop, source, limit=100):
-        return Each(
+        return ConcurrentMap(
             loop,
             source,
             self.work,

@@ -7,8 +7,8 @@ from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, run_work
 
 from llmcli.errors import EmptyInput, InternalError, TemporaryFailure
-from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS, ask_all, run_inputs
-from llmcli.types import FinishReason, ItemFailed, Message, Progress, Request, Result, Role
+from llmcli.tasks.runner.task_run import MAX_PENDING_REQUESTS, TaskRun, TaskRunner, ask_all, run_inputs
+from llmcli.types import Finished, FinishReason, ItemFailed, Message, Progress, Request, Result, Role
 
 REQUESTS_EACH = 40
 GRAMMARS_EACH = 3 * MAX_PENDING_REQUESTS
@@ -297,3 +297,22 @@ def test_a_request_that_cannot_be_submitted_fails_its_task_alone():
     events, _ = run(["a", "b", "c"], backend=Limited())
     assert [each.item for each in of(Result, events)] == [0, 2]
     assert [(each.item, type(each.error)) for each in of(ItemFailed, events)] == [(1, TemporaryFailure)]
+
+
+def test_a_request_of_a_task_that_has_ended_is_not_awaited():
+    """Whoever was about to submit it drops it, and it is not pending any more."""
+    backend, ends = ScriptedBackend(), []
+    runner = TaskRunner(backend, backend.open, lambda _run, end: ends.append(end))
+    run = TaskRun(runner, 0, "a")
+
+    async def task():
+        await run.gather(run.ask(make(name)) for name in ("first", "second"))
+        return run.result(None)
+
+    runner.start(run, task())
+    unsent, _ = runner.take_unsent()
+    assert [request.id for request in unsent] == ["first", "second"] and runner.is_awaited("second")
+    runner.handle_event(Finished("first", FinishReason.ERROR, error=TemporaryFailure("server")))
+    assert isinstance(ends[0], TemporaryFailure) and not runner.is_awaited("second")
+    runner.drop("second")
+    assert [*runner.pending_ids] == []
