@@ -32,7 +32,7 @@ from sentiment_quality import SETS, builtin_prompts, load, options_with_weights,
 from llmcli.documents.records.record import Record
 from llmcli.engine import engine_setup
 from llmcli.engine.engine import Engine
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.tasks.classify import PROMPT, make_label_task
 from llmcli.tasks.labels.label_set import parse_label_names

@@ -28,7 +28,7 @@ from llmcli.app_paths import DERIVED_DIRECTORY, find_paths
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.records.record import Record
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 from llmcli.prompts import PromptLibrary

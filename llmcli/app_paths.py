@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 DERIVED_DIRECTORY = "derived"
 """Where the cache has copies of models in other types (``models.library.derived_weights``)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 @frozen

@@ -32,7 +32,7 @@ from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import BadDocument, LlmError, RemoteError, UsageError
 from llmcli.errors.network_errors import PageDenied, PageMissing, PageUnavailable, PrivateAddress, UntrustedPage
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:=&?~#+!$,;'@()*[]|-._"

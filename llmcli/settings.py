@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 
 NO_DRAFT = "off"
 """The setting ``draft`` without a draft model."""

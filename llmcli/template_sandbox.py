@@ -19,7 +19,7 @@ import jinja2.nodes
 import jinja2.sandbox
 import jinja2.visitor
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _MAX_COPIED_CHARS = 1 << 30
 """Characters that breaking one word may copy, which takes about a quarter of a second."""

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 def partial_match_length(text: str, needles: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from llmcli.frozen_dataclass import field, fields, frozen
+from llmcli.fast_dataclass import field, fields, frozen
 from llmcli.text_stream import RepetitionPolicy
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from llmcli.frozen_dataclass import asdict, fields, frozen
+from llmcli.fast_dataclass import asdict, fields, frozen
 from llmcli.machine_needs import MachineNeeds
 from llmcli.settings import ORIGINAL_WEIGHTS
 

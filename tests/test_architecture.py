@@ -20,7 +20,7 @@ LEAVES = {
     "control_characters",
     "weights_times",
     "errors",
-    "frozen_dataclass",
+    "fast_dataclass",
     "http_server",
     "interrupt",
     "schema_validation",

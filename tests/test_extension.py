@@ -40,7 +40,7 @@ from llmcli.cli.flags import Flags, GivesSetting
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.render.renderer import render_task
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 @frozen

@@ -15,7 +15,7 @@ from schema_generator import schemas
 
 from llmcli.backends.base import run_requests
 from llmcli.config.engine_options import EngineOptions
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.backend_factory import open_local_backend
 from llmcli.tasks.labels.linear_probe import load_probe

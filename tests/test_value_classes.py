@@ -1,4 +1,4 @@
-"""Value classes are those of ``frozen_dataclass``, and a warm verb imports no module that it does not need."""
+"""Value classes are those of ``fast_dataclass``, and a warm verb imports no module that it does not need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from terminal import ROOT
 
 PACKAGE = Path(__file__).parents[1] / "llmcli"
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "frozen_dataclass.py")
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "fast_dataclass.py")
 OPTIONS = ("--max-tokens", "8", "--seed", "1", "--temperature", "0")
 VERBS = {
     "ask": ("hi", "--no-stdin", *OPTIONS),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llmcli.backends.base import Backend, DelegatingJob, Job
 from llmcli.errors.incomplete_results import CostLimitReached
-from llmcli.frozen_dataclass import field, replace, slotted
+from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.redaction.redactor import Redactor
 from llmcli.redaction.request_redaction import RedactedRequest, Restorer, StopFilter, redact_request, restore_error
 from llmcli.types import (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmcli import frozen_dataclass
+from llmcli import fast_dataclass
 from llmcli.backends.worker_job import WorkerJob
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
@@ -219,7 +219,7 @@ class WorkerBackend:
             number, _, name = event.id.partition(":")
             job = self._jobs.get(int(number))
             if job is not None:
-                job.accept_event(frozen_dataclass.replace(event, id=name))
+                job.accept_event(fast_dataclass.replace(event, id=name))
         elif "failed" in message:
             self._fail_waiters(protocol.load_error(message["failed"]))
         elif "loading" in message:

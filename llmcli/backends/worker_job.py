@@ -13,7 +13,7 @@ import threading
 from typing import Protocol, Self
 
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from llmcli import frozen_dataclass
+from llmcli import fast_dataclass
 from llmcli.cli.command_registry import machine_needs_of
 from llmcli.cli.console.console import Console
 from llmcli.cli.flags import Flags, flag_settings
@@ -39,7 +39,7 @@ class CommandContext:
 
         Raises what ``Runtime.backend`` and the model's load raise; the earlier model stays in use then.
         """
-        flags, interrupt = frozen_dataclass.replace(self.flags, model=name), self.runtime.interrupt
+        flags, interrupt = fast_dataclass.replace(self.flags, model=name), self.runtime.interrupt
         deadline = interrupt.deadline
         runtime = self._build_runtime(flags, interrupt)
         try:
@@ -58,7 +58,7 @@ class CommandContext:
         Raises what ``Runtime`` raises.
         """
         missing = {name: value for name, value in flags.items() if not getattr(self.flags, name)}
-        self.flags = frozen_dataclass.replace(self.flags, **missing)
+        self.flags = fast_dataclass.replace(self.flags, **missing)
         self.runtime.close()
         self.runtime = self._build_runtime(self.flags, self.runtime.interrupt)
 
@@ -102,4 +102,4 @@ class CommandContext:
             progress=self.console.status_line.enabled,
             stop_repetition=self.runtime.settings["stop_repetition"],
         )
-        return frozen_dataclass.replace(options, **changes)
+        return fast_dataclass.replace(options, **changes)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.machine_needs import (
     CHAT,
     LABELS,

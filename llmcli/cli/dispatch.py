@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from llmcli import frozen_dataclass
+from llmcli import fast_dataclass
 from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
@@ -25,7 +25,7 @@ def dispatch(words: list[str], environment: Environment) -> int:
     Signal handlers and streams are as before when it returns.
     """
     interrupt = Interrupt()
-    environment = frozen_dataclass.replace(environment, argv=tuple(words))
+    environment = fast_dataclass.replace(environment, argv=tuple(words))
     stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:

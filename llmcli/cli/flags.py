@@ -11,7 +11,7 @@ from llmcli.cli import completers
 from llmcli.cli.console.suggestion import format_option
 from llmcli.cli.parsing.parameters import Option, class_annotations, option_names
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import fields, frozen
+from llmcli.fast_dataclass import fields, frozen
 
 SEED_MAX = 2**32 - 1
 STDOUT = "-"

@@ -15,7 +15,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.flags import Flags, shared_options
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.cli.console.environment import Environment

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.types import Usage
 
 LOCAL_BACKEND = "local"

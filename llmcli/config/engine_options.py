@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _NO_ADAPTERS = "none"
 """The value of ``--lora`` that overrides adapters of the configuration."""

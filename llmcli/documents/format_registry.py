@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.documents.formats.document_format import DocumentFormat

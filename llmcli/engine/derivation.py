@@ -22,7 +22,7 @@ from llmcli.engine.llama import hardware, weights_file
 from llmcli.engine.quantize_child import EXIT_QUANTIZE_FAILED, NEEDS_MATRIX, QuantizerMode
 from llmcli.errors import InternalError, LlmError, OutOfMemory, OutputError, Unsupported, UsageError
 from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing, SourceChanged
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
 from llmcli.models.files.names import part_names

@@ -29,7 +29,7 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.engine.tuning.background_tuning import BackgroundTuning, TuningTask
 from llmcli.engine.tuning.planner import Planner, plan_scoring
 from llmcli.errors import BadModelFile, Unsupported, UsageError
-from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.models.footprint import state_batch_tokens
 from llmcli.settings import ORIGINAL_WEIGHTS
 

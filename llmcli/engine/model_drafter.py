@@ -18,7 +18,7 @@ from collections.abc import Callable
 from llmcli.engine.draft_context import DraftContext
 from llmcli.engine.llama.model import Model
 from llmcli.errors import OutOfMemory
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 MAX_MODEL_DRAFT_TOKENS = 16
 """Most tokens of a draft: llama.cpp's default (``--draft-max``)."""

@@ -22,7 +22,7 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import BadModelFile, ContextOverflow, Unsupported, UsageError
-from llmcli.frozen_dataclass import field, frozen, replace
+from llmcli.fast_dataclass import field, frozen, replace
 from llmcli.types import Message, Request, Role
 
 _SESSION_ID = re.compile("[0-9a-f]{32}")

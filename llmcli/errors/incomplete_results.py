@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from llmcli.errors import InputError, LlmError, PartialError, RemoteError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 class EmptyAnswer(LlmError):

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.models.gguf.tensor_types import nominal_bits
 
 _CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.gguf.header import Header, TensorInfo
 
 PAD_TOKENS = 256

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from llmcli.errors import ModelTooLarge
-from llmcli.frozen_dataclass import field, frozen, replace
+from llmcli.fast_dataclass import field, frozen, replace
 from llmcli.models.footprint import (
     BATCH_SIZES,
     DEFAULT_CONTEXT_TOKENS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from llmcli.errors import UnavailableError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error

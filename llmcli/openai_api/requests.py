@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.openai_api import tool_calls
 from llmcli.openai_api.fields import (
     MAX_CANDIDATES,

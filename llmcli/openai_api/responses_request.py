@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.openai_api.fields import (
     MAX_INT32,
     FieldError,

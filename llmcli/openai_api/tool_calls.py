@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting, parse_nested
 from llmcli.text_stream import partial_match_length
 from llmcli.types import ToolCall

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     import jinja2

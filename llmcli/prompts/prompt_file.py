@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmcli.errors import BadVariables, ConfigError
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.prompts.jinja_template import Template, TemplateError
 from llmcli.types import Message, Role

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of, is_own_name, prefix_of
 from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, PromptOptions, Variable

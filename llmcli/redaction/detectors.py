@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.redaction import number_formats, secret_formats
 from llmcli.redaction.normalization import NormalizedText, Range, decode_spaces, normalize
 from llmcli.redaction.number_formats import (

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 Range = tuple[int, int]
 """Start and end offsets; the end is exclusive."""

@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Collection, Iterable, Iterator
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.redaction.detectors import PrivateSpan
 from llmcli.redaction.normalization import INVISIBLE, fold
 

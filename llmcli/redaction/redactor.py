@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 from llmcli.redaction.detectors import DEFAULT_KINDS, PrivateSpan, find_private
 from llmcli.redaction.normalization import NormalizedText, fold, normalize
 from llmcli.redaction.placeholders import LITERAL, LITERAL_KIND, Placeholder, PlaceholderTable, WordIndex, make_index

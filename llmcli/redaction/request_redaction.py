@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.redaction.normalization import fold
 from llmcli.redaction.placeholders import MAX_PLACEHOLDER_CHARS, PLACEHOLDER, TAG, Placeholder
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import AccessDenied, OutputError, TemporaryFailure
+from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import SERVER
 from llmcli.runtime.engine_settings import engine_options

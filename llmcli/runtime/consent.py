@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from llmcli.config import backend_config
 from llmcli.config.backend_config import LOCAL_BACKEND, ServerConfig, find_preset, preset_names
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
+from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.app_paths import AppPaths

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import Unsupported
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

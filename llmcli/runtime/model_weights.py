@@ -25,8 +25,8 @@ from llmcli.errors import (
     UsageError,
 )
 from llmcli.errors.model_errors import DerivationRefused, DerivedWeightsMissing
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.settings import AUTO_WEIGHTS, DERIVED_TYPES, ORIGINAL_WEIGHTS
 from llmcli.types import Phase, Progress
 
@@ -56,7 +56,7 @@ class ChosenWeights:
         """Return the model as its weights will be loaded: path, size and hash are those of the copy."""
         if self.copy is None:
             return model
-        from llmcli.frozen_dataclass import replace
+        from llmcli.fast_dataclass import replace
 
         return replace(
             model, path=self.copy.path, size=self.copy.size, sha256=self.copy.sha256, parts=(self.copy.path,)

@@ -12,8 +12,8 @@ from llmcli.config import backend_config
 from llmcli.config.backend_config import find_preset, preset_names
 from llmcli.config.config_editor import edit_config, remove_entry, set_entry
 from llmcli.errors import CannotCreate, LlmError, MissingError, Unauthorized, UsageError
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.runtime import consent
 from llmcli.settings import read_config
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.settings import NO_DRAFT
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import CannotCreate, OutOfMemory, Unsupported, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.models.files import names
 from llmcli.types import Phase, Progress
 

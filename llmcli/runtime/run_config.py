@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from llmcli.app_paths import AppPaths
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.settings import Settings
 

@@ -135,7 +135,7 @@ class Runtime:
         texts = self.settings["lora"] if texts is None else texts
         if not texts:
             return model
-        from llmcli.frozen_dataclass import replace
+        from llmcli.fast_dataclass import replace
         from llmcli.models.library.adapter_files import find_adapters
 
         return replace(model, adapters=find_adapters(texts, registry or self.models.registry, self.interrupt))
@@ -225,7 +225,7 @@ class Runtime:
 
     def add_draft(self, model: ModelFile) -> ModelFile:
         """Return ``model`` with the verified draft model of the settings, if there is one. Raises as ``find_draft``."""
-        from llmcli.frozen_dataclass import replace
+        from llmcli.fast_dataclass import replace
         from llmcli.runtime import preflight
 
         if not preflight.wants_draft(self.config, self.needs):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, Unsupported
 from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.runtime import model_weights
 from llmcli.weights_times import REPRESENTATIVE_JOBS
 

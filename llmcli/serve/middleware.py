@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcli.anthropic_api.anthropic_http_errors import adapt_error
 from llmcli.errors import ConfigError, MissingError
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.openai_api.http_errors import error_response
 
 _PUBLIC_PATH = "/health"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmcli.errors import LlmError, TemporaryFailure
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.settings import ORIGINAL_WEIGHTS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from llmcli.errors import MissingError
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.store.database import Database, DatabaseSpec, TrigramIndex, match_query, parse_terms
 from llmcli.store.session import replace_surrogates
 

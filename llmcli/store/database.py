@@ -20,8 +20,8 @@ from pathlib import Path
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.errors.saved_state_errors import NewerSchema
+from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import field, frozen
 from llmcli.interrupt import check_interrupt, stop_requested
 
 _MigrationStep = Callable[[sqlite3.Connection], None]

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from llmcli.errors import BadDocument, LlmError
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.store.database import Database, DatabaseSpec, make_parent_directory
 
 WORDS_DEFINITION = """

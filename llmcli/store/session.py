@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.types import Role
 
 
 @frozen
-class Turn:
+class StoredMessage:
     """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early.
 
     ``id`` identifies it in its file, 0: it is not saved. ``parent`` is the id of the message before it, 0: it is the
@@ -80,7 +80,7 @@ class SavedConversation:
     """
 
     session: Session
-    turns: tuple[Turn, ...]
+    turns: tuple[StoredMessage, ...]
     branched: bool = False
 
 

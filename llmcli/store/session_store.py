@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from llmcli.errors import MissingError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.store import session_tables
 from llmcli.store.database import Database, parse_terms
 from llmcli.store.session import (
@@ -23,8 +23,8 @@ from llmcli.store.session import (
     Session,
     SessionMatch,
     SessionOverview,
+    StoredMessage,
     Summary,
-    Turn,
     replace_surrogates,
 )
 from llmcli.store.session_tables import SESSIONS_SPEC, TurnPosition, insert_turn
@@ -81,17 +81,17 @@ class SessionStore:
             rows = database.execute(_SELECT_ALL).fetchall()
         return [SessionOverview(Session(*fields), messages, first) for *fields, messages, first in rows]
 
-    def load_turns(self, session: Session) -> tuple[Turn, ...]:
+    def load_turns(self, session: Session) -> tuple[StoredMessage, ...]:
         """Return the messages of the conversation that ends at the session's head, in order."""
         with self._database.read() as database:
             return session_tables.select_branch(database, session.id, session.head)
 
-    def load_tree(self, session: Session) -> tuple[Turn, ...]:
+    def load_tree(self, session: Session) -> tuple[StoredMessage, ...]:
         """Return the messages of all branches, in the order of writing; message number N is the N-th of them."""
         with self._database.read() as database:
             return session_tables.select_tree(database, session.id)
 
-    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+    def find_summary(self, turns: Sequence[StoredMessage]) -> Summary | None:
         """Return the summary that covers most of a conversation."""
         with self._database.read() as database:
             for turn in reversed(turns):
@@ -130,7 +130,7 @@ class SessionStore:
 
     # ---- changing -------------------------------------------------------------------------------------------------
 
-    def save(self, session: Session, turns: Sequence[Turn], *, joins: bool = False) -> SavedConversation:
+    def save(self, session: Session, turns: Sequence[StoredMessage], *, joins: bool = False) -> SavedConversation:
         """Save a conversation and make its last message the head; messages with an id are saved already.
 
         If another process has continued the session, the new messages become a branch of it. If one has removed it, it
@@ -174,10 +174,10 @@ class SessionStore:
 
     @staticmethod
     def _insert_missing(
-        database: sqlite3.Connection, session: str, turns: Sequence[Turn], now: float
-    ) -> tuple[Turn, ...]:
+        database: sqlite3.Connection, session: str, turns: Sequence[StoredMessage], now: float
+    ) -> tuple[StoredMessage, ...]:
         """Insert the messages that are not saved, or were removed; return all with their ids."""
-        saved: list[Turn] = []
+        saved: list[StoredMessage] = []
         at: TurnPosition | None = None
         inserting = False
         for turn in turns:
@@ -192,13 +192,13 @@ class SessionStore:
             saved.append(replace(new, id=at.id))
         return tuple(saved)
 
-    def update_turn(self, turn: Turn) -> bool:
+    def update_turn(self, turn: StoredMessage) -> bool:
         """Replace the text of a saved message and whether it is interrupted; False if it was removed meanwhile."""
         with self._database.transaction() as database:
             content = replace_surrogates(turn.content)
             return session_tables.replace_content(database, turn.id, content, interrupted=turn.interrupted)
 
-    def withdraw(self, session: Session, turn: Turn) -> bool:
+    def withdraw(self, session: Session, turn: StoredMessage) -> bool:
         """Delete a message that nothing follows; the head goes back to the one before it.
 
         A session without messages is removed; return whether it remains.

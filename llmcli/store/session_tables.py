@@ -10,9 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.store.database import DatabaseSpec, TrigramIndex, match_query, split_statements
-from llmcli.store.session import Turn
+from llmcli.store.session import StoredMessage
 from llmcli.types import Role
 
 _INDEX = TrigramIndex("turn_index")
@@ -80,7 +80,7 @@ def _migrate_lists_to_trees(connection: sqlite3.Connection) -> None:
         ).fetchall()
         head: TurnPosition | None = None
         for role, content, interrupted, time in rows:
-            head = insert_turn(connection, session, Turn(Role(role), content, bool(interrupted), time), head)
+            head = insert_turn(connection, session, StoredMessage(Role(role), content, bool(interrupted), time), head)
         connection.execute(
             "INSERT INTO sessions VALUES (?, ?, ?, ?, '', ?, ?, ?)",
             (session, *fields, head and head.id, created, updated),
@@ -103,7 +103,9 @@ class TurnPosition:
     depth: int
 
 
-def insert_turn(connection: sqlite3.Connection, session: str, turn: Turn, after: TurnPosition | None) -> TurnPosition:
+def insert_turn(
+    connection: sqlite3.Connection, session: str, turn: StoredMessage, after: TurnPosition | None
+) -> TurnPosition:
     """Insert a message of ``session`` after another one, or as the first of a tree, and index its words."""
     inserted = connection.execute(
         "INSERT INTO turns (session, parent, root, depth, role, content, interrupted, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -164,12 +166,12 @@ SELECT id, content FROM turns WHERE session NOT IN (SELECT id FROM sessions) AND
 """
 
 
-def select_branch(connection: sqlite3.Connection, session: str, head: int) -> tuple[Turn, ...]:
+def select_branch(connection: sqlite3.Connection, session: str, head: int) -> tuple[StoredMessage, ...]:
     """Return the messages from the first one to ``head``; ``pinned`` is that of ``session``."""
     return tuple(_turns(connection.execute(_SELECT_BRANCH, {"head": head, "session": session})))
 
 
-def select_tree(connection: sqlite3.Connection, session: str) -> tuple[Turn, ...]:
+def select_tree(connection: sqlite3.Connection, session: str) -> tuple[StoredMessage, ...]:
     """Return all messages that a session wrote or shares, in the order of writing: parents come before children."""
     return tuple(_turns(connection.execute(_SELECT_TREE, {"session": session})))
 
@@ -179,9 +181,9 @@ def select_tree_ids(connection: sqlite3.Connection, session: str) -> list[int]:
     return [turn for (turn,) in connection.execute(_SELECT_TREE_IDS, {"session": session})]
 
 
-def _turns(rows: sqlite3.Cursor) -> Iterator[Turn]:
+def _turns(rows: sqlite3.Cursor) -> Iterator[StoredMessage]:
     for role, content, interrupted, time, pinned, turn, parent in rows:
-        yield Turn(Role(role), content, bool(interrupted), time, bool(pinned), turn, parent or 0)
+        yield StoredMessage(Role(role), content, bool(interrupted), time, bool(pinned), turn, parent or 0)
 
 
 def find_position(connection: sqlite3.Connection, turn: int) -> TurnPosition | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.store.database import Database, DatabaseSpec
 
 _SCHEMA = """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_decision import (
     LabelDecision,

@@ -10,7 +10,7 @@ from functools import cache
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import InvalidAnswer
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry, max_answer_tokens

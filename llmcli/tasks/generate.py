@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, value_as_text
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.prompt_library import find_own_prompt, own_prompt_names
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens

@@ -16,7 +16,7 @@ from functools import cache
 from types import SimpleNamespace
 
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 # One a line: code, English name, then other names (the language's own name first).
 _LANGUAGE_TABLE = """

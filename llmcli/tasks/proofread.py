@@ -19,7 +19,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.errors.network_errors import NotOnServers
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from llmcli.documents.reading.document import Document
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.redaction.placeholders import Placeholder
 from llmcli.redaction.redactor import Redactor, UsedPlaceholders

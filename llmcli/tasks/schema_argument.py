@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import BadDocument, MissingExtra, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 
 PYDANTIC_EXTRA = "pydantic"

@@ -10,11 +10,11 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record, Row
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
-from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
-from llmcli.tasks.quotes.quotation_grammar import chunks_terminal
+from llmcli.tasks.quotes.quote_grammar import chunks_terminal
 from llmcli.tasks.runner.answers import is_truncated
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens

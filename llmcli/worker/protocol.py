@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli import errors, frozen_dataclass
+from llmcli import errors, fast_dataclass
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
 from llmcli.text_stream import RepetitionPolicy
@@ -109,7 +109,7 @@ def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: s
 def _non_default_fields(instance: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that are not at their defaults."""
     changed = {}
-    for field in frozen_dataclass.fields(instance):
+    for field in fast_dataclass.fields(instance):
         value = getattr(instance, field.name)
         if value != field.default:
             changed[field.name] = value
@@ -191,7 +191,7 @@ def _dump_finished(event: Finished) -> dict[str, Any]:
     fields = _non_default_fields(event)
     for name in ("usage", "timings"):
         if name in fields:
-            fields[name] = frozen_dataclass.asdict(fields[name])
+            fields[name] = fast_dataclass.asdict(fields[name])
     if event.tool_calls:
         fields["tool_calls"] = [_dump_call(call) for call in event.tool_calls]
     if event.error is not None:
@@ -225,7 +225,7 @@ _EVENT_LOADERS = {kind: load for kind, _, _, load in _EVENT_KINDS}
 
 def dump_info(info: BackendInfo) -> dict[str, Any]:
     """Return the capabilities of a backend as JSON."""
-    fields = frozen_dataclass.asdict(info)
+    fields = fast_dataclass.asdict(info)
     fields["refuses"] = fields.pop("rejects_overflow")
     return fields
 
@@ -238,7 +238,7 @@ def load_info(fields: Mapping[str, Any]) -> BackendInfo:
 
 def dump_stats(work: BackendStats) -> dict[str, Any]:
     """Return the statistics of a backend as JSON."""
-    return frozen_dataclass.asdict(work)
+    return fast_dataclass.asdict(work)
 
 
 def load_stats(fields: Mapping[str, Any]) -> BackendStats:
@@ -253,7 +253,7 @@ def dump_error(error: Exception) -> dict[str, Any]:
     """Return an error as its class and its attributes; an exception of another kind becomes an ``InternalError``."""
     if not isinstance(error, LlmError):
         error = errors.InternalError("worker", detail=f"{type(error).__name__}: {error}")
-    return {"class": type(error).__name__, **frozen_dataclass.as_plain(vars(error))}
+    return {"class": type(error).__name__, **fast_dataclass.as_plain(vars(error))}
 
 
 def _find_error_class(name: str) -> type[LlmError]:

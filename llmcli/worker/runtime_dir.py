@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import llmcli
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 
 if TYPE_CHECKING:
     import socket

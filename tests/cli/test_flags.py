@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli.flags import Flags, GivesSetting, flag_settings, model_options, option_words, shared_options
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.settings import SETTING_SPECS
 
 

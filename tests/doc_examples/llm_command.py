@@ -109,9 +109,9 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["serve"]:
         return serve(argv)
     if argv[:1] == ["--really"]:
-        from llmcli.cli.commands.serve import runner
+        from llmcli.cli.commands.serve import serve_run
 
-        runner.PORT = int(os.environ["EXAMPLE_PORT"])
+        serve_run.PORT = int(os.environ["EXAMPLE_PORT"])
         argv = argv[1:]
     engine = os.environ["EXAMPLE_ENGINE"]
     if engine != "starter":

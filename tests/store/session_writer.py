@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.store.session import Turn, new_session
+from llmcli.store.session import StoredMessage, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
@@ -16,9 +16,9 @@ def write_turns(path: Path, writer: str, count: int) -> None:
     session, said = new_session("work"), ()
     for number in range(count):
         with SessionStore(path) as store:
-            saved = store.save(session, [*said, Turn(Role.USER, f"{writer} {number}")], joins=True)
+            saved = store.save(session, [*said, StoredMessage(Role.USER, f"{writer} {number}")], joins=True)
         with SessionStore(path) as store:
-            answer = Turn(Role.ASSISTANT, f"answer {writer}", interrupted=True)
+            answer = StoredMessage(Role.ASSISTANT, f"answer {writer}", interrupted=True)
             saved = store.save(saved.session, [*saved.turns, answer])
         with SessionStore(path) as store:
             whole = replace(saved.turns[-1], content=f"answer {writer} {number}", interrupted=False)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
 from llmcli.store import database
-from llmcli.store.session import MAX_SESSION_NAME_CHARS, Summary, Turn, is_session_name, new_session
+from llmcli.store.session import MAX_SESSION_NAME_CHARS, StoredMessage, Summary, is_session_name, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
@@ -37,7 +37,7 @@ def path(tmp_path):
 def turns(*texts):
     """Return turns that alternate between user and assistant."""
     roles = (Role.USER, Role.ASSISTANT)
-    return [Turn(roles[number % 2], text, time=100.0 + number) for number, text in enumerate(texts)]
+    return [StoredMessage(roles[number % 2], text, time=100.0 + number) for number, text in enumerate(texts)]
 
 
 def save(store, session, *texts, **more):
@@ -52,7 +52,7 @@ def contents(store, session):
 
 def test_a_saved_session_is_found(store):
     """Turns in order, with roles, marks and times; the session with its model and instructions."""
-    said = [*turns("one", "two", "three"), Turn(Role.ASSISTANT, "fo", interrupted=True, time=103.0)]
+    said = [*turns("one", "two", "three"), StoredMessage(Role.ASSISTANT, "fo", interrupted=True, time=103.0)]
     new = new_session("work", "Be brief.")
     assert store.find("work") is None  # nothing is saved before the first answer
     saved = store.save(replace(new, model="small"), said).session
@@ -325,7 +325,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from llmcli.store.session_store import SessionStore
-from llmcli.store.session import Turn
+from llmcli.store.session import StoredMessage
 from llmcli.types import Role
 path, who = Path(sys.argv[1]), sys.argv[2]
 with SessionStore(path) as store:
@@ -334,7 +334,7 @@ with SessionStore(path) as store:
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
-    said += [Turn(Role.USER, f"{who} {number}"), Turn(Role.ASSISTANT, "yes")]
+    said += [StoredMessage(Role.USER, f"{who} {number}"), StoredMessage(Role.ASSISTANT, "yes")]
     with SessionStore(path) as store:
         session, said = (done := store.save(session, said)).session, list(done.turns)
 print(session.name)

@@ -9,7 +9,7 @@ from scripted import Reply, ScriptedBackend
 from tasks.helpers import error, notices, result
 
 from llmcli.errors import InternalError
-from llmcli.store.session import Turn
+from llmcli.store.session import StoredMessage
 from llmcli.tasks.chat import conversation
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -91,7 +91,7 @@ def test_an_answer_is_saved_while_it_is_written(talk, monkeypatch):
 
 def test_earlier_turns_are_sent_and_saved(talk):
     """A conversation continues where it was."""
-    keeper = Keeper(Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), model="scripted")
+    keeper = Keeper(StoredMessage(Role.USER, "one"), StoredMessage(Role.ASSISTANT, "two"), model="scripted")
     backend = ScriptedBackend(lambda _: "four")
     conversation = talk(backend, keeper)
     assert notices(conversation.send("three")) == []
@@ -101,7 +101,7 @@ def test_earlier_turns_are_sent_and_saved(talk):
 
 def test_a_question_that_a_killed_process_left_can_be_asked_again(talk):
     """It is not sent with the next message; a retry answers it."""
-    left = (Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), Turn(Role.USER, "three"))
+    left = (StoredMessage(Role.USER, "one"), StoredMessage(Role.ASSISTANT, "two"), StoredMessage(Role.USER, "three"))
     backend = ScriptedBackend(lambda _: "four")
     conversation = talk(backend, keeper := Keeper(*left))
     assert conversation.unanswered.content == "three" and len(conversation.history) == 2
@@ -201,7 +201,7 @@ def test_a_reset_begins_another_session(talk):
 
 def test_another_model_is_reported_once(talk):
     """A notice says that another model continues the conversation."""
-    keeper = Keeper(Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), model="large")
+    keeper = Keeper(StoredMessage(Role.USER, "one"), StoredMessage(Role.ASSISTANT, "two"), model="large")
     conversation = talk(ScriptedBackend(model="small"), keeper)
     assert notices(conversation.send("x")) == ["large answered in this conversation so far; small answers from now on"]
     assert notices(conversation.send("y")) == []
@@ -221,7 +221,7 @@ def test_a_conversation_may_be_saved_later(prompts):
 
 def test_a_long_saved_conversation_is_sent_as_far_as_it_fits(talk):
     """With a smaller context a summary replaces the oldest turns and a notice says so; all turns stay saved."""
-    turns = [Turn(role, "word " * 5) for _ in range(10) for role in (Role.USER, Role.ASSISTANT)]
+    turns = [StoredMessage(role, "word " * 5) for _ in range(10) for role in (Role.USER, Role.ASSISTANT)]
     backend = ScriptedBackend(lambda request: "short" if "summary" in request.id else "fine", context=200)
     keeper = Keeper(*turns)
     told = notices(talk(backend, keeper).send("and now? " * 60))

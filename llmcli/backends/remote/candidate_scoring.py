@@ -17,7 +17,7 @@ from llmcli.backends.remote.transport.error_mapping import shorten_message
 from llmcli.errors import RemoteError, RequestRejected
 from llmcli.errors.incomplete_results import NoLabelAnswered
 from llmcli.errors.network_errors import BadRequest
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import CandidateScores, Event, Request, Score, TokenLogprobs, Usage
 
 _SCORE_PATH = "/score"

@@ -39,7 +39,7 @@ from llmcli.errors import (
     UntrustedServer,
     UsageError,
 )
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
 

@@ -8,7 +8,7 @@ from typing import Any
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import (
     Event,
     Finished,

@@ -17,7 +17,7 @@ from llmcli.backends.remote.chat_client import ChatClient, ServerCapabilities
 from llmcli.backends.remote.protocols.wire_protocol import ProtocolRequest, WireProtocol
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import RemoteError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.schema_validation import SchemaValidator
 from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
 

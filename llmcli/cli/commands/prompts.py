@@ -54,7 +54,7 @@ def show(ctx: CommandContext, name: PromptArgument) -> int:
 
 
 def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
-    from llmcli.frozen_dataclass import asdict
+    from llmcli.fast_dataclass import asdict
 
     return {
         "name": prompt.name,

@@ -34,9 +34,9 @@ def tokens(ctx: CommandContext, files: FilesArgument = None) -> int:
     from llmcli.tasks.tokens import TokenCounter, count_tokens
 
     if wants_records(ctx.flags):
-        from llmcli.cli.records.record_run import RecordTask, run_records
+        from llmcli.cli.records.record_run import RecordRunSpec, run_records
 
-        return run_records(ctx, files or [], RecordTask(lambda backend, _: TokenCounter(backend), dict))
+        return run_records(ctx, files or [], RecordRunSpec(lambda backend, _: TokenCounter(backend), dict))
     names, documents = source_inputs.read_streamed_sources(ctx, files or [])
     marks = ctx.console.stdout_is_terminal and ctx.flags.output is None
 

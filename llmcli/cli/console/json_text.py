@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from llmcli.control_characters import control_character_pattern
-from llmcli.frozen_dataclass import asdict
+from llmcli.fast_dataclass import asdict
 from llmcli.types import Result, Usage
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import is_large_file, read_bytes, read_file, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent
 

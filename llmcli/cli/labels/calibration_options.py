@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import asdict
+from llmcli.fast_dataclass import asdict
 from llmcli.types import Notice
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.labels.fitted_calibration import CalibrationProblem, FittedCalibration, LabelledFile
-    from llmcli.cli.labels.labelled_rows import ReadLabel
+    from llmcli.cli.labels.labelled_rows import LabelParser
     from llmcli.tasks.labels.label_scorer import LabelCalibrator, LabelScorer
     from llmcli.tasks.labels.label_summary import LabelSummary
     from llmcli.tasks.labels.precision_threshold import PrecisionThreshold
@@ -27,7 +27,7 @@ class CalibrationOptions:
         self,
         ctx: CommandContext,
         make_problem: Callable[[], CalibrationProblem],
-        read_label: Callable[[], ReadLabel],
+        read_label: Callable[[], LabelParser],
         identity: Callable[[], Mapping[str, Any]],
         *,
         examples: LabelledFile | None = None,
@@ -180,7 +180,7 @@ def is_calibrated_by(flags: CalibrationFlags) -> bool:
     return flags.calibrate is not None or flags.calibration is not None
 
 
-def read_labelled_file(ctx: CommandContext, path: str, read_label: ReadLabel) -> LabelledFile:
+def read_labelled_file(ctx: CommandContext, path: str, read_label: LabelParser) -> LabelledFile:
     """Return the rows of a file that the command line names. Raises as ``read_labelled_rows`` does."""
     from llmcli.cli.labels.fitted_calibration import LabelledFile
     from llmcli.cli.labels.labelled_rows import read_labelled_rows

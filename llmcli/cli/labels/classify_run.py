@@ -10,9 +10,9 @@ from llmcli.cli.labels.calibration_options import CalibrationOptions, read_label
 from llmcli.cli.labels.scoring_flags import ScoringFlags, prior_directory
 from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_inputs import record_flags
-from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
+from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.fast_dataclass import asdict, replace
 from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, LabelTask, MultiLabelTask, make_label_task
 from llmcli.tasks.labels.label_summary import LabelSummary
 from llmcli.tasks.labels.scored_records import add_scoring_notices
@@ -23,7 +23,7 @@ from llmcli.types import TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.labels.fitted_calibration import CalibrationProblem, LabelledFile
-    from llmcli.cli.labels.labelled_rows import LabelledRows, ReadLabel
+    from llmcli.cli.labels.labelled_rows import LabelledRows, LabelParser
     from llmcli.prompts import Prompt
     from llmcli.tasks.labels.label_set import LabelSet
     from llmcli.tasks.runner.task_requests import GenerationOptions
@@ -75,7 +75,7 @@ def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
 
 
 def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
-    from llmcli.cli.labels.labelled_rows import read_several_of
+    from llmcli.cli.labels.labelled_rows import make_label_list_parser
 
     flags, summary = scoring_flags(ctx), LabelSummary()
     if flags.examples is not None:
@@ -93,7 +93,7 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
     run = CalibrationOptions(
         ctx,
         make_problem,
-        lambda: read_several_of(labels.names),
+        lambda: make_label_list_parser(labels.names),
         lambda: _calibration_identity(prompt, labels),
     )
 
@@ -112,7 +112,7 @@ def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Seq
     if run.reports(files):
         backend = ctx.runtime.backend()
         return run.report(backend, make_verb(backend, ctx.generation_options()).scorer)
-    task = RecordTask(
+    task = RecordRunSpec(
         make_verb, lambda: {**_labels_manifest(prompt, labels, multi=True), **run.manifest()}, wrap, summary=summary
     )
     code = run_records(ctx, files, task)
@@ -166,10 +166,10 @@ class _ScoringRun:
             raise UsageError("--nearest chooses among --examples", detail="Add --examples FILE.")
         return None if flags.examples is None else read_labelled_file(self._ctx, flags.examples, self._label_reader())
 
-    def _label_reader(self) -> ReadLabel:
-        from llmcli.cli.labels.labelled_rows import read_one_of
+    def _label_reader(self) -> LabelParser:
+        from llmcli.cli.labels.labelled_rows import make_label_parser
 
-        return read_one_of(self._labels)
+        return make_label_parser(self._labels)
 
     def _examples_digest(self) -> str:
         from llmcli.cli.labels.labelled_rows import rows_digest
@@ -188,7 +188,7 @@ class _ScoringRun:
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
         suits = self._suits_small_models
-        task = RecordTask(
+        task = RecordRunSpec(
             self._make,
             lambda: {**manifest(), **self._flags_manifest()},
             self._wrap,

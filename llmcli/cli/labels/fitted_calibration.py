@@ -13,7 +13,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.scoring_flags import CalibrationFlags
 from llmcli.errors import RequestRejected, Unsupported, UsageError
 from llmcli.errors.saved_state_errors import TooFewLabels
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
 
 if TYPE_CHECKING:

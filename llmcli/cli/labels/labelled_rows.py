@@ -16,9 +16,9 @@ from llmcli.documents.records.selection import TextChoice
 from llmcli.errors import BadDocument, UsageError
 
 LabelledRows = list[tuple[str, Any]]
-"""Pairs of a text and what ``ReadLabel`` returns: a label, or the names that hold."""
+"""Pairs of a text and what ``LabelParser`` returns: a label, or the names that hold."""
 
-ReadLabel = Callable[[Any], Any]
+LabelParser = Callable[[Any], Any]
 """Return the label of a cell, None for a row to leave out. Raises ``UnknownLabel``."""
 
 _TRUE, _FALSE = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
@@ -33,7 +33,7 @@ class UnknownLabel(ValueError):
         self.labels = tuple(labels)
 
 
-def read_one_of(labels: Sequence[str]) -> ReadLabel:
+def make_label_parser(labels: Sequence[str]) -> LabelParser:
     """Return the reader of cells with one of the labels; a row with an empty one is left out."""
 
     def read(value: Any) -> str | None:
@@ -45,7 +45,7 @@ def read_one_of(labels: Sequence[str]) -> ReadLabel:
     return read
 
 
-def read_several_of(labels: Sequence[str]) -> ReadLabel:
+def make_label_list_parser(labels: Sequence[str]) -> LabelParser:
     """Return the reader of cells with several labels: a list, or a text with commas. An empty one has none of them."""
 
     def read(value: Any) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def read_several_of(labels: Sequence[str]) -> ReadLabel:
     return read
 
 
-def read_yes_or_no(name: str) -> ReadLabel:
+def read_yes_or_no(name: str) -> LabelParser:
     """Return the reader of cells with yes, true or 1, for which ``name`` holds, or no, false or 0."""
 
     def read(value: Any) -> tuple[str, ...] | None:
@@ -76,7 +76,7 @@ def read_yes_or_no(name: str) -> ReadLabel:
     return read
 
 
-def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: ReadLabel) -> LabelledRows:
+def read_labelled_rows(ctx: CommandContext, path: str, column: str, read_label: LabelParser) -> LabelledRows:
     """Return (text, label) of each row of a CSV, TSV, JSON Lines or Parquet file; rows without either are left out.
 
     The text is found as in the input (--column, --template, or the default column beside ``column``, which holds the

@@ -9,7 +9,7 @@ from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import OnError, RecordFlags
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _ThresholdOption = Annotated[
     float | None,

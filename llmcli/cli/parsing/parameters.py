@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 REQUIRED: Any = ...
 """Stands for the default of a parameter without one."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from llmcli.cli import completers
 from llmcli.cli.flags import Flags
 from llmcli.cli.parsing.parameters import Option
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 class OnError(StrEnum):

@@ -20,7 +20,7 @@ from llmcli.errors.saved_state_errors import RetryRefused
 from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
-    from llmcli.cli.records.record_job import RecordJob
+    from llmcli.cli.records.job_checkpoint import JobCheckpoint
     from llmcli.errors.saved_state_errors import EarlierFailures
     from llmcli.tasks.runner.record_runner import RecordProcessor
 
@@ -57,7 +57,7 @@ class RecordOutput:
         self._verb: RecordProcessor | None = None
         self._schema = RecordSchema(LINES, ())
         self._format = ""
-        self.job: RecordJob | None = None
+        self.job: JobCheckpoint | None = None
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
         """Whether the output has results of earlier runs."""
@@ -84,11 +84,11 @@ class RecordOutput:
             if self._flags.resume or self._flags.retry_failed:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
         elif self._named_format(path) != "parquet" or self._as_json:
-            from llmcli.cli.records.record_job import RecordJob
+            from llmcli.cli.records.job_checkpoint import JobCheckpoint
             from llmcli.documents.records.job_state import FinishedJobs
 
             finished = FinishedJobs(self._ctx.runtime.paths.finished_jobs)
-            self.job = RecordJob(path, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
+            self.job = JobCheckpoint(path, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
             stack.push(self._leave)
             return self.job
         elif self._flags.resume or self._flags.retry_failed:
@@ -128,7 +128,7 @@ class RecordOutput:
         if self._writer is not None and not has_head:
             self._write(self._writer.head())
 
-    def _begin_job(self, job: RecordJob, manifest: Mapping[str, Any]) -> bool:
+    def _begin_job(self, job: JobCheckpoint, manifest: Mapping[str, Any]) -> bool:
         """Begin or continue the job; return whether the output has its head."""
         job.inputs = self.inputs
         has_head = job.begin(manifest)

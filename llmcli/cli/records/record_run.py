@@ -16,7 +16,7 @@ from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.documents.records.selection import TextChoice, chain_digests
 from llmcli.errors import Interrupted
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class RecordTask:
+class RecordRunSpec:
     """What a command does with records.
 
     ``make_verb`` returns the verb for a backend and the user's options. ``manifest`` returns everything else that the
@@ -49,7 +49,7 @@ class RecordTask:
     suits_small_models: bool = False
 
 
-def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **options: Any) -> int:
+def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec, **options: Any) -> int:
     """Process the records of ``files``, or of standard input; return the exit code.
 
     ``options`` change the ``GenerationOptions`` of the command. Raises for invalid options and inputs before a model is
@@ -66,7 +66,9 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordTask, **o
 class _RecordRun:
     """The parts of one run."""
 
-    def __init__(self, ctx: CommandContext, files: Sequence[str], task: RecordTask, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, ctx: CommandContext, files: Sequence[str], task: RecordRunSpec, options: Mapping[str, Any]
+    ) -> None:
         self._ctx = ctx
         self._task = task
         self._options = options
@@ -204,7 +206,7 @@ def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *
 
     question = None if prompt is None else inputs.decode_argument(prompt)
     chosen = ask_prompt(ctx.runtime.prompts, question)
-    task = RecordTask(
+    task = RecordRunSpec(
         lambda backend, options: AskTask(backend, chosen, question, options),
         lambda: {**prompt_manifest(chosen), "question": question, **_system_manifest(system)},
     )
@@ -218,7 +220,7 @@ def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: Summary
 
     prompts = ctx.runtime.prompts
     read = prompts.get(PROMPT), prompts.get(MERGE_PROMPT)
-    task = RecordTask(
+    task = RecordRunSpec(
         lambda backend, options: SummarizeTask(backend, prompts, options, wanted),
         lambda: {**prompt_manifest(*read), **asdict(wanted)},
     )
@@ -233,7 +235,7 @@ def generate_records(
 
     flags = record_flags(ctx)
     has_text = bool(flags.column or flags.template)
-    task = RecordTask(
+    task = RecordRunSpec(
         lambda backend, options: GenerateTask(backend, prompt, variables, options, has_text=has_text),
         lambda: {
             **prompt_manifest(prompt),

@@ -14,7 +14,7 @@ from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding,
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.errors.saved_state_errors import RetryRefused
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 if TYPE_CHECKING:

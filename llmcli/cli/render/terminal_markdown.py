@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.sanitize import Sanitizer, strip_controls
 from llmcli.cli.render.text_writer import ByteSink
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

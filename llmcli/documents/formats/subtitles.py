@@ -16,7 +16,7 @@ from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _DEFAULT_LINE_CHARS = 42
 """The most characters that broadcasters allow on a line; documents with longer lines keep their own maximum."""

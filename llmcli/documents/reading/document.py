@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.passages import SourceDocument

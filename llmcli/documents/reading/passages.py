@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from llmcli.documents.text_lines import line_spans
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 MAX_TEXT_CHARS = 64_000_000
 """The longest text that is taken from one document."""

@@ -15,7 +15,7 @@ from llmcli.documents.reading.passages import number_passages
 from llmcli.documents.reading.source_reader import find_source_format, is_plain_text, read_source
 from llmcli.documents.text_lines import count_line_ends
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt, check_interrupt
 
 BLOCK_CHARS = 1 << 17

@@ -21,9 +21,9 @@ from typing import Any
 from llmcli.documents.records.record import Record
 from llmcli.errors import BadDocument, MissingError
 from llmcli.errors.saved_state_errors import JobMismatch, RetryRefused
+from llmcli.fast_dataclass import asdict, field, slotted
 from llmcli.files import private_files
 from llmcli.files.resumable_file import replace_durably
-from llmcli.frozen_dataclass import asdict, field, slotted
 from llmcli.types import ItemFailed, Result
 
 _VERSION = 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import field, frozen, slotted
+from llmcli.fast_dataclass import field, frozen, slotted
 
 TEXT_COLUMN = "text"
 """The column of an input of plain lines, and the default text column of tables."""

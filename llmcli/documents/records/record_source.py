@@ -11,7 +11,7 @@ from llmcli.documents.reading.file_reader import require_unchanged
 from llmcli.documents.records.formats.record_format import ReadOptions, RecordReader
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument, LlmError, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 @frozen

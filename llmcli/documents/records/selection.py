@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema, find_field, value_as_text
 from llmcli.errors import BadDocument, LlmError, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _DIGEST_BYTES = 16
 

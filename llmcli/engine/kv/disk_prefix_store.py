@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.errors import OutputError
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 
 _HEADER = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
 _MAGIC = b"llmstate"

@@ -15,8 +15,8 @@ from pathlib import Path
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import common_prefix_length
+from llmcli.fast_dataclass import slotted
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import slotted
 
 MIN_KEPT_TOKENS = 16
 """Tokens that a state must have beyond those in the KV cache."""

@@ -13,7 +13,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.footprint import (
     BATCH_SIZES,
     FIRST_ANSWER_TOKENS,

@@ -19,7 +19,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.fast_dataclass import asdict, replace
 from llmcli.models.footprint import (
     DEFAULT_CONCURRENCY,
     MAX_CONCURRENCY,

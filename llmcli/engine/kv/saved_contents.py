@@ -6,7 +6,7 @@ from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
 from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 @frozen

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.sequences.sequence import Sequence, TokenStates
-from llmcli.frozen_dataclass import frozen, slotted
+from llmcli.fast_dataclass import frozen, slotted
 
 _MAX_CACHED_PREFIXES = 4
 """The most ended sequences whose tokens stay cached, besides those that other sequences wait for."""

@@ -8,7 +8,7 @@ from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.errors import Unsupported
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 
 _PROMPT_TOKENS = 70
 _SINGLE_TOKENS = 12

@@ -39,7 +39,7 @@ from llmcli.engine.llama.state_files import (
 )
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
-from llmcli.frozen_dataclass import field, frozen, replace
+from llmcli.fast_dataclass import field, frozen, replace
 from llmcli.models.footprint import LLAMA_MAX_SEQ, PAD_TOKENS, ContextShape, max_outputs
 
 MAX_SEQUENCES = LLAMA_MAX_SEQ

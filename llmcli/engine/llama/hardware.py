@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 
 _CGROUP_DIR = Path("/sys/fs/cgroup")
 _DEVICE_TYPE_GPU, _DEVICE_TYPE_INTEGRATED_GPU = 1, 2  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml-backend.h

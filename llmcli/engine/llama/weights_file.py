@@ -8,7 +8,7 @@ from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors.model_errors import DerivedWeightsMissing
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedKey, DerivedWeightsStore, HeldCopy
 from llmcli.settings import ORIGINAL_WEIGHTS

@@ -30,8 +30,8 @@ from llmcli.engine.sampling.schema_keywords import schema_error
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import InternalError
 from llmcli.errors.model_errors import BadGrammar
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.types import Request
 
 _PANIC, _FULL, _UNDECIDED = "panic:", "too many expressions", "Unable to determine if regex is empty"

@@ -11,7 +11,7 @@ from llmcli.engine.llama.compute_thread import LONG_STEP_S
 from llmcli.engine.llama.context import HiddenStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.sequences.sequence import Sequence
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 INTERACTIVE_STALL_S = 0.4
 """Seconds for which a step may delay interactive sequences that are decoding."""

@@ -29,8 +29,8 @@ from llmcli.engine.llama.threads import LOAD_INTERVAL_S, LoadSource, SystemLoad
 from llmcli.engine.tuning.cost_profile import load_profile, save_profile
 from llmcli.engine.tuning.model_tuning import ModelTuner, TuningPlan, make_plan
 from llmcli.errors import LlmError, TemporaryFailure
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import file_lock, private_files
-from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.library.derived_weights import DerivedWeightsStore
 

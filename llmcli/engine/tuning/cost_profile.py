@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.context import CacheSettings
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.gguf.header import Header
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.weights_times import (

@@ -16,7 +16,7 @@ from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning.cost_profile import AttentionCosts
 from llmcli.errors import InternalError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.weights_times import BATCH_ROWS, PROMPT_ROWS, WIDE_ROWS, StepTimes
 

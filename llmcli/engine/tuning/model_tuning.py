@@ -22,7 +22,7 @@ from llmcli.engine.tuning.cost_profile import AttentionCosts, CostProfile
 from llmcli.engine.tuning.divergence import DivergenceMeter, NotFinite
 from llmcli.engine.tuning.planner import attention_head_size, supported_kernels
 from llmcli.errors.model_errors import DerivedWeightsMissing
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.gguf.header_parser import load_checked_header, read_header
 from llmcli.models.library.derived_weights import DerivedCopy, DerivedWeightsStore

@@ -18,7 +18,7 @@ from llmcli.engine.tuning.cost_profile import (
     load_profile,
 )
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.footprint import (
     BATCH_SIZES,
     TaskWorkload,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.models.files.paths import announced_sha256
 
 if TYPE_CHECKING:

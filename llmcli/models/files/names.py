@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 MAX_NAME_CHARS = 96
 """The most characters of the name of a repository, an import or an alias."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 
 # keys that only models with a recurrent state have; their memory does not grow by a fixed amount per token

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from llmcli.errors import BadModelFile
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.models.files.names import part_names
 from llmcli.models.files.paths import open_model, unreadable_error
 from llmcli.models.gguf.header import Header, SkippedArray, TensorInfo

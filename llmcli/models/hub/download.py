@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import ClaimedByOther, HubUnreachable, ReadTimedOut, TransferStalled
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file
 from llmcli.models.hub.hub_cache import HubCache

@@ -19,8 +19,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from llmcli.errors import MissingError, OutputError
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.names import is_model_file, parse_hub_name, part_names
 from llmcli.models.files.paths import (
     check_removable,

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import HubUnreachable, ReadTimedOut
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.transfers import (

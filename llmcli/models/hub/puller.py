@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmcli.errors import MissingError, RemoteError
 from llmcli.errors.network_errors import HubUnreachable, PackageUnavailable, SourcesUnreachable
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import CatalogueEntry, HubSource, WheelSource
 from llmcli.models.files.names import (

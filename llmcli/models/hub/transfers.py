@@ -21,8 +21,8 @@ from typing import Generic, TypeVar
 
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import TransferStalled
+from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
 
 T = TypeVar("T")

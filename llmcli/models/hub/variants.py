@@ -22,7 +22,7 @@ from contextlib import closing
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
 from llmcli.errors.network_errors import HubUnreachable
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.names import (
     PREFERRED_QUANTIZATIONS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.models.files import names
 from llmcli.models.library.registry import ModelRegistry
 from llmcli.settings import Settings

@@ -19,8 +19,8 @@ from typing import Any, Self
 
 from llmcli.errors import BadModelFile
 from llmcli.errors.model_errors import CannotStoreCopies, NoRoomForWeights
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import file_lock, private_files
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import hash_file, hash_steps
 from llmcli.models.files.paths import translate_write_errors

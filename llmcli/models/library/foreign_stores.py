@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.files.names import is_model_file, model_stem, part_names, sanitize_name
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")

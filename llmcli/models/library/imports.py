@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmcli.errors import BadModelFile, UsageError
+from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names

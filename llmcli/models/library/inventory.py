@@ -6,7 +6,7 @@ import builtins
 from pathlib import Path
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import HubName, choose_file, part_names, quantization_label

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offline, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.hub_cache import HubCache, iter_links
 from llmcli.models.hub.partial_file import DownloadLock, orphaned_partials

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError, OutputError
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import file_lock, private_files
-from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 

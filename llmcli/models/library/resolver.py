@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import hub_cache_directory, is_path

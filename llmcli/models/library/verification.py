@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from llmcli.errors import BadModelFile, DamagedModel
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from llmcli.errors.incomplete_results import NoCodeBlock
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 _OPENING = re.compile(r"(?P<indent> *(?:(?:[-*+]|\d{1,9}[.)]) +)?)(?P<fence>`{3,}(?=[^`]*$)|~{3,})\s*(?P<language>\S*)")

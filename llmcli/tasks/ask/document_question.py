@@ -14,7 +14,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, LlmError, Unsupported
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.store.passage_index import IndexedPassage, fuse_rankings

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.store.passage_index import IndexedPassage
 from llmcli.tasks.retrieval.passage_pool import FoundPassage, PassageCollection
 

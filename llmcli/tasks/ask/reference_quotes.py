@@ -12,7 +12,7 @@ from typing import Any
 
 from llmcli.documents.sentences import find_sentences
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.store.passage_index import IndexedPassage

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask.question_prompts import SQL_PROMPT

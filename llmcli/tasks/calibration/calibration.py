@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds
 from llmcli.tasks.calibration.feature_blocks import SCORES

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.tasks.calibration.cross_validation import Targets
 from llmcli.tasks.calibration.feature_set import Matrix
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from llmcli.errors import CannotCreate, MissingError
 from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict, frozen
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
 from llmcli.tasks.calibration.feature_set import Matrix

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_space import FeatureSpace
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, log_softmax
 

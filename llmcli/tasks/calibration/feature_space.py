@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 
 _SMALLEST_SHARE = 1e-10

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmcli.frozen_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.calibration_figures import (
     CalibrationFigures,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.calibration.calibration import Calibration, FitOptions, fit
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated

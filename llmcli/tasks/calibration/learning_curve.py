@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds, predict_folds
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.feature_space import make_space, measure_scales

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from llmcli.backends.base import Backend
 from llmcli.errors import LlmError
 from llmcli.errors.saved_state_errors import ConversationFull
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import PromptLibrary
-from llmcli.store.session import Turn
+from llmcli.store.session import StoredMessage
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.runner.context_budget import INEXACT_CONTEXT_SHARE
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
@@ -48,7 +48,7 @@ class ContextUse:
     exact: bool
 
 
-def sent_turns(turns: Sequence[Turn], start: int) -> list[Turn]:
+def sent_turns(turns: Sequence[StoredMessage], start: int) -> list[StoredMessage]:
     """Return the messages that are sent: those from ``start`` on, and before it the exchanges with a pinned message."""
     pairs = [turns[index : index + 2] for index in range(0, start, 2)]
     return [turn for pair in pairs if any(each.pinned for each in pair) for turn in pair] + list(turns[start:])
@@ -60,7 +60,7 @@ class ContextWindow:
     def __init__(
         self,
         backend: Backend,
-        make_request: Callable[[SentPart, Sequence[Turn], str], Request],
+        make_request: Callable[[SentPart, Sequence[StoredMessage], str], Request],
         summarizer: TurnSummarizer,
         *,
         max_tokens: int | None,
@@ -70,13 +70,13 @@ class ContextWindow:
         self._summarizer = summarizer
         self._max_tokens = max_tokens
 
-    def measure(self, part: SentPart, turns: Sequence[Turn], text: str) -> ContextUse:
+    def measure(self, part: SentPart, turns: Sequence[StoredMessage], text: str) -> ContextUse:
         """Return how much of the context the next request takes."""
         (tokens,), exact = self._backend.count([self._make_request(part, turns, text)])
         return ContextUse(tokens, self._backend.info().context, exact)
 
     async def fit(
-        self, run: TaskRun, part: SentPart, turns: Sequence[Turn], text: str, policy: OverflowPolicy
+        self, run: TaskRun, part: SentPart, turns: Sequence[StoredMessage], text: str, policy: OverflowPolicy
     ) -> SentPart:
         """Return ``part`` if it fits with the message ``text``, else a smaller one; notices say what is done.
 
@@ -96,7 +96,9 @@ class ContextWindow:
         start = self._find_start(part, turns, text, use, KEPT_HISTORY_SHARE)
         return SentPart(start, part.summary if self._fits(SentPart(start, part.summary), turns, text) else "")
 
-    async def summarize(self, run: TaskRun, part: SentPart, turns: Sequence[Turn], start: int) -> SentPart | None:
+    async def summarize(
+        self, run: TaskRun, part: SentPart, turns: Sequence[StoredMessage], start: int
+    ) -> SentPart | None:
         """Return the part from ``start`` on with a summary of everything before it; None if no summary could be made."""
         if start <= part.start:
             return None
@@ -104,11 +106,11 @@ class ContextWindow:
         summary = await self._summarizer.summarize(run, turns[part.start : start], part.summary)
         return None if summary is None else SentPart(start, summary)
 
-    def _fits(self, part: SentPart, turns: Sequence[Turn], text: str) -> bool:
+    def _fits(self, part: SentPart, turns: Sequence[StoredMessage], text: str) -> bool:
         use = self.measure(part, turns, text)
         return use.tokens <= self._budget(use)
 
-    def _has_room_for_summary(self, part: SentPart, turns: Sequence[Turn], text: str) -> bool:
+    def _has_room_for_summary(self, part: SentPart, turns: Sequence[StoredMessage], text: str) -> bool:
         use = self.measure(part, turns, text)
         return use.tokens + self._summarizer.max_summary_tokens() <= self._budget(use)
 
@@ -116,7 +118,9 @@ class ContextWindow:
         keep = min(self._max_tokens or use.context, use.context // ANSWER_CONTEXT_FRACTION)
         return (use.context if use.exact else int(use.context * INEXACT_CONTEXT_SHARE)) - keep
 
-    def _find_start(self, part: SentPart, turns: Sequence[Turn], text: str, use: ContextUse, share: float) -> int:
+    def _find_start(
+        self, part: SentPart, turns: Sequence[StoredMessage], text: str, use: ContextUse, share: float
+    ) -> int:
         """Return the first message to send, so that some of the context is free."""
         starts = [index for index in range(part.start, len(turns)) if turns[index].role is Role.USER]
         starts = [*starts, len(turns)]
@@ -144,7 +148,7 @@ class TurnSummarizer:
         self._options = GenerationOptions(seed=options.seed, deadline=options.deadline)
         self._requests = 0
 
-    async def summarize(self, run: TaskRun, turns: Sequence[Turn], summary: str) -> str | None:
+    async def summarize(self, run: TaskRun, turns: Sequence[StoredMessage], summary: str) -> str | None:
         """Return a summary of ``turns`` and of the earlier ``summary``; None if the model gives none.
 
         Messages that do not fit the context together are summarized one after the other.
@@ -167,7 +171,7 @@ class TurnSummarizer:
             return None
         return answer.text.strip()
 
-    def _count_fitting(self, turns: Sequence[Turn], summary: str) -> int:
+    def _count_fitting(self, turns: Sequence[StoredMessage], summary: str) -> int:
         """Return how many messages from the first one on fit into one request."""
         room = self._backend.info().context - self.max_summary_tokens()
         for count in range(len(turns), 0, -1):
@@ -176,7 +180,7 @@ class TurnSummarizer:
                 return count
         return 0
 
-    def _request(self, turns: Sequence[Turn], summary: str) -> Request:
+    def _request(self, turns: Sequence[StoredMessage], summary: str) -> Request:
         text = "\n\n".join(f"{turn.role.capitalize()}: {turn.content.strip()}" for turn in turns)
         words = max(20, int(self.max_summary_tokens() * _WORDS_PER_TOKEN))
         self._requests += 1

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.errors.incomplete_results import RepetitionStopped
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.store.session import Summary, Turn
+from llmcli.store.session import StoredMessage, Summary
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.context_window import ContextUse, ContextWindow, SentPart, TurnSummarizer, sent_turns
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
@@ -49,21 +49,21 @@ class Conversation:
         self._prompts = prompts
         self._prompt = prompts.get(PROMPT)
         self._saved = saved
-        self._turns: list[Turn] = []  # user and assistant alternate
+        self._turns: list[StoredMessage] = []  # user and assistant alternate
         self._part = SentPart()
         self._request_number = 0
         self._model = ""  # the model that answers
-        self.unanswered: Turn | None = None
+        self.unanswered: StoredMessage | None = None
         """A saved question at the end that got no answer, since the process was killed."""
         self._backend = backend
         self.load(saved.turns if saved else ())
 
     @property
-    def history(self) -> tuple[Turn, ...]:
+    def history(self) -> tuple[StoredMessage, ...]:
         """All turns so far, including those that are no longer sent."""
         return tuple(self._turns)
 
-    def load(self, turns: Sequence[Turn]) -> None:
+    def load(self, turns: Sequence[StoredMessage]) -> None:
         """Continue from ``turns``; a question without an answer at their end is not sent."""
         self._turns, self.unanswered = list(turns), None
         if self._turns and self._turns[-1].role is Role.USER:
@@ -94,13 +94,13 @@ class Conversation:
         """Take back the last questions and their answers; they stay in the saved tree."""
         self.move_to(self._turns[: max(0, len(self._turns) - 2 * exchanges)])
 
-    def move_to(self, turns: Sequence[Turn]) -> None:
+    def move_to(self, turns: Sequence[StoredMessage]) -> None:
         """Continue from the end of ``turns``, the branch up to any answer of the saved tree."""
         self.load(turns)
         if self._saved is not None:
             self._turns = list(self._saved.save(self._turns, self._saved.model))
 
-    def set_pinned(self, index: int, *, pinned: bool) -> Turn:
+    def set_pinned(self, index: int, *, pinned: bool) -> StoredMessage:
         """Pin the turn number ``index``, from 0; return it."""
         self._turns[index] = replace(self._turns[index], pinned=pinned)
         return self._turns[index]
@@ -113,7 +113,7 @@ class Conversation:
         question is saved before it is sent, and the answer while it is written. A stopped answer (the iterator was
         closed, or an error came) stays as far as it came; a text without any answer does not.
         """
-        return self._run(self._turns, Turn(Role.USER, text, time=time.time()))
+        return self._run(self._turns, StoredMessage(Role.USER, text, time=time.time()))
 
     def retry(self) -> Iterator[TaskEvent]:
         """Ask the last question again, as a new branch. Raises ``IndexError`` if there is none."""
@@ -123,7 +123,7 @@ class Conversation:
 
     def edit(self, index: int, text: str) -> Iterator[TaskEvent]:
         """Send ``text`` instead of the question that is turn number ``index`` (from 0), as a new branch."""
-        return self._run(self._turns[:index], Turn(Role.USER, text, time=time.time()))
+        return self._run(self._turns[:index], StoredMessage(Role.USER, text, time=time.time()))
 
     def compact(self, kept: int = 2) -> Iterator[TaskEvent]:
         """Replace all messages but the last ``kept`` by a summary in what is sent; Notices say how it went."""
@@ -152,10 +152,10 @@ class Conversation:
 
     # ---- one answer -----------------------------------------------------------------------------------------------
 
-    def _run(self, base: Sequence[Turn], question: Turn) -> Iterator[TaskEvent]:
+    def _run(self, base: Sequence[StoredMessage], question: StoredMessage) -> Iterator[TaskEvent]:
         return run_task(self._backend, lambda run: self._answer(run, base, question))
 
-    async def _answer(self, run: TaskRun, base: Sequence[Turn], question: Turn) -> Result:
+    async def _answer(self, run: TaskRun, base: Sequence[StoredMessage], question: StoredMessage) -> Result:
         """Answer ``question`` after the turns ``base``, which need not be all turns so far."""
         before, before_part = list(self._turns), self._part
         self._note_model_change(run)
@@ -197,7 +197,9 @@ class Conversation:
         if left_out:
             run.report(Notice(self._describe_part()))
 
-    def _end_stopped(self, question: Turn, text: str, before: list[Turn], before_part: SentPart) -> None:
+    def _end_stopped(
+        self, question: StoredMessage, text: str, before: list[StoredMessage], before_part: SentPart
+    ) -> None:
         """Keep what came of a stopped answer; take a question back that got none."""
         if text:
             self._save_answer(text, interrupted=True)
@@ -215,7 +217,7 @@ class Conversation:
         """Add the answer, or replace what came of it so far, and save it."""
         if len(self._turns) % 2:
             self.unanswered = None
-            self._turns.append(Turn(Role.ASSISTANT, text, interrupted, time.time()))
+            self._turns.append(StoredMessage(Role.ASSISTANT, text, interrupted, time.time()))
             self._save()
             return
         answer = replace(self._turns[-1], content=text, interrupted=interrupted)
@@ -265,7 +267,7 @@ class Conversation:
             return f"a summary replaces the first {self._part.start} messages"
         return f"the oldest {self._part.start} messages no longer fit the context and are left out"
 
-    def _request(self, part: SentPart, turns: Sequence[Turn], text: str) -> Request:
+    def _request(self, part: SentPart, turns: Sequence[StoredMessage], text: str) -> Request:
         *opening, last = self._render(text, part.summary)
         messages = [*opening]
         for turn in sent_turns(turns, part.start):
@@ -294,7 +296,7 @@ class ConversationStore(Protocol):
     No method raises an error that would end the chat.
     """
 
-    turns: Sequence[Turn]
+    turns: Sequence[StoredMessage]
     model: str
 
     @property
@@ -302,19 +304,19 @@ class ConversationStore(Protocol):
         """Its id in requests; None while it is not saved."""
         ...
 
-    def save(self, turns: Sequence[Turn], model: str) -> Sequence[Turn]:
+    def save(self, turns: Sequence[StoredMessage], model: str) -> Sequence[StoredMessage]:
         """Save the conversation that consists of ``turns``; return them with the ids of those that are saved."""
         ...
 
-    def update(self, turn: Turn) -> None:
+    def update(self, turn: StoredMessage) -> None:
         """Save the text of an answer that has grown."""
         ...
 
-    def withdraw(self, turn: Turn) -> None:
+    def withdraw(self, turn: StoredMessage) -> None:
         """Remove a question that got no answer."""
         ...
 
-    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+    def find_summary(self, turns: Sequence[StoredMessage]) -> Summary | None:
         """Return the saved summary that covers most of ``turns``."""
         ...
 

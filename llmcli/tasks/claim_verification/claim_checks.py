@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmcli.documents.reading.document import Document
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.claim_verification.passage_ranking import PassageRanker
 from llmcli.tasks.claim_verification.support_scorer import Claim, PassageSupport, SupportScorer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from llmcli.documents.sentences import find_sentences
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.claim_verification.claim_terms import ClaimTerms, missing_names, missing_numbers, read_terms
 from llmcli.types import Score
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from llmcli.backends.base import Backend
-from llmcli.frozen_dataclass import fields, frozen, replace
+from llmcli.fast_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import ClaimTerms, negate, read_terms
 from llmcli.tasks.claim_verification.support_features import (

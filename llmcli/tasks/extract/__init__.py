@@ -14,7 +14,7 @@ from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_block
 from llmcli.errors import EmptyInput
 from llmcli.errors.incomplete_results import ExtractionFailed, MissingPart, ValuesMissing
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.fast_dataclass import asdict, replace
 from llmcli.tasks.extract.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extract.extraction_plan import ExtractionPlan
 from llmcli.tasks.extract.passage_extraction import PassageValues, extract_passage

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ValueNode
 from llmcli.tasks.quotes.quotable_text import Quote

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.schema_validation import SchemaValidator
 
 MAX_EXAMPLES = 20

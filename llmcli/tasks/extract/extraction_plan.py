@@ -10,7 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.errors import InputError
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.prompts import Prompt
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract.extraction_examples import ExtractionExample

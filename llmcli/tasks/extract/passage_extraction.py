@@ -10,7 +10,7 @@ from typing import Any, Literal
 from llmcli.documents.chunking import chunk_text
 from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut
 from llmcli.errors.incomplete_results import CostLimitReached
-from llmcli.frozen_dataclass import field, replace, slotted
+from llmcli.fast_dataclass import field, replace, slotted
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.extract.answer_values import (
     AnswerReader,

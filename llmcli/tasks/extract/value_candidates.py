@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 MAX_DIGITS = 15
 """Digits of a number that is a value: more would not survive as a floating-point number."""

@@ -1,6 +1,6 @@
 """The Lark grammar of the values that one passage can give: texts, numbers and dates that stand in it, as JSON.
 
-The format is that of llguidance (see ``quotation_grammar``). White space is fixed, lists and texts are bounded, and each
+The format is that of llguidance (see ``quote_grammar``). White space is fixed, lists and texts are bounded, and each
 single value may be null.
 """
 
@@ -16,7 +16,7 @@ from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract.value_candidates import Candidate
 from llmcli.tasks.extract.value_locator import EDGE_MARKS, LAST_MARKS, VALUE_WORD, ValueLocator
 from llmcli.tasks.extract.value_schema import LeafKind, LeafNode, ListNode, ObjectNode, ValueNode
-from llmcli.tasks.quotes.quotation_grammar import chunks_terminal, split_chunks
+from llmcli.tasks.quotes.quote_grammar import chunks_terminal, split_chunks
 
 MAX_TEXT_CHARACTERS = 400
 MAX_ITEMS = 32

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.extract.value_candidates import Candidate, find_dates, find_numbers
 from llmcli.tasks.quotes.quotable_text import PassageSpan, Quote
 from llmcli.tasks.quotes.quote_alignment import QuoteAligner

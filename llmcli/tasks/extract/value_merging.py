@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 from llmcli.tasks.extract.answer_values import ExtractedValue, Tree
 from llmcli.tasks.extract.value_schema import LeafNode, ListNode, ObjectNode, ValueNode
 

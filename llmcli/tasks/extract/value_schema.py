@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 
 SUBJECT = "--schema"
 """What errors of a schema are about."""

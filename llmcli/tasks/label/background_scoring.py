@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.errors import RequestRejected, Unsupported
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import make_space, measure_scales
 from llmcli.tasks.calibration.model_selection import FitChoice, candidate_weights, fit_choice

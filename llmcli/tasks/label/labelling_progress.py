@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_blocks import LAST
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.learning_curve import FLAT_GAIN, measure_curve

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.documents.records.record import Record
+from llmcli.fast_dataclass import frozen
 from llmcli.files.file_lock import acquire_lock
 from llmcli.files.private_files import make_directory, restrict_to_owner
-from llmcli.frozen_dataclass import frozen
 from llmcli.types import HiddenStates
 
 VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.labels.label_scores import best_label, margin_of, round_probabilities
 
 

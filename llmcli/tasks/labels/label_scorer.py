@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Row
 from llmcli.errors import ConfigError, Unsupported
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.labels.label_scores import correct_prior, label_logprobs, mean_prior, sharpen, to_probabilities

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmcli.errors import BadDocument, UsageError
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 
 _KEYS = ("description", "examples")
 

@@ -19,7 +19,7 @@ from operator import mul
 from pathlib import Path
 
 from llmcli.errors import Unsupported
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.feature_blocks import state_bytes, state_values, text_values
 from llmcli.tasks.labels.label_scores import to_probabilities
 from llmcli.types import HiddenStates, Request

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores
 from llmcli.tasks.runner.record_runner import RecordProcessor, run_records
 from llmcli.tasks.runner.task_run import TaskRun

@@ -11,9 +11,9 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
 from llmcli.documents.sentences import MAX_WORD_CHARS, find_sentences
 from llmcli.documents.text_lines import line_starts
-from llmcli.frozen_dataclass import asdict, frozen, replace
-from llmcli.tasks.quotes.quotation_grammar import count_quoted_words
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.quotes.quote_alignment import QuoteAligner
+from llmcli.tasks.quotes.quote_grammar import count_quoted_words
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from functools import cached_property
 
 from llmcli.documents.sentences import UNSPACED_CHARACTERS
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 MIN_MATCHED_WORDS = 3
 """Of a near match."""

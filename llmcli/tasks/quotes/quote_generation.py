@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.quotes.quotable_text import PassageSpan, Quote
-from llmcli.tasks.quotes.quotation_grammar import (
+from llmcli.tasks.quotes.quote_grammar import (
     MAX_QUOTATION_CHARACTERS,
     MIN_QUOTATION_WORDS,
     NO_QUOTATION,
     is_long_enough,
-    quotation_grammar,
+    quote_grammar,
 )
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
@@ -30,7 +30,7 @@ _LINE_MARKS = " \t>*-\"'\u201c\u201d\u00ab\u00bb\u201e`"
 
 @frozen
 class QuoteOptions:
-    """``min_words`` and ``max_characters`` are as in ``quotation_terminal``; ``allows_none``: the model may say NONE.
+    """``min_words`` and ``max_characters`` are as in ``quote_terminal``; ``allows_none``: the model may say NONE.
 
     ``min_similarity`` and ``max_attempts`` are for backends without grammars.
     """
@@ -71,7 +71,7 @@ async def generate_quote(
     """
 
     def constrain(request: Request) -> Request:
-        grammar = quotation_grammar(
+        grammar = quote_grammar(
             passage.text,
             min_words=options.min_words,
             max_characters=options.max_characters,

@@ -12,7 +12,7 @@ from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.source_reader import read_source, refuse_unknown
 from llmcli.documents.reading.streamed_file import StreamedFile, open_streamed_file
 from llmcli.errors import BadDocument, IsADirectory, LlmError, MissingError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.store.passage_index import FileState, IndexedPassage, PassageIndex
 from llmcli.tasks.retrieval.passage_cutter import cut_document, cut_streamed_file

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _BLOCK_ROWS = 4096
 _MIN_CENTRED = 3

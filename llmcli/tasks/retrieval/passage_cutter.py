@@ -10,7 +10,7 @@ from llmcli.documents.reading.passages import SEPARATOR, Passage
 from llmcli.documents.reading.source_reader import Headings, passages_of
 from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.documents.text_lines import count_line_ends, line_spans
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.store.passage_index import IndexedPassage
 
 PASSAGE_CHARS = 1_200

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from llmcli.documents.reading.document import Document
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.store.passage_index import (
     WORDS_DEFINITION,
     IndexedPassage,

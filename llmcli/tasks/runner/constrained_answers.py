@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Request

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records.record import Record
 from llmcli.errors import ConfigError, InternalError, Interrupted, LlmError, Unsupported
-from llmcli.frozen_dataclass import field, frozen, replace, slotted
+from llmcli.fast_dataclass import field, frozen, replace, slotted
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.step_progress import progress_of_request
 from llmcli.tasks.runner.task_run import TaskRun, TaskRunner

@@ -6,7 +6,7 @@ import os.path
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.frozen_dataclass import fields, frozen, replace
+from llmcli.fast_dataclass import fields, frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from llmcli.backends.base import Backend, Job
 from llmcli.errors import InternalError, LlmError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.answers import Answer, AnswerBuffer, UsageTally, raise_request_error, renumber_failure
 from llmcli.tasks.runner.coroutines import ConcurrentMap, CoroutineLoop, Pending, Spawned, gather

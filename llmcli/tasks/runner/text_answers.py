@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.runner.answers import Answer, is_truncated, truncation_error, unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun

@@ -16,7 +16,7 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.documents.sentences import find_sentences
 from llmcli.errors.incomplete_results import PointsUnsupported
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_checks import Evidence, check_claims, find_evidence
 from llmcli.tasks.claim_verification.claim_terms import read_terms

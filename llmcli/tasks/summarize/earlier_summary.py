@@ -13,7 +13,7 @@ from typing import Any
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.errors import BadDocument, EmptyInput
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 @frozen

@@ -11,7 +11,7 @@ from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES, TOO_LARGE
 from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
 from llmcli.documents.text_lines import count_line_ends
 from llmcli.errors import BadDocument, EmptyInput
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.types import ItemFailed, Result, TaskEvent

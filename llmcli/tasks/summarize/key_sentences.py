@@ -13,7 +13,7 @@ from typing import Any
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
 from llmcli.errors import EmptyInput, Unsupported
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun

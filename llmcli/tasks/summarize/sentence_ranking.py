@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.summarize.sentence_candidates import SentenceStore
 from llmcli.tasks.summarize.summary_options import WORDS_TOLERANCE

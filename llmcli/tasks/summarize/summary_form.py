@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.summarize.summary_options import BULLETS, HEADLINE, MINUTES
 
 CHECKED_STYLES = frozenset({BULLETS, HEADLINE, MINUTES})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.types import BackendInfo
 
 AUTO, PARAGRAPH, HEADLINE, KEY_SENTENCES = "auto", "paragraph", "headline", "key-sentences"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from llmcli.backends.base import Backend
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.runner.context_budget import MIN_TEXT_TOKENS, ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request

@@ -9,7 +9,7 @@ from llmcli.documents.reading.document import Document
 from llmcli.documents.text_lines import count_line_ends, line_at
 from llmcli.errors import EmptyInput, LlmError, ProcessStopped, TimedOut
 from llmcli.errors.incomplete_results import EmptyAnswer, MissingPart, PartsMissing, ValuesNotRestored, WrongSummaryForm
-from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.runner.answers import (
     EMPTY_ANSWER_MESSAGE,
     Answer,

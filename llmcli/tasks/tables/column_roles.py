@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.tables.table_database import TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.tables.column_roles import ColumnFacts
 from llmcli.tasks.tables.table_database import QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_values import Value

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.streamed_rows import StreamedRows
 from llmcli.tasks.tables.table_loader import Table

@@ -19,7 +19,7 @@ from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.streamed_rows import StreamedTable, flatten_objects, type_cells
 from llmcli.tasks.tables.table_values import Value, parse_json, unique_name

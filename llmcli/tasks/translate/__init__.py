@@ -8,7 +8,7 @@ from functools import partial
 from llmcli.documents.segments import Segment
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.errors.incomplete_results import AnswerRefused, IncompleteOutput
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.languages import detect_language

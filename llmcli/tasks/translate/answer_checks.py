@@ -15,7 +15,7 @@ from itertools import pairwise
 from llmcli.documents.formats.markup.markdown_emphasis import count_emphasis, flanking_stand_in, space_wide_delimiters
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, protected_texts, split_at_protected
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.languages import Language, is_still_in_source_language
 from llmcli.tasks.translate.glossary import Term, uses_translation
 from llmcli.tasks.translate.masking import MaskedText

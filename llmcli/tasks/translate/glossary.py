@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _STEM_SHARE = 0.7
 """Share of a word that inflection leaves unchanged in most languages."""

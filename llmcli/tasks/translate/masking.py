@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from llmcli.documents.segments import Span
-from llmcli.frozen_dataclass import field, frozen, slotted
+from llmcli.fast_dataclass import field, frozen, slotted
 
 _MASK_SIGNS = "#~@%&"
 # models that write Chinese or Japanese use full-width brackets

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from llmcli.documents.segments import Segment
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.store.translation_memory import OutputRecord, TranslationMemory, TranslationUnit
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translate.translator import Translator

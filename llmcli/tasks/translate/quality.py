@@ -20,7 +20,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.errors import ContextOverflow, MissingExtra, Unsupported
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.languages import Language, parse_language
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate.segment_state import SegmentOutcome

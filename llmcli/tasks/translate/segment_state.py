@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from llmcli.documents.segments import Segment
-from llmcli.frozen_dataclass import asdict, field, frozen, slotted
+from llmcli.fast_dataclass import asdict, field, frozen, slotted
 from llmcli.tasks.translate.segment_translation import SegmentTranslation
 
 

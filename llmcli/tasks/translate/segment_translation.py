@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
 from llmcli.errors.incomplete_results import AnswerRefused
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.answers import EMPTY_ANSWER_MESSAGE, Answer, is_truncated
 from llmcli.tasks.runner.task_run import TaskRun

@@ -20,7 +20,7 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
-from llmcli.frozen_dataclass import field, frozen, slotted
+from llmcli.fast_dataclass import field, frozen, slotted
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment, TranslationMemoryCache

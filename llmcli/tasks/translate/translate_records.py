@@ -7,7 +7,7 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.records.record import TEXT_COLUMN, Record, Row, find_field, value_as_text
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.task_run import TaskRun

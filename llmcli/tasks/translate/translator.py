@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from llmcli.backends.base import Backend
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.prompts import Prompt
 from llmcli.tasks.languages import Language
 from llmcli.tasks.runner.context_budget import ContextBudget

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from llmcli import child_processes
 from llmcli.errors import LlmError, OutputError, TemporaryFailure, WorkerCrashed
+from llmcli.fast_dataclass import asdict
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict
 from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
 from llmcli.worker.runtime_dir import (
     INHERITED_LIMITS,

@@ -32,7 +32,7 @@ from llmcli.anthropic_api.message_builder import MessageBuilder
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.openai_api import embeddings, requests, responses, responses_request
 from llmcli.openai_api.event_builder import EventBuilder, build_whole, iter_named_events
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER, FieldError, Fields, load_json, parse_body

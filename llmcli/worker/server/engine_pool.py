@@ -22,7 +22,7 @@ from llmcli.engine.llama.memory_budget import min_load_bytes
 from llmcli.engine.llama.model import SharedModel
 from llmcli.engine.llama.weights_file import WeightsSource
 from llmcli.errors import OutOfMemory, TemporaryFailure
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.worker.server.embedding_queue import EmbeddingQueue, EmbeddingVectors
 
 

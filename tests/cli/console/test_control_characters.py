@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from llmcli.cli.console import json_text
-from llmcli.store.session import Turn, new_session
+from llmcli.store.session import StoredMessage, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.store.translation_memory import TranslationMemory, TranslationUnit
 from llmcli.types import Role
@@ -111,7 +111,7 @@ def test_saved_chats_on_a_terminal(shown, argv):
     file = Path(os.environ["LLMCLI_DATA_DIR"]) / "sessions.db"
     file.parent.mkdir(parents=True)
     with SessionStore(file) as sessions:
-        sessions.save(new_session("work", EVIL), [Turn(Role.USER, EVIL), Turn(Role.ASSISTANT, EVIL)])
+        sessions.save(new_session("work", EVIL), [StoredMessage(Role.USER, EVIL), StoredMessage(Role.ASSISTANT, EVIL)])
     out = shown("sessions", *argv, env={"LLMCLI_MARKDOWN": "off"})
     assert "work" in out or "evil" in out or "é中" in out
     assert not DANGEROUS.search(out)

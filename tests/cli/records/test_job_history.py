@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from scripted import Reply, last_message
 
-from llmcli.cli.records import record_job
+from llmcli.cli.records import job_checkpoint
 from llmcli.errors import OutputError
 from llmcli.files import resumable_file
 from llmcli.types import FinishReason
@@ -24,8 +24,8 @@ NO_PRIOR = ("sentiment", "--no-prior")
 @pytest.fixture
 def often(monkeypatch):
     """Save a checkpoint after each record."""
-    monkeypatch.setattr(record_job, "_CHECKPOINT_S", 0.0)
-    monkeypatch.setattr(record_job, "_MAX_CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(job_checkpoint, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(job_checkpoint, "_MAX_CHECKPOINT_SHARE", 1e9)
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def terminated(monkeypatch):
 
     def terminate(run):
         with monkeypatch.context() as patch:
-            write = record_job.RecordJob.write_row
+            write = job_checkpoint.JobCheckpoint.write_row
 
             def write_row(self, record, *row):
                 write(self, record, *row)
                 if record.index == 40:
                     os.kill(os.getpid(), signal.SIGTERM)
 
-            patch.setattr(record_job.RecordJob, "write_row", write_row)
+            patch.setattr(job_checkpoint.JobCheckpoint, "write_row", write_row)
             assert run().code == 143
 
     return terminate

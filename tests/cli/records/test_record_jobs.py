@@ -14,7 +14,7 @@ import pytest
 from killed_runs import KilledRuns
 from scripted import last_message
 
-from llmcli.cli.records import record_job, record_run
+from llmcli.cli.records import job_checkpoint, record_run
 from llmcli.documents.records.job_state import JobState
 from llmcli.documents.records.record_source import RecordSource
 from llmcli.files import resumable_file
@@ -30,8 +30,8 @@ ROWS = 40
 @pytest.fixture
 def often(monkeypatch):
     """Save a checkpoint after each record."""
-    monkeypatch.setattr(record_job, "_CHECKPOINT_S", 0.0)
-    monkeypatch.setattr(record_job, "_MAX_CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr(job_checkpoint, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(job_checkpoint, "_MAX_CHECKPOINT_SHARE", 1e9)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def child(tiny, tmp_path, scores):
 
 def save_often():
     """Save a checkpoint after each record."""
-    record_job._CHECKPOINT_S, record_job._MAX_CHECKPOINT_SHARE = 0.0, 1e9
+    job_checkpoint._CHECKPOINT_S, job_checkpoint._MAX_CHECKPOINT_SHARE = 0.0, 1e9
 
 
 def beside(out):

@@ -19,7 +19,7 @@ from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, TemporaryFailure, Terminated
 from llmcli.errors.network_errors import HubUnreachable, TransferStalled
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache

@@ -14,7 +14,7 @@ from llmcli.backends.remote.transport.error_mapping import describe_json_error, 
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
-from llmcli.frozen_dataclass import slotted
+from llmcli.fast_dataclass import slotted
 from llmcli.text_stream import REPETITION_LIMIT, ReasoningParser, RepetitionGuard, partial_match_length
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, ToolCall, Usage
 

@@ -16,7 +16,7 @@ from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import ErrorFields
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors.network_errors import BadRequest
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import Message, Request, Role
 
 DEFAULT_CONTEXT_TOKENS = 8192

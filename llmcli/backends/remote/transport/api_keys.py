@@ -7,8 +7,8 @@ from pathlib import Path
 
 from llmcli.config.backend_config import ServerConfig, usual_key_variable
 from llmcli.errors import ConfigError, Unauthorized
+from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import field, frozen
 
 _REDACTED = "***"
 MAX_KEY_FILE_BYTES = 16_384

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore2
 
 from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.frozen_dataclass import slotted
+from llmcli.fast_dataclass import slotted
 
 if TYPE_CHECKING:
     from llmcli.backends.remote.transport.cost_budget import RequestCost

@@ -17,7 +17,7 @@ from typing import Any
 from llmcli.config.backend_config import Price, format_amount
 from llmcli.errors import LlmError, Unsupported
 from llmcli.errors.incomplete_results import CostLimitReached
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.types import Request, Usage
 
 MAX_ANSWER_TOKENS = 4096

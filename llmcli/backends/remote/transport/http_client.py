@@ -36,7 +36,7 @@ from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
 from llmcli.errors.network_errors import ServerUnreachable
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""

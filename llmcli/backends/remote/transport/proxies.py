@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ConfigError
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import TemporaryFailure
 from llmcli.errors.network_errors import RateLimited, ServerUnreachable
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _POLL_S = 0.05
 _MIN_PROBE_ANSWERS = 16

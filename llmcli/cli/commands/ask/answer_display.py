@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.render.renderer import ONE_ANSWER, DisplayOptions, render_task
 from llmcli.errors import PartialError, UsageError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import Priority, Result, TaskEvent
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import decode_argument
 from llmcli.errors.incomplete_results import AnswerTruncated, InvalidAnswer
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.schema_argument import read_schema
 from llmcli.types import FinishReason, Result, TaskEvent

@@ -10,7 +10,7 @@ from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.commands.chat import recorder
 from llmcli.cli.commands.chat.active_chat import overflow_policy
 from llmcli.cli.input import source_inputs
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.ask.prompted_question import join_documents
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.types import TaskEvent

@@ -11,7 +11,7 @@ from llmcli.cli.commands.chat.typed_keys import TypedKeys
 from llmcli.cli.render.renderer import render_events
 from llmcli.errors import LlmError, UsageError
 from llmcli.prompts.jinja_template import fence_text
-from llmcli.store.session import Session, Turn
+from llmcli.store.session import Session, StoredMessage
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.chat.conversation import Conversation
 from llmcli.types import Result, Role, TaskEvent, Usage
@@ -63,7 +63,7 @@ class ActiveChat:
         """Write why something cannot be done."""
         self.ctx.console.write_error(error)
 
-    def use_session(self, session: Session, turns: Sequence[Turn]) -> None:
+    def use_session(self, session: Session, turns: Sequence[StoredMessage]) -> None:
         """Continue another saved session."""
         self.recorder.use(session, turns)
         self.recorder.named = True
@@ -112,7 +112,7 @@ class ActiveChat:
             raise UsageError("there is no answer yet", detail="Send a message first.")
         return answers[-1].content
 
-    def tree(self) -> tuple[Turn, ...]:
+    def tree(self) -> tuple[StoredMessage, ...]:
         """Return the messages of all branches; message number N is the N-th of them. Raises ``LlmError``."""
         return self.recorder.load_tree() if self.recorder.is_saved else self.conversation.history
 
@@ -127,6 +127,6 @@ class ActiveChat:
             raise UsageError(f"message {number} is in another branch", detail=f"Go there first: /branches {number}")
         return found
 
-    def number_of(self, turn: Turn) -> int:
+    def number_of(self, turn: StoredMessage) -> int:
         """Return the number of a message."""
         return next(number for number, each in enumerate(self.tree(), 1) if each.id == turn.id and each == turn)

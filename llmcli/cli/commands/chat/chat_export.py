@@ -9,9 +9,9 @@ from typing import Any
 
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
-from llmcli.frozen_dataclass import asdict
+from llmcli.fast_dataclass import asdict
 from llmcli.store.database import parse_terms
-from llmcli.store.session import Session, SessionMatch, SessionOverview, Turn
+from llmcli.store.session import Session, SessionMatch, SessionOverview, StoredMessage
 
 _MAX_FIRST_CHARS = 80
 """Characters of the first message in a list."""
@@ -19,7 +19,7 @@ _CONTEXT_CHARS = 20
 """Characters of a line shown before the match."""
 
 
-def session_as_markdown(session: Session, turns: Sequence[Turn]) -> str:
+def session_as_markdown(session: Session, turns: Sequence[StoredMessage]) -> str:
     """Return a conversation as Markdown: a heading for each message."""
     parts = [f"# {session.name}", f"{session.model}, {format_local_time(session.updated)}"]
     if session.system:
@@ -29,14 +29,14 @@ def session_as_markdown(session: Session, turns: Sequence[Turn]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def session_as_messages(session: Session, turns: Sequence[Turn]) -> str:
+def session_as_messages(session: Session, turns: Sequence[StoredMessage]) -> str:
     """Return a conversation as a list of messages in OpenAI's format."""
     system = [{"role": "system", "content": session.system}] if session.system else []
     said = [{"role": str(turn.role), "content": turn.content} for turn in turns]
     return json_text.dumps([*system, *said], indent=2) + "\n"
 
 
-def session_as_object(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:
+def session_as_object(session: Session, turns: Sequence[StoredMessage]) -> dict[str, Any]:
     """Return all data of a conversation."""
     said = [{**asdict(turn), "role": str(turn.role), "time": iso_utc(turn.time)} for turn in turns]
     return {**_session_fields(session), "system": session.system or None, "messages": said}

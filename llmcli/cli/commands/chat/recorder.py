@@ -13,8 +13,8 @@ from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, o
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
-from llmcli.frozen_dataclass import replace
-from llmcli.store.session import Session, Summary, Turn, new_session
+from llmcli.fast_dataclass import replace
+from llmcli.store.session import Session, StoredMessage, Summary, new_session
 from llmcli.store.session_store import SessionStore
 
 
@@ -30,7 +30,7 @@ class ChatRecorder:
         console: Console,
         path: Path,
         session: Session,
-        turns: Sequence[Turn] = (),
+        turns: Sequence[StoredMessage] = (),
         *,
         forget_states: Callable[[Callable[[str], bool]], None],
         by_default: bool,
@@ -47,7 +47,7 @@ class ChatRecorder:
         self.named = named
         self.changed = False
         self._error: LlmError | None = None
-        self._grown_turns: dict[int, Turn] = {}  # answers whose last text is not saved yet
+        self._grown_turns: dict[int, StoredMessage] = {}  # answers whose last text is not saved yet
         self._pending_warnings: list[str | LlmError] = []
         self._orphaned_ids: set[str] = set()  # ids of states on disk that the saved chat does not use
 
@@ -86,7 +86,7 @@ class ChatRecorder:
 
     # ---- a ConversationStore ----------------------------------------------------------------------------------------
 
-    def save(self, turns: Sequence[Turn], model: str) -> Sequence[Turn]:
+    def save(self, turns: Sequence[StoredMessage], model: str) -> Sequence[StoredMessage]:
         """Save the conversation, if wanted; retry the turns that could not be saved before."""
         self.turns = turns
         before = replace(self.session, model=model)
@@ -100,7 +100,7 @@ class ChatRecorder:
                 self._orphaned_ids.discard(self.session.id)
         return self.turns
 
-    def update(self, turn: Turn) -> None:
+    def update(self, turn: StoredMessage) -> None:
         """Save the text of an answer that has grown; an answer that another process has removed is saved later."""
         self._grown_turns[turn.id] = turn
         with self._saving() as sessions:
@@ -113,7 +113,7 @@ class ChatRecorder:
             sessions.update_turn(turn)
         self._grown_turns.clear()
 
-    def withdraw(self, turn: Turn) -> None:
+    def withdraw(self, turn: StoredMessage) -> None:
         """Remove a question that got no answer; a session that has no other message is no longer saved."""
         with self._saving() as sessions:
             if sessions is not None:
@@ -121,7 +121,7 @@ class ChatRecorder:
                 created = self.session.created if remains else 0.0
                 self.session = replace(self.session, head=turn.parent, created=created)
 
-    def find_summary(self, turns: Sequence[Turn]) -> Summary | None:
+    def find_summary(self, turns: Sequence[StoredMessage]) -> Summary | None:
         """Return the saved summary that covers most of ``turns``."""
         with suppress(LlmError), open_read_only(self._path) as sessions:  # an unreadable file was reported
             return sessions.find_summary(turns)
@@ -141,7 +141,7 @@ class ChatRecorder:
 
     # ---- the session ------------------------------------------------------------------------------------------------
 
-    def use(self, session: Session, turns: Sequence[Turn]) -> None:
+    def use(self, session: Session, turns: Sequence[StoredMessage]) -> None:
         """Save to another session from now on."""
         self.session, self.turns, self.model, self._error = session, turns, session.model, None
         self.saves = True
@@ -157,7 +157,7 @@ class ChatRecorder:
         if self.is_saved:
             self.save(self.turns, self.model)
 
-    def load_tree(self) -> tuple[Turn, ...]:
+    def load_tree(self) -> tuple[StoredMessage, ...]:
         """Return the messages of all branches of the saved session. Raises ``LlmError``."""
         with open_read_only(self._path) as sessions:
             return sessions.load_tree(self.session)

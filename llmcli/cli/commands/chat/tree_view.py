@@ -8,7 +8,7 @@ from typing import Any
 
 from llmcli.cli.commands.chat.chat_export import iso_utc
 from llmcli.cli.console import sanitize, wrapping
-from llmcli.store.session import MAX_SESSION_NAME_CHARS, Turn
+from llmcli.store.session import MAX_SESSION_NAME_CHARS, StoredMessage
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
@@ -17,7 +17,7 @@ _MAX_SHOWN_LINES = 12
 """Lines of the last exchange that are shown."""
 
 
-def branch_to(tree: Sequence[Turn], head: int) -> list[Turn]:
+def branch_to(tree: Sequence[StoredMessage], head: int) -> list[StoredMessage]:
     """Return the messages from the first one to the one with the id ``head``; [] for 0."""
     by_id = {turn.id: turn for turn in tree}
     branch = []
@@ -27,7 +27,7 @@ def branch_to(tree: Sequence[Turn], head: int) -> list[Turn]:
     return branch[::-1]
 
 
-def newest_branch(tree: Sequence[Turn], turn: int) -> list[Turn]:
+def newest_branch(tree: Sequence[StoredMessage], turn: int) -> list[StoredMessage]:
     """Return the branch through a message that was continued last."""
     followers = _children(tree)
     below = {turn}
@@ -40,13 +40,13 @@ def newest_branch(tree: Sequence[Turn], turn: int) -> list[Turn]:
     return branch_to(tree, newest)
 
 
-def branch_ends(tree: Sequence[Turn]) -> list[tuple[int, Turn]]:
+def branch_ends(tree: Sequence[StoredMessage]) -> list[tuple[int, StoredMessage]]:
     """Return number and message of each end of a branch."""
     followers = _children(tree)
     return [(number, turn) for number, turn in enumerate(tree, 1) if turn.id not in followers]
 
 
-def format_tree(tree: Sequence[Turn], head: int, columns: int) -> str:
+def format_tree(tree: Sequence[StoredMessage], head: int, columns: int) -> str:
     """Return the tree as lines that fit ``columns``; messages of the current branch have a star.
 
     Only branches are indented.
@@ -76,19 +76,19 @@ def _fan_out(turns: Sequence[int], prefix: str) -> list[tuple[int, str, str]]:
     return entries[::-1]
 
 
-def _children(tree: Sequence[Turn]) -> dict[int, list[int]]:
+def _children(tree: Sequence[StoredMessage]) -> dict[int, list[int]]:
     children: dict[int, list[int]] = defaultdict(list)
     for turn in tree:
         children[turn.parent].append(turn.id)
     return children
 
 
-def format_list(turns: Sequence[Turn], columns: int) -> str:
+def format_list(turns: Sequence[StoredMessage], columns: int) -> str:
     """Return messages that are not saved, one a line of ``columns`` at most."""
     return _truncate_lines([_format_turn(turn, number, current=True) for number, turn in enumerate(turns, 1)], columns)
 
 
-def _format_turn(turn: Turn, number: int, *, current: bool) -> str:
+def _format_turn(turn: StoredMessage, number: int, *, current: bool) -> str:
     marks = "".join(
         f" ({mark})" for mark, given in (("interrupted", turn.interrupted), ("pinned", turn.pinned)) if given
     )
@@ -101,7 +101,7 @@ def shorten(text: str) -> str:
     return line if len(line) <= _MAX_SHOWN_CHARS else line[: _MAX_SHOWN_CHARS - 1] + "…"
 
 
-def format_branches(tree: Sequence[Turn], head: int, columns: int) -> str:
+def format_branches(tree: Sequence[StoredMessage], head: int, columns: int) -> str:
     """Return a line of ``columns`` at most for each branch: the number of its last message, its length, and its last question."""
     lines = []
     for number, turn in branch_ends(tree):
@@ -112,7 +112,7 @@ def format_branches(tree: Sequence[Turn], head: int, columns: int) -> str:
     return _truncate_lines(lines, columns)
 
 
-def tree_rows(tree: Sequence[Turn], head: int) -> list[Mapping[str, Any]]:
+def tree_rows(tree: Sequence[StoredMessage], head: int) -> list[Mapping[str, Any]]:
     """Return a row for each message; ``parent`` is the number of the message before it, None for a first one."""
     numbers = {turn.id: number for number, turn in enumerate(tree, 1)}
     current = {turn.id for turn in branch_to(tree, head)}
@@ -131,13 +131,13 @@ def tree_rows(tree: Sequence[Turn], head: int) -> list[Mapping[str, Any]]:
     ]
 
 
-def format_last_exchange(turns: Sequence[Turn]) -> str:
+def format_last_exchange(turns: Sequence[StoredMessage]) -> str:
     """Return the last question and its answer as a resumed chat shows them, "" without any."""
     shown = [f"{'> ' if turn.role is Role.USER else ''}{_first_lines(turn)}" for turn in turns[-2:]]
     return "\n".join(shown)
 
 
-def _first_lines(turn: Turn) -> str:
+def _first_lines(turn: StoredMessage) -> str:
     lines = turn.content.strip().splitlines()
     kept = "\n".join(lines[:_MAX_SHOWN_LINES])
     more = len(lines) - _MAX_SHOWN_LINES

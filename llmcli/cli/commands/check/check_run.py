@@ -13,7 +13,7 @@ from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.errors import PartialError, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.check import check, estimate_check
 from llmcli.tasks.labels.scored_records import add_scoring_notices
 from llmcli.types import Result, TaskEvent

@@ -8,7 +8,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import sanitize, wrapping
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.cli.parsing.parameters import Option
-from llmcli.frozen_dataclass import asdict
+from llmcli.fast_dataclass import asdict
 from llmcli.types import Phase
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict, frozen
 
 
 def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from llmcli.frozen_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen
 
 
 class FindingState(StrEnum):

@@ -10,7 +10,7 @@ from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 
 _ADVICE = "To connect: llm doctor --network"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_output import RecordOutput
-from llmcli.cli.records.record_run import RecordTask, run_records
+from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
 from llmcli.errors import LlmError, OutputError, UsageError
@@ -34,7 +34,7 @@ def run_embed(ctx: CommandContext, files: Sequence[str], pooling: Pooling, *, no
             "a NumPy file holds the vectors of all records, in order",
             detail="Leave out --json, --unordered and --output-format, or the suffix .npy.",
         )
-    task = RecordTask(
+    task = RecordRunSpec(
         lambda backend, options: EmbedTask(
             backend, options, pooling=pooling, normalizes=normalizes, names_files=len(files) > 1
         ),

@@ -25,8 +25,8 @@ from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import UsageError
+from llmcli.fast_dataclass import frozen
 from llmcli.files.atomic_file import atomic_write
-from llmcli.frozen_dataclass import frozen
 from llmcli.schema_validation import SchemaValidator
 from llmcli.tasks.extract import estimate_extraction, extract
 from llmcli.tasks.extract.extraction_examples import ExtractionExample, parse_examples

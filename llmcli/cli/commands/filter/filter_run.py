@@ -15,11 +15,11 @@ from llmcli.cli.labels.calibration_options import CalibrationOptions
 from llmcli.cli.labels.scoring_flags import FilterFlags, prior_directory
 from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_output import RecordOutput
-from llmcli.cli.records.record_run import RecordTask, prompt_manifest, run_records
+from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.documents.format_registry import LINES
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import LlmError, UsageError
-from llmcli.frozen_dataclass import asdict, frozen, replace
+from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.filter import DEFAULT_THRESHOLD, MATCH, PROMPT, FilterOptions, FilterQuery, FilterTask
 from llmcli.tasks.labels.label_summary import LabelSummary
 from llmcli.tasks.labels.scored_records import add_scoring_notices
@@ -28,7 +28,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.labels.fitted_calibration import CalibrationProblem
-    from llmcli.cli.labels.labelled_rows import ReadLabel
+    from llmcli.cli.labels.labelled_rows import LabelParser
     from llmcli.tasks.runner.record_runner import RecordProcessor
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
@@ -180,7 +180,7 @@ class _FilterRun:
         return PresenceProblem((MATCH,), combine, inverted=query.invert)
 
     @staticmethod
-    def _label_reader() -> ReadLabel:
+    def _label_reader() -> LabelParser:
         from llmcli.cli.labels.labelled_rows import read_yes_or_no
 
         return read_yes_or_no(MATCH)
@@ -205,7 +205,7 @@ class _FilterRun:
 
     def print_matches(self, files: Sequence[str]) -> int:
         """Print the records that match; return the exit code."""
-        task = RecordTask(
+        task = RecordRunSpec(
             self.make_verb,
             self._manifest,
             self._wrap,

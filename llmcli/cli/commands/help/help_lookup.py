@@ -17,7 +17,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.parsing import typer_parser
 from llmcli.cli.render.terminal_markdown import MarkdownWriter
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 
 
 def find_help(ctx: CommandContext, words: Sequence[str]) -> str:

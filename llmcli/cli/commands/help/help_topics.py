@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmcli.cli import command_registry
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _ROW = re.compile(r"^\| (?P<purpose>.+?) \| (?P<links>.*\]\(.+\)) \|$", re.MULTILINE)
 _PAGE_LINK = re.compile(r"\]\(([\w/-]+\.md)\)")

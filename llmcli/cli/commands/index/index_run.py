@@ -12,8 +12,8 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.indexed_sources import open_embedder
 from llmcli.cli.console.messages.message_text import format_bytes
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
+from llmcli.fast_dataclass import asdict, slotted
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import asdict, slotted
 from llmcli.store.passage_index import IndexedPassage, IndexFiles, IndexSummary, PassageIndex, real_path
 from llmcli.tasks.retrieval.index_update import IndexUpdater, embed_passages
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder

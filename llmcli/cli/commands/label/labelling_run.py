@@ -26,7 +26,7 @@ from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.selection import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
-from llmcli.frozen_dataclass import asdict
+from llmcli.fast_dataclass import asdict
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
 from llmcli.tasks.label.answer_file import AnswerFile
 from llmcli.tasks.label.state_store import StateStore

@@ -12,7 +12,7 @@ from llmcli.backends.base import Backend, DelegatingJob, Job
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
 from llmcli.errors import LlmError
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.fast_dataclass import asdict, replace
 from llmcli.store.answer_log import AnswerLog, LoggedAnswer
 from llmcli.store.database import make_parent_directory
 from llmcli.types import BackendInfo, BackendStats, Request, Result, Role, TaskEvent

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmcli import frozen_dataclass
+from llmcli import fast_dataclass
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat.chat_export import iso_utc
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import sanitize
 from llmcli.cli.render.renderer import render_task
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.store.answer_log import LoggedAnswer
 from llmcli.store.database import parse_terms
 from llmcli.tasks.runner.task_run import run_task
@@ -89,7 +89,7 @@ def repeat_answer(ctx: CommandContext, entry: LoggedAnswer) -> int:
     limit = entry.details["request"]["max_tokens"] if run["max_tokens_by_user"] else None
     options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
     if options.max_tokens is None:
-        options = frozen_dataclass.replace(options, max_tokens=limit)
+        options = fast_dataclass.replace(options, max_tokens=limit)
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         if backend.info().model_id != entry.details["model_id"]:

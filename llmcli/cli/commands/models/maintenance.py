@@ -13,7 +13,7 @@ from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
 from llmcli.models.library.derived_weights import DerivedCopy
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model

@@ -16,7 +16,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.reading.document import STDIN
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.proofread import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent, Usage
 

@@ -64,11 +64,11 @@ def serve(  # noqa: PLR0917 (options, all of them named)
 
     Clients must send the token, which is printed unless you give one.
     """
-    from llmcli.cli.commands.serve import runner
+    from llmcli.cli.commands.serve import serve_run
 
     if socket is not None and (host is not None or port is not None):
         raise UsageError("--socket excludes --host and --port", detail="Leave out one of them.")
-    host, port = host or runner.HOST, runner.PORT if port is None else port
-    options = runner.ServeOptions(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
-    runner.serve_models(ctx, options)
+    host, port = host or serve_run.HOST, serve_run.PORT if port is None else port
+    options = serve_run.ServeOptions(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
+    serve_run.serve_models(ctx, options)
     return 0

@@ -12,7 +12,7 @@ from llmcli.cli.console import json_text
 from llmcli.cli.input import inputs
 from llmcli.cli.input.standard_input import STDIN, format_source_name
 from llmcli.cli.records.record_output import RecordOutput
-from llmcli.cli.records.record_run import RecordTask, run_records
+from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink
 from llmcli.documents.records.record import RecordSchema
 from llmcli.errors import EmptyInput, LlmError
@@ -97,5 +97,5 @@ def run_similar(
         return EmbedTask(backend, options)
 
     input_format = WHOLE_FILES if whole else None
-    task = RecordTask(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)
+    task = RecordRunSpec(make_verb, dict, make_output=make_output, input_format=input_format, suits_small_models=True)
     return run_records(ctx, files, task)

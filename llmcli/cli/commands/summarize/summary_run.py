@@ -14,7 +14,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events, render_tas
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, StreamedText
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.summarize.summary_options import AUTO, HEADLINE, KEY_SENTENCES, SummaryOptions
 from llmcli.tasks.summarize.summary_plan import UPDATE_PROMPT
 from llmcli.types import ItemFailed, Notice, Result, TaskEvent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmcli.cli.input.path_conflicts import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
 _LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")

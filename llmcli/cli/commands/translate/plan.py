@@ -14,8 +14,8 @@ from llmcli.cli.input import inputs
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import InputError, MissingError, UsageError
+from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
-from llmcli.frozen_dataclass import field, frozen
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, json_text
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import CannotCreate, LlmError, UsageError
-from llmcli.frozen_dataclass import asdict, replace
+from llmcli.fast_dataclass import asdict, replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 

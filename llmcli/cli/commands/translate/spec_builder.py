@@ -10,7 +10,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
 from llmcli.cli.input import inputs
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed
 

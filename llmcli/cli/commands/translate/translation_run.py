@@ -26,8 +26,8 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.format_registry import listed_suffixes, record_format_names
 from llmcli.errors import UsageError
+from llmcli.fast_dataclass import replace
 from llmcli.files.atomic_file import atomic_write
-from llmcli.frozen_dataclass import replace
 from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -228,7 +228,7 @@ def translates_records(ctx: CommandContext, options: TranslateOptions) -> bool:
 
 def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     """Translate columns of records; return the exit code. Raises ``UsageError`` for options of documents."""
-    from llmcli.cli.records.record_run import RecordTask, run_records
+    from llmcli.cli.records.record_run import RecordRunSpec, run_records
     from llmcli.tasks.languages import parse_language
     from llmcli.tasks.translate.translate_records import TranslateVerb, translated_columns
 
@@ -245,7 +245,7 @@ def run_record_translation(ctx: CommandContext, options: TranslateOptions) -> in
             stack.enter_context(memory)
         remembered = create_memory_cache(memory)
         several = len(columns) > len(translators)
-        task = RecordTask(
+        task = RecordRunSpec(
             lambda *_: TranslateVerb(columns, source, remembered),
             lambda: _manifest(options, translators, several=several),
         )

@@ -16,7 +16,7 @@ from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 from llmcli.documents.text_lines import line_at
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 
 _TEXT_ATTRIBUTES = frozenset(
     {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}

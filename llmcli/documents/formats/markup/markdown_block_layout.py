@@ -12,7 +12,7 @@ from itertools import groupby
 
 from llmcli.documents.formats.markup.markdown_inline import write_inline
 from llmcli.documents.text_cleaning import BLANKS, collapse_whitespace
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (Unicode noncharacters), so that no line is broken there."""

@@ -10,7 +10,7 @@ import string
 import unicodedata
 from collections import Counter
 
-from llmcli.frozen_dataclass import field, frozen, slotted
+from llmcli.fast_dataclass import field, frozen, slotted
 
 STRONG, EMPHASIS, STRIKETHROUGH = "**bold**", "*italic*", "~~struck out~~"
 

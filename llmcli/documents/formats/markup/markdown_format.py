@@ -19,7 +19,7 @@ from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import BLANKS, clean_translation, collapse_whitespace, detect_newline
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import field, replace, slotted
+from llmcli.fast_dataclass import field, replace, slotted
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

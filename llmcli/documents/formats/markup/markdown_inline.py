@@ -15,7 +15,7 @@ from itertools import groupby
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans, is_control
 from llmcli.documents.segments import Span, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 
 _SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")

@@ -11,7 +11,7 @@ import re
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Span, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 _ARGUMENT = re.compile(
     r"\{\s*[\w.-]+\s*,\s*(?P<kind>plural|selectordinal|select)\s*,\s*(?:offset:\s*\d+\s*)?(?P<selector>[\w=.-]+)\s*\{"

@@ -15,7 +15,7 @@ from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import Segment, has_letters, protected_texts
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 
 _TOKEN = re.compile(
     r"[ \t\r\n]*+(?:(?P<string>\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\")"

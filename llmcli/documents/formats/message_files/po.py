@@ -17,7 +17,7 @@ from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 
 _WRAP_CHARS = 76
 _FLAG_SYNTAXES: dict[str, set[str]] = {

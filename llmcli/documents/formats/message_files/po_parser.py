@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import field, slotted
+from llmcli.fast_dataclass import field, slotted
 
 _LINE = re.compile(r"(?P<words>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
 _STRING = r"\"(?:[^\"\\\r\n]++|\\[^\r\n])*+\""

@@ -18,7 +18,7 @@ from llmcli.documents.segments import Segment, has_letters, protected_texts
 from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen, slotted
+from llmcli.fast_dataclass import frozen, slotted
 
 _MAX_DEPTH = 500
 """The most brackets that may be open at a time: libyaml's time grows with the square of their number."""

@@ -18,7 +18,7 @@ from llmcli.documents.records.formats.record_format import (
 )
 from llmcli.documents.records.record import Record, RecordSchema, value_as_text
 from llmcli.errors import BadDocument, LlmError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 
 class DelimitedReader:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.errors import BadDocument
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 ERROR_COLUMN = "error"
 """The column that says what is wrong with a record."""

@@ -14,11 +14,11 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.flags import Flags
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.store.session import Turn, new_session
+from llmcli.store.session import StoredMessage, new_session
 from llmcli.types import Role
 
-TURNS = (Turn(Role.USER, "hello"), Turn(Role.ASSISTANT, "hi"))
-MORE = (*TURNS, Turn(Role.USER, "again"), Turn(Role.ASSISTANT, "hi again"))
+TURNS = (StoredMessage(Role.USER, "hello"), StoredMessage(Role.ASSISTANT, "hi"))
+MORE = (*TURNS, StoredMessage(Role.USER, "again"), StoredMessage(Role.ASSISTANT, "hi again"))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_session_that_another_process_continued_gets_a_branch(saved):
     turns = first.save(TURNS, "tiny")
     second = saved(session=first.session, turns=turns)
     second.save((*turns, *MORE[2:]), "tiny")
-    mine = first.save((*turns, Turn(Role.USER, "else"), Turn(Role.ASSISTANT, "what?")), "tiny")
+    mine = first.save((*turns, StoredMessage(Role.USER, "else"), StoredMessage(Role.ASSISTANT, "what?")), "tiny")
     first.save((*mine, *MORE[2:]), "tiny")
     first.flush_warnings()
     assert names(saved.path) == {"work": 6} and len(first.load_tree()) == 8

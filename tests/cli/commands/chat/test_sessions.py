@@ -13,7 +13,7 @@ from scripted import Reply
 from terminal import PROMPT, ended
 
 from llmcli.errors import OutputError, TemporaryFailure
-from llmcli.store.session import Turn, new_session
+from llmcli.store.session import StoredMessage, new_session
 from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
@@ -41,8 +41,14 @@ def store(file):
 def work(store):
     """Save a chat called work that contains control sequences, and one called other."""
     with store() as sessions:
-        said = [Turn(Role.USER, "What is **rain**?\nSay it \x1b]0;evil\x07briefly."), Turn(Role.ASSISTANT, "Water.")]
-        sessions.save(new_session("other"), [Turn(Role.USER, "Hi"), Turn(Role.ASSISTANT, "Ho", interrupted=True)])
+        said = [
+            StoredMessage(Role.USER, "What is **rain**?\nSay it \x1b]0;evil\x07briefly."),
+            StoredMessage(Role.ASSISTANT, "Water."),
+        ]
+        sessions.save(
+            new_session("other"),
+            [StoredMessage(Role.USER, "Hi"), StoredMessage(Role.ASSISTANT, "Ho", interrupted=True)],
+        )
         return sessions.save(new_session("work", "Be kind."), said).session
 
 
@@ -180,7 +186,11 @@ def test_an_overtaken_chat_becomes_a_branch(llm, store):
         if request.messages[-1].content == "mine":
             with store() as sessions:
                 session = sessions.get("a")
-                said = [*sessions.load_turns(session)[:2], Turn(Role.USER, "theirs"), Turn(Role.ASSISTANT, "yes")]
+                said = [
+                    *sessions.load_turns(session)[:2],
+                    StoredMessage(Role.USER, "theirs"),
+                    StoredMessage(Role.ASSISTANT, "yes"),
+                ]
                 sessions.save(session, said)
         return "fine"
 
@@ -537,7 +547,8 @@ def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
     """Also if case folding adds characters to the line."""
     with store() as sessions:
         sessions.save(
-            new_session("a"), [Turn(Role.USER, "ß" * 300 + " needle " + "y" * 300), Turn(Role.ASSISTANT, "no")]
+            new_session("a"),
+            [StoredMessage(Role.USER, "ß" * 300 + " needle " + "y" * 300), StoredMessage(Role.ASSISTANT, "no")],
         )
     screen = terminal()
     llm("sessions", "search", "NEEDLE", out=screen.slave)
@@ -648,7 +659,7 @@ def test_the_tree(llm, branched, store, terminal):
     with store() as sessions:
         session = sessions.get("work")
         turns = sessions.load_turns(session)
-        said = [Turn(Role.USER, "x\x1b]0;evil\x07y"), Turn(Role.ASSISTANT, "z", interrupted=True)]
+        said = [StoredMessage(Role.USER, "x\x1b]0;evil\x07y"), StoredMessage(Role.ASSISTANT, "z", interrupted=True)]
         sessions.save(session, [*turns[:2], *said])
         sessions.pin(session, turns[0].id, pinned=True)
     screen = terminal()

@@ -12,7 +12,7 @@ from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, require_a
 from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE
 from llmcli.cli.flags import model_options
 from llmcli.errors import EmptyInput, UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat

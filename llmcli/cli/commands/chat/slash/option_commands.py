@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import replace
+from llmcli.fast_dataclass import replace
 from llmcli.tasks.chat import OverflowPolicy
 from llmcli.tasks.runner.task_requests import GenerationOptions
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llmcli.errors import UsageError
-from llmcli.frozen_dataclass import frozen
+from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from llmcli.frozen_dataclass import asdict, field, fields, frozen, replace, slotted
+from llmcli.fast_dataclass import asdict, field, fields, frozen, replace, slotted
 
 
 @frozen

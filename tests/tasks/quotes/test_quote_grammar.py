@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llmcli.tasks.quotes.quotation_grammar import quotation_grammar, quotation_terminal, split_chunks
+from llmcli.tasks.quotes.quote_grammar import quote_grammar, quote_terminal, split_chunks
 
 PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt costs 3.5 million  dollars, étude.\n\nStop here. Next one.'
 
@@ -22,7 +22,7 @@ def allows(grammar: str, text: str) -> bool:
 
 def test_a_quotation_has_words_of_the_passage_in_their_order():
     """At least five of them, from white space to white space, in one paragraph; or a whole short sentence; or NONE."""
-    grammar = quotation_grammar(PASSAGE)
+    grammar = quote_grammar(PASSAGE)
     right = [
         "NONE",
         "quick brown fox jumps over",
@@ -46,19 +46,19 @@ def test_a_quotation_has_words_of_the_passage_in_their_order():
     assert [text for text in right if not allows(grammar, text)] == []
     assert [text for text in wrong[:-1] if allows(grammar, text)] == []
     assert allows(grammar, wrong[-1])
-    assert not allows(quotation_grammar(PASSAGE, max_characters=30), wrong[-1])
-    assert not allows(quotation_grammar(PASSAGE, allows_none=False), "NONE")
+    assert not allows(quote_grammar(PASSAGE, max_characters=30), wrong[-1])
+    assert not allows(quote_grammar(PASSAGE, allows_none=False), "NONE")
 
 
 def test_a_number_is_not_cut():
     """A quotation that began inside of 3.5 would say something else."""
-    grammar = quotation_grammar(PASSAGE, min_words=1)
+    grammar = quote_grammar(PASSAGE, min_words=1)
     assert allows(grammar, "3.5 million") and not allows(grammar, "5 million") and not allows(grammar, "3.5 mill")
 
 
 def test_scripts_without_spaces_are_quoted_by_character():
     """Ten characters stand for five words."""
-    grammar = quotation_grammar("私は昨日東京で新しい本を買いました。それは面白いです。")
+    grammar = quote_grammar("私は昨日東京で新しい本を買いました。それは面白いです。")
     assert allows(grammar, "昨日東京で新しい本を")
     assert not allows(grammar, "昨日東京") and not allows(grammar, "昨日大阪で新しい本を")
 
@@ -66,13 +66,13 @@ def test_scripts_without_spaces_are_quoted_by_character():
 @pytest.mark.parametrize("passage", ["", " ", "\n", "x", 'a"b', "\\", "/", "NONE", "\f", "two words", "a\n\nb"])
 def test_any_passage_makes_a_grammar(passage):
     """NONE can always be said, and a passage of few words is quoted as a whole."""
-    assert allows(quotation_grammar(passage), "NONE")
-    assert allows(quotation_grammar(passage, allows_none=False), passage.strip() or "NONE") or "\n" in passage
+    assert allows(quote_grammar(passage), "NONE")
+    assert allows(quote_grammar(passage, allows_none=False), passage.strip() or "NONE") or "\n" in passage
 
 
 def test_a_quotation_inside_json_is_escaped():
     """The terminal stands between the quotes of a string, and the value is what the passage says."""
-    grammar = 'start: "\\"" SPAN "\\""\n' + quotation_terminal("SPAN", PASSAGE, json_escaped=True)
+    grammar = 'start: "\\"" SPAN "\\""\n' + quote_terminal("SPAN", PASSAGE, json_escaped=True)
     for text in ('the "lazy" dog\\cat / bird. It', "étude.", "fox"):
         assert allows(grammar, json.dumps(text, ensure_ascii=False))
     for text in ('the "lazy" cat', "", " ", "étude.\n\nStop", "étude. Stop"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
-from llmcli.frozen_dataclass import frozen, replace
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.models.files.paths import is_path
 
 if TYPE_CHECKING:

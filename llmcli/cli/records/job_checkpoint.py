@@ -35,7 +35,7 @@ _MAX_CHECKPOINT_SHARE = 0.05
 """Share of the time that checkpoints may take, if the disk is slow."""
 
 
-class RecordJob:
+class JobCheckpoint:
     """The job of an output: begun anew, continued, or repeated for its failed records.
 
     ``inputs`` are the paths of its inputs, None if one is no file. ``summary_state`` returns the state of the verb's

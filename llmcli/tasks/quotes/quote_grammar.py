@@ -26,23 +26,23 @@ _SENTENCE_END = re.compile(r"(?<=[.!?\u2026]) |(?<=[\u3002\uff01\uff1f])")
 _SENTENCE_MARKS = ".!?\u2026\u3002\uff01\uff1f"
 
 
-def quotation_grammar(
+def quote_grammar(
     passage: str,
     *,
     min_words: int = MIN_QUOTATION_WORDS,
     max_characters: int = MAX_QUOTATION_CHARACTERS,
     allows_none: bool = True,
 ) -> str:
-    """Return a grammar of the quotations from ``passage``, and of "NONE" if it is allowed; see ``quotation_terminal``.
+    """Return a grammar of the quotes from ``passage``, and of "NONE" if it is allowed; see ``quote_terminal``.
 
     A passage without words admits "NONE" alone.
     """
-    terminal = quotation_terminal("QUOTATION", passage, min_words=min_words, max_characters=max_characters)
+    terminal = quote_terminal("QUOTATION", passage, min_words=min_words, max_characters=max_characters)
     choices = ([json.dumps(NO_QUOTATION)] if allows_none or not terminal else []) + (["QUOTATION"] if terminal else [])
     return f"start: {' | '.join(choices)}\n{terminal}"
 
 
-def quotation_terminal(
+def quote_terminal(
     name: str,
     passage: str,
     *,
@@ -50,10 +50,10 @@ def quotation_terminal(
     max_characters: int = MAX_QUOTATION_CHARACTERS,
     json_escaped: bool = False,
 ) -> str:
-    """Return the lines that define the terminal ``name``, the quotations from ``passage``; "" if it has no words.
+    """Return the lines that define the terminal ``name``, the quotes from ``passage``; "" if it has no words.
 
-    A quotation begins and ends where white space does (or a character of a script without spaces), so it cuts no number
-    and no name. White space inside a paragraph is one blank, as models write it, and a quotation lies in one paragraph.
+    A quote begins and ends where white space does (or a character of a script without spaces), so it cuts no number
+    and no name. White space inside a paragraph is one blank, as models write it, and a quote lies in one paragraph.
     It has at least ``min_words`` words, or is a whole sentence of less, and at most ``max_characters`` characters.
     ``json_escaped``: it is written as inside the quotes of a JSON string. ``PassageSpan.locate`` finds it.
     """
