@@ -20,7 +20,7 @@ import common
 from mixed import Worker
 
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import worker_socket, worker_status
+from llmcli.worker.client import channel, worker_status
 
 TRIES = 50
 ANSWER_TOKENS = 8
@@ -68,9 +68,7 @@ def measure_try(llm: str, model: str, argv: tuple[str, ...], text: str, delay_s:
             feeding = threading.Thread(target=bulk.communicate, args=(text,))
             feeding.start()
             try:
-                while not worker_socket.request_json(found.socket, "GET", "/llm/status", timeout=STATUS_TIMEOUT_S)[
-                    "active"
-                ]:
+                while not channel.request_json(found.socket, "GET", "/llm/status", timeout=STATUS_TIMEOUT_S)["active"]:
                     if bulk.poll() is not None:
                         raise SystemExit(f"{' '.join(argv)} ended with {bulk.returncode}")
                     time.sleep(POLL_S)

@@ -27,7 +27,7 @@ from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.interrupt import Interrupt
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import launcher, worker_socket, worker_status
+from llmcli.worker.client import channel, launcher, worker_status
 
 ANSWER_TOKENS = 32
 REQUESTS_PER_CLIENT = 2
@@ -49,7 +49,7 @@ class Worker:
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": tokens, "temperature": 0,
                 "ignore_eos": True, "stream": True}  # fmt: skip
         connection = http.client.HTTPConnection("localhost")
-        connection.sock = worker_socket.connect_socket(self.socket)
+        connection.sock = channel.connect_socket(self.socket)
         started = time.perf_counter()
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         first = None
@@ -76,7 +76,7 @@ class Worker:
     def embed(self, number: int) -> None:
         """Embed some texts."""
         texts = [" ".join(common.words(300, number, each)) for each in range(8)]
-        worker_socket.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
+        channel.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
 
     def bulk(self, count: int, words: int, tokens: int, *seed: int) -> float:
         """Run a bulk job and return its seconds: ``count`` texts, each answered with this many tokens."""

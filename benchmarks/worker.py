@@ -23,7 +23,7 @@ import common
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import worker_socket, worker_status
+from llmcli.worker.client import channel, worker_status
 
 PROCESSES = 16
 ANSWER_TOKENS = 256
@@ -96,9 +96,9 @@ def growth(llm: str, model: str, directory: Path) -> tuple[int, int]:
     sizes = []
     for number in range(REQUESTS):
         body = {"messages": [{"role": "user", "content": f"What is {number} plus {number}?"}], "max_tokens": 8}
-        worker_socket.request_json(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
+        channel.request_json(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
         if number in {99, REQUESTS - 1}:
-            sizes.append(worker_socket.request_json(found.socket, "GET", "/llm/status")["memory"])
+            sizes.append(channel.request_json(found.socket, "GET", "/llm/status")["memory"])
     return sizes[0], sizes[1]
 
 

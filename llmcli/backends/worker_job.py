@@ -18,8 +18,8 @@ from llmcli.interrupt import Interrupt
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
 from llmcli.worker import protocol
+from llmcli.worker.client.channel import WorkerGone
 from llmcli.worker.client.launcher import WorkerLauncher
-from llmcli.worker.client.worker_socket import WorkerGone
 
 _MAX_WAIT_S = 60.0
 """Most seconds of one wait for events."""

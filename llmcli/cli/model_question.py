@@ -10,7 +10,7 @@ from llmcli.cli.console.messages.message_text import format_bytes
 from llmcli.cli.render.model_events import format_rate
 from llmcli.errors import ModelTooLarge, UnavailableError
 from llmcli.models.catalogue import load_catalogue
-from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.models.recommend import Recommendation, estimate_entry, recommend_models
 
 if TYPE_CHECKING:

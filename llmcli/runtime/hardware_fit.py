@@ -83,7 +83,7 @@ def kv_settings_chooser(
     """
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.planner import Planner, UnloadedModel, plan_scoring
-    from llmcli.runtime.engine_settings import engine_options
+    from llmcli.runtime.run_config import engine_options
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads

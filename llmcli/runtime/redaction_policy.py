@@ -70,7 +70,7 @@ def name_model(settings: Settings, models: ModelLibrary) -> str | None:
     if settings["redact.model"] is not None:
         return str(settings["redact.model"])
     if settings.origin("model").startswith("--"):
-        from llmcli.models.library.defaults import STARTER_MODEL
+        from llmcli.models.library.resolver import STARTER_MODEL
 
         return models.defaults.stored_default() or STARTER_MODEL
     return None

@@ -78,7 +78,7 @@ def tune_model(
     from llmcli.engine.tuning.cost_profile import save_profile
     from llmcli.engine.tuning.model_tuning import ModelTuner, make_plan
     from llmcli.models.gguf.header_parser import read_header
-    from llmcli.runtime.engine_settings import engine_options
+    from llmcli.runtime.run_config import engine_options
 
     options = engine_options(settings, cache)
     threads = options.threads or hardware.detect_cores().max_threads

@@ -10,15 +10,16 @@ from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import Prompt
-from llmcli.tasks.labels.label_decision import (
+from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.label_scores import (
+    PROBABILITY_DIGITS,
     LabelDecision,
     decide,
     format_labels,
     probability_column,
+    round_probabilities,
     table_values,
 )
-from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
-from llmcli.tasks.labels.label_scores import PROBABILITY_DIGITS, round_probabilities
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Result

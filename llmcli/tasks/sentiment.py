@@ -9,8 +9,8 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions, LabelTask
-from llmcli.tasks.labels.label_decision import LabelDecision
 from llmcli.tasks.labels.label_scorer import LabelScorer, LabelScores, ScorerOptions
+from llmcli.tasks.labels.label_scores import LabelDecision
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import Result
 

@@ -15,8 +15,8 @@ from llmcli.cli.console.environment import Environment
 from llmcli.cli.model_question import recommended_model
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.files.model_file import ModelFile
-from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.models.library.model_library import RATE_FILE
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.runtime import backend_factory
 from llmcli.runtime.runtime import Runtime

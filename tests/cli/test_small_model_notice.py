@@ -10,7 +10,7 @@ import pytest
 from scripted import last_message
 
 from llmcli.cli import small_model_notice
-from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.runtime.runtime import Runtime
 

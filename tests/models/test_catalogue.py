@@ -6,7 +6,7 @@ import re
 
 from llmcli.models.catalogue import HubSource, WheelSource, catalogue_names, load_catalogue
 from llmcli.models.files.names import is_model_file, is_valid_name, parse_hub_name
-from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.library.resolver import STARTER_MODEL
 
 
 def test_starter():

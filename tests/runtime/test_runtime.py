@@ -12,7 +12,7 @@ from silent_observer import SilentObserver
 
 from llmcli.errors import ConfigError, ConsentRequired, ModelNotDownloaded, Offline, Unsupported, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.runtime import backend_factory
 from llmcli.runtime.runtime import Runtime
 

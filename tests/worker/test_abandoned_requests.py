@@ -14,7 +14,7 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.types import Message, Priority, Request, Role
 from llmcli.worker import protocol
-from llmcli.worker.client import worker_socket
+from llmcli.worker.client import channel
 from llmcli.worker.runtime_dir import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_server import WorkerApp
@@ -294,7 +294,7 @@ def test_five_hundred_closed_connections_leave_nothing_behind(shell):
     body = json.dumps({"messages": [{"role": "user", "content": "hello " * 200}], "max_tokens": 30_000}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     for _ in range(500):
-        with worker_socket.connect_socket(status["socket"]) as connected:
+        with channel.connect_socket(status["socket"]) as connected:
             connected.sendall(head + body)
     wait_until(lambda: shell.worker().get("active") == 0, HANG)
     assert shell(*ASK).code == 0

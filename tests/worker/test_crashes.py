@@ -21,7 +21,7 @@ from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, Sampling
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import launcher, worker_socket, worker_status
+from llmcli.worker.client import channel, launcher, worker_status
 from llmcli.worker.client.launcher import WorkerLauncher
 from llmcli.worker.runtime_dir import WorkerConfig
 
@@ -158,7 +158,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
     ended, pids = [], set()
     collecting = threading.Thread(target=lambda: ended.extend(run_requests(backend, [bulk(0, "hello")])))
     collecting.start()
-    with worker_socket.connect_socket(worker_launcher.paths.socket) as connected:
+    with channel.connect_socket(worker_launcher.paths.socket) as connected:
         body = b'{"messages": [{"role": "user", "content": "hello"}]}'
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connected.sendall(head.encode() + body)
@@ -166,7 +166,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
         while collecting.is_alive():
             for status in [s for s in worker_status.list_statuses(directory) if s.get("active")]:
                 if how == "told":
-                    assert worker_socket.request_json(status["socket"], "POST", "/llm/stop", {})["ends"]
+                    assert channel.request_json(status["socket"], "POST", "/llm/stop", {})["ends"]
                 else:
                     os.kill(status["pid"], signal.SIGTERM)
                 wait_until(lambda pid=status["pid"]: gone(pid))

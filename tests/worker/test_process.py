@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker.client import worker_socket, worker_status
+from llmcli.worker.client import channel, worker_status
 
 from .conftest import SHORT, gone, wait_until
 
@@ -226,7 +226,7 @@ except (ConnectionResetError, BrokenPipeError):
     done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "b''", done.stderr
     shell.runtime.chmod(0o700)
-    assert worker_socket.request_json(path, "GET", "/health") == {"status": "ok"}
+    assert channel.request_json(path, "GET", "/health") == {"status": "ok"}
 
 
 def test_a_disconnected_client_cancels_its_requests(shell):
@@ -245,7 +245,7 @@ def test_a_disconnected_openai_client_cancels_too(shell):
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000, "ignore_eos": True})
     for stream in ("false", "true"):
         text = body[:-1] + f', "stream": {stream}}}'
-        connected = worker_socket.connect_socket(path)
+        connected = channel.connect_socket(path)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
         connected.sendall((head + text).encode())
         wait_until(lambda: shell.worker()["active"])
@@ -277,7 +277,7 @@ def test_garbage_does_not_hurt_it(shell):
         return b"%x\r\n%b\r\n" % (len(data), data)
 
     def send(data):
-        with worker_socket.connect_socket(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
+        with channel.connect_socket(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
             connected.sendall(data)
             while connected.recv(65536):
                 pass

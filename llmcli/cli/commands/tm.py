@@ -43,7 +43,7 @@ def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
 def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     """Write all translations as TMX, the exchange format of translation tools; with --json one object each."""
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
-    from llmcli.cli.input.path_conflicts import check_distinct
+    from llmcli.cli.input.inputs import check_distinct
     from llmcli.files.atomic_file import atomic_write
     from llmcli.store import tmx
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.standard_input import format_source_name
+from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import DisplayOptions, render_events

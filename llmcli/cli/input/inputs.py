@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input.path_conflicts import check_distinct
-from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
+from llmcli.cli.console import sanitize
+from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
@@ -208,3 +211,95 @@ def _read_several(found: ReloadableInputs[T], files: Sequence[str], interrupt: I
     if len(failed) == len(files):
         raise failed[0]
     return found
+
+
+FileRoles = Iterable[tuple[str, str]]
+"""The role of a file in the command, such as "the report", and its name."""
+_STDIN_NAMES = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+
+
+def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
+    """Raise ``UsageError`` if a written file, under any name, is also read or written twice.
+
+    A file that is read may be standard input (``-``), which the shell has redirected from a file.
+    """
+    seen: dict[object, str] = {}
+    for role, name in reads:
+        identity = _stdin_identity() if name in _STDIN_NAMES else file_identity(name)
+        seen.setdefault(identity, "standard input" if name == "-" else role)
+    for role, name in writes:
+        identity = file_identity(name)
+        if identity is not None and identity in seen:
+            raise UsageError(
+                f"{name} is both {seen[identity]} and {role}",
+                detail="Name another file; one would overwrite the other.",
+            )
+        seen[identity] = role
+
+
+def file_identity(name: str) -> object:
+    """Return a file's identity under all its names; None for standard input, a device, a pipe, an open descriptor."""
+    if name == "-" or name.startswith(("/dev/", "/proc/")):
+        return None
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return os.path.realpath(name)
+    except ValueError:  # a NUL in the name
+        return None
+    return _regular_file_identity(status)
+
+
+def _stdin_identity() -> object:
+    try:
+        return _regular_file_identity(os.fstat(0))
+    except OSError:  # it is closed
+        return None
+
+
+def _regular_file_identity(status: os.stat_result) -> object:
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+STDIN = "-"
+"""The name that stands for standard input among files."""
+
+
+def announce_stdin_wait(console: Console) -> None:
+    """Tell a terminal that standard input is being read."""
+    if console.stderr_is_terminal and not console.quiet:
+        console.write_message("llm: waiting for standard input (Ctrl-D ends it; --no-stdin skips it)")
+
+
+@contextmanager
+def open_stdin(console: Console) -> Iterator[io.BufferedReader[Any]]:
+    """Yield standard input as a stream of bytes that are read as they arrive; report the wait on a terminal's stderr."""
+    from llmcli.documents.reading.file_reader import open_stdin_stream
+
+    if console.stdin_is_terminal:
+        console.status_line.disable()
+    fd, interrupt = console.environment.stdin, console.interrupt
+    with open_stdin_stream(fd, interrupt, lambda: announce_stdin_wait(console)) as stream:
+        yield stream
+
+
+def stdin_lines(console: Console) -> Iterator[str]:
+    """Yield each line as soon as it is complete, without its end; the last one needs no newline.
+
+    Raises ``NotUtf8`` (with the offset in the stream) and ``BinaryInput`` after the lines before the bad one, and what
+    ``interrupt.check()`` raises.
+    """
+    from llmcli.documents.records.byte_lines import ByteLines
+
+    with open_stdin(console) as stream:
+        lines = ByteLines(stream, STDIN)
+        while raw := lines.read():
+            text, error = lines.decode(raw)
+            if error is not None:
+                raise error
+            yield text.removesuffix("\n").removesuffix("\r")
+
+
+def format_source_name(name: str) -> str:
+    """Return the name of an input on one line, without line breaks and control characters; "stdin" for ``-``."""
+    return "stdin" if name == STDIN else sanitize.single_line(name)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input.inputs import (
+    STDIN,
     ReloadableInputs,
+    announce_stdin_wait,
     check_output,
     count_characters,
     decode_argument,
@@ -19,7 +21,6 @@ from llmcli.cli.input.inputs import (
     read_stdin_document,
     reads_stdin,
 )
-from llmcli.cli.input.standard_input import STDIN, announce_stdin_wait
 from llmcli.documents.reading.document import Document, is_plain_start, open_document
 from llmcli.documents.reading.file_reader import is_large_file, read_bytes, read_file, read_stdin
 from llmcli.errors import BadDocument, EmptyInput, IsADirectory, LlmError, UsageError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
-from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.input.inputs import STDIN
 from llmcli.errors import MissingError, UsageError
 
 

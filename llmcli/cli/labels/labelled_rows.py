@@ -11,8 +11,7 @@ from llmcli.cli.records.record_inputs import record_flags, text_choice
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import TEXT_COLUMN, find_field, value_as_text
-from llmcli.documents.records.record_source import RecordInput, RecordSource
-from llmcli.documents.records.selection import TextChoice
+from llmcli.documents.records.record_source import RecordInput, RecordSource, TextChoice
 from llmcli.errors import BadDocument, UsageError
 
 LabelledRows = list[tuple[str, Any]]

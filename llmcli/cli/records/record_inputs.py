@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
-from llmcli.cli.input.path_conflicts import check_distinct
-from llmcli.cli.input.standard_input import STDIN, open_stdin
+from llmcli.cli.input.inputs import STDIN, check_distinct, open_stdin
 from llmcli.cli.records.record_flags import RecordFlags
 from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import Row
-from llmcli.documents.records.record_source import RecordInput, RecordSource
-from llmcli.documents.records.selection import Selection, TextChoice
+from llmcli.documents.records.record_source import RecordInput, RecordSource, Selection, TextChoice
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:

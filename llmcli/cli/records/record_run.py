@@ -13,8 +13,7 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_output import RecordOutput, RecordSummary
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.record_source import RecordSource
-from llmcli.documents.records.selection import TextChoice, chain_digests
+from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests
 from llmcli.errors import Interrupted
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE

@@ -16,8 +16,7 @@ from typing import NoReturn
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.errors.model_errors import BadAdapter, UnsupportedAdapter
 from llmcli.models.gguf.header import Header, TensorInfo
-from llmcli.models.gguf.header_checks import UNSUPPORTED_WEIGHT_TYPES
-from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.gguf.header_parser import UNSUPPORTED_WEIGHT_TYPES, read_header
 
 _SUFFIXES = (".lora_a", ".lora_b")
 _NORM_SUFFIX = "_norm.weight"

@@ -33,7 +33,7 @@ from llmcli.models.files.names import (
     part_names,
     quantization_label,
 )
-from llmcli.models.gguf import header_checks
+from llmcli.models.gguf import header_parser
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.gguf.tensor_types import nominal_bits
@@ -121,7 +121,7 @@ def _read_supported_header(
         return None
     header = read_remote_header(hub, DownloadTarget(listing.repo, listing.revision, by_name[file], file), interrupt)
     subject = f"{listing.repo}/{file}"
-    header_checks.check_header(header, subject)
+    header_parser.check_header(header, subject)
     reason = fit_policy.unsupported_reason(header)
     if reason:
         raise BadModelFile(subject, detail=reason)

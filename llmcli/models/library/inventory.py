@@ -183,8 +183,7 @@ def read_file_record(path: Path, sha256: str = "", *, adapter: bool = False) -> 
 
     Raises as ``read_header`` and ``check_is_model``.
     """
-    from llmcli.models.gguf.header_checks import check_is_model
-    from llmcli.models.gguf.header_parser import read_header
+    from llmcli.models.gguf.header_parser import check_is_model, read_header
 
     header = read_header(path)
     if not adapter:

@@ -16,9 +16,8 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.paths import is_path
-from llmcli.models.library.defaults import ModelAlias, check_new_name
 from llmcli.models.library.registry import LastUsedTimes
-from llmcli.models.library.resolver import ModelResolver
+from llmcli.models.library.resolver import ModelAlias, ModelResolver, check_new_name
 from llmcli.settings import Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -289,8 +288,7 @@ class ModelLibrary(ModelResolver):
 
 def _require_model(path: Path) -> None:
     """Raise as ``read_header`` and ``check_is_model``."""
-    from llmcli.models.gguf.header_checks import check_is_model
-    from llmcli.models.gguf.header_parser import read_header
+    from llmcli.models.gguf.header_parser import check_is_model, read_header
 
     check_is_model(read_header(path), str(path))
 

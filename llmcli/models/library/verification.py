@@ -13,8 +13,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.files.model_file import ModelFile
 from llmcli.models.files.names import model_stem, part_names
 from llmcli.models.files.paths import announced_sha256, unreadable_error
-from llmcli.models.gguf.header_checks import check_is_model, is_adapter
-from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.gguf.header_parser import check_is_model, is_adapter, read_header
 from llmcli.models.library.inventory import read_file_record
 from llmcli.models.library.registry import FileRecord, KnownChecksums, ModelRegistry
 from llmcli.types import Progress

@@ -22,7 +22,7 @@ from llmcli import child_processes
 from llmcli.errors import LlmError, OutputError, TemporaryFailure, WorkerCrashed
 from llmcli.fast_dataclass import asdict
 from llmcli.files import private_files
-from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
+from llmcli.worker.client.channel import WorkerGone, connect_socket
 from llmcli.worker.runtime_dir import (
     INHERITED_LIMITS,
     WORKER_BACKLOG,

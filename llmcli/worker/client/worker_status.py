@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import AccessDenied, LlmError
-from llmcli.worker.client.worker_socket import WorkerGone, connect_socket, is_listening, request_json
+from llmcli.worker.client.channel import WorkerGone, connect_socket, is_listening, request_json
 from llmcli.worker.runtime_dir import WORKER_MODULE, WorkerPaths, list_worker_paths, peer_credentials
 
 _STATUS_TIMEOUT_S = 1.0

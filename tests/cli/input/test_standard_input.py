@@ -8,7 +8,7 @@ import pytest
 
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.input.standard_input import stdin_lines
+from llmcli.cli.input.inputs import stdin_lines
 from llmcli.errors import BinaryInput, NotUtf8
 from llmcli.interrupt import Interrupt
 

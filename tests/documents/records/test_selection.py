@@ -8,7 +8,7 @@ from itertools import count, islice
 import pytest
 
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.selection import Selection, TextChoice, chain_digests, draw_sample
+from llmcli.documents.records.record_source import Selection, TextChoice, chain_digests, draw_sample
 from llmcli.errors import BadDocument, UsageError
 
 TABLE = RecordSchema("csv", ("id", "title", "body"))

@@ -11,7 +11,7 @@ from mutations import Entry, Layout, Place
 from split_models import split
 
 from llmcli.errors import BadModelFile
-from llmcli.models.gguf import header_checks
+from llmcli.models.gguf import header_parser
 from llmcli.models.gguf.header_parser import load_checked_header, parse_header, read_header
 
 
@@ -25,7 +25,7 @@ def changed(content: bytes, key: bytes, value: bytes, kind: int) -> bytes:
 def refused(content: bytes) -> str:
     header = parse_header(io.BytesIO(content), len(content), "m.gguf")
     with pytest.raises(BadModelFile) as caught:
-        header_checks.check_header(header, "m.gguf")
+        header_parser.check_header(header, "m.gguf")
     return caught.value.detail
 
 

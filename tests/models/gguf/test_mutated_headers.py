@@ -17,7 +17,7 @@ import pytest
 from mutations import KINDS, mutated
 
 from llmcli.errors import BadModelFile
-from llmcli.models.gguf import header_checks
+from llmcli.models.gguf import header_parser
 from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.memory_estimate import MachineResources, estimate_memory, planned_context
 
@@ -70,7 +70,7 @@ def accepted(make):
     for seed in range(COUNT):
         what, content = make(seed)
         try:
-            header_checks.check_header(parse_header(io.BytesIO(content), len(content), what), what)
+            header_parser.check_header(parse_header(io.BytesIO(content), len(content), what), what)
         except BadModelFile:
             continue
         seeds.append(seed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.models.library.defaults import ALIAS_ORIGIN, DEFAULT_ORIGIN, STARTER_MODEL, ModelAlias, ModelDefaults
 from llmcli.models.library.registry import ModelRegistry
+from llmcli.models.library.resolver import ALIAS_ORIGIN, DEFAULT_ORIGIN, STARTER_MODEL, ModelAlias, ModelDefaults
 from llmcli.settings import Setting, Settings
 
 

@@ -14,8 +14,8 @@ import split_models
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError, OutputError, UsageError
 from llmcli.models.hub import partial_file
-from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.models.library.model_library import ModelFile
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.types import Progress
 
 

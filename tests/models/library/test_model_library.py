@@ -22,8 +22,8 @@ from llmcli.errors import (
     OutputError,
     RemoteError,
 )
-from llmcli.models.library.defaults import STARTER_MODEL
 from llmcli.models.library.model_library import ModelFile
+from llmcli.models.library.resolver import STARTER_MODEL
 from llmcli.types import Notice, Progress
 
 ENTRY = """

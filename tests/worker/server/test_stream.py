@@ -18,8 +18,7 @@ from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import Channel
-from llmcli.worker.client.worker_socket import WorkerGone
+from llmcli.worker.client.channel import Channel, WorkerGone
 from llmcli.worker.server.metrics import WorkerMetrics
 from llmcli.worker.server.stream import StreamEndpoint
 

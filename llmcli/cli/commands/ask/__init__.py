@@ -7,7 +7,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions, render_answer
 from llmcli.cli.completers import generate_kinds, index_names
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.options import ContinueOption, FileOption, SessionOption, SystemOption, VariablesOption, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import AnswerOptions
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.inputs import decode_argument
-from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.input.inputs import STDIN, decode_argument
 from llmcli.cli.input.text_values import read_variables
 from llmcli.errors import BadVariables, UsageError
 from llmcli.prompts.prompt_library import find_own_prompt

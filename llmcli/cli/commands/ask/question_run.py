@@ -11,7 +11,7 @@ from llmcli.cli.commands.ask.indexed_sources import find_indexed, index_streamed
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.table import render_table
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.standard_input import format_source_name
+from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions
 from llmcli.documents.reading.document import Document

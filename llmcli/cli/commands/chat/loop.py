@@ -10,7 +10,7 @@ from llmcli.cli.commands.chat.active_chat import ActiveChat
 from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import suggestion
 from llmcli.cli.flags import model_options
-from llmcli.cli.input.standard_input import stdin_lines
+from llmcli.cli.input.inputs import stdin_lines
 from llmcli.errors import InputError, Interrupted, LlmError, MissingError, PartialError, UsageError
 
 if TYPE_CHECKING:

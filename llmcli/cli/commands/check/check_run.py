@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.inputs import reads_stdin
-from llmcli.cli.input.standard_input import format_source_name
+from llmcli.cli.input.inputs import format_source_name, reads_stdin
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.reading.document import STDIN, Document

@@ -13,9 +13,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.extract.highlighted_page import HighlightedPage, NoValuesFound, place_of
 from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.inputs import decode_argument, read_document, read_inputs
-from llmcli.cli.input.path_conflicts import check_distinct
-from llmcli.cli.input.standard_input import STDIN
+from llmcli.cli.input.inputs import STDIN, check_distinct, decode_argument, read_document, read_inputs
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.documents.format_registry import DELIMITED_FORMATS, JSON_LINES, load_record_format, record_format_by_suffix

@@ -17,14 +17,14 @@ from llmcli.cli.console import confirm, sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.console.wrapping import wrap_words
-from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.labels.labelled_rows import rows_digest
 from llmcli.cli.labels.scoring_flags import prior_directory
 from llmcli.cli.records import record_inputs
 from llmcli.documents.format_registry import LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.selection import draw_sample
+from llmcli.documents.records.record_source import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
 from llmcli.fast_dataclass import asdict
 from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task

@@ -10,8 +10,7 @@ from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
-from llmcli.models.gguf.header_checks import check_is_model
-from llmcli.models.gguf.header_parser import read_header
+from llmcli.models.gguf.header_parser import check_is_model, read_header
 from llmcli.models.library.model_library import ModelFile, ModelLibrary
 from llmcli.models.recommend import is_toy_size
 

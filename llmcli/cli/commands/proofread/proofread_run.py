@@ -11,7 +11,7 @@ from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
-from llmcli.cli.input.standard_input import format_source_name
+from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.reading.document import STDIN

@@ -129,7 +129,7 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
 
     Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``find_token`` raises, and the signal's error.
     """
-    from llmcli.runtime.engine_settings import engine_options
+    from llmcli.runtime.run_config import engine_options
     from llmcli.serve import api_server, middleware
     from llmcli.serve.api_server import ApiServer
     from llmcli.worker import protocol

@@ -10,7 +10,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.embed.embed_run import WHOLE_FILES, use_embedding_model
 from llmcli.cli.console import json_text
 from llmcli.cli.input import inputs
-from llmcli.cli.input.standard_input import STDIN, format_source_name
+from llmcli.cli.input.inputs import STDIN, format_source_name
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, run_records
 from llmcli.cli.render.text_writer import ByteSink

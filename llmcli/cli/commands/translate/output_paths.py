@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from llmcli.cli.input.path_conflicts import file_identity
+from llmcli.cli.input.inputs import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
 

@@ -19,7 +19,7 @@ from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, pla
 from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, SpecBuilder, TranslateOptions
 from llmcli.cli.flags import STDOUT
 from llmcli.cli.input import inputs
-from llmcli.cli.input.path_conflicts import check_distinct
+from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.render.renderer import DisplayOptions, render_events

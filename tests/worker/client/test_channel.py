@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llmcli.errors import AccessDenied, RemoteError
-from llmcli.worker.client import worker_socket
-from llmcli.worker.client.worker_socket import WorkerGone, connect_socket, is_listening, request_json
+from llmcli.worker.client import channel
+from llmcli.worker.client.channel import WorkerGone, connect_socket, is_listening, request_json
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_socket_without_a_listener_is_reported(listening):
 
 def test_a_listener_of_another_user_is_refused(listening, monkeypatch):
     """It gets no byte."""
-    monkeypatch.setattr(worker_socket, "peer_credentials", lambda _: (1, -1))
+    monkeypatch.setattr(channel, "peer_credentials", lambda _: (1, -1))
     with pytest.raises(AccessDenied):
         connect_socket(listening.getsockname())
     assert is_listening(listening.getsockname())
