@@ -30,11 +30,11 @@ import common
 
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
+from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.check import plain_claim
 from llmcli.tasks.claim_verification.claim_checks import PASSAGES_PER_CLAIM, check_claims, find_evidence
 from llmcli.tasks.claim_verification.support_scorer import RULE_FEATURES, SupportScorer, support_probability
-from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.types import ItemFailed, Result
@@ -238,7 +238,7 @@ def strongest_features(
 
     async def check_document(run: TaskRun) -> Result:
         own = [plain_claim(claim.text) for claim in claims if claim.document == run.name]
-        evidence = find_evidence([QuotableDocument(run.name, documents[run.name])], own, passages)
+        evidence = find_evidence([Document(run.name, documents[run.name])], own, passages)
         checked = await check_claims(run, scorer, own, evidence, run.name)
         found.extend(dict(supports[0].features) for supports in checked.supports)
         return run.result(None)

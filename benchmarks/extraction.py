@@ -27,6 +27,7 @@ from llmcli.tasks.extract import MAX_PASSAGE_CHARACTERS, extract
 from llmcli.tasks.extract.extraction_plan import PROMPT, ExtractionPlan, read_extraction_schema
 from llmcli.tasks.extract.value_locator import ValueLocator
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
+from llmcli.tasks.retrieval.passage_cutter import cut_document
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.schema_argument import parse_shorthand, shorthand_schema
 from llmcli.types import ItemFailed, Request, Result
@@ -34,6 +35,7 @@ from llmcli.types import ItemFailed, Request, Result
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
+_PASSAGE_CHARS = 360
 _LOOKUPS = 10_000
 _PROGRESS_STEP = 50
 _SCHEMAS = (
@@ -51,8 +53,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     parser.add_argument("--liar", action="store_true", help="a scripted backend that lies, instead of a model")
     options = parser.parse_args()
-    texts = [text for text in load_documents(0).values() if len(text) > 1000]
-    passages = [p.text for n, text in enumerate(texts) for p in QuotableDocument(str(n), text).cut_passages(60)]
+    documents = [Document(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
+    passages = [each.text for document in documents for each in cut_document(document, _PASSAGE_CHARS)]
     chosen = random.Random(1).choices(passages, k=options.count)  # noqa: S311 (the same passages each time)
     started = time.perf_counter()
     if options.liar:

@@ -1,32 +1,53 @@
-"""How well the yes/no ranking of `llm ask` finds the passage that answers a question, for one or several prompts.
+"""How well `llm ask -f` and `llm index search` find the passage that answers a question: by words, vectors and the model.
 
-The documents are the guides in docs/, in passages of up to 700 characters. Each question was written for one passage. The
-model ranks the best passages by BM25, that one among them. "model" is the mean reciprocal rank of the right passage by the
-model alone, "AUC" the share of the other candidates that it ranks below it, "joined" the mean reciprocal rank of the two
-rankings together, as `llm ask` uses it.
+    python benchmarks/passage_ranking.py [--sdists DIR] [--model FILE] [--prompts DIRECTORY...]
+
+The first set of documents are guides in docs/; the second one is the documentation of other packages, whose source
+distributions in the directory DIR (`pip download --no-deps --no-binary :all: NAME==VERSION...`) have the versions that
+`passage_questions.yaml` names. Each question was written for one passage, before a ranking was run.
+
+Recall@5 and recall@12 are the shares of the questions whose passage is among the first 5 and 12. "words" is BM25, and
+"prose first" the same in the order in which `llm ask` numbers passages. With a model: "vectors" are the hidden states of
+the model alone, and "words+vectors" is `llm index search` after `llm index add --embed`; "yes/no" is the joined order of
+words and of the yes/no scores of the model, which `llm ask` uses with models of at least half a billion parameters.
+MRR is the mean reciprocal rank of the right passage.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
+import tarfile
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 
 import common
+import yaml
 
 from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.tasks.ask.document_question import MAX_CANDIDATES, fuse_margins, relevance_requests
-from llmcli.tasks.ask.document_question import RELEVANCE_PROMPT as PROMPT
-from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool
+from llmcli.store.word_ranking import fuse_rankings
+from llmcli.tasks.ask.document_question import (
+    MAX_CANDIDATES,
+    MAX_PASSAGES,
+    RELEVANCE_PROMPT,
+    fuse_margins,
+    relevance_requests,
+)
+from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
+from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder, rank_by_similarity
+from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool, prose_first
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
 
 DOCS = Path(__file__).parents[1] / "docs"
+OTHER_QUESTIONS = Path(__file__).with_name("passage_questions.yaml")
 GUIDES = ("worker", "serve", "chat", "security", "ask", "redaction", "models", "translation")
-PASSAGE_CHARS = 700
+DEPTH = 48
+"""Passages of each ranking that are joined with another one, as in a search of an index for 12."""
 QUESTIONS = {
     "What happens to running answers when a worker is stopped?": "give running answers five seconds to finish",
     "Where is the socket of a worker?": "in `llmcli-UID` in the directory for",
@@ -49,58 +70,127 @@ QUESTIONS = {
 }
 
 
-def find_candidates(pool: PassagePool, question: str, phrase: str, count: int) -> tuple[list[FoundPassage], int]:
-    """Return the candidates for a question, the right passage among them, and its place."""
-    found = pool.search(question, count)
-    right = next((place for place, each in enumerate(found) if phrase in each.passage.text), None)
-    if right is None:
-        right = len(found) - 1
-        found[right] = next(each for each in pool.all() if phrase in each.passage.text)
-    return found, right
+class QuestionSet:
+    """Questions about documents; ``right`` has the positions of the passages that answer each question."""
+
+    def __init__(self, name: str, documents: Sequence[Document], questions: Mapping[str, str], max_chars: int) -> None:
+        self.name = name
+        self.pool = PassagePool([DocumentPassages(documents, max_chars)])
+        self.passages = self.pool.all()
+        self.right = {
+            question: {each.position for each in self.passages if _has_phrase(each, phrase)}
+            for question, phrase in questions.items()
+        }
+        missing = [question for question, found in self.right.items() if not found]
+        if missing:
+            sys.exit(f"{name}: no passage answers {missing}")
+
+    def figures(self, rankings: Mapping[str, Sequence[int]]) -> list[str]:
+        """Return recall@5, recall@12 and the mean reciprocal rank of rankings by their questions."""
+        ranks = [
+            next((rank for rank, each in enumerate(rankings[question], 1) if each in right), None)
+            for question, right in self.right.items()
+        ]
+        recalls = [statistics.mean(rank is not None and rank <= limit for rank in ranks) for limit in (5, MAX_PASSAGES)]
+        return [f"{x:.3f}" for x in (*recalls, statistics.mean(1 / rank if rank else 0 for rank in ranks))]
 
 
-def measure(backend: Backend, prompt: Prompt, pool: PassagePool, count: int) -> list[float]:
-    """Return the model's reciprocal rank, its AUC and the joined reciprocal rank, each the mean over all questions."""
-    rows: list[tuple[float, float, float]] = []
-    for question, phrase in QUESTIONS.items():
-        found, right = find_candidates(pool, question, phrase, count)
-        requests = relevance_requests(prompt, question, found, GenerationOptions())
+def _has_phrase(found: FoundPassage, phrase: str) -> bool:
+    return " ".join(phrase.split()) in " ".join(found.passage.text.split())
+
+
+def read_guides() -> list[Document]:
+    """Return the guides of the first set."""
+    return [Document(f"{name}.md", (DOCS / f"{name}.md").read_text("utf-8")) for name in GUIDES]
+
+
+def read_sdists(directory: Path, names: Sequence[str]) -> Iterator[tuple[str, list[Document]]]:
+    """Yield the name of each package, and the texts in the directory docs of its source distribution."""
+    for name in names:
+        package, version = name.split("==")
+        with tarfile.open(directory / f"{package}-{version}.tar.gz") as archive:
+            files = [(PurePath(each.name), each) for each in archive.getmembers() if each.isfile()]
+            chosen = [
+                (path, each) for path, each in files if path.parts[1] == "docs" and path.suffix in {".md", ".rst"}
+            ]
+            texts = ((path, archive.extractfile(each)) for path, each in sorted(chosen, key=lambda file: file[0]))
+            yield name, [Document(str(path), file.read().decode()) for path, file in texts if file is not None]
+
+
+def measure_words(given: QuestionSet) -> dict[str, dict[str, list[int]]]:
+    """Return the rankings without a model: for each way the positions by their questions."""
+    words, prose = {}, {}
+    for question in given.right:
+        found = given.pool.search(question, MAX_PASSAGES)
+        words[question] = [each.position for each in found]
+        prose[question] = [each.position for each in prose_first(found)]
+    return {"words": words, "prose first": prose}
+
+
+def measure_vectors(given: QuestionSet, backend: Backend) -> dict[str, dict[str, list[int]]]:
+    """Return the rankings by vectors of the model, and by both."""
+    embedder = PassageEmbedder(backend)
+    texts = {each.position: each.passage.text for each in given.passages}
+    vectors = {number: vector for some in embedder.embed(texts) for number, vector in some.items()}
+    numbers, stored = list(vectors), list(vectors.values())
+    alone, both = {}, {}
+    for question in given.right:
+        similar = [numbers[each] for each in rank_by_similarity(embedder.embed_question(question), stored)[:DEPTH]]
+        words = [each.position for each in given.pool.search(question, DEPTH)]
+        alone[question], both[question] = similar, fuse_rankings([words, similar])
+    return {"vectors": alone, "words+vectors": both}
+
+
+def measure_scores(
+    given: QuestionSet, backend: Backend, prompt: Prompt, count: int, name: str
+) -> dict[str, dict[str, list[int]]]:
+    """Return the ranking by words and the yes/no scores of the model, as `llm ask` joins and orders them."""
+    joined = {}
+    for question in given.right:
+        found = given.pool.search(question, count)
+        requests = list(relevance_requests(prompt, question, found, GenerationOptions()))
         scores = [[score.logprob for score in answer.scores] for answer in ask_all(backend, requests)]
-        margins = [yes - no for yes, no in scores]
-        others = [margin for place, margin in enumerate(margins) if place != right]
-        above = sum(margin > margins[right] for margin in others)
-        rows.append((
-            1 / (1 + above),
-            sum((margins[right] > margin) + (margins[right] == margin) / 2 for margin in others) / len(others),
-            1 / (1 + fuse_margins(margins).index(right)),
-        ))  # fmt: skip
-    return [statistics.mean(column) for column in zip(*rows, strict=True)]
+        ranked = [found[number] for number in fuse_margins([yes - no for yes, no in scores])]
+        joined[question] = [each.position for each in prose_first(ranked)[:MAX_PASSAGES]]
+    return {f"yes/no {name}": joined}
 
 
 def main() -> None:
     """Measure and print."""
     parser = common.parser(__doc__ or "")
-    parser.add_argument(
-        "--candidates", type=int, default=MAX_CANDIDATES, help=f"passages to rank (default: {MAX_CANDIDATES})"
-    )
-    parser.add_argument(
-        "--prompts", type=Path, nargs="*", default=[], help="directories with another ask.relevance.yaml"
-    )
+    parser.add_argument("--sdists", type=Path, help="the directory with source distributions of other packages")
+    parser.add_argument("--chars", type=int, default=PASSAGE_CHARS, help="the longest passage in characters")
+    parser.add_argument("--words-only", action="store_true", help="measure no model")
+    parser.add_argument("--candidates", type=int, default=MAX_CANDIDATES, help="passages that the model scores")
+    parser.add_argument("--prompts", type=Path, nargs="*", default=[], help="directories with other ask.relevance.yaml")
     options = parser.parse_args()
-    documents = [Document(f"{name}.md", (DOCS / f"{name}.md").read_text("utf-8")) for name in GUIDES]
-    pool = PassagePool([DocumentPassages(documents, PASSAGE_CHARS)])
+    sets = [QuestionSet("docs/", read_guides(), QUESTIONS, options.chars)]
+    if options.sdists:
+        questions = yaml.safe_load(OTHER_QUESTIONS.read_text("utf-8"))
+        documents = [each for _, some in read_sdists(options.sdists, list(questions)) for each in some]
+        every = {question: phrase for some in questions.values() for question, phrase in some.items()}
+        sets.append(QuestionSet("other packages", documents, every, options.chars))
     rows = []
-    with (
-        tempfile.TemporaryDirectory() as kept,
-        common.open_engine(common.model_path(options.model), EngineOptions(cache=Path(kept))) as backend,
-    ):
-        for directory in (Path("none"), *options.prompts):
-            prompt = PromptLibrary(directory).get(PROMPT)
-            figures = measure(backend, prompt, pool, options.candidates)
-            rows.append(
-                [str(directory) if directory in options.prompts else "built-in", *(f"{x:.3f}" for x in figures)]
-            )
-    common.print_table(rows, ["prompt", "model", "AUC", "joined"])
+
+    def note(given: QuestionSet, found: Mapping[str, Mapping[str, Sequence[int]]]) -> None:
+        for way, rankings in found.items():
+            rows.append([f"{given.name} ({len(given.right)})", way, *given.figures(rankings)])
+            print(*rows[-1], file=sys.stderr, flush=True)
+
+    for given in sets:
+        note(given, measure_words(given))
+    if not options.words_only:
+        with (
+            tempfile.TemporaryDirectory() as kept,
+            common.open_engine(common.model_path(options.model), EngineOptions(cache=Path(kept))) as backend,
+        ):
+            for given in sets:
+                note(given, measure_vectors(given, backend))
+                for directory in (None, *options.prompts):
+                    prompt = PromptLibrary(directory or Path("none")).get(RELEVANCE_PROMPT)
+                    name = "(built-in)" if directory is None else str(directory)
+                    note(given, measure_scores(given, backend, prompt, options.candidates, name))
+    common.print_table(rows, ["questions", "ranking", "recall@5", "recall@12", "MRR"])
 
 
 if __name__ == "__main__":

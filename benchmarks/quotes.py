@@ -16,14 +16,19 @@ import common
 from check_quality import load_documents
 
 from llmcli.config.engine_options import EngineOptions
+from llmcli.documents.reading.document import Document
 from llmcli.errors import LlmError
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument, Quote
+from llmcli.tasks.ask.reference_quotes import quotable_passage
+from llmcli.tasks.quotes.quotable_text import PassageSpan, Quote
 from llmcli.tasks.quotes.quote_generation import GeneratedQuote, generate_quote
+from llmcli.tasks.retrieval.passage_cutter import cut_document
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.summarize.cited_summary import QUOTE_PROMPT
 from llmcli.types import Request, Result
+
+_STATEMENT_WORDS = 60
 
 _PROGRESS_STEP = 50
 
@@ -44,12 +49,12 @@ def main() -> None:
     parser = common.parser(__doc__ or "")
     parser.add_argument("--count", type=int, default=1000, help="quotes")
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--words", type=int, default=60, help="words of a passage, at most (default: 60)")
+    parser.add_argument("--chars", type=int, default=360, help="characters of a passage, at most (default: 360)")
     parser.add_argument("--tokens", type=int, help="tokens of a quote, at most (default: those of the commands)")
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     options = parser.parse_args()
-    documents = [QuotableDocument(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
-    passages = [passage for document in documents for passage in document.cut_passages(options.words)]
+    documents = [Document(name, text) for name, text in load_documents(0).items() if len(text) > 1000]
+    passages = [quotable_passage(each) for document in documents for each in cut_document(document, options.chars)]
     choice = random.Random(1)  # noqa: S311 (the same passages each time)
     generation = GenerationOptions(temperature=options.temperature, seed=1)
     with tempfile.TemporaryDirectory() as kept:
@@ -57,7 +62,7 @@ def main() -> None:
         quotes = []
         for number in range(options.count):
             passage, other = choice.sample(passages, 2)
-            statement = " ".join(other.text.split(". ")[0].split()[: options.words])
+            statement = " ".join(other.text.split(". ")[0].split()[:_STATEMENT_WORDS])
             values = {"text": passage.text, "statement": statement, "none": True}
             request = make_request(str(number), prompt.render(values), prompt, generation, max_tokens=options.tokens)
             quotes.append((passage, request))

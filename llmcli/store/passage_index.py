@@ -1,11 +1,7 @@
 """The index of a directory: the passages of its files, found by their words and by vectors. One SQLite file.
 
-Table ``files``: a file with its state when it was read. ``passages``: its parts. ``words``: their full-text index.
+Table ``files``: a file with its state when it was read. ``passages``: its passages. ``words``: their full-text index.
 ``vectors``: the vector of a passage by a model. ``properties``: the directory, and when the index changed.
-
-Words are searched with SQLite's FTS5 and ranked by BM25. The table of words stores no text (``content=''``): the owner of a text passes it again to remove it. The tokenizer ignores case
-and accents and reduces English words to their stems (Porter 1980). Characters of Chinese, Japanese and Korean, which
-are written without blanks or with few, are one word each, and a query matches pairs of them.
 """
 
 from __future__ import annotations
@@ -13,24 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sqlite3
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from llmcli.errors import BadDocument, LlmError
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.store.database import Database, DatabaseSpec, make_parent_directory
+from llmcli.store.word_ranking import WORDS_DEFINITION, add_words, remove_words, search_words
 
-WORDS_DEFINITION = """
-CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='porter unicode61 remove_diacritics 2')
-"""
-"""Creates the table ``words`` of a database; the texts in it are known by a row id."""
 _SCHEMA = f"""
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -325,7 +317,7 @@ def _add_passage(database: sqlite3.Connection, file: int, passage: IndexedPassag
             json.dumps(passage.headings),
         ),
     ).lastrowid
-    add_words(database, int(row or 0), _searched_text(passage.text, passage.headings))
+    add_words(database, int(row or 0), searched_text(passage.text, passage.headings))
 
 
 def _remove_file(database: sqlite3.Connection, path: str) -> None:
@@ -333,81 +325,15 @@ def _remove_file(database: sqlite3.Connection, path: str) -> None:
     if row is None:
         return
     for number, text, headings in database.execute("SELECT id, text, headings FROM passages WHERE file = ?", row):
-        _remove_words(database, number, _searched_text(text, json.loads(headings)))
+        remove_words(database, number, searched_text(text, json.loads(headings)))
     database.execute("DELETE FROM vectors WHERE passage IN (SELECT id FROM passages WHERE file = ?)", row)
     database.execute("DELETE FROM passages WHERE file = ?", row)
     database.execute("DELETE FROM files WHERE id = ?", row)
 
 
-def _searched_text(text: str, headings: Sequence[str]) -> str:
+def searched_text(text: str, headings: Sequence[str]) -> str:
     """Return what the words of a passage are: its text, and the headings above it."""
     return "\n".join([*headings, text])
-
-
-_MAX_QUERY_TERMS = 64
-"""Words of a question that are searched for; the rest of a longer one is ignored."""
-_WORD = re.compile(r"\w+")
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_CJK_CHARACTER = re.compile(f"[{_CJK}]")
-_CJK_RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
-
-
-def add_words(database: sqlite3.Connection, row: int, text: str) -> None:
-    """Add a text."""
-    database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (row, _separate_words(text)))
-
-
-def _remove_words(database: sqlite3.Connection, row: int, text: str) -> None:
-    """Remove a text, which has to be the one that was added."""
-    database.execute("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (row, _separate_words(text)))
-
-
-def search_words(database: sqlite3.Connection, question: str, limit: int) -> list[int]:
-    """Return the rows of the texts that contain a word of ``question``, the best by BM25 first."""
-    query = match_query(question)
-    if not query:
-        return []
-    statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?"
-    return [row for (row,) in database.execute(statement, (query, limit))]
-
-
-def _separate_words(text: str) -> str:
-    """Return ``text`` with blanks around each character of a script without blanks; without lone surrogates."""
-    return _CJK_CHARACTER.sub(r" \g<0> ", text).encode("utf-8", "replace").decode()
-
-
-def match_query(question: str) -> str:
-    """Return the FTS5 query for texts that contain any word of ``question``, "" if it has none."""
-    terms = dict.fromkeys(term for word in _WORD.findall(question) for term in _terms(word))
-    return " OR ".join(f'"{term}"' for term in list(terms)[:_MAX_QUERY_TERMS])
-
-
-def _terms(word: str) -> Iterator[str]:
-    """Yield what is searched for: a word, and pairs of characters in a script without blanks."""
-    for run in _CJK_RUN.findall(word.encode("utf-8", "replace").decode()):
-        if _CJK_CHARACTER.match(run) and len(run) > 1:
-            yield from (f"{first} {second}" for first, second in pairwise(run))
-        else:
-            yield run
-
-
-T = TypeVar("T", bound=Hashable)
-
-_RANK_CONSTANT = 60
-"""``k`` of reciprocal rank fusion: how little the first places count more than the next ones."""
-
-
-def fuse_rankings(rankings: Iterable[Sequence[T]]) -> list[T]:
-    """Return what the rankings contain, each once, the best first.
-
-    The score is the sum of 1 / (k + rank) over the rankings that contain it: reciprocal rank fusion (Cormack, Clarke
-    and Buettcher 2009). Equal scores are in the order of the first ranking that contains them.
-    """
-    scores: dict[T, float] = {}
-    for ranking in rankings:
-        for rank, each in enumerate(ranking, 1):
-            scores[each] = scores.get(each, 0.0) + 1 / (_RANK_CONSTANT + rank)
-    return sorted(scores, key=lambda each: -scores[each])
 
 
 _SUFFIX = ".sqlite"

@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.documents.chunking import iter_chunks
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, iter_text_blocks
 from llmcli.documents.records.record import Record
+from llmcli.documents.text_cutting import cut_text
 from llmcli.interrupt import check_interrupt
 from llmcli.tasks.runner.record_runner import RecordProcessor
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
@@ -50,9 +50,7 @@ class TokenCounter(RecordProcessor):
         It is exact where the backend counts exactly, unless a word of the text is too long to be counted at once.
         """
         total, is_exact, before = 0, True, ""
-        for piece in chain.from_iterable(
-            iter_chunks(text, lambda part: len(part) <= _PIECE_CHARACTERS) for text in texts
-        ):
+        for piece in chain.from_iterable(cut_text(text, lambda part: len(part) <= _PIECE_CHARACTERS) for text in texts):
             check_interrupt()
             tokens, counted = self._count(piece)
             is_exact &= counted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.documents.chunking import split_at
 from llmcli.documents.sentences import find_sentences, sentence_ends
+from llmcli.documents.text_cutting import split_at
 
 
 def sentences(text):

@@ -9,7 +9,8 @@ import pytest
 from terminal import ROOT
 
 from llmcli.errors import BadDocument
-from llmcli.store.passage_index import FileState, IndexedPassage, IndexFiles, PassageIndex, fuse_rankings, match_query
+from llmcli.store.passage_index import FileState, IndexedPassage, IndexFiles, PassageIndex
+from llmcli.store.word_ranking import match_query
 
 STATE = FileState("a.txt", 10, 1, "digest", 2, 30)
 
@@ -147,9 +148,3 @@ def test_two_processes_write_at_once(tmp_path):
             == len(index.files())
             == 20
         )
-
-
-def test_rankings_are_joined():
-    """What stands high in both rankings comes first."""
-    assert fuse_rankings([[1, 2, 3], [2, 4, 1]]) == [2, 1, 4, 3]
-    assert fuse_rankings([]) == [] and fuse_rankings([["a", "b"]]) == ["a", "b"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from llmcli.documents.chunking import split_paragraphs
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
+from llmcli.documents.text_cutting import split_paragraphs
 
 _LINE_END = re.compile(r"[\r\n]")
 _INDENT = re.compile(r"[ \t]*")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import takewhile
 
 from llmcli.documents.text_lines import line_spans
 from llmcli.errors import BadDocument
@@ -91,41 +90,71 @@ def number_passages(
     return SourceDocument(name, tuple(passages), format_name, tuple(notes))
 
 
+_HEADING_MARKS = "#*=-~^+\"'`:._"
+"""Marks that underline headings of plain text, by their level: the conventions of reStructuredText."""
+_SETEXT_LEVELS = {"=": 1, "-": 2}
+_MIN_UNDERLINE = 3
+_MAX_HASHES = 6
+
+
 def split_text_passages(
     name: str, text: str, *, markdown: bool, headings: list[tuple[int, str]] | None = None
 ) -> SourceDocument:
     """Return the passages of a text file: of Markdown its sections, of other texts its paragraphs.
 
-    Unlike the passages of other formats they leave out blank lines, so ``SourceDocument.text`` may differ from ``text``
-    by those; the line numbers are those of ``text``. ``headings``: levels and titles of the headings above the text,
-    replaced by those at its end.
+    A line that is underlined is a heading of both. Unlike the passages of other formats they leave out blank lines, so
+    ``SourceDocument.text`` may differ from ``text`` by those; the line numbers are those of ``text``. ``headings``: levels
+    and titles of the headings above the text, replaced by those at its end.
     """
     passages: list[Passage] = []
     headings = [] if headings is None else headings
-    lines: list[str] = []
-    start, fence = 1, ""
+    kept: list[str] = []
+    start, fence, before = 1, "", ""
 
     def finish() -> None:
-        block = "\n".join(lines).rstrip()
+        block = "\n".join(kept).rstrip()
         if block.strip():
             path = tuple(title for _, title in headings)
             passages.append(Passage(block, name, None, start, start + block.count("\n"), path))
-        lines.clear()
+        kept.clear()
 
-    for number, (begin, end) in enumerate(line_spans(text), 1):
-        line = text[begin:end].rstrip("\r\n")
+    lines = [text[begin:end].rstrip("\r\n") for begin, end in line_spans(text)]
+    for number, (line, below) in enumerate(zip(lines, [*lines[1:], ""], strict=False), 1):
         mark = line.lstrip(" ")[:3] if markdown else ""
         if mark in {"```", "~~~"}:
             fence = "" if mark == fence else fence or mark
-        level = len(list(takewhile("#".__eq__, line))) if markdown and not fence else 0
-        is_heading = 0 < level <= 6 and line[level : level + 1] in {" ", "\t"}  # noqa: PLR2004 (levels of Markdown)
-        if is_heading or (not markdown and not line.strip()):
+        level = 0 if fence else _heading_level(before, line, below, markdown=markdown)
+        overline = [kept.pop()] if level and kept and not markdown and _underline_mark(before) else []
+        if level or (not markdown and not line.strip()):
             finish()
-        if is_heading:
+        if level:
+            kept += overline
+            start = number - len(overline)
             headings[:] = [each for each in headings if each[0] < level] + [(level, line.strip("# \t"))]
-        if line.strip() or lines:
-            if not lines:
-                start = number
-            lines.append(line)
+        if line.strip() or kept:
+            start = start if kept else number
+            kept.append(line)
+        before = line
     finish()
     return SourceDocument(name, tuple(passages), "markdown" if markdown else "text")
+
+
+def _heading_level(before: str, line: str, below: str, *, markdown: bool) -> int:
+    """Return the level of a line that is a heading, by its hashes or by the line below it; 0 for another line."""
+    hashes = len(line) - len(line.lstrip("#")) if markdown else 0
+    if 0 < hashes <= _MAX_HASHES and line[hashes : hashes + 1] in {" ", "\t"}:
+        return hashes
+    mark = _underline_mark(below)
+    has_words = bool(line[:1].strip()) and any(map(str.isalnum, line))
+    if not mark or not has_words:
+        return 0
+    if markdown:
+        return _SETEXT_LEVELS.get(mark, 0) if not before.strip() and "|" not in line else 0
+    alone = not before.strip() or _underline_mark(before) == mark
+    return _HEADING_MARKS.index(mark) + 1 if alone and len(below.rstrip()) >= len(line.rstrip()) else 0
+
+
+def _underline_mark(line: str) -> str:
+    """Return the mark of which a line consists, "" for another line."""
+    line = line.rstrip()
+    return line[0] if len(line) >= _MIN_UNDERLINE and line[0] in _HEADING_MARKS and not line.strip(line[0]) else ""

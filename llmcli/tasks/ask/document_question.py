@@ -17,7 +17,8 @@ from llmcli.errors import ContextOverflow, LlmError, Unsupported
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import check_interrupt
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.store.passage_index import IndexedPassage, fuse_rankings
+from llmcli.store.passage_index import IndexedPassage
+from llmcli.store.word_ranking import fuse_rankings
 from llmcli.tasks.ask.question_prompts import DOCUMENTS_PROMPT, EXCERPT_PROMPT, PASSAGES_PROMPT
 from llmcli.tasks.ask.question_sources import IndexedSource, name_of_inputs, number_passage, share_of_tokens
 from llmcli.tasks.ask.reference_quotes import (

@@ -7,15 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmcli.documents.reading.document import Document
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import check_interrupt
-from llmcli.tasks.claim_verification.passage_ranking import PassageRanker
+from llmcli.store.passage_index import IndexedPassage, searched_text
+from llmcli.store.word_ranking import WordRanking
 from llmcli.tasks.claim_verification.support_scorer import Claim, PassageSupport, SupportScorer
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
+from llmcli.tasks.retrieval.passage_cutter import cut_document
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import ItemFailed, Request
 
 PASSAGES_PER_CLAIM = 2
 """Passages that are scored for each claim."""
+EVIDENCE_CHARS = 600
+"""The longest passage that is looked at for support: some sentences, as a claim rarely depends on more."""
 
 
 @frozen
@@ -32,7 +36,7 @@ class Evidence:
 
 
 def find_evidence(
-    documents: Sequence[QuotableDocument | Document | ItemFailed],
+    documents: Sequence[Document | ItemFailed],
     claims: Sequence[Claim],
     limit: int = PASSAGES_PER_CLAIM,
 ) -> Evidence:
@@ -41,27 +45,30 @@ def find_evidence(
     The documents are gone through twice, one at a time, and only the passages found are kept. Raises the error of a
     document that could not be read.
     """
-    ranker: PassageRanker[PassageSpan] = PassageRanker([claim.text for claim in claims], limit)
-    for passage in _iter_passages(documents):
-        ranker.count(passage.text)
-    for passage in _iter_passages(documents):
-        ranker.rank(passage.text, passage.detach)
-    best = ranker.best()
-    kept = {number: passage for each in best for number, passage in each.items()}
-    return Evidence(kept, [[*each] for each in best], ranker.num_passages)
+    ranking, total = WordRanking(), 0
+    for total, (_, passage) in enumerate(_iter_passages(documents), 1):
+        ranking.add(total - 1, searched_text(passage.text, passage.headings))
+    found = [ranking.search(claim.text, limit) for claim in claims]
+    wanted = {number for each in found for number in each}
+    kept = {
+        number: PassageSpan(places, passage.start, passage.start + len(passage.text)).detach()
+        for number, (places, passage) in enumerate(_iter_passages(documents))
+        if number in wanted
+    }
+    return Evidence(kept, found, total)
 
 
-def _iter_passages(documents: Sequence[QuotableDocument | Document | ItemFailed]) -> Iterator[PassageSpan]:
+def _iter_passages(documents: Sequence[Document | ItemFailed]) -> Iterator[tuple[QuotableDocument, IndexedPassage]]:
     for number in range(len(documents)):
         check_interrupt()
         yield from _cut_source(documents[number], number)  # no variable keeps it while the next one is read
 
 
-def _cut_source(document: QuotableDocument | Document | ItemFailed, number: int) -> list[PassageSpan]:
+def _cut_source(document: Document | ItemFailed, number: int) -> Iterator[tuple[QuotableDocument, IndexedPassage]]:
     if isinstance(document, ItemFailed):
         raise document.error
-    made = QuotableDocument.from_document(document, number) if isinstance(document, Document) else document
-    return made.cut_passages()
+    places = QuotableDocument.from_document(document, number)
+    return ((places, passage) for passage in cut_document(document, EVIDENCE_CHARS))
 
 
 @frozen

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.claim_verification.passage_ranking import find_terms
 
+_TERM = re.compile(f"[{UNSPACED_CHARACTERS}]|[^\\W_{UNSPACED_CHARACTERS}]+")
+_SUFFIXES = ("ing", "ed", "es", "s")
+_MIN_STEM = 4
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WORD = re.compile(r"[^\W\d_][\w.+#-]*\w|[^\W\d_]")
@@ -39,6 +42,18 @@ class ClaimTerms:
     names: frozenset[str]
     words: frozenset[str]
     denies: bool
+
+
+def find_terms(text: str) -> list[str]:
+    """Return the words of a text without case and without common English endings; characters where no spaces are used."""
+    return [_stem(word) for word in _TERM.findall(text.casefold())]
+
+
+def _stem(word: str) -> str:
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= _MIN_STEM:
+            return word.removesuffix(suffix)
+    return word
 
 
 def read_terms(text: str) -> ClaimTerms:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Any, Literal
 
-from llmcli.documents.chunking import chunk_text
+from llmcli.documents.text_cutting import cut_text
 from llmcli.errors import ContextOverflow, InputError, LlmError, ProcessStopped, TimedOut
 from llmcli.errors.incomplete_results import CostLimitReached
 from llmcli.fast_dataclass import field, replace, slotted
@@ -173,7 +173,7 @@ def _halves(passage: PassageSpan) -> Iterator[PassageSpan]:
     """Yield the parts of a passage, cut at the end of a paragraph, line or sentence if there is one."""
     at = passage.start
     size = len(passage.text) // 2 + 1
-    for piece in chunk_text(passage.text, lambda each: len(each) <= size):
+    for piece in cut_text(passage.text, lambda each: len(each) <= size):
         if piece.strip():
             yield PassageSpan(passage.document, at, at + len(piece))
         at += len(piece)

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR
-from llmcli.documents.sentences import MAX_WORD_CHARS, find_sentences
+from llmcli.documents.sentences import find_sentences
 from llmcli.documents.text_lines import line_starts
 from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.tasks.quotes.quote_alignment import QuoteAligner
-from llmcli.tasks.quotes.quote_grammar import count_quoted_words
 
 if TYPE_CHECKING:
     from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock
-
-PASSAGE_WORDS = 100
-"""Of a passage that is looked at for support: some sentences, as a claim rarely depends on more."""
 
 
 @frozen
@@ -111,22 +107,6 @@ class QuotableDocument:
     def whole(self) -> PassageSpan:
         """Return the whole text as one passage."""
         return PassageSpan(self, 0, len(self.text))
-
-    def cut_passages(self, max_words: int = PASSAGE_WORDS) -> list[PassageSpan]:
-        """Return the passages: consecutive sentences of together at most ``max_words`` words, or one longer one."""
-        passages: list[PassageSpan] = []
-        start = end = count = 0
-        for first, last in find_sentences(self.text):
-            words = max(count_quoted_words(self.text[first:last]), (last - first) // MAX_WORD_CHARS)
-            if count and count + words > max_words:
-                passages.append(PassageSpan(self, start, end))
-                count = 0
-            if not count:
-                start = first
-            end, count = last, count + words
-        if count:
-            passages.append(PassageSpan(self, start, end))
-        return passages
 
     def quote(
         self, start: int, end: int, *, occurrences: int = 1, exact: bool = True, similarity: float = 1.0

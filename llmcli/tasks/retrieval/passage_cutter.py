@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmcli.documents.chunking import chunk_text
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.passages import SEPARATOR, Passage
 from llmcli.documents.reading.source_reader import Headings, passages_of
 from llmcli.documents.reading.streamed_file import StreamedFile
+from llmcli.documents.text_cutting import cut_text
 from llmcli.documents.text_lines import count_line_ends, line_spans
 from llmcli.fast_dataclass import replace
 from llmcli.store.passage_index import IndexedPassage
@@ -37,7 +37,7 @@ def cut_document(
 ) -> list[IndexedPassage]:
     """Return the passages of a document in its order, none longer than ``max_chars`` characters.
 
-    A passage of the reader (a paragraph, a section, a page) that is too long is cut at paragraphs, lines or sentences;
+    A passage of the reader (a paragraph, a section, a page) that is too long is cut at paragraphs, sentences or lines;
     short ones that follow each other on one page below one heading are joined. ``headings`` is as in ``passages_of``.
     """
     passages: list[IndexedPassage] = []
@@ -61,7 +61,7 @@ def _cut_sections(document: Document, max_chars: int, headings: Headings | None)
     """Yield the reader's passages, the long ones cut."""
     for section, start, end in _locate(document, headings):
         at, line = start, section.first_line
-        for text in chunk_text(document.text[start:end], lambda each: len(each) <= max_chars):
+        for text in cut_text(document.text[start:end], lambda each: len(each) <= max_chars, prose=True):
             blanks, kept = len(text) - len(text.lstrip()), text.strip()
             first = line + count_line_ends(text[:blanks])
             last = first + count_line_ends(kept)

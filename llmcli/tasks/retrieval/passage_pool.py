@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -11,14 +10,8 @@ from typing import Protocol
 
 from llmcli.documents.reading.document import Document
 from llmcli.fast_dataclass import frozen, replace
-from llmcli.store.passage_index import (
-    WORDS_DEFINITION,
-    IndexedPassage,
-    PassageIndex,
-    add_words,
-    fuse_rankings,
-    search_words,
-)
+from llmcli.store.passage_index import IndexedPassage, PassageIndex, searched_text
+from llmcli.store.word_ranking import WordRanking, fuse_rankings
 from llmcli.tasks.retrieval.passage_cutter import cut_document
 from llmcli.tasks.retrieval.passage_embedder import rank_by_similarity
 
@@ -64,17 +57,16 @@ class DocumentPassages:
     def __init__(self, documents: Sequence[Document], max_chars: int) -> None:
         self._passages = [each for document in documents for each in cut_document(document, max_chars)]
         self.characters = sum(len(document.text) for document in documents)
-        self._database = sqlite3.connect(":memory:")
-        self._database.execute(WORDS_DEFINITION)
+        self._ranking = WordRanking()
         for number, each in enumerate(self._passages):
-            add_words(self._database, number, "\n".join([*each.headings, each.text]))
+            self._ranking.add(number, searched_text(each.text, each.headings))
 
     def __len__(self) -> int:
         return len(self._passages)
 
     def search(self, question: str, limit: int) -> list[int]:
         """Return the passages that contain a word of the question, the best by BM25 first."""
-        return search_words(self._database, question, limit)
+        return self._ranking.search(question, limit)
 
     def get(self, positions: Sequence[int]) -> dict[int, IndexedPassage]:
         """Return passages by their positions."""
@@ -173,6 +165,7 @@ class PassagePool:
         yield from (FoundPassage(each, found[each]) for each in positions if each in found)
 
 
+_BEST = 5
 _BEHIND_PROSE = 2.5
 """How many ranks a passage without prose loses: two that have prose and rank just below it come first."""
 _FENCED_BLOCK = re.compile(r"^ {0,3}(`{3,}(?=[^`\n]*$)|~{3,}).*?(?:^ {0,3}\1[`~]*\s*$|\Z)", re.MULTILINE | re.DOTALL)
@@ -181,10 +174,14 @@ _MARKED_LINE = re.compile(r"^.+\n[=-]{3,}[ ]*$", re.MULTILINE)
 
 
 def prose_first(found: Sequence[FoundPassage]) -> list[FoundPassage]:
-    """Return the passages, of which one that is mostly code or headings comes behind prose that ranks near it."""
+    """Return the passages, of which one that is mostly code or headings comes behind prose that ranks near it.
 
-    def rank(ranked: tuple[int, FoundPassage]) -> float:
-        return ranked[0] + (0.0 if is_mostly_prose(ranked[1].passage.text) else _BEHIND_PROSE)
+    The first ``_BEST`` remain the first: what a model is most likely to read stays there.
+    """
+
+    def rank(ranked: tuple[int, FoundPassage]) -> tuple[bool, float]:
+        place, each = ranked
+        return place >= _BEST, place + (0.0 if is_mostly_prose(each.passage.text) else _BEHIND_PROSE)
 
     return [each for _, each in sorted(enumerate(found), key=rank)]
 

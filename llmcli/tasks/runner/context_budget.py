@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents.chunking import iter_chunks
+from llmcli.documents.text_cutting import cut_text
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import check_interrupt
 from llmcli.types import Request
@@ -86,4 +86,4 @@ class ContextBudget:
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])
         longest = len(text) if max_characters is None else max_characters
-        yield from iter_chunks(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))
+        yield from cut_text(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))

@@ -27,7 +27,7 @@ from llmcli.tasks.claim_verification.support_scorer import (
     nearest_quote,
     support_level,
 )
-from llmcli.tasks.quotes.quotable_text import QuotableDocument, Quote
+from llmcli.tasks.quotes.quotable_text import Quote
 from llmcli.tasks.quotes.quote_generation import QuoteOptions, generate_quote
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
@@ -178,8 +178,7 @@ async def _cite_points(
     """Return the points with a quote each, if a passage of the document has a word of them, and its support."""
     prompt = prompts.get(QUOTE_PROMPT)
     claims = [Claim(point) for point in points]
-    places = [QuotableDocument.from_document(document, run.item)]
-    evidence = find_evidence(places, claims, 1)
+    evidence = find_evidence([document], claims, 1)
     passages = {number: evidence.passages[found[0]] for number, found in enumerate(evidence.found) if found}
 
     async def quote(number: int) -> tuple[Quote, QuoteOrigin]:

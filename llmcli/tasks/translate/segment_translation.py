@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
+from llmcli.documents.text_cutting import split_sentences
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.languages import Language

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from llmcli.tasks.claim_verification.claim_terms import negate, read_terms
-from llmcli.tasks.claim_verification.passage_ranking import PassageRanker
 from llmcli.tasks.claim_verification.support_features import compare_scores, compare_terms, read_evidence, word_logprobs
 from llmcli.types import Score
 
@@ -72,16 +71,3 @@ def test_a_word_that_the_passage_makes_less_likely_is_the_least_informed():
     assert found.information == pytest.approx((1.0 - 5.0 + 8.0) / 3)
     assert (found.likelihood, found.affirmation) == (-9.0, 8.0)
     assert compare_scores([Score("a", -1.0, 1)], [Score("a", -1.0, 1)]) is None
-
-
-def test_the_passage_with_the_rare_words_ranks_first():
-    """Common words count little, endings do not matter, and without a common word there is no passage."""
-    passages = ["the cat and the dog", "the dogs walked home", "the house of the cat"]
-    ranker = PassageRanker(["who is walking the dog", "zebra"], 2)
-    for passage in passages:
-        ranker.count(passage)
-    for passage in passages:
-        ranker.rank(passage, passage.upper)
-    best, none = ranker.best()
-    assert [*best.items()] == [(1, "THE DOGS WALKED HOME"), (0, "THE CAT AND THE DOG")] and none == {}
-    assert PassageRanker(["a"], 2).best() == [{}]

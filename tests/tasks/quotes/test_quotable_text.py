@@ -116,22 +116,6 @@ def test_a_detached_passage_has_the_same_quotes():
     assert alone.locate("Five.").page == 2
 
 
-@pytest.mark.parametrize("text", ["x" * 40_000, "\u4e2d\u6587" * 4000, "\u4e2d\u6587\u5b57\u3002" * 2000])
-def test_passages_of_text_without_spaces_are_limited_too(text):
-    """A run of characters is no single word."""
-    passages = QuotableDocument("a", text).cut_passages()
-    assert "".join(passage.text for passage in passages) == text
-    assert max(len(passage.text) for passage in passages) <= 6000
-
-
-def test_passages_are_whole_sentences_of_limited_length():
-    """All sentences are in a passage, in order."""
-    text = " ".join(f"Sentence number {n} has seven words." for n in range(50))
-    passages = QuotableDocument("a", text).cut_passages(max_words=30)
-    assert all(len(passage.text.split()) <= 30 for passage in passages)
-    assert " ".join(passage.text for passage in passages) == text
-
-
 def test_the_sentences_around_a_quote_are_whole():
     """A quote may begin in one and end in the next."""
     text = "First one. Second one here. Third one. Fourth."

@@ -32,6 +32,41 @@ def test_passages_do_not_cross_headings():
     assert {each.headings for each in rest} == {("Lease", "Notice")}
 
 
+def test_prose_is_cut_at_sentences():
+    """A long paragraph whose lines are wrapped is not cut inside of a sentence, where one fits."""
+    text = "\n".join(f"The sentence number {n} begins here and\nends in the middle of a line. It" for n in range(20))
+    passages = cut_document(Document("a.txt", text), 150)
+    assert all(each.text.endswith((".", "It")) for each in passages)
+
+
+def test_passages_of_text_do_not_cross_underlined_headings():
+    """As those of Markdown; a line above the heading belongs to it."""
+    text = "=====\nLease\n=====\n\nOne.\n\nNotice\n------\nTwo.\n\nTerm\n~~~~\n\nThree.\n\nEnd\n---\n\nFour.\n"
+    passages = cut_document(Document("a.rst", text), 400)
+    assert [(each.text, each.headings) for each in passages] == [
+        ("=====\nLease\n=====\n\nOne.", ("Lease",)),
+        ("Notice\n------\nTwo.", ("Lease", "Notice")),
+        ("Term\n~~~~\n\nThree.", ("Lease", "Notice", "Term")),
+        ("End\n---\n\nFour.", ("Lease", "End")),
+    ]
+    assert all(text[each.start :].startswith(each.text) for each in passages)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a | b\n--- | ---\n1 | 2",
+        "---\ntitle: x\nlang: en\n---\n",
+        "```\nTitle\n=====\n```",
+        "Two lines\nof prose\n---\n",
+        "=====\n-----\n",
+    ],
+)
+def test_other_lines_of_marks_underline_no_heading(text):
+    """Those of tables, of metadata, in code and below a paragraph."""
+    assert [each.headings for each in cut_document(Document("a.md", text))] == [()]
+
+
 def test_pages_are_kept():
     """A passage of a PDF knows its page."""
     pytest.importorskip("pypdfium2")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 
-from llmcli.documents.chunking import split_at
 from llmcli.documents.records.byte_lines import MAX_RECORD_BYTES, ByteLines
 from llmcli.documents.records.formats.record_format import OutputColumns, ReadOptions, RecordWriter
 from llmcli.documents.records.record import TEXT_COLUMN, Record, RecordSchema
 from llmcli.documents.sentences import sentence_ends
+from llmcli.documents.text_cutting import split_at
 from llmcli.errors import BadDocument, LlmError, UsageError
 
 _Block = tuple[int, list[str], bytes, LlmError | None]

@@ -1,4 +1,4 @@
-"""Splitting text without losing a character: the joined pieces equal the text.
+"""Cuts a text into passages without losing a character: joined they equal the text.
 
 A line ends with LF, CRLF or CR. A blank line contains only spaces and tabs.
 """
@@ -16,12 +16,13 @@ from llmcli.interrupt import run_interruptible
 _BLANKS = re.compile(r"\s+")
 
 _ZERO_WIDTH_JOINER = "\u200d"
+_Finder = Callable[[str], Sequence[int]]
 
 
 def split_paragraphs(text: str) -> list[str]:
-    """Split after blank lines: each piece is a paragraph with the blank lines after it.
+    """Split after blank lines: into paragraphs with the blank lines after them.
 
-    Blank lines before the first paragraph belong to it. A text of blank lines only is one piece; "" has no pieces.
+    Blank lines before the first paragraph belong to it. A text of blank lines only is one paragraph; "" has none.
     """
     return split_at(text, _paragraph_ends(text))
 
@@ -31,26 +32,22 @@ def split_sentences(text: str) -> list[str]:
     return split_at(text, sorted({*sentence_ends(text), *_line_ends(text)}))
 
 
-def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Return the pieces of ``iter_chunks``."""
-    return list(iter_chunks(text, fits))
-
-
-def iter_chunks(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """Yield the pieces of ``text`` that ``fits`` accepts, each as long as possible.
+def cut_text(text: str, fits: Callable[[str], bool], *, prose: bool = False) -> Iterator[str]:
+    """Yield the passages of ``text`` that ``fits`` accepts, each as long as possible.
 
     Cuts fall at the end of a paragraph; if none fits, at the end of a line, a sentence or a word; as a last resort
-    between characters as readers see them. A letter stays with its accents and an emoji with its modifiers, unless one
+    between characters as readers see them. Of ``prose``, whose lines are wrapped, sentences are tried before lines: a row
+    of a table is more than a sentence in it. A letter stays with its accents and an emoji with its modifiers, unless one
     of those alone is too large. If ``fits`` accepts a text, it should accept each beginning of it. It is called about 2
-    log2(n) times a piece, where n is the number of paragraphs (lines, ...) in the piece. Raises ``ValueError`` when it
-    refuses a single code point.
+    log2(n) times a passage, where n is the number of paragraphs (lines, ...) in it. Raises ``ValueError`` when it refuses a
+    single code point.
     """
     if not text:
         return
     if fits(text):
         yield text
         return
-    levels = _ChunkBoundaries(text)
+    levels = _Boundaries(text, _PROSE_FINDERS if prose else _FINDERS)
     start = 0
     while start < len(text):
         end = levels.furthest_fit(start, fits)
@@ -58,18 +55,19 @@ def iter_chunks(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
         start = end
 
 
-class _ChunkBoundaries:
+class _Boundaries:
     """The ends of the units of a text, from paragraphs to code points; each level is computed when first needed."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, finders: Sequence[_Finder]) -> None:
         self._text = text
+        self._finders = finders
         self._boundaries: list[Sequence[int]] = []
 
     def furthest_fit(self, start: int, fits: Callable[[str], bool]) -> int:
         """Return the furthest end of the coarsest unit such that the text from ``start`` to it fits."""
-        for level in range(len(_BOUNDARY_FINDERS)):
+        for level, find in enumerate(self._finders):
             if level == len(self._boundaries):
-                self._boundaries.append(run_interruptible(_BOUNDARY_FINDERS[level], self._text))
+                self._boundaries.append(run_interruptible(find, self._text))
             end = self._furthest_boundary(self._boundaries[level], start, fits)
             if end is not None:
                 return end
@@ -94,7 +92,7 @@ class _ChunkBoundaries:
 
 
 def split_at(text: str, ends: Sequence[int]) -> list[str]:
-    """Return the pieces of ``text`` that end at ``ends``."""
+    """Return the ranges of ``text`` that end at ``ends``."""
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -157,7 +155,7 @@ def _code_point_ends(text: str) -> Sequence[int]:
     return range(1, len(text) + 1)
 
 
-_BOUNDARY_FINDERS: tuple[Callable[[str], Sequence[int]], ...] = (
+_FINDERS: Sequence[_Finder] = (
     _paragraph_ends,
     _line_ends,
     sentence_ends,
@@ -165,3 +163,4 @@ _BOUNDARY_FINDERS: tuple[Callable[[str], Sequence[int]], ...] = (
     _grapheme_ends,
     _code_point_ends,
 )
+_PROSE_FINDERS: Sequence[_Finder] = (_paragraph_ends, sentence_ends, _line_ends, *_FINDERS[3:])

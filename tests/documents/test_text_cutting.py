@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.documents.chunking import chunk_text, split_paragraphs, split_sentences
+from llmcli.documents.text_cutting import cut_text, split_paragraphs, split_sentences
 
 TEXTS = st.one_of(
     st.text(),
@@ -52,17 +52,17 @@ def test_sentences_lose_nothing(text):
 
 
 @given(TEXTS, st.integers(min_value=1, max_value=40))
-def test_chunks_lose_nothing_and_fit(text, limit):
-    """For any text and limit the joined chunks equal the text, and each fits."""
-    pieces = chunk_text(text, lambda piece: len(piece) <= limit)
+def test_passages_lose_nothing_and_fit(text, limit):
+    """For any text and limit the joined passages equal the text, and each fits."""
+    pieces = list(cut_text(text, lambda piece: len(piece) <= limit))
     assert "".join(pieces) == text
     assert all(0 < len(piece) <= limit for piece in pieces)
 
 
 @given(TEXTS, st.integers(min_value=1, max_value=40))
-def test_chunks_are_filled(text, limit):
+def test_passages_are_filled(text, limit):
     """No two neighbours at paragraph borders would fit together: filling is greedy."""
-    pieces = chunk_text(text, lambda piece: len(piece) <= limit)
+    pieces = list(cut_text(text, lambda piece: len(piece) <= limit))
     units = split_paragraphs(text)
     if all(len(unit) <= limit for unit in units):
         greedy, last = [], ""
@@ -80,8 +80,8 @@ def test_chunks_are_filled(text, limit):
     ).map("".join)
 )
 def test_characters_stay_whole(text):
-    """A chunk never begins with an extension of the previous character, as long as one character fits."""
-    pieces = chunk_text(text, lambda piece: len(piece) <= 5)
+    """A passage never begins with an extension of the previous character, as long as one character fits."""
+    pieces = list(cut_text(text, lambda piece: len(piece) <= 5))
     for before, piece in itertools.pairwise(pieces):
         assert unicodedata.category(piece[0]) not in {"Mn", "Me", "Mc"}
         assert piece[0] not in "\u200d🏽\u1161\u11ab"
@@ -124,7 +124,7 @@ def test_cuts_prefer_the_coarsest_border():
     """Paragraphs first, then lines, sentences, words, characters."""
     text = "One two. Three four.\nLine two\n\nNext"
     cuts = {
-        limit: chunk_text(text, lambda piece, limit=limit: len(piece) <= limit)[0] for limit in (34, 31, 25, 15, 6, 2)
+        limit: next(cut_text(text, lambda piece, limit=limit: len(piece) <= limit)) for limit in (34, 31, 25, 15, 6, 2)
     }
     assert cuts == {
         34: "One two. Three four.\nLine two\n\n",
@@ -139,7 +139,7 @@ def test_cuts_prefer_the_coarsest_border():
 def test_a_limit_below_one_character_is_an_error():
     """A limit below one code point neither loops nor loses text."""
     with pytest.raises(ValueError, match="single code point"):
-        chunk_text("ab", lambda piece: not piece)
+        list(cut_text("ab", lambda piece: not piece))
 
 
 def test_fits_is_called_rarely():
@@ -150,7 +150,7 @@ def test_fits_is_called_rarely():
         asked.append(len(piece))
         return len(piece) <= 40_000
 
-    pieces = chunk_text("word and word.\n\n" * 10_000, fits)
+    pieces = list(cut_text("word and word.\n\n" * 10_000, fits))
     assert len(pieces) == 4
     assert len(asked) < 4 * 2 * 14 + 4
     assert sum(asked) < 4 * 14 * 80_000 + 160_000
@@ -159,5 +159,5 @@ def test_fits_is_called_rarely():
 @pytest.mark.parametrize("text", ["." * 200_000, " " * 200_000, "。" * 200_000, '."' * 100_000, "\r" * 200_000])
 def test_splitting_is_linear(text):
     """Long runs of possible borders are split quickly: no pattern backtracks over them."""
-    assert "".join(chunk_text(text, lambda piece: len(piece) <= 50_000)) == text
+    assert "".join(cut_text(text, lambda piece: len(piece) <= 50_000)) == text
     assert "".join(split_sentences(text)) == text
