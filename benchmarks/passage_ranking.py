@@ -8,8 +8,8 @@ distributions in the directory DIR (`pip download --no-deps --no-binary :all: NA
 
 Recall@5 and recall@12 are the shares of the questions whose passage is among the first 5 and 12. "words" is BM25, and
 "prose first" the same in the order in which `llm ask` numbers passages. With a model: "vectors" are the hidden states of
-the model alone, and "words+vectors" is `llm index search` after `llm index add --embed`; "yes/no" is the joined order of
-words and of the yes/no scores of the model, which `llm ask` uses with models of at least half a billion parameters.
+the model alone, "words+vectors" is `llm index search` after `llm index add --embed` with a model for vectors, and "words,
+then vectors" the same with the model that answers; "yes/no" is the joined order of words and of the yes/no scores of the model, which `llm ask` uses with models of at least half a billion parameters.
 MRR is the mean reciprocal rank of the right passage.
 """
 
@@ -29,7 +29,6 @@ from llmcli.backends.base import Backend
 from llmcli.config.engine_options import EngineOptions
 from llmcli.documents.reading.document import Document
 from llmcli.prompts import Prompt, PromptLibrary
-from llmcli.store.word_ranking import fuse_rankings
 from llmcli.tasks.ask.document_question import (
     MAX_CANDIDATES,
     MAX_PASSAGES,
@@ -39,7 +38,7 @@ from llmcli.tasks.ask.document_question import (
 )
 from llmcli.tasks.retrieval.passage_cutter import PASSAGE_CHARS
 from llmcli.tasks.retrieval.passage_embedder import PassageEmbedder, rank_by_similarity
-from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool, prose_first
+from llmcli.tasks.retrieval.passage_pool import DocumentPassages, FoundPassage, PassagePool, join_vectors, prose_first
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import ask_all
 
@@ -133,12 +132,15 @@ def measure_vectors(given: QuestionSet, backend: Backend) -> dict[str, dict[str,
     texts = {each.position: each.passage.text for each in given.passages}
     vectors = {number: vector for some in embedder.embed(texts) for number, vector in some.items()}
     numbers, stored = list(vectors), list(vectors.values())
-    alone, both = {}, {}
+    alone, equal, added = {}, {}, {}
     for question in given.right:
-        similar = [numbers[each] for each in rank_by_similarity(embedder.embed_question(question), stored)[:DEPTH]]
+        asked = embedder.embed_question(question)
+        similar = [numbers[each] for each in rank_by_similarity(asked.vector, stored)[:DEPTH]]
         words = [each.position for each in given.pool.search(question, DEPTH)]
-        alone[question], both[question] = similar, fuse_rankings([words, similar])
-    return {"vectors": alone, "words+vectors": both}
+        alone[question] = similar
+        equal[question] = join_vectors(words, similar, MAX_PASSAGES, dedicated=True)
+        added[question] = join_vectors(words, similar, MAX_PASSAGES, dedicated=False)
+    return {"vectors": alone, "words+vectors": equal, "words, then vectors": added}
 
 
 def measure_scores(

@@ -12,6 +12,7 @@ from llmcli.fast_dataclass import replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmcli.engine.tuning.cost_profile import JobShape
     from llmcli.models.footprint import KVSettings, TaskWorkload
     from llmcli.models.gguf.header import Header
     from llmcli.models.memory_estimate import FitPolicy, MachineResources
@@ -95,6 +96,23 @@ def kv_settings_chooser(
         return planner.choose_for(workload, header, room)
 
     return choose
+
+
+def estimate_seconds(
+    settings: Settings, cache: Path, header: Header, shape: JobShape, *, model_id: str = "", single: float | None = None
+) -> float:
+    """Return about how long a job takes with a model on the processor.
+
+    Times that ``llm models tune`` or an idle worker measured count; else ``single``, the seconds of a token of one answer,
+    from which the other times are assumed. ``model_id``: as for ``kv_settings_chooser``.
+    """
+    from llmcli.engine.llama import hardware
+    from llmcli.engine.tuning.planner import Planner, UnloadedModel
+    from llmcli.runtime.engine_settings import engine_options
+
+    options = engine_options(settings, cache)
+    threads = options.threads or hardware.detect_cores().max_threads
+    return Planner(UnloadedModel(header), options, threads, model_id).estimate_seconds(shape, single)
 
 
 def unsupported_reason(header: Header) -> str:

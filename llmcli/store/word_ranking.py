@@ -135,12 +135,18 @@ def remove_words(database: sqlite3.Connection, row: int, text: str) -> None:
 
 
 def search_words(database: sqlite3.Connection, question: str, limit: int) -> list[int]:
-    """Return the rows of the texts that contain a word of ``question``, the best by BM25 first."""
-    query = match_query(question)
-    if not query:
-        return []
-    statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?"
-    return [row for (row,) in database.execute(statement, (query, limit))]
+    """Return the rows of the texts that contain a word of ``question``, the best by BM25 first.
+
+    Texts that contain only stop words of it come last.
+    """
+    words = _WORD.findall(question)
+    telling = [word for word in words if word.casefold() not in _STOP_WORDS]
+    found: dict[int, None] = {}
+    for query in dict.fromkeys(map(match_query, (telling, words))):
+        if query and len(found) < limit:
+            statement = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?"
+            found |= dict.fromkeys(row for (row,) in database.execute(statement, (query, limit)))
+    return list(found)[:limit]
 
 
 def _separate_words(text: str) -> str:
@@ -148,14 +154,9 @@ def _separate_words(text: str) -> str:
     return _CJK_CHARACTER.sub(r" \g<0> ", text).encode("utf-8", "replace").decode()
 
 
-def match_query(question: str) -> str:
-    """Return the FTS5 query for texts that contain any word of ``question``, "" if it has none.
-
-    Stop words count only in a question that has no other words.
-    """
-    words = _WORD.findall(question)
-    telling = [word for word in words if word.casefold() not in _STOP_WORDS] or words
-    terms = dict.fromkeys(term for word in telling for term in _terms(word))
+def match_query(words: Sequence[str]) -> str:
+    """Return the FTS5 query for texts that contain any of the ``words``, "" if there are none."""
+    terms = dict.fromkeys(term for word in words for term in _terms(word))
     return " OR ".join(f'"{term}"' for term in list(terms)[:_MAX_QUERY_TERMS])
 
 

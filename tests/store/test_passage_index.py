@@ -10,7 +10,6 @@ from terminal import ROOT
 
 from llmcli.errors import BadDocument
 from llmcli.store.passage_index import FileState, IndexedPassage, IndexFiles, PassageIndex
-from llmcli.store.word_ranking import match_query
 
 STATE = FileState("a.txt", 10, 1, "digest", 2, 30)
 
@@ -56,7 +55,7 @@ def test_words_are_found_in_other_forms(index, text, question):
 def test_a_question_without_words_finds_nothing(index):
     """It is no error."""
     index.replace([(STATE, [passage("text")])])
-    assert match_query("?! --") == "" and index.search_words("?! --", 5) == []
+    assert index.search_words("?! --", 5) == []
 
 
 def test_headings_are_searched(index):

@@ -12,10 +12,10 @@ from llmcli.types import Phase
 if TYPE_CHECKING:
     from llmcli.tasks.runner.work_estimate import WorkEstimate
 
-_BATCH_SPEEDUP = 1.5
-"""How many times faster a batch of answers is than one answer, on a CPU."""
-_PREFILL_SPEEDUP = 3.0
-"""How many times faster prefill is than decode."""
+_MAX_WIDTH = 8
+"""Requests of a job that are taken to run at once."""
+_MAX_SHAPED_CALLS = 64
+"""A job of more calls takes as many times longer."""
 
 
 def write_estimates(ctx: CommandContext, names: Sequence[str], estimate: Callable[[int], WorkEstimate]) -> int:
@@ -58,7 +58,7 @@ def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
         "passages": found.passages,
         "calls": found.calls,
         "tokens": found.prompt_tokens,
-        "seconds": estimate_seconds(ctx, found.prompt_tokens, found.answer_tokens),
+        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens, found.answer_tokens),
     }
 
 
@@ -71,19 +71,25 @@ def _total_row(rows: Sequence[dict[str, Any]], summed: Sequence[str]) -> dict[st
     return total
 
 
-def estimate_seconds(ctx: CommandContext, prompt_tokens: int, answer_tokens: int) -> float | None:
-    """Return about how long this machine takes for so many tokens in batches; None if unknown."""
-    speed = _decode_rate(ctx) if prompt_tokens else 1.0
-    if not speed:
-        return None
-    return round((answer_tokens / _BATCH_SPEEDUP + prompt_tokens / _PREFILL_SPEEDUP) / speed, 1)
-
-
-def _decode_rate(ctx: CommandContext) -> float | None:
-    """Return the estimated decode rate for one answer in tokens per second; None if unknown."""
-    from llmcli.models.gguf.header_parser import read_header
-
+def estimate_seconds(ctx: CommandContext, calls: int, prompt_tokens: int, answer_tokens: int) -> float | None:
+    """Return about how long this machine takes for so many calls with so many tokens together; None if unknown."""
     if ctx.runtime.is_remote:
         return None
+    if not calls:
+        return 0.0
+    from llmcli.engine.tuning.cost_profile import JobShape
+    from llmcli.models.gguf.header_parser import read_header
+    from llmcli.runtime.hardware_fit import estimate_seconds as estimate_job_seconds
+
     model = ctx.runtime.resolve_model()
-    return ctx.runtime.fit_policy(shown=True).estimate(read_header(model.path), model.size).tokens_per_second
+    header = read_header(model.path)
+    rate = ctx.runtime.fit_policy(shown=True).estimate(header, model.size).tokens_per_second
+    if not rate:
+        return None
+    shaped = min(calls, _MAX_SHAPED_CALLS)
+    shape = JobShape(
+        (round(prompt_tokens / calls),) * shaped, 0, (round(answer_tokens / calls),) * shaped, min(calls, _MAX_WIDTH)
+    )
+    settings, cache, sha256 = ctx.runtime.settings, ctx.runtime.paths.cache, model.weights_sha256 or ""
+    seconds = estimate_job_seconds(settings, cache, header, shape, model_id=sha256, single=1 / rate)
+    return round(seconds * calls / shaped, 1)

@@ -228,14 +228,17 @@ _ASSUMED_BYTES_PER_S = 1e10
 _ASSUMED_PROMPT_SHARE, _ASSUMED_BATCH_SHARE = 0.2, 0.4
 
 
-def assumed_profile(header: Header) -> CostProfile:
-    """Return an estimate for a model that was not measured, by its size."""
+def assumed_profile(header: Header, single: float | None = None) -> CostProfile:
+    """Return an estimate for a model that was not measured, by its size.
+
+    ``single``: the seconds of a token of one answer on this machine, if they are known.
+    """
     size = header.arch_integer("embedding_length") or 0
     kv_heads, layers = header.kv_heads, header.block_count or 0
     if isinstance(kv_heads, tuple):
         layers = sum(count > 0 for count in kv_heads)
     units = size * layers
-    single = header.size / _ASSUMED_BYTES_PER_S
+    single = single or header.size / _ASSUMED_BYTES_PER_S
     times = StepTimes(*(share * single for share in (_ASSUMED_PROMPT_SHARE, 1.0, *(_ASSUMED_BATCH_SHARE,) * 2)))
     return CostProfile(
         {kernel: costs.scaled(units) for kernel, costs in _ASSUMED_COSTS.items()},

@@ -100,6 +100,7 @@ class Planner:
         )
         self._sliding_window = model.sliding_window
         self.allowed_settings = self._find_allowed_settings()
+        self._header = model.header
         self.profile = assumed_profile(model.header)
         self._path = None
         if options.cache is not None and _SHA256.fullmatch(model_id):
@@ -251,6 +252,16 @@ class Planner:
                 cost_s += _ASSUMPTION_ERROR * current_s
             return best if current_s - estimated_s(best) > cost_s else current
         return best
+
+    def estimate_seconds(self, shape: JobShape, single: float | None = None) -> float:
+        """Return how long a job takes with the settings that are the best for it.
+
+        ``single``: the seconds of a token of one answer, used if the model was not measured.
+        """
+        if not self.profile.measured:
+            self.profile = assumed_profile(self._header, single)
+        settings = self._cheapest(self.allowed_settings, shape, None, None)
+        return self.profile.estimate_seconds(shape, settings, self._sliding_window, self._weights)
 
     def smaller_settings(self, current: CacheSettings) -> CacheSettings | None:
         """Return settings that need less memory than the ``current`` ones; None if there are none."""

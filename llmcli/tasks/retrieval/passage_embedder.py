@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
+from llmcli.fast_dataclass import frozen
 from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Priority, Request
 
@@ -13,11 +14,24 @@ BATCH_TEXTS = 64
 """Texts that are requested at once."""
 
 
-class PassageEmbedder:
-    """Computes vectors with the model of ``backend``; ``model`` identifies it in an index."""
+@frozen
+class QuestionVector:
+    """The vector of a question by ``model``; ``dedicated``: a model that was chosen for vectors."""
 
-    def __init__(self, backend: Backend) -> None:
+    vector: bytes
+    model: str
+    dedicated: bool = False
+
+
+class PassageEmbedder:
+    """Computes vectors with the model of ``backend``; ``model`` identifies it in an index.
+
+    ``dedicated``: it was chosen for vectors, and is not just the model that answers.
+    """
+
+    def __init__(self, backend: Backend, *, dedicated: bool = False) -> None:
         self._backend = backend
+        self._dedicated = dedicated
         self.model = backend.info().model_id
 
     def embed(self, texts: Mapping[int, str]) -> Iterator[dict[int, bytes]]:
@@ -29,15 +43,15 @@ class PassageEmbedder:
         for first in range(0, len(numbers), BATCH_TEXTS):
             yield self._embed_batch({number: texts[number] for number in numbers[first : first + BATCH_TEXTS]})
 
-    def embed_question(self, question: str) -> bytes:
+    def embed_question(self, question: str) -> QuestionVector:
         """Return the vector of a question. Raises as ``embed`` does."""
-        return next(self.embed({0: question}))[0]
+        return QuestionVector(next(self.embed({0: question}))[0], self.model, self._dedicated)
 
     def embed_vector(self, text: str) -> list[float]:
         """Return the components of the vector of a text. Raises as ``embed`` does."""
         import numpy as np
 
-        return [float(each) for each in np.frombuffer(self.embed_question(text), dtype="<f2")]
+        return [float(each) for each in np.frombuffer(self.embed_question(text).vector, dtype="<f2")]
 
     def _embed_batch(self, texts: Mapping[int, str]) -> dict[int, bytes]:
         requests = [

@@ -13,21 +13,28 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.store.passage_index import IndexedPassage, PassageIndex, searched_text
 from llmcli.store.word_ranking import WordRanking, fuse_rankings
 from llmcli.tasks.retrieval.passage_cutter import cut_document
-from llmcli.tasks.retrieval.passage_embedder import rank_by_similarity
+from llmcli.tasks.retrieval.passage_embedder import QuestionVector, rank_by_similarity
 
 _DEPTH = 4  # each ranking is this many times as long as the result, so that both may agree on a passage
 
 
-def search_index(
-    index: PassageIndex, question: str, limit: int, vector: bytes | None = None, model: str = ""
-) -> list[int]:
-    """Return the ids of passages, the best first: by BM25, joined with the similarity to ``vector`` by ``model``."""
-    rankings = [index.search_words(question, _DEPTH * limit)]
-    if vector is not None:
-        ids, vectors = index.vectors(model)
-        similar = rank_by_similarity(vector, vectors)[: _DEPTH * limit]
-        rankings.append([ids[position] for position in similar])
-    return fuse_rankings(rankings)[:limit]
+def search_index(index: PassageIndex, question: str, limit: int, asked: QuestionVector | None = None) -> list[int]:
+    """Return the ids of passages, the best first: by BM25, joined with the similarity to the vector of the question."""
+    by_words = index.search_words(question, _DEPTH * limit)
+    if asked is None:
+        return by_words[:limit]
+    ids, vectors = index.vectors(asked.model)
+    similar = [ids[position] for position in rank_by_similarity(asked.vector, vectors)[: _DEPTH * limit]]
+    return join_vectors(by_words, similar, limit, dedicated=asked.dedicated)
+
+
+def join_vectors(by_words: Sequence[int], similar: Sequence[int], limit: int, *, dedicated: bool) -> list[int]:
+    """Return the best of both rankings.
+
+    The hidden states of a model that answers rank much worse than words do, so they only add to these: what is found by
+    words is never lost. With a ``dedicated`` model both rankings count alike.
+    """
+    return (fuse_rankings([by_words, similar]) if dedicated else list(dict.fromkeys([*by_words, *similar])))[:limit]
 
 
 class PassageCollection(Protocol):
@@ -74,7 +81,7 @@ class DocumentPassages:
 
 
 class IndexPassages:
-    """The passages of an index; ``vector`` is that of the question by ``model`` if the index has vectors of it.
+    """The passages of an index; ``asked`` is the vector of the question if the index has vectors of the same model.
 
     ``rename`` changes the names of files, which are absolute paths in an index, for references.
     """
@@ -82,15 +89,13 @@ class IndexPassages:
     def __init__(
         self,
         index: PassageIndex,
-        vector: bytes | None = None,
-        model: str = "",
+        asked: QuestionVector | None = None,
         *,
         rename: Callable[[str], str] = str,
     ) -> None:
         self._index = index
         self._rename = rename
-        self._vector = vector
-        self._model = model
+        self._asked = asked
         self.characters = index.summary().characters
         sizes = index.file_sizes()
         self._files = [file for file, _ in sizes]
@@ -102,7 +107,7 @@ class IndexPassages:
 
     def search(self, question: str, limit: int) -> list[int]:
         """Return the passages that match the question by words and vectors, the best first."""
-        found = search_index(self._index, question, limit, self._vector, self._model)
+        found = search_index(self._index, question, limit, self._asked)
         positions = filter(None, map(self._index.position_in_file, found))
         return [self._start_of[file] + position for file, position in positions if file in self._start_of]
 

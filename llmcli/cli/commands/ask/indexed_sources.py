@@ -142,7 +142,7 @@ def _make_collection(
     if models:
         with open_embedder(ctx, backend) as embedder:
             if embedder.model in models:
-                return IndexPassages(index, embedder.embed_question(question), embedder.model, rename=rename)
+                return IndexPassages(index, embedder.embed_question(question), rename=rename)
     return IndexPassages(index, rename=rename)
 
 
@@ -155,6 +155,6 @@ def open_embedder(ctx: CommandContext, backend: Backend | None = None) -> Iterat
         return
     own = ctx.runtime.build_embedding_backend(name)
     try:
-        yield PassageEmbedder(own)
+        yield PassageEmbedder(own, dedicated=True)
     finally:
         own.close()

@@ -113,8 +113,8 @@ def search_indexes(
 
 
 def _search_one(index: PassageIndex, query: str, limit: int, embedder: PassageEmbedder | None) -> list[IndexedPassage]:
-    vector = None if embedder is None else embedder.embed_question(query)
-    ids = search_index(index, query, limit, vector, "" if embedder is None else embedder.model)
+    asked = None if embedder is None else embedder.embed_question(query)
+    ids = search_index(index, query, limit, asked)
     return list(index.passages(ids).values())
 
 
