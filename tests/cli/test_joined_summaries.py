@@ -216,6 +216,14 @@ def test_a_dry_run_of_a_question(llm, write):
     assert llm("ask", "Which pump?", "--dry-run").code == 2
 
 
+def test_a_dry_run_expects_a_longer_answer_of_a_small_model(llm, write):
+    """It often goes on to the limit."""
+    argv = ["ask", "Which pump?", "-f", write("long.txt", LOG), "--dry-run", "--json"]
+    small, large = (json.loads(llm(*argv, parameters=each).out)["seconds"] for each in (10**8, 10**9))
+    limited = json.loads(llm(*argv, "--max-tokens", "10", parameters=10**8).out)["seconds"]
+    assert limited < large < small
+
+
 def test_a_dry_run_of_a_check(llm, write):
     """The scores that it would take."""
     argv = ["check", write("answer.md", "The pump ran for 4 hours."), "--against", write("log.txt", LOG)]

@@ -146,9 +146,7 @@ class DocumentQuestion:
 
     def ranking_requests(self, found: Sequence[FoundPassage], ranking: Sequence[str]) -> list[Request]:
         """Return the requests that rank the candidates, if the model is to do that and there is something to rank."""
-        info = self._backend.info()
-        small = info.parameters is not None and info.parameters < MIN_RANKING_PARAMETERS
-        if not info.scores or small or len(found) <= 1 or "sample" in ranking:
+        if not self._backend.info().scores or self._is_small or len(found) <= 1 or "sample" in ranking:
             return []
         prompt = self._prompts.get(RELEVANCE_PROMPT)
         return list(relevance_requests(prompt, self._question, found, self._passage_options))
@@ -165,8 +163,13 @@ class DocumentQuestion:
 
     @property
     def expected_tokens(self) -> int:
-        """About how long the answer is."""
-        return self._reserved // 2
+        """About how long the answer is: of a small model as long as it may be, since it often does not come to an end."""
+        return self._reserved if self._is_small else self._reserved // 2
+
+    @property
+    def _is_small(self) -> bool:
+        parameters = self._backend.info().parameters
+        return parameters is not None and parameters < MIN_RANKING_PARAMETERS
 
     async def _answer_from(self, run: TaskRun, pool: PassagePool) -> Result:
         """Answer from the passages that are most likely to contain the answer."""

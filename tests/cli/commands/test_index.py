@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_an_index_is_made_searched_listed_and_removed(llm, docs):
     )
     assert llm("index", "list").out.split("\t")[:4] == [str(docs), "2", "3", "0"]
     assert llm("index", "rm", "docs").code == 0 and llm("index", "list").out == ""
+
+
+def test_vectors_add_passages_that_words_do_not_find(llm, docs):
+    """Behind those that words find, since the model that computes them was not chosen for vectors."""
+
+    def states(request):
+        return struct.pack(
+            "<2f", *((1.0, 0.1) if "dogs" in request.prompt or "notice" in request.prompt else (0.1, 1.0))
+        )
+
+    (docs / "more.txt").write_text("The cellar is dry.\n")
+    assert llm("index", "add", "--embed", "docs", answer=states).code == 0
+    words = llm("index", "search", "notice period")
+    both = llm("index", "search", "--embed", "notice period", answer=states)
+    assert both.out.startswith(words.out) and both.out.count("\n") == 4 and words.out.count("\n") == 1
+    assert "No dogs." in both.out.splitlines()[1]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from llmcli.store.passage_index import IndexedPassage
-from llmcli.tasks.retrieval.passage_pool import FoundPassage, is_mostly_prose, prose_first
+from llmcli.tasks.retrieval.passage_pool import FoundPassage, is_mostly_prose, join_vectors, prose_first
 
 PROSE = "The porter has the key of the vault."
 CODE = "```sh\nopen vault\nopen door\n```"
@@ -43,3 +43,9 @@ def test_prose_comes_before_code_that_ranks_near_it():
     order = prose_first(found(CODE, PROSE, PROSE, PROSE, CODE, CODE, PROSE))
     assert [each.position for each in order] == [1, 2, 0, 3, 4, 6, 5]
     assert [each.position for each in prose_first(found(CODE, CODE, CODE))] == [0, 1, 2]
+
+
+def test_vectors_of_the_answering_model_only_add_to_the_words():
+    """What words find is never lost; with a model that was chosen for vectors both rankings count alike."""
+    assert join_vectors([1, 2, 3], [9, 3, 8], 4, dedicated=False) == [1, 2, 3, 9]
+    assert join_vectors([1, 2, 3], [9, 3, 8], 4, dedicated=True) == [3, 1, 9, 2]
