@@ -41,7 +41,7 @@ class ClassifyOptions:
     """``threshold``: the least probability of a label, None: the most likely one is always given.
 
     ``cache``, ``corrects_prior`` and ``calibrator`` are as in ``ScorerOptions``. ``chooser`` chooses examples for each record.
-    ``splits_long_texts``: a text that does not fit the context is scored in pieces; otherwise it is refused.
+    ``splits_long_texts``: a text that does not fit the context is scored in passages; otherwise it is refused.
     """
 
     threshold: float | None = None
@@ -69,7 +69,7 @@ class LabelTask:
         if options.splits_long_texts:
             from llmcli.tasks.labels.long_texts import TextSplitter
 
-            self._splitter = TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
+            self._splitter = TextSplitter(backend, lambda text: scorer.make_request("passage", text, {}))
         self._chooser = options.chooser
         abstain = {} if self.threshold is None else {"abstain": bool}
         probabilities = dict.fromkeys(map(probability_column, scorer.labels), float)
@@ -77,8 +77,8 @@ class LabelTask:
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the label and the probabilities. Raises the failure of a request."""
-        pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
-        scores = await (self._score(run, record) if len(pieces) == 1 else self._score_pieces(run, record, pieces))
+        passages = [record.text] if self._splitter is None else self._splitter.split(record.text)
+        scores = await (self._score(run, record) if len(passages) == 1 else self._score_passages(run, record, passages))
         decision = decide(scores.probabilities, self.threshold)
         fields = {**record.position, **self.result_fields(decision, scores)}
         return run.result(None, fields, prompt=self.scorer.prompt.name)
@@ -95,15 +95,15 @@ class LabelTask:
         request = self.scorer.make_request(request_id, record.text, record.fields, examples=examples)
         return self.scorer.read_scores(await run.ask(request))
 
-    async def _score_pieces(self, run: TaskRun, record: Record, pieces: Sequence[str]) -> LabelScores:
-        """Return the pooled scores of the pieces of a text; examples are not chosen for each of them."""
+    async def _score_passages(self, run: TaskRun, record: Record, passages: Sequence[str]) -> LabelScores:
+        """Return the pooled scores of the passages of a text; examples are not chosen for each of them."""
         from llmcli.tasks.labels.long_texts import pool_scores
 
         answers = await run.gather(
-            run.ask(self.scorer.make_request(f"{record.index}.{number}", piece, record.fields))
-            for number, piece in enumerate(pieces)
+            run.ask(self.scorer.make_request(f"{record.index}.{number}", passage, record.fields))
+            for number, passage in enumerate(passages)
         )
-        return pool_scores([*map(self.scorer.read_scores, answers)], [*map(len, pieces)])
+        return pool_scores([*map(self.scorer.read_scores, answers)], [*map(len, passages)])
 
     def result_fields(self, decision: LabelDecision, scores: LabelScores) -> dict[str, Any]:
         """Return the fields of a result apart from the position of its record."""

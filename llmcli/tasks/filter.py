@@ -62,7 +62,7 @@ class FilterQuery:
 class FilterOptions:
     """``corrects_prior`` and ``cache`` are as in ``ScorerOptions``.
 
-    ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a piece of it;
+    ``splits_long_texts``: a statement holds for a text that does not fit the context if it holds for a passage of it;
     otherwise such a text is refused. ``calibrator``: computes the probability of the whole query, by the name
     ``MATCH``.
     """
@@ -101,17 +101,17 @@ class FilterTask(RecordProcessor):
         self.scorer = scorer = MultiLabelScorer(backend, prompt, query.statements, generation, scoring)
         self._names = query.statements if chosen.calibrator is None else (MATCH,)
         self._splitter = (
-            TextSplitter(backend, lambda text: scorer.make_request("piece", text, {}))
+            TextSplitter(backend, lambda text: scorer.make_request("passage", text, {}))
             if chosen.splits_long_texts
             else None
         )
 
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return whether the query holds. Raises the failure of a request."""
-        pieces = [record.text] if self._splitter is None else self._splitter.split(record.text)
+        passages = [record.text] if self._splitter is None else self._splitter.split(record.text)
         answers = await run.gather(
-            run.ask(self.scorer.make_request(f"{record.index}.{number}", piece, record.fields))
-            for number, piece in enumerate(pieces)
+            run.ask(self.scorer.make_request(f"{record.index}.{number}", passage, record.fields))
+            for number, passage in enumerate(passages)
         )
         scores = [*map(self.scorer.read_scores, answers)]
         found = [self.scorer.presence(each) for each in scores]

@@ -18,10 +18,10 @@ from llmcli.tasks.runner.task_run import TaskRun, run_inputs
 from llmcli.types import ItemFailed, Notice, Request, Result, TaskEvent
 
 COLUMN = "tokens"
-_PIECE_CHARACTERS = 50_000
-"""A longer text is counted in pieces: a backend may return a lower bound for one that does not fit its context."""
+_PASSAGE_CHARACTERS = 50_000
+"""A longer text is counted in passages: a backend may return a lower bound for one that does not fit its context."""
 _BORDER_CHARACTERS = 256
-"""The surroundings of a border between two pieces, on each side: longer than any word."""
+"""The surroundings of a border between two passages, on each side: longer than any word."""
 
 
 class TokenCounter(RecordProcessor):
@@ -50,15 +50,17 @@ class TokenCounter(RecordProcessor):
         It is exact where the backend counts exactly, unless a word of the text is too long to be counted at once.
         """
         total, is_exact, before = 0, True, ""
-        for piece in chain.from_iterable(cut_text(text, lambda part: len(part) <= _PIECE_CHARACTERS) for text in texts):
+        for passage in chain.from_iterable(
+            cut_text(text, lambda part: len(part) <= _PASSAGE_CHARACTERS) for text in texts
+        ):
             check_interrupt()
-            tokens, counted = self._count(piece)
+            tokens, counted = self._count(passage)
             is_exact &= counted
             if before:  # a border changes the tokens of the words around it: they are counted with and without it
-                left, right = before[-_BORDER_CHARACTERS:], piece[:_BORDER_CHARACTERS]
+                left, right = before[-_BORDER_CHARACTERS:], passage[:_BORDER_CHARACTERS]
                 tokens += self._count(left + right)[0] - self._count(left)[0] - self._count(right)[0]
                 is_exact &= left[-1].isspace() or right[0].isspace()
-            total, before = total + tokens, piece
+            total, before = total + tokens, passage
         return total, is_exact
 
     def fields(self, texts: Iterable[str]) -> dict[str, Any]:

@@ -28,10 +28,10 @@ def counter(**how):
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("size", [60, 101, 500])
-def test_pieces_have_the_tokens_of_the_whole(monkeypatch, text, size):
+def test_passages_have_the_tokens_of_the_whole(monkeypatch, text, size):
     """Wherever a text is cut, and in whatever blocks it comes."""
     whole = len(split_like_bpe(text))
-    monkeypatch.setattr(tokens, "_PIECE_CHARACTERS", size)
+    monkeypatch.setattr(tokens, "_PASSAGE_CHARACTERS", size)
     assert counter().count([text]) == (whole, True)
     half = text.index(" ", len(text) // 2)
     assert counter().count([text[:half], text[half:]]) == (whole, True)
@@ -54,7 +54,7 @@ def test_no_request_is_longer_than_a_piece():
 
 def test_a_word_that_is_cut_is_not_exact(monkeypatch):
     """Nothing is known about the tokens of a word that is too long to be counted at once."""
-    monkeypatch.setattr(tokens, "_PIECE_CHARACTERS", 100)
+    monkeypatch.setattr(tokens, "_PASSAGE_CHARACTERS", 100)
     assert counter().count(["x" * 1000])[1] is False
 
 

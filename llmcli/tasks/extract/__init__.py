@@ -101,17 +101,17 @@ async def extract_document(run: TaskRun, plan: ExtractionPlan, document: Documen
 def cut_for_extraction(plan: ExtractionPlan, document: Document | StreamedFile, item: int = 0) -> Iterator[PassageSpan]:
     """Yield the passages of a document that fit the context with an answer. Raises ``ContextOverflow``."""
     budget = ContextBudget(
-        plan.backend, lambda piece: plan.request("count", piece), plan.answer_tokens, subject=document.name
+        plan.backend, lambda passage: plan.request("count", passage), plan.answer_tokens, subject=document.name
     )
     for block in iter_text_blocks(document):
         quotable = QuotableDocument.from_block(document, block, item)
         at = 0
-        for piece in (
+        for passage in (
             budget.split_to_fit(block.text, max_characters=MAX_PASSAGE_CHARACTERS) if block.text.strip() else ()
         ):
-            if piece.strip():
-                yield PassageSpan(quotable, at, at + len(piece))
-            at += len(piece)
+            if passage.strip():
+                yield PassageSpan(quotable, at, at + len(passage))
+            at += len(passage)
 
 
 def _fit_objects(plan: ExtractionPlan, objects: list[Tree], name: str) -> tuple[Tree, Any, list[str]]:

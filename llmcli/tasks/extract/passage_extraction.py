@@ -173,10 +173,10 @@ def _halves(passage: PassageSpan) -> Iterator[PassageSpan]:
     """Yield the parts of a passage, cut at the end of a paragraph, line or sentence if there is one."""
     at = passage.start
     size = len(passage.text) // 2 + 1
-    for piece in cut_text(passage.text, lambda each: len(each) <= size):
-        if piece.strip():
-            yield PassageSpan(passage.document, at, at + len(piece))
-        at += len(piece)
+    for half in cut_text(passage.text, lambda each: len(each) <= size):
+        if half.strip():
+            yield PassageSpan(passage.document, at, at + len(half))
+        at += len(half)
 
 
 def _is_full(value: Any, limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""Texts that do not fit the context: split into pieces that do, each scored by itself."""
+"""Texts that do not fit the context: split into passages that do, each scored by itself."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class TextSplitter:
         self._budget: ContextBudget | None = None
 
     def split(self, text: str) -> list[str]:
-        """Return the text, or its pieces, cut at paragraphs if possible. Raises as ``ContextBudget.split_to_fit`` does."""
+        """Return the text, or its passages, cut at paragraphs if possible. Raises as ``ContextBudget.split_to_fit`` does."""
         if self._budget is None:
             self._budget = ContextBudget(self._backend, self._make_request, lambda _tokens: _LONGEST_LABEL_TOKENS)
         if len(text) < self._budget.free_tokens * _MIN_CHARS_PER_TOKEN or self._budget.fits(text):
             return [text]
-        return [piece for piece in self._budget.split_to_fit(text) if piece.strip()]
+        return [passage for passage in self._budget.split_to_fit(text) if passage.strip()]
 
 
 def pool_scores(scores: Sequence[LabelScores], lengths: Sequence[int]) -> LabelScores:
-    """Return the scores of a text from those of its pieces: the mean of their probabilities, weighted by length.
+    """Return the scores of a text from those of its passages: the mean of their probabilities, weighted by length.
 
-    This is the linear opinion pool (Stone 1961). A product of the pieces would treat them as independent evidence and
+    This is the linear opinion pool (Stone 1961). A product of the passages would treat them as independent evidence and
     be sure of every long text.
     """
     return LabelScores(

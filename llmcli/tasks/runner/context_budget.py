@@ -12,7 +12,7 @@ from llmcli.types import Request
 
 INEXACT_CONTEXT_SHARE = 0.85  # share of the context to plan with if a backend can only estimate token counts
 MAX_CHARS_PER_TOKEN = 16  # the most characters a token, averaged over a text: a longer text is not worth counting
-MIN_TEXT_TOKENS = 16  # with less room for text, a piece could be less than a word
+MIN_TEXT_TOKENS = 16  # with less room for text, a passage could be less than a word
 
 
 class ContextBudget:
@@ -78,12 +78,12 @@ class ContextBudget:
     def split_to_fit(
         self, text: str, *, max_characters: int | None = None, max_tokens: int | None = None
     ) -> Iterator[str]:
-        """Yield the pieces of a text that fit, cut at paragraph borders if possible; the joined pieces equal the text.
+        """Yield the passages of a text that fit, cut at paragraph borders if possible; the joined passages equal the text.
 
-        No piece is longer than ``max_characters`` or ``max_tokens``. Raises ``ContextOverflow`` when instructions and
+        No passage is longer than ``max_characters`` or ``max_tokens``. Raises ``ContextOverflow`` when instructions and
         answer leave too little room for text.
         """
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])
         longest = len(text) if max_characters is None else max_characters
-        yield from cut_text(text, lambda piece: len(piece) <= longest and self.fits(piece, max_tokens))
+        yield from cut_text(text, lambda passage: len(passage) <= longest and self.fits(passage, max_tokens))

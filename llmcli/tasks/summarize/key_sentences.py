@@ -12,6 +12,7 @@ from typing import Any
 
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedText, iter_text_blocks
+from llmcli.documents.text_cutting import cut_text
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
@@ -71,19 +72,20 @@ async def choose_key_sentences(
 
 
 async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOptions) -> Any:
-    """Return the mean state of a text (width): most have one request, longer ones the mean of those of their pieces."""
+    """Return the mean state of a text (width): most have one request, longer ones the mean of those of their passages."""
     import numpy as np
 
     size = _max_read_chars(run.backend.info().context)
-    pieces = {first: text[first : first + size] for first in range(0, len(text), size)}
+    passages = list(cut_text(text, lambda passage: len(passage) <= size))
     answers = await run.gather(
-        run.ask(_state_request(f"{run.item}.{name}.{first}", piece, options)) for first, piece in pieces.items()
+        run.ask(_state_request(f"{run.item}.{name}.{number}", passage, options))
+        for number, passage in enumerate(passages)
     )
     state: Any = None
-    for piece, answer in zip(pieces.values(), answers, strict=True):
+    for passage, answer in zip(passages, answers, strict=True):
         if answer.states is None:
             raise Unsupported("hidden states", detail="the server reports none")
-        share = np.frombuffer(answer.states.mean, dtype="<f4") * (len(piece) / len(text))
+        share = np.frombuffer(answer.states.mean, dtype="<f4") * (len(passage) / len(text))
         state = share if state is None else state + share
     return state
 
@@ -142,7 +144,7 @@ def sentence_requests(document: Document | StreamedText, context: int, options: 
 
 
 def _max_read_chars(context: int) -> int:
-    """Return how long a piece of a sentence may be: it fits with a token for each byte."""
+    """Return how long a passage of a sentence may be: it fits with a token for each byte."""
     return max(1, min(_MAX_READ_CHARS, context // 4))
 
 

@@ -46,13 +46,13 @@ def estimate_summary(
 def _estimate_stages(plan: SummaryPlan, document: Document) -> WorkEstimate:
     limit, of_part = plan.final_limit(0), plan.part_limit(0, 0)
     fits = plan.budget(0, limit, is_last=True, subject=document.name).fits(document.text)
-    pieces = [document.text] if fits else list(plan.split(0, document.text, 0, subject=document.name))
-    passages = len(pieces)
+    texts = [document.text] if fits else list(plan.split(0, document.text, 0, subject=document.name))
+    passages = len(texts)
     if fits or (passages == 1 and not plan.earlier):
         _, tokens = count_requests(plan.backend, [plan.request("count", 0, document.text, limit, is_last=True)])
         return WorkEstimate(document.name, WRITTEN_METHOD, 1, 1, tokens, round(_ANSWER_SHARE * limit))
     requests = (
-        plan.request("count", 0, piece, of_part, part=part, parts=passages) for part, piece in enumerate(pieces, 1)
+        plan.request("count", 0, text, of_part, part=part, parts=passages) for part, text in enumerate(texts, 1)
     )
     calls, prompts = count_requests(plan.backend, requests)
     text = answers = round(_ANSWER_SHARE * of_part * calls)  # the text of the next stage

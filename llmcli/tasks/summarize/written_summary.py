@@ -68,12 +68,12 @@ class _WrittenSummary:
         while True:
             limit = plan.final_limit(stage)
             room = plan.budget(stage, limit, is_last=True, subject=run.name)
-            pieces: Iterator[str] = iter([source.text])
+            passages: Iterator[str] = iter([source.text])
             fits = room.fits(source.text)
             if not fits:
                 stalls = _count_stalls(stalls, source.text, previous_chars, room)
-                pieces = plan.split(stage, source.text, stalls, subject=run.name)
-            placed = [(number, *place) for number, place in enumerate(source.locate_pieces(pieces), 1)]
+                passages = plan.split(stage, source.text, stalls, subject=run.name)
+            placed = [(number, *place) for number, place in enumerate(source.locate_passages(passages), 1)]
             run.step = MERGE_STEP if stage else ""
             if len(placed) == 1 and (fits or not plan.earlier):
                 request = plan.request(f"{run.item}.{stage}.1", stage, source.text, limit, is_last=True)
@@ -264,7 +264,7 @@ class DocumentRange:
 
 @frozen
 class SummaryPart:
-    """A piece of a stage's text, number ``number`` from 1, and its answer; ``covered``: the range of the document.
+    """A passage of a stage's text, number ``number`` from 1, and its answer; ``covered``: the range of the document.
 
     ``problem`` is what is wrong with the answer, None if it is complete.
     """
@@ -322,27 +322,29 @@ class StageText:
                 origins.append((at, part.covered))
         return cls(_SEPARATOR.join(texts), tuple(origins))
 
-    def locate_pieces(self, pieces: Iterable[str]) -> list[tuple[slice, DocumentRange]]:
-        """Return where the pieces of the text stand, without blank ones, and the range of the document of each."""
+    def locate_passages(self, passages: Iterable[str]) -> list[tuple[slice, DocumentRange]]:
+        """Return where the passages of the text stand, without blank ones, and the range of the document of each."""
         placed, at, line = [], 0, 1
-        for piece in pieces:
-            words = piece.strip()
+        for passage in passages:
+            words = passage.strip()
             if words:
-                leading = len(piece) - len(piece.lstrip())
-                start, first_line = at + leading, line + count_line_ends(piece[:leading])
+                leading = len(passage) - len(passage.lstrip())
+                start, first_line = at + leading, line + count_line_ends(passage[:leading])
                 whole = DocumentRange(start, start + len(words), first_line, first_line + count_line_ends(words))
-                placed.append((slice(at, at + len(piece)), self._find_document_range(whole) if self.origins else whole))
-            at += len(piece)
-            line += count_line_ends(piece)
+                placed.append(
+                    (slice(at, at + len(passage)), self._find_document_range(whole) if self.origins else whole)
+                )
+            at += len(passage)
+            line += count_line_ends(passage)
         return placed
 
-    def _find_document_range(self, piece: DocumentRange) -> DocumentRange:
+    def _find_document_range(self, passage: DocumentRange) -> DocumentRange:
         """Return the range of the document that a range of this text covers."""
         begins = [0, *(end for end, _ in self.origins[:-1])]
         touched = [
             covered
             for begin, (end, covered) in zip(begins, self.origins, strict=True)
-            if begin < piece.end and piece.start < end
+            if begin < passage.end and passage.start < end
         ]
         first, last = min(touched, key=lambda each: each.start), max(touched, key=lambda each: each.end)
         return DocumentRange(first.start, last.end, first.first_line, last.last_line)
