@@ -104,15 +104,20 @@ def estimate_seconds(
     """Return about how long a job takes with a model on the processor.
 
     Times that ``llm models tune`` or an idle worker measured count; else ``single``, the seconds of a token of one answer,
-    from which the other times are assumed. ``model_id``: as for ``kv_settings_chooser``.
+    from which the other times are assumed. Threads of other processes that are runnable now take their share of the cores.
+    ``model_id``: as for ``kv_settings_chooser``.
     """
     from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.planner import Planner, UnloadedModel
     from llmcli.runtime.engine_settings import engine_options
 
     options = engine_options(settings, cache)
-    threads = options.threads or hardware.detect_cores().max_threads
-    return Planner(UnloadedModel(header), options, threads, model_id).estimate_seconds(shape, single)
+    cores = hardware.detect_cores().max_threads
+    threads = options.threads or cores
+    alone = Planner(UnloadedModel(header), options, threads, model_id).estimate_seconds(shape, single)
+    others = SystemLoad().busy_cores(rested=True) or 0.0
+    return alone * max(1.0, (others + threads) / cores)
 
 
 def unsupported_reason(header: Header) -> str:

@@ -14,6 +14,7 @@ from scripted import all_messages, last_message
 
 from llmcli.cli.input import inputs
 from llmcli.documents.reading import file_reader, streamed_file
+from llmcli.engine.llama.threads import SystemLoad
 from llmcli.tasks.summarize import joined_documents
 
 __all__ = ["write"]
@@ -216,12 +217,16 @@ def test_a_dry_run_of_a_question(llm, write):
     assert llm("ask", "Which pump?", "--dry-run").code == 2
 
 
-def test_a_dry_run_expects_a_longer_answer_of_a_small_model(llm, write):
-    """It often goes on to the limit."""
+def test_a_dry_run_expects_a_longer_answer_of_a_small_model(llm, write, monkeypatch):
+    """It often goes on to the limit. Other processes that are busy make any answer later."""
+    load = [0.0]
+    monkeypatch.setattr(SystemLoad, "busy_cores", lambda self, *, rested: load[0])
     argv = ["ask", "Which pump?", "-f", write("long.txt", LOG), "--dry-run", "--json"]
     small, large = (json.loads(llm(*argv, parameters=each).out)["seconds"] for each in (10**8, 10**9))
     limited = json.loads(llm(*argv, "--max-tokens", "10", parameters=10**8).out)["seconds"]
     assert limited < large < small
+    load[0] = 1000.0
+    assert json.loads(llm(*argv, parameters=10**9).out)["seconds"] > 4 * large
 
 
 def test_a_dry_run_of_a_check(llm, write):
