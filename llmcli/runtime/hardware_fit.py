@@ -110,7 +110,7 @@ def estimate_seconds(
     from llmcli.engine.llama import hardware
     from llmcli.engine.llama.threads import SystemLoad
     from llmcli.engine.tuning.planner import Planner, UnloadedModel
-    from llmcli.runtime.engine_settings import engine_options
+    from llmcli.runtime.run_config import engine_options
 
     options = engine_options(settings, cache)
     cores = hardware.detect_cores().max_threads
