@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,8 @@ def estimate_seconds(
     threads = options.threads or cores
     alone = Planner(UnloadedModel(header), options, threads, model_id).estimate_seconds(shape, single)
     others = SystemLoad().busy_cores(rested=True) or 0.0
+    if hasattr(os, "getloadavg"):
+        others = min(others, os.getloadavg()[0])  # of the last minute: a burst of threads is soon over
     return alone * max(1.0, (others + threads) / cores)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
 import zlib
@@ -221,6 +222,7 @@ def test_a_dry_run_expects_a_longer_answer_of_a_small_model(llm, write, monkeypa
     """It often goes on to the limit. Other processes that are busy make any answer later."""
     load = [0.0]
     monkeypatch.setattr(SystemLoad, "busy_cores", lambda self, *, rested: load[0])
+    monkeypatch.setattr(os, "getloadavg", lambda: (load[0], 0.0, 0.0), raising=False)
     argv = ["ask", "Which pump?", "-f", write("long.txt", LOG), "--dry-run", "--json"]
     small, large = (json.loads(llm(*argv, parameters=each).out)["seconds"] for each in (10**8, 10**9))
     limited = json.loads(llm(*argv, "--max-tokens", "10", parameters=10**8).out)["seconds"]
