@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmcli import interrupt
-from llmcli.documents import chunking
+from llmcli.documents import text_cutting
 from llmcli.documents.formats import plain_text
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.formats.message_files import json_messages
@@ -44,7 +44,7 @@ STEPS = {
         "score_translations",
         (*PSEUDO, "in.txt", "--eval", "in.txt", "-o", "out"),
     ),
-    "planning": (chunking, "_BOUNDARY_FINDERS", ("summarize", "in.txt", "-o", "out")),
+    "planning": (text_cutting, "_BOUNDARY_FINDERS", ("summarize", "in.txt", "-o", "out")),
 }
 
 
