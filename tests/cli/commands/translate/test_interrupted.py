@@ -44,7 +44,7 @@ STEPS = {
         "score_translations",
         (*PSEUDO, "in.txt", "--eval", "in.txt", "-o", "out"),
     ),
-    "planning": (text_cutting, "_BOUNDARY_FINDERS", ("summarize", "in.txt", "-o", "out")),
+    "planning": (text_cutting, "_FINDERS", ("summarize", "in.txt", "-o", "out")),
 }
 
 
