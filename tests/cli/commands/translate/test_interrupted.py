@@ -88,7 +88,7 @@ def stuck(monkeypatch):
             held.wait()
 
         where = f"{owner}.{name}" if isinstance(owner, str) else owner
-        replaced = (function,) if name == "_BOUNDARY_FINDERS" else function
+        replaced = (function,) if name == "_FINDERS" else function
         monkeypatch.setattr(*((where, replaced) if isinstance(owner, str) else (where, name, replaced)))
 
     yield install
