@@ -57,6 +57,25 @@ def find_form_problem(text: str, style: str) -> str:
     return _minutes_problem(text) if style == MINUTES else ""
 
 
+_WORDS_OF_LINE = r"/[^\n]*\p{L}[^\n]*/"
+_ITEMS = rf"""ITEM: "- " {_WORDS_OF_LINE}
+items: ITEM ("\n" ITEM){{0,11}}
+"""
+_GRAMMARS = {
+    BULLETS: f"start: items\n{_ITEMS}",
+    HEADLINE: f"start: LINE\nLINE: {_WORDS_OF_LINE}\n",
+    MINUTES: 'start: "## Topics\\n" items ("\\n\\n## Decisions\\n" items)? ("\\n\\n## Tasks\\n" items)?\n' + _ITEMS,
+}
+
+
+def form_grammar(draft: str, style: str) -> str | None:
+    """Return the grammar of summaries that have their form, to be written after a ``draft`` that has not.
+
+    None for a style of any form, and for minutes in another language than English, whose headings are not known.
+    """
+    return None if style == MINUTES and not _is_english(draft) else _GRAMMARS.get(style)
+
+
 def _unwrap(text: str) -> str:
     """Return a text without a fence or quotes around all of it."""
     fenced = _FENCE.match(text)

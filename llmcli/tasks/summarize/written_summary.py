@@ -17,11 +17,12 @@ from llmcli.tasks.runner.answers import (
     truncation_error,
     unrestored_warnings,
 )
+from llmcli.tasks.runner.constrained_answers import ask_constrained, unconstrained
 from llmcli.tasks.runner.context_budget import ContextBudget
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_retry
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.runner.text_answers import delta_reporter
-from llmcli.tasks.summarize.summary_form import clean_summary
+from llmcli.tasks.summarize.summary_form import clean_summary, form_grammar
 from llmcli.tasks.summarize.summary_options import WRITTEN_METHOD, length_warning
 from llmcli.tasks.summarize.summary_plan import SummaryPlan
 from llmcli.text_stream import REPETITION_LIMIT
@@ -119,10 +120,15 @@ class _WrittenSummary:
         self._unrestored += answer.finished.unrestored
         return SummaryPart(number, covered, answer)
 
-    async def _ask_or_none(self, request: Request, on_delta: _OnDelta | None = None) -> Answer | None:
-        """Return a second answer, None if its request fails: there is a first one."""
+    async def _ask_or_none(
+        self, request: Request, on_delta: _OnDelta | None = None, *, grammar: str | None = None
+    ) -> Answer | None:
+        """Return a second answer, under a grammar if the backend has them; None if it fails: there is a first one."""
         try:
-            return await self._run.ask(request, on_delta=on_delta)
+            if grammar is None:
+                return await self._run.ask(request, on_delta=on_delta)
+            constraints = [lambda free: replace(free, grammar=grammar), unconstrained]
+            return (await ask_constrained(self._run, request, constraints))[0]
         except (TimedOut, ProcessStopped):
             raise
         except LlmError:
@@ -185,7 +191,8 @@ class _WrittenSummary:
         again = self._plan.rewrite_request(request, draft.text)
         if again is None:
             return draft
-        found = await self._ask_or_none(again, self._on_delta())
+        grammar = form_grammar(draft.text, self._plan.style) if self._plan.form_problem(draft.text) else None
+        found = await self._ask_or_none(again, self._on_delta(), grammar=grammar)
         if found is None:
             return draft
         answer = self._clean(found)

@@ -12,7 +12,7 @@ from llmcli.errors.incomplete_results import AnswerTruncated, WrongSummaryForm
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.summarize import summarize
-from llmcli.tasks.summarize.summary_form import clean_summary, find_form_problem
+from llmcli.tasks.summarize.summary_form import clean_summary, find_form_problem, form_grammar
 from llmcli.tasks.summarize.summary_options import SummaryOptions
 from llmcli.types import Delta, FinishReason
 
@@ -116,6 +116,44 @@ def test_a_summary_in_the_wrong_form_is_written_once_more(builtin, first, second
         assert said.startswith(
             'That summary is no list. Write it again as a list, each point on a line that starts with "- "'
         )
+
+
+@pytest.mark.parametrize(
+    ("style", "draft", "right", "wrong"),
+    [
+        ("bullets", TEXT, "- One two.\n- Three", TEXT),
+        ("bullets", TEXT, "- \u00fcber", "- 12\n- 13"),
+        ("headline", "One.\nTwo.", "A line", "One.\nTwo."),
+        ("minutes", TEXT, "## Topics\n- The pump\n\n## Tasks\n- Anna oils it", "- The pump"),
+    ],
+)
+def test_a_second_summary_can_only_have_the_form(style, draft, right, wrong):
+    """The grammar of the rewrite admits texts of the form and no others."""
+    llguidance = pytest.importorskip("llguidance")
+    grammar = llguidance.grammar_from("lark", form_grammar(draft, style))
+    tokenizer = llguidance.LLTokenizer("byte")
+
+    def admits(text):
+        matcher = llguidance.LLMatcher(tokenizer, grammar)
+        data = list(text.encode())
+        return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+    assert admits(right) and not admits(wrong)
+    assert find_form_problem(right, style) == "" != find_form_problem(wrong, style)
+
+
+def test_there_is_no_grammar_for_other_forms():
+    """A paragraph has none; the headings of minutes in another language are not known."""
+    german = "Die Pumpe lief gestern den ganzen Tag, und danach wurde sie von Anna wieder sorgf\u00e4ltig ge\u00f6lt."
+    assert form_grammar(TEXT, "paragraph") is None and form_grammar(german, "minutes") is None
+
+
+def test_only_a_wrong_form_is_constrained(builtin):
+    """A list that is too short is asked for in words."""
+    _, backend = run(builtin, TEXT, LIST)
+    assert [each.grammar is None for each in backend.requests] == [True, False]
+    _, backend = run(builtin, "- word\n", LIST, words=60)
+    assert [each.grammar is None for each in backend.requests] == [True, True]
 
 
 def test_form_and_length_have_one_rewrite(builtin):
