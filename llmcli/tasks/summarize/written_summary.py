@@ -175,8 +175,11 @@ class _WrittenSummary:
         if not plan.may_rewrite:
             return answer, ""
         answer = self._clean(answer)
-        missed = length_warning(answer.text, plan.words) or plan.form_problem(answer.text)
-        if answer.finished.reason is FinishReason.STOP and missed:
+        wrong_form = plan.form_problem(answer.text)
+        missed = wrong_form or length_warning(answer.text, plan.words)
+        # in the wrong form some models go on to the limit; if that is the user's, the next answer would be cut, too
+        runs_on = answer.finished.reason is FinishReason.LENGTH and wrong_form and plan.options.max_tokens is None
+        if runs_on or (answer.finished.reason is FinishReason.STOP and missed):
             answer = await self._rewrite(request, answer)
         if self._shows_text:
             run.report(Delta(answer.text, run.item))
@@ -197,7 +200,9 @@ class _WrittenSummary:
             return draft
         answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
-        return answer if complete and self._plan.is_better(answer.text, draft.text) else draft
+        cut = draft.finished.reason is FinishReason.LENGTH
+        better = self._plan.is_better(answer.text, draft.text) or (cut and not self._plan.form_problem(answer.text))
+        return answer if complete and better else draft
 
     def _clean(self, answer: Answer) -> Answer:
         return replace(answer, text=clean_summary(answer.text, self._plan.style)) if self._plan.checks_form else answer

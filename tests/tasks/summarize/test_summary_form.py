@@ -176,6 +176,10 @@ def test_a_paragraph_comes_while_it_is_written(builtin):
 
 
 def test_a_cut_summary_is_not_written_again(builtin):
-    """The limit is the reason."""
-    events, backend = run(builtin, Reply(TEXT, reason=FinishReason.LENGTH), LIST)
+    """The limit is the reason, unless a model in the wrong form goes on to its end."""
+    events, backend = run(builtin, Reply(LIST, reason=FinishReason.LENGTH), LIST)
     assert len(backend.requests) == 1 and isinstance(result(events).incomplete, AnswerTruncated)
+    events, backend = run(builtin, Reply(TEXT, reason=FinishReason.LENGTH), LIST)
+    assert len(backend.requests) == 2 and result(events).text == LIST and not result(events).cut
+    events, backend = run(builtin, Reply(TEXT, reason=FinishReason.LENGTH), Reply(LIST, reason=FinishReason.LENGTH))
+    assert result(events).text == TEXT and isinstance(result(events).incomplete, AnswerTruncated)
