@@ -58,7 +58,7 @@ def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
         "passages": found.passages,
         "calls": found.calls,
         "tokens": found.prompt_tokens,
-        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens, found.answer_tokens),
+        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens - found.reused_tokens, found.answer_tokens),
     }
 
 

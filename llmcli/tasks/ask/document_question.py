@@ -400,8 +400,9 @@ def estimate_question(
 ) -> WorkEstimate:
     """Return the work of an answer; the backend only counts tokens.
 
-    The passages that are read are those that rank highest by their words: the model's ranking is part of the work. Each
-    quote is taken to be a third of its passage. Quotes of references are not counted. Raises ``ContextOverflow`` for a
+    The passages that are read are those that rank highest by their words: the model's ranking is part of the work, and
+    what quotes them begins with the passages that were evaluated then. Each quote is taken to be a third of its passage.
+    Quotes of references are not counted. Raises ``ContextOverflow`` for a
     question that does not fit.
     """
     name = name_of_inputs(documents, indexed) or "documents"
@@ -422,7 +423,9 @@ def estimate_question(
     excerpts, quoted = question.excerpt_requests(best), sum(sizes) // _TOKENS_PER_QUOTED_TOKEN
     tokens = question.count([*ranking, *excerpts, question.passages_request([])]) + quoted
     calls = len(ranking) + len(excerpts) + 1
-    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted)
+    begun = (each.document_chars >= len(one.passage.text) for each, one in zip(excerpts, best, strict=True))
+    reused = sum(size for size, again in zip(sizes, begun, strict=True) if again)
+    return WorkEstimate(name, "retrieval", len(pool), calls, tokens, question.expected_tokens + quoted, reused)
 
 
 RELEVANCE_PROMPT = "ask.relevance"

@@ -14,10 +14,11 @@ _COUNTED_AT_ONCE = 256
 
 @frozen
 class WorkEstimate:
-    """The work for one input. ``passages``: parts of the input; ``calls``: requests to the model.
+    """The work for one input. ``passages``: cuts of the input; ``calls``: requests to the model.
 
     ``prompt_tokens`` are those of all calls, also where several share a beginning that is evaluated once.
-    ``answer_tokens``: about how many are generated.
+    ``answer_tokens``: about how many are generated. ``reused_tokens``: those of prompts that need no evaluation, since an
+    earlier call began with them.
     """
 
     name: str
@@ -26,6 +27,7 @@ class WorkEstimate:
     calls: int
     prompt_tokens: int
     answer_tokens: int = 0
+    reused_tokens: int = 0
 
 
 def count_requests(backend: Backend, requests: Iterable[Request]) -> tuple[int, int]:

@@ -198,7 +198,10 @@ def test_a_small_model_does_not_rank(prompts, parameters, ranks):
     assert answer.fields["ranking"] == ["words", *(["yes/no"] if ranks else [])]
     assert ("quoted" in answer.fields["passages"]) is ranks
     asked = DocumentQuestion(backend, prompts, "weather city 13", GenerationOptions())
-    assert estimate_question(asked, documents).calls == len(backend.requests) == (29 if ranks else 1)
+    estimate = estimate_question(asked, documents)
+    assert estimate.calls == len(backend.requests) == (29 if ranks else 1)
+    # what quotes a passage begins with it, as the request that ranked it did
+    assert (estimate.prompt_tokens / 4 < estimate.reused_tokens < estimate.prompt_tokens / 2) == ranks
 
 
 @pytest.mark.parametrize("model", [quote_first, respond])
