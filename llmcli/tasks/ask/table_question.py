@@ -1,6 +1,8 @@
-"""A question about tables: the model writes a SELECT, SQLite runs it, and the rows are the answer.
+"""A question about tables: a template or the model writes a SELECT, SQLite runs it, and the rows are the answer.
 
-The rows are not put into words by the model: it could change the numbers.
+A template answers a question whose words all name something in the table or say what to compute. The model writes the other
+queries; one that leaves out a value, a number or a column of the question is asked for again. The rows are not put into
+words by the model: it could change the numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.tables.question_links import TableVocabulary
+from llmcli.tasks.tables.question_templates import QuestionReading, TemplateQuery, read_question
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value
@@ -29,6 +33,8 @@ _SAMPLE_CHARS = 40
 _SAMPLE_COLUMNS = 60
 _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
+NO_SUCH_ROWS = "no row meets the conditions of the query"
+UNEXPLAINED = "neither the table nor the query has the word"
 _HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
 _NO_COUNT = re.compile(r"\b(?:each|every|per|average|mean|median|most|least)\b", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:sql(?:ite)?)?\s*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -47,7 +53,9 @@ async def answer_from_tables(
     A query that finds or counts nothing is asked for again once, with the values of short columns; two of them are the
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
-    Fields of the result: ``method`` ("sql"), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
+    A query that ignores a value, a number, a column or a name in the question is a failed attempt, too.
+
+    Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
     ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was found). Raises
     ``QueryFailed`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
     """
@@ -56,6 +64,10 @@ async def answer_from_tables(
     grammar = select_grammar(tables, one_number=counts)
     constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar), unconstrained]
     with TableDatabase(tables, interrupt) as database:
+        readings = read_question_of_tables(database, tables, question)
+        answered = _answer_by_template(run, database, readings)
+        if answered is not None:
+            return answered
         while failed < MAX_ATTEMPTS:
             values: dict[str, object] = {
                 "question": question,
@@ -81,7 +93,10 @@ async def answer_from_tables(
             except QueryError as error:
                 problem, failed = str(error), failed + 1
                 continue
-            if _is_nothing(found) or (counts and found.rows == ((0,),)):
+            if ignored := _find_ignored(readings, statement):
+                known_values = describe_values(database, tables)
+                problem, failed = f"it does not use {ignored}, which the question names", failed + 1
+            elif _is_nothing(found) or (counts and found.rows == ((0,),)):
                 if found_nothing:
                     return _rows_result(run, statement, found)
                 found_nothing, problem = True, "it finds nothing; texts have to be written as they stand in the table"
@@ -93,29 +108,80 @@ async def answer_from_tables(
                     failed + 1,
                 )
             else:
+                for word in _find_unexplained(readings, statement):
+                    run.warn(f'{UNEXPLAINED} "{word}"')
                 return _rows_result(run, statement, found)
     raise QueryFailed(statement, detail=problem)
 
 
-def _rows_result(run: TaskRun, statement: str, found: QueryRows) -> Result:
+def read_question_of_tables(database: TableDatabase, tables: Sequence[Table], question: str) -> list[QuestionReading]:
+    """Return what a question names in each table; a table that takes too long to read is left out."""
+    readings = []
+    for table in tables:
+        try:
+            readings.append(read_question(TableVocabulary(database, table), question))
+        except QueryError:
+            continue
+    return readings
+
+
+def has_template(tables: Sequence[Table], question: str, interrupt: Interrupt) -> bool:
+    """Whether a template answers a question, so that no model is needed."""
+    with TableDatabase(tables, interrupt) as database:
+        return _find_template(read_question_of_tables(database, tables, question)) is not None
+
+
+def _find_template(readings: Sequence[QuestionReading]) -> TemplateQuery | None:
+    """Return the query if all words of the question are explained by one table, and by no other."""
+    queries = [reading.query for reading in readings if reading.query is not None]
+    return queries[0] if len(queries) == 1 else None
+
+
+def _answer_by_template(run: TaskRun, database: TableDatabase, readings: Sequence[QuestionReading]) -> Result | None:
+    """Return the result of the query of a template; None without one, or if it takes too long."""
+    query = _find_template(readings)
+    if query is None:
+        return None
+    try:
+        found = database.query(query.sql)
+    except QueryError:
+        return None
+    for assumption in query.assumptions:
+        run.warn(assumption)
+    return _rows_result(run, query.sql, found, template=query.template)
+
+
+def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
+    """Return the words of the question that every table explains, and that a statement leaves out; "" if there are none."""
+    ignored = [reading.ignored_by(statement) for reading in readings]
+    words = [word for word in ignored[0] if all(word in other for other in ignored)] if ignored else []
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _find_unexplained(readings: Sequence[QuestionReading], statement: str) -> list[str]:
+    unexplained = [reading.unexplained_by(statement) for reading in readings]
+    return [word for word in unexplained[0] if all(word in other for other in unexplained)] if unexplained else []
+
+
+def _rows_result(run: TaskRun, statement: str, found: QueryRows, *, template: str | None = None) -> Result:
     answered = not _is_nothing(found)
     if not answered:
-        run.warn(NOTHING_FOUND)
-    return run.result(
-        None,
-        {
-            "method": "sql",
-            "coverage": 1.0,
-            "answered": answered,
-            "sql": statement,
-            "columns": list(found.columns),
-            "rows": [list(row) for row in found.rows],
-            "truncated": found.truncated,
-        },
-        prompt=SQL_PROMPT,
-        cut=found.truncated,
-        incomplete=RowsOmitted(limit=MAX_ROWS) if found.truncated else None,
-    )
+        run.warn(NOTHING_FOUND if template is None else NO_SUCH_ROWS)
+    fields = {
+        "method": "sql",
+        "coverage": 1.0,
+        "answered": answered,
+        "template": template,
+        "sql": statement,
+        "columns": list(found.columns),
+        "rows": [list(row) for row in found.rows],
+        "truncated": found.truncated,
+    }
+    incomplete = RowsOmitted(limit=MAX_ROWS) if found.truncated else None
+    if template is not None:  # no model was asked, so it need not be loaded
+        warnings = tuple(run.warnings)
+        return Result(run.item, run.name, None, fields, warnings=warnings, cut=found.truncated, incomplete=incomplete)
+    return run.result(None, fields, prompt=SQL_PROMPT, cut=found.truncated, incomplete=incomplete)
 
 
 def _is_nothing(found: QueryRows) -> bool:

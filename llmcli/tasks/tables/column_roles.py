@@ -22,7 +22,7 @@ _SHARE_NAME = re.compile(
     re.IGNORECASE,
 )
 _CAMEL_IDENTIFIER = re.compile(r"[a-z]I[dD]$")
-_DATE_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]*"
+_DATE_GLOB = "[0-9][0-9][0-9][0-9][-/][0-9][0-9]*"
 _IS_NUMBER = "typeof({0}) IN ('integer', 'real')"
 
 
@@ -39,7 +39,8 @@ class ColumnRole(StrEnum):
 class ColumnFacts:
     """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers.
 
-    ``has_total``: the sum of its numbers says something, which that of probabilities and shares does not.
+    ``has_total``: the sum of its numbers says something, which that of probabilities and shares does not. ``distinct``:
+    how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``.
     """
 
     name: str
@@ -47,6 +48,10 @@ class ColumnFacts:
     filled: int
     mixed: bool = False
     has_total: bool = True
+    distinct: int = 0
+    numeric: bool = False
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def quoted(self) -> str:
@@ -91,4 +96,14 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         role = ColumnRole.OTHER if named or (is_consecutive and count > 1) else ColumnRole.MEASURE
     are_shares = integers != numbers and float(low or 0) >= 0 and float(high or 0) <= 1
     has_total = not are_shares and _SHARE_NAME.search(name) is None
-    return ColumnFacts(name, role, count, mixed=numbers != count, has_total=has_total)
+    return ColumnFacts(
+        name,
+        role,
+        count,
+        mixed=numbers != count,
+        has_total=has_total,
+        distinct=different,
+        numeric=bool(count) and 2 * float(numbers or 0) > count,
+        low=float(low or 0),
+        high=float(high or 0),
+    )

@@ -225,9 +225,9 @@ def test_how_many_is_answered_by_a_number(llm, write):
     def answer(request):
         return count if "asks for one number, but it returns more than 1000 rows" in all_messages(request) else column
 
-    run = llm("ask", "so how many are North?", "-f", file, answer=answer)
+    run = llm("ask", "so how many, or not?", "-f", file, answer=answer)
     assert (run.code, run.out, run.err) == (0, "2000\n", "")
-    run = llm("ask", "How many are North?", "-f", file, answer=lambda _: column)
+    run = llm("ask", "How many, or not?", "-f", file, answer=lambda _: column)
     assert (run.code, run.out) == (3, "") and "asks for one number" in run.err
 
 

@@ -70,7 +70,8 @@ def ask_about_documents(
         if sql:
             tables = load_tables(documents, ctx.runtime.interrupt)
         else:
-            tables = [] if indexed or cite or wanted.schema is not None else _large_tables(ctx, asked, documents)
+            plain = not (indexed or cite or wanted.schema is not None)
+            tables = _tables_for_sql(ctx, asked, documents, question, wanted) if plain else []
         if tables:
             prompts, interrupt = ctx.runtime.prompts, ctx.runtime.interrupt
             rows = run_task(backend, lambda run: answer_from_tables(run, prompts, question, tables, options, interrupt))
@@ -105,28 +106,42 @@ def _show_work(
     return write_estimates(ctx, [name_of_inputs(documents, indexed) or "documents"], estimate)
 
 
-def _large_tables(ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document]) -> list[Table]:
-    """Return the tables if all documents are tables that do not fit the context as a whole together; else none."""
+def _tables_for_sql(
+    ctx: CommandContext, asked: DocumentQuestion, documents: Sequence[Document], question: str, wanted: AnswerOptions
+) -> list[Table]:
+    """Return the tables if all documents are tables, and a query answers the question; else none.
+
+    A query does if they do not fit the context as a whole together, or if a template has one, without instructions of the
+    user for a model.
+    """
+    from llmcli.tasks.ask.table_question import has_template
+
     if not documents or not all(map(is_table, documents)):
         return []
-    if all(each.source is None for each in documents) and asked.fits_whole(documents):
+    is_small = all(each.source is None for each in documents)
+    if is_small and wanted.system and asked.fits_whole(documents):
         return []
     try:
-        return load_tables(documents, ctx.runtime.interrupt)
+        tables = load_tables(documents, ctx.runtime.interrupt)
     except BadDocument:  # JSON of another shape: the model reads its overview
         return []
+    if is_small and not has_template(tables, question, ctx.runtime.interrupt) and asked.fits_whole(documents):
+        return []
+    return tables
 
 
 def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-    """Show the query on a terminal and with ``-v``, and say everywhere that nothing was found; a JSON result has both."""
-    from llmcli.tasks.ask.table_question import NOTHING_FOUND
+    """Show the query on a terminal and with ``-v``, and the warnings everywhere; a JSON result has both.
 
+    They say that nothing was found, what was taken for what, and which words of the question were not understood.
+    """
     for event in events:
         if isinstance(event, Result) and not ctx.console.as_json:
             if ctx.console.shows_notes:  # and warnings, too
                 ctx.console.write_explanation(f"SQL: {event.fields['sql']}")
-            elif not event.fields["answered"]:
-                ctx.console.warn(NOTHING_FOUND)
+            else:
+                for warning in event.warnings:
+                    ctx.console.warn(warning)
         yield event
 
 

@@ -1,0 +1,439 @@
+"""Templates for questions about a table: the kinds of questions whose words all name something become SQL without a model.
+
+A question is read only if each of its words is explained: it names a column, a value or the rows, says what to compute, or
+changes nothing. Otherwise the words that are left are reported, and the model writes the query.
+"""
+
+# ruff: noqa: S608 (names and texts are quoted, and the database answers nothing but SELECT)
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from llmcli.fast_dataclass import frozen, replace
+from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
+from llmcli.tasks.tables.question_conditions import ConditionReader, Unreadable, choose_column
+from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary
+from llmcli.tasks.tables.question_words import Cue, Word, singular, split_question
+from llmcli.tasks.tables.table_database import quote_name
+
+_TIME_UNITS = {"year": 4, "month": 7, "day": 10, "jahr": 4, "monat": 7, "tag": 10, "an": 4, "mois": 7, "jour": 10}
+_TYPICAL_RATIO = 2
+_DIRECTIONS = {Cue.HIGHEST: "MAX", Cue.MOST: "MAX", Cue.LOWEST: "MIN", Cue.LEAST: "MIN"}
+_OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
+_SELECTED = re.compile(r"count\(\*\)|\w \* ")
+
+
+@frozen
+class TemplateQuery:
+    """The query that answers a question. ``template``: its kind. ``assumptions``: what was taken for what."""
+
+    template: str
+    sql: str
+    assumptions: tuple[str, ...] = ()
+
+
+@frozen
+class QuestionReading:
+    """What a question says of a table: its links, and its query; None if not all of its words are explained."""
+
+    links: tuple[Link, ...]
+    query: TemplateQuery | None
+
+    def ignored_by(self, statement: str) -> list[str]:
+        """Return the words that name values, numbers, columns or something in capitals, and which a statement leaves out."""
+        lowered = statement.lower()
+        valued = {match.column.name for link in self.links for match in link.values}
+        found = []
+        for before, link in zip((None, *self.links), self.links, strict=False):
+            if link.kind is LinkKind.VALUE:
+                texts = [*(value.lower() for match in link.values for value in match.values), *map(_stem, link.words)]
+                used = any(text in lowered for text in texts)
+            elif link.kind is LinkKind.NUMBER:
+                used = link.unit != "" or not link.words[0].key[0].isdigit() or _digits(link) in statement
+            elif link.kind is LinkKind.COLUMN:
+                counted = before is not None and before.cue is Cue.COUNT
+                names = [column.name.lower() for column in link.columns]
+                used = (
+                    counted
+                    or not link.whole
+                    or "*" in _SELECTED.sub("", lowered)
+                    or names[0] in lowered
+                    or link.columns[0].name in valued
+                )
+            else:
+                used = not link.is_name or any(_stem(word) in lowered for word in link.words)
+            if not used:
+                found.append(link.text)
+        return found
+
+    def unexplained_by(self, statement: str) -> list[str]:
+        """Return the other words that neither the table nor a statement has."""
+        lowered = statement.lower()
+        unknown = (link for link in self.links if link.kind is LinkKind.UNKNOWN and not link.is_name)
+        return [link.text for link in unknown if not any(_stem(word) in lowered for word in link.words)]
+
+
+def _stem(word: Word) -> str:
+    return singular(word.key)
+
+
+def _digits(link: Link) -> str:
+    number = link.words[0].number
+    return link.words[0].key[:4] if number is None else f"{number:.12g}"
+
+
+def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading:
+    """Return what a question names, and its query if a template fits."""
+    links = vocabulary.link(split_question(question))
+    query = None
+    if links and all(link.kind is not LinkKind.UNKNOWN for link in links):
+        try:
+            query = _QuestionReader(vocabulary, links).read()
+        except Unreadable:
+            query = None
+    return QuestionReading(tuple(links), query)
+
+
+class _QuestionReader:
+    """Reads the links of a question. Each method takes the links that it explains; none may be left."""
+
+    def __init__(self, vocabulary: TableVocabulary, links: Sequence[Link]) -> None:
+        self._vocabulary = vocabulary
+        self._table = quote_name(vocabulary.table.name)
+        self._conditions = ConditionReader(vocabulary, links)
+        self._links = self._conditions.rest
+        self._is_who = self._take_cue(Cue.WHO) is not None
+        self._is_when = self._take_cue(Cue.WHEN) is not None
+        self._is_where = self._take_cue(Cue.WHERE) is not None
+
+    def read(self) -> TemplateQuery:
+        """Return the query. Raises ``Unreadable``."""
+        group = self._take_group()
+        if group is not None:
+            query = self._read_groups(*group)
+        elif self._find(self._is_superlative) is not None:
+            query = self._read_superlative()
+        elif self._take_cue(Cue.SHARE) is not None:
+            query = self._read_share()
+        elif self._take_cue(Cue.COUNT) is not None:
+            query = self._read_count()
+        elif (cue := self._take_cue(Cue.AVERAGE, Cue.TOTAL)) is not None:
+            column = self._take_measure()
+            self._take_rows()
+            query = self._aggregate("aggregate", "AVG" if cue is Cue.AVERAGE else "SUM", column)
+        else:
+            query = self._read_lookup()
+        self._take_cue(Cue.WHICH, Cue.LIST)
+        self._take_cue(Cue.WHICH, Cue.LIST)
+        if any(link.cue is not Cue.AND for link in self._links):
+            raise Unreadable
+        return replace(query, assumptions=tuple(self._conditions.assumptions))
+
+    # ---- taking links ------------------------------------------------------------------------------------------------
+
+    def _find(self, fits: Callable[[Link], bool], after: int = 0) -> int | None:
+        return next((at for at in range(after, len(self._links)) if fits(self._links[at])), None)
+
+    def _take_cue(self, *cues: Cue) -> Cue | None:
+        at = self._find(lambda link: link.cue in cues)
+        return None if at is None else self._links.pop(at).cue
+
+    def _take_rows(self) -> bool:
+        """Take what names the rows; return whether something did."""
+        took = False
+        while (at := self._find(self._names_rows)) is not None:
+            self._links.pop(at)
+            took = True
+        return took
+
+    def _names_rows(self, link: Link) -> bool:
+        if link.kind is LinkKind.ROWS or link.cue is Cue.ROWS:
+            return True
+        key = self._vocabulary.key
+        return link.kind is LinkKind.COLUMN and key is not None and key in link.columns and key.distinct == key.filled
+
+    def _take_column(self, wanted: str, direction: str = "", near: int | None = None) -> ColumnFacts | None:
+        """Take a column that is ``wanted`` (see ``choose_column``), the nearest to a position; None if there is none."""
+        places = [at for at, link in enumerate(self._links) if link.kind is LinkKind.COLUMN]
+        if near is not None:
+            places.sort(key=lambda at: (abs(at - near), at < near))
+        for at in places:
+            column = choose_column(self._links[at].columns, wanted, direction)
+            if column is not None:
+                self._links.pop(at)
+                return column
+        return None
+
+    def _take_measure(self, direction: str = "", near: int | None = None) -> ColumnFacts:
+        column = self._take_column("number", direction, near)
+        if column is None:
+            raise Unreadable
+        return column
+
+    def _is_superlative(self, link: Link) -> bool:
+        return link.kind is LinkKind.SUPERLATIVE or link.cue in _DIRECTIONS
+
+    # ---- the templates -----------------------------------------------------------------------------------------------
+
+    def _take_group(self) -> tuple[str, ColumnFacts] | None:
+        """Take "per X", "each X" or "by X"; return the expression that groups, and its column."""
+        at = self._find(lambda link: link.cue is Cue.EACH)
+        computes = any(link.cue in {Cue.COUNT, Cue.AVERAGE, Cue.TOTAL} for link in self._links)
+        if at is None and computes and self._find(self._is_superlative) is None:
+            at = self._find(lambda link: link.cue is Cue.BY)
+        if at is None:
+            return None
+        self._links.pop(at)
+        while at < len(self._links) and self._links[at].cue in {Cue.DISTINCT, Cue.COUNT}:
+            self._links.pop(at)
+        if at >= len(self._links) or self._links[at].kind is not LinkKind.COLUMN:
+            raise Unreadable
+        link = self._links.pop(at)
+        column = choose_column(link.columns, "group")
+        if column is None:
+            raise Unreadable
+        unit = _TIME_UNITS.get(link.words[0].key.rstrip("s"))
+        if column.role is ColumnRole.DATE and unit is not None:
+            return f"SUBSTR({column.quoted}, 1, {unit})", column
+        return column.quoted, column
+
+    def _read_groups(self, expression: str, column: ColumnFacts) -> TemplateQuery:
+        """How many, or an average, for each group."""
+        conditions = self._conditions.add(f"{column.quoted} IS NOT NULL")
+        name = column.quoted if expression == column.quoted else f"{expression} AS period"
+        order = "1" if expression != column.quoted or column.numeric or column.role is ColumnRole.DATE else "2 DESC, 1"
+        if self._take_cue(Cue.COUNT) is not None:
+            self._take_cue(Cue.TOTAL)
+            self._take_rows()
+            value = 'COUNT(*) AS "rows"'
+        else:
+            cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL, Cue.HIGHEST, Cue.LOWEST)
+            if cue is None:
+                raise Unreadable
+            direction = str(cue.value) if cue in _DIRECTIONS else ""
+            measure = self._take_measure(direction)
+            conditions = self._conditions.add_number(measure)
+            self._take_rows()
+            value = f"{cue.value}({measure.quoted})"
+        return TemplateQuery(
+            "groups", f"SELECT {name}, {value} FROM {self._table}{conditions()} GROUP BY 1 ORDER BY {order}"
+        )
+
+    def _read_superlative(self) -> TemplateQuery:
+        """The rows, the group or the value at the end of a scale."""
+        at = self._find(self._is_superlative)
+        if at is None:
+            raise Unreadable
+        link = self._links.pop(at)
+        direction = link.direction or _DIRECTIONS[link.cue or Cue.MOST]
+        limit = self._conditions.limit
+        self._take_cue(Cue.TOP)
+        counts_rows = at < len(self._links) and self._names_rows(self._links[at])
+        entity = self._take_entity()
+        by = self._find(lambda each: each.cue is Cue.BY)
+        if by is not None:
+            self._links.pop(by)
+            measure = self._take_measure(direction, by)
+        elif link.cue in {Cue.MOST, Cue.LEAST} and (counts_rows or not any(map(_names_number, self._links))):
+            return self._read_most_frequent(entity, direction, limit)
+        else:
+            measure = self._find_measure(link, direction, at)
+        has_rows = self._take_rows()
+        self._conditions.add_number(measure)
+        key = entity or (self._vocabulary.key if has_rows else None)
+        if key is not None and key.role is ColumnRole.CATEGORY and self._is_repeated(key):
+            return self._read_group_superlative(key, measure, direction, limit)
+        if key is not None:
+            also = [column for column in self._take_columns() if column not in {key, measure}]
+            columns = ", ".join(column.quoted for column in (key, measure, *also))
+            return self._extreme_rows(columns, measure, direction, limit)
+        if has_rows:
+            return self._extreme_rows("*", measure, direction, limit)
+        if limit > 1:
+            raise Unreadable
+        return self._aggregate("aggregate", direction, measure)
+
+    def _extreme_rows(self, columns: str, measure: ColumnFacts, direction: str, limit: int) -> TemplateQuery:
+        """The first rows by a measure; of one, all that are equal to it."""
+        conditions = self._conditions
+        if limit > 1:
+            conditions.add(measure.holds_number)
+            order = f"{measure.quoted}{' DESC' if direction == 'MAX' else ''}"
+            return TemplateQuery(
+                "top", f"SELECT {columns} FROM {self._table}{conditions()} ORDER BY {order} LIMIT {limit}"
+            )
+        conditions.add(f"{measure.quoted} = (SELECT {direction}({measure.quoted}) FROM {self._table}{conditions()})")
+        return TemplateQuery("superlative", f"SELECT {columns} FROM {self._table}{conditions()}")
+
+    def _is_repeated(self, column: ColumnFacts) -> bool:
+        return column.filled >= _TYPICAL_RATIO * column.distinct
+
+    def _find_measure(self, link: Link, direction: str, near: int) -> ColumnFacts:
+        """Return what a superlative measures: the column beside it, that of its adjective, or both."""
+        places = [at for at, each in enumerate(self._links) if each.kind is LinkKind.COLUMN]
+        places.sort(key=lambda at: (abs(at - near + (at < near)), at < near))
+        for at in places:
+            columns = self._links[at].columns
+            both = [column for column in columns if column in link.columns]  # "longest bill": its length, not its depth
+            measures_anything = not link.columns or link.words[0].key in _OF_ANYTHING
+            column = choose_column(both, "number", direction)
+            column = column or (choose_column(columns, "number", direction) if measures_anything else None)
+            if column is not None:
+                self._links.pop(at)
+                return column
+        measure = choose_column(link.columns, "number", direction)
+        if measure is None:
+            raise Unreadable
+        return measure
+
+    def _take_entity(self) -> ColumnFacts | None:
+        """Take the column that "which" or a number asks for; None if the rows themselves are asked for, or a value."""
+        at = self._find(lambda link: link.cue in {Cue.WHICH, Cue.LIST})
+        if self._is_when or self._is_where or self._is_who:
+            return self._take_column(self._wanted())
+        while at is not None and at + 1 < len(self._links) and self._links[at + 1].cue in {Cue.DISTINCT, Cue.TOP}:
+            self._links.pop(at + 1)
+        candidates = [at + 1] if at is not None else []
+        for place in (*candidates, *range(len(self._links))):
+            if place < len(self._links) and self._links[place].kind is LinkKind.COLUMN:
+                column = choose_column(self._links[place].columns, "text")
+                unit = self._links[place].words[0].key.rstrip("s")
+                if (
+                    column is not None
+                    and column.role is ColumnRole.DATE
+                    and unit in _TIME_UNITS
+                    and unit != "day"
+                    and not self._links[place].whole
+                ):
+                    raise Unreadable  # a month of one year, or of all years?
+                if column is not None:
+                    self._links.pop(place)
+                    return column
+        return None
+
+    def _wanted(self) -> str:
+        return "who" if self._is_who else "when" if self._is_when else "where" if self._is_where else "any"
+
+    def _read_most_frequent(self, entity: ColumnFacts | None, direction: str, limit: int) -> TemplateQuery:
+        """The group with the most or the fewest rows; equal ones are all returned."""
+        self._take_rows()
+        column = entity or self._take_column("group")
+        if column is None:
+            raise Unreadable
+        conditions = self._conditions.add(f"{column.quoted} IS NOT NULL")
+        return self._ranked_groups("most frequent", column, "COUNT(*)", '"rows"', direction, limit, conditions())
+
+    def _read_group_superlative(
+        self, key: ColumnFacts, measure: ColumnFacts, direction: str, limit: int
+    ) -> TemplateQuery:
+        """The group with the highest or lowest total, or mean where there are no totals."""
+        cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL)
+        function = "AVG" if cue is Cue.AVERAGE else "SUM"
+        if cue is None:  # the highest value, or the highest total? the row says which it is
+            row_key = self._vocabulary.key
+            also = [] if row_key is None or row_key == key else [row_key]
+            columns = ", ".join(column.quoted for column in (key, *also, measure))
+            self._conditions.assumptions.append(
+                f"the {'highest' if direction == 'MAX' else 'lowest'} single value; ask for the total or the average of each {key.name} otherwise"
+            )
+            return self._extreme_rows(columns, measure, direction, limit)
+        conditions = self._conditions.add(f"{key.quoted} IS NOT NULL")
+        name = "mean" if function == "AVG" else "total"
+        return self._ranked_groups(
+            "superlative", key, f"{function}({measure.quoted})", name, direction, limit, conditions()
+        )
+
+    def _ranked_groups(
+        self, template: str, column: ColumnFacts, value: str, name: str, direction: str, limit: int, where: str
+    ) -> TemplateQuery:
+        order = " DESC" if direction == "MAX" else ""
+        groups = f"SELECT {column.quoted}, {value} AS {name}, RANK() OVER (ORDER BY {value}{order}) AS place FROM {self._table}{where} GROUP BY 1"
+        sql = f"SELECT {column.quoted}, {name} FROM ({groups}) WHERE place <= {limit} ORDER BY place"
+        return TemplateQuery(template, sql)
+
+    def _read_count(self) -> TemplateQuery:
+        """How many rows, or how many different values."""
+        distinct = self._take_cue(Cue.DISTINCT) is not None
+        self._take_cue(Cue.TOTAL)
+        at = self._find(lambda link: link.kind is LinkKind.COLUMN)
+        named_rows = any(link.kind is LinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
+        if at is None:
+            self._take_rows()
+            key = self._vocabulary.key
+            if distinct and key is None:
+                raise Unreadable
+            counted = f"DISTINCT {key.quoted}" if distinct and key is not None else "*"
+            return TemplateQuery("count", f"SELECT COUNT({counted}) FROM {self._table}{self._conditions()}")
+        column = choose_column(self._links[at].columns, "group")
+        if column is None:
+            raise Unreadable
+        is_key = column == self._vocabulary.key and column.distinct == column.filled
+        self._links.pop(at)
+        if is_key and not distinct:
+            self._take_rows()
+            return TemplateQuery("count", f"SELECT COUNT(*) FROM {self._table}{self._conditions()}")
+        if column.numeric and not distinct:
+            if self._conditions.names_key and not named_rows:  # how many inhabitants a country has
+                return TemplateQuery("lookup", f"SELECT {column.quoted} FROM {self._table}{self._conditions()}")
+            raise Unreadable
+        if named_rows and not distinct and self._links and self._links[0].kind is not LinkKind.COLUMN:
+            self._take_rows()
+        self._take_rows()
+        return TemplateQuery(
+            "count distinct", f"SELECT COUNT(DISTINCT {column.quoted}) FROM {self._table}{self._conditions()}"
+        )
+
+    def _read_share(self) -> TemplateQuery:
+        """The percentage of all rows that meet the one condition; with two it is not clear what the whole is."""
+        self._take_rows()
+        if self._conditions.count != 1:
+            raise Unreadable
+        whole = f"(SELECT COUNT(*) FROM {self._table})"
+        return TemplateQuery(
+            "share", f"SELECT ROUND(100.0 * COUNT(*) / {whole}, 1) AS percent FROM {self._table}{self._conditions()}"
+        )
+
+    def _aggregate(self, template: str, function: str, column: ColumnFacts) -> TemplateQuery:
+        conditions = self._conditions.add_number(column)
+        return TemplateQuery(template, f"SELECT {function}({column.quoted}) FROM {self._table}{conditions()}")
+
+    def _take_columns(self) -> list[ColumnFacts]:
+        """Take all columns that are left; each has to be clear."""
+        found = []
+        while (at := self._find(lambda link: link.kind is LinkKind.COLUMN)) is not None:
+            column = choose_column(self._links.pop(at).columns, self._wanted())
+            if column is None:
+                raise Unreadable
+            found.append(column)
+        return list(dict.fromkeys(found))
+
+    def _read_lookup(self) -> TemplateQuery:
+        """The values of columns, or the names of rows, that meet the conditions."""
+        asks = self._take_cue(Cue.WHICH, Cue.LIST) is not None or self._is_who or self._is_when or self._is_where
+        self._take_cue(Cue.LIST)
+        distinct = self._take_cue(Cue.DISTINCT) is not None
+        columns = self._take_columns()
+        self._take_rows()
+        key = self._vocabulary.key
+        if not asks and not (columns and self._conditions.names_one_row):
+            raise Unreadable
+        if not columns:
+            if not self._conditions or key is None or distinct or self._is_when or self._is_where:
+                raise Unreadable
+            return TemplateQuery("list", f"SELECT {key.quoted} FROM {self._table}{self._conditions()}")
+        names = ", ".join(column.quoted for column in columns)
+        if len(columns) == 1 and not self._conditions.names_key and (distinct or self._is_repeated(columns[0])):
+            if columns[0].role is ColumnRole.MEASURE and not distinct:
+                raise Unreadable
+            conditions = self._conditions.add(f"{names} IS NOT NULL")
+            return TemplateQuery("distinct", f"SELECT DISTINCT {names} FROM {self._table}{conditions()} ORDER BY 1")
+        if not self._conditions:
+            raise Unreadable
+        if not self._conditions.names_one_row and key is not None and key not in columns:
+            names = f"{key.quoted}, {names}"
+        return TemplateQuery("lookup", f"SELECT {names} FROM {self._table}{self._conditions()}")
+
+
+def _names_number(link: Link) -> bool:
+    return link.kind is LinkKind.COLUMN and choose_column(link.columns, "number") is not None
