@@ -116,7 +116,7 @@ class ValuesMissing(PartialError):
 
 
 class QueryFailed(PartialError):
-    """The model's last SQL statement ``subject`` does not work either; ``detail`` says why."""
+    """The model's last SQL statement ``subject`` does not answer the question either; ``detail`` says why."""
 
 
 class RowsOmitted(PartialError):

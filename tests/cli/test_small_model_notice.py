@@ -76,7 +76,7 @@ UNSUITED = {
     "extract": ["extract", "--schema", SCHEMA, "words.txt"],
     "command": ["command", "list", "files"],
     "aspects": ["sentiment", "--aspects", "words.txt"],
-    "table question": ["ask", "How many rows?", "-f", "labelled.csv"],
+    "table question": ["ask", "Which music, or not?", "-f", "labelled.csv"],
     "check": ["check", "words.txt", "--against", "words.txt"],
 }
 SUITED = {

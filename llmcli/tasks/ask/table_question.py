@@ -34,6 +34,7 @@ _SAMPLE_COLUMNS = 60
 _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
 NO_SUCH_ROWS = "no row meets the conditions of the query"
+EMPTY_CELLS = "the query finds nothing but empty cells"
 UNEXPLAINED = "neither the table nor the query has the word"
 _HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
 _NO_COUNT = re.compile(r"\b(?:each|every|per|average|mean|median|most|least)\b", re.IGNORECASE)
@@ -125,8 +126,10 @@ def read_question_of_tables(database: TableDatabase, tables: Sequence[Table], qu
     return readings
 
 
-def has_template(tables: Sequence[Table], question: str, interrupt: Interrupt) -> bool:
-    """Whether a template answers a question, so that no model is needed."""
+def needs_query(tables: Sequence[Table], question: str, interrupt: Interrupt) -> bool:
+    """Whether a query answers a question better than a model that reads the tables: a template has one, or it is a count."""
+    if asks_how_many(question, tables):
+        return True
     with TableDatabase(tables, interrupt) as database:
         return _find_template(read_question_of_tables(database, tables, question)) is not None
 
@@ -166,7 +169,7 @@ def _find_unexplained(readings: Sequence[QuestionReading], statement: str) -> li
 def _rows_result(run: TaskRun, statement: str, found: QueryRows, *, template: str | None = None) -> Result:
     answered = not _is_nothing(found)
     if not answered:
-        run.warn(NOTHING_FOUND if template is None else NO_SUCH_ROWS)
+        run.warn(NOTHING_FOUND if template is None else EMPTY_CELLS if found.rows else NO_SUCH_ROWS)
     fields = {
         "method": "sql",
         "coverage": 1.0,

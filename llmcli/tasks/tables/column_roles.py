@@ -21,6 +21,14 @@ _SHARE_NAME = re.compile(
     r"(?:^|[\W_])(?:prob|probability|confidence|logprob|percent|percentage|pct|share|ratio|rate)(?:$|[\W_])|%",
     re.IGNORECASE,
 )
+_INTENSIVE_NAME = re.compile(
+    r"(?:^|[\W_])(?:temp|temperature|length|height|width|depth|age|rating|score|density|speed|latitude|longitude|lat|lon|lng|"
+    r"mean|avg|average|median|max|min|per)(?:$|[\W_])",
+    re.IGNORECASE,
+)
+"""Names of measures that are not added up: two days of 20 degrees are no day of 40."""
+_YEAR_NAME = re.compile(r"(?:^|[\W_])year(?:$|[\W_])", re.IGNORECASE)
+_FIRST_YEAR, _LAST_YEAR = 1000, 2200
 _CAMEL_IDENTIFIER = re.compile(r"[a-z]I[dD]$")
 _DATE_GLOB = "[0-9][0-9][0-9][0-9][-/][0-9][0-9]*"
 _IS_NUMBER = "typeof({0}) IN ('integer', 'real')"
@@ -39,7 +47,7 @@ class ColumnRole(StrEnum):
 class ColumnFacts:
     """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers.
 
-    ``has_total``: the sum of its numbers says something, which that of probabilities and shares does not. ``distinct``:
+    ``has_total``: the sum of its numbers says something, which that of shares and temperatures does not. ``distinct``:
     how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``.
     """
 
@@ -85,9 +93,12 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
     filled, distinct, numbers, integers, dates, low, high = database.query(statement).rows[0]
     count, different = int(filled or 0), int(distinct or 0)
     role = ColumnRole.OTHER
+    has_years = _FIRST_YEAR <= float(low or 0) <= float(high or 0) <= _LAST_YEAR
+    is_year = integers == numbers and has_years and _YEAR_NAME.search(name) is not None
+    is_truth = integers == numbers and different > 1 and (float(low or 0), float(high or 0)) == (0, 1)
     if count and float(dates or 0) >= _MOST * count:
         role = ColumnRole.DATE
-    elif _GROUP_NAME.search(name) or not (count and float(numbers or 0) >= _MOST * count):
+    elif _GROUP_NAME.search(name) or is_year or is_truth or not (count and float(numbers or 0) >= _MOST * count):
         if 1 < different <= min(MAX_CATEGORIES, count // _MIN_ROWS_PER_CATEGORY):
             role = ColumnRole.CATEGORY
     else:
@@ -95,7 +106,7 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         named = _IDENTIFIER_NAME.search(name) or _CAMEL_IDENTIFIER.search(name)
         role = ColumnRole.OTHER if named or (is_consecutive and count > 1) else ColumnRole.MEASURE
     are_shares = integers != numbers and float(low or 0) >= 0 and float(high or 0) <= 1
-    has_total = not are_shares and _SHARE_NAME.search(name) is None
+    has_total = not are_shares and not any(each.search(name) for each in (_SHARE_NAME, _INTENSIVE_NAME))
     return ColumnFacts(
         name,
         role,

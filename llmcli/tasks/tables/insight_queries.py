@@ -126,6 +126,8 @@ class InsightQueries:
         for unit, length in _PERIODS:
             sql = self._trend_query(date, measure, length)
             found = self._query(sql)
+            if unit == "month" and len({str(period)[4:] for period, *_ in found.rows}) == 1:
+                continue  # one month of each year, as dates of years have
             if _MIN_PERIODS <= len(found.rows) <= _MAX_PERIODS:
                 yield Insight("trend", self._describe_trend(measure, unit, found), sql, found)
                 return

@@ -372,7 +372,7 @@ class ConditionReader:
                 if columns != beside:
                     others = ", ".join(match.column.name for match in matches if match is not fits[0])
                     self.assumptions.append(
-                        f'"{link.text}" is taken for a value of {fits[0].column.name}; it is one of {others}, too'
+                        f'"{link.text}" is looked for in {fits[0].column.name}; {others} has it, too'
                     )
                 return fits[0]
         if len(matches) == 1:
@@ -391,7 +391,9 @@ class ConditionReader:
         if patterns and len(matches) > 1:
             raise Unreadable
         if not matches[0][0].exact:
-            self.assumptions.append(f"{matches[0][0].column.name}: the texts that contain the word count")
+            self.assumptions.append(
+                f'"{matches[0][0].text}" is looked for within the texts of {matches[0][0].column.name}'
+            )
         if patterns:
             self.add(f"{column} {'NOT ' * negated}LIKE {quote_text(f'%{patterns[0].pattern}%')}")
             return

@@ -54,12 +54,13 @@ class LinkKind(StrEnum):
 
 @frozen
 class ValueMatch:
-    """Texts of a column that a word names. ``exact``: the word is the whole text; ``pattern``: what LIKE finds them by."""
+    """Texts of a column that words name. ``exact``: each is ``text`` as a whole; ``pattern``: what LIKE finds them by."""
 
     column: ColumnFacts
     values: tuple[str, ...]
     exact: bool = True
     pattern: str = ""
+    text: str = ""
 
 
 @frozen
@@ -356,7 +357,9 @@ class TableVocabulary:
             if having:
                 values = tuple(value for text in having for value in texts[text])
                 like = [value for text in texts for value in texts[text] if wanted in value.lower()]
-                return ValueMatch(column, values, exact=False, pattern=wanted if len(like) == len(values) else "")
+                return ValueMatch(
+                    column, values, exact=False, pattern=wanted if len(like) == len(values) else "", text=wanted
+                )
         return None
 
 

@@ -14,12 +14,16 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
 from llmcli.tasks.tables.question_conditions import ConditionReader, Unreadable, choose_column
 from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary
-from llmcli.tasks.tables.question_words import Cue, Word, singular, split_question
+from llmcli.tasks.tables.question_words import Cue, Word, name_words, singular, split_question
 from llmcli.tasks.tables.table_database import quote_name
 
 _TIME_UNITS = {"year": 4, "month": 7, "day": 10, "jahr": 4, "monat": 7, "tag": 10, "an": 4, "mois": 7, "jour": 10}
 _TYPICAL_RATIO = 2
 _DIRECTIONS = {Cue.HIGHEST: "MAX", Cue.MOST: "MAX", Cue.LOWEST: "MIN", Cue.LEAST: "MIN"}
+_YES_OR_NO = frozenset(
+    ["is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "ist", "sind", "hat", "haben", "est"]
+)
+"""A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
 _SELECTED = re.compile(r"count\(\*\)|\w \* ")
 
@@ -85,9 +89,10 @@ def _digits(link: Link) -> str:
 
 def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading:
     """Return what a question names, and its query if a template fits."""
-    links = vocabulary.link(split_question(question))
+    words = split_question(question)
+    links = vocabulary.link(words)
     query = None
-    if links and all(link.kind is not LinkKind.UNKNOWN for link in links):
+    if links and words[0].key not in _YES_OR_NO and all(link.kind is not LinkKind.UNKNOWN for link in links):
         try:
             query = _QuestionReader(vocabulary, links).read()
         except Unreadable:
@@ -290,8 +295,8 @@ class _QuestionReader:
     def _take_entity(self) -> ColumnFacts | None:
         """Take the column that "which" or a number asks for; None if the rows themselves are asked for, or a value."""
         at = self._find(lambda link: link.cue in {Cue.WHICH, Cue.LIST})
-        if self._is_when or self._is_where or self._is_who:
-            return self._take_column(self._wanted())
+        if self._wanted() != "any":
+            return self._take_column(self._wanted()) or self._default_entity()
         while at is not None and at + 1 < len(self._links) and self._links[at + 1].cue in {Cue.DISTINCT, Cue.TOP}:
             self._links.pop(at + 1)
         candidates = [at + 1] if at is not None else []
@@ -311,6 +316,15 @@ class _QuestionReader:
                     self._links.pop(place)
                     return column
         return None
+
+    def _default_entity(self) -> ColumnFacts:
+        """Return the column that answers "who", "when" or "where" if the question does not name it."""
+        if self._is_who and self._vocabulary.key is not None:
+            return self._vocabulary.key
+        fits = [column for column in self._vocabulary.columns if choose_column([column], self._wanted())]
+        if self._is_who or len(fits) != 1:
+            raise Unreadable
+        return fits[0]
 
     def _wanted(self) -> str:
         return "who" if self._is_who else "when" if self._is_when else "where" if self._is_where else "any"
@@ -365,11 +379,14 @@ class _QuestionReader:
                 raise Unreadable
             counted = f"DISTINCT {key.quoted}" if distinct and key is not None else "*"
             return TemplateQuery("count", f"SELECT COUNT({counted}) FROM {self._table}{self._conditions()}")
-        column = choose_column(self._links[at].columns, "group")
+        link = self._links[at]
+        column = choose_column(link.columns, "group")
         if column is None:
             raise Unreadable
         is_key = column == self._vocabulary.key and column.distinct == column.filled
         self._links.pop(at)
+        if not is_key and not _is_counted_by(link, column):
+            raise Unreadable
         if is_key and not distinct:
             self._take_rows()
             return TemplateQuery("count", f"SELECT COUNT(*) FROM {self._table}{self._conditions()}")
@@ -416,7 +433,7 @@ class _QuestionReader:
         columns = self._take_columns()
         self._take_rows()
         key = self._vocabulary.key
-        if not asks and not (columns and self._conditions.names_one_row):
+        if not asks and not (columns and self._conditions):
             raise Unreadable
         if not columns:
             if not self._conditions or key is None or distinct or self._is_when or self._is_where:
@@ -433,6 +450,16 @@ class _QuestionReader:
         if not self._conditions.names_one_row and key is not None and key not in columns:
             names = f"{key.quoted}, {names}"
         return TemplateQuery("lookup", f"SELECT {names} FROM {self._table}{self._conditions()}")
+
+
+def _is_counted_by(link: Link, column: ColumnFacts) -> bool:
+    """Whether a noun counts the values of a column: "eggs" are not those of "date of egg"."""
+    named = [singular(word.key) for word in link.words]
+    return (
+        link.whole
+        or column.numeric
+        or all(singular(word) in {*named, "id", "name"} for word in name_words(column.name))
+    )
 
 
 def _names_number(link: Link) -> bool:

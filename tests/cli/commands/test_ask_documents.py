@@ -260,7 +260,10 @@ def test_sql_that_does_not_work_is_a_failure(llm, write):
     """With exit code 3 and the reason."""
     run = llm("ask", "?", "-f", write("sales.csv", ROWS), answer=lambda _: "ATTACH 'x' AS y")
     assert (run.code, run.out) == (3, "")
-    assert "the model wrote no SQL that works; its last query was: ATTACH 'x' AS y: only SELECT is allowed" in run.err
+    assert (
+        "no query of the model answers the question; the last one was: ATTACH 'x' AS y: only SELECT is allowed"
+        in run.err
+    )
     run = llm("ask", "?", "-f", write("sales.csv", ROWS), answer=lambda _: "")
     assert run.code == 3 and run.err.startswith("llm: the model wrote no SQL\n")
 

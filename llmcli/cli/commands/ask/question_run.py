@@ -111,10 +111,10 @@ def _tables_for_sql(
 ) -> list[Table]:
     """Return the tables if all documents are tables, and a query answers the question; else none.
 
-    A query does if they do not fit the context as a whole together, or if a template has one, without instructions of the
-    user for a model.
+    A query does if they do not fit the context as a whole together. Without instructions of the user it also answers what
+    ``needs_query`` says.
     """
-    from llmcli.tasks.ask.table_question import has_template
+    from llmcli.tasks.ask.table_question import needs_query
 
     if not documents or not all(map(is_table, documents)):
         return []
@@ -125,21 +125,21 @@ def _tables_for_sql(
         tables = load_tables(documents, ctx.runtime.interrupt)
     except BadDocument:  # JSON of another shape: the model reads its overview
         return []
-    if is_small and not has_template(tables, question, ctx.runtime.interrupt) and asked.fits_whole(documents):
+    if is_small and not needs_query(tables, question, ctx.runtime.interrupt) and asked.fits_whole(documents):
         return []
     return tables
 
 
 def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-    """Show the query on a terminal and with ``-v``, and the warnings everywhere; a JSON result has both.
+    """Show the query on a terminal and with ``-v``; a JSON result has it.
 
-    They say that nothing was found, what was taken for what, and which words of the question were not understood.
+    That nothing was found, or that words of the question were not understood, is said everywhere.
     """
     for event in events:
         if isinstance(event, Result) and not ctx.console.as_json:
             if ctx.console.shows_notes:  # and warnings, too
                 ctx.console.write_explanation(f"SQL: {event.fields['sql']}")
-            else:
+            elif event.fields["template"] is None or not event.fields["answered"]:
                 for warning in event.warnings:
                     ctx.console.warn(warning)
         yield event

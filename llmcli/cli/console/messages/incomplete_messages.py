@@ -133,7 +133,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.NoCodeBlock: lambda _: ("the answer has no code block; without --extract it is printed as it is", ""),
     i.PartsMissing: _describe_missing_parts,
     i.QueryFailed: lambda x: (
-        append_detail(f"the model wrote no SQL that works; its last query was: {' '.join(x.subject.split())}", x)
+        append_detail(f"no query of the model answers the question; the last one was: {' '.join(x.subject.split())}", x)
         if x.subject
         else "the model wrote no SQL",
         f"Rephrase the question with the names of columns, or {_LARGER_MODEL_ADVICE}",
