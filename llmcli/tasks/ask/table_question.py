@@ -35,7 +35,7 @@ _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
 NO_SUCH_ROWS = "no row meets the conditions of the query"
 EMPTY_CELLS = "the query finds nothing but empty cells"
-UNEXPLAINED = "neither the table nor the query has the word"
+UNEXPLAINED = "check the query, since the table has nothing called"
 _HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
 _NO_COUNT = re.compile(r"\b(?:each|every|per|average|mean|median|most|least)\b", re.IGNORECASE)
 _FENCED = re.compile(r"```(?:sql(?:ite)?)?\s*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -56,7 +56,8 @@ async def answer_from_tables(
 
     A query that ignores a value, a number, a column or a name in the question is a failed attempt, too.
 
-    Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
+    Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query),
+    ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
     ``truncated``, ``coverage`` (1: the query sees all rows), ``answered`` (False: nothing was found). Raises
     ``QueryFailed`` after ``MAX_ATTEMPTS`` statements that do not work, and the failure of a request.
     """
@@ -99,7 +100,7 @@ async def answer_from_tables(
                 problem, failed = f"it does not use {ignored}, which the question names", failed + 1
             elif _is_nothing(found) or (counts and found.rows == ((0,),)):
                 if found_nothing:
-                    return _rows_result(run, statement, found)
+                    return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
                 found_nothing, problem = True, "it finds nothing; texts have to be written as they stand in the table"
                 known_values = describe_values(database, tables)
                 run.report(Notice("the query found nothing, so the model is asked for another one"))
@@ -109,9 +110,7 @@ async def answer_from_tables(
                     failed + 1,
                 )
             else:
-                for word in _find_unexplained(readings, statement):
-                    run.warn(f'{UNEXPLAINED} "{word}"')
-                return _rows_result(run, statement, found)
+                return _rows_result(run, statement, found, unexplained=_find_unexplained(readings))
     raise QueryFailed(statement, detail=problem)
 
 
@@ -151,7 +150,8 @@ def _answer_by_template(run: TaskRun, database: TableDatabase, readings: Sequenc
         return None
     for assumption in query.assumptions:
         run.warn(assumption)
-    return _rows_result(run, query.sql, found, template=query.template)
+    unexplained = _find_unexplained(readings)
+    return _rows_result(run, query.sql, found, template=query.template, unexplained=unexplained)
 
 
 def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
@@ -161,13 +161,23 @@ def _find_ignored(readings: Sequence[QuestionReading], statement: str) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
-def _find_unexplained(readings: Sequence[QuestionReading], statement: str) -> list[str]:
-    unexplained = [reading.unexplained_by(statement) for reading in readings]
-    return [word for word in unexplained[0] if all(word in other for other in unexplained)] if unexplained else []
+def _find_unexplained(readings: Sequence[QuestionReading]) -> list[str]:
+    """Return the words of the question that no table explains."""
+    others = [reading.unexplained for reading in readings]
+    return [word for word in others[0] if all(word in other for other in others)] if others else []
 
 
-def _rows_result(run: TaskRun, statement: str, found: QueryRows, *, template: str | None = None) -> Result:
+def _rows_result(
+    run: TaskRun,
+    statement: str,
+    found: QueryRows,
+    *,
+    template: str | None = None,
+    unexplained: Sequence[str] = (),
+) -> Result:
     answered = not _is_nothing(found)
+    if unexplained:
+        run.warn(f"{UNEXPLAINED}: {', '.join(unexplained)}")
     if not answered:
         run.warn(NOTHING_FOUND if template is None else EMPTY_CELLS if found.rows else NO_SUCH_ROWS)
     fields = {
@@ -175,6 +185,7 @@ def _rows_result(run: TaskRun, statement: str, found: QueryRows, *, template: st
         "coverage": 1.0,
         "answered": answered,
         "template": template,
+        "unexplained": list(unexplained),
         "sql": statement,
         "columns": list(found.columns),
         "rows": [list(row) for row in found.rows],

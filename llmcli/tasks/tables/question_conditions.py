@@ -164,10 +164,9 @@ class ConditionReader:
     def _counts_rows(self, at: int) -> bool:
         """Whether the number of "which 3 parks have the most trees" says how many are asked for."""
         asks = at == 0 or self.rest[at - 1].cue in {Cue.WHICH, Cue.LIST}
-        names = (
-            link.kind is LinkKind.ROWS or self._vocabulary.key in link.columns for link in self.rest[at + 1 : at + 3]
-        )
-        return asks and any(names) and any(map(_is_superlative, self.rest[at + 2 :]))
+        following = self.rest[at + 1 : at + 3]
+        names = any(link.kind is LinkKind.ROWS or choose_column(link.columns, "text") for link in following)
+        return asks and names and any(map(_is_superlative, self.rest[at + 2 :]))
 
     def _take_numbers(self) -> None:
         while (at := next((at for at, link in enumerate(self.rest) if link.kind is LinkKind.NUMBER), None)) is not None:
@@ -207,7 +206,7 @@ class ConditionReader:
     def _find_compared(self, phrase: _Comparison) -> tuple[ColumnFacts, int, int]:
         """Return the column that is compared, and the range of links that say so."""
         if phrase.numbers[0].words[0].is_date:
-            return self._only_date(), phrase.start, phrase.end
+            return self._only_date(), self._date_start(phrase.start), phrase.end
         return self._find_graded(phrase) or self._find_extreme(phrase) or self._find_beside(phrase)
 
     def _find_graded(self, phrase: _Comparison) -> tuple[ColumnFacts, int, int] | None:
@@ -313,10 +312,14 @@ class ConditionReader:
         return True
 
     def _take_months(self) -> None:
-        for link in [link for link in self.rest if link.kind is LinkKind.MONTH]:
-            date = self._only_date()
-            self.add(f"SUBSTR({date.quoted}, 6, 2) = '{MONTHS[link.words[0].key]:02}'")
-            self.rest.remove(link)
+        while (at := next((at for at, link in enumerate(self.rest) if link.kind is LinkKind.MONTH), None)) is not None:
+            self.add(f"SUBSTR({self._only_date().quoted}, 6, 2) = '{MONTHS[self.rest[at].words[0].key]:02}'")
+            del self.rest[self._date_start(at) : at + 1]
+
+    def _date_start(self, at: int) -> int:
+        """Return where the words for a date begin: with the column before it that is not asked for ("born in March")."""
+        names_date = at > 0 and choose_column(self.rest[at - 1].columns, "when") is not None
+        return at - 1 if names_date and not self._is_target(at - 1) else at
 
     def _only_date(self) -> ColumnFacts:
         dates = [each for each in self._vocabulary.time_columns() if each.role is ColumnRole.DATE]

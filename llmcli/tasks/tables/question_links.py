@@ -11,6 +11,7 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole, find_roles
 from llmcli.tasks.tables.question_words import (
     MONTHS,
+    TIME_UNITS,
     Cue,
     Word,
     comparative_of,
@@ -245,7 +246,9 @@ class TableVocabulary:
             values = (self._match_related(words[0]) if length == 1 else ()) or self._match_contained(words[:length])
             if values:
                 return Link(LinkKind.VALUE, tuple(words[:length]), values=values)
-        named = self._named(other_names(words[0].key))
+        dates = [column for column in self.columns if column.role is ColumnRole.DATE]
+        is_time = len(dates) == 1 and singular(words[0].key) in TIME_UNITS
+        named = tuple(dates) if is_time else self._named(other_names(words[0].key))
         return Link(LinkKind.COLUMN, (words[0],), columns=named) if named else None
 
     # ---- columns -----------------------------------------------------------------------------------------------------
@@ -366,9 +369,10 @@ class TableVocabulary:
 def _find_cue(words: Sequence[Word]) -> tuple[Cue, int] | None:
     """Return the cue that the first words are; "and under 10" is no limit of the number before it."""
     cue = find_cue(words)
-    if cue is None or words[0].key not in {"and", "or"} or not len(words) > cue[1] > 1 or words[cue[1]].number is None:
+    if cue is None or words[0].key not in {"and", "or"} or not len(words) > cue[1] > 1:
         return cue
-    return find_cue(words[:1])
+    following = words[cue[1]]
+    return find_cue(words[:1]) if following.number is not None or following.key == "than" else cue
 
 
 def _is_capitals(text: str) -> bool:

@@ -14,10 +14,9 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
 from llmcli.tasks.tables.question_conditions import ConditionReader, Unreadable, choose_column
 from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary
-from llmcli.tasks.tables.question_words import Cue, Word, name_words, singular, split_question
+from llmcli.tasks.tables.question_words import TIME_UNITS, Cue, Word, name_words, singular, split_question
 from llmcli.tasks.tables.table_database import quote_name
 
-_TIME_UNITS = {"year": 4, "month": 7, "day": 10, "jahr": 4, "monat": 7, "tag": 10, "an": 4, "mois": 7, "jour": 10}
 _TYPICAL_RATIO = 2
 _DIRECTIONS = {Cue.HIGHEST: "MAX", Cue.MOST: "MAX", Cue.LOWEST: "MIN", Cue.LEAST: "MIN"}
 _YES_OR_NO = frozenset(
@@ -25,6 +24,8 @@ _YES_OR_NO = frozenset(
 )
 """A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
+_COUNTS = frozenset({"count", "groups", "share"})
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _SELECTED = re.compile(r"count\(\*\)|\w \* ")
 
 
@@ -48,6 +49,8 @@ class QuestionReading:
         """Return the words that name values, numbers, columns or something in capitals, and which a statement leaves out."""
         lowered = statement.lower()
         valued = {match.column.name for link in self.links for match in link.values}
+        named = {value.lower() for link in self.links for match in link.values for value in match.values}
+        others = {text.lower() for text in _LITERAL.findall(statement)} - named
         found = []
         for before, link in zip((None, *self.links), self.links, strict=False):
             if link.kind is LinkKind.VALUE:
@@ -66,16 +69,16 @@ class QuestionReading:
                     or link.columns[0].name in valued
                 )
             else:
-                used = not link.is_name or any(_stem(word) in lowered for word in link.words)
+                # another text may stand for a name: "CA" for California
+                used = not link.is_name or bool(others) or any(_stem(word) in lowered for word in link.words)
             if not used:
                 found.append(link.text)
         return found
 
-    def unexplained_by(self, statement: str) -> list[str]:
-        """Return the other words that neither the table nor a statement has."""
-        lowered = statement.lower()
-        unknown = (link for link in self.links if link.kind is LinkKind.UNKNOWN and not link.is_name)
-        return [link.text for link in unknown if not any(_stem(word) in lowered for word in link.words)]
+    @property
+    def unexplained(self) -> list[str]:
+        """The words that name nothing in the table and say nothing of what to compute."""
+        return [link.text for link in self.links if link.kind is LinkKind.UNKNOWN]
 
 
 def _stem(word: Word) -> str:
@@ -92,12 +95,35 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
     words = split_question(question)
     links = vocabulary.link(words)
     query = None
-    if links and words[0].key not in _YES_OR_NO and all(link.kind is not LinkKind.UNKNOWN for link in links):
-        try:
-            query = _QuestionReader(vocabulary, links).read()
-        except Unreadable:
-            query = None
+    if links and words[0].key not in _YES_OR_NO:
+        query = _read_links(vocabulary, _take_counted_noun(links))
+        has_unknown = any(link.kind is LinkKind.UNKNOWN for link in links)
+        counts_all = query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql)
+        if has_unknown and counts_all:
+            query = None  # "how many widows are there" does not ask for all rows
     return QuestionReading(tuple(links), query)
+
+
+def _take_counted_noun(links: Sequence[Link]) -> list[Link]:
+    """Return the links, where an unknown noun after "how many" names the rows ("how many reviews are negative")."""
+    return [
+        replace(link, kind=LinkKind.ROWS)
+        if link.kind is LinkKind.UNKNOWN
+        and not link.is_name
+        and before is not None
+        and before.cue in {Cue.COUNT, Cue.SHARE}
+        else link
+        for before, link in zip((None, *links), links, strict=False)
+    ]
+
+
+def _read_links(vocabulary: TableVocabulary, links: Sequence[Link]) -> TemplateQuery | None:
+    if any(link.kind is LinkKind.UNKNOWN for link in links):
+        return None
+    try:
+        return _QuestionReader(vocabulary, links).read()
+    except Unreadable:
+        return None
 
 
 class _QuestionReader:
@@ -121,8 +147,9 @@ class _QuestionReader:
             query = self._read_superlative()
         elif self._take_cue(Cue.SHARE) is not None:
             query = self._read_share()
-        elif self._take_cue(Cue.COUNT) is not None:
-            query = self._read_count()
+        elif (at := self._find(lambda link: link.cue is Cue.COUNT)) is not None:
+            self._links.pop(at)
+            query = self._read_count(at)
         elif (cue := self._take_cue(Cue.AVERAGE, Cue.TOTAL)) is not None:
             column = self._take_measure()
             self._take_rows()
@@ -198,20 +225,22 @@ class _QuestionReader:
         column = choose_column(link.columns, "group")
         if column is None:
             raise Unreadable
-        unit = _TIME_UNITS.get(link.words[0].key.rstrip("s"))
+        unit = TIME_UNITS.get(singular(link.words[0].key))
         if column.role is ColumnRole.DATE and unit is not None:
             return f"SUBSTR({column.quoted}, 1, {unit})", column
         return column.quoted, column
 
     def _read_groups(self, expression: str, column: ColumnFacts) -> TemplateQuery:
         """How many, or an average, for each group."""
+        self._links = [link for link in self._links if link.columns != (column,)]  # "born per year" of a date of birth
         conditions = self._conditions.add(f"{column.quoted} IS NOT NULL")
         name = column.quoted if expression == column.quoted else f"{expression} AS period"
         order = "1" if expression != column.quoted or column.numeric or column.role is ColumnRole.DATE else "2 DESC, 1"
         if self._take_cue(Cue.COUNT) is not None:
             self._take_cue(Cue.TOTAL)
-            self._take_rows()
-            value = 'COUNT(*) AS "rows"'
+            named_rows = self._take_rows()
+            counted = None if named_rows else self._take_column("text")
+            value = 'COUNT(*) AS "rows"' if counted is None else f"COUNT(DISTINCT {counted.quoted})"
         else:
             cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL, Cue.HIGHEST, Cue.LOWEST)
             if cue is None:
@@ -239,12 +268,12 @@ class _QuestionReader:
         by = self._find(lambda each: each.cue is Cue.BY)
         if by is not None:
             self._links.pop(by)
-            measure = self._take_measure(direction, by)
+            measure, is_named = self._take_measure(direction, by), True
         elif link.cue in {Cue.MOST, Cue.LEAST} and (counts_rows or not any(map(_names_number, self._links))):
             return self._read_most_frequent(entity, direction, limit)
         else:
-            measure = self._find_measure(link, direction, at)
-        has_rows = self._take_rows()
+            measure, is_named = self._find_measure(link, direction, at)
+        has_rows = self._take_rows() or not is_named or self._asks_which()
         self._conditions.add_number(measure)
         key = entity or (self._vocabulary.key if has_rows else None)
         if key is not None and key.role is ColumnRole.CATEGORY and self._is_repeated(key):
@@ -274,8 +303,14 @@ class _QuestionReader:
     def _is_repeated(self, column: ColumnFacts) -> bool:
         return column.filled >= _TYPICAL_RATIO * column.distinct
 
-    def _find_measure(self, link: Link, direction: str, near: int) -> ColumnFacts:
-        """Return what a superlative measures: the column beside it, that of its adjective, or both."""
+    def _asks_which(self) -> bool:
+        """Whether the question says "which", so that it asks for rows; "what" may ask for a value."""
+        return any(
+            link.cue is Cue.WHICH and link.words[0].key not in {"what", "what's", "how", "wie"} for link in self._links
+        )
+
+    def _find_measure(self, link: Link, direction: str, near: int) -> tuple[ColumnFacts, bool]:
+        """Return what a superlative measures, and whether a column is named: that beside it, that of its adjective, or both."""
         places = [at for at, each in enumerate(self._links) if each.kind is LinkKind.COLUMN]
         places.sort(key=lambda at: (abs(at - near + (at < near)), at < near))
         for at in places:
@@ -286,11 +321,11 @@ class _QuestionReader:
             column = column or (choose_column(columns, "number", direction) if measures_anything else None)
             if column is not None:
                 self._links.pop(at)
-                return column
+                return column, True
         measure = choose_column(link.columns, "number", direction)
         if measure is None:
             raise Unreadable
-        return measure
+        return measure, False
 
     def _take_entity(self) -> ColumnFacts | None:
         """Take the column that "which" or a number asks for; None if the rows themselves are asked for, or a value."""
@@ -303,11 +338,11 @@ class _QuestionReader:
         for place in (*candidates, *range(len(self._links))):
             if place < len(self._links) and self._links[place].kind is LinkKind.COLUMN:
                 column = choose_column(self._links[place].columns, "text")
-                unit = self._links[place].words[0].key.rstrip("s")
+                unit = singular(self._links[place].words[0].key)
                 if (
                     column is not None
                     and column.role is ColumnRole.DATE
-                    and unit in _TIME_UNITS
+                    and unit in TIME_UNITS
                     and unit != "day"
                     and not self._links[place].whole
                 ):
@@ -363,16 +398,15 @@ class _QuestionReader:
     ) -> TemplateQuery:
         order = " DESC" if direction == "MAX" else ""
         groups = f"SELECT {column.quoted}, {value} AS {name}, RANK() OVER (ORDER BY {value}{order}) AS place FROM {self._table}{where} GROUP BY 1"
-        sql = f"SELECT {column.quoted}, {name} FROM ({groups}) WHERE place <= {limit} ORDER BY place"
+        sql = f"SELECT {column.quoted}, {name} FROM ({groups}) WHERE place <= {limit} ORDER BY place, 1"
         return TemplateQuery(template, sql)
 
-    def _read_count(self) -> TemplateQuery:
-        """How many rows, or how many different values."""
+    def _read_count(self, at: int) -> TemplateQuery:
+        """How many rows, or how many different values of the column at a position, after "how many"."""
         distinct = self._take_cue(Cue.DISTINCT) is not None
-        self._take_cue(Cue.TOTAL)
-        at = self._find(lambda link: link.kind is LinkKind.COLUMN)
         named_rows = any(link.kind is LinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
-        if at is None:
+        self._take_cue(Cue.TOTAL)
+        if at >= len(self._links) or self._links[at].kind is not LinkKind.COLUMN:
             self._take_rows()
             key = self._vocabulary.key
             if distinct and key is None:

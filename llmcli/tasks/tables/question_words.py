@@ -109,7 +109,7 @@ _PLAIN = _split(
     "just please ever me how much many long far what's whole overall given current currently recorded listed exist "
     "exists existed table data dataset file set contain contains contained include includes included present found "
     "appear appears appeared occur occurs occurred happen happened happens live lives lived living come comes came "
-    "belong belongs get got gets make made makes built produced use uses used using measured seen take took took "
+    "belong belongs get got gets make made makes built produced use uses used using measured seen take took covered available lie lies lay located placed "
     "place value values rate rates ratio figure amount according called named known out off own like say said s t "
     "kind"
 )
@@ -158,11 +158,13 @@ ADJECTIVES: dict[str, tuple[str, tuple[str, ...]]] = {
     for adjective, _, nouns in (each.partition(":") for each in lists.split("|"))
 }
 """The nouns that an adjective measures, and the end of their scale that its superlative means."""
+TIME_UNITS = {"year": 4, "month": 7, "day": 10, "jahr": 4, "monat": 7, "tag": 10, "an": 4, "mois": 7, "jour": 10}
+"""Units of time, and how many characters of a date they take."""
 _NOUNS: dict[str, tuple[str, ...]] = {
     "inhabitants": ("population",), "people": ("population",), "residents": ("population",), "size": ("area",),
     "weigh": ("weight", "mass"), "weighs": ("weight", "mass"), "weighed": ("weight", "mass"), "cost": ("price",),
-    "costs": ("price", "cost"), "score": ("rating", "points"), "days": ("date",), "day": ("date",), "gender": ("sex",),
-    "sex": ("gender",), "mass": ("weight",), "weight": ("mass",), "maker": ("manufacturer", "brand"), "year": ("date",), "years": ("date",), "month": ("date",), "months": ("date",),
+    "costs": ("price", "cost"), "score": ("rating", "points"), "gender": ("sex",),
+    "sex": ("gender",), "mass": ("weight",), "weight": ("mass",), "maker": ("manufacturer", "brand"),
     "temperature": ("temp",), "price": ("cost",), "kind": ("type", "category"), "type": ("kind", "category"),
 }  # fmt: skip
 """Other names under which a column may stand."""

@@ -139,7 +139,7 @@ def _explain_sql(ctx: CommandContext, events: Iterator[TaskEvent]) -> Iterator[T
         if isinstance(event, Result) and not ctx.console.as_json:
             if ctx.console.shows_notes:  # and warnings, too
                 ctx.console.write_explanation(f"SQL: {event.fields['sql']}")
-            elif event.fields["template"] is None or not event.fields["answered"]:
+            elif event.fields["unexplained"] or not event.fields["answered"]:
                 for warning in event.warnings:
                     ctx.console.warn(warning)
         yield event

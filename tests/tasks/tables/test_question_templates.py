@@ -1,0 +1,204 @@
+"""Questions about a table that templates answer, and those that they leave to the model."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmcli.documents.reading.source_reader import read_source
+from llmcli.interrupt import Interrupt
+from llmcli.tasks.tables.question_links import TableVocabulary
+from llmcli.tasks.tables.question_templates import read_question
+from llmcli.tasks.tables.table_database import TableDatabase
+from llmcli.tasks.tables.table_loader import Table, load_tables
+
+SETS = Path(__file__).parents[3] / "benchmarks" / "table_questions"
+ROWS = [
+    # name, kind, length_cm, weight_kg, price, born, is_tame, legs, notes
+    ["Rex", "dog", 90, 30.5, 400, "2019-05-02", 1, 4, "loud, likes Anna"],
+    ["Mia", "cat", 46, 4.0, 120, "2020-11-30", 1, 4, "quiet"],
+    ["Tom", "cat", 50, 5.5, 90, "2021-03-15", 0, 4, "likes Ben"],
+    ["Bea", "parrot", 33, 0.4, 900, "2019-07-01", 1, 2, None],
+    ["Kim", "dog", 60, 12.0, None, "2021-03-20", 0, 4, "NA"],
+    ["Ada", "cat", 48, "NA", 150, "2022-01-09", 0, 4, "quiet"],
+]
+PETS = Table("pets", ("name", "kind", "length_cm", "weight_kg", "price", "born", "is_tame", "legs", "notes"), ROWS)
+
+
+def ask(question, table=PETS):
+    """Return the template of a question, and its rows; None without one."""
+    with TableDatabase([table], Interrupt()) as database:
+        query = read_question(TableVocabulary(database, table), question).query
+        return None if query is None else (query.template, [list(row) for row in database.query(query.sql).rows])
+
+
+@pytest.mark.parametrize(
+    ("question", "template", "rows"),
+    [
+        ("How many pets are there?", "count", [[6]]),
+        ("How many?", "count", [[6]]),
+        ("how many rows", "count", [[6]]),
+        ("Number of cats", "count", [[3]]),
+        ("How many of the pets are cats or dogs?", "count", [[5]]),
+        ("How many pets are not cats?", "count", [[3]]),
+        ("How many tame cats are there?", "count", [[1]]),
+        ("How many pets are not tame?", "count", [[3]]),
+        ("How many pets have no price?", "count", [[1]]),
+        ("How many pets are longer than 0.5 m?", "count", [[2]]),
+        ("How many pets have a length of at least 50 cm?", "count", [[3]]),
+        ("How many cost more than 100 and less than 500?", "count", [[3]]),
+        ("How many pets weigh over 1 kg?", "count", [[4]]),
+        ("How many pets have 4 legs?", "count", [[5]]),
+        ("How many pets cost between 1 and 2 hundred?", None, None),
+        ("How many pets were born in 2019?", "count", [[2]]),
+        ("How many pets were born in March 2021?", "count", [[2]]),
+        ("Which pets were born on 15 March 2021?", "list", [["Tom"]]),
+        ("Which pets were born before 2020?", "list", [["Rex"], ["Bea"]]),
+        ("Which pets were born between 2020 and 2021?", "list", [["Mia"], ["Tom"], ["Kim"]]),
+        ("Which pets were born since 2021-03-20?", "list", [["Kim"], ["Ada"]]),
+        ("How many different kinds are there?", "count distinct", [[3]]),
+        ("What kinds are there?", "distinct", [["cat"], ["dog"], ["parrot"]]),
+        ("Which kinds were born in 2021?", "distinct", [["cat"], ["dog"]]),
+        ("What is the average price of the cats?", "aggregate", [[120.0]]),
+        ("What is the total weight?", "aggregate", [[52.4]]),
+        ("What is the highest weight?", "aggregate", [[30.5]]),
+        ("How long is the shortest cat?", "superlative", [["Mia", 46]]),
+        ("Which pet is the heaviest?", "superlative", [["Rex", 30.5]]),
+        ("Which pet is the most expensive?", "superlative", [["Bea", 900]]),
+        ("What is the cheapest cat?", "superlative", [["Tom", 90]]),
+        ("Which cat has the lowest price?", "superlative", [["Tom", 90]]),
+        ("What are the two longest pets?", "top", [["Rex", 90], ["Kim", 60]]),
+        ("Top 3 pets by weight", "top", [["Rex", 30.5], ["Kim", 12.0], ["Tom", 5.5]]),
+        ("Which three pets have the lowest price?", "top", [["Tom", 90], ["Mia", 120], ["Ada", 150]]),
+        ("Which kind is the most common?", "most frequent", [["cat", 3]]),
+        ("Which kind has the fewest pets?", "most frequent", [["parrot", 1]]),
+        ("How many pets are there of each kind?", "groups", [["cat", 3], ["dog", 2], ["parrot", 1]]),
+        ("average price by kind", "groups", [["parrot", 900.0], ["dog", 400.0], ["cat", 120.0]]),
+        ("How many pets were born per year?", "groups", [["2019", 2], ["2020", 1], ["2021", 2], ["2022", 1]]),
+        ("What is the price of Mia?", "lookup", [[120]]),
+        ("Mia's price", "lookup", [[120]]),
+        ("When was Tom born?", "lookup", [["2021-03-15"]]),
+        ("Which kind is Bea?", "lookup", [["parrot"]]),
+        ("How much does Rex weigh?", "lookup", [[30.5]]),
+        ("What percentage of the pets is tame?", "share", [[50.0]]),
+        ("Which pets have notes with Anna?", "list", [["Rex"]]),
+        ("How many animals are cats?", "count", [[3]]),
+        ("Wie viele cats gibt es?", "count", [[3]]),
+        ("Combien de cats y a-t-il ?", "count", [[3]]),
+    ],
+)
+def test_the_kinds_of_questions(question, template, rows):
+    """Each has a template, whose query gives the right rows."""
+    found = ask(question)
+    assert found == (None if template is None else (template, rows))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many widows are there?",  # an unknown noun alone does not ask for all rows
+        "How many unicorns are in Berlin?",
+        "How many are from Berlin?",
+        "How many pets are over 3?",  # over 3 what?
+        "How many pets weigh over 3 cm?",
+        "How many pets are cats or tame?",  # two columns
+        "Is Rex a dog?",
+        "Is the price of Mia over 100?",
+        "What is the price of Otto?",
+        "Which pet is the best?",
+        "Which month had the most pets?",  # of one year, or of all?
+        "Why is Rex loud?",
+        "What is the capital of France?",
+        "the",
+        "",
+    ],
+)
+def test_a_question_with_unexplained_words_has_no_template(question):
+    """A part of its words alone would be a guess."""
+    assert ask(question) is None
+
+
+def test_texts_among_numbers_are_not_compared():
+    """SQLite sorts texts after numbers, so "NA" would be the heaviest."""
+    assert ask("Which pets weigh at least 12 kg?")[1] == [["Rex"], ["Kim"]]
+    assert ask("What is the highest weight among cats?")[1] == [[5.5]]
+
+
+def test_equal_rows_are_all_returned():
+    """Of the highest and the most frequent."""
+    table = Table("t", ("name", "group", "points"), [["a", "x", 3], ["b", "x", 9], ["c", "y", 9], ["d", "y", 1]])
+    assert ask("Who has the most points?", table)[1] == [["b", 9], ["c", 9]]
+    assert ask("Which group is the most frequent?", table)[1] == [["x", 2], ["y", 2]]
+
+
+def test_words_within_texts():
+    """A derived word or a word of a text stands for it; a list of codes has a code among others."""
+    rows = [["Ford Pinto", "Europe", "EUR CHF"], ["Ford F 100", "Asia", "EUR"], ["Opel", "Asia", "USD GBP"]]
+    table = Table("cars", ("name", "origin", "currencies"), [*rows, ["Fiat", "Europe", "USD"]])
+    assert ask("How many European cars are there?", table)[1] == [[2]]
+    assert ask("How many Fords are there?", table)[1] == [[2]]
+    assert ask("Which cars use EUR?", table)[1] == [["Ford Pinto"], ["Ford F 100"]]
+    assert ask("How many cars use uk?", table) is None and ask("How many are from the US?", table) is None
+
+
+def test_what_is_taken_for_what_is_said():
+    """Where a word could name texts of two columns, and for a part of a text."""
+    table = Table("t", ("country", "capital", "area"), [["Peru", "Lima", 5], ["Mexico", "Mexico", 7], ["Chad", "X", 9]])
+    with TableDatabase([table], Interrupt()) as database:
+        query = read_question(TableVocabulary(database, table), "What is the area of Mexico?").query
+    assert query.assumptions == ('"Mexico" is looked for in country; capital has it, too',)
+
+
+@pytest.mark.parametrize(
+    ("statement", "ignored"),
+    [
+        ("SELECT COUNT(*) FROM pets WHERE kind = 'cat' AND price > 100", []),
+        ("SELECT COUNT(*) FROM pets WHERE kind = 'cat'", ["price", "100"]),
+        ("SELECT COUNT(*) FROM pets WHERE price > 100", ["cats"]),
+    ],
+)
+def test_words_that_a_query_ignores(statement, ignored):
+    """Values, numbers and columns."""
+    with TableDatabase([PETS], Interrupt()) as database:
+        reading = read_question(TableVocabulary(database, PETS), "How many cats have a price over 100?")
+    assert reading.ignored_by(statement) == ignored
+
+
+@pytest.mark.parametrize(
+    ("statement", "ignored"),
+    [
+        ("SELECT COUNT(*) FROM pets", ["Berlin"]),
+        ("SELECT COUNT(*) FROM pets WHERE notes LIKE '%berlin%'", []),
+        ("SELECT COUNT(*) FROM pets WHERE notes = 'B'", []),  # it may be the table's word for it
+    ],
+)
+def test_a_name_that_the_table_does_not_have_is_not_ignored(statement, ignored):
+    """A query has to look for something."""
+    with TableDatabase([PETS], Interrupt()) as database:
+        reading = read_question(TableVocabulary(database, PETS), "How many are from Berlin?")
+    assert (reading.ignored_by(statement), reading.unexplained) == (ignored, ["Berlin"])
+
+
+@pytest.mark.parametrize(("name", "least"), [("questions", 39), ("held_out", 17)])
+def test_the_questions_of_the_benchmark(name, least):
+    """Templates answer them without a model, and none wrongly."""
+    right = 0
+    for file, asked in yaml.safe_load((SETS / f"{name}.yaml").read_text("utf-8")).items():
+        path = SETS / file
+        (table,) = load_tables([read_source(path.read_bytes(), str(path), path)], Interrupt())
+        for each in asked:
+            found = ask(each["question"], table)
+            if found is not None:
+                assert _holds(found[1], each["answer"]), each["question"]
+                right += 1
+    assert right >= least
+
+
+def _holds(rows, answer):
+    if len(rows) != len(answer):
+        return False
+    return all(any(all(_is_in(value, row) for value in values) for row in rows) for values in answer)
+
+
+def _is_in(value, row):
+    return value in row or (isinstance(value, float) and any(cell == pytest.approx(value, rel=1e-4) for cell in row))
