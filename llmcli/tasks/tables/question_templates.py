@@ -182,8 +182,12 @@ class _QuestionReader:
     def _names_rows(self, link: Link) -> bool:
         if link.kind is LinkKind.ROWS or link.cue is Cue.ROWS:
             return True
-        key = self._vocabulary.key
-        return link.kind is LinkKind.COLUMN and key is not None and key in link.columns and key.distinct == key.filled
+        return link.kind is LinkKind.COLUMN and any(map(self._identifies_rows, link.columns))
+
+    def _identifies_rows(self, column: ColumnFacts) -> bool:
+        """Whether each row has another value of a column: its name, or a number that nothing is computed with."""
+        is_name = column == self._vocabulary.key or column.role is ColumnRole.OTHER
+        return is_name and column.distinct == column.filled
 
     def _take_column(self, wanted: str, direction: str = "", near: int | None = None) -> ColumnFacts | None:
         """Take a column that is ``wanted`` (see ``choose_column``), the nearest to a position; None if there is none."""
@@ -417,7 +421,7 @@ class _QuestionReader:
         column = choose_column(link.columns, "group")
         if column is None:
             raise Unreadable
-        is_key = column == self._vocabulary.key and column.distinct == column.filled
+        is_key = self._identifies_rows(column)
         self._links.pop(at)
         if not is_key and not _is_counted_by(link, column):
             raise Unreadable

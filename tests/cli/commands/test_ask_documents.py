@@ -231,6 +231,36 @@ def test_how_many_is_answered_by_a_number(llm, write):
     assert (run.code, run.out) == (3, "") and "asks for one number" in run.err
 
 
+@pytest.mark.parametrize("rows", [ROWS, "receipt,shop,price\n1,North,3\n2,South,4\n"])
+def test_a_question_that_a_template_reads_needs_no_model(llm, write, rows):
+    """Of a large and of a small table; the query is shown, and JSON says which template it is."""
+    file = write("sales.csv", rows)
+    count = rows.count("South")
+    run = llm("ask", "How many receipts has the South?", "-f", file)
+    assert (run.code, run.out, run.err, run.backend.requests) == (0, f"{count}\n", "", [])
+    sql = """SELECT COUNT(*) FROM "sales" WHERE "shop" = 'South'"""
+    assert f"llm: SQL: {sql}" in llm("ask", "How many receipts has the South?", "-v", "-f", file).err
+    found = json.loads(llm("ask", "How many receipts has the South?", "--json", "-f", file).out)
+    assert (found["template"], found["sql"], found["rows"], found["unexplained"]) == ("count", sql, [[count]], [])
+
+
+def test_words_that_the_table_does_not_have_are_said(llm, write):
+    """On stderr in a pipe, too: a script has to see that the answer may be to another question."""
+    file = write("rated.csv", "text,label\ngood,positive\nbad,negative\nawful,negative\n")
+    run = llm("ask", "How many reviews are negative?", "-f", file)
+    assert (run.code, run.out, run.backend.requests) == (0, "2\n", [])
+    assert run.err == "llm: warning: check the query, since the table has nothing called: reviews\n"
+    run = llm("ask", "How many in Berlin?", "-f", file, answer=lambda _: "SELECT COUNT(*) FROM rated")
+    assert (run.code, run.out) == (3, "") and 'it does not use "Berlin", which the question names' in run.err
+
+
+def test_instructions_are_for_a_model(llm, write):
+    """So it reads the table."""
+    file = write("sales.csv", "shop,price\nNorth,3\nNorth,4\n")
+    run = llm("ask", "-s", "In one sentence.", "How many rows are there?", "-f", file, answer=lambda _: "Two.")
+    assert (run.out, len(run.backend.requests)) == ("Two.\n", 1)
+
+
 def test_a_terminal_shows_the_query(llm, write, terminal):
     """Unless -q."""
     file, screens = write("sales.csv", ROWS), {}

@@ -9,6 +9,7 @@ from tasks.helpers import error, notices, result
 
 from llmcli.errors import Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
+from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.ask.table_question import (
     MAX_ATTEMPTS,
@@ -153,6 +154,54 @@ def test_how_many_is_one_number(answer, wrong, said):
     assert {each.grammar for each in backend.requests} == {select_grammar([SALES], one_number=True)}
     failed = error(answer(*[wrong] * MAX_ATTEMPTS, question="How many, or not?")[1])
     assert isinstance(failed, QueryFailed) and failed.detail.endswith(said)
+
+
+def test_a_template_answers_without_a_model(answer):
+    """A question whose words all name something in the table; a number of 0 is an answer like another one."""
+    backend, events = answer(question="How many are in the North?")
+    found = result(events)
+    assert (backend.requests, found.fields["template"], found.fields["rows"]) == ([], "count", [[1]])
+    assert found.fields["sql"] == """SELECT COUNT(*) FROM "sales" WHERE "shop" = 'North'"""
+    assert (found.fields["unexplained"], found.warnings, found.model) == ([], (), "")
+    assert result(answer(question="How many orders are over 7?")[1]).fields["rows"] == [[0]]
+
+
+def test_nothing_that_a_template_finds_is_said(answer):
+    """In words of its own: no model has agreed."""
+    found = result(answer(question="Which shop has an order over 7?")[1])
+    assert (found.fields["answered"], found.warnings) == (False, ("no row meets the conditions of the query",))
+    table = Table("t", ("name", "size"), [["Ann", None], ["Ben", 2]])
+    found = result(answer(question="What is the size of Ann?", table=table)[1])
+    assert (found.fields["answered"], found.fields["rows"]) == (False, [[None]])
+    assert found.warnings == ("the query finds nothing but empty cells",)
+
+
+def test_a_query_that_ignores_the_question_is_asked_for_again(answer):
+    """A value, a number or a column of the question has to stand in it; the texts of the columns help."""
+    all_, north = "SELECT COUNT(*) FROM sales", "SELECT COUNT(*) FROM sales WHERE shop = 'North'"
+    question = "How many in the North, or not?"
+    backend, events = answer(all_, north, question=question)
+    assert result(events).fields["rows"] == [[1]] and result(events).fields["template"] is None
+    second = all_messages(backend.requests[1])
+    assert 'it does not use "North", which the question names' in second and "All texts in" in second
+    failed = error(answer(*[all_] * MAX_ATTEMPTS, question=question)[1])
+    assert isinstance(failed, QueryFailed) and failed.exit_code == 3 and failed.detail.startswith("it does not use")
+
+
+def test_words_that_name_nothing_are_said(answer):
+    """A query may be right, but nothing in the table says so."""
+    found = result(answer("SELECT COUNT(*) FROM sales", question="How many widows?")[1])
+    assert (found.fields["unexplained"], found.fields["rows"]) == (["widows"], [[2]])
+    assert found.warnings == ("check the query, since the table has nothing called: widows",)
+
+
+def test_a_question_about_two_tables_is_the_models(prompts):
+    """If a template fits both of them."""
+    tables = [replace(SALES, name="one"), replace(SALES, name="two")]
+    backend = ScriptedBackend(lambda _: "SELECT COUNT(*) FROM two WHERE shop = 'North'")
+    asked = (prompts, "How many in the North?", tables, GenerationOptions(), Interrupt())
+    found = result(list(run_task(backend, lambda run: answer_from_tables(run, *asked))))
+    assert len(backend.requests) == 1 and found.fields["template"] is None
 
 
 def test_omitted_rows_are_a_failure(answer):

@@ -131,6 +131,14 @@ def test_equal_rows_are_all_returned():
     assert ask("Which group is the most frequent?", table)[1] == [["x", 2], ["y", 2]]
 
 
+def test_numbers_of_rows_are_no_numbers():
+    """Receipts with numbers are the rows; nobody asks for their sum."""
+    table = Table("sales", ("receipt", "shop"), [[1, "North"], [2, "South"], [3, "North"]])
+    assert ask("How many receipts are there?", table) == ("count", [[3]])
+    assert ask("How many receipts has each shop?", table) == ("groups", [["North", 2], ["South", 1]])
+    assert ask("Which shop has the most receipts?", table)[1] == [["North", 2]]
+
+
 def test_words_within_texts():
     """A derived word or a word of a text stands for it; a list of codes has a code among others."""
     rows = [["Ford Pinto", "Europe", "EUR CHF"], ["Ford F 100", "Asia", "EUR"], ["Opel", "Asia", "USD GBP"]]

@@ -62,6 +62,23 @@ def test_what_a_table_holds_is_said_in_sentences(tmp_path):
     assert not any("receipt" in each["text"] for each in insights(events))
 
 
+def test_years_and_temperatures_have_no_totals(tmp_path):
+    """Years and truth values are categories; dates of one month are years."""
+    rows = "".join(f"{2000 + n % 5}-01-01,{2000 + n % 5},{n % 2},{2 * n},{n * n}\n" for n in range(30))
+    events = run(document(tmp_path, f"opened,year,is_old,temp_max,visits\n{rows}"))
+    measures = text_of(events, "measure")
+    assert [each.partition(":")[0] for each in measures] == ["temp_max", "visits"]
+    assert "total" not in measures[0] and "total 8,555 of 30 values" in measures[1]
+    assert [each.partition(":")[0] for each in text_of(events, "shares")] == ["Rows by year", "Rows by is_old"]
+    assert text_of(events, "trend")[1].startswith("visits by year: from")
+
+
+def test_dates_with_slashes_are_dates(tmp_path):
+    """2026/01/31, as well."""
+    events = run(document(tmp_path, SALES.replace("2026-0", "2026/0")))
+    assert text_of(events, "trend")[0].startswith("price by month: from 100 in 2026/01")
+
+
 def test_each_figure_stands_in_the_rows_of_its_query(tmp_path):
     """The query of each sentence gives these rows in any SQLite, and no number comes from elsewhere."""
     sales = document(tmp_path, SALES)
