@@ -199,6 +199,8 @@ class ConditionReader:
             return _Comparison(cue, (self.rest[at], following[1]), at - 1, at + 3)
         if cue in _COMPARISONS:
             return _Comparison(cue, (self.rest[at],), at - 1, at + 1)
+        if _is_other_number(following[0], following[1]) and following[1] is not None:
+            return _Comparison(Cue.OR, (self.rest[at], following[1]), at, at + 3)
         if following[0] is not None and following[0].cue in {Cue.AT_LEAST, Cue.AT_MOST}:
             return _Comparison(following[0].cue, (self.rest[at],), at, at + 2)
         return _Comparison(None, (self.rest[at],), at, at + 1)
@@ -232,9 +234,9 @@ class ConditionReader:
         may_be_year = isinstance(number, int) and _FIRST_YEAR <= number <= _LAST_YEAR and not phrase.numbers[0].unit
         before, after = self._column_at(start - 1, is_year=may_be_year), self._column_at(end, is_year=may_be_year)
         is_counted = start > 1 and self.rest[start - 2].cue is Cue.COUNT and after is not None
-        if before is not None and not is_counted and not (may_be_year and phrase.cue is None):
+        if before is not None and not is_counted and not (may_be_year and phrase.cue in {None, Cue.OR}):
             return before, start - 1, end
-        word = phrase.numbers[0].before if phrase.cue is None else self.rest[start].words[0].key
+        word = phrase.numbers[0].before if phrase.cue in {None, Cue.OR} else self.rest[start].words[0].key
         if may_be_year and (word in _OF_TIME or phrase.cue is Cue.BETWEEN or after is None):
             return self._find_time(phrase, before)
         if after is not None:
@@ -268,6 +270,8 @@ class ConditionReader:
             self._compare_dates(column, comparison, numbers)
         elif comparison is Cue.BETWEEN:
             self.add_number(column).add(f"{column.quoted} BETWEEN {numbers[0]} AND {numbers[1]}")
+        elif comparison is Cue.OR:
+            self.add(f"{column.quoted} IN ({', '.join(numbers)})")
         else:
             operator = _COMPARISONS[comparison or Cue.EQUAL]
             if operator in {">", ">="}:  # texts are greater than numbers
@@ -282,6 +286,8 @@ class ConditionReader:
         quoted = [quote_text(text) for text in texts]
         if comparison is Cue.BETWEEN:
             self.add(f"{part} BETWEEN {quoted[0]} AND {quoted[1]}")
+        elif comparison is Cue.OR:
+            self.add(f"{part} IN ({', '.join(quoted)})")
         else:
             self.add(f"{part} {_COMPARISONS[comparison or Cue.EQUAL]} {quoted[0]}")
 
@@ -434,6 +440,11 @@ class ConditionReader:
 
 def _is_superlative(link: Link) -> bool:
     return link.kind is LinkKind.SUPERLATIVE or link.cue in {Cue.HIGHEST, Cue.LOWEST, Cue.MOST, Cue.LEAST}
+
+
+def _is_other_number(word: Link | None, number: Link | None) -> bool:
+    """Whether "or 6" follows "4"."""
+    return word is not None and word.cue is Cue.OR and number is not None and number.kind is LinkKind.NUMBER
 
 
 def _convert_unit(link: Link, column: ColumnFacts, unit: str) -> str:

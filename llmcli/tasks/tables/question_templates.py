@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
@@ -24,6 +25,7 @@ _YES_OR_NO = frozenset(
 )
 """A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
+_PLURALS = frozenset({"people", "men", "women", "children"})
 _COUNTS = frozenset({"count", "groups", "share"})
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _SELECTED = re.compile(r"count\(\*\)|\w \* ")
@@ -106,15 +108,13 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
 
 def _take_counted_noun(links: Sequence[Link]) -> list[Link]:
     """Return the links, where an unknown noun after "how many" names the rows ("how many reviews are negative")."""
-    return [
-        replace(link, kind=LinkKind.ROWS)
-        if link.kind is LinkKind.UNKNOWN
-        and not link.is_name
-        and before is not None
-        and before.cue in {Cue.COUNT, Cue.SHARE}
-        else link
-        for before, link in zip((None, *links), links, strict=False)
-    ]
+    found = [*links]
+    for at, (before, link) in enumerate(pairwise(links), 1):
+        key = link.words[0].key
+        is_noun = link.kind is LinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
+        if is_noun and before.cue in {Cue.COUNT, Cue.SHARE}:
+            found[at] = replace(link, kind=LinkKind.ROWS)
+    return found
 
 
 def _read_links(vocabulary: TableVocabulary, links: Sequence[Link]) -> TemplateQuery | None:
@@ -240,7 +240,8 @@ class _QuestionReader:
         conditions = self._conditions.add(f"{column.quoted} IS NOT NULL")
         name = column.quoted if expression == column.quoted else f"{expression} AS period"
         order = "1" if expression != column.quoted or column.numeric or column.role is ColumnRole.DATE else "2 DESC, 1"
-        if self._take_cue(Cue.COUNT) is not None:
+        counts_rows = bool(self._links) and self._names_rows(self._links[0])  # "parks per country"
+        if self._take_cue(Cue.COUNT) is not None or counts_rows:
             self._take_cue(Cue.TOTAL)
             named_rows = self._take_rows()
             counted = None if named_rows else self._take_column("text")
@@ -277,6 +278,9 @@ class _QuestionReader:
             return self._read_most_frequent(entity, direction, limit)
         else:
             measure, is_named = self._find_measure(link, direction, at)
+        self._links = [
+            each for each in self._links if each.whole or measure not in each.columns
+        ]  # "how long is the longest"
         has_rows = self._take_rows() or not is_named or self._asks_which()
         self._conditions.add_number(measure)
         key = entity or (self._vocabulary.key if has_rows else None)

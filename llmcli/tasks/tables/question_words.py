@@ -79,7 +79,7 @@ _CUES: dict[Cue, str] = {
     "didn't|never|lack|lacks|lacking|nicht|ohne|kein|keine|sans",
     Cue.AND: "and|und|et",
     Cue.OR: "or|oder|ou",
-    Cue.WHICH: "which|what|what's|how|wie|welche|welcher|welches|quel|quelle|quels|quelles",
+    Cue.WHICH: "which|what|what's|how|how much|how far|wie|wie viel|welche|welcher|welches|quel|quelle|quels|quelles",
     Cue.WHO: "who|whose|wer",
     Cue.WHEN: "when|wann|quand",
     Cue.WHERE: "where|wo|où",
@@ -105,19 +105,18 @@ _FRENCH = _split("le la les l d de des du un une est sont y a-t-il il ont dans s
 _PLAIN = _split(
     "the a an of in during on among amongst across at to for from with into within that this these those there here "
     "it its they them their his her he she we i you me my our us is are was were be been being am do does did done "
-    "has have had having can could would will shall should may might as if so then than also both all any some only "
-    "just please ever me how much many long far what's whole overall given current currently recorded listed exist "
-    "exists existed table data dataset file set contain contains contained include includes included present found "
-    "appear appears appeared occur occurs occurred happen happened happens live lives lived living come comes came "
-    "belong belongs get got gets make made makes built produced use uses used using measured seen take took covered available lie lies lay located placed "
-    "place value values rate rates ratio figure amount according called named known out off own like say said s t "
-    "kind"
+    "has have had having can could would will shall should may might as if so then also both all any some only just "
+    "please ever how what's whole overall recorded listed exist exists existed table data dataset file set contain "
+    "contains contained found appear appears appeared occur occurs occurred happen happened happens live lives "
+    "lived living come comes came belong belongs get got gets make made makes built produced use uses using "
+    "measured take lie lies lay located placed place value values rate rates amount according called named like say "
+    "said s t kind"
 )
 """Words that do not change what a question asks."""
 _UNITS = _split(
-    "mm cm m km kg g mg t lb lbs in ft mi mph kmh l ml percent % pct usd eur dollars dollar euros euro degrees "
+    "mm cm m km kg g mg t lb lbs ft mi mph kmh l ml percent % pct usd eur dollars dollar euros euro degrees "
     "celsius fahrenheit years meters metres kilometers kilometres grams kilograms pounds inches feet miles liters "
-    "litres square people points units"
+    "litres square points units"
 )
 
 
@@ -263,7 +262,7 @@ def name_words(name: str) -> list[str]:
 
 def is_unit_name(word: str) -> bool:
     """Whether a word at the end of a column's name is its unit."""
-    return word in _UNITS
+    return word in _UNITS or word == "in"
 
 
 def other_names(key: str) -> tuple[str, ...]:

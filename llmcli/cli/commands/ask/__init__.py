@@ -31,7 +31,7 @@ PromptOption = Annotated[
       llm ask -f contract.pdf -f letters/ "What changed for tenants?"
       llm ask --cite -f guide.md "When does the workshop open?"
       llm index add letters && llm ask --index letters "What changed?"
-      llm ask --sql -f sales.csv "How many rows are there?"
+      llm ask -f sales.csv "Which shop has the most receipts?"
       llm ask -f reviews.csv --column text "Which product?" -o answers.csv
       git diff | llm ask "Write a commit message for this change."
       git diff | llm ask -p review
@@ -72,7 +72,7 @@ def ask(
     ] = None,
     copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.")] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
-    sql: Annotated[bool, Option("--sql", help="Answer a question about tables by an SQL query.")] = False,
+    sql: Annotated[bool, Option("--sql", help="Answer a question about small tables by an SQL query, too.")] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
     ] = False,
@@ -80,7 +80,8 @@ def ask(
     """Answer a question, with or without documents.
 
     Documents that do not fit the context are searched for the passages that answer the question, which are then named
-    below the answer. Large tables (CSV, JSON) are answered by an SQL query, whose rows are printed.
+    below the answer. Questions about tables (CSV, JSON) are answered by an SQL query, whose rows are printed: a template
+    writes it if each word names something in the table, else the model if the table is large.
     """
     given = _name_options(prompt=prompt, session=session, go_on=go_on, cite=cite, sql=sql)
     one_answer = _name_options(extract=extract, schema=schema, copy=copy, cite=cite, sql=sql)
