@@ -18,7 +18,7 @@ from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary
 from llmcli.tasks.tables.question_words import TIME_UNITS, Cue, Word, name_words, singular, split_question
 from llmcli.tasks.tables.table_database import quote_name
 
-_TYPICAL_RATIO = 2
+_MIN_ROWS_PER_GROUP = 2
 _DIRECTIONS = {Cue.HIGHEST: "MAX", Cue.MOST: "MAX", Cue.LOWEST: "MIN", Cue.LEAST: "MIN"}
 _YES_OR_NO = frozenset(
     ["is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "ist", "sind", "hat", "haben", "est"]
@@ -26,9 +26,10 @@ _YES_OR_NO = frozenset(
 """A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
 _PLURALS = frozenset({"people", "men", "women", "children"})
+_LIMITED = frozenset({"top", "superlative", "most frequent"})
 _COUNTS = frozenset({"count", "groups", "share"})
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_SELECTED = re.compile(r"count\(\*\)|\w \* ")
+_COUNT_ALL = re.compile(r"count\(\*\)|\w \* ")
 
 
 @frozen
@@ -49,33 +50,36 @@ class QuestionReading:
 
     def ignored_by(self, statement: str) -> list[str]:
         """Return the words that name values, numbers, columns or something in capitals, and which a statement leaves out."""
+        pairs = zip((None, *self.links), self.links, strict=False)
+        return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
+
+    def _is_used(self, link: Link, before: Link | None, statement: str) -> bool:
         lowered = statement.lower()
-        valued = {match.column.name for link in self.links for match in link.values}
+        match link.kind:
+            case LinkKind.VALUE:
+                texts = [value.lower() for match in link.values for value in match.values]
+                is_exact = any(match.exact for match in link.values)
+                return not is_exact or any(text in lowered for text in (*texts, *map(_stem, link.words)))
+            case LinkKind.NUMBER:
+                return link.unit != "" or not link.words[0].key[0].isdigit() or _digits(link) in statement
+            case LinkKind.COLUMN:
+                return not link.whole or self._uses_column(link.columns[0], before, lowered)
+            case _:
+                return not link.is_name or self._looks_for(link, statement)
+
+    def _uses_column(self, column: ColumnFacts, before: Link | None, statement: str) -> bool:
+        """Whether a statement has a column, or one of its values; what is counted, and names of rows, may be left out."""
+        names_rows = column.role is not ColumnRole.MEASURE and column.distinct == column.filled
+        is_counted = names_rows or (before is not None and before.cue is Cue.COUNT)
+        has_value = any(match.column == column for link in self.links for match in link.values)
+        selects_all = "*" in _COUNT_ALL.sub("", statement)
+        return is_counted or has_value or selects_all or column.name.lower() in statement
+
+    def _looks_for(self, link: Link, statement: str) -> bool:
+        """Whether a statement has a name, or another text that may stand for it ("CA" for California)."""
         named = {value.lower() for link in self.links for match in link.values for value in match.values}
         others = {text.lower() for text in _LITERAL.findall(statement)} - named
-        found = []
-        for before, link in zip((None, *self.links), self.links, strict=False):
-            if link.kind is LinkKind.VALUE:
-                texts = [*(value.lower() for match in link.values for value in match.values), *map(_stem, link.words)]
-                used = any(text in lowered for text in texts)
-            elif link.kind is LinkKind.NUMBER:
-                used = link.unit != "" or not link.words[0].key[0].isdigit() or _digits(link) in statement
-            elif link.kind is LinkKind.COLUMN:
-                counted = before is not None and before.cue is Cue.COUNT
-                names = [column.name.lower() for column in link.columns]
-                used = (
-                    counted
-                    or not link.whole
-                    or "*" in _SELECTED.sub("", lowered)
-                    or names[0] in lowered
-                    or link.columns[0].name in valued
-                )
-            else:
-                # another text may stand for a name: "CA" for California
-                used = not link.is_name or bool(others) or any(_stem(word) in lowered for word in link.words)
-            if not used:
-                found.append(link.text)
-        return found
+        return bool(others) or any(_stem(word) in statement.lower() for word in link.words)
 
     @property
     def unexplained(self) -> list[str]:
@@ -100,8 +104,7 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
     if links and words[0].key not in _YES_OR_NO:
         query = _read_links(vocabulary, _take_counted_noun(links))
         has_unknown = any(link.kind is LinkKind.UNKNOWN for link in links)
-        counts_all = query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql)
-        if has_unknown and counts_all:
+        if has_unknown and query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql):
             query = None  # "how many widows are there" does not ask for all rows
     return QuestionReading(tuple(links), query)
 
@@ -158,14 +161,15 @@ class _QuestionReader:
             query = self._read_lookup()
         self._take_cue(Cue.WHICH, Cue.LIST)
         self._take_cue(Cue.WHICH, Cue.LIST)
-        if any(link.cue is not Cue.AND for link in self._links):
+        is_limited = self._conditions.limit == 1 or query.template in _LIMITED
+        if not is_limited or any(link.cue is not Cue.AND for link in self._links):
             raise Unreadable
         return replace(query, assumptions=tuple(self._conditions.assumptions))
 
     # ---- taking links ------------------------------------------------------------------------------------------------
 
-    def _find(self, fits: Callable[[Link], bool], after: int = 0) -> int | None:
-        return next((at for at in range(after, len(self._links)) if fits(self._links[at])), None)
+    def _find(self, fits: Callable[[Link], bool]) -> int | None:
+        return next((at for at, link in enumerate(self._links) if fits(link)), None)
 
     def _take_cue(self, *cues: Cue) -> Cue | None:
         at = self._find(lambda link: link.cue in cues)
@@ -247,17 +251,25 @@ class _QuestionReader:
             counted = None if named_rows else self._take_column("text")
             value = 'COUNT(*) AS "rows"' if counted is None else f"COUNT(DISTINCT {counted.quoted})"
         else:
-            cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL, Cue.HIGHEST, Cue.LOWEST)
-            if cue is None:
-                raise Unreadable
-            direction = str(cue.value) if cue in _DIRECTIONS else ""
-            measure = self._take_measure(direction)
+            function = self._take_function()
+            measure = self._take_measure(function if function in {"MAX", "MIN"} else "")
             conditions = self._conditions.add_number(measure)
             self._take_rows()
-            value = f"{cue.value}({measure.quoted})"
+            value = f"{function}({measure.quoted})"
         return TemplateQuery(
             "groups", f"SELECT {name}, {value} FROM {self._table}{conditions()} GROUP BY 1 ORDER BY {order}"
         )
+
+    def _take_function(self) -> str:
+        """Take "average", "total", "highest" or "lowest"; return the function of SQL."""
+        cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL)
+        if cue is not None:
+            return str(cue.value)
+        at = self._find(self._is_superlative)
+        if at is None:
+            raise Unreadable
+        link = self._links.pop(at)
+        return link.direction or _DIRECTIONS[link.cue or Cue.MOST]
 
     def _read_superlative(self) -> TemplateQuery:
         """The rows, the group or the value at the end of a scale."""
@@ -309,7 +321,7 @@ class _QuestionReader:
         return TemplateQuery("superlative", f"SELECT {columns} FROM {self._table}{conditions()}")
 
     def _is_repeated(self, column: ColumnFacts) -> bool:
-        return column.filled >= _TYPICAL_RATIO * column.distinct
+        return column.filled >= _MIN_ROWS_PER_GROUP * column.distinct
 
     def _asks_which(self) -> bool:
         """Whether the question says "which", so that it asks for rows; "what" may ask for a value."""

@@ -51,6 +51,7 @@ def ask(question, table=PETS):
         ("How many pets have 4 legs?", "count", [[5]]),
         ("How many pets have 2 or 4 legs?", "count", [[6]]),
         ("How many pets were born in 2019 or 2020?", "count", [[3]]),
+        ("What is the highest price per kind?", "groups", [["parrot", 900], ["dog", 400], ["cat", 150]]),
         ("pets per kind", "groups", [["cat", 3], ["dog", 2], ["parrot", 1]]),
         ("How many pets cost between 1 and 2 hundred?", None, None),
         ("How many pets were born in 2019?", "count", [[2]]),
@@ -106,6 +107,7 @@ def test_the_kinds_of_questions(question, template, rows):
         "How many pets weigh over 3 cm?",
         "How many pets are cats or tame?",  # two columns
         "How many more cats are there than dogs?",
+        "What are the top 2 prices per kind?",
         "How many used pets are there?",
         "How many pets are off?",
         "What is the ratio of cats to dogs?",
