@@ -46,13 +46,14 @@ def load_texts(characters: int) -> list[str]:
     """Return the prose of descriptions, at least ``characters`` in all if there is so much."""
     texts: list[str] = []
     for text in load_documents(parity=0).values():
-        prose = [each for each in re.split(r"\n\s*\n", text) if _is_prose(each)]
+        prose = [each for each in re.split(r"\n\s*\n", text) if is_prose(each)]
         if prose and sum(map(len, texts)) < characters:
             texts.append("\n\n".join(prose)[:MAX_TEXT_CHARS])
     return texts
 
 
-def _is_prose(paragraph: str) -> bool:
+def is_prose(paragraph: str) -> bool:
+    """Return whether a paragraph is long enough, and has few marks and digits."""
     letters = sum(character.isalpha() or character == " " for character in paragraph)
     return len(paragraph) > MIN_PARAGRAPH_CHARS and letters > MIN_LETTER_SHARE * len(paragraph)
 

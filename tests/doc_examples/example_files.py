@@ -114,7 +114,7 @@ TEXTS = {
     "settings.yaml": "ctx: 4096\n",
     "invoice.txt": INVOICE,
     "person.json": '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}\n',
-    "draft.txt": "We are sorry. The roof has to be repiared after the storm.\n",
+    "draft.txt": "We are sorry. The roof has to be repiared after the storm. We will definately write.\n",
     "letter.txt": "Dear Jane Doe,\n\nyour address is jane@example.org.\n",
     "servers.yaml": SERVERS,
     "person.yaml": PERSON,

@@ -13,7 +13,7 @@ from llmcli.tasks.proofread import SuspiciousWord, proofread
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.types import ItemFailed, Result
 
-TEXT = "It is fien.\nThe rooof is wett, they say.\n"
+TEXT = "It is fien.\nThe rooof is wett.\n"
 BITS = {"fien": 30.0, "rooof": 40.0, "wett": 25.0}
 
 
@@ -39,10 +39,11 @@ def test_words_come_in_the_order_of_the_text_with_their_places():
     """Lines and columns count characters from 1."""
     events, _ = run(TEXT)
     first, second, _ = result(events).fields["words"]
-    assert first == {"word": "fien", "score": 30.0, "line": 1, "column": 7, "start": 6, "end": 10, "page": None}
+    place = {"line": 1, "column": 7, "start": 6, "end": 10, "page": None}
+    assert first == {"word": "fien", "score": 30.0, "suggestion": None, **place}
     assert (second["word"], second["line"], second["column"]) == ("rooof", 2, 5)
     assert words_of(events) == ["fien", "rooof", "wett"]
-    assert result(events).fields["scored"] == 9
+    assert result(events).fields["scored"] == 7
 
 
 def test_top_keeps_the_most_suspicious_and_the_threshold_the_least():
@@ -52,6 +53,20 @@ def test_top_keeps_the_most_suspicious_and_the_threshold_the_least():
     assert words_of(run(TEXT, wanted=SuspiciousWord(35.0, 2))[0]) == ["rooof"]
     assert words_of(run("same same same", wanted=SuspiciousWord(0.0, 1))[0]) == ["same"]
     assert result(run("same same same", wanted=SuspiciousWord(0.0, 1))[0]).fields["words"][0]["column"] == 1
+
+
+def test_the_score_of_a_word_that_looks_misspelled_is_higher():
+    """It decides about the threshold and the rank; the suggestion is there for each of them."""
+    text = "You will recieve the letter on Monday, and your neihgbor soon after.\n"
+    bits = {"recieve": 12.5, "neihgbor": 9.0, "letter": 18.0}
+
+    def answer(request):
+        return tuple(score_words(candidate, lambda token: bits.get(token, 3.0)) for candidate in request.candidates)
+
+    (word,) = result(run(text, answer=answer)[0]).fields["words"]
+    assert (word["word"], word["score"], word["suggestion"]) == ("recieve", 22.5, "receive")
+    assert words_of(run(text, answer=answer, wanted=SuspiciousWord(0.0, 2))[0]) == ["recieve", "neihgbor"]
+    assert words_of(run(text, answer=answer, wanted=SuspiciousWord(18.5))[0]) == ["recieve", "neihgbor"]
 
 
 @pytest.mark.parametrize("length", [3, 30])

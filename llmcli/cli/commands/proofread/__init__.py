@@ -35,7 +35,8 @@ def proofread(
     """List the words that look wrong, by how much they surprise the model.
 
     Prints FILE:LINE:COLUMN: WORD SCORE in the order of the text. The score is the surprisal of the word in bits:
-    -log2 of its probability, given the text before it. Nothing is generated.
+    -log2 of its probability, given the text before it. Nothing is generated. A word that looks misspelled has 10 bits
+    more, and -> SUGGESTION after its score.
     """
     from llmcli.cli.commands.proofread.proofread_run import run_proofread
 

@@ -86,12 +86,13 @@ _MAX_RANK = 100.0
 
 
 def format_lines(result: Result) -> str:
-    """Return a line for each word: ``FILE:LINE:COLUMN: WORD SCORE``."""
+    """Return a line for each word: ``FILE:LINE:COLUMN: WORD SCORE``, with `` -> SUGGESTION`` if there is one."""
     name = format_source_name(result.name)
-    return "".join(
-        f"{name}:{each['line']}:{each['column']}: {each['word']} {each['score']:.1f}\n"
-        for each in result.fields["words"]
-    )
+    lines = []
+    for word in result.fields["words"]:
+        suggested = "" if word["suggestion"] is None else f" -> {word['suggestion']}"
+        lines.append(f"{name}:{word['line']}:{word['column']}: {word['word']} {word['score']:.1f}{suggested}\n")
+    return "".join(lines)
 
 
 def sarif_log(results: Sequence[Result]) -> dict[str, Any]:
@@ -102,8 +103,10 @@ def sarif_log(results: Sequence[Result]) -> dict[str, Any]:
     rule = {
         "id": RULE_ID,
         "name": "SuspiciousWord",
-        "shortDescription": {"text": "A word that surprises a language model."},
-        "fullDescription": {"text": "-log2 of the word's probability, given the text before it, is high."},
+        "shortDescription": {"text": "A word that surprises a language model or looks misspelled."},
+        "fullDescription": {
+            "text": "-log2 of the word's probability, given the text before it, is high. A misspelling has more bits."
+        },
         "defaultConfiguration": {"level": "note"},
     }
     return {
@@ -127,15 +130,22 @@ def _sarif_result(name: str, word: dict[str, Any]) -> dict[str, Any]:
         "endColumn": word["column"] + len(word["word"]),
         "snippet": {"text": word["word"]},
     }
-    return {
+    place = {"uri": _uri(name)}
+    found = {
         "ruleId": RULE_ID,
         "ruleIndex": 0,
         "level": "note",
         "message": {"text": f"\u201c{word['word']}\u201d surprises the model ({word['score']:.1f} bits)."},
         "rank": min(_MAX_RANK, word["score"]),
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(name)}, "region": region}}],
+        "locations": [{"physicalLocation": {"artifactLocation": place, "region": region}}],
         "properties": {"bits": word["score"], **page},
     }
+    if word["suggestion"] is not None:
+        text = f"\u201c{word['word']}\u201d looks like a misspelling of \u201c{word['suggestion']}\u201d"
+        found["message"] = {"text": f"{text} ({word['score']:.1f} bits)."}
+        replacement = {"deletedRegion": region, "insertedContent": {"text": word["suggestion"]}}
+        found["fixes"] = [{"artifactChanges": [{"artifactLocation": place, "replacements": [replacement]}]}]
+    return found
 
 
 def _uri(name: str) -> str:

@@ -18,10 +18,13 @@ BITS = {"fien": 30.0, "rooof": 40.0, "wett": 15.0}
 def proofread(llm):
     """Run ``llm proofread`` on a backend that finds three words surprising."""
 
-    def answer(request):
-        return tuple(score_words(candidate, lambda token: BITS.get(token, 3.0)) for candidate in request.candidates)
+    def run(*argv, bits=BITS, **how):
+        def answer(request):
+            return tuple(score_words(candidate, lambda token: bits.get(token, 3.0)) for candidate in request.candidates)
 
-    return lambda *argv, **how: llm("proofread", *argv, answer=answer, **{"token_scores": True, **how})
+        return llm("proofread", *argv, answer=answer, **{"token_scores": True, **how})
+
+    return run
 
 
 def test_each_word_is_a_line_as_grep_prints_it(proofread, write):
@@ -52,9 +55,31 @@ def test_json_is_one_object_for_each_document(proofread, write):
     first, second = map(json.loads, proofread("--json", *files).out.splitlines())
     assert [first["name"], second["name"]] == files
     assert first["words"][1] == {
-        "word": "rooof", "score": 40.0, "line": 2, "column": 5, "start": 16, "end": 21, "page": None
+        "word": "rooof", "score": 40.0, "suggestion": None, "line": 2, "column": 5, "start": 16, "end": 21, "page": None
     }  # fmt: skip
     assert (second["words"], second["scored"], "text" in second) == ([], 3, False)
+
+
+def test_a_misspelling_that_hardly_surprises_is_listed_with_its_suggestion(proofread, write):
+    """Its score has 10 bits more; --json and --sarif have the suggestion too, the latter as a fix."""
+    file = write("a.txt", "You will recieve the letter on Monday.\nPlease answer it soon.\n")
+    how = {"bits": {"recieve": 12.5}}
+    assert proofread(file, **how).out == f"{file}:1:10: recieve 22.5 -> receive\n"
+    (word,) = json.loads(proofread("--json", file, **how).out)["words"]
+    assert (word["word"], word["score"], word["suggestion"]) == ("recieve", 22.5, "receive")
+    (found,) = json.loads(proofread("--sarif", file, **how).out)["runs"][0]["results"]
+    assert "misspelling of \u201creceive\u201d" in found["message"]["text"]
+    (change,) = found["fixes"][0]["artifactChanges"]
+    assert change["artifactLocation"] == found["locations"][0]["physicalLocation"]["artifactLocation"]
+    (replacement,) = change["replacements"]
+    assert replacement["insertedContent"] == {"text": "receive"}
+    assert (replacement["deletedRegion"]["startColumn"], replacement["deletedRegion"]["endColumn"]) == (10, 17)
+
+
+def test_help_names_the_suggestion(llm):
+    """And by how much the score of a misspelling is higher."""
+    text = " ".join(llm("proofread", "--help").out.split())
+    assert "10 bits more, and -> SUGGESTION after its score" in text
 
 
 def test_sarif_is_one_log_with_what_its_schema_requires(proofread, write, tmp_path):

@@ -1,14 +1,14 @@
-"""proofread: the words of a document that surprise a model most, found without generating anything.
+"""proofread: the words of a document that surprise a model most or look misspelled, found without generating anything.
 
 The text is scored in windows that fit the context, each with the text before it, so that every token has a context. The
-surprisal of a word is -log2 of its probability, given the text before it, summed over its tokens.
+surprisal of a word is -log2 of its probability, given the text before it, summed over its tokens. The score of a word
+that looks misspelled (``spelling``) is higher.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,9 +17,10 @@ from llmcli.backends.base import Backend
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.streamed_file import StreamedFile, TextBlock, iter_text_blocks
-from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.errors.network_errors import NotOnServers
 from llmcli.fast_dataclass import frozen
+from llmcli.interrupt import run_interruptible
+from llmcli.tasks.proofread.spelling import WORD, Spelling, read_spelling
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun, run_inputs
@@ -28,6 +29,9 @@ from llmcli.types import ItemFailed, Priority, Request, Result, Score, TaskEvent
 
 DEFAULT_THRESHOLD_BITS = 20.0
 """``benchmarks/proofread_quality.py``: two thirds of the wrong words, and one of sixty right ones."""
+MISSPELLING_BITS = 10.0
+"""Added to the surprisal of a word that looks misspelled. ``benchmarks/proofread_spelling.py``: with less, fewer of the
+wrong words are listed, with more, more right ones: words such as "async", which are in no list, but surprise little."""
 SCORE_DIGITS = 2
 WINDOW_BYTES, CONTEXT_BYTES = 2048, 1024
 """Bytes of a window, and of the text before it that is evaluated with it."""
@@ -38,8 +42,6 @@ _RESERVED_TOKENS = 8
 _FIRST_CONTEXT = "\n"
 """What stands before the beginning of a text, for models without a token for that."""
 NATS_PER_BIT = math.log(2)
-_LETTER = f"[^\\W_{UNSPACED_CHARACTERS}]"
-_WORD = re.compile(f"[{UNSPACED_CHARACTERS}]|{_LETTER}+(?:['\u2019\u02bc]{_LETTER}+)*")
 
 
 @frozen
@@ -58,9 +60,9 @@ def proofread(
 ) -> Iterator[TaskEvent]:
     """Find the suspicious words of documents: a Result, or ItemFailed, for each.
 
-    Fields of a Result: ``words``, in order of position, each with ``word``, ``score`` (bits), ``line`` and ``column``
-    (in characters, from 1), ``start`` and ``end`` (offsets in the document's text) and ``page`` (None without pages);
-    ``scored``: the number of all words that were scored. A document without words has none. Raises ``NotOnServers`` if
+    Fields of a Result: ``words``, in order of position, each with ``word``, ``score`` (bits), ``suggestion`` (None for a
+    word that does not look misspelled), ``line`` and ``column`` (in characters, from 1), ``start`` and ``end`` (offsets in
+    the document's text) and ``page`` (None without pages); ``scored``: the number of all words that were scored. A document without words has none. Raises ``NotOnServers`` if
     the backend does not report the log-probability of each token.
     """
     if not backend.info().token_scores:
@@ -77,6 +79,7 @@ async def proofread_document(
     run: TaskRun, document: Document | StreamedFile, options: GenerationOptions, wanted: SuspiciousWord
 ) -> Result:
     """Return the suspicious words of a document, as ``proofread`` does."""
+    spelling = run_interruptible(read_spelling, document)
 
     async def score(window: _Window) -> tuple[_Block, list[WordSurprisal]]:
         answer = await run.ask(
@@ -98,16 +101,17 @@ async def proofread_document(
         num_windows += 1
         num_words += len(words)
         for word in words:
-            if word.bits >= wanted.threshold:
-                _keep_most_surprising(found, wanted.top, block.places, word)
+            scored = block.score(word, spelling, wanted.threshold)
+            if scored.bits >= wanted.threshold:
+                _keep_most_suspicious(found, wanted.top, block.places, scored)
     in_order = [word for _, _, word in sorted(found, key=lambda entry: -entry[1])]
     return run.result(None, {"words": in_order, "scored": num_words}, blank=not num_windows)
 
 
-def _keep_most_surprising(
-    found: list[tuple[float, int, dict[str, Any]]], top: int | None, places: QuotableDocument, word: WordSurprisal
+def _keep_most_suspicious(
+    found: list[tuple[float, int, dict[str, Any]]], top: int | None, places: QuotableDocument, word: ScoredWord
 ) -> None:
-    """Keep a word among the ``top`` ones, of equally surprising words the first."""
+    """Keep a word among the ``top`` ones, of equally suspicious words the first."""
     rank = (word.bits, -(word.start + places.offset))
     if top is None or len(found) < top:
         heapq.heappush(found, (*rank, _describe_word(places, word)))
@@ -115,17 +119,28 @@ def _keep_most_surprising(
         heapq.heapreplace(found, (*rank, _describe_word(places, word)))
 
 
-def _describe_word(places: QuotableDocument, word: WordSurprisal) -> dict[str, Any]:
+def _describe_word(places: QuotableDocument, word: ScoredWord) -> dict[str, Any]:
     found = places.quote(word.start, word.end)
     return {
         "word": found.text,
         "score": round(word.bits, SCORE_DIGITS),
+        "suggestion": word.suggestion,
         "line": found.first_line,
         "column": places.column_of(word.start),
         "start": found.start,
         "end": found.end,
         "page": found.page,
     }
+
+
+@frozen
+class ScoredWord:
+    """A word at these offsets of a block: its surprisal, or more if it looks like a misspelling of ``suggestion``."""
+
+    start: int
+    end: int
+    bits: float
+    suggestion: str | None
 
 
 # ---- windows ----------------------------------------------------------------------------------------------------------
@@ -139,6 +154,14 @@ class _Block:
         self.text = context + block.text
         self.context_length = len(context)
         self._code_blocks = [match.span() for match in CODE_BLOCK.finditer(block.text)]
+
+    def score(self, word: WordSurprisal, spelling: Spelling | None, threshold: float) -> ScoredWord:
+        """Return the score of a word; below the threshold it may be the surprisal alone."""
+        suggestion = None
+        if spelling is not None and word.bits + MISSPELLING_BITS >= threshold:
+            suggestion = spelling.suggest(self.text, word.start + self.context_length, word.end + self.context_length)
+        bits = word.bits if suggestion is None else word.bits + MISSPELLING_BITS
+        return ScoredWord(word.start, word.end, bits, suggestion)
 
     def is_code(self, offset: int) -> bool:
         """Whether an offset in the block is in a block of code."""
@@ -266,7 +289,7 @@ def find_words(text: str, start: int, end: int) -> list[tuple[int, int]]:
     spans = iter(find_spans(text[start:end], PLAIN_TEXT_KINDS))
     span = next(spans, None)
     words = []
-    for match in _WORD.finditer(text, start, end):
+    for match in WORD.finditer(text, start, end):
         while span is not None and span.end + start <= match.start():
             span = next(spans, None)
         if (span is None or match.end() <= span.start + start) and any(map(str.isalpha, match[0])):
