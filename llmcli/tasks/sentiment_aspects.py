@@ -26,7 +26,7 @@ ASPECTS_PROMPT = "sentiment.aspects"
 DEFAULT_ANSWER_TOKENS = 200
 SEPARATOR = " | "
 POLARITIES = ("positive", "neutral", "negative")
-_NO_ASPECT = "NONE"
+_NO_ASPECTS = "NONE"
 """The answer about a text without an opinion."""
 _MAX_ASPECTS = 8
 MAX_ASPECT_WORDS, MAX_OPINION_WORDS = 5, 6
@@ -40,6 +40,32 @@ _CHUNK = re.compile(
 )
 """What a span does not cut: a word, a number, a character of a script without spaces, marks."""
 _MAX_WORD_CHARACTERS = 40
+_CLAUSE_WORDS = (
+    "i|you|u|he|she|it|we|they|me|him|us|them|who|whom|which|what|where|when|while|that|if|because|since|although|though"
+    "|unless|until|but|myself|yourself|itself"
+)
+"""English words of which no aspect and no opinion has one: it would be a clause."""
+_VERBS = (
+    r"is|are|was|were|am|be|been|being|has|have|had|having|do|does|did|will|would|can|could|should|may|might|must|shall"
+    r"|\w+n['\u2019]t|cannot|not|to|seems?|there|these|those|this|some(?:thing|one)|any(?:thing|one)"
+)
+"""English verbs, and words that stand for a noun, of which no aspect has one."""
+_FUNCTION_WORDS = (
+    "a|an|the|and|or|nor|of|in|on|at|by|for|from|with|without|about|into|over|under|up|down|out|off|as|than|like|so|too"
+    "|very|quite|rather|just|only|also|even|ever|never|always|often|still|again|then|here|now|more|most|less|much|many|few"
+    "|all|both|each|every|any|some|no|such|same|other|another|one|own|my|your|his|her|its|our|their"
+)
+"""English words with which no noun phrase begins or ends, its article aside, and which say nothing alone."""
+_NO_ASPECT = (
+    rf"(?i:(?:[^\n]*\W)?(?:{_CLAUSE_WORDS}|{_VERBS})(?:\W[^\n]*)?|(?:{_FUNCTION_WORDS})(?:\s[^\n]*)?"
+    rf"|(?:[^\n]*\s)?(?:{_FUNCTION_WORDS})|[^\n]*,\s[^\n]*|[\W\d_]*)"
+)
+"""A regular expression of what is no noun phrase."""
+_NO_OPINION = (
+    rf"(?i:(?:[^\n]*\W)?(?:{_CLAUSE_WORDS})(?:\W[^\n]*)?"
+    rf"|(?:{_VERBS}|{_FUNCTION_WORDS})(?:\s+(?:{_VERBS}|{_FUNCTION_WORDS}))*|[\W\d_]*)"
+)
+"""A regular expression of what is a clause, or says nothing."""
 _SENTENCE_MARKS = ".!?;:\u2026"
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s+)?")
 _EDGE_MARKS = " .,;:!?"
@@ -57,18 +83,32 @@ class Aspect:
 
 
 def parse_aspects(answer: str) -> list[Aspect]:
-    """Return the aspects of an answer, each once; a line of another form, or that a limit cut, is left out."""
-    found = []
+    """Return the aspects of an answer, each once, in its first polarity.
+
+    A line of another form, or that a limit cut, is left out, and so is one whose opinion is the aspect itself.
+    """
+    found: dict[tuple[str, str], Aspect] = {}
     for line in answer.splitlines():
         parts = [part.strip(_EDGE_MARKS) for part in _LIST_MARK.sub("", line).split(SEPARATOR.strip())]
         if len(parts) == 3 and all(any(map(str.isalnum, part)) for part in parts) and parts[2].lower() in POLARITIES:  # noqa: PLR2004 (the parts of an aspect)
-            found.append(Aspect(parts[0], parts[1], parts[2].lower()))
-    return list(dict.fromkeys(found))
+            aspect, opinion = parts[0].lower(), parts[1].lower()
+            if aspect not in opinion and opinion not in aspect:
+                found.setdefault((aspect, opinion), Aspect(parts[0], parts[1], parts[2].lower()))
+    return list(found.values())
 
 
-def is_phrase(words: str, most: int) -> bool:
-    """Whether a text has at most ``most`` words, and is no sentence."""
-    return re.fullmatch(_phrase_pattern(most), words) is not None
+def is_aspect(words: str) -> bool:
+    """Return whether a text may be a noun phrase: it is short, and has no English word of a clause."""
+    return _is_phrase(words, MAX_ASPECT_WORDS, _NO_ASPECT)
+
+
+def is_opinion(words: str) -> bool:
+    """Return whether a text may be an opinion: it is short, no English clause, and says something."""
+    return _is_phrase(words, MAX_OPINION_WORDS, _NO_OPINION)
+
+
+def _is_phrase(words: str, most: int, no_phrase: str) -> bool:
+    return re.fullmatch(_phrase_pattern(most), words) is not None and re.fullmatch(no_phrase, words) is None
 
 
 def _phrase_pattern(most: int) -> str:
@@ -96,7 +136,7 @@ class AspectSentimentTask(SentimentTask):
     """A ``SentimentTask`` whose results also have ``aspects``: a list of objects with the fields of ``Aspect``.
 
     They come from a second request, whose answer a grammar holds to short spans of the text; without grammars, those
-    aspects count that stand in the text. Aspect and opinion are phrases (``is_phrase``); longer ones are dropped.
+    aspects count that stand in the text. Other aspects than ``is_aspect`` and ``is_opinion`` admit are dropped.
     In a table, the column ``aspects`` is that list as JSON; in a line, it follows the probabilities.
     """
 
@@ -131,13 +171,9 @@ class AspectSentimentTask(SentimentTask):
 
         answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
         listed = parse_aspects(answer.text)
-        aspects = [
-            each
-            for each in listed
-            if is_phrase(each.aspect, MAX_ASPECT_WORDS) and is_phrase(each.opinion, MAX_OPINION_WORDS)
-        ]
+        aspects = [each for each in listed if is_aspect(each.aspect) and is_opinion(each.opinion)]
         if len(aspects) < len(listed):
-            run.warnings.append(f"aspects that are longer than a phrase: {len(listed) - len(aspects)}")
+            run.warnings.append(f"aspects that are no phrases: {len(listed) - len(aspects)}")
         if constraint > 0:
             passage = QuotableDocument(record.name, text).whole()
             found = [locate_aspect(each, passage) for each in aspects]
@@ -169,17 +205,17 @@ class AspectSentimentTask(SentimentTask):
 def aspect_grammar(text: str) -> str:
     """Return a grammar of lines "ASPECT | OPINION | POLARITY", or "NONE".
 
-    Aspect and opinion are phrases that stand in one line of ``text`` from word to word. The separator belongs to their
+    Aspect and opinion are phrases (``is_aspect``, ``is_opinion``) that stand in one line of ``text`` from word to word. The separator belongs to their
     terminals: else the lexer would take its blank for that before another word of the phrase. Source of the format:
     llguidance, "Grammar syntax" (docs/syntax.md).
     """
     polarity = " | ".join(json.dumps(each) for each in POLARITIES)
     between = json.dumps(SEPARATOR)
     return (
-        f'start: "{_NO_ASPECT}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
+        f'start: "{_NO_ASPECTS}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
         f"line: ASPECT OPINION polarity\n"
         f"polarity: {polarity}\n"
-        f"ASPECT: (WORDS & /{_phrase_pattern(MAX_ASPECT_WORDS)}/) {between}\n"
-        f"OPINION: (WORDS & /{_phrase_pattern(MAX_OPINION_WORDS)}/) {between}\n"
+        f"ASPECT: (WORDS & /{_phrase_pattern(MAX_ASPECT_WORDS)}/ & ~/{_NO_ASPECT}/) {between}\n"
+        f"OPINION: (WORDS & /{_phrase_pattern(MAX_OPINION_WORDS)}/ & ~/{_NO_OPINION}/) {between}\n"
         f"{chunks_terminal('WORDS', _CHUNK.findall(text))}"
     )

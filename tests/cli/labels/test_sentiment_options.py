@@ -155,7 +155,7 @@ def test_aspects_are_phrases(llm):
         if request.candidates:
             return NEUTRAL
         return (
-            "the food that we had was good | good | positive\n"
+            "the food that we had was good | rude | positive\n"
             "food | that we had was good and the staff rude | positive\n"
             "staff | rude. | negative"
         )
@@ -163,4 +163,4 @@ def test_aspects_are_phrases(llm):
     text = b"The food that we had was good and the staff rude.\n"
     found = json.loads(llm("sentiment", "--aspects", "--json", stdin=text, answer=answer).out)
     assert found["aspects"] == [{"aspect": "staff", "opinion": "rude", "polarity": "negative"}]
-    assert found["warnings"] == ["aspects that are longer than a phrase: 2"]
+    assert found["warnings"] == ["aspects that are no phrases: 2"]
