@@ -25,6 +25,8 @@ from llmcli.machine_needs import (
 )
 
 PROGRAM_NAME = "llm"
+ROOT_OPTIONS = ("-h", "--help", "-V", "--version")
+"""How the options begin that the program has without a command."""
 SHORTEN_ADVICE = "shorten the input"
 
 
@@ -35,7 +37,8 @@ class Command:
     ``module`` has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``); "" is the module of that name
     among the commands here. For a verb (a command that runs a model), ``model_task`` is the catalogue task that decides
     which models are recommended, and ``overflow_advice`` says in the imperative what to do when the input does not fit
-    the context; "" if only a larger context helps. ``needs``: what it needs from the machine.
+    the context; "" if only a larger context helps. ``needs``: what it needs from the machine. ``synonyms``: other names,
+    which work and are not listed.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Command:
     overflow_advice: str = SHORTEN_ADVICE
     module: str = ""
     needs: MachineNeeds = UNKNOWN_WORK
+    synonyms: tuple[str, ...] = ()
 
     @property
     def runs_model(self) -> bool:
@@ -132,7 +136,12 @@ COMMANDS = [
         needs=LABELS,
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
-    Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
+    Command(
+        "command",
+        "Write a shell command for a task. It is printed, never run.",
+        model_task="chat",
+        synonyms=("shell",),
+    ),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("calibrations", "List, show and remove calibrations of classify, sentiment and filter.", group=True),
     Command("models", "Find, download, list and remove models.", group=True),
@@ -171,8 +180,8 @@ def unregister_command(name: str) -> None:
 
 
 def find_command(name: str) -> Command | None:
-    """Return the command called ``name``, or None."""
-    return next((command for command in COMMANDS if command.name == name), None)
+    """Return the command called ``name``, by its name or a synonym, or None."""
+    return next((command for command in COMMANDS if name == command.name or name in command.synonyms), None)
 
 
 def model_commands() -> list[Command]:

@@ -25,10 +25,11 @@ def dispatch(words: list[str], environment: Environment) -> int:
     Signal handlers and streams are as before when it returns.
     """
     interrupt = Interrupt()
-    environment = fast_dataclass.replace(environment, argv=tuple(words))
     stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
+            words = _complete_words(words)
+            environment = fast_dataclass.replace(environment, argv=tuple(words))
             code = _run_command(words, environment, interrupt)
         except LlmError as error:  # in an interrupted pipeline, a closed pipe needs no report
             return _report_error(error if interrupt.signal is None else interrupt.error or error, words, environment)
@@ -38,6 +39,20 @@ def dispatch(words: list[str], environment: Environment) -> int:
             return _report_error(_internal_error(error, words, environment), words, environment)
         stop = interrupt.error if interrupt.signal is not None else None  # it arrived when everything was done
         return code if stop is None else stop.exit_code
+
+
+def _complete_words(words: list[str]) -> list[str]:
+    """Return the words with the command that they mean. Raises ``UsageError``."""
+    from llmcli.cli import command_registry
+
+    if not words or words[0].startswith(command_registry.ROOT_OPTIONS):
+        return words
+    command = command_registry.find_command(words[0])
+    if command is not None and command.name == words[0] and not command.group:
+        return words
+    from llmcli.cli.parsing import implied_command
+
+    return implied_command.complete_words(words)
 
 
 def _run_command(words: list[str], environment: Environment, interrupt: Interrupt) -> int:
@@ -69,19 +84,37 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
 
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
-    command = typer_parser.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
+    if completing and _begins_with_ask_option(typed):
+        command = typer_parser.build_command_parser("ask")
+    else:
+        command = typer_parser.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
     try:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        raise UsageError(_parser_message(error), detail=_quoting_advice(words)) from error
+        advice = _foreign_option_advice(error, words) or _quoting_advice(words)
+        raise UsageError(_parser_message(error), detail=advice) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
     except SystemExit as error:  # how Typer ends a completion
         return error.code if isinstance(error.code, int) else 0
     return code if isinstance(code, int) else 0
+
+
+def _begins_with_ask_option(typed: Sequence[str]) -> bool:
+    if not typed or not typed[0].startswith("-"):
+        return False
+    from llmcli.cli.parsing import implied_command
+
+    return implied_command.begins_with_ask_option(typed)
+
+
+def _foreign_option_advice(error: typer.TyperException, words: Sequence[str]) -> str:
+    from llmcli.cli.parsing import implied_command
+
+    return implied_command.foreign_option_advice(str(getattr(error, "option_name", "")), words)
 
 
 def _join_redact_names(words: list[str]) -> list[str]:

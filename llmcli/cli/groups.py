@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from llmcli.cli.console import error_messages
+from llmcli.cli.parsing.implied_command import LIST
 from llmcli.cli.parsing.typer_parser import CONTEXT_SETTINGS, TYPER_OPTIONS, add_command
 
 COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
@@ -17,8 +18,10 @@ COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
 def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
     """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``.
 
-    Commands that have a synonym are added under it too, hidden.
+    A group with the command ``list`` lists if no command is named (``implied_command``). Commands that have a synonym are added under it too, hidden.
     """
+    if LIST in commands:
+        text += "\n\nWithout a command, it lists."
     app = typer.Typer(**TYPER_OPTIONS, help=text, add_completion=False, context_settings=CONTEXT_SETTINGS)
     app.callback(invoke_without_command=True)(_require_subcommand)
     for name, function in commands.items():

@@ -57,7 +57,7 @@ def _index_page() -> Iterator[str]:
 
 
 def _group_page(group: command_registry.Command, parser: Any) -> Iterator[str]:
-    yield from [f"# llm {group.name}", "", group.help, "", "All of these commands take `--json`, `-q` and `-v`."]
+    yield from [f"# llm {group.name}", "", parser.help, "", "All of these commands take `--json`, `-q` and `-v`."]
     for name, command in subcommands(parser).items():
         yield from ["", *_command_section("##", f"llm {group.name} {name}", command, hidden=GENERAL_OPTIONS)]
 

@@ -20,7 +20,7 @@ from llmcli.errors import InputError, OutOfMemory
     [
         (["--help"], 0),
         (["--version"], 0),
-        (["models"], 2),
+        (["config"], 2),
         (["nonsense"], 2),
         (["ask", "--nonsense"], 2),
         (["ask", "Q", "--seed", "-1"], 2),
@@ -189,9 +189,10 @@ def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
     [
         (["models", "list", "foo"], "Try: llm models list --help"),
         (["models", "foo"], "Try: llm models --help"),
-        (["prompts", "--nonsense"], "Try: llm prompts --help"),
+        (["config", "--nonsense"], "Try: llm config --help"),
+        (["prompts", "--nonsense"], "Try: llm prompts list --help"),
         (["generate", "email", "--no-stdin"], "Try: llm generate email --list"),
-        (["nonsense"], "Try: llm --help"),
+        (["--nonsense"], "Try: llm --help"),
     ],
 )
 def test_a_usage_error_points_to_the_help_that_answers_it(llm, argv, advice):
@@ -232,8 +233,8 @@ def test_help_without_a_command_goes_to_stdout(llm):
 
 def test_a_group_without_a_command_is_a_usage_error(llm):
     """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
-    run = llm("models")
-    assert run.code == 2 and run.err.startswith("Usage: llm models") and run.out == ""
+    run = llm("config")
+    assert run.code == 2 and run.err.startswith("Usage: llm config") and run.out == ""
 
 
 @pytest.mark.parametrize("words", [("models", "ls"), ("sessions", "ls"), ("prompts", "ls"), ("worker", "ls")])

@@ -45,6 +45,32 @@ def _options_by_name(parameters: Sequence[CommandParameter]) -> dict[str, Comman
     return named
 
 
+def option_of(parameters: Sequence[CommandParameter], word: str) -> CommandParameter | None:
+    """Return the option that a word names, alone or joined to its value; None if it names none of ``parameters``."""
+    name = word.partition("=")[0] if word.startswith("--") else word[:2]
+    return next((each for each in parameters if name in getattr(each.declaration, "names", ())), None)
+
+
+def first_argument(parameters: Sequence[CommandParameter], words: Sequence[str]) -> str | None:
+    """Return the first of the words that is neither an option of ``parameters`` nor the value of one.
+
+    None if there is none, or an unknown option before it.
+    """
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            return next(rest, None)
+        if len(word) == 1 or not word.startswith("-"):
+            return word
+        parameter = option_of(parameters, word)
+        if parameter is None:
+            return None
+        is_joined = "=" in word if word.startswith("--") else len(word) > len("-m")
+        if not _is_switch(parameter) and not is_joined:
+            next(rest, None)
+    return None
+
+
 def _split_words(named: Mapping[str, CommandParameter], words: Sequence[str]) -> dict[str, list[str]]:
     """Return the texts given to each parameter, with those of the arguments under the name ""; a switch gets ""."""
     given: dict[str, list[str]] = {"": []}

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from llmcli import __version__
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, Command
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, Command, find_command
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, require_usable_number
 
 TYPER_OPTIONS: dict[str, Any] = {
@@ -72,13 +72,13 @@ def build_app(word: str, *, alone: bool = False, completing: bool = False) -> ty
         epilog=_EPILOG,
     )(_root_command)
     for command in COMMANDS:
-        if command.name != word:
+        if word != command.name and word not in command.synonyms:
             if not alone:
                 app.command(command.name, help=command.help, short_help=command.help)(_placeholder_command)
         elif command.group:
             app.add_typer(command.load(), name=command.name)
         else:
-            add_command(app, command.name, command.load())
+            add_command(app, word, command.load(), hidden=word != command.name)
     return app
 
 
@@ -93,6 +93,15 @@ def build_parser(word: str, *, alone: bool = False, completing: bool = False) ->
 @functools.lru_cache(maxsize=64)
 def _cached_parser(_commands: tuple[Command, ...], word: str, alone: bool, completing: bool) -> Any:
     return typer.main.get_command(build_app(word, alone=alone, completing=completing))
+
+
+def build_command_parser(name: str) -> Any:
+    """Return the parser of a single command that completes a line in which its name is left out."""
+    app = typer.Typer(**TYPER_OPTIONS, add_completion=True, context_settings=CONTEXT_SETTINGS)
+    command = find_command(name)
+    assert command is not None
+    add_command(app, name, command.load())
+    return typer.main.get_command(app)
 
 
 def add_command(app: typer.Typer, name: str, function: Any, **options: Any) -> None:

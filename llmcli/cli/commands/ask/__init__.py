@@ -65,7 +65,9 @@ def ask(
     editor: Annotated[bool, Option("--editor", help="Write the question in your editor ($VISUAL, $EDITOR).")] = False,
     session: SessionOption = None,
     go_on: ContinueOption = False,
-    extract: Annotated[bool, Option("-x", "--extract", help="Print only the first code block of the answer.")] = False,
+    extract: Annotated[
+        bool, Option("-x", "--extract", "--code", help="Print only the first code block of the answer.")
+    ] = False,
     schema: Annotated[
         str | None,
         Option("--schema", metavar="SCHEMA", help="Answer in JSON: 'name, age int, tags list', or a JSON Schema file."),

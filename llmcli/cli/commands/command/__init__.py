@@ -45,7 +45,7 @@ def command(
     """Write a shell command for a task. It is printed, never run.
 
     Standard output is the command: one line, without control characters. On a terminal, a sentence on standard error
-    explains it. Read the command before you run it: a model may be wrong.
+    explains it. Read the command before you run it: a model may be wrong. llm shell is the same command.
     """
     text = (join_words(ctx, task) or "").strip()
     if not text:

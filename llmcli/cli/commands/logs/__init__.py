@@ -36,7 +36,7 @@ def _note_off(ctx: CommandContext) -> None:
 @command(*GENERAL_OPTIONS, examples="llm logs list\nllm logs list --limit 5 --json | jq -r .question")
 def show_list(
     ctx: CommandContext,
-    limit: Annotated[int | None, Option("--limit", min=1, metavar="N", help="Only the newest N.")] = None,
+    limit: Annotated[int | None, Option("-n", "--limit", min=1, metavar="N", help="Only the newest N.")] = None,
 ) -> int:
     """List the kept answers of ask and generate, the newest first.
 

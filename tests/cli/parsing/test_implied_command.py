@@ -1,0 +1,173 @@
+"""Command lines that name no command: questions, lists, and the habits of simonw/llm and ollama."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scripted import Reply
+
+from llmcli.cli.command_registry import COMMANDS
+from llmcli.cli.parsing.implied_command import complete_words
+from llmcli.errors import UsageError
+
+QUESTION = "What is a goroutine?"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ([QUESTION], ["ask", QUESTION]),
+        (["two\nlines", "-q"], ["ask", "two\nlines", "-q"]),
+        (["-m", "x", QUESTION], ["ask", "-m", "x", QUESTION]),
+        (["-mx", "--json", "-f", "a b.txt", QUESTION], ["ask", "-mx", "--json", "-f", "a b.txt", QUESTION]),
+        (["--model=x", QUESTION], ["ask", "--model=x", QUESTION]),
+        (["-m", "x", "--nonsense", "hello"], ["ask", "-m", "x", "--nonsense", "hello"]),  # refused there
+        (["--", "-1 plus 2"], ["ask", "--", "-1 plus 2"]),
+        (["-s", "Explain this code."], ["ask", "-s", "Explain this code."]),
+        (["shell", "free space"], ["command", "free space"]),
+        (["models"], ["models", "list"]),
+        (["logs", "-n", "3"], ["logs", "list", "-n", "3"]),
+        (["sessions", "--json"], ["sessions", "list", "--json"]),
+        ([], []),
+        (["--help"], ["--help"]),
+        (["--nonsense", QUESTION], ["--nonsense", QUESTION]),
+        (["models", "--help"], ["models", "--help"]),
+        (["models", "pull", "x"], ["models", "pull", "x"]),
+        (["config"], ["config"]),
+    ],
+)
+def test_words_mean_a_command(words, meant):
+    """A question is asked, a group lists, a synonym is the command; the rest is left to the parser."""
+    assert complete_words(words) == meant
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_is_never_a_question(command):
+    """Words after a command's name are its own, whatever they are."""
+    assert complete_words([command.name, QUESTION]) == [command.name, QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("words", "happened", "advice"),
+    [
+        (["sumarize", "f.txt"], "no such command 'sumarize'. Did you mean 'summarize'?", "llm summarize f.txt"),
+        (["-m", "x", "sumarize"], "no such command 'sumarize'. Did you mean 'summarize'?", "llm summarize -m x"),
+        (["models "], "no such command 'models '. Did you mean 'models'?", "llm models"),
+        (["$"], "no such command '$'", "llm ask '$', or llm --help for the commands"),
+        (["-m", "x", "summarize", "f"], "the command comes before its options", "llm summarize -m x f"),
+        (["run", "qwen3"], "no such command 'run'", "llm chat -m qwen3"),
+        (["run", "qwen3", "Say hi"], "no such command 'run'", "llm ask -m qwen3 'Say hi'"),
+        (["run"], "no such command 'run'", 'llm chat -m MODEL, or llm ask -m MODEL "QUESTION"'),
+        (["pull", "qwen3"], "no such command 'pull'", "llm models pull qwen3"),
+        (["pull"], "no such command 'pull'", "llm models pull MODEL"),
+        (["list"], "no such command 'list'", "llm models list"),
+        (["ps"], "no such command 'ps'", "llm worker list"),
+        (["rm", "qwen3"], "no such command 'rm'", "llm models rm qwen3"),
+        (["show", "qwen3"], "no such command 'show'", "llm models show qwen3"),
+        (["collections", "list"], "no such command 'collections'", "llm index list"),
+        (["templates"], "no such command 'templates'", "llm prompts list"),
+        (["templates", "show", "x"], "no such command 'templates'", "llm prompts show x"),
+    ],
+)
+def test_another_word_is_refused_with_the_command_to_type(words, happened, advice):
+    """The nearest command, or ours for one of another program, with the words that were typed."""
+    with pytest.raises(UsageError, match="command") as caught:
+        complete_words(words)
+    assert (caught.value.subject, caught.value.detail) == (happened, f"Try: {advice}")
+
+
+@pytest.mark.parametrize("name", ["search", "install", "plugins"])
+def test_a_command_without_a_counterpart_names_what_is_here(llm, name):
+    """Two lines on stderr, exit code 2, and no model."""
+    run = llm(name, "something")
+    assert run.code == 2 and run.backend is None and run.err.count("\n") == 2 and "\nTry: llm " in run.err
+
+
+@pytest.mark.parametrize("words", [["-t", "x"], ["ask", "-t", "x"], ["-m", "m", "-t", "x", QUESTION]])
+def test_a_template_is_a_prompt(llm, words):
+    """The option of simonw/llm is named for what it is here."""
+    run = llm(*words)
+    assert (run.code, run.err.splitlines()) == (
+        2,
+        ["llm: no such option: -t", "A template is a prompt here: llm ask -p NAME (all of them: llm prompts list)"],
+    )
+
+
+def test_an_option_of_another_command_has_no_such_advice(llm):
+    """For llm translate, -t is no template."""
+    assert llm("translate", "-t", "fr").err.splitlines()[1] == "Try: llm translate --help"
+
+
+# ---- through main ---------------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_answered(llm):
+    """As llm ask answers it, options before it included."""
+    run = llm(QUESTION, answer=lambda _: "A thread of Go.")
+    assert (run.code, run.out, run.err) == (0, "A thread of Go.\n", "")
+    run = llm("--json", "--max-tokens", "7", QUESTION)
+    assert run.code == 0 and json.loads(run.out)["prompt"] == "ask"
+    assert run.backend.requests[0].max_tokens == 7
+
+
+def test_a_pipe_with_instructions_is_answered(llm):
+    """The common pipe of simonw/llm: cat FILE | llm -s INSTRUCTIONS."""
+    run = llm("-s", "Say it again.", stdin=b"hello", answer=lambda _: Reply("hello"))
+    assert (run.code, run.out) == (0, "hello\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hello"],
+        ["-m", "x", "hello"],
+        ["sumarize", "a.txt"],
+        ["--json", "hello"],
+        ["-m=x", "hello"],
+        ["-qm", "x", "hello"],
+    ],
+)
+def test_one_word_never_runs_a_model(llm, words):
+    """It may be a typing error in a script."""
+    run = llm(*words, stdin=b"text")
+    assert (run.code, run.out, run.backend) == (2, "", None)
+
+
+def test_unquoted_words_after_a_quoted_one_are_the_question(llm):
+    """The rules of llm ask hold: words are joined, and options between them are refused."""
+    assert llm("What is", "new?").out == "What is new?\n"
+    assert llm("What is", "-q", "new?").code == 2
+
+
+@pytest.mark.parametrize(
+    "group", ["logs", "models", "prompts", "sessions", "backends", "index", "keys", "calibrations"]
+)
+def test_a_group_without_a_command_lists(llm, group):
+    """In a pipe as on a terminal."""
+    listed = llm(group, "list")
+    run = llm(group)
+    assert (run.code, run.out) == (0, listed.out) and listed.code == 0
+
+
+def test_a_group_lists_on_a_terminal(llm, terminal):
+    """The same command, the same list."""
+    shown = []
+    for words in (["prompts"], ["prompts", "list"]):
+        screen = terminal()
+        assert llm(*words, out=screen.slave, err=screen.slave).code == 0
+        shown.append(screen.close())
+    assert shown[0] == shown[1] and "generate/poem" in shown[0]
+
+
+def test_shell_is_command(llm):
+    """Both names have the same help and write the same command."""
+    assert llm("shell", "--help").out == llm("command", "--help").out
+    assert llm("help", "shell").out.startswith("Usage: llm shell ")
+    run = llm("shell", "count lines", answer=lambda _: '{"command": "wc -l", "explanation": "counts"}')
+    assert (run.code, run.out) == (0, "wc -l\n")
+
+
+def test_code_is_extract(llm):
+    """Other programs call the option --code."""
+    assert llm("ask", "--code", "Q", answer=lambda _: "Text:\n```sh\nls\n```\n").out == "ls\n"
