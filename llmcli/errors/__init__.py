@@ -106,11 +106,12 @@ class UsageError(LlmError):
 
 
 class BadVariables(UsageError):
-    """The variables given to the prompt called ``prompt`` are unknown, missing or wrong."""
+    """The variables given to the prompt called ``prompt`` are unknown, ``missing`` or wrong."""
 
-    def __init__(self, subject: str, *, prompt: str) -> None:
+    def __init__(self, subject: str, *, prompt: str, missing: Sequence[str] = ()) -> None:
         super().__init__(subject)
         self.prompt = prompt
+        self.missing = tuple(missing)
 
 
 class PartialError(LlmError):

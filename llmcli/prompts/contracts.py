@@ -207,6 +207,11 @@ _CONTRACTS: dict[str, Contract] = {
     "generate": Contract(_ROW, is_prefix=True),
 }
 _OWN_CONTRACT = Contract(_ROW)
+IMPLICIT_VARIABLES = {
+    "text": "the text of standard input or of the files",
+    "question": "the words of the command line",
+}
+"""The variables that a prompt of the user's own may use without declaring them; they have no default."""
 
 GENERATE_PREFIX = "generate/"
 """Name prefix of the prompts of ``llm generate``. Text from stdin goes into a declared variable ``text``."""

@@ -145,5 +145,5 @@ class Prompt:
                 if problem is not None:
                     problems.append(problem)
         if problems:
-            raise BadVariables(f"{self.name}: " + "; ".join(problems), prompt=self.name)
+            raise BadVariables(f"{self.name}: " + "; ".join(problems), prompt=self.name, missing=missing)
         return values

@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
-from llmcli.prompts.contracts import contract_of, is_own_name, prefix_of
+from llmcli.prompts.contracts import IMPLICIT_VARIABLES, contract_of, is_own_name, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, PromptOptions, Variable
 
@@ -150,7 +151,9 @@ class _PromptBuilder:
         passed = tuple(contract.variables) if contract is not None else ()
         for name in set(passed) & set(variables):
             self.add_problem(("variables", name), f"the command passes the variable {name}: remove its declaration")
-        known = {*variables, *passed}
+        is_own = bool(prefix_of(self.name)) or is_own_name(self.name)
+        implicit = {name: Variable(name, description=text) for name, text in IMPLICIT_VARIABLES.items() if is_own}
+        known = {*variables, *passed, *implicit}
         system = self.read_template(("system",), tree.get("system"), known)
         user = self.read_template(("user",), tree.get("user"), known, required=True)
         examples = self.read_examples(tree.get("examples"), known)
@@ -162,6 +165,8 @@ class _PromptBuilder:
         output, labels, schema = self.read_output(tree.get("output", "text"))
         if self.problems or user is None:
             raise BadPrompt(self.problems)
+        used = {name for each in (system, user, *chain(*examples)) if each is not None for name in each.names}
+        variables |= {name: each for name, each in implicit.items() if name in used and name not in variables}
         return Prompt(
             self.name,
             self.origin,

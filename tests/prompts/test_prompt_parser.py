@@ -158,6 +158,17 @@ def test_each_fault_is_found(text, line, part):
     assert any(at == line and part in message for at, message in found), found
 
 
+@pytest.mark.parametrize("name", ["mine", "generate/mine"])
+def test_an_own_prompt_may_use_text_and_question_undeclared(name):
+    """Only those that it uses are variables of it, and a declaration overrides."""
+    prompt = parse_prompt(name, Path("mine.yaml"), "description: d\nuser: '{{ text }}'\n")
+    assert list(prompt.variables) == ["text"] and prompt.variables["text"].default is None
+    declared = "description: d\nuser: '{{ question }}'\nvariables: {question: {default: x}}\n"
+    assert parse_prompt(name, Path("mine.yaml"), declared).variables["question"].default == "x"
+    with pytest.raises(BadPrompt, match="undefined variables: question"):
+        parse_prompt("sentiment", Path("mine.yaml"), "description: d\nuser: '{{ text }}{{ question }}'\n")
+
+
 def test_a_command_passes_its_variables_without_a_declaration():
     """A command's prompt may use the variables that the command passes, but may not declare them again."""
     assert load("description: d\nuser: '{{ text }}'", "sentiment").contract_variables == ("text", "row")

@@ -58,6 +58,9 @@ def show(
         value, origin = ctx.runtime.settings[key.name], ctx.runtime.settings.origin(key.name)
         if key.name == "model" and value is None and ctx.runtime.models.defaults.stored_default():
             value, origin = ctx.runtime.models.default_model()
+        if key.name == "aliases" and (aliases := ctx.runtime.models.defaults.aliases()):
+            value = {each.name: each.model for each in aliases}
+            origin = ", ".join(dict.fromkeys(each.origin for each in aliases))
         shown = value if ctx.console.as_json else _format_value(value)
         rows.append({"setting": key.name, "value": shown, "origin": origin, "meaning": key.help})
     ctx.console.write_table(rows)

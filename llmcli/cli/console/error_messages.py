@@ -18,6 +18,19 @@ from llmcli.cli.console.messages.incomplete_messages import (
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.cli.console.messages.model_messages import MODEL_DESCRIPTIONS
 from llmcli.cli.console.messages.server_messages import SERVER_DESCRIPTIONS, WEB_DESCRIPTIONS
+from llmcli.prompts.contracts import GENERATE_PREFIX, is_own_name
+
+
+def _advise_on_variables(error: e.BadVariables) -> str:
+    """Return the command that sets the missing variables; "" if the prompt is that of another command."""
+    if not error.prompt.startswith(GENERATE_PREFIX) and not is_own_name(error.prompt):
+        return error.detail
+    command = f"llm generate {error.prompt.removeprefix(GENERATE_PREFIX)}"
+    if not error.missing:
+        return f"Try: {command} --list"
+    given = " ".join(f"--var {name}=..." for name in error.missing)
+    return f"Try: {command} {given} (all variables: {command} --list)"
+
 
 _DESCRIPTIONS: Descriptions = {
     **INCOMPLETE_DESCRIPTIONS,
@@ -27,10 +40,7 @@ _DESCRIPTIONS: Descriptions = {
     **MODEL_DESCRIPTIONS,
     **SERVER_DESCRIPTIONS,
     **WEB_DESCRIPTIONS,
-    e.BadVariables: lambda x: (
-        subject_of(x),
-        f"Try: llm {x.prompt.replace('/', ' ')} --list" if x.prompt.startswith("generate/") else x.detail,
-    ),
+    e.BadVariables: lambda x: (subject_of(x), _advise_on_variables(x)),
     e.UsageError: lambda x: (subject_of(x), x.detail),
     e.PartialError: lambda x: (append_detail(subject_of(x) or "something failed", x), ""),
     e.MissingExtra: lambda x: (f"this command needs {subject_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),

@@ -82,16 +82,20 @@ class ModelLibrary(ModelResolver):
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
-    def set_default(self, name: str, verb: str = "", *, unsupported_reason: UnsupportedReason = _no_reason) -> None:
+    def set_default(
+        self, name: str, verb: str = "", *, unsupported_reason: UnsupportedReason = _no_reason
+    ) -> ModelFile | None:
         """Make ``name`` the default of one verb or of all, unless ``unsupported_reason`` says why it cannot run here.
 
-        Raises ``MissingError`` for an unknown name, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
+        Returns the model, None if it is not on this machine. Raises ``MissingError`` for an unknown name, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
+        model = None
         with suppress(ModelNotDownloaded):
             model = self.find(name)
             if wrong := _unsupported_reason_of(model, unsupported_reason):
                 raise BadModelFile(str(model.path), detail=wrong)
         self.defaults.store_default(self._checked_name(name), verb)
+        return model
 
     def set_alias(self, name: str, model: str) -> ModelAlias:
         """Make ``name`` an alias of ``model``; raises as ``set_default`` and ``ModelDefaults.store_alias``."""

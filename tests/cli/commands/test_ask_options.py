@@ -105,6 +105,19 @@ def test_a_prompt_of_ones_own(llm, own, write):
     assert "review" in llm("generate", "--list").out
 
 
+def test_a_prompt_may_use_text_and_question_without_declaring_them(llm, own):
+    """They are required, as declared variables without a default are."""
+    own("mine", 'description: d\nuser: "{{ question }}: {{ text }}"\n')
+    own("short", 'description: d\nuser: "Shorten: {{ text }}"\n')
+    assert last_message(llm("ask", "-p", "mine", "Why", stdin=b"code").backend.requests[0]) == "Why: code"
+    assert last_message(llm("generate", "short", stdin=b"code").backend.requests[0]) == "Shorten: code"
+    assert last_message(llm("ask", "-p", "short", "code", "--no-stdin").backend.requests[0]) == "Shorten: code"
+    run = llm("ask", "-p", "mine", stdin=b"code")
+    assert run.code == 2 and "missing variables: question" in run.err
+    assert "text\t(required)" in llm("generate", "short", "--list").out
+    assert llm("prompts", "check").code == 0
+
+
 def test_several_files_are_named_in_the_text(llm, own, write):
     """So that the model can tell them apart."""
     own("review", REVIEW)

@@ -191,6 +191,18 @@ def test_aliases_have_a_form_for_the_environment(config):
     assert config("show", env={"LLMCLI_ALIASES": "a"}).code == 78
 
 
+def test_aliases_are_shown_wherever_they_were_set(llm, config, file):
+    """Those of llm models alias, too, which are not in the configuration file."""
+    assert config("show", "aliases").out.split("\t")[1] == "-"
+    assert llm("models", "alias", "small", "smollm2-135m").code == 0
+    shown = json.loads(config("show", "aliases", "--json").out)
+    assert (shown["value"], shown["origin"]) == ({"small": "smollm2-135m"}, "llm models alias")
+    file.write_text("aliases: {large: qwen3-4b}\n")
+    shown = json.loads(config("show", "aliases", "--json").out)
+    assert shown["value"] == {"large": "qwen3-4b", "small": "smollm2-135m"}
+    assert shown["origin"] == f"{file}, llm models alias"
+
+
 def test_edit_through_a_dangling_link_writes_where_it_points(config, file, tmp_path):
     """A configuration that is stored elsewhere may be created by its first edit."""
     file.symlink_to(tmp_path / "elsewhere.yaml")

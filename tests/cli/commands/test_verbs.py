@@ -185,6 +185,17 @@ def test_generate_fills_variables(llm):
     assert run.code == 0 and "the red lamp" in run.out
 
 
+def test_generate_names_the_option_of_a_missing_variable(llm):
+    """The next step is the command to type; a variable that is unknown leads to the list."""
+    run = llm("generate", "poem")
+    assert run.code == 2 and run.err.splitlines() == [
+        "llm: generate/poem: missing variables: topic",
+        "Try: llm generate poem --var topic=... (all variables: llm generate poem --list)",
+    ]
+    run = llm("generate", "poem", "--var", "topic=rain", "--var", "nonsense=x")
+    assert run.code == 2 and run.err.splitlines()[1] == "Try: llm generate poem --list"
+
+
 def test_generate_lists_kinds(llm):
     """--list prints the kinds; no model is loaded."""
     run = llm("generate", "--list")

@@ -109,7 +109,7 @@ def test_records_are_labelled_without_a_calibration_that_gains_nothing(llm, labe
     [
         (("classify", "--labels", "bug,wish"), "label set"),
         (("classify", "--labels", "bug,idea", "--examples", "EXAMPLES"), "set of --examples"),
-        (("sentiment",), "prompt"),
+        (("sentiment",), "another command"),
     ],
 )
 @pytest.mark.usefixtures("calibrated")

@@ -60,7 +60,8 @@ class ActiveChat:
         return environment.columns(environment.stderr) - 1
 
     def write_error(self, error: LlmError) -> None:
-        """Write why something cannot be done."""
+        """Write why something cannot be done; ⏎ is a line break of what was typed, since a space would look typed."""
+        error.subject = error.subject.replace("\n", " ⏎ ")
         self.ctx.console.write_error(error)
 
     def use_session(self, session: Session, turns: Sequence[StoredMessage]) -> None:

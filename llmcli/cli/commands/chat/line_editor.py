@@ -28,12 +28,12 @@ from llmcli.cli.commands.chat import chat_commands
 from llmcli.cli.commands.chat.active_chat import ActiveChat
 from llmcli.cli.commands.chat.session_files import HISTORY_FILE, open_read_only
 from llmcli.cli.commands.chat.slash.option_commands import OPTION_NAMES
-from llmcli.cli.commands.chat.slash.prompt_command import prompt_names
 from llmcli.cli.console import sanitize
 from llmcli.cli.input.editor import compose_text
 from llmcli.control_characters import control_character_pattern
 from llmcli.errors import EmptyInput, LlmError
 from llmcli.files import private_files
+from llmcli.prompts.prompt_library import own_prompt_names
 
 
 def create_line_editor(chat: ActiveChat) -> PromptSession[str]:
@@ -198,7 +198,7 @@ def complete_argument(chat: ActiveChat, kind: str) -> list[str]:
             with open_read_only(chat.ctx.runtime.paths.sessions) as sessions:
                 return [each.session.name for each in sessions.list()]
         if kind == "prompts":
-            return prompt_names(chat.ctx.runtime.prompts)
+            return own_prompt_names(chat.ctx.runtime.prompts)
         if kind == "options":
             return list(OPTION_NAMES)
     return []

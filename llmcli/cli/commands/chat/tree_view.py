@@ -13,6 +13,8 @@ from llmcli.store.session_store import SessionStore
 from llmcli.types import Role
 
 _MAX_SHOWN_CHARS = 60
+_MIN_QUESTION_COLUMNS = 20
+"""Columns that a question has in a list of branches, at the cost of what follows it."""
 _MAX_SHOWN_LINES = 12
 """Lines of the last exchange that are shown."""
 
@@ -102,13 +104,15 @@ def shorten(text: str) -> str:
 
 
 def format_branches(tree: Sequence[StoredMessage], head: int, columns: int) -> str:
-    """Return a line of ``columns`` at most for each branch: the number of its last message, its length, and its last question."""
+    """Return a line of ``columns`` at most for each branch: the number of its last message, its last question, its length."""
     lines = []
     for number, turn in branch_ends(tree):
         branch = branch_to(tree, turn.id)
         question = next((each.content for each in reversed(branch) if each.role is Role.USER), "")
         mark = "*" if turn.id == head else " "
-        lines.append(f"{mark} {number}: {len(branch)} messages, the last question: {shorten(question)}")
+        head_text, count = f"{mark} {number}: ", f" ({len(branch)} messages)"
+        room = max(_MIN_QUESTION_COLUMNS, columns - len(head_text) - len(count))
+        lines.append(f"{head_text}{wrapping.truncate(shorten(question), room)}{count}")
     return _truncate_lines(lines, columns)
 
 

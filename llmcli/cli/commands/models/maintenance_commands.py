@@ -96,7 +96,6 @@ def default(
     In a pipe, --list is tab-separated: command, model, where it was set.
     """
     from llmcli.cli import command_registry
-    from llmcli.runtime import hardware_fit
 
     verb, verbs = verb or "", [each.name for each in command_registry.model_commands()]
     if verb and verb not in verbs:
@@ -106,7 +105,7 @@ def default(
     if unset:
         ctx.runtime.models.defaults.store_default(None, verb)
     elif name is not None:
-        ctx.runtime.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
+        _set_default(ctx, name, verb)
     if every:
         ctx.console.write_table([_default_row(ctx, each) for each in ("", *verbs)])
         return 0
@@ -118,6 +117,16 @@ def default(
         ctx.console.write_stdout(f"{decided['name']}\n")
     ctx.console.explain(f"{decided['name']}: {decided['origin']}")
     return 0
+
+
+def _set_default(ctx: CommandContext, name: str, verb: str) -> None:
+    """Make a model the default, and explain a base model on a terminal: it would answer everything from now on."""
+    from llmcli.cli.render import base_model_notice
+    from llmcli.runtime import hardware_fit
+
+    model = ctx.runtime.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
+    if model is not None:
+        base_model_notice.explain_base_model(ctx.console, ctx.runtime.models, model)
 
 
 def _default_row(ctx: CommandContext, verb: str) -> dict[str, str]:

@@ -156,8 +156,17 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
 """What happened and what to do next, for each class."""
 
 
+_VERB = "verb"
+"""The part of a stored identity that holds the command."""
+
+
+def _name_differences(names: Sequence[str]) -> str:
+    """Return what differs; with another command, everything else differs too."""
+    return "command" if _VERB in names else ", ".join(names)
+
+
 def _describe_mismatch(error: JobMismatch) -> ErrorText:
-    names = ", ".join(error.differences)
+    names = _name_differences(error.differences)
     what = "its beginning has changed" if error.differences == ("input",) else f"these have changed: {names}"
     subject = "the input of" if error.differences == ("input",) else "the job of"
     advice = f"Repeat the command that began it, or begin again: rm {_files(error.subject)}"
@@ -200,7 +209,7 @@ JOB_DESCRIPTIONS: Descriptions = {
 
 
 def _describe_other_calibration(error: CalibrationMismatch) -> ErrorText:
-    what = f"the calibration {subject_of(error)} was made with another {', '.join(error.differences)}"
+    what = f"the calibration {subject_of(error)} was made with another {_name_differences(error.differences)}"
     if error.weights is not None:
         return what, f"Try: --weights {error.weights}"
     return what, "Use what it was made with, or make a new one: --calibrate FILE --calibration NAME"

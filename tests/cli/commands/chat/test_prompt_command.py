@@ -56,6 +56,18 @@ def test_a_prompt_is_sent_as_a_message(chat_on_terminal, asked, tmp_path):
     ]
 
 
+def test_a_prompt_of_ones_own_is_sent_too(chat_on_terminal, asked):
+    """Not only a kind of text; it may use text without declaring it."""
+    path = Path(os.environ["LLMCLI_CONFIG_DIR"], "prompts", "mine.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text("description: d\nuser: 'Mine: {{ text }}'\n")
+    chat = chat_on_terminal("--session", "work")
+    chat.prompt()
+    assert "Mine: good day" in chat.say("/prompt mine good day")
+    chat.type("/exit\r")
+    assert chat.wait() == 0 and asked("work") == ["Mine: good day"]
+
+
 @pytest.mark.usefixtures("review")
 def test_a_prompt_that_cannot_be_sent_is_explained(chat_on_terminal):
     """Unknown names, missing variables, a text too many; the chat goes on."""

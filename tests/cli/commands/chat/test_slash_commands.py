@@ -111,6 +111,14 @@ def test_the_last_question_can_be_edited_in_the_line(talk, tree):
     chat.leave()
 
 
+def test_a_line_break_in_an_argument_does_not_look_typed(talk):
+    """It ends a word as a space does; in a message it is shown, since a space there would read like input that is right."""
+    chat = talk("--no-save")
+    assert "seed 5" in chat("/set seed\x1b\r5")
+    assert "no model called no ⏎ such" in chat("/model no\x1b\rsuch")
+    chat.leave()
+
+
 @pytest.mark.slow
 def test_forks_and_branches(talk, tree):
     """/fork goes on in a new session; /branches lists the ends and goes to one."""
@@ -118,7 +126,7 @@ def test_forks_and_branches(talk, tree):
     for text in ("one", "two", "/edit 3 other"):
         chat(text)
     shown = chat("/branches")
-    assert "4: 4 messages, the last question: two" in shown and "* 6: 4 messages, the last question: other" in shown
+    assert "4: two (4 messages)" in shown and "* 6: other (4 messages)" in shown
     assert "> two" in chat("/branches 4")
     assert questions(tree("work"), current=True) == ["one", "two"]
     assert "This chat goes on as twin; work stays as it is." in chat("/fork twin 2")

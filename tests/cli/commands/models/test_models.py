@@ -331,10 +331,10 @@ def test_config_shows_the_default_that_was_chosen(llm, models, here):
     assert (row["value"], row["origin"]) == (here, "llm models default")
 
 
-def test_a_group_without_a_command_is_usage(models):
-    """The help goes to stderr, since it is no answer."""
+def test_models_alone_lists_them(models):
+    """The list of llm models list."""
     run = models()
-    assert run.code == 2 and run.out == "" and "pull" in run.err
+    assert (run.code, run.out, run.err) == (0, models("list").out, "")
 
 
 def test_a_registry_that_cannot_be_written_is_74(models, tmp_path):
@@ -366,6 +366,14 @@ def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
     screen = terminal(columns=300)
     models("pull", str(mine), "-q", err=screen.slave)
     assert screen.close() == "" and models("pull", str(mine)).err == ""
+
+
+def test_the_default_names_a_base_model_on_a_terminal(models, mine, terminal):
+    """As its download does: it would answer everything from now on."""
+    screen = terminal(columns=300)
+    assert models("default", str(mine), err=screen.slave).code == 0
+    assert SAID in " ".join(screen.close().split())
+    assert models("default", str(mine)).err == ""
 
 
 def test_the_first_use_on_a_terminal_names_a_base_model(llm, terminal, tiny):

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.commands.chat import chat_export, tree_view
 from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, require_valid_name
-from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, parse_number, require_argument
+from llmcli.cli.commands.chat.slash.slash_command import (
+    SlashCommand,
+    parse_number,
+    require_argument,
+    split_argument,
+)
 from llmcli.errors import MissingError, UsageError
 from llmcli.types import Notice, Role
 
@@ -48,14 +53,14 @@ def retry(chat: ActiveChat, _argument: str) -> None:
 def edit(chat: ActiveChat, argument: str) -> None:
     """Replace a question: by the text that follows its number, or by what the next prompt holds."""
     _require_exchange(chat)
-    word, _, text = argument.partition(" ")
+    word, text = split_argument(argument)
     number = parse_number("/edit", word)
     index = len(chat.conversation.history) - 2 if number is None else chat.index_of(number)
     if chat.conversation.history[index].role is not Role.USER:
         raise UsageError(f"message {number} is an answer", detail=f"Edit its question: /edit {(number or 2) - 1}")
     chat.edited = index
-    if text.strip():
-        chat.send(text.strip())
+    if text:
+        chat.send(text)
     else:
         chat.prefill = chat.conversation.history[index].content
         chat.write_notice("Change the message and press Enter; an empty line leaves it as it is.")
@@ -117,8 +122,8 @@ def _require_saved(chat: ActiveChat) -> None:
 def fork(chat: ActiveChat, argument: str) -> None:
     """Continue in a new session that shares the messages so far."""
     _require_saved(chat)
-    name, _, at = argument.partition(" ")
-    number = parse_number("/fork", at.strip())
+    name, at = split_argument(argument)
+    number = parse_number("/fork", at)
     old, turns = chat.recorder.session, chat.conversation.history
     turns = turns if number is None else turns[: chat.index_of(number) + 1]
     with chat.recorder.open_store() as sessions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
+from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, split_argument
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.chat import OverflowPolicy
@@ -73,7 +73,7 @@ def system(chat: ActiveChat, argument: str) -> None:
 
 def set_option(chat: ActiveChat, argument: str) -> None:
     """Show the options, or change one."""
-    name, _, value = (part.strip() for part in argument.partition(" "))
+    name, value = split_argument(argument)
     if not name:
         chat.write_notice("\n".join(f"{key} {shown}" for key, shown in _current(chat).items()))
         return

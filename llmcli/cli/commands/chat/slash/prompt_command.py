@@ -5,33 +5,27 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, require_argument
-from llmcli.errors import MissingError, UsageError
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.cli.commands.chat.slash.slash_command import SlashCommand, require_argument, split_argument
+from llmcli.errors import UsageError
+from llmcli.prompts.contracts import GENERATE_PREFIX
+from llmcli.prompts.prompt_library import find_own_prompt
 from llmcli.tasks.generate import INPUT_VARIABLES
 from llmcli.types import Message, Role
 
 if TYPE_CHECKING:
     from llmcli.cli.commands.chat.active_chat import ActiveChat
-    from llmcli.prompts import Prompt, PromptLibrary
+    from llmcli.prompts import Prompt
 
 _ASSIGNMENT = re.compile(r"""([A-Za-z_]\w*)=("[^"]*"|'[^']*'|\S*)\s*""")
 
 
-def prompt_names(prompts: PromptLibrary) -> list[str]:
-    """Return the names that /prompt takes: the kinds of ``llm generate``, and prompts that belong to no other command."""
-    names = prompts.names()
-    kinds = [name.removeprefix(GENERATE_PREFIX) for name in names if name.startswith(GENERATE_PREFIX)]
-    return sorted({*kinds, *(name for name in names if contract_of(name) is None)})
-
-
 def send_prompt(chat: ActiveChat, argument: str) -> None:
     """Send the prompt NAME as a message, with its variables and a text."""
-    name, _, rest = require_argument("/prompt", argument, "/prompt email topic=tides").partition(" ")
-    prompt = _find_prompt(chat.ctx.runtime.prompts, name)
+    name, rest = split_argument(require_argument("/prompt", argument, "/prompt email topic=tides"))
+    prompt = find_own_prompt(chat.ctx.runtime.prompts, name, kinds_first=True)
     if prompt.output != "text":
         raise UsageError(f"the prompt {name} constrains its answers", detail=f"Run it in a shell: llm generate {name}")
-    values, text = _parse_variables(prompt, rest.strip())
+    values, text = _parse_variables(prompt, rest)
     attached = "\n\n".join(content for _, content in chat.attachments)
     if text or attached:
         values[_text_variable(prompt, values)] = text or attached
@@ -43,16 +37,6 @@ def send_prompt(chat: ActiveChat, argument: str) -> None:
     if not text:
         chat.attachments.clear()  # they are in the message now
     chat.send(message)
-
-
-def _find_prompt(prompts: PromptLibrary, name: str) -> Prompt:
-    """Return the prompt that ``name`` means; raises ``MissingError`` with similar names, and as ``PromptLibrary.get``."""
-    known = prompt_names(prompts)
-    if name not in known:
-        import difflib
-
-        raise MissingError(name, kind="prompt", suggestions=difflib.get_close_matches(name, known, n=3) or known)
-    return prompts.get(GENERATE_PREFIX + name if GENERATE_PREFIX + name in prompts.names() else name)
 
 
 def _parse_variables(prompt: Prompt, rest: str) -> tuple[dict[str, str], str]:

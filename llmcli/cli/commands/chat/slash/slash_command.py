@@ -38,6 +38,12 @@ def require_argument(command: str, argument: str, example: str) -> str:
     return argument
 
 
+def split_argument(argument: str) -> tuple[str, str]:
+    """Return the first word of an argument and the rest, which a space or a line break separates."""
+    word, *rest = argument.split(maxsplit=1) or [""]
+    return word, rest[0] if rest else ""
+
+
 def parse_number(command: str, argument: str) -> int | None:
     """Return the number of a message, None without an argument; raises ``UsageError``."""
     if not argument:
