@@ -240,3 +240,34 @@ def test_an_answer_ends_with_its_first_block(llm, write):
     assert [(each["content"], each["interrupted"]) for each in saved] == [("Q", False), (found["answer"], False)]
     again = llm("ask", "Q", "-x", "-f", write("a.txt", "text"), answer=lambda _: Reply(CODE, stalls=True))
     assert (again.code, again.out) == (0, "ls -l\n")
+
+
+LONG = "The tide follows the moon.\n" * 50
+
+
+@pytest.mark.parametrize(
+    ("text", "is_document"),
+    [
+        (LONG, True),
+        (f"\n\n{LONG}\n\n", True),
+        ("Short text.", False),
+        (f"Summarize this:\n{LONG}", False),
+        (f"{LONG}\nWhat does it say about the moon?", False),
+        (f"{LONG}\n何と言っていますか？", False),
+    ],
+)
+def test_a_long_text_without_a_question_gets_a_hint_on_a_terminal(llm, terminal, text, is_document):
+    """One line names the command that asks about it; the answer stays what it was."""
+    screen = terminal(columns=120)
+    run = llm("ask", stdin=text.encode(), answer=lambda _: "An answer.", err=screen.slave)
+    assert (run.code, run.out) == (0, "An answer.\n") and last_message(run.backend.requests[0]) == text
+    hint = 'llm: the whole text is the question; to ask about it: llm ask "QUESTION" < FILE'
+    assert (hint in screen.close()) is is_document
+
+
+@pytest.mark.parametrize("options", [["-q"], ["-s", "Shorten it."], ["Why?"], ["--json"]])
+def test_a_hint_is_left_out_where_the_user_said_what_to_do(llm, terminal, options):
+    """Instructions, a question, and options for scripts."""
+    screen = terminal(columns=120)
+    assert llm("ask", *options, stdin=LONG.encode(), err=screen.slave).code == 0
+    assert "whole text" not in screen.close() and llm("ask", stdin=LONG.encode()).err == ""

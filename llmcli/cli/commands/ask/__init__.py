@@ -17,6 +17,11 @@ from llmcli.types import TaskEvent
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
+_MIN_DOCUMENT_CHARS = 1000
+"""Characters of standard input from which it may be a document about which the user forgot to ask."""
+_QUESTION_MARKS = frozenset("?\N{FULLWIDTH QUESTION MARK}\N{ARABIC QUESTION MARK}")
+_COLONS = (":", "\N{FULLWIDTH COLON}")
+
 PromptOption = Annotated[
     str | None,
     Option("-p", "--prompt", metavar="NAME|FILE", help="Use a prompt of your own.", autocompletion=generate_kinds),
@@ -200,11 +205,21 @@ def _ask_records(
     return ask_records(ctx, text, files, system=system)
 
 
+def asks_nothing(text: str) -> bool:
+    """Return whether a text is long, and neither its first nor its last line asks something or introduces the rest."""
+    lines = text.strip().splitlines()
+    if len(text) < _MIN_DOCUMENT_CHARS:
+        return False
+    return not any(_QUESTION_MARKS & set(line) or line.endswith(_COLONS) for line in (lines[0], lines[-1]))
+
+
 def _make_task(
     ctx: CommandContext, text: str | None, wanted: AnswerOptions
 ) -> Callable[["Backend"], Iterator[TaskEvent]]:
     """Read the question, and return the task that answers it."""
     question, documents, failed = source_inputs.read_question(ctx, text, [])
+    if text is None and not wanted.system and asks_nothing(question) and not ctx.console.as_json:
+        ctx.console.write_note('the whole text is the question; to ask about it: llm ask "QUESTION" < FILE')
 
     def task(backend: "Backend") -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
