@@ -59,9 +59,13 @@ class Reporter:
         """Clear the line for a result, unless it goes into a file. A pipe may end on the same terminal."""
         self._end_reasoning()
         environment = self._console.environment
-        if not self._writes_file and not environment.is_file_or_null(environment.stdout):
+        if self._writes_file or environment.is_file_or_null(environment.stdout):
+            return
+        if environment.is_terminal(environment.stdout):
             self._status_line.hide()
             self._showing_result = True
+        else:
+            self._status_line.make_way()
 
     def end_result(self) -> None:
         """Record that the cursor is at the start of a line again: progress may be shown."""

@@ -63,6 +63,15 @@ class Environment:
         mode = os.fstat(fd).st_mode
         return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.is_terminal(fd))
 
+    def is_line_mode(self, fd: int) -> bool:
+        """Whether the terminal ``fd`` echoes and edits lines, so that no pager or other full-screen program uses it."""
+        import termios
+
+        try:
+            return bool(termios.tcgetattr(fd)[3] & termios.ICANON)
+        except termios.error:
+            return True
+
     def columns(self, fd: int) -> int:
         """Width of the terminal ``fd`` in columns: COLUMNS, else the terminal's own size, else 80."""
         wanted = self.environ.get("COLUMNS", "")

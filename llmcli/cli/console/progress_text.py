@@ -86,12 +86,14 @@ def status_text(
     left: float | None,
     elapsed: float,
     columns: int,
+    bar: bool = True,
 ) -> str:
     """Return one line about a job, a step of it, or both.
 
     ``rate``: that of ``rated_progress``.
     ``left`` and ``elapsed``: seconds.
     ``columns``: most columns of the line; what does not fit is left out, the least important first.
+    ``bar``: begin with a bar where there is room for one.
     """
     took = f"{format_duration(elapsed)} elapsed"
     remains = "" if left is None else f"{format_estimate(left)} left"
@@ -112,6 +114,8 @@ def status_text(
     text = next((text for text in texts if wrapping.display_width(text) <= columns), None)
     if text is None:
         return wrapping.truncate(short, columns)
+    if not bar:
+        return text
     return _format_bar(job, step, columns - wrapping.display_width(text) - 1) + text
 
 
@@ -159,7 +163,8 @@ def _format_count(job: Progress, room: int, *, short: bool) -> str:
 
 
 def _format_step(step: Progress, room: int, *, short: bool) -> str:
-    label = wrapping.truncate(sanitize.single_line(step.label), room)
+    name = step.label.rpartition("/")[2] if step.label.startswith("/") else step.label  # a file's path
+    label = wrapping.truncate(sanitize.single_line(name), room)
     if step.phase in _TOKEN_PHASES:
         name = f"{label}: " if label else ""
         return f"{name}{step.phase} {_format_tokens(step, short=short)}".rstrip()

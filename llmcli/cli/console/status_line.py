@@ -2,6 +2,10 @@
 
 It appears after a short wait and is painted by its own thread, since the wait may be for a native call, a lock or a
 silent server.
+
+Where standard output is a pipe, its reader may write on the same terminal. So the line makes way for each piece of
+output (``make_way``). If pieces come so fast that it is not seen, lines that stay tell the progress of a long job: the first
+after 5 seconds, then ever fewer. A pager has the terminal for itself.
 """
 
 from __future__ import annotations
@@ -25,6 +29,11 @@ DELAY_S = 1.0
 """Seconds of waiting before the line appears."""
 _REPAINT_S = 0.2
 """Seconds between two checks of what to paint."""
+_OUTPUT_PAUSE_S = 0.5
+"""Seconds after a piece of output into a pipe in which its reader may write on the terminal."""
+_NOTE_INTERVALS_S = (5.0, 60.0)
+"""Seconds without a visible line after which a note is written: the first time, and at most; they double."""
+_NOTE_PREFIX = "llm: "
 _POLL_MS = 100
 _ERASE_LINE = b"\r\x1b[K"
 
@@ -62,6 +71,9 @@ class StatusLine:
         self._step: Progress | None = None
         self._rate_estimators: dict[tuple[str, str, Phase | None], RateEstimator] = {}
         self._painted_text = ""
+        self._seen_at = 0.0  # when a line was painted or a note written
+        self._note_after_s = _NOTE_INTERVALS_S[0]
+        self._made_way = False  # for output into a pipe
         if self.enabled:
             environment.painters.append(self.suspended)
 
@@ -74,7 +86,7 @@ class StatusLine:
         with self._changed:
             now = self._clock()
             if self._wait_began_at is None:
-                self._wait_began_at = now
+                self._wait_began_at = self._seen_at = now
                 self._next_paint_at = now + self._delay
                 self._wake_painter()
             self._record_progress(progress, now)
@@ -94,6 +106,14 @@ class StatusLine:
                 self._wait_began_at = None
                 self._erase()
 
+    def make_way(self) -> None:
+        """Erase the line for output into a pipe, whose reader may write on the same terminal; the wait goes on."""
+        if self.enabled:
+            with self._changed:
+                self._erase()
+                self._next_paint_at = self._clock() + min(self._delay, _OUTPUT_PAUSE_S)
+                self._made_way = True
+
     def disable(self) -> None:
         """Show nothing from now on: the user types on the terminal."""
         self.hide()
@@ -105,6 +125,7 @@ class StatusLine:
             with self._changed:
                 self.hide()
                 self._job = self._step = None
+                self._made_way, self._note_after_s = False, _NOTE_INTERVALS_S[0]
                 self._rate_estimators.clear()
 
     def close(self) -> None:
@@ -186,7 +207,13 @@ class StatusLine:
             self._paint(self._clock())
 
     def _paint(self, now: float) -> None:
-        if self._wait_began_at is None or now < self._next_paint_at:
+        if self._wait_began_at is None:
+            return
+        if self._made_way and not self._environment.is_line_mode(self._environment.stderr):
+            return
+        if now < self._next_paint_at:
+            if self._made_way and self._job is not None and now - self._seen_at >= self._note_after_s:
+                self._write_note(now)
             return
         if self._interrupt.requested:  # a command that is stopping shows no progress
             self._erase()
@@ -198,8 +225,18 @@ class StatusLine:
         if text != self._painted_text and self._is_writable(0):
             self._write(b"\r" + text.encode() + b"\x1b[K\r")  # an echoed ^C or key is then erased with the line
             self._painted_text = text
+        self._seen_at = now
 
-    def _format_status(self, now: float) -> str:
+    def _write_note(self, now: float) -> None:
+        """Write the state of the job as a line that stays."""
+        self._seen_at, self._note_after_s = now, min(2 * self._note_after_s, _NOTE_INTERVALS_S[1])
+        environment = self._environment
+        if self._interrupt.requested or not environment.is_foreground(environment.stderr) or not self._is_writable(0):
+            return
+        self._write(f"{_NOTE_PREFIX}{self._format_status(now, taken=len(_NOTE_PREFIX), bar=False)}\n".encode())
+
+    def _format_status(self, now: float, *, taken: int = 0, bar: bool = True) -> str:
+        """Return the text for the columns that are left of ``taken`` ones."""
         from llmcli.cli.console.progress_text import rated_progress, status_text
 
         assert self._wait_began_at is not None
@@ -209,10 +246,10 @@ class StatusLine:
         left = None if of is None else self._rate_estimator(of).seconds_left(now, of)
         if left is None and job is not None:
             left = self._rate_estimator(job).seconds_left(now, job)
-        columns = (
-            self._environment.columns(self._environment.stderr) - 1
-        )  # terminals differ in how they treat the last column
-        return status_text(job, step, rate=rate, left=left, elapsed=now - self._wait_began_at, columns=columns)
+        # terminals differ in how they treat the last column
+        columns = self._environment.columns(self._environment.stderr) - 1 - taken
+        elapsed = now - self._wait_began_at
+        return status_text(job, step, rate=rate, left=left, elapsed=elapsed, columns=columns, bar=bar)
 
     def _erase(self) -> None:
         """Erase the line; waits while Ctrl-S has stopped the terminal."""

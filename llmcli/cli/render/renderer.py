@@ -56,12 +56,24 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
+@frozen
+class _AnnouncedSink:
+    """A sink that announces each piece: what is written to a pipe may appear on the terminal of the status line."""
+
+    sink: ByteSink
+    reporter: Reporter
+
+    def write(self, data: bytes) -> None:
+        self.reporter.begin_result()
+        self.sink.write(data)
+
+
 class _ResultRenderer:
     """Shows the events of one task: items in their order, each as soon as those before it have ended."""
 
     def __init__(self, ctx: CommandContext, sink: ByteSink, reporter: Reporter, options: DisplayOptions) -> None:
         self._ctx = ctx
-        self._sink = sink
+        self._sink = sink if writes_to_terminal(sink) else _AnnouncedSink(sink, reporter)
         self._reporter = reporter
         self._options = options
         self._order = ItemOrder()

@@ -58,6 +58,7 @@ def told(job, of, columns, figures=(None, None, 12.3)):
             "loading starter: 45%, 12 s elapsed",
         ),
         (step(Phase.LOADING, 0, 100, "starter"), *["loading starter, 12 s elapsed"] * 2),
+        (step(Phase.LOADING, label="/home/me/models/starter.gguf"), *["loading starter.gguf, 12 s elapsed"] * 2),
         (step(Phase.WAITING, label="starter"), *["waiting for starter, 12 s elapsed"] * 2),
         (step(Phase.CHECKING, label="starter"), *["checking starter, 12 s elapsed"] * 2),
         (step(Phase.QUEUED, 3), *["queued, 3 requests ahead, 12 s elapsed"] * 2),
@@ -331,6 +332,66 @@ def test_others_write_above_it(line, screen, clock):
     assert screen.text().splitlines()[1].endswith("1 s elapsed")
 
 
+def test_it_makes_way_for_output_into_a_pipe(line, screen, clock):
+    """The reader may write on the same terminal, so it is erased, and comes back soon; its time goes on."""
+    status = line()
+    status.show(Progress(1, 9, "records"))
+    clock.now += 2
+    status.paint_due()
+    assert "1 of 9 records" in screen.text()
+    status.make_way()
+    assert screen.text() == ""
+    clock.now += 0.4
+    status.paint_due()
+    assert screen.text() == ""
+    clock.now += 0.2
+    status.paint_due()
+    assert screen.text().endswith("1 of 9 records, 2 s elapsed")
+
+
+def advance_with_output(status, clock, seconds, screen):
+    """Let a job of 8 records a second go on; each is output at once. Return what stays on the screen."""
+    start = status._job.done
+    for done in range(start + 1, start + 8 * seconds + 1):
+        status.make_way()
+        clock.now += 0.125
+        status.show(Progress(done, 3000, "records"))
+    return screen.text()
+
+
+def test_a_long_job_is_seen_beside_fast_output(line, screen, clock):
+    """Lines that stay tell its rate: the first after 5 seconds without any, then ever fewer."""
+    status = line()
+    status.show(Progress(0, 3000, "records"))
+    assert advance_with_output(status, clock, 4, screen) == ""
+    first = "llm: 40 of 3,000 records (8.0/s), 6 min left, 5 s elapsed"
+    assert advance_with_output(status, clock, 2, screen) == first
+    second = "llm: 120 of 3,000 records (8.0/s), 6 min left, 15 s elapsed"
+    assert advance_with_output(status, clock, 14, screen).splitlines() == [first, second]
+
+
+def test_a_short_job_leaves_no_line_beside_fast_output(line, screen, clock):
+    """Neither does a job on a terminal, which shows the output itself."""
+    status = line()
+    status.show(Progress(0, 40, "records"))
+    assert advance_with_output(status, clock, 4, screen) == ""
+    status.reset()
+    assert screen.text() == "" == screen.raw.decode()
+
+
+def test_a_pager_has_the_terminal_for_itself(line, screen, clock):
+    """Where a reader of the pipe took the terminal out of line mode, nothing is painted and nothing is noted."""
+    mode = termios.tcgetattr(screen.slave)
+    mode[3] &= ~termios.ICANON
+    termios.tcsetattr(screen.slave, termios.TCSANOW, mode)
+    status = line()
+    status.show(Progress(0, 3000, "records"))
+    assert advance_with_output(status, clock, 20, screen) == ""
+    clock.now += 5
+    status.paint_due()
+    assert screen.text() == "" == screen.raw.decode()
+
+
 def test_a_wait_within_a_wait(line, screen, clock):
     """The inner wait is shown, then the outer one; outside of any wait it ends with the block."""
     status = line()
@@ -444,6 +505,18 @@ def test_a_result_in_a_file_is_counted_as_it_is_written(llm, terminal, tmp_path,
     run = llm("ask", "Q", "-o", str(tmp_path / "out"), err=screen.slave, answer=lambda _: "one two three")
     assert (run.code, screen.close()) == (0, "")
     assert b"writing 3 tokens" in bytes(screen.raw)
+
+
+def test_progress_is_seen_while_a_pipe_takes_the_results(llm, terminal, at_once, tmp_path):
+    """With stdout in a pipe and stderr on a terminal, the count goes on after the first rows; nothing stays."""
+    (tmp_path / "file.txt").write_text(TEXT)
+    screen, (reader, writer) = terminal(), os.pipe()
+    run = llm("sentiment", str(tmp_path / "file.txt"), out=writer, err=screen.slave, answer=scored)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert run.code == 0 and len(pipe.read().splitlines()) == 200
+    assert "elapsed" not in screen.close()
+    assert all(f"{done} of 200 records".encode() in bytes(screen.raw) for done in (1, 100, 199))
 
 
 def test_quiet_is_quiet(llm, terminal, at_once):
