@@ -48,6 +48,7 @@ STARTER_EXIT_CODES = {
 """Codes with which a command may end: the starter repeats itself, and it cannot translate."""
 
 EXIT_CODES = {
+    ("docs/coming-from.md", "pull qwen3-0.6b"): 2,
     ("docs/configuration.md", "ask hi"): 78,
     ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
     ("docs/documents.md", "summarize login.pdf"): 65,

@@ -61,7 +61,7 @@ class CalibrationOptions:
         if flags.target_precision is not None and flags.threshold is not None:
             raise UsageError("--target-precision sets the threshold", detail="Leave out --threshold.")
         if flags.plot is not None:
-            from llmcli.cli.labels.calibration_report import check_plot_path
+            from llmcli.cli.render.svg_chart import check_plot_path
 
             check_plot_path(flags.plot)
             if flags.calibrate is None and flags.evaluate is None:
@@ -124,12 +124,12 @@ class CalibrationOptions:
         if rows is not None:
             scored = score_labelled(backend, scorer, rows.rows, hidden_states=False)
             figures = self._make_problem().evaluate(scored, rows.rows, scorer)
-            write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}")
+            write_evaluation(self._ctx, scorer.model, figures, f"of {rows.path}", flags.plot)
         else:
             assert self._calibration is not None
             assert self._calibration.stored is not None
             origin = f"of {flags.calibrate}, each predicted without itself"
-            write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin)
+            write_calibration(self._ctx, flags.calibration, self._calibration.stored, origin, flags.plot)
         for sentence in self._threshold_sentences():
             self._ctx.console.write_note(sentence)
         return 0
@@ -139,7 +139,7 @@ class CalibrationOptions:
         if self._flags.plot is not None and self._calibration is not None and self._calibration.stored is not None:
             from llmcli.cli.labels.calibration_report import draw_calibration
 
-            draw_calibration(self._ctx, self._flags.calibration, self._calibration.stored)
+            draw_calibration(self._ctx, self._flags.plot, self._flags.calibration, self._calibration.stored)
 
     def notices(self, summary: LabelSummary) -> Iterator[Notice]:
         """Yield where the model answers without its calibration, and how the thresholds do on the labelled rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from pathlib import PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from llmcli.cli.console.suggestion import format_command, format_option
 from llmcli.cli.flags import Flags, model_options
 from llmcli.cli.labels.scoring_flags import CalibrationFlags, ScoringFlags
 from llmcli.cli.labels.summary_view import write_report_file
-from llmcli.errors import MissingExtra, UsageError
+from llmcli.cli.render import svg_chart
+from llmcli.cli.render.svg_chart import Chart, make_axis
+from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, IntervalEstimate
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 """Columns of a sentence."""
+SEVERAL_PLOTS = "--plot draws the figures of one choice; --multi has one for each label"
 _BLOCK_NAMES = {
     "scores": "label scores",
     "probe": "the probe that ships with llm",
@@ -30,8 +33,15 @@ _BLOCK_NAMES = {
 }
 
 
-def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str) -> None:
-    """Write what a calibration gains and draw it, as ``draw_calibration`` does."""
+def write_calibration(
+    ctx: CommandContext, name: str | None, stored: StoredCalibration, origin: str, plot: str | None
+) -> None:
+    """Write what a calibration gains and draw it into the file ``plot``, as ``draw_calibration`` does.
+
+    Raises ``UsageError`` if it has several labels, which are not drawn.
+    """
+    if plot is not None and len(stored.problems) > 1:
+        raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
     following = next_command(ctx.flags, name, stored)
     if ctx.console.as_json:
         ctx.console.write_record({"calibration": name, **stored.to_json(), "next": following})
@@ -39,13 +49,15 @@ def write_calibration(ctx: CommandContext, name: str | None, stored: StoredCalib
     for title, problem in stored.problems.items():
         lines += [*_heading(title, stored.problems), *_describe_problem(problem, origin, keep=stored.keep)]
     _write_lines(ctx, [*lines, "", f"next: {following}"])
-    draw_calibration(ctx, name, stored)
+    if plot is not None:
+        draw_calibration(ctx, plot, name, stored)
 
 
-def draw_calibration(ctx: CommandContext, name: str | None, stored: StoredCalibration) -> None:
-    """Draw the figures of a calibration, saved under ``name`` (None: not saved), if --plot is given."""
-    for problem in stored.problems.values():
-        _draw(ctx, name or stored.model, problem.figures, problem.calibration.curve)
+def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: StoredCalibration) -> None:
+    """Draw the figures of a calibration of one choice, saved under ``name`` (None: not saved), into the file ``plot``."""
+    (problem,) = stored.problems.values()
+    title = f"Calibration{f' {name}' if name else ''} of llm {stored.identity['verb']}, {PurePath(stored.model).name}"
+    write_report_file(ctx, plot, draw_plot(plot, title, problem.figures, problem))
 
 
 def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
@@ -69,8 +81,10 @@ def _sentence(words: str) -> str:
     return fill(f"{words[0].upper()}{words[1:]}.", _WIDTH, break_long_words=False)
 
 
-def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str) -> None:
-    """Write the figures of labels compared with those of people, and draw them if --plot is given."""
+def write_evaluation(
+    ctx: CommandContext, model: str, figures: Mapping[str, CalibrationFigures], origin: str, plot: str | None
+) -> None:
+    """Write the figures of labels compared with those of people, and draw them into the file ``plot``."""
     if ctx.console.as_json:
         found = {name: {"figures": each.to_json()} for name, each in figures.items()}
         fields = {"problems": found} if len(found) > 1 else next(iter(found.values()))
@@ -79,7 +93,9 @@ def write_evaluation(ctx: CommandContext, model: str, figures: Mapping[str, Cali
     for title, each in figures.items():
         rows = f"rows               {each.rows:,} {origin}"
         lines += [*_heading(title, figures), rows, "", *_format_figures(each), *_format_tables(each)]
-        _draw(ctx, model, each, None)
+        if plot is not None:
+            heading = f"Labels of llm {ctx.verb} compared with yours, {PurePath(model).name}"
+            write_report_file(ctx, plot, draw_plot(plot, heading, each, None))
     _write_lines(ctx, lines)
 
 
@@ -91,12 +107,6 @@ def _heading(title: str, problems: Mapping[str, object]) -> list[str]:
 def _write_lines(ctx: CommandContext, lines: Sequence[str]) -> None:
     if not ctx.console.as_json:
         ctx.console.write_stdout("\n".join(lines) + "\n")
-
-
-def _draw(ctx: CommandContext, title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> None:
-    flags = ctx.flags
-    if isinstance(flags, CalibrationFlags) and flags.plot is not None:
-        write_report_file(ctx, flags.plot, draw_plot(flags.plot, title, figures, curve))
 
 
 _LEGEND = (
@@ -224,105 +234,57 @@ def _scoring_options(flags: Flags) -> list[str]:
     return [*format_option("--examples", flags.examples), *format_option("--nearest", flags.nearest)]
 
 
-_SIDE, _MARGIN, _TOP = 320, 60, 50
-"""Pixels: the side of a chart, the space to its left and between charts, the space above."""
-_INK, _LINE, _GREY = "#222222", "#1f77b4", "#999999"
-_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CURVE_POINTS = 40
+_CURVE_MARGIN = 0.02
+"""The share by which the axis of a learning curve exceeds its lowest and highest value."""
+_MIN_RADIUS, _RADIUS_GROWTH = 3, 8
+"""Pixels of a circle for no rows, and what the most rows add."""
+_RELIABILITY_NOTE = "A circle is the rows with about this probability; the more rows, the larger. On the dashed line, of the labels with 80% just 80% are right."
+_CURVE_NOTE = "The circles were measured by fits that did not see the rows; the line is the expected course."
 
 
-def check_plot_path(path: str) -> None:
-    """Raise ``UsageError`` unless the name ends in .svg or .png, and ``MissingExtra`` if a PNG cannot be written."""
-    if path.lower().endswith(".svg"):
-        return
-    if not path.lower().endswith(".png"):
-        raise UsageError(f"--plot {path}: the name must end in .svg or .png")
-    from importlib.util import find_spec
-
-    if any(find_spec(module) is None for module in ("resvg_py", "font_roboto")):
-        raise MissingExtra("the library resvg-py for a PNG (an SVG needs none)", detail="plot")
+def draw_plot(path: str, title: str, figures: CalibrationFigures, problem: FittedProblem | None) -> bytes:
+    """Return the content of the file ``path``: reliability and, of a fitted problem with one, the learning curve."""
+    charts = [_draw_reliability(figures)]
+    if problem is not None and problem.calibration.curve is not None:
+        charts.append(_draw_curve(problem.calibration.curve, problem.gain.before.accuracy.value))
+    return svg_chart.encode_figure(path, svg_chart.draw_figure(title, charts))
 
 
-def draw_plot(path: str, title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> bytes:
-    """Return the content of the file ``path``, which ``check_plot_path`` accepted."""
-    svg = _draw_svg(title, figures, curve)
-    if path.lower().endswith(".svg"):
-        return svg.encode()
-    import font_roboto
-    import resvg_py
-
-    # a server may have no font of its own, and the text would be left out
-    drawn = resvg_py.svg_to_bytes(
-        svg_string=svg,
-        zoom=2,
-        font_files=[font_roboto.Roboto],
-        skip_system_fonts=True,
-        sans_serif_family="Roboto",
-    )
-    return bytes(drawn)
-
-
-def _draw_svg(title: str, figures: CalibrationFigures, curve: LearningCurve | None) -> str:
-    """Return an SVG 1.1 document: reliability to the left and, if there is one, the learning curve to the right."""
-    charts = 1 if curve is None else 2
-    width, height = _MARGIN + charts * (_SIDE + _MARGIN), _TOP + _SIDE + 50
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
-        f'<g font-family="sans-serif" fill="{_INK}">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(_MARGIN, 20, title, size=14),
-        *_draw_reliability(figures, _MARGIN),
-        *(() if curve is None else _draw_curve(curve, 2 * _MARGIN + _SIDE)),
-        "</g>",
-        "</svg>",
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _draw_reliability(figures: CalibrationFigures, left: float) -> Iterator[str]:
-    heading = f"reliability: calibration error {figures.ece.value:.3f}, {figures.rows:,} rows"
-    yield from _frame(left, heading, "probability of the label", [(share, f"{share:g}") for share in _GRID])
-    yield _polyline([_point(left, 0, 0), _point(left, 1, 1)], _GREY, dashed=True)
+def _draw_reliability(figures: CalibrationFigures) -> Chart:
+    heading = f"Are the probabilities honest? {figures.rows:,} rows, calibration error {figures.ece.value:.3f}"
+    low = min((min(each.confidence, each.accuracy) for each in figures.reliability), default=0.0)
+    x = make_axis("probability that llm gives its label", low, 1, percent=True)
+    y = make_axis("share of these labels that are right", low, 1, percent=True)
+    chart = Chart(heading, x, y, _RELIABILITY_NOTE)
+    chart.line([(x.low, y.low), (1, 1)], svg_chart.GREY, dashed=True)
+    across = 1 - x.low
+    chart.label(x.low + 0.03 * across, 1 - 0.06 * across, "more often right than it says")
+    chart.label(1 - 0.03 * across, y.low + 0.04 * across, "less often right than it says", anchor="end")
     most = max((each.rows for each in figures.reliability), default=1)
     for each in figures.reliability:
-        x, y = _point(left, each.confidence, each.accuracy)
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 7 * (each.rows / most) ** 0.5:.1f}" fill="{_LINE}" fill-opacity="0.7"/>'
+        chart.circle(each.confidence, each.accuracy, _MIN_RADIUS + _RADIUS_GROWTH * (each.rows / most) ** 0.5)
+    return chart
 
 
-def _draw_curve(curve: LearningCurve, left: float) -> Iterator[str]:
+def _draw_curve(curve: LearningCurve, without: float) -> Chart:
+    """Draw the accuracy by the number of labels, and that ``without`` a calibration."""
     most = max(curve.rows, *curve.sizes)
-    yield from _frame(left, _read_curve(curve), "labelled rows", [(share, f"{most * share:.0f}") for share in _GRID])
     first = curve.sizes[0]
     sizes = [first + (most - first) * step / _CURVE_POINTS for step in range(_CURVE_POINTS + 1)]
-    line = [_point(left, size / most, min(1.0, max(0.0, curve.accuracy_at(size)))) for size in sizes if size > 0]
-    yield _polyline(line, _LINE)
-    for size, accuracy in zip(curve.sizes, curve.accuracies, strict=True):
-        x, y = _point(left, size / most, accuracy)
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_LINE}"/>'
-
-
-def _frame(left: float, heading: str, below: str, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
-    """Yield the axes of a chart; the vertical one is a share of right labels from 0 to 1."""
-    yield f'<rect x="{left}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="{_GREY}"/>'
-    yield _text(left, _TOP - 8, heading)
-    yield _text(left + _SIDE / 2, _TOP + _SIDE + 36, below, anchor="middle")
-    for share, label in ticks:
-        yield _text(left + share * _SIDE, _TOP + _SIDE + 18, label, anchor="middle")
-    for share in _GRID:
-        yield _text(left - 6, _TOP + (1 - share) * _SIDE + 4, f"{share:g}", anchor="end")
-    middle = _TOP + _SIDE / 2
-    yield _text(left - 40, middle, "right", anchor="middle", turn=f' transform="rotate(-90 {left - 40} {middle})"')
-
-
-def _point(left: float, x: float, y: float) -> tuple[float, float]:
-    return left + x * _SIDE, _TOP + (1 - y) * _SIDE
-
-
-def _polyline(points: Sequence[tuple[float, float]], colour: str, *, dashed: bool = False) -> str:
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dashes = ' stroke-dasharray="4 4"' if dashed else ""
-    return f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, turn: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"{turn}>{escape(text)}</text>'
+    line = [(size, min(1.0, max(0.0, curve.accuracy_at(size)))) for size in sizes]
+    shares = [without, *curve.accuracies, *(share for _, share in line)]
+    x = make_axis("labelled rows", 0, most)
+    y = make_axis(
+        "share of labels that are right",
+        min(shares) - _CURVE_MARGIN,
+        min(1.0, max(shares) + _CURVE_MARGIN),
+        percent=True,
+    )
+    words = _read_curve(curve)
+    chart = Chart(f"{words[0].upper()}{words[1:]}", x, y, _CURVE_NOTE)
+    chart.line([(x.low, without), (x.high, without)], svg_chart.GREY, dashed=True)
+    chart.label(x.low + 0.02 * (x.high - x.low), without + 0.02 * (y.high - y.low), "without a calibration")
+    chart.line(line)
+    chart.points(zip(curve.sizes, curve.accuracies, strict=True))
+    return chart

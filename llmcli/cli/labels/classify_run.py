@@ -75,15 +75,14 @@ def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
 
 
 def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
+    from llmcli.cli.labels.calibration_report import SEVERAL_PLOTS
     from llmcli.cli.labels.labelled_rows import make_label_list_parser
 
     flags, summary = scoring_flags(ctx), LabelSummary()
     if flags.examples is not None:
         raise UsageError("--examples needs labels that exclude each other", detail="Leave out --multi.")
     if flags.plot is not None:
-        raise UsageError(
-            "--plot draws the figures of one choice; --multi has one for each label", detail="Leave it out."
-        )
+        raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
 
     def make_problem() -> CalibrationProblem:
         from llmcli.cli.labels.fitted_calibration import PresenceProblem

@@ -161,10 +161,20 @@ def test_plots(llm, label_scores, labelled, tmp_path):
         run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", str(path), answer=label_scores)
         assert run.code == 0, run.err
     texts = [each.text or "" for each in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
-    assert any("reliability" in text for text in texts) and any("more labels" in text for text in texts)
+    for words in ("Are the probabilities honest?", "labelled rows", "probability that llm gives its label", "100%"):
+        assert any(words in text for text in texts)
     assert png.read_bytes().startswith(PNG)
     run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", "plot.gif", answer=label_scores)
     assert run.code == 2 and ".svg or .png" in run.err and not run.backend
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_saved_calibration_is_drawn(llm, tmp_path):
+    """Without running the model again; the title names it."""
+    run = llm("calibrations", "show", "tickets", "--plot", str(tmp_path / "plot.svg"))
+    assert run.code == 0 and "accuracy" in run.out and run.backend is None
+    assert "Calibration tickets of llm classify, " in (tmp_path / "plot.svg").read_text()
+    assert llm("calibrations", "show", "tickets", "--plot", "plot.gif").code == 2
 
 
 def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):

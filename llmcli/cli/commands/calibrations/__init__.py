@@ -8,7 +8,7 @@ from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
-from llmcli.cli.parsing.parameters import Argument
+from llmcli.cli.parsing.parameters import Argument, Option
 
 if TYPE_CHECKING:
     from llmcli.tasks.calibration.calibration_store import CalibrationStore
@@ -57,12 +57,25 @@ def show_list(ctx: CommandContext) -> int:
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures")
-def show(ctx: CommandContext, name: CalibrationArgument) -> int:
+@command(
+    *GENERAL_OPTIONS,
+    examples="llm calibrations show tickets\nllm calibrations show tickets --json | jq .figures\nllm calibrations show tickets --plot tickets.svg",
+)
+def show(
+    ctx: CommandContext,
+    name: CalibrationArgument,
+    plot: Annotated[
+        str | None,
+        Option("--plot", metavar="FILE", help="Draw the reliability and the learning curve (.svg or .png)."),
+    ] = None,
+) -> int:
     """Show what a calibration gains: the figures with it and without it, learning curve, reliability, confusion."""
     from llmcli.cli.labels.calibration_report import write_calibration
+    from llmcli.cli.render import svg_chart
 
-    write_calibration(ctx, name, _open_store(ctx).load(name), "labelled, each predicted without itself")
+    if plot is not None:
+        svg_chart.check_plot_path(plot)
+    write_calibration(ctx, name, _open_store(ctx).load(name), "labelled, each predicted without itself", plot)
     return 0
 
 

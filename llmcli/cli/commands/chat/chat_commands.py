@@ -9,7 +9,8 @@ from functools import cache
 from llmcli.cli.commands.chat.slash.slash_command import SlashCommand
 from llmcli.errors import UsageError
 
-EXIT_COMMANDS = ("/exit", "/quit")
+EXIT_COMMANDS = ("/exit", "/quit", "/bye")
+"""Other programs have the last two, which /help leaves out."""
 _USAGE_COLUMNS = 26
 """Columns of the commands in /help, where the terminal has twice as many."""
 _KEYS_HELP = """\
@@ -46,7 +47,9 @@ def format_help(columns: int) -> str:
 
     lines: list[str] = []
     width = min(_USAGE_COLUMNS, columns // 2)
-    shown = [(command.usage, command.help) for command in slash_commands().values() if command.name != "/quit"]
+    shown = [
+        (command.usage, command.help) for command in slash_commands().values() if command.name not in EXIT_COMMANDS[1:]
+    ]
     for usage, meaning in (*shown, ("//TEXT", "send /TEXT as a message")):
         first, *rest = wrapping.wrap_words(meaning, columns - width)
         lines += [f"{usage:{width}}{first}"] if len(usage) < width else [usage, " " * width + first]

@@ -150,8 +150,16 @@ def rm(
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json")
-def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
+@command(
+    *GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json\nllm models tune --plot speed.svg"
+)
+def tune(
+    ctx: CommandContext,
+    name: OptionalModelArgument = None,
+    plot: Annotated[
+        str | None, Option("--plot", metavar="FILE", help="Draw the speed of each type of weights (.svg or .png).")
+    ] = None,
+) -> int:
     """Measure how fast a model is on this machine, and choose the type of its weights for each kind of work.
 
     llm stores the weights in the types that this processor computes fast, and times prompts, single answers and 16 answers
@@ -162,7 +170,7 @@ def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
     """
     from llmcli.cli.commands.models import tuning_view
 
-    return tuning_view.tune_model(ctx, name)
+    return tuning_view.tune_model(ctx, name, plot)
 
 
 models = build_group(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.messages.message_text import format_bytes
+from llmcli.cli.labels.summary_view import write_report_file
+from llmcli.cli.render import svg_chart
 from llmcli.cli.reporter import Reporter
 from llmcli.runtime import tune
 from llmcli.types import Phase, Progress
@@ -14,8 +18,16 @@ if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
 
 
-def tune_model(ctx: CommandContext, name: str | None) -> int:
-    """Measure a model, with a progress bar on a terminal, and show the result. Raises as ``runtime.tune.tune_model``."""
+_PLOT_NOTE = "Measured on this machine; the longer, the faster. The original is the file as it was downloaded."
+
+
+def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
+    """Measure a model, with a progress bar on a terminal, show the result, and draw it into the file ``plot``.
+
+    Raises as ``runtime.tune.tune_model`` and ``check_plot_path``.
+    """
+    if plot is not None:
+        svg_chart.check_plot_path(plot)
     runtime, console = ctx.runtime, ctx.console
     shown = name or runtime.models.default_model()[0]
     with runtime.observer.waiting(Phase.CHECKING, shown):
@@ -35,6 +47,8 @@ def tune_model(ctx: CommandContext, name: str | None) -> int:
         reporter.close()
     row = _row_for_terminal if console.writes_for_people else _row
     console.write_table([row(each) for each in result.weights])
+    if plot is not None:
+        write_report_file(ctx, plot, draw_rates(plot, PurePath(model.name).name, result.weights))
     if result.disturbed:
         console.write_note(
             "other processes used the processor; for exact times, measure again when the machine is idle"
@@ -56,6 +70,23 @@ def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
             f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, up to {format_bytes(plan.disk)} of disk and "
             f"{format_bytes(plan.memory)} of memory; Ctrl-C ends it"
         )
+
+
+def draw_rates(path: str, model: str, measured: Sequence[tune.MeasuredWeights]) -> bytes:
+    """Return the content of the file ``path``: how fast each type of weights reads a prompt and writes answers."""
+    kinds = {
+        "Reading a prompt": [1 / each.measurement.times.prompt for each in measured],
+        "Writing one answer": [1 / each.measurement.times.single for each in measured],
+        "Writing 16 answers at once": [1 / each.measurement.times.batch for each in measured],
+    }
+    charts: list[svg_chart.Chart] = []
+    for heading, rates in kinds.items():
+        note = "" if charts else _PLOT_NOTE
+        chart = svg_chart.Chart(heading, svg_chart.make_axis("tokens per second", 0, max(rates)), None, note)
+        for each, rate in zip(measured, rates, strict=True):
+            chart.bar(each.name, rate, f"{rate:,.0f}")
+        charts.append(chart)
+    return svg_chart.encode_figure(path, svg_chart.draw_figure(f"{model}: speed by the type of its weights", charts))
 
 
 def _row(each: tune.MeasuredWeights) -> dict[str, Any]:

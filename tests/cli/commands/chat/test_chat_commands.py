@@ -12,7 +12,7 @@ from llmcli.cli.commands.chat.slash import conversation_commands
 from llmcli.errors import UsageError
 from llmcli.store.session import ALLOWED_NAME_TEXT, is_session_name
 
-COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
+COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit", "/bye")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_messages(text, sent):
 def test_commands_are_listed_and_recognized(command):
     """Each listed command is recognized, and nothing else is."""
     assert chat_commands.parse_chat_command(command) == (command, "")
-    assert command in chat_commands.format_help(79) or command == "/quit"
+    assert command in chat_commands.format_help(79) or command in {"/quit", "/bye"}
 
 
 def test_save_takes_a_name():

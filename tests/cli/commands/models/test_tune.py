@@ -67,6 +67,18 @@ def test_tune_prints_a_line_for_each_type(models, tiny):
     assert len(cached("tuning", ".json")) == 1
 
 
+def test_tune_draws_the_rates(models, tiny, tmp_path):
+    """A bar for each type of weights and kind of work; a name that cannot be drawn is refused before the measurement."""
+    path = tmp_path / "speed.svg"
+    assert models("tune", str(tiny("chatml")), "--plot", str(path)).code == 0
+    drawn = path.read_text()
+    assert all(
+        words in drawn for words in ("original", "Reading a prompt", "Writing 16 answers at once", "tokens per second")
+    )
+    run = models("tune", str(tiny("chatml")), "--plot", "speed.gif")
+    assert (run.code, run.out) == (2, "") and "measured" not in run.err
+
+
 def test_tune_in_json_is_an_object_for_each_type(models, tiny, bf16_is_fastest):
     """The same facts for a script: tokens a second, nats a token, the kinds of work."""
     run = models("tune", str(tiny("gemma3")), "--json")
