@@ -25,9 +25,11 @@ from llmcli.machine_needs import (
 )
 
 PROGRAM_NAME = "llm"
+SHORTEN_ADVICE = "shorten the input"
 ROOT_OPTIONS = ("-h", "--help", "-V", "--version")
 """How the options begin that the program has without a command."""
-SHORTEN_ADVICE = "shorten the input"
+SYNONYMS = {"shell": "command"}
+"""Other names of commands, which work and are not listed."""
 
 
 @frozen
@@ -37,8 +39,7 @@ class Command:
     ``module`` has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``); "" is the module of that name
     among the commands here. For a verb (a command that runs a model), ``model_task`` is the catalogue task that decides
     which models are recommended, and ``overflow_advice`` says in the imperative what to do when the input does not fit
-    the context; "" if only a larger context helps. ``needs``: what it needs from the machine. ``synonyms``: other names,
-    which work and are not listed.
+    the context; "" if only a larger context helps. ``needs``: what it needs from the machine.
     """
 
     name: str
@@ -48,7 +49,6 @@ class Command:
     overflow_advice: str = SHORTEN_ADVICE
     module: str = ""
     needs: MachineNeeds = UNKNOWN_WORK
-    synonyms: tuple[str, ...] = ()
 
     @property
     def runs_model(self) -> bool:
@@ -136,12 +136,7 @@ COMMANDS = [
         needs=LABELS,
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
-    Command(
-        "command",
-        "Write a shell command for a task. It is printed, never run.",
-        model_task="chat",
-        synonyms=("shell",),
-    ),
+    Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
     Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("calibrations", "List, show and remove calibrations of classify, sentiment and filter.", group=True),
     Command("models", "Find, download, list and remove models.", group=True),
@@ -181,7 +176,8 @@ def unregister_command(name: str) -> None:
 
 def find_command(name: str) -> Command | None:
     """Return the command called ``name``, by its name or a synonym, or None."""
-    return next((command for command in COMMANDS if name == command.name or name in command.synonyms), None)
+    known = SYNONYMS.get(name, name)
+    return next((command for command in COMMANDS if command.name == known), None)
 
 
 def model_commands() -> list[Command]:

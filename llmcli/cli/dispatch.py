@@ -18,6 +18,8 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     import typer
 
+    from llmcli.cli.command_registry import Command
+
 
 def dispatch(words: list[str], environment: Environment) -> int:
     """Run the command line ``words`` and return its exit code; raises nothing.
@@ -84,8 +86,9 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
 
     typed = _completed_words(environment) if completing else words
     alone = command_registry.begins_with_command(words) and not completing
-    if completing and _begins_with_ask_option(typed):
-        command = typer_parser.build_command_parser("ask")
+    implied = _implied_command(typed) if completing else None
+    if implied is not None:
+        command = typer_parser.build_command_parser(implied)
     else:
         command = typer_parser.build_parser(command_registry.first_word(typed), alone=alone, completing=completing)
     try:
@@ -103,12 +106,13 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
     return code if isinstance(code, int) else 0
 
 
-def _begins_with_ask_option(typed: Sequence[str]) -> bool:
+def _implied_command(typed: Sequence[str]) -> Command | None:
+    """Return the command of a line to complete that begins with one of its options; None for other lines."""
     if not typed or not typed[0].startswith("-"):
-        return False
+        return None
     from llmcli.cli.parsing import implied_command
 
-    return implied_command.begins_with_ask_option(typed)
+    return implied_command.ask_command() if implied_command.begins_with_ask_option(typed) else None
 
 
 def _foreign_option_advice(error: typer.TyperException, words: Sequence[str]) -> str:

@@ -191,7 +191,10 @@ def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
         (["models", "foo"], "Try: llm models --help"),
         (["config", "--nonsense"], "Try: llm config --help"),
         (["prompts", "--nonsense"], "Try: llm prompts list --help"),
-        (["generate", "email", "--no-stdin"], "Try: llm generate email --list"),
+        (
+            ["generate", "email", "--no-stdin"],
+            "Try: llm generate email --var topic=... (all variables: llm generate email --list)",
+        ),
         (["--nonsense"], "Try: llm --help"),
     ],
 )

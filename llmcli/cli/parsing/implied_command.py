@@ -47,10 +47,15 @@ def begins_with_ask_option(words: Sequence[str]) -> bool:
     return option_of(_ask_parameters(), words[0]) is not None
 
 
-def _ask_parameters() -> Sequence[CommandParameter]:
+def ask_command() -> Command:
+    """Return the command that answers questions."""
     command = command_registry.find_command(_ASK)
     assert command is not None
-    parameters: Sequence[CommandParameter] = command.load().parameters
+    return command
+
+
+def _ask_parameters() -> Sequence[CommandParameter]:
+    parameters: Sequence[CommandParameter] = ask_command().load().parameters
     return parameters
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from llmcli import __version__
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, Command, find_command
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, SYNONYMS, Command
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, require_usable_number
 
 TYPER_OPTIONS: dict[str, Any] = {
@@ -72,7 +72,7 @@ def build_app(word: str, *, alone: bool = False, completing: bool = False) -> ty
         epilog=_EPILOG,
     )(_root_command)
     for command in COMMANDS:
-        if word != command.name and word not in command.synonyms:
+        if command.name != SYNONYMS.get(word, word):
             if not alone:
                 app.command(command.name, help=command.help, short_help=command.help)(_placeholder_command)
         elif command.group:
@@ -95,12 +95,10 @@ def _cached_parser(_commands: tuple[Command, ...], word: str, alone: bool, compl
     return typer.main.get_command(build_app(word, alone=alone, completing=completing))
 
 
-def build_command_parser(name: str) -> Any:
+def build_command_parser(command: Command) -> Any:
     """Return the parser of a single command that completes a line in which its name is left out."""
     app = typer.Typer(**TYPER_OPTIONS, add_completion=True, context_settings=CONTEXT_SETTINGS)
-    command = find_command(name)
-    assert command is not None
-    add_command(app, name, command.load())
+    add_command(app, command.name, command.load())
     return typer.main.get_command(app)
 
 
