@@ -75,6 +75,9 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
     happened = f"no such command '{word}'"
     if command_registry.find_command(word) is not None:
         return UsageError("the command comes before its options", detail=f"Try: {format_command(word, *rest)}")
+    if "-o" in rest and word.replace(".", "", 1).isdecimal():  # -o temperature 0
+        advice = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
+        return UsageError("-o is the file for the answer", detail=advice)
     if (translate := _FOREIGN_COMMANDS.get(word)) is not None:
         return UsageError(happened, detail=f"Try: {translate(rest)}")
     names = [command.name for command in command_registry.COMMANDS]
@@ -132,8 +135,8 @@ _FOREIGN_OPTIONS = {
     "-a": "An attachment is a file here: llm ask -f FILE",
     "--attachment": "An attachment is a file here: llm ask -f FILE",
     "--fragment": "A fragment is a file here: llm ask -f FILE",
-    "-c": "Try: llm ask --continue, or llm ask --session NAME",
-    "--cid": "A conversation has a name here: llm ask --session NAME",
+    "-c": "Try: --continue, or --session NAME",
+    "--cid": "A conversation has a name here: --session NAME",
     "--param": "Try: llm ask -p NAME --var NAME=VALUE",
     "-u": "Try: --stats",
     "--usage": "Try: --stats",

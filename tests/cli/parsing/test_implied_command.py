@@ -77,6 +77,14 @@ def test_another_word_is_refused_with_the_command_to_type(words, happened, advic
     assert (caught.value.subject, caught.value.detail) == (happened, f"Try: {advice}")
 
 
+def test_an_option_of_the_model_is_not_a_file(llm, tmp_path, monkeypatch):
+    """simonw/llm has -o NAME VALUE; no file of that name appears here."""
+    monkeypatch.chdir(tmp_path)
+    run = llm("-o", "temperature", "0.5", QUESTION)
+    assert (run.code, run.err.splitlines()[0]) == (2, "llm: -o is the file for the answer")
+    assert "--temperature" in run.err and not (tmp_path / "temperature").exists()
+
+
 @pytest.mark.parametrize("name", ["search", "install", "plugins"])
 def test_a_command_without_a_counterpart_names_what_is_here(llm, name):
     """Two lines on stderr, exit code 2, and no model."""
