@@ -77,9 +77,10 @@ def test_installed_wheel_runs_elsewhere_with_its_own_prompts(installed, tmp_path
 
 
 def test_installed_wheel_has_the_documentation(installed, tmp_path):
-    """The installed tool shows the pages, without the checkout."""
+    """The installed tool shows and searches the pages, without the checkout."""
     run = llm(installed, "help", "exit-codes", cwd=tmp_path)
     assert run.stdout == (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    assert llm(installed, "help", "3", cwd=tmp_path).stdout.startswith("exit-codes\tExit codes\t3: Partial")
 
 
 def test_installed_wheel_answers(installed, tiny, tmp_path):

@@ -7,6 +7,7 @@ the first word.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from importlib import import_module
 from typing import Any
 
@@ -25,11 +26,21 @@ from llmcli.machine_needs import (
 )
 
 PROGRAM_NAME = "llm"
+PURPOSE = "Language work from the shell on your own machine."
 SHORTEN_ADVICE = "shorten the input"
 ROOT_OPTIONS = ("-h", "--help", "-V", "--version")
 """How the options begin that the program has without a command."""
 SYNONYMS = {"shell": "command"}
 """Other names of commands, which work and are not listed."""
+
+
+class Area(StrEnum):
+    """What a command is about: the headings of ``llm --help``, in order."""
+
+    LANGUAGE = "Language work"
+    RECORDS = "Records"
+    MODELS = "Models and servers"
+    HOUSEKEEPING = "Housekeeping"
 
 
 @frozen
@@ -40,6 +51,9 @@ class Command:
     among the commands here. For a verb (a command that runs a model), ``model_task`` is the catalogue task that decides
     which models are recommended, and ``overflow_advice`` says in the imperative what to do when the input does not fit
     the context; "" if only a larger context helps. ``needs``: what it needs from the machine.
+
+    ``area`` is its heading in ``llm --help``. A command that is not ``listed`` is shown by ``llm help --all`` alone;
+    ``also`` names one of them behind the line of the command that it belongs to.
     """
 
     name: str
@@ -49,6 +63,9 @@ class Command:
     overflow_advice: str = SHORTEN_ADVICE
     module: str = ""
     needs: MachineNeeds = UNKNOWN_WORK
+    area: Area = Area.LANGUAGE
+    listed: bool = True
+    also: str = ""
 
     @property
     def runs_model(self) -> bool:
@@ -68,6 +85,7 @@ COMMANDS = [
         model_task="chat",
         overflow_advice="shorten the question",  # long documents are searched
         needs=QUESTION,
+        also="Indexes: llm index.",
     ),
     Command("chat", "Chat with a model on the terminal.", model_task="chat", needs=CHAT),
     Command(
@@ -76,6 +94,7 @@ COMMANDS = [
         model_task="translate",
         overflow_advice="shorten --context or the glossary",
         needs=TRANSLATION,
+        also="Its memory: llm tm.",
     ),
     Command(
         "summarize",
@@ -86,73 +105,109 @@ COMMANDS = [
     ),
     Command(
         "extract",
-        "Take the values of a schema out of documents, with the place of each.",
+        "Take the values of a schema out of documents.",
         model_task="summarize",
         overflow_advice="give fewer or shorter --examples, or a smaller --schema",
     ),
-    Command(
-        "sentiment",
-        "Label each line or record as positive, neutral or negative.",
-        model_task="classify",
-        needs=LABELS,
-    ),
-    Command(
-        "classify",
-        "Give each line or record one of your labels, with the probability of each.",
-        model_task="classify",
-        needs=LABELS,
-    ),
-    Command(
-        "filter",
-        "Print the lines, rows or files for which a statement holds; exit code 1 if there are none.",
-        model_task="classify",
-        needs=LABELS,
-    ),
-    Command(
-        "check",
-        "Check each sentence of a text against documents; exit code 1 if one is not supported.",
-        model_task="classify",
-        needs=READING,
-    ),
+    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
+    Command("check", "Check each sentence of a text against documents.", model_task="classify", needs=READING),
     Command(
         "proofread",
         "List the words that look wrong, by how much they surprise the model.",
         model_task="chat",
         needs=READING,
         overflow_advice="",
+        listed=False,
     ),
-    Command("embed", "Turn lines, records or files into vectors.", model_task="classify", needs=READING),
+    Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat", listed=False),
+    Command("tokens", "Count the tokens of texts, files or records.", model_task="classify", listed=False),
+    Command("redact", "Show what would be replaced before text is sent to a server.", listed=False),
+    Command("index", "Index directories of documents, for llm ask and for search.", group=True, listed=False),
+    Command("tm", "Show, export, import and clear the translation memory.", group=True, listed=False),
+    Command(
+        "sentiment",
+        "Label each line or record as positive, neutral or negative.",
+        model_task="classify",
+        needs=LABELS,
+        area=Area.RECORDS,
+    ),
+    Command(
+        "classify",
+        "Give each line or record one of your labels, with probabilities.",
+        model_task="classify",
+        needs=LABELS,
+        area=Area.RECORDS,
+    ),
+    Command(
+        "filter",
+        "Print the lines, rows or files for which a statement holds.",
+        model_task="classify",
+        needs=LABELS,
+        area=Area.RECORDS,
+    ),
+    Command(
+        "label",
+        "Ask you for the labels that teach most.",
+        model_task="classify",
+        needs=LABELS,
+        area=Area.RECORDS,
+        also="Results: llm calibrations.",
+    ),
+    Command(
+        "calibrations",
+        "List, show and remove calibrations of classify, sentiment and filter.",
+        group=True,
+        area=Area.RECORDS,
+        listed=False,
+    ),
+    Command(
+        "embed",
+        "Turn lines, records or files into vectors.",
+        model_task="classify",
+        needs=READING,
+        area=Area.RECORDS,
+        listed=False,
+    ),
     Command(
         "similar",
         "Find the lines, records or files that are nearest to a text in meaning.",
         model_task="classify",
         needs=READING,
+        area=Area.RECORDS,
+        listed=False,
     ),
-    Command("tokens", "Count the tokens of texts, files or records.", model_task="classify"),
+    Command("models", "Find, download, list and remove models.", group=True, area=Area.MODELS),
     Command(
-        "label",
-        "Ask you for the labels that teach most, and write them beside the records.",
-        model_task="classify",
-        needs=LABELS,
+        "backends",
+        "List, add, test and remove remote servers.",
+        group=True,
+        area=Area.MODELS,
+        also="Their keys: llm keys.",
     ),
-    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
-    Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat"),
-    Command("redact", "Show what would be replaced before text is sent to a server."),
-    Command("calibrations", "List, show and remove calibrations of classify, sentiment and filter.", group=True),
-    Command("models", "Find, download, list and remove models.", group=True),
-    Command("index", "Index directories of documents, for llm ask and for search.", group=True),
-    Command("tm", "Show, export, import and clear the translation memory.", group=True),
-    Command("prompts", "List, show, edit and check prompts.", group=True),
-    Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True),
-    Command("logs", "List, show, search, export, repeat and remove kept answers.", group=True),
-    Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
-    Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol.", needs=SERVER),
-    Command("backends", "List, add, test and remove remote servers.", group=True),
-    Command("keys", "Store the keys of hosted models.", group=True),
-    Command("config", "Show and edit the settings.", group=True),
-    Command("doctor", "Report what this machine can run and what is wrong."),
-    Command("completion", "Print the completion script for a shell."),
-    Command("help", "Show the help of a command, or a page of the documentation."),
+    Command("keys", "Store the keys of hosted models.", group=True, area=Area.MODELS, listed=False),
+    Command("serve", "Serve your models over OpenAI's or Anthropic's protocol.", needs=SERVER, area=Area.MODELS),
+    Command(
+        "worker",
+        "List, stop and restart the processes that keep models loaded.",
+        group=True,
+        area=Area.MODELS,
+        listed=False,
+    ),
+    Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True, area=Area.HOUSEKEEPING),
+    Command(
+        "logs",
+        "List, show, search, export, repeat and remove kept answers.",
+        group=True,
+        area=Area.HOUSEKEEPING,
+        listed=False,
+    ),
+    Command("prompts", "List, show, edit and check prompts.", group=True, area=Area.HOUSEKEEPING, listed=False),
+    Command("config", "Show and edit the settings.", group=True, area=Area.HOUSEKEEPING),
+    Command("doctor", "Report what this machine can run and what is wrong.", area=Area.HOUSEKEEPING),
+    Command("completion", "Print the completion script for a shell.", area=Area.HOUSEKEEPING, listed=False),
+    Command(
+        "help", "Show the help of a command, or a page of the documentation.", area=Area.HOUSEKEEPING, listed=False
+    ),
 ]
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from llmcli.cli.command_registry import Command
 
 
+_PROGRAM_HELP = (["-h"], ["--help"], ["--help-all"])
+
+
 def dispatch(words: list[str], environment: Environment) -> int:
     """Run the command line ``words`` and return its exit code; raises nothing.
 
@@ -62,8 +65,13 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
         raise UsageError("an argument contains a NUL character")
     from llmcli.cli import command_registry
 
-    words = _join_redact_names(words)
     completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
+    if not completing and (not words or words in _PROGRAM_HELP):  # without Typer, which takes 20 ms to import
+        from llmcli.cli.parsing.help_text import help_columns, program_help
+
+        sys.stdout.write(program_help(help_columns(environment), complete=words == ["--help-all"]) + "\n")
+        return 0
+    words = _join_redact_names(words)
     command = None if completing or not words else command_registry.find_command(words[0])
     if command is not None and not command.group:
         from llmcli.cli.options import Invocation

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from llmcli.cli import completers
 from llmcli.cli.console.suggestion import format_option
-from llmcli.cli.parsing.parameters import Option, class_annotations, option_names
+from llmcli.cli.parsing.parameters import Option, OptionSection, class_annotations, option_names
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import fields, frozen
 
@@ -50,6 +50,7 @@ class Flags:
             metavar="MODEL",
             help="Name, file or repository of the model.",
             autocompletion=completers.models,
+            section=OptionSection.MODEL,
         ),
         GivesSetting(),
         ChoosesModel(),
@@ -57,7 +58,10 @@ class Flags:
     lora: Annotated[
         list[str] | None,
         Option(
-            "--lora", metavar="FILE[:SCALE]", help="Apply this LoRA adapter to the model; repeatable; none: no adapter."
+            "--lora",
+            metavar="FILE[:SCALE]",
+            help="Apply this LoRA adapter to the model; repeatable; none: no adapter.",
+            section=OptionSection.ENGINE,
         ),
         GivesSetting(),
         ChoosesModel(),
@@ -69,13 +73,20 @@ class Flags:
             metavar="NAME",
             help="Where the model runs: local, or a configured server.",
             autocompletion=completers.backends,
+            section=OptionSection.MODEL,
         ),
         GivesSetting(),
         ChoosesModel(),
     ] = None
     base_url: Annotated[
         str | None,
-        Option("--base-url", metavar="URL", help="Use the server at this address (OpenAI's protocol)."),
+        Option(
+            "--base-url",
+            metavar="URL",
+            help="Use the server at this address (OpenAI's protocol).",
+            section=OptionSection.MODEL,
+            rare=True,
+        ),
         GivesSetting(),
         ChoosesModel(),
     ] = None
@@ -85,13 +96,21 @@ class Flags:
             "--key-env",
             metavar="VARIABLE",
             help="Environment variable with the server's key (default with --base-url: LLMCLI_API_KEY).",
+            section=OptionSection.MODEL,
+            rare=True,
         ),
         GivesSetting(),
         ChoosesModel(),
     ] = None
     max_cost: Annotated[
         float | None,
-        Option("--max-cost", metavar="AMOUNT", help="Stop before the command costs more than this (exit 3)."),
+        Option(
+            "--max-cost",
+            metavar="AMOUNT",
+            help="Stop before the command costs more than this (exit 3).",
+            section=OptionSection.MODEL,
+            rare=True,
+        ),
         GivesSetting(),
     ] = None
     output: Annotated[
@@ -102,11 +121,16 @@ class Flags:
             metavar="FILE",
             help="Write to this file instead of standard output.",
             callback=_parse_output,
+            section=OptionSection.OUTPUT,
         ),
     ] = None
-    json: Annotated[bool, Option("--json", help="Print one JSON object per result, one per line.")] = False
+    json: Annotated[
+        bool, Option("--json", help="Print one JSON object per result, one per line.", section=OptionSection.OUTPUT)
+    ] = False
     max_tokens: Annotated[
-        int | None, Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
+        int | None,
+        Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.", section=OptionSection.OUTPUT),
+        GivesSetting(),
     ] = None
     stop_repetition: Annotated[
         str | None,
@@ -115,6 +139,8 @@ class Flags:
             metavar="on|off",
             help="Stop an answer that repeats itself over and over (exit 3; default: on).",
             autocompletion=completers.switches,
+            section=OptionSection.OUTPUT,
+            rare=True,
         ),
         GivesSetting(),
     ] = None
@@ -125,13 +151,25 @@ class Flags:
             min=0.0,
             metavar="T",
             help="Randomness; 0 always takes the likeliest token.",
+            section=OptionSection.MODEL,
         ),
     ] = None
     seed: Annotated[
-        int | None, Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Make random choices repeatable.")
+        int | None,
+        Option(
+            "--seed",
+            min=0,
+            max=SEED_MAX,
+            metavar="N",
+            help="Make random choices repeatable.",
+            section=OptionSection.MODEL,
+            rare=True,
+        ),
     ] = None
     deterministic: Annotated[
-        bool | None, Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
+        bool | None,
+        Option("--deterministic", help="Bit-identical answers, alone or in a batch.", section=OptionSection.ENGINE),
+        GivesSetting(),
     ] = None
     draft: Annotated[
         str | None,
@@ -140,19 +178,36 @@ class Flags:
             metavar="MODEL",
             help="A small model that drafts tokens, for speed; off: none.",
             autocompletion=completers.models,
+            section=OptionSection.ENGINE,
         ),
         GivesSetting(),
     ] = None
-    reasoning: Annotated[bool, Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
-    ctx: Annotated[int | None, Option("--ctx", min=64, metavar="N", help="Context in tokens."), GivesSetting()] = None
+    reasoning: Annotated[
+        bool,
+        Option(
+            "--reasoning", help="Show a thinking model's reasoning on stderr.", section=OptionSection.OUTPUT, rare=True
+        ),
+    ] = False
+    ctx: Annotated[
+        int | None,
+        Option("--ctx", min=64, metavar="N", help="Context in tokens.", section=OptionSection.ENGINE),
+        GivesSetting(),
+    ] = None
     threads: Annotated[
         int | None,
-        Option("--threads", min=1, metavar="N", help="Threads (default: the free cores)."),
+        Option(
+            "--threads", min=1, metavar="N", help="Threads (default: the free cores).", section=OptionSection.ENGINE
+        ),
         GivesSetting(),
     ] = None
     gpu_layers: Annotated[
         str | None,
-        Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit)."),
+        Option(
+            "--gpu-layers",
+            metavar="N|auto",
+            help="Layers on the GPU (auto: as many as fit).",
+            section=OptionSection.ENGINE,
+        ),
         GivesSetting(),
     ] = None
     kv_type: Annotated[
@@ -162,6 +217,7 @@ class Flags:
             metavar="TYPE",
             help="Type of the KV cache: auto, f16, q8_0, bf16.",
             autocompletion=completers.kv_types,
+            section=OptionSection.ENGINE,
         ),
         GivesSetting(),
     ] = None
@@ -172,45 +228,86 @@ class Flags:
             metavar="TYPE",
             help="Weights that answer: auto, original, or a copy in bf16, q8_0, f16.",
             autocompletion=completers.weights,
+            section=OptionSection.ENGINE,
         ),
         GivesSetting(),
     ] = None
-    pull: Annotated[bool | None, Option("--pull", help="Download a missing model without asking."), GivesSetting()] = (
-        None
-    )
-    offline: Annotated[
-        bool | None, Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
+    pull: Annotated[
+        bool | None,
+        Option("--pull", help="Download a missing model without asking.", section=OptionSection.MODEL),
+        GivesSetting(),
     ] = None
-    yes: Annotated[bool, Option("--yes", help="Consent to sending data to the server.")] = False
+    offline: Annotated[
+        bool | None,
+        Option("--offline", help="Connect to no other machine.", section=OptionSection.PRIVACY),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    yes: Annotated[
+        bool, Option("--yes", help="Consent to sending data to the server.", section=OptionSection.PRIVACY, rare=True)
+    ] = False
     no_redact: Annotated[
-        bool, Option("--no-redact", help="Send private values as they are."), GivesSetting("redact", value="off")
+        bool,
+        Option("--no-redact", help="Send private values as they are.", section=OptionSection.PRIVACY, rare=True),
+        GivesSetting("redact", value="off"),
     ] = False
     redact: Annotated[
         bool,
-        Option("--redact", help="Replace private values before text is sent to a server."),
+        Option("--redact", help="Replace private values before text goes to a server.", section=OptionSection.PRIVACY),
         GivesSetting(value="on"),
     ] = False
     redact_names: Annotated[
         bool,
-        Option("--redact-names", help="Replace names of people too, found by a local model (--redact names)."),
+        Option(
+            "--redact-names",
+            help="Replace names of people too, found by a local model (--redact names).",
+            section=OptionSection.PRIVACY,
+            rare=True,
+        ),
         GivesSetting("redact", value="names"),
     ] = False
     no_worker: Annotated[
         bool,
-        Option("--no-worker", help="Run the model in the command's own process."),
+        Option("--no-worker", help="Run the model in the command's own process.", section=OptionSection.ENGINE),
         GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
-        bool, Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")
+        bool, Option("--no-stdin", help="Do not read standard input.", rare=True), GivesSetting("stdin", value="off")
     ] = False
     timeout: Annotated[
         float | None,
-        Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
+        Option(
+            "--timeout",
+            min=0.001,
+            metavar="S",
+            help="Give up after S seconds (exit 124).",
+            section=OptionSection.OUTPUT,
+            rare=True,
+        ),
         GivesSetting(),
     ] = None
-    stats: Annotated[bool, Option("--stats", help="Print tokens, speed, memory, energy and cost on stderr.")] = False
-    quiet: Annotated[bool, Option("-q", "--quiet", help="No warnings and no progress.")] = False
-    verbose: Annotated[bool, Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")] = False
+    stats: Annotated[
+        bool,
+        Option(
+            "--stats",
+            help="Print tokens, speed, memory, energy and cost on stderr.",
+            section=OptionSection.OUTPUT,
+            rare=True,
+        ),
+    ] = False
+    quiet: Annotated[
+        bool, Option("-q", "--quiet", help="No warnings and no progress.", section=OptionSection.OUTPUT)
+    ] = False
+    verbose: Annotated[
+        bool,
+        Option(
+            "-v",
+            "--verbose",
+            help="More messages on stderr; log a bug's traceback.",
+            section=OptionSection.OUTPUT,
+            rare=True,
+        ),
+    ] = False
 
 
 @frozen

@@ -9,7 +9,7 @@ import typer
 
 from llmcli.cli.console import error_messages
 from llmcli.cli.parsing.implied_command import LIST
-from llmcli.cli.parsing.typer_parser import CONTEXT_SETTINGS, TYPER_OPTIONS, add_command
+from llmcli.cli.parsing.typer_parser import COMPLETE_HELP_SETTINGS, TYPER_OPTIONS, HelpfulGroup, add_command
 
 COMMAND_SYNONYMS = {"list": "ls", "rm": "remove"}
 """Other names of subcommands, which work and are not shown."""
@@ -23,7 +23,9 @@ def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.
     """
     if LIST in commands:
         text += "\n\nWithout a command, it lists."
-    app = typer.Typer(**TYPER_OPTIONS, help=text, add_completion=False, context_settings=CONTEXT_SETTINGS)
+    app = typer.Typer(
+        **TYPER_OPTIONS, cls=HelpfulGroup, help=text, add_completion=False, context_settings=COMPLETE_HELP_SETTINGS
+    )
     app.callback(invoke_without_command=True)(_require_subcommand)
     for name, function in commands.items():
         decorated: Any = function

@@ -22,7 +22,8 @@ from llmcli.cli import command_registry, reference
 from llmcli.cli.commands.help import help_topics
 from llmcli.cli.flags import GivesSetting, shared_options
 from llmcli.cli.options import GENERAL_OPTIONS
-from llmcli.cli.parsing import typer_parser
+from llmcli.cli.parsing import help_text, typer_parser
+from llmcli.cli.parsing.parameters import HELP_ALL, OptionSection
 from llmcli.settings import ENV_PREFIX, SETTING_SPECS
 
 _USUAL_CODES = {"0", "1", "2", "3", "65", "66", "69", "71", "75", "77", "124"}
@@ -60,8 +61,9 @@ def _main_page() -> Iterator[str]:
     yield _section("COMMANDS")
     for command in command_registry.COMMANDS:
         yield from _tagged(rf"\fBllm\-{escape(command.name)}\fR(1)", command.help)
-    yield from [_section("OPTIONS"), *_options(parser.params), *_help_option()]
-    yield from [_section("EXAMPLES"), *example(reference.list_examples(parser))]
+    yield from [_section("OPTIONS"), *_tagged(f"{bold('-V')}, {bold('--version')}", "Show the version and exit.")]
+    yield from _help_option()
+    yield from [_section("EXAMPLES"), *example(help_text.PROGRAM_EXAMPLES)]
     yield from [_section("EXIT STATUS"), *_exit_codes(), *_paragraphs(_exit_code_rules())]
     yield from [_section("ENVIRONMENT"), ".PP", *prose(_SETTINGS_RULE)]
     for spec in SETTING_SPECS:
@@ -109,11 +111,11 @@ def _command_page(command: command_registry.Command, parser: Any) -> Iterator[st
         yield from _parts(parts)
         yield from [_section("OPTIONS"), ".PP", "All of these commands take:"]
         yield from _options([each for each in next(iter(parts.values())).params if each.name in GENERAL_OPTIONS])
+        yield from _help_option()
     else:
-        yield from [_section("OPTIONS"), *_own_and_shared_options(parser)]
-    yield from _help_option()
+        yield from [_section("OPTIONS"), *_options_by_section(parser)]
     yield from [_section("EXAMPLES")]
-    yield from example(line for part in commands.values() for line in reference.list_examples(part))
+    yield from example(line for part in commands.values() for line in help_text.list_examples(part))
     yield from _exit_status(command)
     yield from _variables({param.name: param for part in commands.values() for param in part.params})
     if command.group or command.runs_model:
@@ -126,35 +128,34 @@ def _command_page(command: command_registry.Command, parser: Any) -> Iterator[st
 
 
 def _synopsis(name: str, parser: Any) -> str:
-    return " ".join([bold(f"llm {name}"), *map(placeholders, reference.usage_words(parser))])
+    return " ".join([bold(f"llm {name}"), *map(placeholders, help_text.usage_words(parser))])
 
 
 def _parts(parts: dict[str, Any]) -> Iterator[str]:
     yield _section("COMMANDS")
     for name, part in parts.items():
         yield from [_subsection(f"llm {name}"), *_paragraphs(part.help)]
-        yield from _options([param for param in part.params if param.name not in GENERAL_OPTIONS])
+        yield from _options([param for param in part.params if param.name not in {*GENERAL_OPTIONS, HELP_ALL}])
 
 
-def _own_and_shared_options(parser: Any) -> Iterator[str]:
-    """Yield the options of one command; if it runs a model, the options of all such commands have their own heading."""
-    own = [param for param in parser.params if param.name not in reference.SHARED_OPTIONS]
-    yield from _options(own)
-    shared = [param for param in parser.params if param not in own]
-    if own and len(shared) > len(GENERAL_OPTIONS):
-        yield _subsection("Options that most commands share")
-    yield from _options(shared)
+def _options_by_section(parser: Any) -> Iterator[str]:
+    """Yield the options of one command: its own, then those of each heading."""
+    for section, params in help_text.options_by_section(parser.params, help_text.declared_parameters(parser)).items():
+        yield from [] if section is OptionSection.OWN else [_subsection(section.value)]
+        yield from _options(params)
+        yield from _help_option() if section is OptionSection.OWN else []
 
 
 def _options(params: Iterable[Any]) -> Iterator[str]:
     for param in params:
         names = ", ".join(map(bold, param.opts)) if param.param_type_name == "option" else ""
-        value = "" if reference.is_switch(param) else placeholders(reference.format_metavar(param))
+        value = "" if help_text.is_switch(param) else placeholders(help_text.format_metavar(param))
         yield from _tagged(f"{names} {value}".strip(), param.help or "")
 
 
 def _help_option() -> Iterator[str]:
-    yield from _tagged(f"{bold('-h')}, {bold('--help')}", "Show a summary of the options and exit.")
+    yield from _tagged(f"{bold('-h')}, {bold('--help')}", "Show the options that are used most and exit.")
+    yield from _tagged(bold("--help-all"), "Show all options and exit.")
 
 
 def _exit_status(command: command_registry.Command) -> Iterator[str]:
@@ -173,7 +174,7 @@ def _variables(params: dict[str, Any]) -> Iterator[str]:
     if entries:
         yield _section("ENVIRONMENT")
     for param, setting, value in entries:
-        switch = reference.is_switch(param)
+        switch = help_text.is_switch(param)
         assigned = f"={value or 'on'}" if switch else ""
         meaning = f"{'The same as' if switch else 'Default of'} {max(param.opts, key=len)}."
         yield from _tagged(bold(f"{ENV_PREFIX}{setting.upper()}{assigned}"), meaning)

@@ -32,7 +32,7 @@ class Invocation:
 
 FileOption = Annotated[
     list[str] | None,
-    Option("-f", "--file", metavar="FILE", help="A document or directory; repeatable; - is standard input."),
+    Option("-f", "--file", metavar="FILE", help="A document, directory or - for stdin; repeatable."),
 ]
 SystemOption = Annotated[
     str | None, Option("-s", "--system", metavar="TEXT|@FILE", help="Instructions for the model, or @FILE with them.")
@@ -52,7 +52,7 @@ VariablesOption = Annotated[
     Option(
         "--var",
         metavar="NAME=VALUE",
-        help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
+        help="A variable of the prompt (@FILE: a file); repeatable.",
     ),
 ]
 YesOption = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]

@@ -111,6 +111,12 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
         ("llm -m x --kv-type q", {"q8_0"}),
         ("llm shell --sh", {"--shell"}),
         ("llm ask --model-", set()),
+        ("llm ask --help-", {"--help-all"}),
+        ("llm models --help-", {"--help-all"}),
+        ("llm models pull --help-", {"--help-all"}),
+        ("llm --help-", {"--help-all"}),
+        ("llm help --a", {"--all"}),
+        ("llm help exit", {"exit-codes"}),
         ("llm ask -f REA", set()),
     ],
 )

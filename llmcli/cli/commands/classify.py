@@ -31,7 +31,7 @@ def classify(
     files: FilesArgument = None,
     multi: Annotated[bool, Option("--multi", help="Labels do not exclude each other: give all that apply.")] = False,
 ) -> int:
-    """Give each line or record one of your labels, with the probability of each."""
+    """Give each line or record one of your labels, with probabilities."""
     from llmcli.cli.labels.classify_run import read_labels, run_classify
 
     return run_classify(ctx, read_labels(ctx, labels), files or [], multi=multi)

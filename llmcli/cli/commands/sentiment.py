@@ -42,9 +42,7 @@ def sentiment(
         int | None,
         Option("--scale", min=2, max=MAX_SCALE, metavar="N", help="Also rate from 1 to N, N being positive."),
     ] = None,
-    aspects: Annotated[
-        bool, Option("--aspects", help="Also list what the text has opinions about, in its own words.")
-    ] = False,
+    aspects: Annotated[bool, Option("--aspects", help="Also list what the text has opinions about.")] = False,
 ) -> int:
     """Label each line or record as positive, neutral or negative."""
     from llmcli.cli.labels.classify_run import run_sentiment

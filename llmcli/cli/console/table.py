@@ -10,6 +10,8 @@ from llmcli.cli.console import json_text, sanitize, wrapping
 
 _MIN_COLUMNS = 8  # columns; none is made narrower to fit
 _GAP_COLUMNS = 2
+_ROOMY_COLUMNS = 15
+"""Room of a column in which broken words can be read. With less for each, a table whose words do not fit is not drawn."""
 
 
 def render_table(
@@ -23,7 +25,8 @@ def render_table(
     """Return the lines of a list; all ``rows`` have the same keys. Only terminals get a header.
 
     On a terminal of ``columns`` columns, the widest column shrinks and its cells are wrapped at words; cells of the
-    column ``preview`` are cut and end in an ellipsis.
+    column ``preview`` are cut and end in an ellipsis. Where many columns have no room for their words, each row is a record:
+    a line for each cell that is not empty.
     """
     if as_json:
         return "".join(_json_line(row) for row in rows)
@@ -34,6 +37,9 @@ def render_table(
         return "".join("\t".join(row) + "\n" for row in cells)
     cells.insert(0, [name.upper().replace("_", " ") for name in rows[0]])
     cuts = [name == preview for name in rows[0]]
+    if columns is not None and columns < _ROOMY_COLUMNS * len(rows[0]) and _total(_word_widths(cells, cuts)) > columns:
+        records = [dict(zip(rows[0], (cell or None for cell in row), strict=True)) for row in cells[1:]]
+        return "\n".join(render_record(row, as_json=False, terminal=True, columns=columns) for row in records)
     widths = _column_widths(cells, columns, cuts)
     out: list[str] = []
     for row in cells:
@@ -57,21 +63,29 @@ def format_cell(cell: object) -> str:
 
 def _column_widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Sequence[bool]) -> list[int]:
     """Return the widths of columns that fit ``columns``: words are broken only if necessary."""
-    by_column = list(zip(*cells, strict=True))
-    widths = [max(map(wrapping.display_width, column)) for column in by_column]
+    widths = [max(map(wrapping.display_width, column)) for column in zip(*cells, strict=True)]
     if columns is None:
         return widths
-    words = [
-        _MIN_COLUMNS if cut else max(map(wrapping.longest_word, column))
-        for column, cut in zip(by_column, cuts, strict=True)
-    ]
-    for least in (words, [_MIN_COLUMNS] * len(widths)):
-        while sum(widths) + _GAP_COLUMNS * (len(widths) - 1) > columns:
+    for least in (_word_widths(cells, cuts), [_MIN_COLUMNS] * len(widths)):
+        while _total(widths) > columns:
             wide = [index for index, size in enumerate(widths) if size > max(least[index], _MIN_COLUMNS)]
             if not wide:
                 break
             widths[max(wide, key=lambda index: widths[index])] -= 1
     return widths
+
+
+def _word_widths(cells: Sequence[Sequence[str]], cuts: Sequence[bool]) -> list[int]:
+    """Return the least widths of columns in which no word is broken."""
+    return [
+        _MIN_COLUMNS if cut else max(map(wrapping.longest_word, column))
+        for column, cut in zip(zip(*cells, strict=True), cuts, strict=True)
+    ]
+
+
+def _total(widths: Sequence[int]) -> int:
+    """Return the width of a table."""
+    return sum(widths) + _GAP_COLUMNS * (len(widths) - 1)
 
 
 def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:

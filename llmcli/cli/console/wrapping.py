@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable
 
 _BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # parts of a path, an address or a name begin after these
+_AFTER_AND = re.compile(r"(?<= &&) ")
 _COMMAND = re.compile(r"(?<=: )((?:llm|pip) [^(]*)")  # a command that a message suggests
 
 
 def display_width(text: str) -> int:
     """Return the width of ``text`` on a terminal, in columns."""
+    if text.isascii():
+        return len(text)
     import unicodedata  # imported here, since every start would load its tables
 
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -45,7 +48,8 @@ def _fill_lines(words: Iterable[str], size: int, *, break_words: bool) -> list[s
 def wrap_long_lines(text: str, size: int) -> list[str]:
     """Return the lines of ``text``; those of more than ``size`` columns are wrapped at words and keep their indentation.
 
-    A wider word is left whole, and so is a command behind a colon, so that both can be copied.
+    A wider word is left whole, and so is a command behind a colon, so that both can be copied; a longer line of
+    commands is broken between them, behind ``&&``, which a shell reads on.
     """
     lines: list[str] = []
     for line in text.splitlines():
@@ -56,7 +60,7 @@ def wrap_long_lines(text: str, size: int) -> list[str]:
         words = (
             word
             for index, part in enumerate(_COMMAND.split(line))
-            for word in ([part.strip()] if index % 2 else part.split())
+            for word in (_AFTER_AND.split(part.strip()) if index % 2 else part.split())
         )
         lines += [indent + part for part in _fill_lines(words, size - len(indent), break_words=False)]
     return lines

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.parsing.parameters import Option
+from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.fast_dataclass import frozen
 
@@ -23,10 +23,10 @@ class _SummaryFlags(RecordFlags):
 
     threshold: _ThresholdOption = None
     no_prior: Annotated[
-        bool, Option("--no-prior", help="Do not correct for what the model answers without a text.")
+        bool, Option("--no-prior", help="Do not correct for what the model answers without a text.", rare=True)
     ] = False
     summary: Annotated[
-        str | None, Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.")
+        str | None, Option("--summary", metavar="FILE", help="Write counts and means to this file, as JSON.", rare=True)
     ] = None
 
 
@@ -42,33 +42,62 @@ class CalibrationFlags(_SummaryFlags):
             max=1.0,
             metavar="P",
             help="Answer only from the probability from which this share is right, by the calibration.",
+            section=OptionSection.CALIBRATION,
+            rare=True,
         ),
     ] = None
-    calibrate: Annotated[str | None, Option("--calibrate", metavar="FILE", help="Learn from these labelled rows.")] = (
-        None
-    )
+    calibrate: Annotated[
+        str | None,
+        Option(
+            "--calibrate", metavar="FILE", help="Learn from these labelled rows.", section=OptionSection.CALIBRATION
+        ),
+    ] = None
     calibration: Annotated[
         str | None,
         Option(
             "--calibration",
             metavar="NAME",
-            help="Use this calibration; with --calibrate, save it under this name.",
+            help="Use this calibration, or save that of --calibrate.",
             autocompletion=completers.calibrations,
+            section=OptionSection.CALIBRATION,
         ),
     ] = None
     keep: Annotated[
-        bool, Option("--keep", help="Use the calibration also where it gains nothing over the model without it.")
+        bool,
+        Option(
+            "--keep",
+            help="Use the calibration also where it gains nothing over the model without it.",
+            section=OptionSection.CALIBRATION,
+            rare=True,
+        ),
     ] = False
     evaluate: Annotated[
         str | None,
-        Option("--eval", metavar="FILE", help="Report how good the labels of these labelled rows are."),
+        Option(
+            "--eval",
+            metavar="FILE",
+            help="Report how good the labels of these labelled rows are.",
+            section=OptionSection.CALIBRATION,
+        ),
     ] = None
     plot: Annotated[
         str | None,
-        Option("--plot", metavar="FILE", help="Draw the reliability and the learning curve (.svg or .png)."),
+        Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw reliability and learning curve (.svg or .png).",
+            section=OptionSection.CALIBRATION,
+        ),
     ] = None
     label_column: Annotated[
-        str, Option("--label-column", metavar="NAME", help="Column with the label in labelled rows.")
+        str,
+        Option(
+            "--label-column",
+            metavar="NAME",
+            help="Column with the label in labelled rows.",
+            section=OptionSection.CALIBRATION,
+            rare=True,
+        ),
     ] = "label"
 
 
@@ -81,7 +110,13 @@ class ScoringFlags(CalibrationFlags):
     ] = None
     nearest: Annotated[
         int | None,
-        Option("--nearest", min=1, metavar="N", help="Show each text the N most similar --examples (default: 8)."),
+        Option(
+            "--nearest",
+            min=1,
+            metavar="N",
+            help="Show each text the N most similar --examples (default: 8).",
+            rare=True,
+        ),
     ] = None
 
 
@@ -91,7 +126,12 @@ class FilterFlags(CalibrationFlags):
 
     on_error: Annotated[
         OnError,
-        Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+        Option(
+            "--on-error",
+            help="A record that fails is kept with its error, left out, or ends the job.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
     ] = OnError.SKIP
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmcli.cli.console import wrapping
+
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
     from llmcli.tasks.labels.label_summary import LabelSummary
 
-_BAR_COLUMNS = 24
+_MAX_BAR_COLUMNS = 24
 _MAX_LABELS = 20
 _MIN_RECORDS = 2
 """Fewer need no summary."""
@@ -23,7 +25,8 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
         write_report_file(ctx, path, content)
     console = ctx.console
     if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= _MIN_RECORDS:
-        ctx.console.write_stderr("\n".join(format_summary(summary)))
+        columns = console.environment.columns(console.environment.stderr)
+        ctx.console.write_stderr("\n".join(format_summary(summary, columns)))
 
 
 def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
@@ -38,24 +41,25 @@ def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
             file.write(content)
 
 
-def format_summary(summary: LabelSummary) -> list[str]:
-    """Return the lines: the head, then for each label its count, its share and a bar."""
+def format_summary(summary: LabelSummary, columns: int) -> list[str]:
+    """Return the lines: the head, then for each label its count, its share and a bar; they fit ``columns``."""
     head = f"{summary.records:,} records"
     parts = {"blank": summary.blank, "failed": summary.failed, "without a label": summary.abstained}
     head += "".join(f", {count:,} {name}" for name, count in parts.items() if count)
     if summary.mean_score is not None:
         head += f", mean score {summary.mean_score:+.2f}"
-    lines = [f"llm: {head}"]
+    lines = wrapping.wrap_words(f"llm: {head}", columns)
     labels = summary.labels
     if len(labels) > _MAX_LABELS:
         labels = sorted(labels, key=lambda label: -summary.counts[label])[:_MAX_LABELS]
     width = max((len(label) for label in labels), default=0)
     most = max((summary.counts[label] for label in labels), default=0)
     digits = len(f"{most:,}")
+    bar_columns = min(_MAX_BAR_COLUMNS, max(columns - len(f"  {'':<{width}}  {'':>{digits}}  100%  "), 0))
     for label in labels:
         count = summary.counts[label]
         share = count / summary.records if summary.records else 0.0
-        bar = "━" * round(_BAR_COLUMNS * count / most) if most else ""
+        bar = "━" * round(bar_columns * count / most) if most else ""
         lines.append(f"  {label:<{width}}  {count:>{digits},}  {share:>4.0%}  {bar}".rstrip())
     if len(summary.labels) > len(labels):
         lines.append(f"  and {len(summary.labels) - len(labels)} more labels")

@@ -9,24 +9,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any, get_type_hints
 
 from llmcli.fast_dataclass import frozen
 
 REQUIRED: Any = ...
 """Stands for the default of a parameter without one."""
+HELP_ALL = "help_all"
+"""The parameter of ``--help-all``, which every command has and no list of options shows."""
 MAX_WHOLE_NUMBER = 10**12
 """The largest whole number that any parameter takes, of either sign: SQLite and slices hold 64 bits."""
+
+
+class OptionSection(StrEnum):
+    """The headings of options in help, manual pages and reference, in order."""
+
+    OWN = "Options"
+    RECORDS = "Records"
+    CALIBRATION = "Calibration"
+    OUTPUT = "Output"
+    MODEL = "Model"
+    PRIVACY = "Privacy"
+    ENGINE = "Engine"
 
 
 class Option:
     """An option: its names, such as ``-m`` and ``--model``, and Typer's keyword arguments for it.
 
-    ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
+    ``section`` is its heading. A ``rare`` option is shown by ``--help-all`` and not by ``--help``; so are all of the
+    engine. ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
     final one; it raises ``ValueError`` with a message if the value is unusable.
     """
 
-    __slots__ = ("callback", "keywords", "max", "min", "names")
+    __slots__ = ("callback", "is_rare", "keywords", "max", "min", "names", "section")
 
     def __init__(
         self,
@@ -37,8 +53,12 @@ class Option:
         max: float | None = None,  # noqa: A002
         callback: Callable[[Any], Any] | None = None,
         autocompletion: Callable[..., Any] | None = None,
+        section: OptionSection = OptionSection.OWN,
+        rare: bool = False,
     ) -> None:
         self.names = names
+        self.section = section
+        self.is_rare = rare or section is OptionSection.ENGINE
         self.min = min
         self.max = max
         self.callback = callback

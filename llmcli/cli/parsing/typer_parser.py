@@ -12,29 +12,67 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from llmcli import __version__
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, SYNONYMS, Command
-from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, require_usable_number
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, SYNONYMS, Command
+from llmcli.cli.parsing.parameters import (
+    HELP_ALL,
+    Argument,
+    CommandParameter,
+    Option,
+    OptionSection,
+    require_usable_number,
+)
 
 TYPER_OPTIONS: dict[str, Any] = {
-    "rich_markup_mode": None,  # rich help costs 50 ms at every start
+    "rich_markup_mode": None,  # importing rich costs 50 ms
     "pretty_exceptions_enable": False,
 }
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+COMPLETE_HELP_SETTINGS = {"help_option_names": ["-h", "--help", "--help-all"]}
+"""For commands whose ``--help`` shows everything: a parameter of its own for ``--help-all`` costs time in large groups."""
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
-_EPILOG = """\b
-Examples:
-  llm ask "Why is the sky blue?"
-  llm summarize --pull README.md
-  git diff | llm ask "Write a commit message for this change."
-  llm translate --to fr notes.txt > notes.fr.txt
+class HelpfulCommand(TyperCommand):
+    """A command whose help is laid out by ``help_text``."""
 
-Run "llm COMMAND --help" for the options of a command, and "llm help topics" for
-the documentation.
-"""
+    def get_help(self, ctx: Any, *, complete: bool = False) -> str:
+        from llmcli.cli.parsing.help_text import command_help, help_columns
+
+        complete = complete or not any(param.name == HELP_ALL for param in self.params)
+        return command_help(self, ctx.command_path, help_columns(ctx.obj[0]), complete=complete)
+
+
+class HelpfulGroup(TyperGroup):
+    """A group of commands whose help is laid out by ``help_text``."""
+
+    def get_help(self, ctx: Any) -> str:
+        from llmcli.cli.parsing.help_text import group_help, help_columns
+
+        return group_help(self, ctx.command_path, help_columns(ctx.obj[0]))
+
+
+class ProgramGroup(TyperGroup):
+    """The program, whose help is laid out by ``help_text``."""
+
+    def get_help(self, ctx: Any, *, complete: bool = False) -> str:
+        from llmcli.cli.parsing.help_text import help_columns, program_help
+
+        return program_help(help_columns(ctx.obj[0]), complete=complete)
+
+
+def _show_all_help(ctx: typer.Context, wanted: bool) -> None:
+    if wanted:
+        parser: Any = ctx.command
+        typer.echo(parser.get_help(ctx, complete=True))
+        raise typer.Exit
+
+
+_HelpAllOption = Annotated[
+    bool, typer.Option("--help-all", help="Show all options.", callback=_show_all_help, is_eager=True)
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,6 +86,7 @@ def _root_command(
     _show_version: Annotated[
         bool, typer.Option("-V", "--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    help_all: _HelpAllOption = False,  # noqa: ARG001 (its callback shows the help)
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -65,12 +104,8 @@ def build_app(word: str, *, alone: bool = False, completing: bool = False) -> ty
 
     ``alone``: leave out the others, which cost 2 ms. ``completing``: set up Typer's support for shell completion.
     """
-    app = typer.Typer(**TYPER_OPTIONS, add_completion=completing, context_settings=CONTEXT_SETTINGS)
-    app.callback(
-        invoke_without_command=True,
-        help="Language work from the shell on your own machine.",
-        epilog=_EPILOG,
-    )(_root_command)
+    app = typer.Typer(**TYPER_OPTIONS, cls=ProgramGroup, add_completion=completing, context_settings=CONTEXT_SETTINGS)
+    app.callback(invoke_without_command=True, help=PURPOSE)(_root_command)
     for command in COMMANDS:
         if command.name != SYNONYMS.get(word, word):
             if not alone:
@@ -104,19 +139,25 @@ def build_command_parser(command: Command) -> Any:
 
 def add_command(app: typer.Typer, name: str, function: Any, **options: Any) -> None:
     """Add a function made by ``@command`` to a Typer application, with more ``options`` of Typer's."""
-    epilog = "\b\nExamples:\n  " + inspect.cleandoc(function.examples).replace("\n", "\n  ")
-    app.command(name, epilog=epilog, context_settings=CONTEXT_SETTINGS, **options)(_with_typer_signature(function))
+    declared = (parameter.declaration for parameter in function.parameters)
+    abridged = any(isinstance(each, Option) and each.section is OptionSection.ENGINE for each in declared)
+    settings = CONTEXT_SETTINGS if abridged else COMPLETE_HELP_SETTINGS
+    decorate = app.command(name, cls=HelpfulCommand, context_settings=settings, **options)
+    decorate(_with_typer_signature(function, abridged=abridged))
 
 
-def _with_typer_signature(function: Any) -> Callable[..., int]:
-    """Return the command with a signature of Typer's declarations."""
+def _with_typer_signature(function: Any, *, abridged: bool) -> Callable[..., int]:
+    """Return the command with a signature of Typer's declarations, and ``--help-all`` if its help is ``abridged``."""
 
     @functools.wraps(function)
     def typer_command(**given: Any) -> int:
+        given.pop(HELP_ALL, None)  # its callback has shown the help
         code: int = function(**given)
         return code
 
     parameters = [_typer_parameter(parameter) for parameter in function.parameters]
+    if abridged:
+        parameters.append(inspect.Parameter(HELP_ALL, _KEYWORD_ONLY, default=False, annotation=_HelpAllOption))
     parameters.append(inspect.Parameter("invocation", _KEYWORD_ONLY, annotation=typer.Context))
     typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     typer_command.__annotations__ = {each.name: each.annotation for each in parameters}

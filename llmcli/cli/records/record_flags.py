@@ -5,7 +5,7 @@ from typing import Annotated
 
 from llmcli.cli import completers
 from llmcli.cli.flags import Flags
-from llmcli.cli.parsing.parameters import Option
+from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.fast_dataclass import frozen
 
 
@@ -31,13 +31,21 @@ class RecordFlags(Flags):
     column: Annotated[
         list[str] | None,
         Option(
-            "--column", "--field", metavar="NAME", help="The column with the text; a.b is a field inside; repeatable."
+            "--column",
+            "--field",
+            metavar="NAME",
+            help="The column with the text (a.b: inside); repeatable.",
+            section=OptionSection.RECORDS,
         ),
     ] = None
     template: Annotated[
         str | None,
         Option(
-            "--template", metavar="TEXT|@FILE", help="The text of a record, made of its columns: '{{ row.title }}'."
+            "--template",
+            metavar="TEXT|@FILE",
+            help="The text of a record, made of its columns: '{{ row.title }}'.",
+            section=OptionSection.RECORDS,
+            rare=True,
         ),
     ] = None
     format: Annotated[
@@ -47,6 +55,8 @@ class RecordFlags(Flags):
             metavar="FORMAT",
             help="Format of the records: lines, csv, tsv, jsonl, parquet (default: by name and content).",
             autocompletion=completers.record_formats,
+            section=OptionSection.RECORDS,
+            rare=True,
         ),
     ] = None
     delimiter: Annotated[
@@ -56,6 +66,8 @@ class RecordFlags(Flags):
             metavar="CHAR",
             help="Delimiter of a CSV file (default: detected).",
             callback=_parse_delimiter,
+            section=OptionSection.RECORDS,
+            rare=True,
         ),
     ] = None
     output_format: Annotated[
@@ -65,23 +77,63 @@ class RecordFlags(Flags):
             metavar="FORMAT",
             help="Format of the output (default: by the name of -o, else that of the input).",
             autocompletion=completers.record_formats,
+            section=OptionSection.RECORDS,
+            rare=True,
         ),
     ] = None
     on_error: Annotated[
         OnError,
-        Option("--on-error", help="A record that fails is kept with its error, left out, or ends the job."),
+        Option(
+            "--on-error",
+            help="A record that fails is kept with its error, left out, or ends the job.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
     ] = OnError.KEEP
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace columns that have the names of new ones.")] = False
-    unordered: Annotated[bool, Option("--unordered", help="Write records as they are done.")] = False
-    resume: Annotated[bool, Option("--resume", help="Go on with the unfinished job of -o FILE.")] = False
-    retry_failed: Annotated[
-        bool, Option("--retry-failed", help="Process only the records that have an error in -o FILE.")
+    overwrite: Annotated[
+        bool,
+        Option(
+            "--overwrite",
+            help="Replace columns that have the names of new ones.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
     ] = False
-    limit: Annotated[int | None, Option("--limit", min=1, metavar="N", help="Process only the first N records.")] = None
-    sample: Annotated[
-        int | None, Option("--sample", min=1, metavar="N", help="Process N random records, by --seed.")
+    unordered: Annotated[
+        bool, Option("--unordered", help="Write records as they are done.", section=OptionSection.RECORDS, rare=True)
+    ] = False
+    resume: Annotated[
+        bool,
+        Option("--resume", help="Go on with the unfinished job of -o FILE.", section=OptionSection.RECORDS, rare=True),
+    ] = False
+    retry_failed: Annotated[
+        bool,
+        Option(
+            "--retry-failed",
+            help="Process only the records that have an error in -o FILE.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
+    ] = False
+    limit: Annotated[
+        int | None,
+        Option("--limit", min=1, metavar="N", help="Process only the first N records.", section=OptionSection.RECORDS),
     ] = None
-    dedupe: Annotated[bool, Option("--dedupe", help="Answer records with the same text once.")] = False
+    sample: Annotated[
+        int | None,
+        Option(
+            "--sample",
+            min=1,
+            metavar="N",
+            help="Process N random records, by --seed.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
+    ] = None
+    dedupe: Annotated[
+        bool,
+        Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),
+    ] = False
 
 
 RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample")

@@ -12,6 +12,7 @@ from terminal import ROOT, ended
 
 from llmcli.cli.commands.help import help_topics
 from llmcli.cli.commands.help.help_lookup import render_page
+from llmcli.cli.commands.help.help_search import split_sections
 from llmcli.cli.console.environment import Environment
 
 DOCS = ROOT / "docs"
@@ -63,12 +64,11 @@ def test_every_page_is_a_topic(llm):
         (["scriptin"], "Did you mean scripting"),
         (["models", "pul"], "Did you mean models pull"),
         (["translat"], "Did you mean translate, translation"),
-        (["ask", "more"], "Try: llm help topics"),
         (["xyzzy"], "Try: llm help topics"),
     ],
 )
 def test_an_unknown_topic_is_usage(llm, words, question):
-    """Similar names are named, and the list of all."""
+    """Similar names are named, and the list of all; the search finds whole words."""
     run = llm("help", *words)
     assert run.code == 2 and run.out == ""
     assert run.err.startswith(f"llm: no command or help topic is called {' '.join(words)}\n{question}")
@@ -85,6 +85,48 @@ def test_other_commands_do_not_load_it():
     code = "import sys; from llmcli.cli.main import main; main(['prompts', 'list']); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"llmcli.cli.commands.help", "llmcli.cli.console.pager"} & set(run.stdout.splitlines()[-1].split())
+
+
+# ---- the search ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "topic", "section", "text"),
+    [
+        (["3"], "exit-codes", "Exit codes", "3: Partial: something was delivered and something failed"),
+        (["75"], "exit-codes", "Exit codes", "75: Try again later: network, 429, 5xx."),
+        (["exit"], "exit-codes", "Exit codes", ""),
+        (["vLLM"], "remote-servers", "", "vllm"),
+        (["cron", "jobs"], "scripting", "cron", "In a cron job"),
+    ],
+)
+def test_other_words_are_searched_for(llm, words, topic, section, text):
+    """A heading counts more than text; case and plurals make no difference; a number is an exit code."""
+    run = llm("help", *words)
+    first, *others = [line.split("\t") for line in run.out.splitlines()]
+    assert run.code == 0 and run.err == "" and len(others) < 8
+    assert first[0] == topic and first[1].startswith(section) and text.casefold() in first[2].casefold()
+    assert all(help_topics.find_topic(row[0]) and len(row) == 3 for row in others)
+
+
+def test_a_comment_in_code_is_no_heading():
+    """A section ends at a heading of Markdown alone; a row of a table, an item and a line of code are lines."""
+    markdown = "# Page\n\nOne `two`.\nThree.\n\n```sh\n# no heading\nllm a\n```\n\n## Next\n\n| a | b |\n|---|---|\n| c | [d](e.md) |\n- item\n"
+    assert [(section.heading, section.lines) for section in split_sections("page", markdown)] == [
+        ("Page", ["One two.", "Three.", "# no heading", "llm a"]),
+        ("Next", ["a: b", "c: d", "item"]),
+    ]
+
+
+def test_a_number_that_is_no_exit_code_finds_nothing(llm):
+    """Numbers in texts are not what is asked for."""
+    assert llm("help", "42").code == 2
+
+
+def test_what_is_found_is_a_table_on_a_terminal(llm, terminal):
+    """Lines are wrapped at words, and a note says how to read a page."""
+    _, text, _ = on_screen(llm, terminal, "vllm", env={})
+    assert text.startswith("TOPIC ") and text.endswith("llm help TOPIC shows a page")
 
 
 # ---- on a terminal -------------------------------------------------------------------------------------------------
@@ -124,7 +166,7 @@ def test_a_terminal_without_rendering_gets_markdown(llm, terminal, env):
 def test_the_pager_gets_the_text(llm, terminal):
     """PAGER is a command with options; the help of a command is paged too."""
     _, text, _ = on_screen(llm, terminal, env={"PAGER": "sed -e 's/^Usage/Paged/'"})
-    assert text.startswith("Paged: llm [OPTIONS] COMMAND")
+    assert text.startswith("Paged: llm COMMAND [OPTIONS]")
 
 
 def test_leaving_the_pager_early_is_no_error(llm, terminal):
@@ -166,7 +208,7 @@ def test_a_pager_that_read_everything_is_not_repeated(llm, terminal):
 def test_the_pager_may_be_a_pipeline(llm, terminal):
     """As for git and man, a shell runs what has its characters."""
     _, text, _ = on_screen(llm, terminal, env={"PAGER": 'X=Paged; sed "s/^Usage/$X/" | head -n 1'})
-    assert text.startswith("Paged: llm [OPTIONS] COMMAND") and "\n" not in text
+    assert text.startswith("Paged: llm COMMAND [OPTIONS]") and "\n" not in text
 
 
 @pytest.mark.skipif(shutil.which("less") is None, reason="needs less")

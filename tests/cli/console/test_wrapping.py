@@ -91,6 +91,26 @@ def test_words_are_broken_if_a_table_would_not_fit():
     assert "".join(line[:30].strip() for line in shown[1:]) == PATH
 
 
+def test_rows_become_records_where_words_have_no_room():
+    """Many columns of a few letters each could not be read; empty cells have no line."""
+    row = {
+        "name": "qwen3-0.6b",
+        "size": "701.2 MB",
+        "used": "",
+        "fits": "yes",
+        "why": "follows instructions in many languages",
+    }
+    record = [
+        "name  qwen3-0.6b",
+        "size  701.2 MB",
+        "fits  yes",
+        "why   follows instructions in many",
+        "      languages",
+    ]
+    assert lines([row, row], 36) == [*record, "", *record]
+    assert lines([row], 80)[0].split() == ["NAME", "SIZE", "USED", "FITS", "WHY"]
+
+
 def test_a_column_of_previews_is_cut():
     """A list of chats has a line for each."""
     shown = lines([{"name": "work", "first": "a first message of many words"}], 20, preview="first")
@@ -155,6 +175,12 @@ def test_words_and_commands_of_a_message_stay_whole():
         "Try: llm models list",
         "(or, for more:",
         "llm models search qwen)",
+    ]
+    text = "better here: llm models pull llama-3.2-3b && llm models default llama-3.2-3b"
+    assert wrapping.wrap_long_lines(text, 40) == [
+        "better here:",
+        "llm models pull llama-3.2-3b &&",
+        "llm models default llama-3.2-3b",
     ]
     assert wrapping.wrap_long_lines(f"cannot read {PATH} today", 20) == ["cannot read", PATH, "today"]
 

@@ -161,6 +161,15 @@ def test_the_summary_on_a_terminal(llm, label_scores, write, terminal):
     assert "bug     2   50%  ━" not in shown and "bug   2   50%  ━" in shown
 
 
+def test_the_summary_fits_a_narrow_terminal(llm, label_scores, write, terminal):
+    """The head is wrapped at words, and the bars are shorter."""
+    screen = terminal(columns=30)
+    llm("classify", *LABELS, write("t.txt", "a bug\na bug\npraise\n\n"), err=screen.slave, answer=label_scores)
+    screen.close()
+    _, *lines = bytes(screen.raw).decode().rpartition("llm: ")[2].splitlines()
+    assert lines[0].startswith("  bug") and "━" in lines[0] and max(map(len, lines)) <= 30
+
+
 def test_the_summary_file(llm, label_scores, write, tmp_path):
     """Counts and mean probabilities as JSON."""
     out = tmp_path / "summary.json"

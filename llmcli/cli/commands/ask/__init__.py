@@ -60,14 +60,16 @@ def ask(
         Option(
             "--index",
             metavar="NAME",
-            help="A directory that llm index add has indexed, by its path or its last part; repeatable.",
+            help="An indexed directory (llm index add); repeatable.",
             autocompletion=index_names,
         ),
     ] = None,
     system: SystemOption = None,
     prompt: PromptOption = None,
     var: VariablesOption = None,
-    editor: Annotated[bool, Option("--editor", help="Write the question in your editor ($VISUAL, $EDITOR).")] = False,
+    editor: Annotated[
+        bool, Option("--editor", help="Write the question in your editor ($VISUAL, $EDITOR).", rare=True)
+    ] = False,
     session: SessionOption = None,
     go_on: ContinueOption = False,
     extract: Annotated[
@@ -75,14 +77,12 @@ def ask(
     ] = False,
     schema: Annotated[
         str | None,
-        Option("--schema", metavar="SCHEMA", help="Answer in JSON: 'name, age int, tags list', or a JSON Schema file."),
+        Option("--schema", metavar="SCHEMA", help="Answer in JSON: 'name, age int', or a schema file."),
     ] = None,
-    copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.")] = False,
+    copy: Annotated[bool, Option("--copy", help="Copy the answer to the terminal's clipboard too.", rare=True)] = False,
     cite: Annotated[bool, Option("--cite", help="Name the passages that the answer comes from.")] = False,
     sql: Annotated[bool, Option("--sql", help="Answer a question about small tables by an SQL query, too.")] = False,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show passages, calls, tokens and time; run no model.")] = False,
 ) -> int:
     """Answer a question, with or without documents.
 

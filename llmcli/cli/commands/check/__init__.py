@@ -35,11 +35,11 @@ def check(
     passages: Annotated[
         int, Option("--passages", min=1, max=20, metavar="N", help="Passages to score for each sentence.")
     ] = 2,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show passages, calls, tokens and time; run no model.")] = False,
 ) -> int:
-    """Check each sentence of a text against documents; exit code 1 if one is not supported.
+    """Check each sentence of a text against documents.
+
+    The exit code is 1 if one is not supported.
 
     The probability of support comes from scores of the model and from comparisons by rule; nothing is generated. The
     quote is the sentence of the documents that is nearest.

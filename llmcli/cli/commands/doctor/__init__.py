@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _STATE_COLUMNS, _NAME_COLUMNS = 9, 15  # columns
 _HEAD_COLUMNS = _STATE_COLUMNS + _NAME_COLUMNS
-_MIN_TEXT_COLUMNS = 20
+_MIN_TEXT_COLUMNS = 30
+_NARROW_INDENT_COLUMNS = 2
 
 
 @command(
@@ -49,10 +50,13 @@ def doctor(
 
 
 def _format_finding(name: str, finding: Finding, columns: int | None) -> str:
-    """Return a finding for display, its text wrapped to ``columns`` beside its name."""
+    """Return a finding for display, its text wrapped to ``columns`` beside its name, or below on a narrow terminal."""
     texts = [sanitize.single_line(text) for text in (finding.text, finding.next) if text]
-    if columns is not None:
-        folded = (wrapping.wrap_words(text, max(columns - _HEAD_COLUMNS, _MIN_TEXT_COLUMNS)) for text in texts)
-        texts = [line for lines in folded for line in lines]
     head = f"{finding.state:<{_STATE_COLUMNS}}{name:<{_NAME_COLUMNS}}"
-    return head + ("\n" + " " * _HEAD_COLUMNS).join(texts) + "\n"
+    narrow = columns is not None and columns < _HEAD_COLUMNS + _MIN_TEXT_COLUMNS
+    indent = _NARROW_INDENT_COLUMNS if narrow else _HEAD_COLUMNS
+    if columns is not None:
+        folded = (wrapping.wrap_words(text, columns - indent) for text in texts)
+        texts = [line for lines in folded for line in lines]
+    start = "\n" + " " * indent
+    return (head.rstrip() + start if narrow else head) + start.join(texts) + "\n"

@@ -61,11 +61,9 @@ def extract(
         str | None,
         Option("--html", metavar="FILE", help="Write a page that shows the documents with the finds marked."),
     ] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Show passages, calls, tokens and estimated time, without running the model.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show passages, calls, tokens and time; run no model.")] = False,
 ) -> int:
-    """Take the values of a schema out of documents, with the place of each.
+    """Take the values of a schema out of documents.
 
     Texts, numbers and dates can only be such as stand in the document; a value that it does not give is null. --json
     has the quote, page or lines and probability of each value.

@@ -41,11 +41,12 @@ def filter(  # noqa: A001 (the command's name)
     invert: Annotated[bool, Option("--invert", help="Print the records that do not match.")] = False,
     count: Annotated[bool, Option("-c", "--count", help="Print only the number of matches.")] = False,
     numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,
-    names: Annotated[
-        bool, Option("--files", help="Read each file as one document; print the names of those that match.")
-    ] = False,
+    names: Annotated[bool, Option("--files", help="Print the names of the files that match.")] = False,
 ) -> int:
-    """Print the lines, rows or files for which a statement holds; exit code 1 if there are none."""
+    """Print the lines, rows or files for which a statement holds.
+
+    The exit code is 1 if there are none.
+    """
     from llmcli.cli.commands.filter.filter_run import FilterView, make_query, run_filter
 
     query = make_query(ctx, [statement], conjuncts, alternatives, excluded, invert=invert)

@@ -20,22 +20,21 @@ from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 
 
-def find_help(ctx: CommandContext, words: Sequence[str]) -> str:
-    """Return the text for ``words``: a command's help, or a page of the documentation.
+def find_help(ctx: CommandContext, words: Sequence[str], *, complete: bool) -> str | None:
+    """Return the text for ``words``: a command's help, or a page of the documentation; None if neither is called so.
 
-    A page is rendered if standard output is a terminal. Raises ``UsageError``, with similar names.
+    ``complete``: the help of ``--help-all``. A page is rendered if standard output is a terminal.
     """
     topic = help_topics.find_topic("-".join(words).lower())
     if topic is not None:
         return _show_page(ctx, topic.read())
     program = typer_parser.build_parser(words[0] if words else "")
     parser = program
-    for depth, word in enumerate(words):
-        commands = getattr(parser, "commands", {})
-        if word not in commands:
-            raise _unknown_topic(words, [" ".join([*words[:depth], name]) for name in commands])
-        parser = commands[word]
-    return _command_help(program, words)
+    for word in words:
+        parser = getattr(parser, "commands", {}).get(word)
+        if parser is None:
+            return None
+    return _command_help(ctx, program, words, complete=complete)
 
 
 def _show_page(ctx: CommandContext, markdown: str) -> str:
@@ -46,18 +45,28 @@ def _show_page(ctx: CommandContext, markdown: str) -> str:
     return render_page(markdown, ctx.console.environment)
 
 
-def _command_help(program: Any, words: Sequence[str]) -> str:
-    """Return the output of ``--help`` for a command, and a line that names its guide."""
+def _command_help(ctx: CommandContext, program: Any, words: Sequence[str], *, complete: bool) -> str:
+    """Return the output of ``--help`` or ``--help-all`` for a command, and a line that names its guide."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        program.main([*words, "--help"], prog_name=command_registry.PROGRAM_NAME, standalone_mode=False)
+        program.main(
+            [*words, "--help-all" if complete else "--help"],
+            prog_name=command_registry.PROGRAM_NAME,
+            standalone_mode=False,
+            obj=(ctx.console.environment, ctx.console.interrupt),
+        )
     guide = f"{words[0]}-guide" if words else ""
     hint = f"\n  Guide: llm help {guide}\n" if guide and help_topics.find_topic(guide) else ""
     return text.getvalue() + hint
 
 
-def _unknown_topic(words: Sequence[str], commands: Sequence[str]) -> UsageError:
+def unknown_topic(words: Sequence[str]) -> UsageError:
+    """Return the error about words that name nothing and stand on no page, with similar names."""
     name = " ".join(words)
+    group = command_registry.find_command(words[0])
+    commands = [each.name for each in command_registry.COMMANDS]
+    if group is not None and group.group:
+        commands = [f"{group.name} {each.name}" for each in group.load().registered_commands if not each.hidden]
     known = [*commands, *(topic.name for topic in help_topics.list_topics()), "topics"]
     similar = difflib.get_close_matches(name, known, n=3)
     question = f"Did you mean {', '.join(similar)}? " if similar else ""

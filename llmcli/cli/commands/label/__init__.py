@@ -44,7 +44,9 @@ def label(
         str, Option("--label-column", metavar="NAME", help="Column for the label in the output.")
     ] = "label",
 ) -> int:
-    """Ask you for the labels that teach most, and write them beside the records.
+    """Ask you for the labels that teach most.
+
+    They are written beside the records.
 
     Each answer is one key, and on the disk before the next question: the same command goes on after any end. The output
     is -o FILE, by default tickets.labelled.csv for tickets.csv. At most 2,000 records, drawn at random, are candidates. The

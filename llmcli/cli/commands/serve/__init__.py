@@ -60,7 +60,7 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         ),
     ] = 16,
 ) -> int:
-    """Serve your models to other programs over OpenAI's or Anthropic's protocol.
+    """Serve your models over OpenAI's or Anthropic's protocol.
 
     Clients must send the token, which is printed unless you give one.
     """

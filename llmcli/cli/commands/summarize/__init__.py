@@ -54,13 +54,11 @@ def summarize(
         Option(
             "--style",
             metavar="STYLE",
-            help="paragraph, bullets, headline, abstract, outline, minutes, key-sentences (the most important sentences "
-            "of the text, unchanged), or auto (default: key-sentences for a model with fewer than half a billion "
-            "parameters, a paragraph for others).",
+            help="paragraph, bullets, headline, abstract, outline, minutes, key-sentences, or auto (default).",
         ),
     ] = Style.AUTO,
     focus: Annotated[
-        str, Option("--focus", metavar="TEXT", help="What the summary is to be about (default: the whole text).")
+        str, Option("--focus", metavar="TEXT", help="What it is to be about (default: the whole text).")
     ] = "",
     audience: Annotated[str, Option("--audience", metavar="TEXT", help="For whom the summary is.")] = "",
     language: Annotated[
@@ -68,35 +66,33 @@ def summarize(
         Option(
             "--language",
             metavar="LANG",
-            help="The language of the summary: fr, pt-BR, French (default: that of the text).",
+            help="Its language: fr, French (default: that of the text).",
             autocompletion=completers.languages,
         ),
     ] = "",
-    cite: Annotated[
-        bool, Option("--cite", help="Give points, each with a quote from the document and its support.")
-    ] = False,
+    cite: Annotated[bool, Option("--cite", help="Give points, each with a quote and its support.")] = False,
     keep_unsupported: Annotated[
-        bool, Option("--keep-unsupported", help="With --cite, keep points that the document does not support.")
+        bool,
+        Option("--keep-unsupported", help="With --cite, keep points that the document does not support.", rare=True),
     ] = False,
-    combine: Annotated[
-        bool, Option("--combine", help="Write one summary of all documents (default: one of each).")
-    ] = False,
+    combine: Annotated[bool, Option("--combine", help="One summary of all documents (default: one of each).")] = False,
     update: Annotated[
         str | None,
         Option(
             "--update",
             metavar="FILE",
-            help="Continue the summary in this file with what is new; of a --json result, the beginning is not read again.",
+            help="Continue the summary in this file with what is new.",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Show parts, calls, tokens and estimated time, without running the model.")
-    ] = False,
-    insights: Annotated[
-        bool, Option("--insights", help="Figures and trends of the tables in the documents, by SQL, without a model.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show parts, calls, tokens and time; run no model.")] = False,
+    insights: Annotated[bool, Option("--insights", help="Figures and trends of tables, by SQL; run no model.")] = False,
 ) -> int:
-    """Summarize documents of any length."""
+    """Summarize documents of any length.
+
+    Key sentences are the most important sentences of the text, unchanged. The style auto means these for a model with
+    fewer than half a billion parameters, and a paragraph for others. If --update names a --json result, the beginning of
+    the document is not read again. --insights describes the tables in the documents.
+    """
     from llmcli.cli.commands.summarize.summary_run import read_summary_options, summarize_documents
 
     wanted = read_summary_options(words, style.value, focus=focus, audience=audience, language=language)

@@ -76,7 +76,7 @@ def translate(
         Option(
             "--format",
             metavar="FORMAT",
-            help="plain, markdown, html, po, csv, ... (default: by name and content).",
+            help="plain, markdown, html, po, ... (default: detected).",
             autocompletion=completers.formats,
         ),
     ] = None,
@@ -86,40 +86,34 @@ def translate(
     ] = None,
     glossary: Annotated[
         str | None,
-        Option("--glossary", metavar="FILE", help="CSV file: term, translation (empty: keep the term), note."),
+        Option("--glossary", metavar="FILE", help="CSV: term, translation (empty: keep the term), note."),
     ] = None,
     update: Annotated[
         str | None,
-        Option(
-            "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep people's edits."
-        ),
+        Option("--update", metavar="TARGET", help="Update this translation; keep people's edits."),
     ] = None,
-    force: Annotated[bool, Option("--force", help="Overwrite existing files (-o DIR or pattern).")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite existing files (-o DIR or pattern).", rare=True)] = False,
     memory: Annotated[
         str | None, Option("--tm", metavar="FILE", help="Translation memory (default: in the data directory).")
     ] = None,
-    no_memory: Annotated[bool, Option("--no-tm", help="Do not read or write a translation memory.")] = False,
+    no_memory: Annotated[bool, Option("--no-tm", help="Do not read or write a translation memory.", rare=True)] = False,
     review: Annotated[bool, Option("--review", help="Correct doubtful segments in a second pass.")] = False,
     bilingual: Annotated[
-        BilingualLayout | None, Option("--bilingual", help="Write the source together with its translation.")
+        BilingualLayout | None, Option("--bilingual", help="Write the source together with its translation.", rare=True)
     ] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Estimate the amount of work and the time, without translating.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Estimate the work and the time; translate nothing.")] = False,
     report: Annotated[
         str | None, Option("--report", metavar="FILE", help="Write the outcome of each segment, as JSON.")
     ] = None,
     pseudo: Annotated[
         PseudoLocalization | None,
-        Option("--pseudo", help="Use no model: write accented letters, or copy the text."),
+        Option("--pseudo", help="Use no model: write accented letters, or copy the text.", rare=True),
     ] = None,
     reference: Annotated[
         str | None,
-        Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
+        Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation.", rare=True),
     ] = None,
-    estimate: Annotated[
-        bool, Option("--qe", help="Rank the segments by how suspicious their translations are, without a reference.")
-    ] = False,
+    estimate: Annotated[bool, Option("--qe", help="Rank the translations by how suspicious they are.")] = False,
 ) -> int:
     """Translate documents into another language.
 

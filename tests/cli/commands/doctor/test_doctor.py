@@ -80,6 +80,16 @@ def test_a_terminal_of_80_columns_is_enough(llm, terminal):
     assert all(not line or line[23] == " " for line in lines)
 
 
+def test_a_narrow_terminal_has_the_text_below_the_name(llm, terminal):
+    """Beside it, 16 columns would be left, and words would be broken."""
+    screen = terminal(columns=40)
+    assert llm("doctor", out=screen.slave).code == 0
+    lines = screen.close().splitlines()
+    assert lines[0] == "ok       versions" and lines[1].startswith("  llmcli ")
+    (index,) = (number for number, line in enumerate(lines) if line == "ok       memory")
+    assert lines[index + 1].endswith(" can be allocated")
+
+
 def test_a_broken_configuration_is_a_problem_that_hides_no_other_finding(doctor):
     """Everything else is still reported; the exit code is 1 and the next step is named."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
