@@ -50,6 +50,7 @@ class ShoutFlags(Flags):
     markdown: Annotated[
         str | None, typer.Option("--markdown", metavar="on|off", help="Render Markdown."), GivesSetting()
     ] = None
+    top_p: Annotated[float | None, typer.Option("--top-p", help="Sample from the likeliest tokens.")] = None
 
 
 @command(examples="llm shout notes.txt", flags=ShoutFlags)
@@ -97,6 +98,13 @@ def test_a_verb_is_a_command_a_task_a_prompt_file_and_one_registration(llm):
     run = llm("shout", stdin=b"hello")
     assert (run.code, run.out) == (0, "Louder: hello\n")
     assert '"prompt": "shout"' in llm("shout", "--json", stdin=b"hello").out
+
+
+@pytest.mark.usefixtures("shout")
+def test_an_added_option_reaches_the_requests(llm):
+    """An option with the name of a generation option is one field of the flags."""
+    (request,) = llm("shout", "--top-p", "0.5", stdin=b"hello").backend.requests
+    assert request.sampling.top_p == 0.5
 
 
 @pytest.mark.usefixtures("shout")

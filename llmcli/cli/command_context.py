@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from llmcli import fast_dataclass
 from llmcli.cli.command_registry import machine_needs_of
 from llmcli.cli.console.console import Console
-from llmcli.cli.flags import Flags, flag_settings
+from llmcli.cli.flags import Flags, GivesSetting, SharedOption, flag_settings, shared_options
 from llmcli.cli.terminal_observer import TerminalObserver
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.runtime import Runtime
@@ -92,14 +92,20 @@ class CommandContext:
         """Return the user's options for an answer, with a command's own ``changes``."""
         from llmcli.tasks.runner.task_requests import GenerationOptions
 
-        flags, longest = self.flags, self.runtime.settings["max_tokens"]
+        names = {field.name for field in fast_dataclass.fields(GenerationOptions)}
+        typed = {
+            option.name: self._read_option(option)
+            for option in shared_options(type(self.flags))
+            if option.name in names
+        }
         options = GenerationOptions(
-            temperature=flags.temperature,
-            seed=flags.seed,
-            max_tokens=None if longest == "auto" else longest,
-            deadline=self.runtime.interrupt.deadline,
-            reasoning=flags.reasoning,
-            progress=self.console.status_line.enabled,
-            stop_repetition=self.runtime.settings["stop_repetition"],
+            **typed, deadline=self.runtime.interrupt.deadline, progress=self.console.status_line.enabled
         )
         return fast_dataclass.replace(options, **changes)
+
+    def _read_option(self, option: SharedOption) -> Any:
+        """Return the value of an option, from the settings if it is one; None for "auto"."""
+        if any(isinstance(mark, GivesSetting) for mark in option.marks):
+            value = self.runtime.settings[option.name]
+            return None if value == "auto" else value
+        return getattr(self.flags, option.name)

@@ -39,6 +39,11 @@ class ChoosesModel:
 
 
 @frozen
+class ShapesAnswer:
+    """Marks an option about the text that a model writes; commands that only read states or scores lack it."""
+
+
+@frozen
 class Flags:
     """The recurring options as typed; None where not given."""
 
@@ -131,6 +136,7 @@ class Flags:
         int | None,
         Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.", section=OptionSection.OUTPUT),
         GivesSetting(),
+        ShapesAnswer(),
     ] = None
     stop_repetition: Annotated[
         str | None,
@@ -143,6 +149,7 @@ class Flags:
             rare=True,
         ),
         GivesSetting(),
+        ShapesAnswer(),
     ] = None
     temperature: Annotated[
         float | None,
@@ -153,6 +160,7 @@ class Flags:
             help="Randomness; 0 always takes the likeliest token.",
             section=OptionSection.MODEL,
         ),
+        ShapesAnswer(),
     ] = None
     seed: Annotated[
         int | None,
@@ -181,6 +189,7 @@ class Flags:
             section=OptionSection.ENGINE,
         ),
         GivesSetting(),
+        ShapesAnswer(),
     ] = None
     reasoning: Annotated[
         bool,

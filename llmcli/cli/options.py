@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import Flags, shared_options
+from llmcli.cli.flags import Flags, ShapesAnswer, shared_options
 from llmcli.cli.parsing.parameters import Argument, CommandParameter, Option, read_parameters
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
@@ -82,6 +82,7 @@ def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm mo
 def command(
     *names: str,
     without: Collection[str] = (),
+    writes_text: bool = True,
     examples: str = "",
     tolerant: bool = False,
     flags: type[Flags] = Flags,
@@ -89,6 +90,7 @@ def command(
     """Add the recurring options called ``names`` (default: all) to a command, and pass it its context.
 
     ``without``: recurring options that it lacks.
+    ``writes_text`` False: it reads states or scores of the model, and lacks the options about answers.
     ``examples``: the last lines of its help.
     ``tolerant``: it also works with a broken configuration.
     ``flags``: defines the options.
@@ -96,7 +98,11 @@ def command(
     The command returns its exit code, None for 0.
     """
     wanted = [
-        option for option in shared_options(flags) if option.name not in without and (not names or option.name in names)
+        option
+        for option in shared_options(flags)
+        if option.name not in without
+        and (not names or option.name in names)
+        and (writes_text or not any(isinstance(mark, ShapesAnswer) for mark in option.marks))
     ]
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:

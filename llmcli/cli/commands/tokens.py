@@ -14,7 +14,8 @@ from llmcli.types import Result, TaskEvent
 
 
 @command(
-    without=("draft", "max_tokens", "stop_repetition", "temperature", "reasoning", "deterministic", "max_cost"),
+    without=("reasoning", "deterministic", "max_cost"),
+    writes_text=False,
     examples="""
       llm tokens README.md
       man ls | llm tokens

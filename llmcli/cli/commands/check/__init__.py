@@ -10,7 +10,8 @@ from llmcli.cli.parsing.parameters import Argument, Option
 
 
 @command(
-    without=("draft", "max_tokens", "stop_repetition", "temperature", "seed"),
+    without=("seed",),
+    writes_text=False,
     examples="""
       llm check answer.md --against report.txt
       llm check answer.md --against docs notes.txt

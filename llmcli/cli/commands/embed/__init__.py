@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Option
 from llmcli.cli.records.record_flags import RecordFlags
 from llmcli.tasks.embed import Pooling
 
-_NO_ANSWER = ("draft", "max_tokens", "stop_repetition", "temperature", "reasoning")
-
 
 @command(
-    *(option.name for option in shared_options(RecordFlags) if option.name not in _NO_ANSWER),
+    without=("reasoning",),
+    writes_text=False,
     examples="""
       llm embed notes.txt
       llm embed --column text tickets.csv -o tickets.jsonl

@@ -10,7 +10,8 @@ from llmcli.cli.parsing.parameters import Option
 
 
 @command(
-    without=("draft", "max_tokens", "stop_repetition", "temperature", "seed"),
+    without=("seed",),
+    writes_text=False,
     examples="""
       llm proofread letter.txt
       llm proofread --top 10 report.pdf

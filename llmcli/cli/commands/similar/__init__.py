@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.flags import shared_options
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
 
-_UNUSED = frozenset(
-    {"draft", "max_tokens", "temperature", "reasoning", "output_format", "on_error", "overwrite", "unordered", "resume"}
-    | {"retry_failed", "dedupe", "stop_repetition"}
-)
-
 
 @command(
-    *(option.name for option in shared_options(RecordFlags) if option.name not in _UNUSED),
+    without=("reasoning", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "dedupe"),
+    writes_text=False,
     examples="""
       llm similar "The app crashes" tickets.txt
       llm similar --top 3 "disk failing" errors.log
