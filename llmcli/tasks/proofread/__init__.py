@@ -28,7 +28,7 @@ from llmcli.tasks.summarize.sentence_candidates import CODE_BLOCK
 from llmcli.types import ItemFailed, Priority, Request, Result, Score, TaskEvent
 
 DEFAULT_THRESHOLD_BITS = 20.0
-"""``benchmarks/proofread_quality.py``: two thirds of the wrong words, and one of sixty right ones."""
+"""``benchmarks/proofread_quality.py``: seven of ten wrong words, and one of sixty right ones."""
 MISSPELLING_BITS = 10.0
 """Added to the surprisal of a word that looks misspelled. ``benchmarks/proofread_spelling.py``: with less, fewer of the
 wrong words are listed, with more, more right ones: words such as "async", which are in no list, but surprise little."""
