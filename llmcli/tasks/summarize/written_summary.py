@@ -33,6 +33,9 @@ MERGE_STEP = "merging"
 MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
 MAX_STALLS = 4  # after this many stalled stages, each with half the answer length of the last, the document fails
 
+_MAX_SHOWN_CHARS = 400
+"""Of a summary that was cut at its limit: as much as shows the model what was wrong, so that the context has room."""
+
 _OnDelta = Callable[[TextDelta | ReasoningDelta], object]
 
 
@@ -191,7 +194,9 @@ class _WrittenSummary:
 
     async def _rewrite(self, request: Request, draft: Answer) -> Answer:
         """Return a summary that meets form and length better than the draft, else the draft."""
-        again = self._plan.rewrite_request(request, draft.text)
+        cut = draft.finished.reason is FinishReason.LENGTH
+        shown = draft.text[:_MAX_SHOWN_CHARS] if cut else draft.text
+        again = self._plan.rewrite_request(request, shown)
         if again is None:
             return draft
         grammar = form_grammar(draft.text, self._plan.style) if self._plan.form_problem(draft.text) else None
@@ -200,7 +205,6 @@ class _WrittenSummary:
             return draft
         answer = self._clean(found)
         complete = answer.finished.reason is FinishReason.STOP and not answer.is_empty
-        cut = draft.finished.reason is FinishReason.LENGTH
         better = self._plan.is_better(answer.text, draft.text) or (cut and not self._plan.form_problem(answer.text))
         return answer if complete and better else draft
 

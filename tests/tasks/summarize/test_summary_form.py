@@ -183,3 +183,5 @@ def test_a_cut_summary_is_not_written_again(builtin):
     assert len(backend.requests) == 2 and result(events).text == LIST and not result(events).cut
     events, backend = run(builtin, Reply(TEXT, reason=FinishReason.LENGTH), Reply(LIST, reason=FinishReason.LENGTH))
     assert result(events).text == TEXT and isinstance(result(events).incomplete, AnswerTruncated)
+    events, backend = run(builtin, Reply(f"{TEXT} " * 200, reason=FinishReason.LENGTH), LIST)
+    assert len(backend.requests[1].messages[-2].content) == 400 and result(events).text == LIST
