@@ -52,6 +52,11 @@ class AppPaths:
         return self.cache / "label-states"
 
     @property
+    def engines(self) -> Path:
+        """The libraries of llama.cpp that were installed (``engine_packages``), a directory for each."""
+        return self.data / "engines"
+
+    @property
     def keys(self) -> Path:
         """The directory of stored API keys, one file for each backend."""
         return self.config / "keys"

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmcli import engine_library
+
 RUNTIME_ENV_PREFIXES = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
 """Prefixes of the variables that configure the libraries below the engine."""
 RUNTIME_ENV_DEFAULTS = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
@@ -26,13 +28,17 @@ _INHERITED_VARIABLES = frozenset(
 def child_env(environ: Mapping[str, str]) -> dict[str, str]:
     """Return a child's environment: variables for programs and libraries, no secrets.
 
-    The child finds modules as this process does, even from another directory or without llmcli installed.
+    The child finds modules as this process does, even from another directory or without llmcli installed, and loads the
+    same library of llama.cpp, even if another one is selected meanwhile.
     """
     kept = {
         name: value
         for name, value in environ.items()
         if name in _INHERITED_VARIABLES or name.startswith(RUNTIME_ENV_PREFIXES)
     }
+    library = engine_library.find_library(environ)
+    if library is not None:
+        kept[engine_library.LIBRARY_VARIABLE] = str(library.directory)
     return kept | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
 
 

@@ -43,6 +43,7 @@ import ptyprocess
 
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import bindings
+from llmcli.engine_library import LIBRARY_VARIABLE, find_library
 
 RealPopen = subprocess.Popen
 _PYTHON = sys.executable
@@ -59,6 +60,9 @@ MODULES = (
 """The modules that are run by forks; they are words of the server's command, by which llmcli recognises its workers."""
 _AT_START = ("GGML_", "GOMP_", "LANG", "LC_", "LD_", "LLAMA_", "MALLOC_", "OMP_", "OPENBLAS_", "PYTHON")
 """Prefixes of the variables that only a new process reads."""
+_LIBRARY = find_library(os.environ)
+_USUAL = {**RUNTIME_ENV_DEFAULTS, LIBRARY_VARIABLE: _LIBRARY and str(_LIBRARY.directory)}
+"""Values of such variables that the server has, too."""
 _NOT_BEFORE = ("llmcli.models.hub",)
 """Modules whose libraries read the environment when they are imported."""
 _ROOT = Path(__file__).parents[1]
@@ -72,7 +76,7 @@ def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name.startswith(_AT_START) and name != "PYTHONPATH" and RUNTIME_ENV_DEFAULTS.get(name) != value
+        if name.startswith(_AT_START) and name != "PYTHONPATH" and _USUAL.get(name) != value
     }
 
 
@@ -218,7 +222,7 @@ def _umask() -> int:
 
 def main() -> NoReturn:
     """Import everything, fork at each request, and be what was asked for in each fork."""
-    bindings._import_low_level_module()  # it starts no thread, unlike its initialization
+    bindings._import_low_level_module(_LIBRARY)  # it starts no thread, unlike its initialization
     fork_server.import_all(_NOT_BEFORE)
     control = socket.socket(fileno=int(sys.argv[2]))
     gc.collect()

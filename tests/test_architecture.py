@@ -17,6 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.
 LEAVES = {
     "files",
     "child_processes",
+    "engine_library",
     "control_characters",
     "weights_times",
     "errors",

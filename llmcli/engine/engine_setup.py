@@ -110,7 +110,7 @@ class EngineSetup:
         if options.cache is None or not uses_prefix_cache(options, self.model_id):
             return None
         directory = options.cache / _PREFIX_DIRECTORY
-        build = (bindings.version(), bindings.system_info())
+        build = (bindings.engine_id(), bindings.system_info())
         weights = () if options.weights == ORIGINAL_WEIGHTS else (options.weights, build_id())
         model_id = adapted_model_id(self.model_id, options.adapters)
         identity = (model_id, self.template.source, *build, self.model.gpu_layers, *weights)

@@ -30,7 +30,7 @@
     |  |- NothingToRemove
     |  |- Offline
     |  |- Unsupported               (this build, machine or model cannot do it)
-    |  |  |- UnsupportedAdapter  [m]
+    |  |  |- UnsupportedAdapter, NoEngine, EngineUnavailable  [m]
     |  |  `- NotOnServers  [n]
     |  `- DerivationRefused  [m]
     |- InternalError           70   a bug, or a crash in native code
@@ -63,6 +63,7 @@
     |  |- ConsentRequired           (sending data to a host was not confirmed)
     |  `- PrivateAddress, PageDenied  [n]
     |- ConfigError             78   configuration, unknown keys too
+    |  |- EngineRefused  [m]
     |  `- CalibrationMismatch, DamagedCalibration, NewerSchema  [s]
     |- TimedOut               124   --timeout ran out
     `- ProcessStopped

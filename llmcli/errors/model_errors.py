@@ -1,8 +1,8 @@
-"""Errors of copies of a model in another type, of adapters and of grammars; the package has the tree."""
+"""Errors of copies of a model in another type, of adapters, grammars and engines; the package has the tree."""
 
 from __future__ import annotations
 
-from llmcli.errors import CannotCreate, InputError, TemporaryFailure, UnavailableError, Unsupported
+from llmcli.errors import CannotCreate, ConfigError, InputError, TemporaryFailure, UnavailableError, Unsupported
 
 
 class NoRoomForWeights(CannotCreate):
@@ -64,3 +64,15 @@ class BadGrammar(InputError):
     """A schema, labels or a grammar that no answer can be held to; ``subject`` says which."""
 
     exit_code = 2
+
+
+class NoEngine(Unsupported):
+    """This machine has no library of llama.cpp: none was compiled with the binding, and none installed."""
+
+
+class EngineRefused(ConfigError):
+    """The library of llama.cpp called ``subject`` must not run models; ``detail`` gives the reason."""
+
+
+class EngineUnavailable(Unsupported):
+    """There is no prebuilt library ``subject`` for this machine; ``detail`` gives the reason."""

@@ -2,7 +2,7 @@
 
 A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
 time, so that a file that was replaced has another key), its adapters (by hash and scale), the layers on the GPU, and
-the versions of llmcli and of the binding. So a client that connects to a socket has found a matching worker.
+the versions of llmcli, of the binding and of the library of llama.cpp. So a client that connects to a socket has found a matching worker.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import llmcli
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
+from llmcli.engine_library import find_library
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
@@ -100,7 +101,7 @@ def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str], 
         _scheduling_state(),
         llmcli.__version__,
         sys.prefix,
-        _install_times(),
+        _install_times(environ),
         adapters,
     )
     text = json.dumps(fixed).encode()
@@ -115,11 +116,12 @@ def _scheduling_state() -> tuple[int, list[int]]:
     return os.getpriority(os.PRIO_PROCESS, 0), cores
 
 
-def _install_times() -> list[int]:
-    """Return when the program and the binding were installed."""
+def _install_times(environ: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Return where the program, the binding and its library are, and when they were installed."""
     spec = PathFinder.find_spec("llama_cpp")  # on the disk, whether it was imported or not
-    files = [llmcli.__file__, spec.origin if spec else None]
-    return [Path(file).stat().st_mtime_ns for file in files if file]
+    library = find_library(environ)
+    files = [llmcli.__file__, spec.origin if spec else None, str(library.main_file) if library else None]
+    return [(file, Path(file).stat().st_mtime_ns) for file in files if file and private_files.exists(Path(file))]
 
 
 class WorkerPaths:

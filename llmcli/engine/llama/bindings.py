@@ -1,7 +1,9 @@
 """llama.cpp's library: imported once, quietly; its logs are captured, and an abort becomes one line.
 
 ``lib()`` is the binding's low-level module (``llama_cpp.llama_cpp``: ctypes declarations of ``llama.h``). All other
-modules of the engine reach llama.cpp through it.
+modules of the engine reach llama.cpp through it. It loads the library that ``engine_library`` finds. One that was not
+compiled with the binding is checked before its first use (``library_check``), and may lack functions that llm never
+calls.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
+from llmcli.engine.llama import library_check
+from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, find_library
 from llmcli.errors import Unsupported
+from llmcli.errors.model_errors import EngineRefused, NoEngine
 
 LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_CONTINUED = 3, 4, 5
 """ggml's log levels (``enum ggml_log_level``); a continuation belongs to the line before it."""
@@ -68,7 +73,10 @@ _registered_callbacks: list[Any] = []
 _load_lock = threading.Lock()
 
 
-def _import_low_level_module() -> Any:
+_unchecked: EngineLibrary | None = None
+
+
+def _import_low_level_module(library: EngineLibrary) -> Any:
     # The package's own __init__ also imports numpy, jinja2 and its high-level classes: 85 ms of a 110 ms import, for
     # nothing that is needed here. A bare package with the same search path allows importing the low-level module alone.
     if "llama_cpp" not in sys.modules:
@@ -78,17 +86,63 @@ def _import_low_level_module() -> Any:
         bare = importlib.machinery.ModuleSpec("llama_cpp", None, is_package=True)
         bare.submodule_search_locations = spec.submodule_search_locations
         sys.modules["llama_cpp"] = importlib.util.module_from_spec(bare)
+    given = os.environ.get(LIBRARY_VARIABLE)
     try:
+        if not library.is_compiled:
+            os.environ[LIBRARY_VARIABLE] = str(library.directory)
+            _tolerate_missing_functions()
         return importlib.import_module("llama_cpp.llama_cpp")
-    except (OSError, RuntimeError, FileNotFoundError) as error:  # the loader raises this for a broken shared library
-        raise Unsupported("llama.cpp", detail=" ".join(str(error).split())) from error
+    except (OSError, RuntimeError, AttributeError) as error:  # the loader raises these for a library that does not suit
+        reason = " ".join(str(error).split())
+        if library.is_compiled:
+            raise Unsupported("llama.cpp", detail=reason) from error
+        raise EngineRefused(library.label, detail=reason) from error
+    finally:
+        if given is None:
+            os.environ.pop(LIBRARY_VARIABLE, None)
+
+
+def _tolerate_missing_functions() -> None:
+    """Let the binding import with a library that lacks functions: calling such a function is an error then."""
+    extensions: Any = importlib.import_module("llama_cpp._ctypes_extensions")
+    declare_strictly = extensions.ctypes_function_for_shared_library
+
+    def declare(library: ctypes.CDLL) -> Callable[..., Any]:
+        strict = declare_strictly(library)
+
+        def declare_function(name: str, argtypes: Any, restype: Any, enabled: bool = True) -> Any:
+            if hasattr(library, name):
+                return strict(name, argtypes, restype, enabled)
+
+            def missing(*_arguments: Any) -> None:
+                raise Unsupported("llama.cpp", detail=f"its library has no function {name}")
+
+            return lambda _declaration: missing
+
+        return declare_function
+
+    extensions.ctypes_function_for_shared_library = declare
+
+
+def _load_backends(module: Any, library: EngineLibrary, backends: tuple[str, ...]) -> None:
+    """Load the ``backends`` that the check found, else all that suit the machine: the best variant of each kind."""
+    load, load_all = module._lib.ggml_backend_load, module._lib.ggml_backend_load_all_from_path  # noqa: SLF001
+    load.argtypes = load_all.argtypes = [ctypes.c_char_p]
+    load.restype, load_all.restype = ctypes.c_void_p, None
+    loaded = [load(os.fsencode(library.directory / name)) for name in backends]
+    if not all(loaded) or not loaded:  # one does not suit this processor any more
+        load_all(os.fsencode(library.directory))
 
 
 @functools.cache
 def _load_library() -> Any:
     for name, value in RUNTIME_ENV_DEFAULTS.items():  # the libraries read these when they are loaded
         os.environ.setdefault(name, value)
-    module = _import_low_level_module()
+    library = _unchecked or find_library(os.environ)
+    if library is None:
+        raise NoEngine("llama.cpp")
+    check = None if library.is_compiled or _unchecked else library_check.require_check(library)
+    module = _import_low_level_module(library)
 
     @module.llama_log_callback  # type: ignore[untyped-decorator]
     def collect(level: int, text: bytes, _: int) -> None:
@@ -104,14 +158,24 @@ def _load_library() -> Any:
     set_abort_callback = getattr(module._lib, "ggml_set_abort_callback", None)  # noqa: SLF001
     if set_abort_callback is not None:
         set_abort_callback(aborted)
+    if not library.is_compiled:
+        _load_backends(module, library, () if check is None else check.backends)
     module.llama_backend_init()
     return module
+
+
+def load_unchecked(library: EngineLibrary) -> Any:
+    """Return the low-level module with a library that was not checked yet: only for its check."""
+    global _unchecked  # noqa: PLW0603
+    _unchecked = library
+    return lib()
 
 
 def lib() -> Any:
     """Return the low-level module, importing and initializing it at the first call.
 
-    Raises ``Unsupported`` if the binding is missing or its library cannot be loaded.
+    Raises ``NoEngine`` without a library, ``EngineRefused`` for one that fails its check, and ``Unsupported`` if the
+    binding is missing or its own library cannot be loaded.
     """
     with _load_lock:
         return _load_library()
@@ -159,6 +223,20 @@ def version() -> str:
         return metadata.version("llama-cpp-python")
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def engine_id() -> str:
+    """Return what results and measurements depend on: the version of the binding, and the library and its variant.
+
+    The library is not loaded; one that was never checked has no variant yet.
+    """
+    library = find_library(os.environ)
+    if library is None or library.is_compiled:
+        return version()
+    check = library_check.load_check(library)
+    variant = "" if check is None else check.variant
+    known = library.version or ("" if check is None else check.digest)
+    return " ".join(word for word in (version(), library.name, known, variant) if word)
 
 
 def system_info() -> str:

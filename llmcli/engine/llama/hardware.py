@@ -12,13 +12,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import platform
 import sys
 import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from llmcli import engine_library
 from llmcli.engine.llama import bindings
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
@@ -156,14 +156,6 @@ def release_free_memory() -> None:
         trim(0)
 
 
-def processor_name() -> str:
-    """Return the model name of the processor."""
-    lines = (_read_text_file(Path("/proc/cpuinfo")) or "").splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-
-
 @frozen
 class Gpu:
     """A device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
@@ -257,7 +249,7 @@ def load_or_measure_bandwidth(directory: Path) -> float:
     """Return bytes a second, measured once a day per processor and number of threads, and cached in ``directory``."""
     file = directory / "bandwidth.json"
     threads = detect_cores().max_threads
-    key = f"{processor_name()}, {threads}"
+    key = f"{engine_library.processor_name()}, {threads}"
     known = _read_rates(file)
     if key in known:
         return known[key]

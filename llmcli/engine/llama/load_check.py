@@ -2,7 +2,7 @@
 
 The header reader refuses most bad files. What it cannot detect (an inconsistent graph, duplicate tokens) fails an
 assertion in native code; here that costs a child process, and its message becomes an error. The check runs once for
-each file, version of the binding and processor; the child is ``llmcli.engine.smoke_test``.
+each file, engine and processor; the child is ``llmcli.engine.smoke_test``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llmcli import child_processes
+from llmcli import child_processes, engine_library
 from llmcli.config.engine_options import LoraAdapter, adapted_model_id, adapter_bytes, dump_adapters
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.errors.model_errors import BadAdapter
 from llmcli.files import file_lock, private_files
@@ -98,8 +98,8 @@ def _raise_if_stopped(stop: Callable[[], LlmError | None]) -> None:
 
 
 def marker_path(cache: Path, model_id: str) -> Path:
-    """Return the path of the empty file that marks a model as loaded with this binding and processor."""
-    key = hashlib.sha256(repr((model_id, bindings.version(), hardware.processor_name())).encode()).hexdigest()
+    """Return the path of the empty file that marks a model as loaded with this engine and processor."""
+    key = hashlib.sha256(repr((model_id, bindings.engine_id(), engine_library.processor_name())).encode()).hexdigest()
     return cache / "loaded" / key[:32]
 
 

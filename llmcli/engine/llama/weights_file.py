@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmcli import engine_library
 from llmcli.app_paths import DERIVED_DIRECTORY
 from llmcli.config.engine_options import EngineOptions
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.errors.model_errors import DerivedWeightsMissing
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import Interrupt
@@ -18,11 +19,11 @@ _RECIPE = "1"
 
 
 def build_id() -> str:
-    """Return what the copies made here depend on: the recipe, the version of the binding, and the processor.
+    """Return what the copies made here depend on: the recipe, the engine, and the processor.
 
     The processor does not change a copy, but it decides whether a copy pays, and machines may share a cache.
     """
-    return f"{_RECIPE} {bindings.version()} {hardware.processor_name()}"
+    return f"{_RECIPE} {bindings.engine_id()} {engine_library.processor_name()}"
 
 
 def derived_key(model_id: str, weights: str) -> DerivedKey:

@@ -14,7 +14,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
-from llmcli.engine.llama import bindings, hardware
+from llmcli import engine_library
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
@@ -194,7 +195,7 @@ def _linear_cost(costs: tuple[float, float], cells: float) -> float:
 
 def machine_id(threads: int) -> str:
     """Return what the times depend on besides the model: llama.cpp, the processor and the number of threads."""
-    parts = (bindings.version(), bindings.system_info(), hardware.processor_name(), threads)
+    parts = (bindings.engine_id(), bindings.system_info(), engine_library.processor_name(), threads)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -10,9 +10,10 @@ import pytest
 from engine.profiles import attention_profile, weights_table
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli import engine_library
 from llmcli.app_paths import tuning_file
 from llmcli.config.engine_options import EngineOptions
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning import background_tuning
 from llmcli.engine.tuning.cost_profile import (
@@ -166,7 +167,7 @@ def test_a_profile_of_another_machine_is_not_used(models, tmp_path, monkeypatch)
     path = tuning_file(tmp_path, SHA256, None)
     save_profile(measured(), path, 1)
     assert load_profile(path, 1) == measured() and load_profile(path, 2) is None
-    for name, module in (("version", bindings), ("system_info", bindings), ("processor_name", hardware)):
+    for name, module in (("version", bindings), ("system_info", bindings), ("processor_name", engine_library)):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, lambda: "another")
             assert load_profile(path, 1) is None

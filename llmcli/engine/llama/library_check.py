@@ -1,0 +1,142 @@
+"""Whether a library of llama.cpp that was not compiled with the binding gives right answers on this processor.
+
+The binding declares functions and structs of one version of ``llama.h``; a library with others would crash, or silently
+compute nonsense. So it is checked in a child process before its first use (``engine.abi_check``), once for each library,
+version of the binding and processor. What the check found is kept in a file beside the library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llmcli import child_processes
+from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, processor_name
+from llmcli.errors.model_errors import EngineRefused
+from llmcli.fast_dataclass import frozen
+from llmcli.files import private_files
+
+CHECK_NUMBER = 1
+"""Grows when the check finds more: libraries are then checked again."""
+_CHECK_FILE = "llmcli-check.json"
+_CHILD_MODULE = "llmcli.engine.abi_check"
+"""A name instead of an import: the module uses the engine, which uses this package."""
+_TIMEOUT_S = 120.0
+_MAX_REASON_CHARACTERS = 300
+
+
+@frozen
+class LibraryCheck:
+    """What the check of a library found on this processor.
+
+    ``digest``: of its files; ``variant``: for which processors its CPU backend was built, "" if it has one for all;
+    ``backends``: the files of the backends that run; ``devices``: the devices beside the CPU.
+    """
+
+    digest: str
+    variant: str
+    backends: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+def require_check(library: EngineLibrary) -> LibraryCheck:
+    """Return what the check of a library found, which runs first if it never ran. Raises ``EngineRefused``."""
+    return load_check(library) or run_check(library)
+
+
+def load_check(library: EngineLibrary) -> LibraryCheck | None:
+    """Return what an earlier check of this library on this processor found; None if there was none, or if it failed."""
+    try:
+        data = _read_record(library)
+        if data.get("check") != CHECK_NUMBER or data["binding"] != _binding_time():
+            return None
+        found = data["processors"][processor_name()]
+        if data["signature"] != library.signature():  # it was copied, or replaced
+            if data["digest"] != digest_of(library):
+                return None
+            _write_record(library, data["digest"], data["processors"])
+        return LibraryCheck(data["digest"], found["variant"], tuple(found["backends"]), tuple(found["devices"]))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not checked, or a damaged record
+        return None
+
+
+def _read_record(library: EngineLibrary) -> Any:
+    return json.loads((library.directory / _CHECK_FILE).read_bytes())
+
+
+def _binding_time() -> int:
+    """Return when the binding was installed, whose declarations the library has to match."""
+    from importlib.machinery import PathFinder
+
+    spec = PathFinder.find_spec("llama_cpp")
+    return 0 if spec is None or spec.origin is None else Path(spec.origin).stat().st_mtime_ns
+
+
+def digest_of(library: EngineLibrary) -> str:
+    """Return the first digits of a SHA-256 over the names and contents of a library's files. Raises ``OSError``."""
+    digest = hashlib.sha256()
+    for path in library.files:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def run_check(library: EngineLibrary) -> LibraryCheck:
+    """Check a library in a child process and remember what it found. Raises ``EngineRefused``."""
+    if not library.main_file.exists():
+        raise EngineRefused(library.label, detail=f"there is no {library.main_file}")
+    answer = _run_child(library)
+    if "reason" in answer:
+        raise EngineRefused(library.label, detail=answer["reason"])
+    digest, found = digest_of(library), {name: answer[name] for name in ("variant", "backends", "devices")}
+    with suppress(OSError):  # a directory that cannot be written: the next start checks it again
+        known: dict[str, Any] = {}
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            data = _read_record(library)
+            if (data["digest"], data["check"], data["binding"]) == (digest, CHECK_NUMBER, _binding_time()):
+                known = data["processors"]
+        _write_record(library, digest, {**known, processor_name(): found})
+    return LibraryCheck(digest, found["variant"], tuple(found["backends"]), tuple(found["devices"]))
+
+
+def _write_record(library: EngineLibrary, digest: str, processors: dict[str, Any]) -> None:
+    record = {
+        "check": CHECK_NUMBER,
+        "binding": _binding_time(),
+        "digest": digest,
+        "signature": library.signature(),
+        "processors": processors,
+    }
+    with private_files.replacing(library.directory / _CHECK_FILE) as temporary:
+        private_files.write_file(temporary, json.dumps(record).encode())
+
+
+def _run_child(library: EngineLibrary) -> dict[str, Any]:
+    """Return what the child reports: what it found, or ``reason`` for a library that must not be used."""
+    environ = {**os.environ, LIBRARY_VARIABLE: str(library.directory)}
+    command = child_processes.module_command(_CHILD_MODULE, str(library.directory))
+    try:
+        done = subprocess.run(  # noqa: S603 (our own module)
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            env=child_processes.child_env(environ),
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"reason": f"the check takes longer than {_TIMEOUT_S:.0f} seconds"}
+    with suppress(ValueError, TypeError):
+        answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout else None
+        if isinstance(answer, dict):
+            return answer
+    lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = f": {lines[-1].rpartition('/')[2].strip()}" if lines else ""
+    ended = signal.strsignal(-done.returncode) if done.returncode < 0 else f"exit code {done.returncode}"
+    return {"reason": f"its check crashed ({ended}){said}"[:_MAX_REASON_CHARACTERS]}

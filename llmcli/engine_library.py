@@ -1,0 +1,143 @@
+"""The library of llama.cpp that runs models here: the binding's compiled one, an installed package, or your own.
+
+``LLAMA_CPP_LIB_PATH`` names a directory and takes precedence; then comes the engine that ``llm engine use`` selected, the
+compiled one, and any installed one. Nothing is loaded here, so a command and the worker's key can ask for little.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from llmcli.app_paths import find_paths
+from llmcli.fast_dataclass import frozen
+
+COMPILED = "compiled"
+"""The name of the library that was compiled with the binding."""
+CUSTOM = "custom"
+"""The name of a library in a directory of the user's."""
+LIBRARY_VARIABLE = "LLAMA_CPP_LIB_PATH"
+"""The binding loads the library in this directory instead of its own; children of llm inherit it."""
+MANIFEST = "engine.json"
+"""The file of an installed engine with its kind, version and origin."""
+_SELECTION = "selected"
+_SUFFIXES = ("dylib", "so") if sys.platform == "darwin" else ("so",)
+
+
+@frozen
+class EngineLibrary:
+    """A library of llama.cpp in ``directory``; ``version`` is that of the package, "" for one that is no package."""
+
+    name: str
+    directory: Path
+    version: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return f"{self.name} {self.version}".strip()
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it was compiled with the binding, and so needs no check."""
+        return self.name == COMPILED
+
+    @property
+    def files(self) -> list[Path]:
+        """Its libraries: llama.cpp and its backends."""
+        return sorted(path for suffix in ("so", "dylib") for path in self.directory.glob(f"lib*.{suffix}"))
+
+    @property
+    def main_file(self) -> Path:
+        """Its libllama, which may be missing."""
+        named = [self.directory / f"libllama.{suffix}" for suffix in _SUFFIXES]
+        return next((path for path in named if path.exists()), named[0])
+
+    def signature(self) -> str:
+        """Return what changes when a file of it is replaced: names, sizes and times of its files."""
+        status = ((path.name, path.stat()) for path in self.files)
+        return ",".join(f"{name}:{each.st_size}:{each.st_mtime_ns}" for name, each in status)
+
+
+def find_library(environ: Mapping[str, str]) -> EngineLibrary | None:
+    """Return the library that runs models; None if there is none."""
+    given = environ.get(LIBRARY_VARIABLE)
+    if given:
+        return library_in(Path(given))
+    directory = find_paths(environ).engines
+    selected, compiled = read_selection(directory), compiled_library()
+    if selected != COMPILED:
+        installed = {library.name: library for library in installed_libraries(directory)}
+        if selected in installed:
+            return installed[selected]
+        if compiled is None:
+            return next(iter(installed.values()), None)
+    return compiled
+
+
+def library_in(directory: Path) -> EngineLibrary:
+    """Return the library in a directory: the compiled one, an installed one, or one of the user's."""
+    compiled = compiled_library()
+    if compiled is not None and directory == compiled.directory:
+        return compiled
+    manifest = read_manifest(directory)
+    if manifest is None:
+        return EngineLibrary(CUSTOM, directory.absolute())
+    return EngineLibrary(manifest["kind"], directory.absolute(), manifest["version"])
+
+
+def read_manifest(directory: Path) -> dict[str, str] | None:
+    """Return what is known about an installed engine; None if there is none in ``directory``."""
+    with suppress(OSError, ValueError, TypeError, KeyError):  # none, or a damaged one
+        data = json.loads((directory / MANIFEST).read_bytes())
+        if all(isinstance(data[key], str) for key in ("kind", "version", "package")):
+            return dict(data)
+    return None
+
+
+def installed_libraries(directory: Path) -> Iterator[EngineLibrary]:
+    """Yield the engines that were installed in ``directory``."""
+    with suppress(OSError):
+        for path in sorted(directory.iterdir()):
+            manifest = None if path.name.startswith(".") else read_manifest(path)
+            if manifest is not None and manifest["kind"] == path.name:
+                yield EngineLibrary(path.name, path.absolute(), manifest["version"])
+
+
+def selection_file(directory: Path) -> Path:
+    """Return the file that names the selected engine."""
+    return directory / _SELECTION
+
+
+def read_selection(directory: Path) -> str:
+    """Return the name of the selected engine, "" if none was selected."""
+    try:
+        return selection_file(directory).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+@cache
+def compiled_library() -> EngineLibrary | None:
+    """Return the library that was compiled with the binding; None without the binding, or if it was installed alone."""
+    spec = PathFinder.find_spec("llama_cpp")  # on the disk, whether it was imported or not
+    for place in (spec and spec.submodule_search_locations) or ():
+        library = EngineLibrary(COMPILED, Path(place) / "lib")
+        if library.main_file.exists():
+            return library
+    return None
+
+
+def processor_name() -> str:
+    """Return the model name of the processor, on which the variant of a library depends."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
