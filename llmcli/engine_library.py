@@ -7,7 +7,6 @@ compiled one, and any installed one. Nothing is loaded here, so a command and th
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -58,6 +57,15 @@ class EngineLibrary:
         """Its libllama, which may be missing."""
         named = [self.directory / f"libllama.{suffix}" for suffix in _SUFFIXES]
         return next((path for path in named if path.exists()), named[0])
+
+    def digest(self) -> str:
+        """Return the first digits of a SHA-256 over the names and contents of its files. Raises ``OSError``."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:16]
 
     def signature(self) -> str:
         """Return what changes when a file of it is replaced: names, sizes and times of its files."""
@@ -136,8 +144,22 @@ def compiled_library() -> EngineLibrary | None:
 
 def processor_name() -> str:
     """Return the model name of the processor, on which the variant of a library depends."""
+    name = _processor_line("model name")
+    if not name:
+        import platform
+
+        name = platform.processor()
+    return name
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the names of the processor's extensions, as Linux calls them; none elsewhere."""
+    return frozenset(_processor_line("flags").split())
+
+
+def _processor_line(name: str) -> str:
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("ascii", "replace").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return ""

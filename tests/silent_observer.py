@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmcli.config.backend_config import ServerConfig
+    from llmcli.engine_library import EngineLibrary
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
@@ -41,6 +42,9 @@ class SilentObserver:
     def worker_unavailable(self, error: LlmError) -> None:
         """Ignore it."""
 
+    def engine_used(self, library: EngineLibrary) -> None:
+        """Ignore it."""
+
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
         """Ignore it."""
 
@@ -55,6 +59,18 @@ class SilentObserver:
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:
         """Refuse."""
         return False
+
+    def confirm_engine(self, what: str) -> bool:
+        """Refuse."""
+        return False
+
+    def show_installation(self, events: Generator[Progress, None, EngineLibrary]) -> EngineLibrary:
+        """Consume the events and return the library."""
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                return end.value
 
     def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:
         """Choose none."""

@@ -38,7 +38,8 @@ LEAVES = {
 }  # "" is the package itself: its version
 ROOMS = {
     "cli": None,  # may use everything
-    "runtime": {"backends", "models", "prompts", "worker", "engine"},
+    "runtime": {"backends", "models", "prompts", "worker", "engine", "engine_packages"},
+    "engine_packages": {"models"},
     "page_fetcher": {"backends"},
     "tasks": {"prompts", "documents", "store", "backends"},
     "backends": {"openai_api", "worker", "engine"},
@@ -55,6 +56,11 @@ ROOMS = {
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("page_fetcher", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
+    ("engine_packages", "models"): {
+        "llmcli.models.files.file_bytes",
+        "llmcli.models.files.paths",
+        "llmcli.models.hub.transfers",
+    },
     ("engine", "models"): {
         "llmcli.models.gguf.header",
         "llmcli.models.gguf.header_parser",

@@ -176,7 +176,20 @@ COMMANDS = [
         area=Area.RECORDS,
         listed=False,
     ),
-    Command("models", "Find, download, list and remove models.", group=True, area=Area.MODELS),
+    Command(
+        "models",
+        "Find, download, list and remove models.",
+        group=True,
+        area=Area.MODELS,
+        also="The engine: llm engine.",
+    ),
+    Command(
+        "engine",
+        "List, install, choose and check the builds of llama.cpp, which runs models.",
+        group=True,
+        area=Area.MODELS,
+        listed=False,
+    ),
     Command(
         "backends",
         "List, add, test and remove remote servers.",

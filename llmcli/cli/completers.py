@@ -240,6 +240,26 @@ def _configured_servers(ctx: typer.Context) -> dict[str, str]:
     return {name: fields["base_url"] for name, fields in described.items()}
 
 
+def engine_kinds() -> Suggestions:
+    """Kinds of prebuilt engines."""
+    from llmcli.engine_packages.package_table import KINDS
+
+    return list(KINDS)
+
+
+@_empty_on_error
+def engines(ctx: typer.Context) -> Iterable[str]:
+    """Names of the engines that are here."""
+    from llmcli import engine_library
+    from llmcli.app_paths import find_paths
+
+    names = [
+        library.name
+        for library in engine_library.installed_libraries(find_paths(ctx.find_root().obj[0].environ).engines)
+    ]
+    return [*names, engine_library.COMPILED] if engine_library.compiled_library() else names
+
+
 def backend_types() -> Suggestions:
     """Protocols of servers."""
     from llmcli.config.backend_config import BACKEND_TYPES

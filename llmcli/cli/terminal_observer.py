@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from llmcli.cli.console.console import Console
 
 if TYPE_CHECKING:
     from llmcli.config.backend_config import ServerConfig
+    from llmcli.engine_library import EngineLibrary
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
@@ -66,6 +67,13 @@ class TerminalObserver:
         why = error_messages.describe(error)[0]
         self._console.explain(f"no worker, so the model runs in this process: {why}")
 
+    def engine_used(self, library: EngineLibrary) -> None:
+        """Name the engine, with ``-v``."""
+        if self._console.verbose:
+            from llmcli.runtime.engine_install import describe_engine
+
+            self._console.explain_once([f"engine {describe_engine(library)}"])
+
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
         """Name the model that answers, with ``-v``; on a terminal, also explain a base model at its first use."""
         named, origin = models.default_model()
@@ -92,6 +100,19 @@ class TerminalObserver:
         from llmcli.cli.console import confirm
 
         return confirm.confirm_download(self._console, missing)
+
+    def confirm_engine(self, what: str) -> bool:
+        """Ask at the terminal; answer no without one."""
+        from llmcli.cli.console import confirm
+
+        question = f"llm: llama.cpp, which runs models, is not on this machine. Download {what}?"
+        return confirm.can_ask(self._console) and confirm.ask_yes_no(self._console, question, enter=False)
+
+    def show_installation(self, events: Generator[Progress, None, EngineLibrary]) -> EngineLibrary:
+        """Show its progress on the status line, and return the library."""
+        from llmcli.cli.render.model_events import show_installation
+
+        return show_installation(self._console, events)
 
     def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:
         """Ask at the terminal which model to download; choose none without one."""

@@ -67,7 +67,15 @@ class BadGrammar(InputError):
 
 
 class NoEngine(Unsupported):
-    """This machine has no library of llama.cpp: none was compiled with the binding, and none installed."""
+    """This machine has no library of llama.cpp: none was compiled with the binding, and none installed.
+
+    ``package``: the kind of a prebuilt one that suits this machine, of ``size`` bytes; "" if there is none.
+    """
+
+    def __init__(self, subject: str, *, package: str = "", size: int = 0, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.package = package
+        self.size = size
 
 
 class EngineRefused(ConfigError):

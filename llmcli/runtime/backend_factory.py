@@ -12,6 +12,8 @@ from llmcli.fast_dataclass import replace
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import SERVER
+from llmcli.runtime.engine_install import require_engine
+from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig, engine_options
 from llmcli.types import Phase, Progress
@@ -35,8 +37,9 @@ def build_local(
 ) -> Backend:
     """Return the backend for a verified model: on a worker, or in this process if no worker can run.
 
-    Raises what ``check_memory`` raises for a model that no worker holds yet.
+    Raises as ``require_engine``, and what ``check_memory`` raises for a model that no worker holds yet.
     """
+    config.observer.engine_used(require_engine(config))
     options = engine_options(config.settings, config.paths.cache, model, weights.weights)
     with config.observer.waiting(Phase.STARTING, model.name):
         backend = _build_worker_or_engine(config, models, model, options, weights)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import Unsupported
+from llmcli.errors.model_errors import EngineRefused
 from llmcli.fast_dataclass import replace
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def measure_machine(settings: Settings) -> MachineResources:
     try:
         gpus = hardware.list_gpus() if settings["gpu_layers"] != 0 else []
         repacked = memory_budget.list_repacked_types()
-    except Unsupported:  # without llama.cpp, a model can still be downloaded
+    except (Unsupported, EngineRefused):  # without llama.cpp, a model can still be downloaded
         gpus, repacked = [], frozenset()
     memory, shared = hardware.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
     free = None if memory is None else max(0, memory - shared)
@@ -129,5 +130,5 @@ def unsupported_reason(header: Header) -> str:
 
     try:
         return architecture.unsupported_reason(header)
-    except Unsupported:  # without llama.cpp, a model can still be downloaded
+    except (Unsupported, EngineRefused):  # without llama.cpp, a model can still be downloaded
         return ""

@@ -10,9 +10,10 @@ weights nor activations are rounded to 8 bits (``benchmarks/label_stability.py``
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import tuning_file
+from llmcli.engine_library import find_library
 from llmcli.errors import (
     BadModelFile,
     CannotCreate,
@@ -309,21 +310,47 @@ def _choose_first(config: RunConfig, models: ModelLibrary, model: ModelFile, mea
 
 def load_choice(cache: Path, model_id: str) -> str | None:
     """Return the type that was chosen for a model by the SHA-256 of its weights; None if none was, or it is unknown."""
-    try:
-        choice = json.loads(_choice_file(cache, model_id).read_bytes())["weights"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not chosen, or damaged
-        return None
+    choice = _read_labelling(cache, model_id).get("weights")
     return choice if choice in {ORIGINAL_WEIGHTS, *DERIVED_TYPES} else None
 
 
 def save_choice(cache: Path, model_id: str, weights: str) -> None:
     """Keep the choice for a model; without a directory that can be written to, the next command chooses again."""
-    file = _choice_file(cache, model_id)
+    _update_labelling(cache, model_id, weights=weights)
+
+
+def _read_labelling(cache: Path, model_id: str) -> dict[str, Any]:
+    """Return what is kept about the labels of a model: the type of its weights, and the engine."""
+    try:
+        return dict(json.loads(_choice_file(cache, model_id).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):  # nothing, or damaged
+        return {}
+
+
+def _update_labelling(cache: Path, model_id: str, **values: str) -> None:
+    file, kept = _choice_file(cache, model_id), _read_labelling(cache, model_id)
     try:
         private_files.make_directory(file.parent)
-        private_files.replace_file(file, json.dumps({"weights": weights}).encode())
+        private_files.replace_file(file, json.dumps({**kept, **values}).encode())
     except OSError:
         return
+
+
+def note_engine(config: RunConfig, model: ModelFile) -> None:
+    """Say once if earlier labels of a model came from another engine than those of this run."""
+    library, model_id = find_library(config.environ), model.weights_sha256
+    if library is None or model_id is None:
+        return
+    cache = config.paths.cache
+    kept = _read_labelling(cache, model_id).get("engine")
+    if kept == library.label:
+        return
+    _update_labelling(cache, model_id, engine=library.label)
+    if kept is not None:
+        config.observer.warn(
+            f"{model.name}: these labels come from the engine {library.label}, earlier ones from {kept}; probabilities may "
+            "differ slightly"
+        )
 
 
 def note_weights(config: RunConfig, model: ModelFile, weights: str) -> None:

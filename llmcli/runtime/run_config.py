@@ -5,7 +5,7 @@ The command line shows reports and questions on a terminal; other programs stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +18,7 @@ from llmcli.settings import ORIGINAL_WEIGHTS, Settings
 
 if TYPE_CHECKING:
     from llmcli.config.backend_config import ServerConfig
+    from llmcli.engine_library import EngineLibrary
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
@@ -72,6 +73,10 @@ class RunObserver(Protocol):
         """Receive the reason why the model runs in this process rather than in a worker."""
         ...
 
+    def engine_used(self, library: EngineLibrary) -> None:
+        """Receive which library of llama.cpp runs the model."""
+        ...
+
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
         """Receive which of ``models`` answers."""
         ...
@@ -82,6 +87,14 @@ class RunObserver(Protocol):
 
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:
         """Return whether a missing model may be downloaded."""
+        ...
+
+    def confirm_engine(self, what: str) -> bool:
+        """Return whether a prebuilt llama.cpp may be downloaded, since there is none; ``what`` describes it."""
+        ...
+
+    def show_installation(self, events: Generator[Progress, None, EngineLibrary]) -> EngineLibrary:
+        """Consume the progress of an installation and return the library."""
         ...
 
     def choose_first_model(self, models: ModelLibrary, policy: Callable[[], FitPolicy], verb: str) -> str | None:

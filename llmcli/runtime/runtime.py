@@ -193,8 +193,9 @@ class Runtime:
         return self._backend
 
     def _build_local(self) -> Backend:
-        from llmcli.runtime import preflight
+        from llmcli.runtime import engine_install, preflight
 
+        engine_install.require_engine(self.config)  # before a model is downloaded
         model = self.resolve_model()
         preflight.check_context(model, self.settings)
         model = self.add_draft(model)
@@ -202,6 +203,7 @@ class Runtime:
         backend = self._build_with_weights(model)
         if self.needs.labels:
             model_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
+            model_weights.note_engine(self.config, model)
         return backend
 
     def _build_with_weights(self, model: ModelFile) -> Backend:

@@ -1,11 +1,11 @@
-"""The display while a model is downloaded, checked or imported, and the report on a repository's quantizations.
+"""The display while a model or an engine is downloaded, checked or imported, and the report on a repository's files.
 
 The report is a table on a terminal, otherwise a line each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.console import sanitize, table
@@ -16,6 +16,7 @@ from llmcli.models.library.model_library import ModelFile
 from llmcli.types import Notice, Progress
 
 if TYPE_CHECKING:
+    from llmcli.engine_library import EngineLibrary
     from llmcli.models.hub.variants import Variant, VariantList
     from llmcli.models.memory_estimate import MemoryEstimate
     from llmcli.runtime.run_config import ModelEvent
@@ -137,3 +138,18 @@ def show_model_events(console: Console, events: Iterator[ModelEvent]) -> ModelFi
     finally:
         reporter.close()
     return model
+
+
+def show_installation(console: Console, events: Generator[Progress, None, EngineLibrary]) -> EngineLibrary:
+    """Show the progress of an installation on a terminal, and return the library that it installs."""
+    reporter = Reporter(console)
+    try:
+        reporter.begin()
+        while True:
+            try:
+                reporter.show_progress(next(events))
+            except StopIteration as end:
+                library: EngineLibrary = end.value
+                return library
+    finally:
+        reporter.close()

@@ -7,7 +7,6 @@ version of the binding and processor. What the check found is kept in a file bes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import child_processes
-from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, processor_name
+from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, processor_name, read_manifest
 from llmcli.errors.model_errors import EngineRefused
 from llmcli.fast_dataclass import frozen
 from llmcli.files import private_files
@@ -58,7 +57,7 @@ def load_check(library: EngineLibrary) -> LibraryCheck | None:
             return None
         found = data["processors"][processor_name()]
         if data["signature"] != library.signature():  # it was copied, or replaced
-            if data["digest"] != digest_of(library):
+            if data["digest"] != library.digest():
                 return None
             _write_record(library, data["digest"], data["processors"])
         return LibraryCheck(data["digest"], found["variant"], tuple(found["backends"]), tuple(found["devices"]))
@@ -78,22 +77,20 @@ def _binding_time() -> int:
     return 0 if spec is None or spec.origin is None else Path(spec.origin).stat().st_mtime_ns
 
 
-def digest_of(library: EngineLibrary) -> str:
-    """Return the first digits of a SHA-256 over the names and contents of a library's files. Raises ``OSError``."""
-    digest = hashlib.sha256()
-    for path in library.files:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
 def run_check(library: EngineLibrary) -> LibraryCheck:
     """Check a library in a child process and remember what it found. Raises ``EngineRefused``."""
     if not library.main_file.exists():
         raise EngineRefused(library.label, detail=f"there is no {library.main_file}")
+    digest = library.digest()
+    if (read_manifest(library.directory) or {}).get("digest", digest) != digest:
+        raise EngineRefused(library.label, detail="its files have changed since it was installed")
     answer = _run_child(library)
     if "reason" in answer:
         raise EngineRefused(library.label, detail=answer["reason"])
-    digest, found = digest_of(library), {name: answer[name] for name in ("variant", "backends", "devices")}
+    found = {name: answer[name] for name in ("variant", "backends", "devices")}
+    check = LibraryCheck(digest, found["variant"], tuple(found["backends"]), tuple(found["devices"]))
+    if library.is_compiled:  # it is checked only when the user asks for it
+        return check
     with suppress(OSError):  # a directory that cannot be written: the next start checks it again
         known: dict[str, Any] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -101,7 +98,7 @@ def run_check(library: EngineLibrary) -> LibraryCheck:
             if (data["digest"], data["check"], data["binding"]) == (digest, CHECK_NUMBER, _binding_time()):
                 known = data["processors"]
         _write_record(library, digest, {**known, processor_name(): found})
-    return LibraryCheck(digest, found["variant"], tuple(found["backends"]), tuple(found["devices"]))
+    return check
 
 
 def _write_record(library: EngineLibrary, digest: str, processors: dict[str, Any]) -> None:

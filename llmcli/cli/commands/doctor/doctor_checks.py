@@ -18,6 +18,7 @@ from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
+from llmcli.errors.model_errors import EngineRefused, NoEngine
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 
@@ -49,14 +50,21 @@ def _check_versions(_cli: CommandContext) -> Finding:
     return Finding(FindingState.OK, f"{text}, {data['platform']}", data=data)
 
 
-def _check_llama_cpp(_cli: CommandContext) -> Finding:
+def _check_llama_cpp(ctx: CommandContext) -> Finding:
     from llmcli.engine.llama import bindings
+    from llmcli.runtime import engine_install
 
     try:
-        info = bindings.system_info()
+        info = " ".join(bindings.system_info().split())
+    except NoEngine:
+        raise
     except Unsupported as error:
         return Finding(FindingState.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")
-    return Finding(FindingState.OK, " ".join(info.split()), data={"system_info": info})
+    library = engine_install.find_engine(ctx.runtime.config)
+    described, faster = engine_install.describe_engine(library), engine_install.find_faster(ctx.runtime.config)
+    advice = f"Probably faster here: llm engine install {faster}" if faster else ""
+    data = {"system_info": info, "engine": library.name, "directory": str(library.directory), "faster": faster or None}
+    return Finding(FindingState.OK, f"engine {described}; {info}", advice, data)
 
 
 @frozen
@@ -108,7 +116,7 @@ def _check_gpu(ctx: CommandContext) -> Finding:
 
     try:
         gpus = hardware.list_gpus()
-    except Unsupported:
+    except (Unsupported, EngineRefused):
         return Finding(FindingState.WARNING, "unknown without llama.cpp")
     data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
     if gpus:
@@ -120,7 +128,7 @@ def _check_gpu(ctx: CommandContext) -> Finding:
     layers = ctx.runtime.settings["gpu_layers"]
     if layers not in {"auto", 0}:
         text = f"gpu_layers is {layers} ({ctx.runtime.settings.origin('gpu_layers')}), but this build of llama.cpp cannot offload to a GPU"
-        return Finding(FindingState.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
+        return Finding(FindingState.WARNING, text, "Install a build for your GPU: llm engine install", data)
     return Finding(FindingState.OK, "this build of llama.cpp cannot offload to a GPU; models run on the CPU", data=data)
 
 

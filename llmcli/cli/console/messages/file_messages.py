@@ -52,6 +52,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "prompt": "Try: llm prompts list",
         "prompt file": "Check the path, or name a prompt of your own: llm prompts list",
         "backend": "Try: llm backends list",
+        "engine": "Try: llm engine list",
         "stored key": "Try: llm keys list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",

@@ -87,7 +87,25 @@ def _mebibytes(error: m.NoRoomForWeights) -> int:
     return -(-((error.limit or 0) + error.needed) >> 20)
 
 
+_COMPILE_COMMAND = "pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python"
+
+
+def _describe_no_engine(error: m.NoEngine) -> ErrorText:
+    size = f" ({format_bytes(error.size)})" if error.size else ""
+    install = "" if error.detail else f"Install a prebuilt one{size}: llm engine install; or compile it: "
+    return append_detail("llama.cpp is not on this machine", error), f"{install or 'Compile it: '}{_COMPILE_COMMAND}"
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
+    m.NoEngine: _describe_no_engine,
+    m.EngineRefused: lambda x: (
+        append_detail(f"the engine {subject_of(x)} must not be used", x),
+        "Try: llm engine install, or: llm engine use compiled",
+    ),
+    m.EngineUnavailable: lambda x: (
+        append_detail(f"cannot install {subject_of(x)} here", x),
+        f"Compile it: {_COMPILE_COMMAND}",
+    ),
     m.BadAdapter: _describe_bad_adapter,
     m.UnsupportedAdapter: lambda x: (
         append_detail(f"cannot use {subject_of(x)} here", x),

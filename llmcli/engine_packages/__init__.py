@@ -1,0 +1,1 @@
+"""Prebuilt libraries of llama.cpp from the npm registry: which there are, and installing them."""
