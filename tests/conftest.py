@@ -21,6 +21,7 @@ from fake_server import FakeServer
 from grid import mark_rows
 
 import llmcli
+from llmcli.engine_library import LIBRARY_VARIABLE, find_library
 from llmcli.errors import LlmError
 
 NUMBERS = itertools.count()
@@ -47,13 +48,16 @@ def pytest_cmdline_main(config):
 
 
 def pytest_configure():
-    """Keep compiled modules, and let no generated test depend on the speed of the machine.
+    """Keep compiled modules, use the engine that llm uses here, and let no generated test depend on the machine's speed.
 
     Without compiled modules each worker and each process of a test compiles all that it imports. Generated tests have
     few examples, and more with ``--hypothesis-profile many``.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    library = find_library(os.environ)
+    if library is not None and not library.is_compiled:
+        os.environ[LIBRARY_VARIABLE] = str(library.directory)  # each test has directories of its own, without engines
     for name, examples in (("few", 20), ("many", 100)):
         hypothesis.settings.register_profile(
             name, max_examples=examples, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -8,6 +8,10 @@ NOT_RUN = {
     "llm summarize https://": "needs a page of the web; tests/cli/commands/test_web_documents.py reads some on loopback",
     'llm ask "What changed for tenants?" -f https://': "needs a page of the web, too",
     "llm check answer.md --against https://": "needs a page of the web, too",
+    "./install.sh": "downloads from the package index and from npm's registry; .ci/run runs it",
+    "llm engine install": "downloads from npm's registry; tests/cli/commands/engine has one on loopback",
+    "llm engine use": "needs installed engines; see tests/cli/commands/engine",
+    "llm engine rm": "needs installed engines, too",
     "llm label": "asks a person; tests/cli/commands/label answers it on a terminal",
 }
 """Commands by their beginning: every line of a block that begins so is left out."""
@@ -68,6 +72,7 @@ NORMALIZERS = {
         "STATS",
     ),
     "energy, which not every machine tells": (r", energy .+", ", ENERGY"),
+    "the engine in use": (r"llm: engine .*", "llm: engine NAME"),
     "a date with its time": (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
     "the row of a worker": (r"\d+ +smollm2-135m +[\d.]+ [kM]B +[\dms]+ +\d+ +[\d.]* +\d+s", "WORKER"),
     "the head above that row": (r"PID +MODEL +MEMORY +UPTIME +REQUESTS +TOK/S +IDLE", "WORKERS"),
