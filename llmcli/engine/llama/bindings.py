@@ -228,15 +228,13 @@ def version() -> str:
 def engine_id() -> str:
     """Return what results and measurements depend on: the version of the binding, and the library and its variant.
 
-    The library is not loaded; one that was never checked has no variant yet.
+    The library is not loaded; it is checked if it never was. Raises ``EngineRefused``.
     """
     library = find_library(os.environ)
     if library is None or library.is_compiled:
         return version()
-    check = library_check.load_check(library)
-    variant = "" if check is None else check.variant
-    known = library.version or ("" if check is None else check.digest)
-    return " ".join(word for word in (version(), library.name, known, variant) if word)
+    check = library_check.require_check(library)
+    return " ".join(word for word in (version(), library.name, library.version or check.digest, check.variant) if word)
 
 
 def system_info() -> str:

@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import subprocess
+import zlib
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,11 @@ def load_check(library: EngineLibrary) -> LibraryCheck | None:
     """Return what an earlier check of this library on this processor found; None if there was none, or if it failed."""
     try:
         data = _read_record(library)
-        if data.get("check") != CHECK_NUMBER or data["binding"] != _binding_time():
-            return None
-        found = data["processors"][processor_name()]
+        found = data["checks"][_check_key()]
         if data["signature"] != library.signature():  # it was copied, or replaced
             if data["digest"] != library.digest():
                 return None
-            _write_record(library, data["digest"], data["processors"])
+            _write_record(library, data["digest"], data["checks"])
         return LibraryCheck(data["digest"], found["variant"], tuple(found["backends"]), tuple(found["devices"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not checked, or a damaged record
         return None
@@ -69,12 +69,12 @@ def _read_record(library: EngineLibrary) -> Any:
     return json.loads((library.directory / _CHECK_FILE).read_bytes())
 
 
-def _binding_time() -> int:
-    """Return when the binding was installed, whose declarations the library has to match."""
-    from importlib.machinery import PathFinder
-
+def _check_key() -> str:
+    """Return what a check holds for, besides the library: what it compares, the binding's declarations, the processor."""
     spec = PathFinder.find_spec("llama_cpp")
-    return 0 if spec is None or spec.origin is None else Path(spec.origin).stat().st_mtime_ns
+    places = (spec and spec.submodule_search_locations) or ()
+    declarations = [zlib.crc32((Path(place) / "llama_cpp.py").read_bytes()) for place in places]
+    return f"{CHECK_NUMBER} {declarations} {processor_name()}"
 
 
 def run_check(library: EngineLibrary) -> LibraryCheck:
@@ -95,20 +95,13 @@ def run_check(library: EngineLibrary) -> LibraryCheck:
         known: dict[str, Any] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
             data = _read_record(library)
-            if (data["digest"], data["check"], data["binding"]) == (digest, CHECK_NUMBER, _binding_time()):
-                known = data["processors"]
-        _write_record(library, digest, {**known, processor_name(): found})
+            known = data["checks"] if data["digest"] == digest else {}
+        _write_record(library, digest, {**known, _check_key(): found})
     return check
 
 
-def _write_record(library: EngineLibrary, digest: str, processors: dict[str, Any]) -> None:
-    record = {
-        "check": CHECK_NUMBER,
-        "binding": _binding_time(),
-        "digest": digest,
-        "signature": library.signature(),
-        "processors": processors,
-    }
+def _write_record(library: EngineLibrary, digest: str, checks: dict[str, Any]) -> None:
+    record = {"digest": digest, "signature": library.signature(), "checks": checks}
     with private_files.replacing(library.directory / _CHECK_FILE) as temporary:
         private_files.write_file(temporary, json.dumps(record).encode())
 
