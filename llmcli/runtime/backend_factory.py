@@ -13,7 +13,6 @@ from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import SERVER
 from llmcli.runtime.engine_install import require_engine
-from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.model_weights import ORIGINAL_CHOICE, ChosenWeights, resolve_weights
 from llmcli.runtime.run_config import RunConfig, engine_options
 from llmcli.types import Phase, Progress
