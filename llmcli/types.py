@@ -99,6 +99,7 @@ class Request:
     does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
+    ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last one.
     ``repetition``: which repetition of a text ends its answer or its reasoning.
     """
 
@@ -125,7 +126,13 @@ class Request:
     progress: bool = False
     carries: str = ""
     hidden_states: bool = False
+    state_layers: tuple[int, ...] = ()
     repetition: RepetitionPolicy = RepetitionPolicy.OFF
+
+    @property
+    def needs_only_states(self) -> bool:
+        """Whether hidden states are all that it asks for."""
+        return self.hidden_states and not (self.candidates or self.max_tokens)
 
 
 @frozen
@@ -199,7 +206,9 @@ class CandidateScores:
 class HiddenStates:
     """The last layer's states after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
 
-    Little-endian 32-bit floats, as many as the model is wide. With candidates, the prompt ends where the first of them
+    Little-endian 32-bit floats, as many as the model is wide. With ``Request.state_layers`` they are those after these
+    layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
+    that follow the messages before the last one. With candidates, the prompt ends where the first of them
     differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
     """
 
@@ -286,7 +295,7 @@ class BackendInfo:
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
     scores can report each token (``Score.token_logprobs``). ``parameters``: the number of the model's weights, None if
-    unknown.
+    unknown. ``layers``: the number of the model's layers, None if only the states of the last one can be read.
     """
 
     model: str
@@ -297,6 +306,7 @@ class BackendInfo:
     rejects_overflow: bool = False
     token_scores: bool = False
     parameters: int | None = None
+    layers: int | None = None
 
 
 @frozen

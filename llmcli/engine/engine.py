@@ -16,8 +16,8 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
 from llmcli.config.engine_options import EngineOptions, adapted_model_id
-from llmcli.engine.engine_setup import set_up_engine
-from llmcli.engine.llama import hardware
+from llmcli.engine.engine_setup import StateSource, set_up_engine
+from llmcli.engine.llama import architecture, hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.hardware import EnergyMeter
 from llmcli.engine.llama.model import Model, SharedModel
@@ -83,7 +83,9 @@ class Engine:
         self._stop = stop
         self._on_loading = on_loading
         self._condition = threading.Condition()
-        self._scheduler_threads: dict[tuple[Priority, bool, bool], SchedulerThread] = {}  # by kind of requests
+        self._scheduler_threads: dict[
+            tuple[Priority, StateSource | None, bool], SchedulerThread
+        ] = {}  # by kind of requests
         self._model_users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
@@ -109,6 +111,7 @@ class Engine:
             rejects_overflow=True,
             token_scores=True,
             parameters=self._setup.model.header.n_params,
+            layers=architecture.readable_layers(self._setup.model.header),
         )
 
     def count(
@@ -329,11 +332,14 @@ class Engine:
         request = sequence.request
         shares_states = request.session is not None or request.document_chars > 0
         scores = not sequence.tokens_left and not shares_states
-        kind = request.priority, request.hidden_states, scores
+        states = None
+        if request.hidden_states:
+            states = StateSource(request.state_layers, ends_early=request.needs_only_states)
+        kind = request.priority, states, scores
         with self._condition:
             thread = self._scheduler_threads.get(kind)
             if thread is None:
-                make = functools.partial(self._setup.make_scheduler, gives_states=request.hidden_states, scores=scores)
+                make = functools.partial(self._setup.make_scheduler, states=states, scores=scores)
                 thread = SchedulerThread(request.priority, self._executor, make)
                 self._scheduler_threads[kind] = thread
             return thread

@@ -39,6 +39,17 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @frozen
+class StateSource:
+    """Where hidden states come from: after each of ``layers``, or from the last one if there are none.
+
+    ``ends_early``: nothing but states is needed.
+    """
+
+    layers: tuple[int, ...]
+    ends_early: bool
+
+
+@frozen
 class EngineSetup:
     """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
@@ -65,11 +76,11 @@ class EngineSetup:
     __hash__ = object.__hash__
 
     def make_scheduler(
-        self, should_abort: Callable[[], bool], *, gives_states: bool = False, scores: bool = False
+        self, should_abort: Callable[[], bool], *, states: StateSource | None = None, scores: bool = False
     ) -> Scheduler:
         """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``.
 
-        ``gives_states``: for requests that ask for hidden states. Prefixes on disk have none. ``scores``: for requests
+        ``states``: for requests that ask for these hidden states. Prefixes on disk have none. ``scores``: for requests
         that generate nothing.
         """
         config, planner = self.config, self.planner
@@ -77,7 +88,10 @@ class EngineSetup:
         if invariant and self.scoring_planner is not None:
             planner = self.scoring_planner
             config = replace(config, **asdict(planner.allowed_settings[0]))
-        if gives_states:
+        gives_states = states is not None
+        if states is not None and states.layers:
+            config = replace(config, state_layers=states.layers, ends_early=states.ends_early)
+        elif gives_states:
             tokens = state_batch_tokens(self.model.vocab_size, hardware.available_memory())
             config = replace(config, batch=tokens)
         kv_cache = KVCacheManager(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 
+from llmcli.engine.llama import architecture
 from llmcli.engine.llama.context import computes_logits_too
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
@@ -56,6 +57,7 @@ class SequenceBuilder:
         self._tokenizer = tokenizer
         self._context_limit = context_limit
         self._prefix_hints = prefix_hints
+        self._pooling_hints = PrefixHints(template)
         self._grammar_compiler = grammar_compiler
         self._keeps_documents = keeps_documents
 
@@ -66,22 +68,34 @@ class SequenceBuilder:
         ``ContextOverflow``, ``Unsupported`` or ``BadGrammar``.
         """
         tokens, *candidates = token_lists
-        only_states = request.hidden_states and not (request.candidates or request.max_tokens)
-        if request.hidden_states and not only_states and not computes_logits_too(self._model):
-            detail = f"the architecture {self._model.header.architecture} gives them only without scores or text"
-            raise Unsupported("hidden states", detail=detail)
-        if only_states:
-            return self._build_hidden_states(request, sink, tokens)
-        if request.candidates:
-            sequence: Sequence = self._build_scoring(request, sink, tokens, candidates)
+        if request.hidden_states:
+            self._check_states(request)
+        if request.needs_only_states:
+            sequence: Sequence = self._build_hidden_states(request, sink, tokens)
+        elif request.candidates:
+            sequence = self._build_scoring(request, sink, tokens, candidates)
         else:
             sequence = self._build_generation(request, sink, tokens, inside=inside)
         try:
-            self._set_prefix_lengths(sequence, tokens)
+            if request.state_layers and request.messages:
+                sequence.pooling_start = self._pooling_hints.public_prefix_length(request, tokens)
+            if not request.needs_only_states:  # prefixes on disk have no states
+                self._set_prefix_lengths(sequence, tokens)
         except BaseException:
             sequence.release()
             raise
         return sequence
+
+    def _check_states(self, request: Request) -> None:
+        """Raise ``Unsupported`` if the model cannot give the hidden states of a request."""
+        header = self._model.header
+        if request.state_layers:
+            layers = architecture.readable_layers(header) or 0
+            if not all(0 < each < layers for each in request.state_layers):
+                raise Unsupported("hidden states", detail=f"those of layers {request.state_layers} cannot be read")
+        elif not (request.needs_only_states or computes_logits_too(self._model)):
+            detail = f"the architecture {header.architecture} gives them only without scores or text"
+            raise Unsupported("hidden states", detail=detail)
 
     def _set_prefix_lengths(self, sequence: Sequence, tokens: list[int]) -> None:
         request, hints = sequence.request, self._prefix_hints

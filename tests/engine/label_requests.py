@@ -22,7 +22,10 @@ class Answer:
 
 
 def labelling(count: int = 24) -> list[Request]:
-    """Return requests as labelling makes them: a shared prefix, texts of all lengths, labels of one or more tokens."""
+    """Return requests as labelling makes them: a shared prefix, texts of all lengths, labels of one or more tokens.
+
+    Half of the hidden states are those of the last layer.
+    """
     source = random.Random(1)
     requests = []
     for number in range(count):
@@ -37,6 +40,7 @@ def labelling(count: int = 24) -> list[Request]:
                 (Message(Role.USER, SHARED), Message(Role.ASSISTANT, "yes"), Message(Role.USER, prompt)),
                 candidates=() if kind == 2 else (("yes", "no"), ("positive in it", "no", "yes and"))[number % 2],
                 hidden_states=kind > 0,
+                state_layers=(1,) if kind and number // 3 % 2 else (),
                 public_prefix=True,
             )
         )

@@ -14,7 +14,7 @@ from llmcli.engine.kv.layouts import StreamKV, UnifiedKV, layout_class, make_lay
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import IdleStates, SequenceIdPool
 from llmcli.engine.llama import hardware
-from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig, HiddenStateContext
+from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig, HiddenStateContext, LayerStateContext
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.planner import Planner
@@ -52,7 +52,7 @@ class KVCacheManager:
     ) -> None:
         """``planner`` chooses the settings of each job, else ``config`` applies. ``deterministic``: bit-identical.
 
-        ``gives_states``: its contexts are ``HiddenStateContext``s. ``document_prefix_cache``: None to keep no documents.
+        ``gives_states``: its contexts are ``HiddenStateContext``s, or ``LayerStateContext``s if ``config`` names layers. ``document_prefix_cache``: None to keep no documents.
         """
         self._model = model
         self._config = replace(config, hidden_states=gives_states)
@@ -325,7 +325,9 @@ class KVCacheManager:
     # ---- creating and freeing -------------------------------------------------------------------------------------------
 
     def _create_context(self, config: ContextConfig) -> None:
-        make = HiddenStateContext if self.gives_states else Context
+        make: type[Context] = Context
+        if self.gives_states:
+            make = LayerStateContext if config.state_layers else HiddenStateContext
         self._context = make(self._model, config, self._should_abort)
         self._optional_id_pool = SequenceIdPool(make_layout(self._context), self._context.config.sequences)
         self._model.budget.allocate(self, context_bytes(self._model.header, self._context.config.shape))

@@ -14,6 +14,30 @@ from llmcli.models.gguf.header import Header
 _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
 _PROJECTOR_ARCHITECTURES = frozenset({"clip"})
 
+_NAMED_LAYERS_ARCHITECTURES = frozenset(
+    [
+        "deepseek2",
+        "exaone",
+        "falcon",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gpt2",
+        "granite",
+        "llama",
+        "olmo2",
+        "phi3",
+        "qwen2",
+        "qwen2moe",
+        "qwen3",
+        "qwen3moe",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    ]
+)
+"""Architectures whose graph names the output of each layer ``l_out-N``, N from 0."""
+
 EMBEDDING_MODEL = "an embedding model, which cannot generate text"
 ENCODER_DECODER_MODEL = "a model with an encoder (such as T5), which is not supported"
 
@@ -39,6 +63,11 @@ def non_generative_reason(header: Header) -> str:
     if name in _PROJECTOR_ARCHITECTURES:
         return "a projector for images or sounds, which belongs to another model"
     return ""
+
+
+def readable_layers(header: Header) -> int | None:
+    """Return the number of layers if the states after each can be read, else None."""
+    return header.block_count if header.architecture in _NAMED_LAYERS_ARCHITECTURES else None
 
 
 @functools.cache

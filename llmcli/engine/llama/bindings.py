@@ -194,6 +194,25 @@ def tensor_name(tensor: int) -> bytes:
     return name
 
 
+@functools.cache
+def _load_tensor_functions() -> tuple[Any, Any]:
+    library = lib()._lib  # noqa: SLF001 (as above)
+    size, read = library.ggml_nbytes, library.ggml_backend_tensor_get
+    size.argtypes, size.restype = [ctypes.c_void_p], ctypes.c_size_t
+    read.argtypes, read.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t], None
+    return size, read
+
+
+def tensor_rows(tensor: int, width: int) -> Any:
+    """Return a copy of the values of a float32 tensor of a graph, given its address, in rows of ``width``."""
+    import numpy as np
+
+    size, read = _load_tensor_functions()
+    values = np.empty(size(tensor) // np.dtype(np.float32).itemsize, np.float32)
+    read(tensor, values.ctypes.data, 0, values.nbytes)
+    return values.reshape(-1, width)
+
+
 def float_array(pointer: Any, shape: tuple[int, ...]) -> Any:
     """Return the values at a ``POINTER(c_float)`` of llama.cpp as a float32 array of this shape: a view.
 

@@ -15,6 +15,9 @@ not computed into it. So a batch of many tokens takes memory where the vocabular
 time, since all weights are read from memory for each batch: with gemma-3-270m in BF16 and two threads, a prompt of 512
 tokens takes 1.67 times as long as without states in batches of 64 tokens, 1.21 with 128, and 1.17 with 256.
 
+The states of a layer before the last one need neither: llama.cpp names the output of each layer, which the callback reads
+(``LayerStateContext``), and the evaluation ends there.
+
 States depend on the batch by no more than rounding. They are identical as long as llama.cpp picks the same kernels (64
 tokens or more with flash attention); another kernel changes the mean state by 1% and a token's state by 5% in the
 quantized gemma-3-270m, whose activations are rounded to 8 bits, and by 0.1% and 0.5% with its weights in BF16.
@@ -64,7 +67,8 @@ class CacheSettings:
 class ContextConfig:
     """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each).
 
-    ``hidden_states``: it gives a state for each token.
+    ``hidden_states``: it gives a state for each token, after each of ``state_layers`` if there are any. Then evaluations
+    end after the last of them if ``ends_early``.
     """
 
     cells: int
@@ -74,6 +78,8 @@ class ContextConfig:
     flash_attention: bool = True
     kv_type: str = "f16"
     hidden_states: bool = False
+    state_layers: tuple[int, ...] = ()
+    ends_early: bool = False
     threads: ThreadPolicy = field(default_factory=lambda: ThreadPolicy(1), compare=False)
 
     @property
@@ -160,6 +166,9 @@ class Batch:
 
 class Context:
     """One native context. Not thread-safe; free with ``close``."""
+
+    outputs_all_tokens = False
+    """Whether llama.cpp wants each token of a batch marked as an output."""
 
     def __init__(
         self, model: Model, config: ContextConfig, should_abort: Callable[[], bool], eval_callback: Any = None
@@ -345,6 +354,8 @@ _NO_LOGITS_ARCHITECTURES = frozenset({"lfm2", "lfm2moe"})
 class HiddenStateContext(Context):
     """Evaluates all tokens of a batch to their states, and to logits as well if ``needs_logits``."""
 
+    outputs_all_tokens = True
+
     def __init__(self, model: Model, config: ContextConfig, should_abort: Callable[[], bool]) -> None:
         """Raises as ``Context``."""
         self.needs_logits = False
@@ -375,6 +386,54 @@ class HiddenStateContext(Context):
     def read_states(self) -> Any:
         """Return the states of the evaluated batch, (tokens, width) float32: a view until the next evaluation."""
         return bindings.float_array(self._lib.llama_get_embeddings(self.handle), (self.batch.size, self.width))
+
+
+_SMALLEST_SQUARE = 1e-6
+"""Added to a mean square, as the norms of most models do."""
+
+
+class LayerStateContext(Context):
+    """Keeps the states of all tokens of a batch after the layers of ``config.state_layers``, which is not the last one.
+
+    A token's states are divided by their root mean square: those of the first tokens are larger by orders of magnitude. They
+    are in the order in which llama.cpp evaluates the tokens. That is the order of the batch if there is one buffer for
+    all sequences, or one sequence in the batch, or equally many tokens of each one in the order of their ids.
+    """
+
+    def __init__(self, model: Model, config: ContextConfig, should_abort: Callable[[], bool]) -> None:
+        """Raises as ``Context``."""
+        self._parts: dict[bytes, list[Any]] = {b"l_out-%d" % (layer - 1): [] for layer in config.state_layers}
+        self._end = b"l_out-%d" % (max(config.state_layers) - 1) if config.ends_early else b""
+        self._callback = bindings.lib().ggml_backend_sched_eval_callback(self._visit_tensor)
+        super().__init__(model, config, should_abort, self._callback)
+        self.width = int(self._lib.llama_model_n_embd(model.handle))
+
+    def _visit_tensor(self, tensor: int, ask: bool, _data: object) -> bool:
+        """Pause after the layers (``ask`` true: whether to pause after a tensor), read their output, and end after the last."""
+        name = bindings.tensor_name(tensor)
+        if name not in self._parts:
+            return not ask
+        if not ask:
+            self._parts[name].append(bindings.tensor_rows(tensor, self.width))
+        return ask or name != self._end
+
+    def _decode(self) -> int:
+        for parts in self._parts.values():
+            parts.clear()
+        return super()._decode()
+
+    def read_states(self) -> Any:
+        """Return the states of the evaluated batch, (tokens, layers * width) float32. Raises ``InternalError`` without any."""
+        import numpy as np
+
+        layers = []
+        for name, parts in self._parts.items():
+            if sum(map(len, parts)) != self.batch.size:
+                raise InternalError("hidden states", detail=f"{name.decode()} was not evaluated for each token")
+            rows = np.concatenate(parts)
+            squares = np.square(rows, dtype=np.float64).mean(axis=1, keepdims=True)
+            layers.append(rows / np.sqrt(squares + _SMALLEST_SQUARE).astype(np.float32))
+        return np.concatenate(layers, axis=1)
 
 
 def computes_logits_too(model: Model) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence as SequenceOf
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.compute_thread import LONG_STEP_S
-from llmcli.engine.llama.context import HiddenStateContext
+from llmcli.engine.llama.context import HiddenStateContext, LayerStateContext
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.fast_dataclass import frozen
@@ -80,6 +80,9 @@ class BatchEntry:
 class BatchBuilder:
     """Fills the batch of a ``kv_cache``'s context with the draft tokens of ``decoder``, within ``token_budget``."""
 
+    evaluates_in_order = False
+    """Whether llama.cpp evaluates the tokens in the order of the batch, also with a buffer for each sequence."""
+
     def __init__(self, kv_cache: KVCacheManager, token_budget: TokenBudget, decoder: SpeculativeDecoder) -> None:
         self._kv_cache = kv_cache
         self._token_budget = token_budget
@@ -99,6 +102,8 @@ class BatchBuilder:
         if isinstance(context, HiddenStateContext):
             runnable = self._choose_by_logits(runnable)
             context.needs_logits = not self._without_logits
+        elif isinstance(context, LayerStateContext) and self._kv_cache.per_sequence_buffers:
+            runnable = runnable if self.evaluates_in_order else runnable[:1]
         counts = self._count_tokens(runnable, longest_s)
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
@@ -107,8 +112,7 @@ class BatchBuilder:
             count = len(tokens)
             tokens += tokens[-1:] * (rows - count)
             outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
-            # llama.cpp gives states of all tokens, and wants each of them marked
-            marked = range(rows) if self._kv_cache.gives_states else outputs
+            marked = range(rows) if context.outputs_all_tokens else outputs
             start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, marked)
             needed = [] if self._without_logits else [start + offset for offset in outputs]
             entries.append(BatchEntry(sequence, count, needed, start, rows - count))

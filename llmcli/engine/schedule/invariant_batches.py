@@ -63,6 +63,8 @@ class InvariantAdmission(AdmissionPolicy):
 class InvariantBatchBuilder(BatchBuilder):
     """Fills a batch with equally many tokens of each sequence."""
 
+    evaluates_in_order = True
+
     def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
         entries = super().build(running, longest_s)
         entry_of = {entry.sequence: entry for entry in entries}
@@ -92,7 +94,7 @@ class InvariantBatchBuilder(BatchBuilder):
 
     def _sum_outputs(self, sequences: list[Sequence], rows: int) -> int:
         """Return how many outputs a batch has with this many tokens of each of ``sequences``, which are in order of their ids."""
-        if self._kv_cache.gives_states:
+        if self._kv_cache.context.outputs_all_tokens:
             return rows * len(sequences)
         return sum(
             _count_outputs(sum(max(0, each.num_computed_tokens + rows - each.first_logit) for each in part))

@@ -15,7 +15,7 @@ from collections.abc import Sequence as SequenceOf
 from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.llama.context import HiddenStateContext
+from llmcli.engine.llama.context import HiddenStateContext, LayerStateContext
 from llmcli.engine.model_drafter import ModelDrafter
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry, TokenBudget
@@ -272,7 +272,7 @@ class Scheduler:
 
     def _process_outputs(self, entries: list[BatchEntry]) -> None:
         context = self.kv_cache.context
-        states = context.read_states() if isinstance(context, HiddenStateContext) else None
+        states = context.read_states() if isinstance(context, HiddenStateContext | LayerStateContext) else None
         for entry in entries:
             sequence = entry.sequence
             sequence.num_computed_tokens += entry.num_tokens

@@ -73,11 +73,11 @@ class TokenStates:
             raise InternalError("hidden states", detail=f"{length} tokens are cached, but only {part._length} states")
         return part
 
-    def mean(self, length: int) -> bytes:
-        """Return the mean of the first ``length`` rows as little-endian floats, independent of how they arrived."""
+    def mean(self, start: int, end: int) -> bytes:
+        """Return the mean of the rows from ``start`` to ``end`` as little-endian floats, independent of how they arrived."""
         import numpy as np
 
-        return bytes(np.concatenate(self._parts)[:length].mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
+        return bytes(np.concatenate(self._parts)[start:end].mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
 
     def row(self, index: int) -> bytes:
         """Return one row as little-endian floats."""
@@ -119,7 +119,7 @@ class Sequence(ABC):
     which their state is kept as long as the process runs. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
     if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow;
     ``counts_drafts``: they are a draft model's, and count in the usage.
-    ``states``: the hidden states of the computed tokens, None in a context that gives none; those of the first
+    ``states``: the hidden states of the computed tokens, None in a context that gives none; those from ``pooling_start`` to
     ``num_pooled_tokens`` answer the request. ``compute_s``: seconds of evaluation, its share of each batch.
     ``lost_last_step``: its last evaluation was aborted.
     """
@@ -149,6 +149,7 @@ class Sequence(ABC):
         self.draft_tokens: list[int] = []
         self.states: TokenStates | None = None
         self.num_pooled_tokens = len(tokens) if request.hidden_states else 0
+        self.pooling_start = 0
         self.counts_drafts = False
         self.num_draft_tokens = self.num_accepted_draft_tokens = 0
         self.compute_s = 0.0
@@ -204,7 +205,8 @@ class Sequence(ABC):
         length = self.num_pooled_tokens
         if length and len(self.states) >= length and not self._states_emitted:
             self._states_emitted = True
-            self.sink.emit(HiddenStates(self.request.id, self.states.mean(length), self.states.row(length - 1)))
+            mean = self.states.mean(min(self.pooling_start, length - 1), length)
+            self.sink.emit(HiddenStates(self.request.id, mean, self.states.row(length - 1)))
 
     def allowed_draft(self, tokens: list[int]) -> list[int]:
         """Return as many of ``tokens`` as may follow; none for a sequence that does not generate."""
