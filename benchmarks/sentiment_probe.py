@@ -17,9 +17,10 @@ from sentiment_quality import builtin_prompts, open_with_weights
 from threadpoolctl import threadpool_limits
 
 from llmcli.backends.base import Backend, run_requests
+from llmcli.fast_dataclass import replace
 from llmcli.prompts import Prompt
 from llmcli.settings import DERIVED_TYPES, ORIGINAL_WEIGHTS
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, text_values
+from llmcli.tasks.calibration.feature_blocks import MEAN, read_layers, state_block, text_values
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix, concatenate
 from llmcli.tasks.calibration.feature_space import BlockScale, measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
@@ -31,12 +32,12 @@ from llmcli.types import HiddenStates
 
 TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
 TYPES = ",".join((*DERIVED_TYPES, ORIGINAL_WEIGHTS))
-_PENALTY_OF_TYPE = 0.3
+_PENALTY_OF_TYPE = 0.2
 """The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
 _TEMPERATURE = 1.0
 _TYPE_VARIANCE = 10.0
 """How much the variance between types of weights counts, times the mean variance of a feature."""
-_BLOCKS = {LAST: 1.0, MEAN: 0.5}
+_BLOCKS = {state_block(MEAN, 17): 1.0}
 """The weights of the blocks of features. Fixed, since the texts are few and of other kinds than those of users. The mean state helps with tweets. The scores of the
 labels add nothing to the states.
 
@@ -52,10 +53,11 @@ leave the probabilities of tweets too unsure (an expected calibration error of .
 
 def read_states(scorer: LabelScorer, backend: Backend, texts: Sequence[str]) -> FeatureSet:
     """Return the hidden states of the texts in the prompt of ``scorer``."""
-    requests = [scorer.make_request(str(number), text, {}, hidden_states=True) for number, text in enumerate(texts)]
+    made = [scorer.make_request(str(number), text, {}, hidden_states=True) for number, text in enumerate(texts)]
+    requests = [replace(each, candidates=(), state_layers=read_layers(_BLOCKS)) for each in made]
     states = {each.id: each for each in run_requests(backend, requests) if isinstance(each, HiddenStates)}
     values = [text_values(states[request.id]) for request in requests]
-    return FeatureSet({name: np.array([each[name] for each in values]) for name in (LAST, MEAN)})
+    return FeatureSet({name: np.array([each[name] for each in values]) for name in _BLOCKS})
 
 
 def fit_probe(model: str, types: Sequence[str], prompt: Prompt, labelled: Mapping[str, Sequence[str]]) -> LinearProbe:

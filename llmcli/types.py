@@ -204,10 +204,10 @@ class CandidateScores:
 
 @frozen
 class HiddenStates:
-    """The last layer's states after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
+    """The states of a prompt, by default the last layer's after the norm: ``mean`` over all tokens of the rendered prompt, ``last`` of its last one.
 
-    Little-endian 32-bit floats, as many as the model is wide. With ``Request.state_layers`` they are those after these
-    layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
+    Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some: the
+    states after these layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
     that follow the messages before the last one. With candidates, the prompt ends where the first of them
     differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
     """
@@ -215,6 +215,7 @@ class HiddenStates:
     id: str
     mean: bytes
     last: bytes
+    layers: tuple[int, ...] = ()
 
 
 @frozen

@@ -218,7 +218,8 @@ class ScriptedJob:
     def _computed(self, request: Request, reply: Mapping[str, float] | bytes | tuple[Score, ...]) -> Event:
         """Return what an engine reports without generating anything."""
         if isinstance(reply, bytes):
-            return HiddenStates(request.id, reply, reply)
+            states = reply * max(1, len(request.state_layers))
+            return HiddenStates(request.id, states, states, request.state_layers)
         if isinstance(reply, tuple):
             return CandidateScores(request.id, reply)
         scores = (Score(text, reply[text], self._backend.tokens(text)) for text in request.candidates)

@@ -223,7 +223,8 @@ def test_the_probe_of_sentiment_equals_a_fresh_fit(backend, starter, home, tmp_p
     messages, engine = [Message(Role(role), content) for role, content in shipped.messages], backend()
     for text in ("What a wonderful day!", "The shop opens at nine.", "It broke after an hour.", "meh, whatever"):
         last = replace(messages[-1], content=messages[-1].content.replace("Text: ", f"Text: {text}"))
-        wanted = Request("x", (*messages[:-1], last), candidates=tuple(shipped.labels), hidden_states=True)
+        messages_of_text = (*messages[:-1], last)
+        wanted = Request("x", messages_of_text, hidden_states=True, state_layers=shipped.state_layers)
         (states,) = (each for each in run_requests(engine, [wanted]) if isinstance(each, HiddenStates))
         assert fitted.calibrate({}, states) == pytest.approx(shipped.calibrate({}, states), abs=0.05)
 

@@ -160,13 +160,14 @@ def _load_scores(value: Sequence[Any]) -> CandidateScores:
     return CandidateScores(value[0], tuple(Score(*each[:3], *map(tuple, each[3:])) for each in value[1]))
 
 
-def _dump_hidden_states(event: HiddenStates) -> list[str]:
-    return [event.id, *(binascii.b2a_base64(state, newline=False).decode() for state in (event.mean, event.last))]
+def _dump_hidden_states(event: HiddenStates) -> list[Any]:
+    states = (binascii.b2a_base64(state, newline=False).decode() for state in (event.mean, event.last))
+    return [event.id, *states, *event.layers]
 
 
-def _load_hidden_states(value: Sequence[str]) -> HiddenStates:
-    name, mean, last = value
-    return HiddenStates(name, binascii.a2b_base64(mean), binascii.a2b_base64(last))
+def _load_hidden_states(value: Sequence[Any]) -> HiddenStates:
+    name, mean, last, *layers = value
+    return HiddenStates(name, binascii.a2b_base64(mean), binascii.a2b_base64(last), tuple(layers))
 
 
 def _dump_logprobs(event: TokenLogprobs) -> list[Any]:

@@ -95,6 +95,7 @@ def test_a_deadline_is_sent_in_seconds_from_now():
         ReasoningDelta("a", "hm"),
         CandidateScores("a", (Score("x", -1.5, 2), Score("y", -math.inf, 1))),
         HiddenStates("a", b"\x00\x00\x80?\xff\x00\x00\x01", b""),
+        HiddenStates("a", b"\x00\x00\x80?", b"\xff\x00\x00\x01", (3, 11)),
         CandidateScores("a", (Score("x y", -3.0, 2, (-1.0, -2.0), (1, 2)),)),
         TokenLogprobs("a", b"\xff\x00", -0.5, ((b"\xff\x00", -0.5), (b"b", -1.0))),
         RequestProgress("a", Phase.QUEUED, 0, 700, 3),

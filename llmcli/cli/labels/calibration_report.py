@@ -62,7 +62,7 @@ def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: S
 
 def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
     calibration = problem.calibration
-    features = ", ".join(_BLOCK_NAMES.get(each, each) for each in calibration.choice.weights)
+    features = ", ".join(map(_describe_block, calibration.choice.weights))
     lines = [
         f"features           {features}",
         f"rows               {problem.figures.rows:,} {origin}",
@@ -75,6 +75,13 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
         points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
         lines += [_sentence(_read_curve(curve)), f"Accuracy by the number of labels: {points}"]
     return [*lines, *_format_tables(problem.figures)]
+
+
+def _describe_block(name: str) -> str:
+    from llmcli.tasks.calibration.feature_blocks import split_block
+
+    kind, layer = split_block(name)
+    return _BLOCK_NAMES.get(kind, kind) + ("" if layer is None else f" after layer {layer}")
 
 
 def _sentence(words: str) -> str:

@@ -206,7 +206,7 @@ class Sequence(ABC):
         if length and len(self.states) >= length and not self._states_emitted:
             self._states_emitted = True
             mean = self.states.mean(min(self.pooling_start, length - 1), length)
-            self.sink.emit(HiddenStates(self.request.id, mean, self.states.row(length - 1)))
+            self.sink.emit(HiddenStates(self.request.id, mean, self.states.row(length - 1), self.request.state_layers))
 
     def allowed_draft(self, tokens: list[int]) -> list[int]:
         """Return as many of ``tokens`` as may follow; none for a sequence that does not generate."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llmcli.types import HiddenStates
 
 SCORES = "scores"
 """The block of label scores: a column a label, natural-log probabilities."""
 MEAN = "mean"
-"""The block of hidden states, averaged over the tokens of a text."""
+"""The block of hidden states, averaged over the tokens of a text. Of another layer than the last one: ``state_block``."""
 LAST = "last"
-"""The block of hidden states of the last token of the prompt, from which the model answers."""
+"""The block of hidden states of the last token of the prompt, from which the model answers; likewise."""
 PROBE = "probe"
 """The block of the linear probe that ships with llm: a column a label, log-probabilities less their mean."""
 _MIN_LOGPROB = -50.0
@@ -41,6 +41,51 @@ def state_bytes(values: Sequence[float]) -> bytes:
     return struct.pack(f"<{len(values)}f", *values)
 
 
+_LAYER_MARK = "@"
+
+
+def state_block(kind: str, layer: int | None) -> str:
+    """Return the name of the block ``MEAN`` or ``LAST`` after a layer; None: after the last one."""
+    return kind if layer is None else f"{kind}{_LAYER_MARK}{layer}"
+
+
+def split_block(name: str) -> tuple[str, int | None]:
+    """Return the kind of a block, and the layer after which its states are; None: the last one, or no states."""
+    kind, _, layer = name.partition(_LAYER_MARK)
+    return kind, int(layer) if layer else None
+
+
+def read_layers(names: Iterable[str]) -> tuple[int, ...]:
+    """Return the layers of the blocks with these names, for ``Request.state_layers``."""
+    return tuple(sorted({layer for _, layer in map(split_block, names) if layer is not None}))
+
+
 def text_values(states: HiddenStates) -> dict[str, Sequence[float]]:
     """Return the values of each block of hidden states for one text."""
-    return {MEAN: state_values(states.mean), LAST: state_values(states.last)}
+    layers = states.layers or (None,)
+    found = {}
+    for kind, state in ((MEAN, states.mean), (LAST, states.last)):
+        width = len(state) // len(layers)
+        for number, layer in enumerate(layers):
+            found[state_block(kind, layer)] = state_values(state[number * width : (number + 1) * width])
+    return found
+
+
+_BEST_LAYERS = {
+    "b179c9523d0e6a0f98a330c7562b6827": (17,),
+    "a5fd3b62230aa5ec60212297dc9d20ea": (12,),
+}
+"""By the first half of the SHA-256 of a model: where labels are fitted best (``benchmarks/layers.py``)."""
+_LAYER_SHARES = (0.6, 0.75)
+"""Of the layers of other models: further down accuracy falls steeply, further up only the time grows."""
+
+
+def choose_layers(model_id: str, layers: int | None) -> tuple[int, ...]:
+    """Return the layers after which a calibration may read the states of a model with ``layers``; none: the last one.
+
+    ``layers`` None: only the last one can be read.
+    """
+    if layers is None:
+        return ()
+    known = _BEST_LAYERS.get(model_id[:32])
+    return known or tuple(sorted({min(layers - 1, max(1, round(share * layers))) for share in _LAYER_SHARES} - {0}))

@@ -8,6 +8,7 @@ import numpy as np
 
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.calibration.calibration import Calibration, FitOptions, fit
+from llmcli.tasks.calibration.feature_blocks import SCORES, read_layers
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.model_selection import SelectionOptions
@@ -49,8 +50,13 @@ class CalibratedScores:
 
     @property
     def needs_scores(self) -> bool:
-        """True: a calibration belongs to the scores of its labels."""
-        return True
+        """Whether it uses the scores."""
+        return SCORES in self._calibration.blocks
+
+    @property
+    def state_layers(self) -> tuple[int, ...]:
+        """The layers of the hidden states that it uses."""
+        return read_layers(self._calibration.blocks)
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``KeyError`` without states that are needed."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import BlockScale, make_space, measure_scales
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
@@ -43,9 +43,17 @@ class LinearScores:
 
 
 def candidate_weights(names: Sequence[str]) -> list[dict[str, float]]:
-    """Return the combinations of blocks to try, the simplest first, among the blocks that there are."""
-    known = set(names)
-    return [each for each in (_PROBE_COMBINATIONS if PROBE in known else _COMBINATIONS) if set(each) <= known]
+    """Return the combinations of blocks to try, the simplest first, among the blocks that there are.
+
+    The hidden states of one combination are those of one layer.
+    """
+    known, found = set(names), []
+    for kinds in _PROBE_COMBINATIONS if PROBE in known else _COMBINATIONS:
+        for layer in read_layers(known) or (None,):
+            weights = {state_block(kind, layer) if kind in {MEAN, LAST} else kind: kinds[kind] for kind in kinds}
+            if set(weights) <= known and weights not in found:
+                found.append(weights)
+    return found
 
 
 _COMBINATIONS: list[dict[str, float]] = [

@@ -11,6 +11,7 @@ import numpy as np
 
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, measure_figures
+from llmcli.tasks.calibration.feature_blocks import SCORES, read_layers
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.record_features import score_features
@@ -71,8 +72,14 @@ class CalibratedPresence:
 
     @property
     def needs_scores(self) -> bool:
-        """True: a calibration belongs to the scores of its labels."""
-        return True
+        """Whether a problem uses the scores, or a name has none."""
+        calibrations = self._calibrations.values()
+        return self._uncalibrated is not None or any(SCORES in each.blocks for each in calibrations)
+
+    @property
+    def state_layers(self) -> tuple[int, ...]:
+        """The layers of the hidden states that the problems use."""
+        return read_layers(block for each in self._calibrations.values() for block in each.blocks)
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each name. Raises ``KeyError`` without states that are needed."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, probe_values, score_values
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, probe_values, score_values, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.model_selection import LinearScores
 from llmcli.tasks.labels.linear_probe import LinearProbe
@@ -22,22 +22,28 @@ def record_features(scored: Sequence[ScoredRecord], *, from_probe: bool = False)
     blocks = {SCORES: np.array([score_values(each.scores.raw) for each in scored])}
     states = [each.states for each in scored if each.states is not None]
     if len(states) == len(scored):
-        blocks[MEAN] = np.stack([_vector(each.mean) for each in states])
-        blocks[LAST] = np.stack([_vector(each.last) for each in states])
+        blocks |= _state_blocks(states)
         if from_probe:
             blocks[PROBE] = np.array([probe_values(each.scores.corrected) for each in scored])
     return FeatureSet(blocks)
 
 
-def _vector(values: bytes) -> Matrix:
-    return np.frombuffer(values, "<f4").astype(np.float64)
+def _state_blocks(states: Sequence[HiddenStates]) -> dict[str, Matrix]:
+    """Return the blocks of hidden states, which are all of the same layers."""
+    layers = states[0].layers or (None,)
+    blocks: dict[str, Matrix] = {}
+    for kind, rows in ((MEAN, [each.mean for each in states]), (LAST, [each.last for each in states])):
+        matrix = np.stack([np.frombuffer(row, "<f4").astype(np.float64) for row in rows])
+        parts = np.split(matrix, len(layers), axis=1)
+        blocks |= {state_block(kind, layer): part for layer, part in zip(layers, parts, strict=True)}
+    return blocks
 
 
 def score_features(raw: Mapping[str, float], states: HiddenStates | None) -> FeatureSet:
     """Return the features of one record from the log-probabilities of its labels, and its hidden states if there are any."""
     blocks = {SCORES: np.array([score_values(raw)])}
     if states is not None:
-        blocks[MEAN], blocks[LAST] = _vector(states.mean)[None], _vector(states.last)[None]
+        blocks |= _state_blocks([states])
     return FeatureSet(blocks)
 
 

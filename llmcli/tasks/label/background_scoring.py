@@ -138,7 +138,9 @@ class CandidateScoring:
         for row in self._order:
             record = self._numbered(row)
             found = store.get(record)
-            if found is not None and tuple(found.raw) == scorer.labels:
+            if found is None or tuple(found.raw) != scorer.labels:
+                continue
+            if found.states is None or found.states.layers == scorer.fit_layers:
                 self._scored[row] = ScoredRecord(record, scorer.correct_scores(found.raw, found.states), found.states)
         self._make_pool()
 

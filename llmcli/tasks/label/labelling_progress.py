@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.calibration.feature_blocks import LAST
+from llmcli.tasks.calibration.feature_blocks import LAST, split_block
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.learning_curve import FLAT_GAIN, measure_curve
 from llmcli.tasks.calibration.model_selection import PENALTIES, SelectionOptions, candidate_weights, select
@@ -43,6 +43,6 @@ _MAX_PENALTY = 0.5
 def selection_options(features: FeatureSet, repeats: int = 2) -> SelectionOptions:
     """Return options for ``select`` and ``fit``: hidden states, if there are any, and weak penalties."""
     combinations = candidate_weights([*features.blocks])
-    informed = [weights for weights in combinations if LAST in weights]
+    informed = [weights for weights in combinations if LAST in {split_block(name)[0] for name in weights}]
     penalties = [penalty for penalty in PENALTIES if penalty <= _MAX_PENALTY]
     return SelectionOptions(repeats=repeats, candidates=informed or combinations, penalties=penalties)

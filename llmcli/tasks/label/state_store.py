@@ -20,7 +20,7 @@ from llmcli.files.file_lock import acquire_lock
 from llmcli.files.private_files import make_directory, restrict_to_owner
 from llmcli.types import HiddenStates
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 512 << 20
 """Of all files together; those that were used longest ago are removed first."""
 MAX_AGE_S = 30 * 24 * 3600.0
@@ -120,6 +120,7 @@ def _encode_line(digest: str, scores: StoredScores) -> bytes:
     if scores.states is not None:
         mean, last = scores.states.mean, scores.states.last
         fields |= {"mean": base64.b64encode(mean).decode(), "last": base64.b64encode(last).decode()}
+        fields["layers"] = scores.states.layers
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
@@ -132,7 +133,8 @@ def _decode_line(line: bytes) -> tuple[str, StoredScores] | None:
     fields = json.loads(body.decode("utf-8", "surrogatepass"))
     states = None
     if "mean" in fields:
-        states = HiddenStates("", base64.b64decode(fields["mean"]), base64.b64decode(fields["last"]))
+        mean, last = (base64.b64decode(fields[name]) for name in ("mean", "last"))
+        states = HiddenStates("", mean, last, tuple(fields["layers"]))
     return fields["record"], StoredScores(fields["raw"], states)
 
 

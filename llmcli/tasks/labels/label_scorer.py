@@ -21,6 +21,7 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
+from llmcli.tasks.calibration.feature_blocks import choose_layers
 from llmcli.tasks.labels.label_scores import correct_prior, label_logprobs, mean_prior, sharpen, to_probabilities
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
@@ -66,6 +67,10 @@ class LabelCalibrator(Protocol):
     @property
     def needs_scores(self) -> bool:
         """Whether ``calibrate`` needs the scores of the labels; otherwise they are not computed."""
+
+    @property
+    def state_layers(self) -> tuple[int, ...]:
+        """The layers after which ``calibrate`` needs the hidden states; none: the last one."""
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label from their log-probabilities, normalized."""
@@ -159,8 +164,17 @@ class LabelScorer:
         request, calibrator = self._make_request(request_id, text, fields, examples), self.calibrator
         if not (hidden_states or (calibrator is not None and calibrator.needs_hidden_states)):
             return request
-        only_states = not hidden_states and calibrator is not None and not calibrator.needs_scores
-        return replace(request, candidates=() if only_states else request.candidates, hidden_states=True)
+        if hidden_states or calibrator is None:
+            return replace(request, hidden_states=True, state_layers=self.fit_layers)
+        scored = request.candidates if calibrator.needs_scores else ()
+        return replace(request, candidates=scored, hidden_states=True, state_layers=calibrator.state_layers)
+
+    @cached_property
+    def fit_layers(self) -> tuple[int, ...]:
+        """The layers after which a calibration may read hidden states; none: the last one."""
+        info = self._backend.info()
+        chosen = choose_layers(info.model_id, info.layers)
+        return tuple(sorted({*chosen, *self.probe.state_layers})) if self.probe is not None else chosen
 
     def _make_request(
         self, request_id: str, text: str, fields: Mapping[str, Any], examples: Examples | None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from llmcli.errors import Unsupported
 from llmcli.fast_dataclass import frozen
-from llmcli.tasks.calibration.feature_blocks import state_bytes, state_values, text_values
+from llmcli.tasks.calibration.feature_blocks import read_layers, state_bytes, state_values, text_values
 from llmcli.tasks.labels.label_scores import to_probabilities
 from llmcli.types import HiddenStates, Request
 
@@ -52,6 +52,11 @@ class LinearProbe:
     def needs_scores(self) -> bool:
         """False: a fifth of the time of a record is saved."""
         return False
+
+    @property
+    def state_layers(self) -> tuple[int, ...]:
+        """The layers of its blocks."""
+        return read_layers(self.coefficients)
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``Unsupported`` without states."""

@@ -14,7 +14,7 @@ from llmcli.types import HiddenStates
 
 IDENTITY = {"model": "m", "weights": "q8_0", "prompt": "p"}
 RECORD = Record(0, "a text", 1, fields={"id": 1})
-SCORES = StoredScores({"bug": -0.25, "idea": float("-inf")}, HiddenStates("", b"\1\2\3\4", b"\5\6\7\10"))
+SCORES = StoredScores({"bug": -0.25, "idea": float("-inf")}, HiddenStates("", b"\1\2\3\4", b"\5\6\7\10", (17,)))
 
 
 @pytest.fixture

@@ -1,0 +1,114 @@
+"""Blocks of hidden states by layer: their names, their values, and which layers a calibration reads."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import ScriptedBackend
+
+from llmcli.fast_dataclass import replace
+from llmcli.models.catalogue import load_catalogue
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.calibration.calibration import Calibration
+from llmcli.tasks.calibration.feature_blocks import (
+    LAST,
+    MEAN,
+    PROBE,
+    SCORES,
+    choose_layers,
+    read_layers,
+    split_block,
+    state_block,
+    state_bytes,
+    text_values,
+)
+from llmcli.tasks.calibration.label_calibration import CalibratedScores
+from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores, candidate_weights
+from llmcli.tasks.calibration.record_features import score_features
+from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
+from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.types import HiddenStates
+
+LABELS = ("positive", "negative")
+STATES = HiddenStates("a", state_bytes([1, 2, 3, 4]), state_bytes([5, 6, 7, 8]), (3, 11))
+BLOCKS = {"mean@3": [1, 2], "last@3": [5, 6], "mean@11": [3, 4], "last@11": [7, 8]}
+
+
+def test_the_states_of_several_layers_are_blocks_of_their_own():
+    assert {name: [*values] for name, values in text_values(STATES).items()} == BLOCKS
+    features = score_features({}, STATES)
+    assert {name: row[0].tolist() for name, row in features.blocks.items() if name != SCORES} == BLOCKS
+    last = HiddenStates("a", STATES.mean, STATES.last)
+    assert {name: len(values) for name, values in text_values(last).items()} == {MEAN: 4, LAST: 4}
+
+
+def test_a_name_tells_the_layer():
+    assert [split_block(name) for name in (SCORES, MEAN, state_block(LAST, 17))] == [
+        (SCORES, None),
+        (MEAN, None),
+        (LAST, 17),
+    ]
+    assert read_layers([SCORES, MEAN]) == ()
+    assert read_layers(BLOCKS) == (3, 11)
+
+
+def test_a_combination_reads_one_layer():
+    names = [SCORES, *BLOCKS]
+    found = candidate_weights(names)
+    assert {SCORES: 1.0} in found and {"last@3": 1.0} in found and {"last@11": 1.0, "mean@11": 0.7} in found
+    assert all(len(read_layers(each)) <= 1 for each in found)
+    assert found.count({SCORES: 1.0}) == 1
+    with_probe = candidate_weights([*names, PROBE])
+    assert {PROBE: 3.0} in with_probe and all(PROBE in each for each in with_probe)
+
+
+@pytest.mark.parametrize(("layers", "chosen"), [(None, ()), (1, ()), (2, (1,)), (30, (18, 22)), (18, (11, 14))])
+def test_layers_of_a_model_that_was_not_measured(layers, chosen):
+    """None where only the last one can be read: of servers, and of some architectures."""
+    assert choose_layers("unknown", layers) == chosen
+
+
+def test_layers_of_the_models_that_were_measured():
+    catalogue = load_catalogue()
+    assert choose_layers(catalogue["smollm2-135m"].pin.sha256, 30) == (17,)
+    assert choose_layers(catalogue["smollm2-135m"].pin.sha256, None) == ()
+
+
+def make_scorer(tmp_path, layers=30, **options) -> LabelScorer:
+    (tmp_path / "sentiment.yaml").write_text(
+        'description: d\nuser: "{{ text }}"\noutput: {labels: [positive, negative]}\n'
+    )
+    backend = ScriptedBackend()
+    info = replace(backend.info(), layers=layers)
+    backend.info = lambda: info
+    prompt = PromptLibrary(tmp_path).get("sentiment")
+    return LabelScorer(backend, prompt, LABELS, GenerationOptions(), ScorerOptions({}, **options))
+
+
+def make_calibration(*blocks: str) -> CalibratedScores:
+    coefficients = {name: [[1.0, -1.0]] * (2 if name == SCORES else 1) for name in blocks}
+    scores = LinearScores(coefficients, [0.0, 0.0])
+    return CalibratedScores(Calibration(LABELS, (0, 1), scores, FitChoice({}, 1.0, 1.0), [0, 1]))
+
+
+def test_a_calibration_asks_for_what_it_uses(tmp_path):
+    """Without label scores, the evaluation ends after its layer."""
+    scorer = make_scorer(tmp_path, calibrator=make_calibration("last@11"))
+    request = scorer.make_request("a", "x", {})
+    assert (request.candidates, request.hidden_states, request.state_layers) == ((), True, (11,))
+    scorer = make_scorer(tmp_path, calibrator=make_calibration("last@11", SCORES))
+    request = scorer.make_request("a", "x", {})
+    assert (request.candidates, request.state_layers) == (LABELS, (11,))
+    request = make_scorer(tmp_path, calibrator=make_calibration(SCORES)).make_request("a", "x", {})
+    assert (request.candidates, request.hidden_states) == (LABELS, False)
+
+
+def test_a_fit_reads_all_layers_to_choose_from_and_that_of_the_probe(tmp_path):
+    assert make_scorer(tmp_path).make_request("a", "x", {}, hidden_states=True).state_layers == (18, 22)
+    assert make_scorer(tmp_path, layers=None).make_request("a", "x", {}, hidden_states=True).state_layers == ()
+    probe = LinearProbe("scripted-id", [["user", ""]], LABELS, [0.0, 0.0], {"mean@17": [[1.0], [-1.0]]})
+    (tmp_path / "probe.json").write_text(encode_probe(probe))
+    scorer = make_scorer(tmp_path, probe=tmp_path / "probe.json")
+    assert scorer.make_request("a", "x", {}, hidden_states=True).state_layers == (17, 18, 22)
+    request = scorer.make_request("a", "x", {})
+    assert (request.candidates, request.state_layers) == ((), (17,))
