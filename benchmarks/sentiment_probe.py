@@ -32,9 +32,9 @@ from llmcli.types import HiddenStates
 
 TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
 TYPES = ",".join((*DERIVED_TYPES, ORIGINAL_WEIGHTS))
-_PENALTY_OF_TYPE = 0.2
+_PENALTY_OF_TYPE = 0.3
 """The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
-_TEMPERATURE = 1.0
+_TEMPERATURE = 0.85
 _TYPE_VARIANCE = 10.0
 """How much the variance between types of weights counts, times the mean variance of a feature."""
 _BLOCKS = {state_block(MEAN, 17): 1.0}

@@ -271,7 +271,8 @@ def test_token_states_share_prefixes():
         whole.append(part)
     part = whole.prefix(3)
     assert (len(whole), len(part), len(whole.prefix(0))) == (6, 3, 0)
-    assert np.frombuffer(part.mean(3), "<f4").tolist() == rows[:3].mean(axis=0).tolist()
+    assert np.frombuffer(part.mean(0, 3), "<f4").tolist() == rows[:3].mean(axis=0).tolist()
+    assert np.frombuffer(whole.mean(2, 5), "<f4").tolist() == rows[2:5].mean(axis=0).tolist()
     assert np.frombuffer(whole.row(4), "<f4").tolist() == rows[4].tolist()
     part.append(rows[:1])
     assert len(whole) == 6

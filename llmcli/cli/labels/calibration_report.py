@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import CalibrationGain, FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
 
+_SCORES_COST = "Label scores take the whole model, and count only where they clearly pay; states end after their layer."
 _WIDTH = 100
 """Columns of a sentence."""
 SEVERAL_PLOTS = "--plot draws the figures of one choice; --multi has one for each label"
@@ -62,7 +65,7 @@ def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: S
 
 def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
     calibration = problem.calibration
-    features = ", ".join(map(_describe_block, calibration.choice.weights))
+    features = _describe_blocks(calibration.choice.weights)
     lines = [
         f"features           {features}",
         f"rows               {problem.figures.rows:,} {origin}",
@@ -74,14 +77,24 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
     if (curve := calibration.curve) is not None:
         points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
         lines += [_sentence(_read_curve(curve)), f"Accuracy by the number of labels: {points}"]
-    return [*lines, *_format_tables(problem.figures)]
+    return [*lines, "", *_format_losses(calibration.choice.losses), *_format_tables(problem.figures)]
 
 
-def _describe_block(name: str) -> str:
+def _describe_blocks(names: Iterable[str]) -> str:
     from llmcli.tasks.calibration.feature_blocks import split_block
 
-    kind, layer = split_block(name)
-    return _BLOCK_NAMES.get(kind, kind) + ("" if layer is None else f" after layer {layer}")
+    blocks = map(split_block, names)
+    return ", ".join(
+        _BLOCK_NAMES.get(kind, kind) + (f" after layer {layer}" if layer else "") for kind, layer in blocks
+    )
+
+
+def _format_losses(losses: Mapping[str, float]) -> Iterator[str]:
+    """Yield a table of what each combination of features gives."""
+    if losses:
+        rows = [(_describe_blocks(names.split(", ")), f"{loss:.3f}") for names, loss in losses.items()]
+        yield from _align([("features tried", "log-loss (less is better)"), *rows])
+        yield _SCORES_COST
 
 
 def _sentence(words: str) -> str:

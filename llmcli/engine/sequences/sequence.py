@@ -77,7 +77,11 @@ class TokenStates:
         """Return the mean of the rows from ``start`` to ``end`` as little-endian floats, independent of how they arrived."""
         import numpy as np
 
-        return bytes(np.concatenate(self._parts)[start:end].mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
+        parts, position = [], 0
+        for rows in self._parts:
+            parts.append(rows[max(0, start - position) : max(0, end - position)])
+            position += len(rows)
+        return bytes(np.concatenate(parts).mean(axis=0, dtype=np.float64).astype("<f4").tobytes())
 
     def row(self, index: int) -> bytes:
         """Return one row as little-endian floats."""

@@ -72,8 +72,8 @@ def text_values(states: HiddenStates) -> dict[str, Sequence[float]]:
 
 
 _BEST_LAYERS = {
-    "b179c9523d0e6a0f98a330c7562b6827": (17,),
-    "a5fd3b62230aa5ec60212297dc9d20ea": (12,),
+    "b179c9523d0e6a0f98a330c7562b6827": (17, 23),
+    "a5fd3b62230aa5ec60212297dc9d20ea": (11, 13),
 }
 """By the first half of the SHA-256 of a model: where labels are fitted best (``benchmarks/layers.py``)."""
 _LAYER_SHARES = (0.6, 0.75)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
@@ -22,11 +22,15 @@ _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 @frozen
 class FitChoice:
-    """The weight of each block that is used, the penalty, and the temperature by which logits are divided."""
+    """The weight of each block that is used, the penalty, and the temperature by which logits are divided.
+
+    ``losses``: the held-out log-loss of each combination of blocks that was tried, by their names with ", " between them.
+    """
 
     weights: Mapping[str, float]
     penalty: float
     temperature: float
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @frozen
@@ -96,24 +100,56 @@ class SelectedFit:
     logits: Tensor
 
 
+@frozen
+class _Candidate:
+    """Blocks with the penalty that suits them: the held-out logits, temperature not applied, and the loss of each row."""
+
+    weights: Mapping[str, float]
+    penalty: float
+    logits: Tensor
+    losses: Tensor
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
+
+
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
-    """Return the choice with the least held-out log-loss."""
+    """Return the choice with the least held-out log-loss, without label scores unless these pay (``_choose``)."""
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
     folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
     penalties = np.asarray(options.penalties)
-    best: tuple[float, Mapping[str, float], float, Tensor] | None = None
+    tried = []
     for weights in options.candidates or candidate_weights([*features.blocks]):
         space = make_space(features, scales, weights)
         logits = predict_folds(space, targets, classes, penalties, folds)
-        losses = row_losses(logits, targets).mean(axis=0)
-        index = int(losses.argmin())
-        if best is None or losses[index] < best[0]:
-            best = (float(losses[index]), weights, float(penalties[index]), logits[:, index])
-    assert best is not None
-    _, weights, penalty, logits = best
-    temperature = choose_temperature(logits, targets)
-    return SelectedFit(FitChoice(weights, penalty, temperature), logits / temperature)
+        losses = row_losses(logits, targets)
+        index = int(losses.mean(axis=0).argmin())
+        tried.append(_Candidate(weights, float(penalties[index]), logits[:, index], losses[:, index]))
+    best = _choose(tried)
+    temperature = choose_temperature(best.logits, targets)
+    found = {", ".join(each.weights): each.loss for each in tried}
+    return SelectedFit(FitChoice(best.weights, best.penalty, temperature, found), best.logits / temperature)
+
+
+def _choose(tried: Sequence[_Candidate]) -> _Candidate:
+    """Return the best candidate; of label scores and the states of an early layer, the states if they are nearly as good.
+
+    Scores take the layers after that one, and the output matrix. They pay if the loss is lower by more than the standard
+    error of the difference (Breiman et al. 1984, Classification and Regression Trees: the rule of one standard error).
+    """
+    best = min(tried, key=lambda each: each.loss)
+    early = [each for each in tried if SCORES not in each.weights and read_layers(each.weights)]
+    if SCORES not in best.weights or not early:
+        return best
+    cheaper = min(early, key=lambda each: each.loss)
+    differences = cheaper.losses - best.losses
+    return best if differences.mean() > differences.std(ddof=1) / np.sqrt(len(differences)) else cheaper
 
 
 def choose_temperature(logits: Tensor, targets: Targets) -> float:
