@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+from pathlib import Path
+from typing import IO
 
 from engine.label_requests import labelling, run
 
@@ -29,3 +32,27 @@ def test_a_worker_labels_as_a_process_does(shell):
     with contextlib.closing(WorkerBackend(launcher, options, Interrupt())) as worker:
         assert run(worker, requests) == expected
         assert run(worker, requests[::-1]) == expected
+
+
+def test_a_calibration_by_a_middle_layer(shell, tmp_path):
+    """Its report says which layer it reads, and what each combination of features gives; a later run uses it."""
+    rows = [f"yes {word},yes\nno {word},no\n" for word in ("the", "and", "is", "in", "it", "you", "to", "of") * 2]
+    (tmp_path / "labelled.csv").write_text("text,label\n" + "".join(rows))
+    made = shell("classify", "--labels", "yes,no", "--calibrate", "labelled.csv", "--calibration", "c", "--json")
+    assert made.code == 0, made.err
+    report = json.loads(made.out)
+    assert "last@1" in report["features"]
+    assert {"scores", "last@1", "last@1, mean@1"} < {*report["log_losses"]}
+    shown = shell("calibrations", "show", "c")
+    assert "last hidden state after layer 1" in shown.out and "features tried" in shown.out
+    used = shell(
+        "classify", "--labels", "yes,no", "--calibration", "c", stdin=_piped("yes hello\nno hello\n", tmp_path)
+    )
+    assert [line.split("\t")[0] for line in used.out.splitlines()] == ["yes", "no"], used.err
+
+
+def _piped(text: str, directory: Path) -> IO[bytes]:
+    """Return a file to read as standard input."""
+    file = directory / "stdin"
+    file.write_text(text)
+    return file.open("rb")

@@ -77,6 +77,7 @@ class FittedProblem:
             "features": list(calibration.choice.weights),
             "penalty": calibration.choice.penalty,
             "temperature": calibration.choice.temperature,
+            "log_losses": dict(calibration.choice.losses),
             "figures": self.figures.to_json(),
             "gain": self.gain.to_json(),
             "learning_curve": None if calibration.curve is None else calibration.curve.to_json(),
