@@ -99,6 +99,8 @@ def test_a_calibration_asks_for_what_it_uses(tmp_path):
     scorer = make_scorer(tmp_path, calibrator=make_calibration("last@11", SCORES))
     request = scorer.make_request("a", "x", {})
     assert (request.candidates, request.state_layers) == (LABELS, (11,))
+    request = make_scorer(tmp_path, calibrator=make_calibration(LAST)).make_request("a", "x", {})
+    assert (request.hidden_states, request.state_layers) == (True, ())  # as one made before layers could be chosen
     request = make_scorer(tmp_path, calibrator=make_calibration(SCORES)).make_request("a", "x", {})
     assert (request.candidates, request.hidden_states) == (LABELS, False)
 
