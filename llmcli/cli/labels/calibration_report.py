@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
+from pathlib import PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING
 
