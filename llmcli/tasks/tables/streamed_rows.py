@@ -17,6 +17,7 @@ from llmcli.tasks.tables.table_values import (
     check_width,
     column_names,
     flatten_value,
+    number_spellings,
     poll_interrupt,
     to_value,
 )
@@ -57,12 +58,12 @@ StreamedTable = tuple[tuple[str, ...], StreamedRows[list[Value]]]
 
 
 def type_cells(
-    header: Sequence[str], read: Callable[[], Iterable[Sequence[str]]], interrupt: Interrupt
+    header: Sequence[str], read: Callable[[], Iterable[Sequence[str]]], interrupt: Interrupt, *, delimiter: str = ","
 ) -> StreamedTable:
     """Return the columns of cells, with the numbers in columns of numbers; ``read`` begins with the first row.
 
-    Most cells of such a column are numbers, and none is a code such as 007, which would lose its zeros. Raises
-    ``BadDocument`` for too many columns, and what ``read`` raises.
+    Most cells of such a column are numbers, and none is a code such as 007, which would lose its zeros. Numbers may have
+    separators (``number_spellings``); ``delimiter`` is what separates the columns. Raises ``BadDocument`` for too many columns, and what ``read`` raises.
     """
     counts = [NumberCounts() for _ in header]
     check_width(len(counts))
@@ -74,12 +75,16 @@ def type_cells(
             check_width(len(counts))
         for count, cell in zip(counts, row, strict=False):
             count.add(cell)
-    numeric = [count.is_numeric for count in counts]
+    spellings = number_spellings(counts, delimiter)
+    numeric = [count.is_numeric(spelling) for count, spelling in zip(counts, spellings, strict=True)]
 
     def read_values() -> Iterator[list[Value]]:
         for row in poll_interrupt(read(), interrupt):
             padded = chain(row, [""] * (len(numeric) - len(row)))
-            yield [to_value(cell) if number else cell or None for cell, number in zip(padded, numeric, strict=True)]
+            yield [
+                to_value(cell, spelling) if number else cell or None
+                for cell, spelling, number in zip(padded, spellings, numeric, strict=True)
+            ]
 
     return column_names(header, len(numeric)), StreamedRows(read_values, rows)
 

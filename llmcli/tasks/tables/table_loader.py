@@ -110,10 +110,10 @@ def _read_delimited(open_lines: Callable[[], Iterable[str]], name: str, interrup
     def open_table() -> DelimitedTable:
         return DelimitedTable(open_lines(), name, default=default_delimiter(name))
 
-    header = open_table().header
-    if not header:
+    first = open_table()
+    if not first.header:
         raise BadDocument(detail="it has no header")
-    return type_cells(header, open_table, interrupt)
+    return type_cells(first.header, open_table, interrupt, delimiter=first.delimiter)
 
 
 def _parse_lines(lines: Iterable[str]) -> Iterator[Any]:

@@ -26,6 +26,25 @@ def test_values_of_csv_are_numbers_where_most_are():
     assert [row[1] for row in table.rows] == [3.5, "n/a", 7, 8] and table.rows[3][0] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('a,b\nx,"3,600,000"\ny,330\nz,"1,200.5"\n', [3600000, 330, 1200.5]),
+        ('a,b\nx,"3,600"\ny,"2,800"\n', [3600, 2800]),  # commas separate the columns, so they are no decimal ones
+        ('a,b\nx,"1,5"\ny,"2,25"\nz,"3"\n', ["1,5", "2,25", "3"]),  # a list, or a decimal comma?
+        ("a;b\nx;1,50\ny;2\nz;1.200,5\n", [1.5, 2, 1200.5]),
+        ("a;b;c\nx;1.234;1,5\ny;330;2,5\n", [1234, 330]),  # the other column shows what a comma is
+        ("a;b\nx;1.234\ny;330.5\n", [1.234, 330.5]),
+        ("a;b\nx;1,234\ny;2,345\n", ["1,234", "2,345"]),  # thousands, or a little more than one?
+        ("a;b\nx;1,234\ny;345\n", [1234, 345]),
+        ('a,b\nx,"1,234"\ny,5 kg\nz,7\nz,7\nz,7\n', ["1,234", "5 kg", 7, 7, 7]),
+    ],
+)
+def test_numbers_with_separators(text, values):
+    """Separators of thousands and decimal commas, where it is clear which they are."""
+    assert [row[1] for row in load("a.csv", text)[0].rows] == values
+
+
 def test_rows_of_other_lengths_are_kept():
     """More columns get names, and missing values are empty."""
     (table,) = load("a.csv", "a;A;\n1\n1;2;3;4\n\n")
