@@ -31,6 +31,7 @@ _YEAR_NAME = re.compile(r"(?:^|[\W_])year(?:$|[\W_])", re.IGNORECASE)
 _FIRST_YEAR, _LAST_YEAR = 1000, 2200
 _CAMEL_IDENTIFIER = re.compile(r"[a-z]I[dD]$")
 _DATE_GLOB = "[0-9][0-9][0-9][0-9][-/][0-9][0-9]*"
+_DAY = "[0-9][0-9][0-9][0-9]{0}[0-9][0-9]"
 _IS_NUMBER = "typeof({0}) IN ('integer', 'real')"
 
 
@@ -48,7 +49,8 @@ class ColumnFacts:
     """A column: ``filled`` of the rows have a value. ``mixed``: not all of these are numbers.
 
     ``has_total``: the sum of its numbers says something, which that of shares and temperatures does not. ``distinct``:
-    how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``.
+    how many values differ. ``numeric``: most are numbers, from ``low`` to ``high``. ``unread``: a text with digits among
+    these ("5 kg"), which may be a number that no query counts.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ColumnFacts:
     numeric: bool = False
     low: float = 0.0
     high: float = 0.0
+    unread: str = ""
 
     @property
     def quoted(self) -> str:
@@ -88,9 +91,11 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
     statement = (
         f"SELECT COUNT({column}), COUNT(DISTINCT {column}), TOTAL({number}), TOTAL(typeof({column}) = 'integer'), "  # noqa: S608 (quoted)
         f"TOTAL({column} GLOB '{_DATE_GLOB}'), MIN(CASE WHEN {number} THEN {column} END), "
-        f"MAX(CASE WHEN {number} THEN {column} END) FROM {quote_name(table.name)}"
+        f"MAX(CASE WHEN {number} THEN {column} END), "
+        f"MIN(CASE WHEN NOT {number} AND {column} GLOB '*[0-9]*' THEN {column} END), "
+        f"TOTAL({_is_whole_date(column, '-')}), TOTAL({_is_whole_date(column, '/')}) FROM {quote_name(table.name)}"
     )
-    filled, distinct, numbers, integers, dates, low, high = database.query(statement).rows[0]
+    filled, distinct, numbers, integers, dates, low, high, unread, dashed, slashed = database.query(statement).rows[0]
     count, different = int(filled or 0), int(distinct or 0)
     role = ColumnRole.OTHER
     has_years = _FIRST_YEAR <= float(low or 0) <= float(high or 0) <= _LAST_YEAR
@@ -105,6 +110,8 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         is_consecutive = integers == count == different and int(high or 0) - int(low or 0) + 1 == count
         named = _IDENTIFIER_NAME.search(name) or _CAMEL_IDENTIFIER.search(name)
         role = ColumnRole.OTHER if named or (is_consecutive and count > 1) else ColumnRole.MEASURE
+    if role is ColumnRole.DATE and count in {dashed, slashed}:
+        unread = None
     are_shares = integers != numbers and float(low or 0) >= 0 and float(high or 0) <= 1
     has_total = not are_shares and not any(each.search(name) for each in (_SHARE_NAME, _INTENSIVE_NAME))
     return ColumnFacts(
@@ -117,4 +124,11 @@ def _find_role(database: TableDatabase, table: Table, name: str) -> ColumnFacts:
         numeric=bool(count) and 2 * float(numbers or 0) > count,
         low=float(low or 0),
         high=float(high or 0),
+        unread=str(unread or ""),
     )
+
+
+def _is_whole_date(column: str, separator: str) -> str:
+    """Return the condition that a text begins with a date or a month whose parts compare as texts, with this separator."""
+    month = _DAY.format(separator)
+    return f"({column} GLOB '{month}' OR {column} GLOB '{month}{separator}[0-9][0-9]' OR {column} GLOB '{month}{separator}[0-9][0-9][ T]*')"

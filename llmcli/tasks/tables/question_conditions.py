@@ -8,7 +8,7 @@ from typing import Self
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
 from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary, ValueMatch, quote_text
-from llmcli.tasks.tables.question_words import MONTHS, Cue, name_words
+from llmcli.tasks.tables.question_words import MONTHS, Cue, is_unit_name, name_words
 
 _COMPARISONS = {Cue.OVER: ">", Cue.UNDER: "<", Cue.AT_LEAST: ">=", Cue.AT_MOST: "<=", Cue.EQUAL: "="}
 _OF_TIME = frozenset(
@@ -44,6 +44,8 @@ _PLACES = frozenset(
     ["location", "place", "city", "country", "region", "state", "address", "where", "site", "venue", "town"]
 )
 _AGENTS = ("er", "ers", "or", "ors", "by", "name")
+_PERCENT = frozenset({"%", "percent", "pct"})
+_OTHER_TEMPERATURES = {"celsius": {"f", "fahrenheit"}, "fahrenheit": {"c", "celsius"}}
 _SIZES: dict[str, tuple[str, float]] = {
     unit: (kind, size)
     for kind, units in {
@@ -75,13 +77,13 @@ def _suits(column: ColumnFacts, wanted: str) -> bool:
     words = name_words(column.name)
     match wanted:
         case "number":
-            return column.numeric
+            return column.numeric and not column.unread
         case "text":
             return not column.numeric or column.role is ColumnRole.CATEGORY or "year" in words
         case "who":
-            return not column.numeric and words[-1].endswith(_AGENTS)
+            return not column.numeric and bool(words) and words[-1].endswith(_AGENTS)
         case "when":
-            return column.role is ColumnRole.DATE or "year" in words
+            return (column.role is ColumnRole.DATE and not column.unread) or "year" in words
         case "where":
             return not column.numeric and bool(_PLACES & {*words})
         case _:
@@ -133,7 +135,10 @@ class ConditionReader:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
     def add(self, condition: str) -> Self:
-        """Add a condition."""
+        """Add a condition. Raises ``Unreadable`` for a second value of what has one already ("2019 and 2021")."""
+        left, equals, _ = condition.partition(" = ")
+        if equals and any(each != condition and each.startswith(f"{left} = ") for each in self._conditions):
+            raise Unreadable
         if condition not in self._conditions:
             self._conditions.append(condition)
         return self
@@ -177,6 +182,8 @@ class ConditionReader:
             column, start, end = self._find_compared(phrase)
             unit = next((number.unit for number in phrase.numbers if number.unit), "")
             numbers = [_convert_unit(number, column, unit) for number in phrase.numbers]
+            if unit and not _has_unit(column):
+                self.assumptions.append(f"the numbers of {column.name} are taken to be in {unit}")
             del self.rest[start:end]
             self._compared = column
             self._compare(column, phrase.cue, numbers)
@@ -337,6 +344,7 @@ class ConditionReader:
 
     def _take_values(self) -> None:
         chosen: dict[str, list[tuple[ValueMatch, bool]]] = {}
+        ends = 0
         columns = [column for link in self.rest if link.kind is LinkKind.COLUMN for column in link.columns]
         values = [link for link in self.rest if link.kind is LinkKind.VALUE]
         for link in values:
@@ -346,6 +354,9 @@ class ConditionReader:
                 at -= 1
             match = self._choose_match(link, columns, at)
             negated = at > 0 and self.rest[at - 1].cue is Cue.NOT
+            if match.column.name in chosen and not self._continues(at - negated, ends):
+                raise Unreadable  # "how many dogs are cats"
+            ends = link.start + len(link.words)
             chosen.setdefault(match.column.name, []).append((match, negated))
             start = at - negated
             end = at + 1
@@ -364,6 +375,11 @@ class ConditionReader:
         self.names_one_row = (
             self.names_key and key is not None and len(chosen[key.name]) == 1 and chosen[key.name][0][0].exact
         )
+
+    def _continues(self, at: int, ends: int) -> bool:
+        """Whether a value belongs to the one before, which ends there: "cats and dogs", "cats, dogs"."""
+        is_joined = at > 0 and self.rest[at - 1].cue in {Cue.AND, Cue.OR}
+        return is_joined or (at < len(self.rest) and self.rest[at].start == ends)
 
     def _is_target(self, at: int) -> bool:
         """Whether a column is what the question asks for."""
@@ -399,6 +415,9 @@ class ConditionReader:
         patterns = [match for match, _ in matches if match.pattern and not match.exact]
         if patterns and len(matches) > 1:
             raise Unreadable
+        self.assumptions += [
+            f'"{match.text}" is taken for {match.values[0]}' for match, _ in matches if match.exact and match.text
+        ]
         if not matches[0][0].exact:
             self.assumptions.append(
                 f'"{matches[0][0].text}" is looked for within the texts of {matches[0][0].column.name}'
@@ -426,7 +445,7 @@ class ConditionReader:
             if column is None or (true is None and not negated):
                 continue
             if true is None:
-                self.add(f"{column.quoted} IS NULL")
+                self.add(self._is_missing(column))
             elif (
                 at > 0
                 and self.rest[at - 1].cue in {Cue.WHICH, Cue.EACH, Cue.BY, Cue.DISTINCT}
@@ -436,6 +455,14 @@ class ConditionReader:
             else:
                 self.add(f"NOT {true}" if negated else true)
             del self.rest[at - negated : at + 1]
+
+    def _is_missing(self, column: ColumnFacts) -> str:
+        """Return the condition of "no children": the number is 0, or where no row has that, the cell is empty."""
+        if not column.numeric or not column.low <= 0 <= column.high:
+            return f"{column.quoted} IS NULL"
+        if column.filled < len(self._vocabulary.table.rows) or column.low < 0 or column.mixed:
+            raise Unreadable
+        return f"{column.quoted} = 0"
 
 
 def _is_superlative(link: Link) -> bool:
@@ -447,12 +474,21 @@ def _is_other_number(word: Link | None, number: Link | None) -> bool:
     return word is not None and word.cue is Cue.OR and number is not None and number.kind is LinkKind.NUMBER
 
 
+def _has_unit(column: ColumnFacts) -> bool:
+    names = name_words(column.name)
+    return len(names) > 1 and is_unit_name(names[-1])
+
+
 def _convert_unit(link: Link, column: ColumnFacts, unit: str) -> str:
     """Return a number in the unit that the name of a column ends with. Raises ``Unreadable`` if it measures otherwise."""
     word = link.words[0]
     if word.number is None:
         return word.key
     names = name_words(column.name)
+    if unit in _PERCENT and 0 <= column.low <= column.high <= 1:
+        raise Unreadable  # 50% may be 0.5
+    if names[-1:] and names[-1] in _OTHER_TEMPERATURES.get(unit, ()):
+        raise Unreadable
     if len(names) > 1 and unit in _SIZES and names[-1] in _SIZES:
         (kind, size), (own_kind, own_size) = _SIZES[unit], _SIZES[names[-1]]
         if kind != own_kind:

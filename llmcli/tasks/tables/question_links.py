@@ -35,6 +35,7 @@ _KEY_NAMES = frozenset({"name", "title"})
 _BOOLEAN_TEXTS = (frozenset({"yes", "no"}), frozenset({"true", "false"}), frozenset({"y", "n"}), frozenset({"t", "f"}))
 _CODE = re.compile(r"[A-Z]{2,4}|[a-z]{2,3}")
 _MIN_CODES_SHARE = 0.9
+_DEMONYM_ENDS = ("an", "ese", "ish", "ic", "i")
 _TOKEN = re.compile(r"\w+")
 _LIST_SPLIT = re.compile(r"[\s,;|/]+")
 
@@ -143,9 +144,8 @@ class TableVocabulary:
         """Return the column that says which row it is: the one called as the table, a name, or texts that differ."""
         texts = [each for each in self.columns if not each.numeric and each.role is not ColumnRole.DATE]
         for column in texts:
-            if {
-                singular(word) for word in name_words(column.name)
-            } <= self._nouns and 2 * column.distinct > column.filled:
+            nouns = {singular(word) for word in name_words(column.name)}
+            if nouns and nouns <= self._nouns and 2 * column.distinct > column.filled:
                 return column
         differing = [each for each in texts if 2 * each.distinct > each.filled > 0]
         named = [each for each in differing if _KEY_NAMES & {*name_words(each.name)}]
@@ -164,7 +164,7 @@ class TableVocabulary:
     def time_columns(self) -> list[ColumnFacts]:
         """Return the columns that hold dates or years."""
         years = [each for each in self.columns if each.numeric and "year" in name_words(each.name)]
-        return [*(each for each in self.columns if each.role is ColumnRole.DATE), *years]
+        return [*(each for each in self.columns if each.role is ColumnRole.DATE and not each.unread), *years]
 
     def link(self, words: Sequence[Word]) -> list[Link]:
         """Return what the words name, without those that change nothing; the longest and most exact name counts."""
@@ -267,7 +267,10 @@ class TableVocabulary:
             return (), 0, 9
         best = sorted((each[1:] for each in matches if each[0] == most), key=lambda each: each[1])
         chosen = [each for each in best if each[1] == 0] or best
-        return tuple(column for *_, column in chosen), max(used for used, *_ in chosen), chosen[0][1]
+        columns = [column for *_, column in chosen]
+        if chosen[0][1] == 0:
+            columns += [each for each in self.columns if any(_is_copy(each.name, whole.name) for whole in columns)]
+        return tuple(columns), max(used for used, *_ in chosen), chosen[0][1]
 
     def _named(self, nouns: Sequence[str]) -> tuple[ColumnFacts, ...]:
         """Return the columns that have one of the nouns in their names."""
@@ -337,12 +340,24 @@ class TableVocabulary:
         for column in self.columns:
             for key, values in self._texts.get(column.name, {}).items():
                 distance = relation(word.key, key)
+                if distance is not None and distance > 1 and not self._may_be_derived(word, key, column):
+                    continue
                 if distance is not None and distance <= best:
                     found = {} if distance < best else found
                     best = distance
                     found.setdefault(column.name, (column, []))[1].extend(values)
-        matches = [ValueMatch(column, tuple(values)) for column, values in found.values() if len(values) == 1]
+        text = word.text if best > 1 else ""
+        matches = [
+            ValueMatch(column, tuple(values), text=text) for column, values in found.values() if len(values) == 1
+        ]
         return tuple(matches)
+
+    def _may_be_derived(self, word: Word, key: str, column: ColumnFacts) -> bool:
+        """Whether a word may stand for a text with another end: no name for another name ("Paula", "Paul")."""
+        if column == self.key:
+            return False
+        is_name = word.text[0].isupper() and word is not self._question[0]
+        return not is_name or any(each.endswith(_DEMONYM_ENDS) for each in (word.key, key))
 
     def _match_contained(self, words: Sequence[Word]) -> tuple[ValueMatch, ...]:
         """Return the texts that have the words among others, if these are texts of one column."""
@@ -359,10 +374,10 @@ class TableVocabulary:
             having = [text for text in texts if f" {wanted} " in f" {text} "]
             if having:
                 values = tuple(value for text in having for value in texts[text])
+                # the case of other letters than ASCII counts in LIKE, and "_" is any letter
                 like = [value for text in texts for value in texts[text] if wanted in value.lower()]
-                return ValueMatch(
-                    column, values, exact=False, pattern=wanted if len(like) == len(values) else "", text=wanted
-                )
+                is_pattern = wanted.isascii() and "_" not in wanted and len(like) == len(values)
+                return ValueMatch(column, values, exact=False, pattern=wanted if is_pattern else "", text=wanted)
         return None
 
 
@@ -422,6 +437,12 @@ def _match_name(name: str, words: Sequence[Word]) -> tuple[int, int, int]:
     if not matched or all(each in connecting for each in parts if each not in left):
         return 0, 0, 9
     return matched, used, (0 if exact else 1) if not rest else 2 + len(rest)
+
+
+def _is_copy(name: str, other: str) -> bool:
+    """Whether a column is a second one of a name: "price_2" beside "price"."""
+    base, _, number = name.rpartition("_")
+    return number.isdigit() and base.lower() == other.lower()
 
 
 def _names(part: str, key: str) -> bool:

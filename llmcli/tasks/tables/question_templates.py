@@ -25,6 +25,7 @@ _YES_OR_NO = frozenset(
 )
 """A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
+_OF_TIME = frozenset({"latest", "newest", "earliest", "oldest", "youngest"})
 _PLURALS = frozenset({"people", "men", "women", "children"})
 _LIMITED = frozenset({"top", "superlative", "most frequent"})
 _COUNTS = frozenset({"count", "groups", "share"})
@@ -61,7 +62,7 @@ class QuestionReading:
                 is_exact = any(match.exact for match in link.values)
                 return not is_exact or any(text in lowered for text in (*texts, *map(_stem, link.words)))
             case LinkKind.NUMBER:
-                return link.unit != "" or not link.words[0].key[0].isdigit() or _digits(link) in statement
+                return link.unit != "" or link.words[0].key.isalpha() or _digits(link) in statement
             case LinkKind.COLUMN:
                 return not link.whole or self._uses_column(link.columns[0], before, lowered)
             case _:
@@ -235,6 +236,8 @@ class _QuestionReader:
             raise Unreadable
         unit = TIME_UNITS.get(singular(link.words[0].key))
         if column.role is ColumnRole.DATE and unit is not None:
+            if column.unread:
+                raise Unreadable
             return f"SUBSTR({column.quoted}, 1, {unit})", column
         return column.quoted, column
 
@@ -336,7 +339,8 @@ class _QuestionReader:
         for at in places:
             columns = self._links[at].columns
             both = [column for column in columns if column in link.columns]  # "longest bill": its length, not its depth
-            measures_anything = not link.columns or link.words[0].key in _OF_ANYTHING
+            adjective = link.words[0].key
+            measures_anything = adjective in _OF_ANYTHING or not (link.columns or adjective in _OF_TIME)
             column = choose_column(both, "number", direction)
             column = column or (choose_column(columns, "number", direction) if measures_anything else None)
             if column is not None:
@@ -387,6 +391,8 @@ class _QuestionReader:
     def _read_most_frequent(self, entity: ColumnFacts | None, direction: str, limit: int) -> TemplateQuery:
         """The group with the most or the fewest rows; equal ones are all returned."""
         self._take_rows()
+        if direction == "MIN" and self._conditions:
+            raise Unreadable  # a group without such rows has the fewest, but none to count
         column = entity or self._take_column("group")
         if column is None:
             raise Unreadable

@@ -13,11 +13,14 @@ from llmcli.fast_dataclass import frozen, replace
 
 _WORD = re.compile(
     r"\d{4}[-/]\d{1,2}(?:[-/]\d{1,2})?(?!\d)|[<>]=?|=|%|"
-    r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[^\W\d](?:[\w'’\-]*\w)?"  # noqa: RUF001 (an apostrophe)
+    r"(?:(?<!\S)[-−])?(?:\d+|(?<![\w.])\.\d+)(?:[.,]\d+)*|[^\W\d](?:[\w'’\-]*\w)?"  # noqa: RUF001 (an apostrophe)
 )
 _POSSESSIVE = re.compile(r"['’]s?$")  # noqa: RUF001
 _QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”|(?<!\w)\'([^\'\n]+)\'(?!\w)')
 _DATE = re.compile(r"\d{4}[-/]\d")
+_NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)")
+_NUMBER_WITH_COMMA = re.compile(r"-?(?:\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d+(?:,\d+)?|\d*\.\d+)")
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:\.\d{3})+")
 _SPLIT = re.compile(r"[^\W_\d]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -188,24 +191,36 @@ def split_question(question: str) -> list[Word]:
     """Return the words of a question; a quoted text is one word, and "1.5 million" one number."""
     words: list[Word] = []
     at = 0
+    language = question_language([Word(each, each) for each in _WORD.findall(question.lower())])
     for quoted in _QUOTED.finditer(question):
-        words += _split_plain(question[at : quoted.start()])
+        words += _split_plain(question[at : quoted.start()], language)
         text = next(filter(None, quoted.groups()))
         words.append(Word(text, text.lower(), quoted=True))
         at = quoted.end()
-    return list(_join_numbers([*words, *_split_plain(question[at:])]))
+    return list(_join_numbers([*words, *_split_plain(question[at:], language)]))
 
 
-def _split_plain(text: str) -> list[Word]:
+def _split_plain(text: str, language: str) -> list[Word]:
     found = []
     for each in _WORD.findall(text):
         key = _POSSESSIVE.sub("", each.lower())
-        number = None
-        if key[0].isdigit() and not _DATE.match(key):
-            plain = key.replace(",", "")
-            number = float(plain) if "." in plain else int(plain)
-        found.append(Word(each, key, _NUMBERS.get(key, number)))
+        found.append(Word(each, key, _NUMBERS[key] if key in _NUMBERS else _parse_number(key, language)))
     return found
+
+
+def _parse_number(key: str, language: str) -> float | int | None:
+    """Return the number that digits are; None for "3.5.2021", a date, and "1,5" in an English question."""
+    plain = key.replace("−", "-")  # noqa: RUF001 (a minus sign)
+    if language == "en":
+        plain = plain.replace(",", "") if _NUMBER.fullmatch(plain) else ""
+    elif _NUMBER_WITH_COMMA.fullmatch(plain):
+        has_groups = "," in plain or _GROUPED.fullmatch(plain) is not None
+        plain = plain.replace(".", "").replace(",", ".") if has_groups else plain
+    else:
+        plain = ""
+    if not plain:
+        return None
+    return float(plain) if "." in plain else int(plain)
 
 
 def _join_numbers(words: Sequence[Word]) -> Iterator[Word]:

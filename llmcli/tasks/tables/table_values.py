@@ -20,7 +20,7 @@ MAX_COLUMNS = 500
 _ROWS_PER_CHECK = 10_000
 # not "007", which is a code
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,5}(?:\.\d{1,18})?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,18}|[1-9]\d{0,2}(?:\.\d{3}){1,5}),\d{1,18}", re.ASCII)
 _GROUPED_BY_DOTS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3}){1,5}", re.ASCII)

@@ -127,6 +127,89 @@ def test_a_question_with_unexplained_words_has_no_template(question):
     assert ask(question) is None
 
 
+ORDERS = Table(
+    "orders",
+    ("customer", "shop", "children", "share", "cost", "cost_2", "size", "temp_c", "placed"),
+    [
+        ["Paul", "Niger", 0, 0.5, 1, 10, "1,234", -7, "2021-03-5"],
+        ["Maria", "Italy", 2, 0.6, 2, 5, 7, -3, "2021-03-15"],
+        ["Otto", "Niger", 0, 0.3, 3, 7, 8, 0.4, "2021-11-25"],
+        ["Anna", "Italy", 1, 0.9, 4, 7, 9, 12, "2021-12-24"],
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How many children does Paula have?",  # not those of Paul
+        "How many orders are from Nigeria?",  # Niger is another country
+        "How many orders have a share over 50%?",  # or 0.5?
+        "What is the average cost?",  # which of two columns
+        "How many orders have a size over 5?",  # "1,234" is a text
+        "What is the highest size?",
+        "How many orders were placed on 5 March?",  # the day is not written with two digits
+        "How many orders were placed after 2021-03-10?",
+        "What is the latest size?",
+        "Which shop has the fewest orders with 2 children?",  # one without any has fewer
+        "How many Italy orders are Niger?",
+        "How many orders have a temp over 50 fahrenheit?",
+        "How many orders have a temp over 1,5?",
+        "Wie viele orders haben temp über 3.5.2021?",
+    ],
+)
+def test_a_question_that_a_table_leaves_open_has_no_template(question):
+    """A query would give a wrong answer that looks right."""
+    assert ask(question, ORDERS) is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How many pets were born in 2019 and 2021?", "How many pets were born from March to May 2021?"],
+)
+def test_two_values_of_one_thing_have_no_template(question):
+    """No row has both."""
+    assert ask(question) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("How many orders have no children?", [[2]]),
+        ("How many orders have a temp below -5?", [[1]]),
+        ("How many orders have a temp over .3?", [[2]]),
+        ("Wie viele orders haben temp über 0,5?", [[1]]),
+        ("Wie viele orders haben temp unter 1.000?", [[4]]),
+        ("How many orders are Italian?", [[2]]),
+        ("How many orders have cost 2?", None),
+    ],
+)
+def test_numbers_of_a_question(question, rows):
+    """With signs, without a zero before the point, and with a decimal comma in German."""
+    found = ask(question, ORDERS)
+    assert (found and found[1]) == rows
+
+
+def test_names_of_columns_without_letters():
+    """They are named by nothing."""
+    table = Table("t", ("€", "%", "name"), [[1, "x", "Anna"], [2, "y", "Ben"]])
+    assert ask("Who has the most rows?", table)[1] == [["Anna", 1], ["Ben", 1]]
+    assert ask("How many rows?", table) == ("count", [[2]])
+
+
+def test_what_like_does_not_find_is_listed():
+    """The case of umlauts counts in LIKE."""
+    table = Table("t", ("place", "x"), [["München Süd", 1], ["MÜNCHEN NORD", 2], ["Köln Süd", 3]])
+    assert ask("How many rows in München?", table)[1] == [[2]]
+
+
+def test_the_unit_that_a_column_does_not_name_is_said():
+    """The numbers may be in another one."""
+    with TableDatabase([ORDERS], Interrupt()) as database:
+        query = read_question(TableVocabulary(database, ORDERS), "How many orders have more than 1 kg children?").query
+    assert query.assumptions == ("the numbers of children are taken to be in kg",)
+
+
 def test_texts_among_numbers_are_not_compared():
     """SQLite sorts texts after numbers, so "NA" would be the heaviest."""
     assert ask("Which pets weigh at least 12 kg?")[1] == [["Rex"], ["Kim"]]

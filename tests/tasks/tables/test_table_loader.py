@@ -37,6 +37,7 @@ def test_values_of_csv_are_numbers_where_most_are():
         ("a;b\nx;1.234\ny;330.5\n", [1.234, 330.5]),
         ("a;b\nx;1,234\ny;2,345\n", ["1,234", "2,345"]),  # thousands, or a little more than one?
         ("a;b\nx;1,234\ny;345\n", [1234, 345]),
+        ("a,b\nx,0.0013080000000000001\ny,2\n", [0.0013080000000000001, 2]),
         ('a,b\nx,"1,234"\ny,5 kg\nz,7\nz,7\nz,7\n', ["1,234", "5 kg", 7, 7, 7]),
     ],
 )
