@@ -418,6 +418,9 @@ class ConditionReader:
         self.assumptions += [
             f'"{match.text}" is taken for {match.values[0]}' for match, _ in matches if match.exact and match.text
         ]
+        self.assumptions += [
+            f'"{match.values[0]}" is looked for, but not "{match.longer}"' for match, _ in matches if match.longer
+        ]
         if not matches[0][0].exact:
             self.assumptions.append(
                 f'"{matches[0][0].text}" is looked for within the texts of {matches[0][0].column.name}'

@@ -56,13 +56,17 @@ class LinkKind(StrEnum):
 
 @frozen
 class ValueMatch:
-    """Texts of a column that words name. ``exact``: each is ``text`` as a whole; ``pattern``: what LIKE finds them by."""
+    """Texts of a column that words name. ``exact``: each is ``text`` as a whole; ``pattern``: what LIKE finds them by.
+
+    ``text``: the words, if they are not the whole text. ``longer``: another text that has the words among others.
+    """
 
     column: ColumnFacts
     values: tuple[str, ...]
     exact: bool = True
     pattern: str = ""
     text: str = ""
+    longer: str = ""
 
 
 @frozen
@@ -233,9 +237,13 @@ class TableVocabulary:
         return Link(LinkKind.MONTH, (word,)) if is_month and self.time_columns() else None
 
     def _link_plain(self, word: Word) -> Link:
-        """Return that a word changes nothing; in capitals it is a name ("US")."""
-        in_capitals = all(other.text.isupper() for other in self._question if other.text.isalpha())
-        return Link(LinkKind.UNKNOWN if _is_capitals(word.text) and not in_capitals else LinkKind.PLAIN, (word,))
+        """Return that a word changes nothing; in capitals it is a name ("US", "discipline A")."""
+        return Link(LinkKind.UNKNOWN if self._is_in_capitals(word) else LinkKind.PLAIN, (word,))
+
+    def _is_in_capitals(self, word: Word) -> bool:
+        if word.text == "I" or word is self._question[0]:
+            return False
+        return word.text.isupper() and not all(other.text.isupper() for other in self._question if other.text.isalpha())
 
     def _link_derived(self, words: Sequence[Word]) -> Link | None:
         """Return a part of a name, a word that is derived from a text or a part of one, or another noun for a column."""
@@ -283,7 +291,11 @@ class TableVocabulary:
     # ---- values ------------------------------------------------------------------------------------------------------
 
     def _look_up_large(self, words: Sequence[Word]) -> None:
-        """Look for runs of the words among the texts of columns that have too many to be kept."""
+        """Look for runs of the words among the texts of columns that have too many to be kept.
+
+        A common word is no name there: a film "Out" is not meant by "came out".
+        """
+        common = {word.key for word in words if word.text.islower() and not word.quoted}
         runs = {
             " ".join(word.key for word in words[at : at + length])
             for length in range(1, _MAX_VALUE_WORDS + 1)
@@ -299,7 +311,8 @@ class TableVocabulary:
                 continue
             texts: dict[str, list[str]] = defaultdict(list)
             for (value,) in found.rows:
-                texts[" ".join(_TOKEN.findall(str(value).lower()))].append(str(value))
+                if str(value).lower() not in common or str(value)[:1].islower():
+                    texts[" ".join(_TOKEN.findall(str(value).lower()))].append(str(value))
             self._texts[column.name] = texts
 
     def _match_values(self, words: Sequence[Word], *, plain: bool) -> tuple[tuple[ValueMatch, ...], int]:
@@ -308,7 +321,7 @@ class TableVocabulary:
             if length > 1 and any(word.quoted for word in words[:length]):
                 continue
             first = words[0]
-            if length == 1 and not first.quoted and not _may_be_value(first, plain=plain):
+            if length == 1 and not first.quoted and not self._may_be_value(first, plain=plain):
                 continue
             key = " ".join(part for word in words[:length] for part in _TOKEN.findall(word.key))
             last = words[length - 1].key
@@ -330,7 +343,15 @@ class TableVocabulary:
         """Return the match of whole texts; in a column of lists of codes, also of those that have the code among others."""
         if column.name in self._lists:
             return self._containing(column, key) or ValueMatch(column, tuple(values))
-        return ValueMatch(column, tuple(values))
+        others = () if column in self._large else (text for text in self._texts[column.name] if text != key)
+        longer = next((text for text in others if f" {key} " in f" {text} "), "")
+        return ValueMatch(column, tuple(values), longer=self._texts[column.name][longer][0] if longer else "")
+
+    def _may_be_value(self, word: Word, *, plain: bool) -> bool:
+        """Whether a word alone may be a text: a plain word and a letter only in capitals."""
+        if len(word.key) == 1:
+            return word.text == "I" or self._is_in_capitals(word)
+        return not plain or _is_capitals(word.text)
 
     def _match_related(self, word: Word) -> tuple[ValueMatch, ...]:
         """Return the texts from which a word is derived, or which are derived from it; the nearest ones."""
@@ -398,13 +419,6 @@ def _same_case(text: str, values: Sequence[str]) -> bool:
     """Whether a short word in capitals stands so in a text: "UK" is not the language "uk"."""
     is_short = text.isupper() and len(text) <= _MIN_ABBREVIATION
     return not is_short or any(text in value for value in values)
-
-
-def _may_be_value(word: Word, *, plain: bool) -> bool:
-    """Whether a word alone may be a text: a plain word and a letter only in capitals."""
-    if len(word.key) == 1:
-        return word.text.isupper() and word.text not in {"A", "I"}
-    return not plain or _is_capitals(word.text)
 
 
 def _match_name(name: str, words: Sequence[Word]) -> tuple[int, int, int]:

@@ -26,7 +26,9 @@ _YES_OR_NO = frozenset(
 """A question that begins with one of these asks for yes or no."""
 _OF_ANYTHING = frozenset({"largest", "biggest", "smallest"})
 _OF_TIME = frozenset({"latest", "newest", "earliest", "oldest", "youngest"})
-_PLURALS = frozenset({"people", "men", "women", "children"})
+_PLURALS = frozenset({"people"})
+_KINDS_OF_PEOPLE = frozenset({"boys", "girls", "kids", "adults", "males", "females", "ladies", "gentlemen", "seniors"})
+_FREQUENCY_NAMES = frozenset({"freq", "frequency", "frequencies", "count", "counts", "n"})
 _LIMITED = frozenset({"top", "superlative", "most frequent"})
 _COUNTS = frozenset({"count", "groups", "share"})
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
@@ -116,6 +118,7 @@ def _take_counted_noun(links: Sequence[Link]) -> list[Link]:
     for at, (before, link) in enumerate(pairwise(links), 1):
         key = link.words[0].key
         is_noun = link.kind is LinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
+        is_noun = is_noun and key not in _KINDS_OF_PEOPLE
         if is_noun and before.cue in {Cue.COUNT, Cue.SHARE}:
             found[at] = replace(link, kind=LinkKind.ROWS)
     return found
@@ -251,6 +254,7 @@ class _QuestionReader:
         if self._take_cue(Cue.COUNT) is not None or counts_rows:
             self._take_cue(Cue.TOTAL)
             named_rows = self._take_rows()
+            self._check_counts_rows()
             counted = None if named_rows else self._take_column("text")
             value = 'COUNT(*) AS "rows"' if counted is None else f"COUNT(DISTINCT {counted.quoted})"
         else:
@@ -391,6 +395,7 @@ class _QuestionReader:
     def _read_most_frequent(self, entity: ColumnFacts | None, direction: str, limit: int) -> TemplateQuery:
         """The group with the most or the fewest rows; equal ones are all returned."""
         self._take_rows()
+        self._check_counts_rows()
         if direction == "MIN" and self._conditions:
             raise Unreadable  # a group without such rows has the fewest, but none to count
         column = entity or self._take_column("group")
@@ -432,6 +437,7 @@ class _QuestionReader:
         distinct = self._take_cue(Cue.DISTINCT) is not None
         named_rows = any(link.kind is LinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
         self._take_cue(Cue.TOTAL)
+        self._check_counts_rows()
         if at >= len(self._links) or self._links[at].kind is not LinkKind.COLUMN:
             self._take_rows()
             key = self._vocabulary.key
@@ -461,9 +467,15 @@ class _QuestionReader:
             "count distinct", f"SELECT COUNT(DISTINCT {column.quoted}) FROM {self._table}{self._conditions()}"
         )
 
+    def _check_counts_rows(self) -> None:
+        """Raise ``Unreadable`` for a table of frequencies: each of its rows stands for many."""
+        if any(column.numeric and column.name.lower() in _FREQUENCY_NAMES for column in self._vocabulary.columns):
+            raise Unreadable
+
     def _read_share(self) -> TemplateQuery:
         """The percentage of all rows that meet the one condition; with two it is not clear what the whole is."""
         self._take_rows()
+        self._check_counts_rows()
         if self._conditions.count != 1:
             raise Unreadable
         whole = f"(SELECT COUNT(*) FROM {self._table})"

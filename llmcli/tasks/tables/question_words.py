@@ -13,6 +13,7 @@ from llmcli.fast_dataclass import frozen, replace
 
 _WORD = re.compile(
     r"\d{4}[-/]\d{1,2}(?:[-/]\d{1,2})?(?!\d)|[<>]=?|=|%|"
+    r"\d+['’]?s(?!\w)|"  # noqa: RUF001 (the 1990s)
     r"(?:(?<!\S)[-−])?(?:\d+|(?<![\w.])\.\d+)(?:[.,]\d+)*|[^\W\d](?:[\w'’\-]*\w)?"  # noqa: RUF001 (an apostrophe)
 )
 _POSSESSIVE = re.compile(r"['’]s?$")  # noqa: RUF001

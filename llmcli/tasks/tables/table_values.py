@@ -24,6 +24,8 @@ _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})?(?:\.\d{1,40})?(?:[eE][+-]?\d{1,
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3}){1,5}(?:\.\d{1,18})?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,18}|[1-9]\d{0,2}(?:\.\d{3}){1,5}),\d{1,18}", re.ASCII)
 _GROUPED_BY_DOTS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3}){1,5}", re.ASCII)
+_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "–", "?", "."})  # noqa: RUF001 (a dash)
+"""What stands in a column of numbers where a number is missing."""
 NumberSpelling = Literal["plain", "grouped", "comma"]
 """How numbers are written: 1234.5, "1,234.5" or "1.234,5"."""
 Value = int | float | str | None
@@ -53,7 +55,7 @@ class NumberCounts:
     def add(self, cell: str) -> None:
         """Count a cell."""
         cell = cell.strip()
-        if not cell:
+        if not cell or cell.lower() in _MISSING:
             return
         self._filled += 1
         if _is_number(cell):
@@ -102,9 +104,9 @@ def _is_number(cell: str) -> bool:
 
 
 def to_value(cell: str, spelling: NumberSpelling = "plain") -> Value:
-    """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one."""
+    """Return a cell of a column of numbers: a number, the text of another cell, None for an empty one or "NA"."""
     cell = cell.strip()
-    if not cell:
+    if not cell or cell.lower() in _MISSING:
         return None
     plain = cell
     if spelling == "grouped" and _GROUPED.fullmatch(cell):

@@ -190,6 +190,47 @@ def test_numbers_of_a_question(question, rows):
     assert (found and found[1]) == rows
 
 
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("What is the highest salary in discipline A?", [[5]]),  # "A" is no article
+        ("How many were hired in the 1990s?", None),
+        ("How many men earn a salary over 5?", None),  # not all who do
+        ("How many girls earn a salary over 5?", None),
+        ("How many people earn a salary over 5?", None),  # "earn" is unexplained
+        ("How many have a salary over 5?", [[2]]),
+    ],
+)
+def test_words_that_are_none_of_the_table(question, rows):
+    """They may restrict what is counted."""
+    table = Table("t", ("discipline", "salary", "year", "sex"), [["A", 5, 1990, "Male"], ["B", 7, 1991, "Female"]] * 2)
+    found = ask(question, table)
+    assert (found and found[1][0][-1:]) == (rows and rows[0])
+
+
+def test_rows_of_frequencies_are_not_counted():
+    """Each stands for many."""
+    table = Table("t", ("class", "survived", "Freq"), [["1st", "yes", 20], ["2nd", "yes", 30], ["2nd", "no", 5]])
+    assert ask("How many survived?", table) is None and ask("How many rows per class?", table) is None
+    assert ask("total freq per class", table)[1] == [["2nd", 35], ["1st", 20]]
+
+
+def test_a_longer_text_with_the_same_words_is_said():
+    """The question may mean both."""
+    table = Table("t", ("maker", "x"), [["AIRBUS", 1], ["AIRBUS INDUSTRIE", 2], ["BOEING", 3], ["BOEING", 3]])
+    with TableDatabase([table], Interrupt()) as database:
+        query = read_question(TableVocabulary(database, table), "How many rows of Airbus?").query
+    assert query.assumptions == ('"AIRBUS" is looked for, but not "AIRBUS INDUSTRIE"',)
+
+
+def test_a_common_word_is_no_title():
+    """In a column of more texts than are kept."""
+    rows = [[f"Film {number}", 1999] for number in range(1001)] + [["Out", 1998]]
+    table = Table("films", ("title", "year"), rows)
+    assert ask("How many films came out in 1999?", table) is None
+    assert ask("What is the year of Out?", table)[1] == [[1998]]
+
+
 def test_names_of_columns_without_letters():
     """They are named by nothing."""
     table = Table("t", ("€", "%", "name"), [[1, "x", "Anna"], [2, "y", "Ben"]])

@@ -19,11 +19,11 @@ def load(name, text):
 
 
 def test_values_of_csv_are_numbers_where_most_are():
-    """Codes with leading zeros stay texts, and so does a column of texts."""
+    """Codes with leading zeros stay texts, and so does a column of texts; "n/a" among numbers is an empty cell."""
     (table,) = load("My sales.csv", "zip,price,name,x\n00123,3.50,1984,\n04567,n/a,Emma,\n10115,7,Ulysses,\n,8,Dune,\n")
     assert (table.name, table.columns) == ("my_sales", ("zip", "price", "name", "x"))
     assert table.rows[0] == ["00123", 3.5, "1984", None]
-    assert [row[1] for row in table.rows] == [3.5, "n/a", 7, 8] and table.rows[3][0] is None
+    assert [row[1] for row in table.rows] == [3.5, None, 7, 8] and table.rows[3][0] is None
 
 
 @pytest.mark.parametrize(
