@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
+from llmcli.errors import BadDocument
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
@@ -35,6 +36,7 @@ _MAX_LISTED_VALUES = 20
 NOTHING_FOUND = "two queries found nothing"
 NO_SUCH_ROWS = "no row meets the conditions of the query"
 EMPTY_CELLS = "the query finds nothing but empty cells"
+LONGER_ROWS = "rows have more values than the header has names; does a value hold an unquoted separator?"
 UNEXPLAINED = "check the query, since the table has nothing called"
 _HOW_MANY = re.compile(r"\W*(?:(?:and|so|but|then|now|well|ok|okay)\b\W*)*how\s+many\b", re.IGNORECASE)
 _NO_COUNT = re.compile(r"\b(?:each|every|per|average|mean|median|most|least)\b", re.IGNORECASE)
@@ -54,7 +56,7 @@ async def answer_from_tables(
     A query that finds or counts nothing is asked for again once, with the values of short columns; two of them are the
     answer. One that gives no single number to a question that asks how many is a failed attempt.
 
-    A query that ignores a value, a number, a column or a name in the question is a failed attempt, too.
+    A query that adds up texts, or compares them with a number, is a failed attempt. One that ignores a value, a number, a column or a name in the question is a failed attempt, too.
 
     Fields of the result: ``method`` ("sql"), ``template`` (the kind of question; None: the model wrote the query),
     ``unexplained`` (words of the question that name nothing in the tables), ``sql``, ``columns``, ``rows`` (lists of numbers, texts and None),
@@ -65,11 +67,14 @@ async def answer_from_tables(
     counts, found_nothing, failed = asks_how_many(question, tables), False, 0
     grammar = select_grammar(tables, one_number=counts)
     constraints: list[Constraint] = [lambda request: replace(request, grammar=grammar), unconstrained]
+    _warn_of_longer_rows(run, tables)
     with TableDatabase(tables, interrupt) as database:
         readings = read_question_of_tables(database, tables, question)
         answered = _answer_by_template(run, database, readings)
         if answered is not None:
             return answered
+        if not any(table.rows for table in tables):
+            raise BadDocument(", ".join(table.name for table in tables), detail="it has no rows")
         while failed < MAX_ATTEMPTS:
             values: dict[str, object] = {
                 "question": question,
@@ -91,7 +96,7 @@ async def answer_from_tables(
             constraints = constraints[met:]
             statement = extract_statement(answer.text)
             try:
-                found = database.query(statement)
+                found = _query(database, readings, statement)
             except QueryError as error:
                 problem, failed = str(error), failed + 1
                 continue
@@ -114,6 +119,21 @@ async def answer_from_tables(
     raise QueryFailed(statement, detail=problem)
 
 
+def _warn_of_longer_rows(run: TaskRun, tables: Sequence[Table]) -> None:
+    for table in tables:
+        if table.longer_rows:
+            run.warn(f"{table.name}: {LONGER_ROWS} (for example row {table.longer_rows})")
+
+
+def _query(database: TableDatabase, readings: Sequence[QuestionReading], statement: str) -> QueryRows:
+    """Return what a statement of the model returns. Raises ``QueryError``, also for one that computes with texts."""
+    found = database.query(statement)
+    for column in filter(None, (reading.misused_by(statement) for reading in readings)):
+        example = f' such as "{column.unread}"' if column.unread else ""
+        raise QueryError(f'"{column.name}" has texts{example}, which are no numbers')
+    return found
+
+
 def read_question_of_tables(database: TableDatabase, tables: Sequence[Table], question: str) -> list[QuestionReading]:
     """Return what a question names in each table; a table that takes too long to read is left out."""
     readings = []
@@ -126,8 +146,11 @@ def read_question_of_tables(database: TableDatabase, tables: Sequence[Table], qu
 
 
 def needs_query(tables: Sequence[Table], question: str, interrupt: Interrupt) -> bool:
-    """Whether a query answers a question better than a model that reads the tables: a template has one, or it is a count."""
-    if asks_how_many(question, tables):
+    """Whether a query answers a question better than a model that reads the tables.
+
+    A template has one, it is a count, or there are no rows to read.
+    """
+    if asks_how_many(question, tables) or not any(table.rows for table in tables):
         return True
     with TableDatabase(tables, interrupt) as database:
         return _find_template(read_question_of_tables(database, tables, question)) is not None

@@ -46,10 +46,26 @@ class TemplateQuery:
 
 @frozen
 class QuestionReading:
-    """What a question says of a table: its links, and its query; None if not all of its words are explained."""
+    """What a question says of a table: its links, and its query; None if not all of its words are explained.
+
+    ``columns``: those of the table.
+    """
 
     links: tuple[Link, ...]
     query: TemplateQuery | None
+    columns: tuple[ColumnFacts, ...] = ()
+
+    def misused_by(self, statement: str) -> ColumnFacts | None:
+        """Return a column of texts that a statement adds up or compares with a number, which SQLite does not refuse."""
+        for column in self.columns:
+            name = rf'(?:"{re.escape(column.name)}"|(?<![\w"]){re.escape(column.name)}(?![\w"]))'
+            added = "SUM|AVG|TOTAL|MIN|MAX" if column.numeric else "SUM|AVG|TOTAL"
+            is_text = column.filled and (column.unread or not column.numeric)
+            if is_text and re.search(
+                rf"\b(?:{added})\({name}\)|{name} (?:[<>]=?|BETWEEN) -?\d", statement, re.IGNORECASE
+            ):
+                return column
+        return None
 
     def ignored_by(self, statement: str) -> list[str]:
         """Return the words that name values, numbers, columns or something in capitals, and which a statement leaves out."""
@@ -109,7 +125,7 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
         has_unknown = any(link.kind is LinkKind.UNKNOWN for link in links)
         if has_unknown and query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql):
             query = None  # "how many widows are there" does not ask for all rows
-    return QuestionReading(tuple(links), query)
+    return QuestionReading(tuple(links), query, tuple(vocabulary.columns))
 
 
 def _take_counted_noun(links: Sequence[Link]) -> list[Link]:

@@ -26,9 +26,13 @@ R = TypeVar("R")
 
 
 class StreamedRows(Sequence[R]):
-    """The rows that ``read`` yields from the first one on, ``count`` in all. Slices are read in order, without gaps."""
+    """The rows that ``read`` yields from the first one on, ``count`` in all. Slices are read in order, without gaps.
 
-    def __init__(self, read: Callable[[], Iterator[R]], count: int) -> None:
+    ``longer``: the number of the first one with more values than there are titles, 0 if there is none.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[R]], count: int, longer: int = 0) -> None:
+        self.longer = longer
         self._read = read
         self._count = count
         self._rows = read()
@@ -67,9 +71,10 @@ def type_cells(
     """
     counts = [NumberCounts() for _ in header]
     check_width(len(counts))
-    rows = 0
+    rows = longer = 0
     for row in poll_interrupt(read(), interrupt):
         rows += 1
+        longer = longer or (rows if any(row[len(header) :]) else 0)
         for _ in range(len(counts), len(row)):
             counts.append(NumberCounts())
             check_width(len(counts))
@@ -86,7 +91,7 @@ def type_cells(
                 for cell, spelling, number in zip(padded, spellings, numeric, strict=True)
             ]
 
-    return column_names(header, len(numeric)), StreamedRows(read_values, rows)
+    return column_names(header, len(numeric)), StreamedRows(read_values, rows, longer)
 
 
 def flatten_objects(read: Callable[[], Iterable[Any]], interrupt: Interrupt) -> StreamedTable:

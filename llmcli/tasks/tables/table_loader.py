@@ -19,7 +19,7 @@ from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.documents.reading.streamed_file import open_streamed_file
 from llmcli.errors import BadDocument
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.interrupt import Interrupt
 from llmcli.tasks.tables.streamed_rows import StreamedTable, flatten_objects, type_cells
 from llmcli.tasks.tables.table_values import Value, parse_json, unique_name
@@ -32,11 +32,15 @@ _REPORTED_NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s?%?
 
 @frozen
 class Table:
-    """A table: the names of its columns, unique without regard to case, and its rows, each as long as these."""
+    """A table: the names of its columns, unique without regard to case, and its rows, each as long as these.
+
+    ``longer_rows``: the number of the first row with a value that no column was named for; 0 if there is none.
+    """
 
     name: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Value]]
+    longer_rows: int = 0
 
 
 def is_table(document: Document) -> bool:
@@ -60,8 +64,10 @@ def load_tables(documents: Sequence[Document], interrupt: Interrupt) -> list[Tab
     names: set[str] = set()
     for document in documents:
         try:
-            for title, columns, rows in _read_tables(document, interrupt):
-                found.append(Table(unique_name(_identifier(title), names), columns, rows))
+            found += [
+                replace(table, name=unique_name(_identifier(table.name), names))
+                for table in _read_tables(document, interrupt)
+            ]
         except BadDocument as error:
             raise BadDocument(document.name, line=error.line, detail=error.detail) from error
     return found
@@ -76,20 +82,20 @@ def make_table(title: str, cells: Sequence[list[str]], used: set[str], interrupt
     return Table(unique_name(_identifier(title), used), columns, rows[:])
 
 
-def _read_tables(
-    document: Document, interrupt: Interrupt
-) -> Iterator[tuple[str, tuple[str, ...], Sequence[Sequence[Value]]]]:
+def _read_tables(document: Document, interrupt: Interrupt) -> Iterator[Table]:
+    """Yield the tables of a document; a name may occur twice."""
     found, title = find_reader_by_name(document.name), PurePath(document.name).stem
     kind = "" if found is None or not found.is_text else found.name
     large = None if document.source is None or document.path is None else open_streamed_file(document.name)
     if large is not None and kind in DELIMITED_FORMATS:
-        yield title, *_read_delimited(large.lines, document.name, interrupt)
+        columns, rows = _read_delimited(large.lines, document.name, interrupt)
+        yield Table(title, columns, rows, rows.longer)
     elif large is not None and kind == JSON_LINES:
-        yield title, *flatten_objects(lambda: _parse_lines(large.lines()), interrupt)
+        yield Table(title, *flatten_objects(lambda: _parse_lines(large.lines()), interrupt))
     else:
         title = title if document.path is not None else "data"
         for key, (columns, rows) in _read_text(document, kind, interrupt):
-            yield key or title, columns, rows[:]
+            yield Table(key or title, columns, rows[:], rows.longer)
 
 
 def _read_text(document: Document, kind: str, interrupt: Interrupt) -> Iterator[tuple[str, StreamedTable]]:

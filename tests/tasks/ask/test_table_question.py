@@ -1,13 +1,15 @@
 """Questions about tables: the model's SQL, its mistakes, and the rows."""
 
 import sqlite3
+from pathlib import Path
 
 import llguidance
 import pytest
 from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, notices, result
 
-from llmcli.errors import Unsupported
+from llmcli.documents.reading.document import Document
+from llmcli.errors import BadDocument, Unsupported
 from llmcli.errors.incomplete_results import QueryFailed, RowsOmitted
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
@@ -23,7 +25,7 @@ from llmcli.tasks.ask.table_question import (
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import run_task
 from llmcli.tasks.tables.table_database import TableDatabase
-from llmcli.tasks.tables.table_loader import Table
+from llmcli.tasks.tables.table_loader import Table, load_tables
 
 SALES = Table("sales", ("shop", "price in €", "order"), [["North", 3.5, 1], ["South", 4, 2]])
 
@@ -106,6 +108,33 @@ def test_a_count_of_zero_is_asked_for_again(answer):
     assert result(events).fields["rows"] == [[2]] and "All texts in" in all_messages(backend.requests[1])
     found = result(answer(zero, zero, question="How many, or not?")[1])
     assert (found.fields["rows"], found.fields["answered"], found.warnings) == ([[0]], True, ())
+
+
+@pytest.mark.parametrize(
+    "wrong", ["SELECT SUM(weight) FROM t", "SELECT name FROM t WHERE weight > 3", "SELECT MAX(size) FROM t"]
+)
+def test_texts_are_not_computed_with(answer, wrong):
+    """SQLite takes a text for 0, or for more than any number."""
+    rows = [["a", "5 kg", 1], ["b", "12 kg", 2], ["c", "900 g", "1,234"], ["d", "x", 3]]
+    right = "SELECT name FROM t WHERE weight = '5 kg'"
+    backend, events = answer(wrong, right, table=Table("t", ("name", "weight", "size"), rows))
+    assert result(events).fields["rows"] == [["a"]]
+    assert "which are no numbers" in all_messages(backend.requests[1])
+
+
+def test_a_table_without_rows_is_not_asked_about(answer):
+    """The model would invent them; their number is known."""
+    table = Table("t", ("name", "price"), [])
+    backend, events = answer(table=table, question="What is the average price?")
+    assert isinstance(error(events), BadDocument) and not backend.requests
+    assert result(answer(table=table, question="How many rows?")[1]).fields["rows"] == [[0]]
+
+
+def test_values_without_a_column_are_said(answer):
+    """An unquoted separator moves the values behind it."""
+    (table,) = load_tables([Document("a.csv", "city,pop\nBonn,3,600\nRome,28\n", Path("a.csv"))], Interrupt())
+    (warning,) = result(answer(table=table, question="Which city has the highest pop?")[1]).warnings
+    assert "more values than the header has names" in warning and "row 1" in warning
 
 
 def test_only_short_columns_are_listed():
