@@ -98,11 +98,16 @@ def test_english_words_and_paragraphs_in_other_documents_are_left_alone():
     )
 
 
+SPANISH = "Los niños juegan en el jardín y las profesoras explican muchas lecciones; los impuestos no suben este año."
+
+
 @pytest.mark.parametrize(
-    "text", ["", "I recieve it.", "これは自転車の工房についての長い文章です。月曜日は閉まっています。"]
+    "text",
+    ["", "I recieve it.", "これは自転車の工房についての長い文章です。月曜日は閉まっています。", SPANISH],
+    ids=["empty", "short", "japanese", "spanish"],
 )
 def test_without_a_certain_language_or_a_list_of_its_words_there_is_no_spelling(text):
-    """Then the surprisal decides alone."""
+    """Then the surprisal decides alone. The Spanish list has no plurals."""
     assert read_spelling(Document("a.txt", text)) is None
 
 
