@@ -112,7 +112,7 @@ def write_evaluation(
         rows = f"rows               {each.rows:,} {origin}"
         lines += [*_heading(title, figures), rows, "", *_format_figures(each), *_format_tables(each)]
         if plot is not None:
-            heading = f"Labels of llm {ctx.verb} compared with yours, {PurePath(model).name}"
+            heading = f"Labels of llm {ctx.verb}, {PurePath(model).name}"
             write_report_file(ctx, plot, draw_plot(plot, heading, each, None))
     _write_lines(ctx, lines)
 
@@ -255,6 +255,8 @@ def _scoring_options(flags: Flags) -> list[str]:
 _CURVE_POINTS = 40
 _CURVE_MARGIN = 0.02
 """The share by which the axis of a learning curve exceeds its lowest and highest value."""
+_MAX_LOW = 0.9
+"""The least probability on the axes of reliability: with less than ten points between their ends, they have no places."""
 _MIN_RADIUS, _RADIUS_GROWTH = 3, 8
 """Pixels of a circle for no rows, and what the most rows add."""
 _RELIABILITY_NOTE = "A circle is the rows with about this probability; the more rows, the larger. On the dashed line, of the labels with 80% just 80% are right."
@@ -271,7 +273,7 @@ def draw_plot(path: str, title: str, figures: CalibrationFigures, problem: Fitte
 
 def _draw_reliability(figures: CalibrationFigures) -> Chart:
     heading = f"Are the probabilities honest? {figures.rows:,} rows, calibration error {figures.ece.value:.3f}"
-    low = min((min(each.confidence, each.accuracy) for each in figures.reliability), default=0.0)
+    low = min((min(each.confidence, each.accuracy, _MAX_LOW) for each in figures.reliability), default=0.0)
     x = make_axis("probability that llm gives its label", low, 1, percent=True)
     y = make_axis("share of these labels that are right", low, 1, percent=True)
     chart = Chart(heading, x, y, _RELIABILITY_NOTE)

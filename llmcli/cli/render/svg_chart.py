@@ -20,6 +20,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 28, 92, 112
 """Pixels around a chart: to its left the vertical axis, above the titles, below the horizontal axis and a note."""
 _HEADING_COLUMNS, _NOTE_COLUMNS = 50, 62
 _LINE_HEIGHT = 16
+_HEADING_GAP = 18
+"""Pixels from the square to the headings, which a circle on its upper side does not touch."""
 _TITLE_PIXELS = 9
 """Width of a character of the title."""
 INK, BLUE, GREY = "#222222", "#1f77b4", "#767676"
@@ -98,7 +100,7 @@ class Chart:
         """Yield the elements, with the upper left corner of the chart's square at 0, 0."""
         lines = textwrap.wrap(self.heading, _HEADING_COLUMNS)
         for number, words in enumerate(reversed(lines)):
-            yield _text(0, -12 - number * _LINE_HEIGHT, words)
+            yield _text(0, -_HEADING_GAP - number * _LINE_HEIGHT, words)
         for value, words in self._x.ticks:
             left = self._x.share(value) * _SIDE
             yield f'<line x1="{left:.1f}" y1="0" x2="{left:.1f}" y2="{_SIDE}" stroke="{_GRID}"/>'

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from scripted import last_message
 
 LABELS = ("--labels", "bug,idea")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -166,6 +167,21 @@ def test_plots(llm, label_scores, labelled, tmp_path):
     assert png.read_bytes().startswith(PNG)
     run = llm("classify", *LABELS, "--calibrate", labelled, "--plot", "plot.gif", answer=label_scores)
     assert run.code == 2 and ".svg or .png" in run.err and not run.backend
+
+
+def test_a_plot_of_certain_and_right_labels_has_distinct_ticks(llm, write, tmp_path):
+    """Its axes span ten points at least, although all rows have the same place."""
+    rows = write("check.csv", "text,label\n" + "".join(f"a bug {n},bug\nan idea {n},idea\n" for n in range(4)))
+    plot = tmp_path / "plot.svg"
+
+    def certain(request):
+        text = last_message(request).rpartition("Text:")[2]
+        return {label: 0.0 if label in text else -60.0 for label in request.candidates}
+
+    assert llm("classify", *LABELS, "--eval", rows, "--plot", str(plot), answer=certain).code == 0
+    texts = [each.text or "" for each in ET.parse(plot).iter("{http://www.w3.org/2000/svg}text")]
+    ticks = [text for text in texts if text.rstrip("%").isdecimal()]
+    assert ticks == ["90%", "92%", "94%", "96%", "98%", "100%"] * 2
 
 
 @pytest.mark.usefixtures("calibrated")
