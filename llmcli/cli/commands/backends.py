@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PROBE_OPTIONS = ("model", "base_url", "key_env", "offline", "yes", "timeout")
 _PRICE_HELP = "Price of a million tokens"
+_NO_KEY = "none"
+"""What the table shows for a server that needs a key and has none."""
 
 
 @command(*GENERAL_OPTIONS, examples="llm backends list\nllm backends list --json | jq -r 'select(.key) | .name'")
@@ -30,7 +32,10 @@ def show_list(ctx: CommandContext) -> int:
 
     servers = named_servers.list_servers(ctx.runtime.config)
     if ctx.console.writes_for_people:
-        ctx.console.write_table([_row_for_terminal(server) for server in servers])
+        rows = [_row_for_terminal(server) for server in servers]
+        ctx.console.write_table(rows)
+        if any(row["key"] == _NO_KEY for row in rows):
+            ctx.console.write_stdout("\nTo store a key: llm keys set NAME\n")
     else:
         ctx.console.write_table([_server_row(server) for server in servers])
     return 0
@@ -53,7 +58,7 @@ def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
     from llmcli.config.backend_config import usual_key_variable
 
     needed = usual_key_variable(server.base_url)
-    missing = f"none: llm keys set {server.name}" if needed else "-"
+    missing = _NO_KEY if needed else "-"
     key = error_messages.describe(server.key_error)[0] if server.key_error is not None else server.key or missing
     return {"name": server.name, "address": server.base_url or "(your own)", "model": server.model, "key": key}
 

@@ -56,12 +56,21 @@ def test_list_has_yours_and_the_well_known_ones(llm):
 
 
 def test_list_tells_a_person_how_to_store_a_key(llm, terminal):
-    """And says of a key that cannot be used why."""
+    """Below the table, which says of a key that cannot be used why; each well-known server is one line of 80 columns."""
     configure(work={"base_url": "https://work/v1", "key_env": "WORK_KEY"})
     screen = terminal(columns=120)
     assert llm("backends", "list", out=screen.slave).code == 0
-    shown = " ".join(screen.close().split())
-    assert "llm keys set openai" in shown and "WORK_KEY is not set" in shown and "llm keys set ollama" not in shown
+    assert "WORK_KEY is not set" in " ".join(screen.close().split())
+    configure()
+    screen = terminal(columns=80)
+    assert llm("backends", "list", out=screen.slave).code == 0
+    head, *lines = screen.close().splitlines()
+    assert head.split() == ["NAME", "ADDRESS", "MODEL", "KEY"] and lines[-2:] == [
+        "",
+        "To store a key: llm keys set NAME",
+    ]
+    servers = {line.split()[0]: line.split()[-1] for line in lines[:-2]}
+    assert servers["openai"] == "none" and servers["ollama"] == "-" and len(servers) == len(lines) - 2
 
 
 # ---- add --------------------------------------------------------------------------------------------------------------
