@@ -76,8 +76,7 @@ def _unknown_command(word: str, rest: Sequence[str]) -> UsageError:
     if command_registry.find_command(word) is not None:
         return UsageError("the command comes before its options", detail=f"Try: {format_command(word, *rest)}")
     if "-o" in rest and word.replace(".", "", 1).isdecimal():  # -o temperature 0
-        advice = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
-        return UsageError("-o is the file for the answer", detail=advice)
+        return UsageError("-o is the file for the answer", detail=_MODEL_OPTION_ADVICE)
     if (translate := _FOREIGN_COMMANDS.get(word)) is not None:
         return UsageError(happened, detail=f"Try: {translate(rest)}")
     names = [command.name for command in command_registry.COMMANDS]
@@ -108,6 +107,9 @@ def _run_model(rest: Sequence[str]) -> str:
 
 
 _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
+    "prompt": _named("ask", '"QUESTION"'),
+    "cite": _fixed('llm ask --cite -f DIRECTORY "QUESTION"'),
+    "version": _fixed("llm --version"),
     "run": _run_model,
     "pull": _named("models pull", "MODEL"),
     "list": _named("models list"),
@@ -126,9 +128,13 @@ _FOREIGN_COMMANDS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "schemas": _fixed("llm ask --schema SCHEMA"),
     "fragments": _fixed("llm ask -f FILE"),
     "install": _fixed("llm models pull MODEL for a model, or llm backends add for a server; there are no plugins"),
+    "uninstall": _fixed("llm models rm MODEL for a model, or llm backends rm NAME for a server; there are no plugins"),
     "plugins": _fixed("llm backends list for servers elsewhere; there are no plugins"),
 }
-"""The commands of ollama and of simonw/llm that have another name here."""
+"""The commands of ollama and of simonw/llm, and other words that people type, that have another name here."""
+
+_MODEL_OPTION_ADVICE = "An option of the model has its own name: --temperature 0, --seed 7, --max-tokens 100"
+_KEPT_ADVICE = "Leave it out: answers are kept only after llm config set logs on"
 
 _FOREIGN_OPTIONS = {
     "-t": "A template is a prompt here: llm ask -p NAME (all of them: llm prompts list)",
@@ -141,6 +147,14 @@ _FOREIGN_OPTIONS = {
     "-u": "Try: --stats",
     "--usage": "Try: --stats",
     "--think": "Try: --reasoning",
+    "-o": _MODEL_OPTION_ADVICE,
+    "--save": "A template is a prompt here: llm prompts new NAME, then llm ask -p NAME",
+    "--schema-multi": "Try: llm extract --many --schema SCHEMA FILE, or the type list: --schema 'names list'",
+    "--key": "A key is stored: llm keys set NAME, or named by its variable: --key-env VARIABLE",
+    "-n": _KEPT_ADVICE,
+    "--no-log": _KEPT_ADVICE,
+    "--no-stream": "Leave it out: in a pipe, only the answer is written",
+    "--keepalive": "Try: llm config set worker.idle_timeout SECONDS",
 }
 """What the options of ollama and of simonw/llm are here."""
 

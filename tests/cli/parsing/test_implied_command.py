@@ -56,6 +56,10 @@ def test_a_command_is_never_a_question(command):
         (["models "], "no such command 'models '. Did you mean 'models'?", "llm models"),
         (["$"], "no such command '$'", "llm ask '$', or llm --help for the commands"),
         (["-m", "x", "summarize", "f"], "the command comes before its options", "llm summarize -m x f"),
+        (["prompt", "Say hi", "-q"], "no such command 'prompt'", "llm ask 'Say hi' -q"),
+        (["prompt"], "no such command 'prompt'", 'llm ask "QUESTION"'),
+        (["version"], "no such command 'version'", "llm --version"),
+        (["cite", "docs"], "no such command 'cite'", 'llm ask --cite -f DIRECTORY "QUESTION"'),
         (["run", "qwen3"], "no such command 'run'", "llm chat -m qwen3"),
         (["run", "qwen3", "Say hi"], "no such command 'run'", "llm ask -m qwen3 'Say hi'"),
         (["run"], "no such command 'run'", 'llm chat -m MODEL, or llm ask -m MODEL "QUESTION"'),
@@ -100,6 +104,32 @@ def test_a_template_is_a_prompt(llm, words):
         2,
         ["llm: no such option: -t", "A template is a prompt here: llm ask -p NAME (all of them: llm prompts list)"],
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--save", "llm prompts new NAME"),
+        ("--schema-multi", "llm extract --many"),
+        ("--key", "llm keys set NAME"),
+        ("-n", "llm config set logs on"),
+        ("--no-log", "llm config set logs on"),
+        ("--no-stream", "Leave it out"),
+        ("--keepalive", "worker.idle_timeout"),
+    ],
+)
+@pytest.mark.parametrize("before", [[], ["ask"]])
+def test_an_option_of_other_programs_is_named_for_what_it_is_here(llm, before, option, named):
+    """In the line that otherwise names the help."""
+    run = llm(*before, option, "x", QUESTION)
+    shown = run.err.splitlines()
+    assert (run.code, run.backend, len(shown)) == (2, None, 2)
+    assert shown[0].startswith(f"llm: no such option: {option}") and named in shown[1]
+
+
+def test_an_option_of_the_model_has_its_own_name_in_a_chat(llm):
+    """Where -o is no file either."""
+    assert "--temperature" in llm("chat", "-o", "temperature", "0").err
 
 
 def test_an_option_of_another_command_has_no_such_advice(llm):
