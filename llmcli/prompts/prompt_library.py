@@ -292,6 +292,11 @@ def find_own_prompt(prompts: PromptLibrary, name: str, *, kinds_first: bool = Fa
         raise UsageError(
             f"the prompt {name} is that of llm {name.partition('.')[0]}", detail="Try: llm prompts new NAME"
         )
+    if Path(name).is_file():
+        raise UsageError(
+            f"{name} is no prompt file, which is YAML and ends in {_SUFFIX}",
+            detail=f"Make one: llm prompts new NAME. Or give the text as instructions: llm ask -s @{name}",
+        )
     raise MissingError(name, kind="prompt", suggestions=_similar(prompts, name))
 
 

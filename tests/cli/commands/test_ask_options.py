@@ -159,6 +159,15 @@ def test_what_makes_no_sense_is_refused(llm, own, argv, code, said):
     assert run.code == code and said in run.err and run.backend is None
 
 
+def test_a_text_file_is_no_prompt(llm, tmp_path, monkeypatch):
+    """Its text can be the instructions."""
+    (tmp_path / "bullets.md").write_text("Write bullets about {{ text }}")
+    monkeypatch.chdir(tmp_path)
+    run = llm("ask", "-p", "bullets.md", stdin=b"code")
+    assert (run.code, run.backend) == (2, None)
+    assert "bullets.md is no prompt file" in run.err and "llm ask -s @bullets.md" in run.err
+
+
 def test_only_the_first_code_block_is_printed(llm):
     """With --json the answer up to there is a field."""
     assert llm("ask", "-x", "hi", answer=lambda _: CODE).out == "ls -l\n"
