@@ -83,7 +83,7 @@ COMMANDS = [
         "ask",
         "Answer a question, with or without documents.",
         model_task="chat",
-        overflow_advice="shorten the question",  # long documents are searched
+        overflow_advice='give the long text as a document (llm ask -f FILE "QUESTION")',  # which is searched
         needs=QUESTION,
         also="Indexes: llm index.",
     ),

@@ -68,7 +68,8 @@ class LabellingRun:
         from llmcli.tasks.calibration.calibration_store import NAME_RULE, is_calibration_name
 
         if not confirm.can_ask(self._ctx.console):
-            raise UsageError("llm label asks questions and needs a terminal", detail="Run it without pipes.")
+            advice = "Run it without pipes. For labels by the model: llm classify --labels A,B,... FILE"
+            raise UsageError("llm label asks you for the labels and needs a terminal", detail=advice)
         if not os.path.isfile(self._file):  # noqa: PTH113 (a Path raises for a long name)
             raise MissingError(self._file, kind="file")
         if calibration is not None and not is_calibration_name(calibration):

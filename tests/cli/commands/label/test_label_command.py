@@ -70,9 +70,9 @@ def answer(child, key, count):
 
 
 def test_a_terminal_is_needed(llm, tickets):
-    """A pipe gets a usage error."""
+    """A pipe gets a usage error, which names the command that labels without a person."""
     run = llm("label", "--labels", "bug,idea", str(tickets))
-    assert run.code == 2 and "terminal" in run.err and run.out == ""
+    assert run.code == 2 and "terminal" in run.err and "llm classify --labels" in run.err and run.out == ""
 
 
 def test_a_later_record_with_a_label_is_refused(person, tmp_path):

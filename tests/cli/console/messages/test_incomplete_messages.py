@@ -65,10 +65,12 @@ def advice(run):
 
 @pytest.mark.parametrize("ctx", [(), ("--ctx", str(TINY))])
 def test_a_context_at_its_maximum_is_not_raised(llm, ctx):
-    """If the model has no more, by default or by setting, only less text or another model helps."""
+    """If the model has no more, by default or by setting, only a search of the text or another model helps."""
     run = llm("ask", "word " * 9000, "--no-stdin", *ctx, context=TINY, answer=last_message)
     assert run.code == 65 and "--ctx" not in advice(run)
-    assert advice(run).startswith("Shorten the question") and "larger context" in advice(run)
+    assert advice(run).startswith(
+        'Give the long text as a document (llm ask -f FILE "QUESTION"), or'
+    ) and "larger context" in advice(run)
 
 
 def test_a_context_that_can_be_raised_says_how_far(llm):
