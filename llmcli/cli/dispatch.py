@@ -70,6 +70,10 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
         from llmcli.cli.parsing.help_text import help_columns, program_help
 
         sys.stdout.write(program_help(help_columns(environment), complete=words == ["--help-all"]) + "\n")
+        if not words and environment.is_file_or_pipe(environment.stdin):
+            from llmcli.cli.console.console import Console
+
+            Console(environment, interrupt).write_note("standard input was not read; to send it as a question: llm ask")
         return 0
     words = _join_redact_names(words)
     command = None if completing or not words else command_registry.find_command(words[0])
@@ -105,7 +109,7 @@ def _run_with_typer(words: list[str], environment: Environment, interrupt: Inter
                 args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
             )
     except typer.TyperException as error:
-        advice = _foreign_option_advice(error, words) or _quoting_advice(words)
+        advice = _foreign_option_advice(error, words) or _example_advice(error, words) or _quoting_advice(words)
         raise UsageError(_parser_message(error), detail=advice) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
@@ -127,6 +131,20 @@ def _foreign_option_advice(error: typer.TyperException, words: Sequence[str]) ->
     from llmcli.cli.parsing import implied_command
 
     return implied_command.foreign_option_advice(str(getattr(error, "option_name", "")), words)
+
+
+def _example_advice(error: typer.TyperException, words: Sequence[str]) -> str:
+    """Return an example of the command with the option that is missing; "" if the error is another one."""
+    import inspect
+
+    from llmcli.cli import command_registry
+
+    command = command_registry.find_command(words[0]) if words else None
+    if command is None or command.group or not _parser_message(error).startswith("missing option"):
+        return ""
+    names = getattr(getattr(error, "param", None), "opts", ())
+    lines = inspect.cleandoc(command.load().examples).splitlines()
+    return next((f"For example: {line}" for line in lines if not set(names).isdisjoint(line.split())), "")
 
 
 def _join_redact_names(words: list[str]) -> list[str]:

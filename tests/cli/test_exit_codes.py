@@ -234,6 +234,35 @@ def test_help_without_a_command_goes_to_stdout(llm):
     assert run.code == 0 and run.out.startswith("Usage: llm ") and run.err == ""
 
 
+def test_a_text_that_is_not_read_is_named_on_a_terminal(llm, terminal):
+    """As after cat FILE | llm, which asks in other programs."""
+    screen = terminal(columns=120)
+    assert llm(stdin=b"Why?", err=screen.slave).code == 0
+    assert screen.close().splitlines() == ["llm: standard input was not read; to send it as a question: llm ask"]
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        ("classify", "llm classify --labels billing,bug,praise tickets.txt"),
+        ("label", "llm label --labels billing,bug,praise tickets.csv --column text"),
+        ("check", "llm check answer.md --against report.txt"),
+        ("extract", "llm extract --schema 'name, amount number, due date' invoice.txt"),
+    ],
+)
+def test_a_missing_option_is_shown_in_an_example(llm, command, example):
+    """The first one of the help that has it."""
+    run = llm(command, "a.txt")
+    happened, advice = run.err.splitlines()
+    assert run.code == 2 and happened.startswith("llm: missing option") and advice == f"For example: {example}"
+
+
+def test_a_request_is_no_kind_of_text(llm):
+    """The message names llm ask, which takes it."""
+    run = llm("generate", "a poem about rain")
+    assert run.code == 2 and run.err.splitlines()[1].endswith("or llm ask 'Write a poem about rain'")
+
+
 def test_a_group_without_a_command_is_a_usage_error(llm):
     """Its help goes to the run's stderr; nothing is written past the run's descriptors."""
     run = llm("config")

@@ -7,6 +7,7 @@ from typing import Annotated
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.completers import generate_kinds
+from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs
 from llmcli.cli.input.text_values import read_variables
 from llmcli.cli.options import VariablesOption, command
@@ -55,6 +56,9 @@ def generate(
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
+    if len(kind.split()) > 1:  # a request, as of llm ask
+        other = format_command("ask", f"Write {kind}")
+        raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
     variables, read = read_variables(ctx, var or [])
     if file or wants_records(ctx.flags):
         from llmcli.cli.records.record_run import generate_records

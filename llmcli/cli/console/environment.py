@@ -63,6 +63,11 @@ class Environment:
         mode = os.fstat(fd).st_mode
         return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.is_terminal(fd))
 
+    def is_file_or_pipe(self, fd: int) -> bool:
+        """Whether ``fd`` is a file or a pipe, so that somebody passes a text in."""
+        mode = os.fstat(fd).st_mode
+        return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
+
     def is_line_mode(self, fd: int) -> bool:
         """Whether the terminal ``fd`` echoes and edits lines, so that no pager or other full-screen program uses it."""
         import termios
