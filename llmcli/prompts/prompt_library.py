@@ -21,6 +21,7 @@ from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
 _SUFFIX = ".yaml"
+_PATH_STARTS = ("/", "./", "../", "~")
 MAX_PROMPT_BYTES = 1 << 20
 _MAX_SHOWN_PROBLEMS = 10
 _MAX_PROBLEM_CHARS = 500
@@ -130,10 +131,7 @@ class PromptLibrary:
 
         Raises ``MissingError`` (kind "prompt file"), and ``ConfigError`` as ``get``.
         """
-        file = Path(name).expanduser()
-        if not os.path.lexists(file):
-            raise MissingError(name, kind="prompt file", detail=os.strerror(errno.ENOENT))
-        return self._parse(name, file)
+        return self._parse(name, _require_file(name))
 
     def _parse(self, name: str, file: Path) -> Prompt:
         try:
@@ -146,8 +144,11 @@ class PromptLibrary:
     def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
         """Return the problems of one prompt, or of all: what ``get`` would raise, and breaches of contract.
 
-        Raises ``MissingError`` and ``UsageError`` as ``path`` does.
+        ``name`` may be a path, as in ``find_own_prompt``. Raises ``MissingError`` and ``UsageError`` as ``path`` does.
         """
+        if name is not None and _is_path(name):
+            file = _require_file(name).absolute()
+            return _find_problems(str(file), file)  # a prompt of the user's own, whatever the file is called
         problems = []
         for each in self.names() if name is None else [name]:
             problems += _find_problems(each, self.path(each))
@@ -228,6 +229,19 @@ def _require_name(name: str) -> None:
         raise UsageError(f"{name!r} is not a valid prompt name: use {_ALLOWED_NAMES}")
 
 
+def _is_path(name: str) -> bool:
+    """Whether a prompt is named by the path of its file: it begins with /, ./, ../ or ~, or ends in .yaml and exists."""
+    return name.startswith(_PATH_STARTS) or (name.endswith(_SUFFIX) and Path(name).is_file())
+
+
+def _require_file(name: str) -> Path:
+    """Return the path that ``name`` is. Raises ``MissingError`` (kind "prompt file") if nothing is there."""
+    file = Path(name).expanduser()
+    if not os.path.lexists(file):
+        raise MissingError(name, kind="prompt file", detail=os.strerror(errno.ENOENT))
+    return file
+
+
 def _join_problems(problems: Sequence[PromptProblem]) -> str:
     """Return the first problems as one line."""
     sentences = [f"line {each.line}: {each.message}" if each.line else each.message for each in problems]
@@ -270,17 +284,13 @@ def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
     ]
 
 
-_PATH_STARTS = ("/", "./", "../", "~")
-
-
 def find_own_prompt(prompts: PromptLibrary, name: str, *, kinds_first: bool = False) -> Prompt:
     """Return the prompt that ``name`` stands for: a file, a prompt of the user's own, or a kind of text.
 
-    A path begins with /, ./, ../ or ~, or ends in .yaml and exists. ``kinds_first``: a kind of text hides a prompt of
-    the same name. Raises ``MissingError`` with similar names, ``UsageError`` for a prompt that belongs to a command, and
-    ``ConfigError``.
+    ``kinds_first``: a kind of text hides a prompt of the same name. Raises ``MissingError`` with similar names,
+    ``UsageError`` for a prompt that belongs to a command or a file that is no prompt, and ``ConfigError``.
     """
-    if name.startswith(_PATH_STARTS) or (name.endswith(_SUFFIX) and Path(name).is_file()):
+    if _is_path(name):
         return prompts.get_file(name)
     _require_name(name)
     kind = GENERATE_PREFIX + name

@@ -17,7 +17,7 @@ from llmcli.prompts.contracts import is_own_name, prefix_of
 PromptArgument = Annotated[str, Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
 OptionalPromptArgument = Annotated[
     str | None,
-    Argument(metavar="[NAME]", help="Name of a prompt (default: all).", autocompletion=completers.prompts),
+    Argument(metavar="[NAME|FILE]", help="A prompt (default: all).", autocompletion=completers.prompts),
 ]
 PromptSourceOption = Annotated[
     str | None,

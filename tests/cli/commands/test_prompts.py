@@ -81,8 +81,9 @@ def test_show_keeps_control_sequences_from_the_terminal(prompts, own, terminal):
 )
 @pytest.mark.parametrize("command", ["show", "edit", "check"])
 def test_an_invalid_name_reaches_no_path(prompts, command, name, code):
-    """Unknown names are 66, impossible ones usage."""
-    assert prompts(command, name, env={"EDITOR": "true"}).code == code
+    """Unknown names are 66, impossible ones usage; check takes the path of a file, too."""
+    found = {"../ask": 66, "/etc/passwd": 78}.get(name, code) if command == "check" else code
+    assert prompts(command, name, env={"EDITOR": "true"}).code == found
 
 
 def test_an_unknown_name_comes_with_suggestions(prompts):
@@ -176,6 +177,19 @@ def test_check_reports_every_problem_with_file_and_line(prompts, own):
     run = prompts("check")
     lines = run.out.splitlines()
     assert run.code == 78 and len(lines) >= 2 and any(line.startswith(f"{own}/ask.yaml:3: ") for line in lines)
+
+
+def test_check_takes_the_file_that_a_message_names(llm, prompts, tmp_path, monkeypatch):
+    """A path is one of your own prompts, even if it has the name of a command's."""
+    monkeypatch.chdir(tmp_path)
+    Path("ask.yaml").write_text("description: x\nuser: '{{ text }}'\n")
+    Path("bad.yaml").write_text("prompt: x\n")
+    assert (prompts("check", "ask.yaml").code, prompts("check", "./ask.yaml").out) == (0, "")
+    said = llm("ask", "-p", "./bad.yaml", "x").err.splitlines()[1]
+    assert said == "Try: llm prompts check ./bad.yaml"
+    run = prompts("check", "./bad.yaml")
+    assert run.code == 78 and "unknown key prompt" in run.out and f"{tmp_path}/bad.yaml:1: " in run.out
+    assert prompts("check", "./none.yaml").code == 66
 
 
 def test_check_in_json_is_an_object_a_line(prompts, own):
