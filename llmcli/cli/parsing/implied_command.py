@@ -12,7 +12,7 @@ from llmcli.cli import command_registry
 from llmcli.cli.command_registry import Command
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.parsing.command_line import first_argument, option_of
-from llmcli.cli.parsing.parameters import CommandParameter
+from llmcli.cli.parsing.parameters import Argument, CommandParameter
 from llmcli.errors import UsageError
 
 _ASK = "ask"
@@ -32,10 +32,10 @@ def complete_words(words: Sequence[str]) -> list[str]:
     command = command_registry.find_command(words[0])
     if command is not None:
         return _complete_group(command, words) if command.group else [command.name, *words[1:]]
-    if words[0].startswith("-") and words[0] != "--" and not begins_with_ask_option(words):
+    if words[0].startswith("-") and words[0] not in ("-", "--") and not begins_with_ask_option(words):
         return [*words]  # no option that the program knows here
     first = first_argument(_ask_parameters(), words)
-    if first is None or len(first.split()) >= _MIN_QUESTION_WORDS:
+    if first is None or first == "-" or len(first.split()) >= _MIN_QUESTION_WORDS:  # -: standard input
         return [_ASK, *words]
     rest = [*words]
     rest.remove(first)
@@ -141,7 +141,7 @@ _FOREIGN_OPTIONS = {
     "-a": "An attachment is a file here: llm ask -f FILE",
     "--attachment": "An attachment is a file here: llm ask -f FILE",
     "--fragment": "A fragment is a file here: llm ask -f FILE",
-    "-c": "Try: --continue, or --session NAME",
+    "-c": "Give both questions the same --session NAME; --continue goes on with the chat used last",
     "--cid": "A conversation has a name here: --session NAME",
     "--param": "Try: llm ask -p NAME --var NAME=VALUE",
     "-u": "Try: --stats",
@@ -162,4 +162,15 @@ _FOREIGN_OPTIONS = {
 def foreign_option_advice(option: str, words: Sequence[str]) -> str:
     """Return what to write for an option of another program in the line ``words``; "" if it is none."""
     asks = not words or words[0].startswith("-") or words[0] in (_ASK, "chat")
+    if not asks and option in ("-f", "--file") and _takes_files(words[0]):
+        return f"A file is an argument here: llm {words[0]} FILE"
     return _FOREIGN_OPTIONS.get(option, "") if asks else ""
+
+
+def _takes_files(name: str) -> bool:
+    """Return whether a command takes files as arguments."""
+    command = command_registry.find_command(name)
+    if command is None or command.group:
+        return False
+    declared = [parameter.declaration for parameter in command.load().parameters]
+    return any(isinstance(each, Argument) and "FILE" in each.keywords["metavar"] for each in declared)

@@ -113,7 +113,7 @@ def test_a_prompt_may_use_text_and_question_without_declaring_them(llm, own):
     assert last_message(llm("generate", "short", stdin=b"code").backend.requests[0]) == "Shorten: code"
     assert last_message(llm("ask", "-p", "short", "code", "--no-stdin").backend.requests[0]) == "Shorten: code"
     run = llm("ask", "-p", "mine", stdin=b"code")
-    assert run.code == 2 and "missing variables: question" in run.err
+    assert run.code == 2 and "missing variables: question" in run.err and 'llm ask -p NAME "QUESTION" <' in run.err
     assert "text\t(required)" in llm("generate", "short", "--list").out
     assert llm("prompts", "check").code == 0
 

@@ -24,6 +24,8 @@ QUESTION = "What is a goroutine?"
         (["--model=x", QUESTION], ["ask", "--model=x", QUESTION]),
         (["-m", "x", "--nonsense", "hello"], ["ask", "-m", "x", "--nonsense", "hello"]),  # refused there
         (["--", "-1 plus 2"], ["ask", "--", "-1 plus 2"]),
+        (["-"], ["ask", "-"]),
+        (["-s", "Be brief.", "-"], ["ask", "-s", "Be brief.", "-"]),
         (["-s", "Explain this code."], ["ask", "-s", "Explain this code."]),
         (["shell", "free space"], ["command", "free space"]),
         (["models"], ["models", "list"]),
@@ -125,6 +127,18 @@ def test_an_option_of_other_programs_is_named_for_what_it_is_here(llm, before, o
     shown = run.err.splitlines()
     assert (run.code, run.backend, len(shown)) == (2, None, 2)
     assert shown[0].startswith(f"llm: no such option: {option}") and named in shown[1]
+
+
+@pytest.mark.parametrize("command", ["summarize", "translate", "classify", "extract"])
+def test_a_file_is_an_argument_of_other_commands(llm, command):
+    """Who comes from llm ask -f FILE learns it from the message."""
+    shown = llm(command, "-f", "a.txt").err.splitlines()
+    assert shown == ["llm: no such option: -f", f"A file is an argument here: llm {command} FILE"]
+
+
+def test_a_dash_is_a_question(llm):
+    """Standard input, as after llm ask."""
+    assert llm("-", stdin=b"Why?").out == llm("ask", "-", stdin=b"Why?").out == "Why?\n"
 
 
 def test_an_option_of_the_model_has_its_own_name_in_a_chat(llm):

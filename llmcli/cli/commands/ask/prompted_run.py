@@ -42,6 +42,8 @@ def make_prompted_task(
         prompt.render(values)
     except BadVariables as error:
         advice = "Pipe the text in, name a file with -f, or set a variable: --var NAME=VALUE"
+        if documents and set(error.missing) <= set(QUESTION_VARIABLES):
+            advice = 'Ask in words, too: llm ask -p NAME "QUESTION" < FILE'
         raise UsageError(error.subject, detail=advice) from error
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
