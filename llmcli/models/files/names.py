@@ -66,6 +66,17 @@ def sanitize_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+|[.]{2,}", "-", text)[:96].strip("-._")
 
 
+def strip_hub_address(name: str) -> str:
+    """Return a name without the Hub's address before it, as Ollama and a browser have it: ``hf.co/owner/repo``.
+
+    The address of a file, ``https://huggingface.co/owner/repo/blob/main/file.gguf``, becomes ``owner/repo/file.gguf``.
+    """
+    host = re.match(r"(?:https?://)?(?:hf\.co|huggingface\.co)/", name)
+    if host is None:
+        return name
+    return re.sub(r"^([^/]+/[^/]+)/(?:blob|resolve|tree)/main(?=/|$)", r"\1", name[host.end() :]).rstrip("/")
+
+
 def parse_hub_name(name: str) -> HubName | None:
     """Return the meaning of ``owner/repo``, ``owner/repo:QUANT`` or ``owner/repo/file.gguf``, otherwise None."""
     base, colon, label = name.partition(":")

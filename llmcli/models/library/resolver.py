@@ -95,12 +95,12 @@ class ModelResolver:
         return list(self.catalogue.values())
 
     def canonical_name(self, name: str | None) -> str:
-        """Return the canonical name: aliases replaced, paths made absolute."""
+        """Return the canonical name: aliases replaced, the Hub's address left out, paths made absolute."""
         name = self.default_model()[0] if name is None else name
         if not name:  # an unset shell variable, which must not mean the default
             raise UsageError("the name of a model is empty", detail="Try: llm models list")
         if not is_path(name):
-            name = self.defaults.resolve_alias(name)
+            name = names.strip_hub_address(self.defaults.resolve_alias(name))
         return os.path.abspath(Path(name).expanduser()) if is_path(name) else name  # noqa: PTH100 (keeps links)
 
     # ---- models --------------------------------------------------------------------------------------------------

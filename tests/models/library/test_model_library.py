@@ -70,7 +70,18 @@ def pull(library, name, interrupt) -> ModelFile:
 # ---- pulling ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [REPO, REPO + ":q4_0", REPO + "/tiny.Q4_0.gguf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        REPO,
+        REPO + ":q4_0",
+        REPO + "/tiny.Q4_0.gguf",
+        f"hf.co/{REPO}:Q4_0",
+        f"https://huggingface.co/{REPO}",
+        f"https://huggingface.co/{REPO}/tree/main",
+        f"https://huggingface.co/{REPO}/blob/main/tiny.Q4_0.gguf",
+    ],
+)
 def test_pull(stocked, library, interrupt, name):
     """All forms of a Hub name pull the file they mean, checked and named."""
     model = pull(library, name, interrupt)
