@@ -175,7 +175,10 @@ async def _openapi_endpoint(_request: Request) -> Response:
 
 async def _http_exception_response(request: Request, problem: Exception) -> Response:
     status = getattr(problem, "status_code", 500)
-    words = {404: "no such path", 405: "this path does not support that method"}.get(status, "failed")
+    words = {
+        404: "no such path; /openapi.json lists those that there are",
+        405: "this path does not support that method",
+    }.get(status, "failed")
     return adapt_error(error_response(status, words), request.scope)
 
 

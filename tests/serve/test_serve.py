@@ -266,6 +266,7 @@ def test_forged_and_bare_requests(served):
     assert served.ask("GET", "/health", token=None)[0] == 200
     for method, path in (("GET", "/llm/status"), ("POST", "/llm/stop"), ("POST", "/llm/session"), ("GET", "/x")):
         assert served.ask(method, path, {} if method == "POST" else None)[0] == 404
+    assert "/openapi.json" in served.ask("POST", "/api/chat", {})[1]["error"]["message"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"1" * 5000])
