@@ -136,6 +136,14 @@ def test_a_file_is_an_argument_of_other_commands(llm, command):
     assert shown == ["llm: no such option: -f", f"A file is an argument here: llm {command} FILE"]
 
 
+def test_a_hosted_model_is_named_with_its_server(llm):
+    """Which simonw/llm finds by the model's name alone; here, no text goes to a server that was not named."""
+    run = llm("-m", "claude-sonnet-4", QUESTION)
+    shown = run.err.splitlines()
+    assert (run.code, shown[0]) == (66, "llm: no model called claude-sonnet-4")
+    assert shown[1] == "For the model of a server: --backend anthropic -m claude-sonnet-4"
+
+
 def test_a_dash_is_a_question(llm):
     """Standard input, as after llm ask."""
     assert llm("-", stdin=b"Why?").out == llm("ask", "-", stdin=b"Why?").out == "Why?\n"

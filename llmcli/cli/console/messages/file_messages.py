@@ -35,10 +35,24 @@ _DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 
 
+_HOSTED = {"gpt-": "openai", "claude-": "anthropic", "gemini-": "gemini"}
+"""The well-known servers whose models have names that begin so."""
+
+
+def _advise_on_model(name: str) -> str:
+    """Return where to find the names of models, and how to name a hosted model."""
+    server = next((server for start, server in _HOSTED.items() if name.startswith(start)), None)
+    return (
+        "Try: llm models list"
+        if server is None
+        else f"For the model of a server: --backend {server} -m {shlex.quote(name)}"
+    )
+
+
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "input": "This command reads files: download it first." if "://" in error.subject else "",
-        "model": "Try: llm models list",
+        "model": _advise_on_model(error.subject),
         "model file": "Check the path, or try: llm models list",
         "adapter": "Check the path; FILE:SCALE takes a number, such as style.gguf:0.5",
         "model folder": "If the models are elsewhere: llm models import FILE.gguf (for Ollama, set OLLAMA_MODELS)",
