@@ -35,6 +35,9 @@ def open_source(ctx: CommandContext, files: Sequence[str], input_format: str | N
     Raises ``UsageError`` if there is no input, or if -o would overwrite one.
     """
     flags = record_flags(ctx)
+    if flags.format == "json" and ctx.verb == "ask":  # as after ollama run
+        advice = "For an answer in JSON: --schema SCHEMA. For records of JSON: --format jsonl"
+        raise UsageError("--format is the format of records", detail=advice)
     if flags.format is not None:
         load_record_format(flags.format)
     names = list(files)

@@ -144,6 +144,12 @@ def test_a_hosted_model_is_named_with_its_server(llm):
     assert shown[1] == "For the model of a server: --backend anthropic -m claude-sonnet-4"
 
 
+def test_a_format_is_one_of_records(llm):
+    """Where ollama has --format json, an answer has a schema here."""
+    run = llm("--format", "json", QUESTION)
+    assert (run.code, run.backend) == (2, None) and "--schema SCHEMA" in run.err.splitlines()[1]
+
+
 def test_a_dash_is_a_question(llm):
     """Standard input, as after llm ask."""
     assert llm("-", stdin=b"Why?").out == llm("ask", "-", stdin=b"Why?").out == "Why?\n"
