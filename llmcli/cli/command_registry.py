@@ -161,6 +161,13 @@ COMMANDS = [
         listed=False,
     ),
     Command(
+        "records",
+        "Merge the outputs of --shard, with which several machines share a job.",
+        group=True,
+        area=Area.RECORDS,
+        listed=False,
+    ),
+    Command(
         "embed",
         "Turn lines, records or files into vectors.",
         model_task="classify",

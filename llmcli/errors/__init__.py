@@ -4,7 +4,7 @@
     |- EmptyAnswer         [r]      the answer was empty, also after a retry
     |- UsageError               2   arguments that make no sense together
     |  |- BadVariables              (of a prompt)
-    |  `- JobMismatch, RetryRefused  [s]
+    |  `- JobMismatch, PartMismatch, RetryRefused  [s]
     |- PartialError             3   something was delivered and something failed
     |  |- AnswerTruncated, CostLimitReached, ExtractionFailed, IncompleteOutput, InvalidAnswer (NoCodeBlock,
     |  |  WrongSummaryForm), PartsMissing, PointsUnsupported, QueryFailed, RepetitionStopped, RowsOmitted,
@@ -21,9 +21,10 @@
     |  |- BadAdapter  [m]
     |  |- BadGrammar  [m]       2   (a schema, labels or a grammar from the command line)
     |  |- AnswerRefused  [r]        (by the model, or a filter)
-    |  `- TooFewLabels, ConversationFull  [s]
+    |  `- ConversationFull, NotAPart, TooFewLabels, UnfinishedPart  [s]
     |- MissingError            66   input, prompt file, session, model, repository
-    |  `- PageMissing  [n]
+    |  |- PageMissing  [n]
+    |  `- PartsIncomplete  [s]
     |- UnavailableError        69   retrying is useless
     |  |- MissingExtra              (an optional library)
     |  |- ModelNotDownloaded        (known, but the download was not confirmed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.errors import CannotCreate, ConfigError, InputError, PartialError, UsageError
+from llmcli.errors import CannotCreate, ConfigError, InputError, MissingError, PartialError, UsageError
 
 
 class JobMismatch(UsageError):
@@ -27,6 +27,36 @@ class RetryRefused(UsageError):
     def __init__(self, subject: str, reason: str) -> None:
         super().__init__(subject)
         self.reason = reason
+
+
+class PartMismatch(UsageError):
+    """The parts ``subject`` and ``other`` are not of the same job: ``differences`` are the names of what differs."""
+
+    def __init__(self, subject: str, other: str, differences: tuple[str, ...]) -> None:
+        super().__init__(subject)
+        self.other = other
+        self.differences = differences
+
+
+class PartsIncomplete(MissingError):
+    """Of ``count`` shards, those with the numbers ``missing`` have no part."""
+
+    def __init__(self, missing: tuple[int, ...], count: int) -> None:
+        super().__init__("a part", kind="part")
+        self.missing = missing
+        self.count = count
+
+
+class UnfinishedPart(InputError):
+    """The job of the part ``subject`` is not complete: ``done`` records are."""
+
+    def __init__(self, subject: str, done: int) -> None:
+        super().__init__(subject)
+        self.done = done
+
+
+class NotAPart(InputError):
+    """The file ``subject`` has no index of a part beside it."""
 
 
 class EarlierFailures(PartialError):

@@ -8,6 +8,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from llmcli.errors import OutputError, TemporaryFailure
 from llmcli.files.atomic_file import file_error
@@ -86,6 +87,9 @@ class ResumableFile:
         Raises ``OutputError`` and ``CannotCreate``.
         """
         self.sync()
+        self._place()
+
+    def _place(self) -> None:
         try:
             if self.target.exists():
                 there = self.target.stat()
@@ -99,10 +103,10 @@ class ResumableFile:
         finally:
             os.close(self._fd)
 
-    def commit_and_reopen(self) -> ResumableFile:
+    def commit_and_reopen(self) -> Self:
         """Give the file its final name, and return a new, empty one."""
         self.commit()
-        return ResumableFile(self.path)
+        return type(self)(self.path)
 
     def close(self) -> None:
         """Close the file and keep it."""

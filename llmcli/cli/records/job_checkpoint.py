@@ -21,6 +21,7 @@ from llmcli.documents.records.job_state import (
     require_kept,
     skip_done,
 )
+from llmcli.documents.records.part_file import PartFile
 from llmcli.documents.records.record import Record
 from llmcli.documents.records.record_source import RecordInput, RecordSource
 from llmcli.errors import LlmError, UsageError
@@ -45,13 +46,15 @@ class JobCheckpoint:
     inputs: Sequence[str] | None = None
     summary_state: Callable[[], dict[str, Any]] | None = None
 
-    def __init__(self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool) -> None:
-        """Open the output; ``finished`` are the jobs that have nothing left to do.
+    def __init__(
+        self, path: str, finished: FinishedJobs, *, resume: bool, retry_failed: bool, is_part: bool = False
+    ) -> None:
+        """Open the output; ``finished`` are the jobs that have nothing left to do. ``is_part``: it is that of a shard.
 
         Raises what ``ResumableFile`` and ``load_job`` raise, ``UnfinishedJob`` when neither option says that the job
         that exists goes on, and ``UsageError`` for --retry-failed without a complete output.
         """
-        self._file = ResumableFile(path)
+        self._file = PartFile(path) if is_part else ResumableFile(path)
         self._finished = finished
         self._resumes = resume
         self._input_stamps: list[FileStamp] | None = None
@@ -101,6 +104,11 @@ class JobCheckpoint:
         return self._state.progress
 
     @property
+    def part(self) -> PartFile | None:
+        """The output if it is that of a shard, else None."""
+        return self._file if isinstance(self._file, PartFile) else None
+
+    @property
     def has_begun(self) -> bool:
         """Whether ``begin`` was called."""
         return self._state is not None
@@ -112,7 +120,7 @@ class JobCheckpoint:
         """
         found = self._found
         self._input_stamps = None if self.inputs is None else [file_stamp(Path(path)) for path in self.inputs]
-        if found is None and self._resumes:
+        if found is None and self._resumes and (self.part is None or self.part.has_index):
             found = self._finished.find(self._file.target, self._input_stamps, manifest)
         if found is None:
             self._remove_state()  # of a complete output that this job replaces
@@ -134,6 +142,8 @@ class JobCheckpoint:
         if self.is_finished:
             return True
         self._file.truncate(progress.output_bytes)
+        if self.part is not None:
+            self.part.truncate_rows(progress.done)
         self._seconds_before = progress.seconds
         if progress.retries:
             self.checkpoint()  # from now on, the partial output is no longer the complete one

@@ -24,6 +24,14 @@ def _parse_delimiter(value: str | None) -> str | None:
     return value
 
 
+def _check_shard(value: str | None) -> str | None:
+    if value is not None:
+        from llmcli.documents.records.shard import Shard
+
+        Shard.parse(value)
+    return value
+
+
 @frozen
 class RecordFlags(Flags):
     """The recurring options, and those of records."""
@@ -134,9 +142,30 @@ class RecordFlags(Flags):
         bool,
         Option("--dedupe", help="Answer records with the same text once.", section=OptionSection.RECORDS, rare=True),
     ] = False
+    shard: Annotated[
+        str | None,
+        Option(
+            "--shard",
+            metavar="I/N",
+            help="Process each Nth record from record I; llm records merge joins the N outputs.",
+            callback=_check_shard,
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
+    ] = None
+    shard_by: Annotated[
+        str | None,
+        Option(
+            "--shard-by",
+            metavar="COLUMN",
+            help="Choose the records of --shard by a hash of this column.",
+            section=OptionSection.RECORDS,
+            rare=True,
+        ),
+    ] = None
 
 
-RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample")
+RECORD_OPTIONS = ("column", "template", "format", "delimiter", "output_format", "limit", "sample", "shard", "shard_by")
 """Options that make an input records where a verb would otherwise read whole documents."""
 
 

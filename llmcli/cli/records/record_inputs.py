@@ -17,6 +17,7 @@ from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import Row
 from llmcli.documents.records.record_source import RecordInput, RecordSource, Selection, TextChoice
+from llmcli.documents.records.shard import Shard, ShardedInput
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,3 +108,15 @@ def selection(ctx: CommandContext) -> Selection:
     """Return which records are processed."""
     flags = record_flags(ctx)
     return Selection(flags.limit, flags.sample, flags.seed or 0)
+
+
+def sharded_input(ctx: CommandContext) -> ShardedInput | None:
+    """Return the share of the input that --shard names, None without it. Raises ``UsageError``."""
+    flags = record_flags(ctx)
+    if flags.shard is None:
+        if flags.shard_by is not None:
+            raise UsageError("--shard-by needs --shard", detail="Try: --shard 1/10 --shard-by COLUMN")
+        return None
+    if flags.unordered:
+        raise UsageError("the records of a shard are written in order", detail="Leave out --unordered.")
+    return ShardedInput(Shard.parse(flags.shard, flags.shard_by))

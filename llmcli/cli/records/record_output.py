@@ -21,6 +21,9 @@ from llmcli.types import ItemFailed, Result, Usage
 
 if TYPE_CHECKING:
     from llmcli.cli.records.job_checkpoint import JobCheckpoint
+    from llmcli.documents.records.job_state import JobProgress
+    from llmcli.documents.records.part_file import PartFile
+    from llmcli.documents.records.shard import ShardedInput
     from llmcli.errors.saved_state_errors import EarlierFailures
     from llmcli.tasks.runner.record_runner import RecordProcessor
 
@@ -60,11 +63,17 @@ class RecordOutput:
         self.job: JobCheckpoint | None = None
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
-        """Whether the output has results of earlier runs."""
+        """Whether the output has results of earlier runs, or is a part, which is kept even if all of its records failed."""
         self.earlier_work = (Usage(), 0.0, 0)
         """Tokens, seconds and records of earlier runs of the job."""
         self.earlier_failures: EarlierFailures | None = None
         """What earlier runs of the job have left undone."""
+        self.sharded: ShardedInput | None = None
+        """The share of the input that is processed, None for all of it; set before ``open``."""
+        self._part: PartFile | None = None
+        self._part_progress: JobProgress | None = None  # of a part without a job
+        self._head_bytes = 0
+        self._manifest: Mapping[str, Any] = {}
         self.inputs: Sequence[str] | None = None
         """The paths of the inputs, None if one is no file; set before ``begin``."""
         self.summary: RecordSummary | None = None
@@ -81,6 +90,8 @@ class RecordOutput:
         """Open the output and return its sink. Raises what opening raises, and ``UsageError``."""
         path = self._flags.output
         if path is None or not _is_resumable(path):
+            if self.sharded is not None:
+                raise UsageError("a shard is written to a regular file", detail="Add -o FILE.")
             if self._flags.resume or self._flags.retry_failed:
                 raise UsageError("a job can be resumed only if its output is a regular file", detail="Add -o FILE.")
         elif self._named_format(path) != "parquet" or self._as_json:
@@ -88,12 +99,31 @@ class RecordOutput:
             from llmcli.documents.records.job_state import FinishedJobs
 
             finished = FinishedJobs(self._ctx.runtime.paths.finished_jobs)
-            self.job = JobCheckpoint(path, finished, resume=self._flags.resume, retry_failed=self._flags.retry_failed)
+            self.job = JobCheckpoint(
+                path,
+                finished,
+                resume=self._flags.resume,
+                retry_failed=self._flags.retry_failed,
+                is_part=self.sharded is not None,
+            )
+            self._part = self.job.part
             stack.push(self._leave)
             return self.job
         elif self._flags.resume or self._flags.retry_failed:
             raise UsageError("a Parquet file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")
-        return self._open_plain(stack)
+        return self._open_plain(stack) if self.sharded is None or path is None else self._open_part(path, stack)
+
+    def _open_part(self, path: str, stack: ExitStack) -> ByteSink:
+        """Open the output of a shard that is not continued."""
+        from llmcli.documents.records.job_state import JobProgress
+        from llmcli.documents.records.part_file import PartFile
+
+        part = self._part = self._sink = PartFile(path)
+        self._part_progress = JobProgress()
+        stack.callback(self._discard_part)
+        part.truncate(0)
+        part.truncate_rows(0)
+        return part
 
     def _open_plain(self, stack: ExitStack) -> ByteSink:
         """Open standard output, or the file of -o, which is not continued."""
@@ -122,11 +152,14 @@ class RecordOutput:
         if not self._as_json:
             columns = OutputColumns(schema, added, has_error, self._flags.overwrite)
             self._writer = load_record_format(self._format).open_writer(columns)
-        has_head = self.job is not None and self._begin_job(
-            self.job, {**manifest(), "format": schema.format, "output format": self._format}
-        )
-        if self._writer is not None and not has_head:
-            self._write(self._writer.head())
+        if self.job is not None or self._part is not None:
+            self._manifest = {**manifest(), "format": schema.format, "output format": self._format}
+        has_head = self.job is not None and self._begin_job(self.job, self._manifest)
+        self.delivered_before = self.delivered_before or self._part is not None
+        head = b"" if self._writer is None else self._writer.head()
+        self._head_bytes = len(head)
+        if not has_head:
+            self._write(head)
 
     def _begin_job(self, job: JobCheckpoint, manifest: Mapping[str, Any]) -> bool:
         """Begin or continue the job; return whether the output has its head."""
@@ -198,7 +231,7 @@ class RecordOutput:
         """Write the row of a record that failed, unless such records are left out."""
         record: Record = failed.record
         assert self._verb is not None
-        data = b""
+        data: bytes | None = None
         if self._flags.on_error is OnError.KEEP:
             from llmcli.cli.console import error_messages
 
@@ -230,12 +263,19 @@ class RecordOutput:
             text = json_text.dumps({**record.position, **row, **found})
         return (text + "\n").encode("utf-8", "backslashreplace")
 
-    def _write_row(self, record: Record, data: bytes, result: Result | ItemFailed) -> None:
+    def _write_row(self, record: Record, data: bytes | None, result: Result | ItemFailed) -> None:
+        """Write the row of a record; None if it has none. A writer may return the bytes of a row later (Parquet)."""
         if self.summary is not None and record.carried is None:
             self.summary.add(result)
+        if self._part is not None:
+            length = 0 if data is None else 1 if self._part_progress is not None else len(data)
+            self._part.add_row(record.input_index, length)
         if self.job is not None:
-            self.job.write_row(record, data, result)
-        elif data:
+            self.job.write_row(record, data or b"", result)
+            return
+        if self._part_progress is not None:
+            self._part_progress.add(record, result)
+        if data:
             self._write(data)
 
     def _write(self, data: bytes) -> None:
@@ -257,8 +297,37 @@ class RecordOutput:
         if self._writer is not None:
             self._write(self._writer.tail())
         if self.job is not None:
+            if not self.job.is_finished:
+                self._describe_part(self.job.progress)
             self.job.finish()
             self.job = None
+        elif self._part is not None and self._part_progress is not None:
+            if ended_early:
+                return
+            self._describe_part(self._part_progress)
+            self._part.commit()
+            self._part = None
+
+    def _describe_part(self, progress: JobProgress) -> None:
+        """Complete the index of a part, if the output is one."""
+        if self._part is None or self.sharded is None:
+            return
+        from llmcli.documents.records.part_file import PartInfo
+
+        self._part.describe(
+            PartInfo(
+                shard=str(self.sharded.shard),
+                manifest=self._manifest,
+                records=self.sharded.records,
+                input_digest=self.sharded.digest,
+                format=self._format,
+                head_bytes=self._head_bytes,
+                failed=progress.failed,
+                incomplete=progress.incomplete,
+                keeps_failed=self._flags.on_error is OnError.KEEP,
+                summary=None if self.summary is None else self.summary.to_state(),
+            )
+        )
 
     def _leave(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         """Keep the progress of a job that ends by an exception."""
@@ -275,6 +344,11 @@ class RecordOutput:
             self._ctx.console.write_message(
                 f"llm: {done:,} {'record is' if done == 1 else 'records are'} done. To go on: {command}"
             )
+
+    def _discard_part(self) -> None:
+        """Remove what there is of a part that cannot be continued, unless it is complete."""
+        if self._part is not None:
+            self._part.discard()
 
     def discard(self) -> None:
         """Leave no trace of a job without a result."""

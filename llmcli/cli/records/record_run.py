@@ -13,7 +13,7 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_output import RecordOutput, RecordSummary
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests
+from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
 from llmcli.errors import Interrupted
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
@@ -75,6 +75,7 @@ class _RecordRun:
         self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
         self.output = task.make_output(ctx)
         self.output.inputs, self.output.summary = self.source.paths, task.summary
+        self._sharded = self.output.sharded = record_inputs.sharded_input(ctx)
         self._choice: TextChoice = record_inputs.text_choice(ctx, required=task.needs_text)
         self._selection = record_inputs.selection(ctx)
         # records of the input so far, those of them that this run processes, and the bytes read: one value, since the
@@ -92,6 +93,8 @@ class _RecordRun:
         backend = ctx.runtime.backend()
         schema = self.source.open()
         self._choice = self._choice.resolve(schema)
+        if self._flags.shard_by is not None:
+            require_columns(schema, [self._flags.shard_by])
         verb = self._task.make_verb(backend, generation)
         self.output.begin(schema, verb, lambda: self._manifest(backend.info().model_id, generation))
         ctx.runtime.interrupt.drains_on_interrupt = self.output.job is not None
@@ -119,8 +122,11 @@ class _RecordRun:
         """Yield the records to process, with their texts."""
         records: Iterable[Record] = self._selection.apply(self.source)
         job = self.output.job
-        if job is not None:
+        if job is not None or self._sharded is not None:
             records = chain_digests(records)
+        if self._sharded is not None:
+            records = self._sharded.select(records)
+        if job is not None:
             if job.retries:
                 records = self.output.carry_over(records)
             records = job.skip_done(records)
@@ -155,6 +161,8 @@ class _RecordRun:
         """
         selection, (num_seen, num_started, read) = self._selection, self._counts
         wanted = selection.sample or selection.limit
+        if wanted is not None and self._sharded is not None:
+            wanted = self._sharded.shard.share_of(wanted)
         known = None if wanted is None else wanted - (num_seen - num_started)
         size = self.source.size
         if selection.sample is not None or size is None or not read:
@@ -187,6 +195,7 @@ class _RecordRun:
             "--unordered": flags.unordered,
             "--overwrite": flags.overwrite,
             "--dedupe": flags.dedupe,
+            **({} if flags.shard is None else {"--shard": flags.shard, "--shard-by": flags.shard_by}),
         }
 
 

@@ -21,7 +21,8 @@ class Record:
     ``text`` is the text that a verb works on. ``raw`` holds the bytes of the record as they were read. ``error``: the
     record is malformed, and ``fields`` holds what could be read. ``digest`` identifies the record and all before it. ``carried``:
     the record needs no work, since these bytes are its row of an earlier run. ``repeated_names``: the keys that occur
-    more than once in an object of its JSON; ``fields`` has the last value of each.
+    more than once in an object of its JSON; ``fields`` has the last value of each. ``input_index``: where a shard numbers
+    its records anew, the index in the whole input.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Record:
     digest: bytes = b""
     carried: bytes | None = None
     repeated_names: tuple[str, ...] = ()
+    input_index: int = 0
 
     @property
     def name(self) -> str:

@@ -178,10 +178,7 @@ class TextChoice:
             if default not in names and names:
                 raise UsageError("which column holds the text?", detail=_list_columns(names))
             return TextChoice((default,), self.template)
-        if schema.format != "jsonl" and names:  # an empty input has no columns
-            missing = [column for column in columns if not _has_field(names, column)]
-            if missing:
-                raise UsageError(f"the input has no column {', '.join(missing)}", detail=_list_columns(names))
+        require_columns(schema, columns)
         return self
 
     def apply(self, record: Record) -> None:
@@ -199,6 +196,15 @@ class TextChoice:
             record.error = BadDocument(record.file, line=record.line, detail=f"it has no field {error.args[0]}")
         except LlmError as error:
             record.error = error
+
+
+def require_columns(schema: RecordSchema, columns: Sequence[str]) -> None:
+    """Raise ``UsageError`` if a table does not have these columns."""
+    names = schema.columns
+    if schema.format != "jsonl" and names:  # an empty input has no columns
+        missing = [column for column in columns if not _has_field(names, column)]
+        if missing:
+            raise UsageError(f"the input has no column {', '.join(missing)}", detail=_list_columns(names))
 
 
 def _has_field(names: Sequence[str], column: str) -> bool:

@@ -60,18 +60,28 @@ class LabelSummary:
     def to_state(self) -> dict[str, Any]:
         """Return the counts and sums so far as JSON values."""
         numbers = {name: getattr(self, name) for name in _COUNTS}
-        return {**numbers, "labels": dict(self.counts), "sums": self._sums, "score_sum": self._score_sum}
+        sums = {"labels": dict(self.counts), "sums": self._sums, "score_sum": self._score_sum}
+        return {**numbers, **sums, "details": self.details}
 
     def restore(self, state: Mapping[str, Any], *, forgets_failed: bool) -> None:
         """Continue from ``state``, {} for none; ``forgets_failed``: the records that failed will be counted again."""
         for name in _COUNTS:
-            setattr(self, name, state.get(name, 0))
-        self.counts = Counter(state.get("labels", {}))
-        self._sums = dict(state.get("sums", {}))
-        self._score_sum = state.get("score_sum", 0.0)
+            setattr(self, name, 0)
+        self.counts, self._sums, self._score_sum = Counter(), {}, 0.0
+        self.add_state(state)
         if forgets_failed:
             self.records -= self.failed
             self.failed = 0
+
+    def add_state(self, state: Mapping[str, Any]) -> None:
+        """Add the counts and sums of another run."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + state.get(name, 0))
+        self.counts.update(state.get("labels", {}))
+        for label, share in state.get("sums", {}).items():
+            self._sums[label] = self._sums.get(label, 0.0) + share
+        self._score_sum += state.get("score_sum", 0.0)
+        self.details.update(state.get("details", {}))
 
     @property
     def mean_probabilities(self) -> Mapping[str, float]:

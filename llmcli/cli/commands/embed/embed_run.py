@@ -79,6 +79,8 @@ class NumpyOutput(RecordOutput):
         """Open the file. Raises ``UsageError`` for a job to continue, and for a file that has no beginning to return to."""
         path = self._flags.output
         assert path is not None
+        if self.sharded is not None:
+            raise UsageError("NumPy files are not merged", detail="Write JSON Lines instead: -o FILE.jsonl")
         if self._flags.resume or self._flags.retry_failed:
             raise UsageError("a NumPy file cannot be continued", detail="Write JSON Lines instead: -o FILE.jsonl")
         self._file = stack.enter_context(atomic_write(path, interrupt=self._ctx.runtime.interrupt))

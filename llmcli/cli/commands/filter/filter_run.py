@@ -54,6 +54,8 @@ class _FilterOutput(RecordOutput):
         super().__init__(ctx)
         if view.count and (self._flags.resume or self._flags.retry_failed):
             raise UsageError("a count cannot be continued", detail="Leave out --resume, or -c.")
+        if view.count and self._flags.shard is not None and not self._as_json:
+            raise UsageError("counts of shards are not merged", detail="Leave out -c, or --shard.")
         self._view = view
         self.matched = 0
         self.has_matches = False
@@ -72,7 +74,7 @@ class _FilterOutput(RecordOutput):
         self.matched += matches
         self.has_matches = self.has_matches or matches
         if not matches or (self._view.count and not self._as_json):
-            self._write_row(result.record, b"", result)
+            self._write_row(result.record, None, result)
             return None
         plain = self._plain_row(result.record)
         if plain is None:
@@ -105,7 +107,7 @@ class _FilterOutput(RecordOutput):
     def write_failure(self, failed: ItemFailed) -> None:
         """Write the row of a record that failed where rows are written."""
         if self._view.count or self._view.names:
-            self._write_row(failed.record, b"", failed)
+            self._write_row(failed.record, None, failed)
         else:
             super().write_failure(failed)
 

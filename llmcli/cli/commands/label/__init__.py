@@ -11,7 +11,7 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags
 
 _WITHOUT = (
-    *("draft", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed"),
+    *("draft", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "shard", "shard_by"),
     *("limit", "sample", "dedupe"),
 )
 

@@ -11,7 +11,18 @@ from llmcli.cli.records.record_flags import RecordFlags
 
 
 @command(
-    without=("reasoning", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "dedupe"),
+    without=(
+        "reasoning",
+        "output_format",
+        "on_error",
+        "overwrite",
+        "unordered",
+        "resume",
+        "retry_failed",
+        "dedupe",
+        "shard",
+        "shard_by",
+    ),
     writes_text=False,
     examples="""
       llm similar "The app crashes" tickets.txt

@@ -13,9 +13,13 @@ from llmcli.errors.saved_state_errors import (
     DamagedCalibration,
     EarlierFailures,
     JobMismatch,
+    NotAPart,
+    PartMismatch,
+    PartsIncomplete,
     RetryRefused,
     TooFewLabels,
     UnfinishedJob,
+    UnfinishedPart,
 )
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
@@ -195,6 +199,32 @@ def _describe_earlier_failures(error: EarlierFailures) -> ErrorText:
     return f"in earlier runs of the job: {', '.join(parts)}", advice
 
 
+def _describe_part_mismatch(error: PartMismatch) -> ErrorText:
+    what = f"{subject_of(error)} is not a part of the same job as {error.other}"
+    if "input" in error.differences:
+        return f"{what}: the input was another one", "Run the shards of all parts on the same files."
+    return (
+        f"{what}: these differ: {_name_differences(error.differences)}",
+        "Run its shard again, with the same command.",
+    )
+
+
+def _describe_incomplete_parts(error: PartsIncomplete) -> ErrorText:
+    named = ", ".join(f"{number}/{error.count}" for number in error.missing[:_MAX_NAMED_PARTS])
+    one = len(error.missing) == 1
+    what = (
+        f"the part{'' if one else 's'} of --shard {named}{_format_rest(error.missing)} {'is' if one else 'are'} missing"
+    )
+    return what, "Name all parts, and run the shards that have none."
+
+
+def _describe_unfinished_part(error: UnfinishedPart) -> ErrorText:
+    return (
+        f"the job of {subject_of(error)} is not complete: {error.done:,} records are done",
+        "Repeat its command with --resume.",
+    )
+
+
 def _files(target: str) -> str:
     return " ".join(shlex.quote(target + suffix) for suffix in (".partial", ".job.json"))
 
@@ -203,6 +233,13 @@ JOB_DESCRIPTIONS: Descriptions = {
     JobMismatch: _describe_mismatch,
     UnfinishedJob: _describe_unfinished,
     RetryRefused: _describe_refused_retry,
+    PartMismatch: _describe_part_mismatch,
+    PartsIncomplete: _describe_incomplete_parts,
+    UnfinishedPart: _describe_unfinished_part,
+    NotAPart: lambda x: (
+        f"{subject_of(x)} is not the output of --shard: {subject_of(x)}.shard is missing",
+        "Copy both files of each part, and merge outputs of --shard only.",
+    ),
     EarlierFailures: _describe_earlier_failures,
 }
 """What happened and what to do next, for each class."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from io import BufferedReader
 from typing import Any
@@ -167,6 +168,51 @@ class _ByteBuffer:
         """Return what was written since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
+
+
+def interleave_tables(paths: Sequence[str], order: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield a Parquet file with the rows of others: ``order`` names for each record its file, and 1 if it has a row.
+
+    Columns whose types differ get one that holds all. Raises ``BadDocument`` where there is none.
+    """
+    pa, pq = _import_pyarrow()
+    files = [pq.ParquetFile(path) for path in paths]
+    try:
+        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise BadDocument(paths[0], detail=f"the parts have columns of different types: {error}") from error
+    sources = [_TableRows(pa, file) for file in files]
+    sink = _ByteBuffer()
+    with pq.ParquetWriter(sink, schema) as writer:
+        numbers = (number for number, length in order if length)
+        while group := list(itertools.islice(numbers, _GROUP_ROWS)):
+            counts = [0] * len(files)
+            places = []
+            for number in group:  # its row is that many rows behind the first one of its file
+                places.append(counts[number])
+                counts[number] += 1
+            begins = list(itertools.accumulate(counts, initial=0))
+            rows = [source.take(count).cast(schema) for source, count in zip(sources, counts, strict=True)]
+            chosen = [begins[number] + place for number, place in zip(group, places, strict=True)]
+            writer.write_table(pa.concat_tables(rows).take(chosen))
+            yield sink.take()
+    yield sink.take()
+
+
+class _TableRows:
+    """The rows of a Parquet file as tables of any length, one after the other."""
+
+    def __init__(self, pa: Any, file: Any) -> None:
+        self._pa = pa
+        self._batches = file.iter_batches(batch_size=_GROUP_ROWS)
+        self._rows = file.schema_arrow.empty_table()
+
+    def take(self, count: int) -> Any:
+        """Return the next ``count`` rows."""
+        while self._rows.num_rows < count:
+            self._rows = self._pa.concat_tables([self._rows, self._pa.Table.from_batches([next(self._batches)])])
+        taken, self._rows = self._rows.slice(0, count), self._rows.slice(count)
+        return taken
 
 
 class ParquetFormat:
