@@ -85,7 +85,7 @@ class JobCheckpoint:
                 self._file = self._file.commit_and_reopen()
             if not found.progress.failed and not resume:
                 job_path(self._file.target).unlink()
-            if not (found.progress.failed if retry_failed else resume and self._file.target.exists()):
+            if not (found.progress.failed if retry_failed else resume and self._has_output):
                 found = None
         if found is None:
             if retry_failed:
@@ -109,6 +109,11 @@ class JobCheckpoint:
         return self._file if isinstance(self._file, PartFile) else None
 
     @property
+    def _has_output(self) -> bool:
+        """Whether the complete output is there, a part with its index."""
+        return self._file.target.exists() and (self.part is None or self.part.has_index)
+
+    @property
     def has_begun(self) -> bool:
         """Whether ``begin`` was called."""
         return self._state is not None
@@ -120,7 +125,7 @@ class JobCheckpoint:
         """
         found = self._found
         self._input_stamps = None if self.inputs is None else [file_stamp(Path(path)) for path in self.inputs]
-        if found is None and self._resumes and (self.part is None or self.part.has_index):
+        if found is None and self._resumes and self._has_output:
             found = self._finished.find(self._file.target, self._input_stamps, manifest)
         if found is None:
             self._remove_state()  # of a complete output that this job replaces

@@ -16,7 +16,7 @@ from llmcli.errors import BadDocument, UsageError
 from llmcli.errors.saved_state_errors import NotAPart, PartMismatch, PartsIncomplete, UnfinishedPart
 
 PARQUET = "parquet"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 17
 _PER_SHARD = "--shard"
 """The entry of a manifest that differs from part to part."""
 
