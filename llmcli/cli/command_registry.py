@@ -162,7 +162,7 @@ COMMANDS = [
     ),
     Command(
         "records",
-        "Merge the outputs of --shard, with which several machines share a job.",
+        "Merge the outputs of --shard: a job on several machines.",
         group=True,
         area=Area.RECORDS,
         listed=False,

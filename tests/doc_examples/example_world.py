@@ -37,6 +37,10 @@ _WIDE = 3000  # of the terminal itself: it breaks no line that llm did not break
 _STAND_IN_TEXTS = {
     "man": "echo 'ls - list the files of a directory'",
     "less": 'exec cat "$@"',
+    **{
+        name: f"exec {sys.executable} {Path(__file__).with_name('cluster.py')} {name} \"$@\""
+        for name in ("sbatch", "parallel", "kubectl")
+    },
     "xmllint": f"exec {sys.executable} -c 'import sys, xml.dom.minidom as m; print(m.parse(sys.stdin).toxml())'",
 }
 _TOKEN = "a-secret-of-at-least-thirty-two-characters"

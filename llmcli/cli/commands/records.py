@@ -97,6 +97,6 @@ def _report(ctx: CommandContext, merged: MergedParts) -> int:
 
 
 records = build_group(
-    "Merge the outputs of --shard, with which several machines share a job.",
+    "Merge the outputs of --shard: a job on several machines.",
     {"merge": merge},
 )
