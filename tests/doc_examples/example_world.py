@@ -38,7 +38,7 @@ _STAND_IN_TEXTS = {
     "man": "echo 'ls - list the files of a directory'",
     "less": 'exec cat "$@"',
     **{
-        name: f"exec {sys.executable} {Path(__file__).with_name('cluster.py')} {name} \"$@\""
+        name: f'exec {sys.executable} {Path(__file__).with_name("cluster.py")} {name} "$@"'
         for name in ("sbatch", "parallel", "kubectl")
     },
     "xmllint": f"exec {sys.executable} -c 'import sys, xml.dom.minidom as m; print(m.parse(sys.stdin).toxml())'",
@@ -62,8 +62,10 @@ _KEEP_ANSWERS = f"LLMCLI_LOGS=on llm ask 'When is the invoice due? The due date?
 _RESTORE_LOG = f"rm -f {_LOG}*; cp ~/answers.db {_LOG}"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _CALIBRATE = "llm classify --labels billing,bug,praise --calibrate labelled.csv --calibration tickets"
+_TAKE_SHARES = "for suffix in csv jsonl; do llm sentiment reviews.csv --shard 1/1 -o part-1.$suffix; done"
 _PREPARATIONS = {
     "docs/reference/calibrations.md": Preparation(line=_CALIBRATE),
+    "docs/reference/records.md": Preparation(page=_TAKE_SHARES),
     "docs/reference/ask.md": Preparation(page="llm prompts new review"),
     "docs/prompts.md": Preparation(page="mkdir -p ~/.config/llmcli/prompts/generate"),
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),

@@ -24,7 +24,9 @@ STAND_INS = {
     "less": "waits for a person",
     "man": "a system without manual pages has no ls(1)",
     "xmllint": "is not on each machine; its place takes Python's parser of XML",
-    **dict.fromkeys(("sbatch", "parallel", "kubectl"), "needs several machines; cluster.py runs processes in their place"),
+    **dict.fromkeys(
+        ("sbatch", "parallel", "kubectl"), "needs several machines; cluster.py runs processes in their place"
+    ),
 }
 """Programs whose place is taken by one that does nothing, or by what is said here."""
 
