@@ -13,8 +13,6 @@ from llmcli.errors import UsageError
 if TYPE_CHECKING:
     from llmcli.documents.records.part_merge import MergedParts
 
-_INDEX_SUFFIX = ".shard"
-
 
 @command(
     *GENERAL_OPTIONS,
@@ -40,13 +38,14 @@ def merge(
     records.
     """
     from llmcli.cli.input.inputs import check_distinct
+    from llmcli.documents.records.part_file import INDEX_SUFFIX
     from llmcli.documents.records.part_merge import MergedParts
     from llmcli.files.atomic_file import atomic_write
 
     output = ctx.flags.output
     if output is None:
         raise UsageError("the merged output needs a name", detail="Add -o FILE.")
-    names = [name for name in parts if not name.endswith(_INDEX_SUFFIX)] or parts
+    names = [name for name in parts if not name.endswith(INDEX_SUFFIX)] or parts  # named by a wildcard
     check_distinct([("a part", name) for name in names], [("the output", output)])
     merged = MergedParts(names)
     _refuse_other_format(output, merged)

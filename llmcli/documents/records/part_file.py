@@ -157,19 +157,29 @@ class Part:
         self._entry_bytes = entry_bytes
 
     def entries(self) -> Iterator[tuple[int, int]]:
-        """Yield for each record of the shard its index in the input and the bytes of its row."""
-        left = self._entry_bytes
-        with self._index_path.open("rb") as file:
-            while left and (data := file.read(min(left, _BLOCK_BYTES))):
-                left -= len(data)
-                yield from _ENTRY.iter_unpack(data)
+        """Yield for each record of the shard its index in the input and the bytes of its row.
+
+        The index is open only while a block is read, since a job may have thousands of parts.
+        """
+        for begin in range(0, self._entry_bytes, _BLOCK_BYTES):
+            with self._index_path.open("rb") as file:
+                file.seek(begin)
+                data = file.read(min(self._entry_bytes - begin, _BLOCK_BYTES))
+            yield from _ENTRY.iter_unpack(data)
+
+    def open(self) -> BufferedReader:
+        """Open the part. Raises ``MissingError``."""
+        try:
+            return Path(self.path).open("rb")
+        except OSError as error:
+            raise MissingError(self.path, kind="input", detail=error.strerror or "") from error
 
     def require_unchanged(self) -> None:
         """Raise ``BadDocument`` if the part is not what its job has written."""
         info = self.info
         if self.size < info.output_bytes:
             raise BadDocument(self.path, detail=f"it was cut: it has {self.size:,} of {info.output_bytes:,} bytes")
-        with Path(self.path).open("rb") as file:
+        with self.open() as file:
             if self.size != info.output_bytes or digest_of(file) != info.output_digest:
                 raise BadDocument(self.path, detail="it has changed since its job was complete")
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from llmcli.child_processes import raise_descriptor_limit
 from llmcli.documents.records.job_state import load_job
 from llmcli.documents.records.part_file import Part, index_path
 from llmcli.documents.records.shard import Shard
@@ -75,6 +76,7 @@ class MergedParts:
 
     def rows(self) -> Iterator[bytes]:
         """Yield the merged output in pieces. Raises ``BadDocument`` for an index that does not fit its part."""
+        raise_descriptor_limit()  # each part is open
         if self.info.format == PARQUET:
             from llmcli.documents.records.formats.parquet import interleave_tables
 
@@ -86,17 +88,15 @@ class MergedParts:
         expected = 0
         for index, number, length in heapq.merge(*map(_numbered_entries, self.parts, itertools.count())):
             if index != expected:
-                raise BadDocument(
-                    f"{self.parts[number].path}.shard", detail=f"record {expected:,} is in no part, or twice"
-                )
+                raise _misplaced(self.parts[number], expected)
             expected += 1
             yield number, length
         if expected != self.info.records:
-            raise BadDocument(f"{self.parts[0].path}.shard", detail=f"record {expected:,} is in no part")
+            raise _misplaced(self.parts[-1], expected)
 
     def _text_rows(self) -> Iterator[bytes]:
         with ExitStack() as stack:
-            files = [stack.enter_context(Path(part.path).open("rb")) for part in self.parts]
+            files = [stack.enter_context(part.open()) for part in self.parts]
             heads = [file.read(self.info.head_bytes) for file in files]
             for part, head in zip(self.parts, heads, strict=True):
                 if head != heads[0]:
@@ -112,6 +112,11 @@ class MergedParts:
                     yield b"".join(pieces)
                     pieces, size = [], 0
             yield b"".join(pieces)
+
+
+def _misplaced(part: Part, index: int) -> BadDocument:
+    detail = f"record {index + 1:,} of the input is in no part, or in two"
+    return BadDocument(str(index_path(Path(part.path))), detail=detail)
 
 
 def _numbered_entries(part: Part, number: int) -> Iterator[tuple[int, int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import resource
 import signal
 import struct
 from pathlib import Path
@@ -358,7 +359,7 @@ def test_an_index_that_skips_a_record_is_refused(llm, shards, table, tmp_path):
     parts = shards(2, "sentiment", table)
     index = tmp_path / "part-2.csv.shard"
     index.write_bytes(index.read_bytes()[12:])
-    check_refused(llm, tmp_path, parts, 65, "record 1")
+    check_refused(llm, tmp_path, parts, 65, "record 2 of the input")
 
 
 @pytest.mark.parametrize(
@@ -386,6 +387,21 @@ def test_a_shard_needs_a_file(llm, scores, table, tmp_path):
     count = llm("filter", "good", table, "-c", "--column", "text", "--shard", "1/2", "-o", str(tmp_path / "count"))
     assert count.code == 2 and "-c" in count.err
     assert llm("similar", "good", table, "--shard", "1/2").code == 2
+
+
+def test_more_parts_than_files_that_may_be_open(llm, scores, write, tmp_path):
+    """The limit is raised; a part takes one descriptor."""
+    path = write("in.txt", "good\n")
+    parts = [str(tmp_path / f"part-{number}.txt") for number in range(1, 41)]
+    for number, part in enumerate(parts, 1):
+        assert llm("sentiment", path, "--shard", f"{number}/40", "-o", part, answer=scores).code == 0
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sum(1 for _ in Path("/proc/self/fd").iterdir()) + 20, before[1]))
+    try:
+        run = llm("records", "merge", *parts, "-o", str(tmp_path / "merged.txt"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert run.code == 0 and len((tmp_path / "merged.txt").read_text().splitlines()) == 1
 
 
 def test_merge_refuses_outputs_that_would_mislead(llm, shards, table, tmp_path):

@@ -215,7 +215,7 @@ def _describe_incomplete_parts(error: PartsIncomplete) -> ErrorText:
     what = (
         f"the part{'' if one else 's'} of --shard {named}{_format_rest(error.missing)} {'is' if one else 'are'} missing"
     )
-    return what, "Name all parts, and run the shards that have none."
+    return what, "Name all parts; run the shards that have none, or go on with --resume."
 
 
 def _describe_unfinished_part(error: UnfinishedPart) -> ErrorText:
