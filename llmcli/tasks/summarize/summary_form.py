@@ -16,6 +16,7 @@ CHECKED_STYLES = frozenset({BULLETS, HEADLINE, MINUTES})
 MINUTES_SECTIONS = ("topics", "decisions", "tasks")
 """The headings of minutes in English."""
 _MAX_HEADING_WORDS = 6
+_MAX_HEADLINE_WORDS = 30
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", "\u3002")
 _FENCE = re.compile(r"\A(```|~~~)[^\n`]*\n(.*?)\n?[ \t]*\1\Z", re.DOTALL)
 _QUOTES = {'"""': '"""', '"': '"', "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb", "'''": "'''"}
@@ -52,18 +53,21 @@ def find_form_problem(text: str, style: str) -> str:
     if style == BULLETS:
         return _list_problem(text)
     if style == HEADLINE:
-        lines = len(text.splitlines())
-        return "" if lines == 1 else f"is no headline: it has {lines} lines"
+        lines, words = len(text.splitlines()), len(text.split())
+        if lines > 1:
+            return f"is no headline: it has {lines} lines"
+        return f"is no headline: it has {words} words" if words > _MAX_HEADLINE_WORDS else ""
     return _minutes_problem(text) if style == MINUTES else ""
 
 
 _WORDS_OF_LINE = r"/[^\n]*\p{L}[^\n]*/"
+_WORD = r"[^\n ]{1,40}"
 _ITEMS = rf"""ITEM: "- " {_WORDS_OF_LINE}
 items: ITEM ("\n" ITEM){{0,11}}
 """
 _GRAMMARS = {
     BULLETS: f"start: items\n{_ITEMS}",
-    HEADLINE: f"start: LINE\nLINE: {_WORDS_OF_LINE}\n",
+    HEADLINE: f"start: LINE\nLINE: /{_WORD}( {_WORD}){{0,{_MAX_HEADLINE_WORDS - 1}}}/ & {_WORDS_OF_LINE}\n",
     MINUTES: 'start: "## Topics\\n" items ("\\n\\n## Decisions\\n" items)? ("\\n\\n## Tasks\\n" items)?\n' + _ITEMS,
 }
 

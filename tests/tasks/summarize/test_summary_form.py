@@ -61,6 +61,7 @@ def test_what_stands_around_a_summary_is_taken_away(style, answer, cleaned):
         ("bullets", TEXT, "is no list"),
         ("bullets", f"{LIST}\n\nIn short, the roof is old.", "has text outside of its list: In short, the roof is old."),
         ("headline", TEXT.replace(". ", ".\n"), "is no headline: it has 2 lines"),
+        ("headline", "This text is about a roof. " * 6, "is no headline: it has 36 words"),
         ("minutes", LIST, "has no sections: headings with list items below them"),
         ("minutes", TEXT, "has no sections: headings with list items below them"),
         ("minutes", f"Roof\n{LIST}", "has a section that is none of topics, decisions and tasks: roof"),
