@@ -106,7 +106,7 @@ def _insights_of(database: TableDatabase, table: Table, failures: list[str]) -> 
 def _plan_queries(queries: InsightQueries, columns: Sequence[ColumnFacts], rows: int) -> Iterator[Query]:
     """Yield the queries that suit the columns, the trends first."""
     measures = with_role(columns, ColumnRole.MEASURE, _MAX_MEASURES)
-    for date in with_role(columns, ColumnRole.DATE, _MAX_DATES):
+    for date in with_role([each for each in columns if not each.unread], ColumnRole.DATE, _MAX_DATES):
         trended: Sequence[ColumnFacts | None] = measures or [None]
         yield from (partial(queries.trend, date, measure) for measure in trended)
     yield from (partial(queries.measure, measure) for measure in measures)

@@ -75,8 +75,15 @@ def test_years_and_temperatures_have_no_totals(tmp_path):
 
 def test_dates_with_slashes_are_dates(tmp_path):
     """2026/01/31, as well."""
-    events = run(document(tmp_path, SALES.replace("2026-0", "2026/0")))
+    events = run(document(tmp_path, re.sub(r"(\d{4})-(\d\d)-", r"\1/\2/", SALES)))
     assert text_of(events, "trend")[0].startswith("price by month: from 100 in 2026/01")
+
+
+def test_dates_of_several_forms_have_no_trend(tmp_path):
+    """As texts they are in no order."""
+    rows = "".join(f"2026-03-{day:02},{day}\n" for day in range(1, 20))
+    assert text_of(run(document(tmp_path, f"day,price\n{rows}")), "trend")
+    assert not text_of(run(document(tmp_path, f"day,price\n{rows}15.03.2025,4\n")), "trend")
 
 
 def test_each_figure_stands_in_the_rows_of_its_query(tmp_path):
