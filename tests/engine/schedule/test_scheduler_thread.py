@@ -128,9 +128,9 @@ def test_threads_are_started_when_they_are_needed(tiny):
     """A command with one kind of work needs one cache."""
     with engine_of(tiny("chatml")) as engine:
         answer(engine, *bulk(2))
-        assert list(engine._scheduler_threads) == [(BULK, False, False)]
+        assert list(engine._scheduler_threads) == [(BULK, None, False)]
         answer(engine, req("p", priority=INTERACTIVE))
-        assert set(engine._scheduler_threads) == {(BULK, False, False), (INTERACTIVE, False, False)}
+        assert set(engine._scheduler_threads) == {(BULK, None, False), (INTERACTIVE, None, False)}
 
 
 def test_closing_ends_both_threads_in_the_middle(tiny):
