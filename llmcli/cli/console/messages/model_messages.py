@@ -11,6 +11,7 @@ from llmcli.cli.console.messages.message_text import (
     format_bytes,
     subject_of,
 )
+from llmcli.engine_library import CUSTOM, LIBRARY_VARIABLE
 from llmcli.errors import model_errors as m
 
 
@@ -96,12 +97,17 @@ def _describe_no_engine(error: m.NoEngine) -> ErrorText:
     return append_detail("llama.cpp is not on this machine", error), f"{install or 'Compile it: '}{_COMPILE_COMMAND}"
 
 
+def _describe_refused_engine(error: m.EngineRefused) -> ErrorText:
+    if error.subject == CUSTOM:
+        text = append_detail(f"the library that {LIBRARY_VARIABLE} names must not be used", error)
+        return text, f"Unset {LIBRARY_VARIABLE}, or name a build of the version that llm needs."
+    text = append_detail(f"the engine {subject_of(error)} must not be used", error)
+    return text, "Try: llm engine install, or: llm engine use compiled"
+
+
 MODEL_DESCRIPTIONS: Descriptions = {
     m.NoEngine: _describe_no_engine,
-    m.EngineRefused: lambda x: (
-        append_detail(f"the engine {subject_of(x)} must not be used", x),
-        "Try: llm engine install, or: llm engine use compiled",
-    ),
+    m.EngineRefused: _describe_refused_engine,
     m.EngineUnavailable: lambda x: (
         append_detail(f"cannot install {subject_of(x)} here", x),
         f"Compile it: {_COMPILE_COMMAND}",

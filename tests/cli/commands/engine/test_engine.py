@@ -348,6 +348,15 @@ def test_check_finds_files_that_changed(llm, registry):
         assert run.code == 78 and "its files have changed since it was installed" in run.err
 
 
+def test_a_library_of_the_users_that_fails_is_not_used(llm, machine, tmp_path, monkeypatch):
+    """The variable that names it is named, also where nothing but the check would find out."""
+    (tmp_path / "libllama.so").write_bytes(b"another version")
+    monkeypatch.setattr(library_check, "_run_child", lambda _library: {"reason": "it lacks functions: llama_decode"})
+    for given, reason in ((tmp_path / "none", "there is no "), (tmp_path, "it lacks functions: llama_decode")):
+        run = llm("engine", "check", env={"LLAMA_CPP_LIB_PATH": str(given)})
+        assert run.code == 78 and reason in run.err and "Unset LLAMA_CPP_LIB_PATH" in run.err
+
+
 # ---- no engine --------------------------------------------------------------------------------------------------------
 
 
