@@ -213,9 +213,16 @@ class TableVocabulary:
         cue_length = cue[1] if cue is not None else 1
         if values and value_length > column_length and value_length >= cue_length:
             return Link(LinkKind.VALUE, tuple(words[:value_length]), values=values)
+        if column_length == 1 and self._are_rows(words[0], columns):
+            return Link(LinkKind.ROWS, (words[0],))
         if column_length >= cue_length:
             return Link(LinkKind.COLUMN, tuple(words[:column_length]), columns=columns, whole=True)
         return None
+
+    def _are_rows(self, word: Word, columns: Sequence[ColumnFacts]) -> bool:
+        """Whether a plural names the rows and no numbers: "flights" in a table of flights with the number of each flight."""
+        is_plural = singular(word.key) != word.key and singular(word.key) in self._nouns
+        return is_plural and all(each.numeric and each.name.lower() != word.key for each in columns)
 
     def _link_cue(self, words: Sequence[Word], cue: tuple[Cue, int] | None) -> Link | None:
         """Return "more than", "heavier than", "heaviest" or another word that says what to compute."""

@@ -272,6 +272,13 @@ def test_numbers_of_rows_are_no_numbers():
     assert ask("Which shop has the most receipts?", table)[1] == [["North", 2]]
 
 
+def test_a_plural_names_the_rows_before_their_numbers():
+    """The most flights are no flight with the highest number."""
+    table = Table("flights", ("carrier", "flight"), [["UA", 5], ["UA", 5], ["EV", 6055]])
+    assert ask("Which carrier has the most flights?", table) == ("most frequent", [["UA", 2]])
+    assert ask("How many flights has each carrier?", table)[1] == [["UA", 2], ["EV", 1]]
+
+
 def test_words_within_texts():
     """A derived word or a word of a text stands for it; a list of codes has a code among others."""
     rows = [["Ford Pinto", "Europe", "EUR CHF"], ["Ford F 100", "Asia", "EUR"], ["Opel", "Asia", "USD GBP"]]
