@@ -31,6 +31,8 @@ _PROGRESS_STEPS = 20_000
 _LOADED_ROWS = 2_000
 _SORTER_KIB = 16_384  # memory of a temporary table, before it goes to a file
 _MAX_HEAP_BYTES = 64 << 20  # of SQLite in this process, the tables included
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|(\bAS\s+)?"((?:[^"]|"")*)["]""", re.IGNORECASE)
+"""A text, or a name in double quotes: whether AS stands before it, and the name."""
 _FIRST_WORD = re.compile(r"\s*(?:SELECT|WITH)\b", re.IGNORECASE)
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _MAX_VALUE_BYTES,
@@ -129,6 +131,7 @@ class TableDatabase:
         self._time_limit_s = time_limit_s
         self._ends_at = 0.0
         self._tables = {table.name for table in tables}
+        self._names = {name.lower() for table in tables for name in (table.name, *table.columns)}
         self._refused = ""
         in_file = any(isinstance(table.rows, StreamedRows) for table in tables)
         # without a name, SQLite makes a temporary database that it removes, and moves what is much to a file
@@ -168,6 +171,8 @@ class TableDatabase:
         self._refused = ""
         if _FIRST_WORD.match(statement) is None:  # SQLite also has words that the authorizer does not see (EXPLAIN)
             raise QueryError("only SELECT is allowed")
+        if unknown := self._find_unknown_name(statement):
+            raise QueryError(f'there is no column "{unknown}"')
         try:
             return self._fetch(self._connection.execute(statement))
         except MemoryError as error:
@@ -177,6 +182,17 @@ class TableDatabase:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                 raise QueryError(f"it took longer than {self._time_limit_s:g} seconds") from error
             raise QueryError(self._refused or str(error)) from error
+
+    def _find_unknown_name(self, statement: str) -> str:
+        """Return a name in double quotes that no table, column or AS has; "" if there is none.
+
+        SQLite takes such a name for a text (https://sqlite.org/quirks.html#dblquote), and the query finds nothing.
+        """
+        quoted = [
+            (match[1], match[2].replace('""', '"')) for match in _QUOTED.finditer(statement) if match[2] is not None
+        ]
+        known = self._names | {name.lower() for alias, name in quoted if alias}
+        return next((name for _, name in quoted if name.lower() not in known), "")
 
     def _fetch(self, cursor: sqlite3.Cursor) -> QueryRows:
         columns = tuple(each[0] for each in cursor.description)

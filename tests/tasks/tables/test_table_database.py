@@ -27,6 +27,7 @@ def database():
         ("SELECT shop, sum(price) FROM sales WHERE shop IS NOT NULL GROUP BY shop", (("North", 10.5), ("South", 4))),
         ("WITH n AS (SELECT * FROM sales) SELECT upper(shop) FROM n LIMIT 1", (("NORTH",),)),
         ('select max("order") from (select * from sales) x', ((4,),)),
+        ('SELECT "shop" AS "the ""shop""" FROM sales WHERE shop = \'"x"\' ORDER BY "the ""shop"""', ()),
         ("SELECT shop FROM sales WHERE price > (SELECT avg(price) FROM sales)", (("North",),)),
     ],
 )
@@ -62,6 +63,7 @@ def test_a_select_returns_rows(database, statement, rows):
         "",
         "-- nothing",
         "SELECT nothing FROM sales",
+        'SELECT count(*) FROM sales WHERE shop = "North"',  # SQLite would take "North" for a text, or for nothing
         "SELECT '" + "x" * 20_000 + "'",
         "SELECT " + "1 + " * 2000 + "1",
         "SELECT\0 1",
