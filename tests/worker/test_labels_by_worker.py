@@ -44,7 +44,7 @@ def test_a_calibration_by_a_middle_layer(shell, tmp_path):
     assert "last@1" in report["features"]
     assert {"scores", "last@1", "last@1, mean@1"} < {*report["log_losses"]}
     shown = shell("calibrations", "show", "c")
-    assert "last hidden state after layer 1" in shown.out and "features tried" in shown.out
+    assert "(layer 1)" in shown.out and "features tried" in shown.out
     used = shell(
         "classify", "--labels", "yes,no", "--calibration", "c", stdin=_piped("yes hello\nno hello\n", tmp_path)
     )

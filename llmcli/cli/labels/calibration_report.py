@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -75,23 +75,24 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
     if (curve := calibration.curve) is not None:
         points = ", ".join(f"{size:,}: {share:.3f}" for size, share in zip(curve.sizes, curve.accuracies, strict=True))
         lines += [_sentence(_read_curve(curve)), f"Accuracy by the number of labels: {points}"]
-    return [*lines, "", *_format_losses(calibration.choice.losses), *_format_tables(problem.figures)]
+    losses = [*_format_losses(calibration.choice.losses)]
+    return [*lines, *(["", *losses] if losses else []), *_format_tables(problem.figures)]
 
 
-def _describe_blocks(names: Iterable[str]) -> str:
-    from llmcli.tasks.calibration.feature_blocks import split_block
+def _describe_blocks(names: Collection[str]) -> str:
+    """Return blocks in words; their hidden states are those of one layer."""
+    from llmcli.tasks.calibration.feature_blocks import read_layers, split_block
 
-    blocks = map(split_block, names)
-    return ", ".join(
-        _BLOCK_NAMES.get(kind, kind) + (f" after layer {layer}" if layer else "") for kind, layer in blocks
-    )
+    kinds = [split_block(name)[0] for name in names]
+    layers = "".join(f" (layer {layer})" for layer in read_layers(names))
+    return ", ".join(_BLOCK_NAMES.get(kind, kind) for kind in kinds) + layers
 
 
 def _format_losses(losses: Mapping[str, float]) -> Iterator[str]:
     """Yield a table of what each combination of features gives."""
     if losses:
-        rows = [(_describe_blocks(names.split(", ")), f"{loss:.3f}") for names, loss in losses.items()]
-        yield from _align([("features tried", "log-loss (less is better)"), *rows])
+        rows = [(f"{loss:.3f}", _describe_blocks(names.split(", "))) for names, loss in losses.items()]
+        yield from _align([("log-loss", "features tried; less is better"), *rows], right=False)
         yield _SCORES_COST
 
 
