@@ -35,7 +35,7 @@ TYPES = ",".join((*DERIVED_TYPES, ORIGINAL_WEIGHTS))
 _PENALTY_OF_TYPE = 0.4
 """The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
 _TEMPERATURE = 0.85
-_TYPE_VARIANCE = 20.0
+_TYPE_VARIANCE = 10.0
 """How much the variance between types of weights counts, times the mean variance of a feature."""
 _BLOCKS = {state_block(MEAN, 17): 1.0}
 """The weights of the blocks of features. Fixed, since the texts are few and of other kinds than those of users.

@@ -55,9 +55,9 @@ ANSWERS = {
 
 RUNAWAY = "Die Werkstatt ist am Montag geschlossen, und das Dach wird repariert. " * 300
 PROBABILITIES = {
-    "it is wonderful!": {"positive": 0.9879, "neutral": 0.0067, "negative": 0.0054},
-    "What a day!": {"positive": 0.9493, "neutral": 0.0405, "negative": 0.0102},
-    "I love this bicycle.": {"positive": 0.8593, "neutral": 0.1198, "negative": 0.0209},
+    "it is wonderful!": {"positive": 0.9830, "neutral": 0.0092, "negative": 0.0078},
+    "What a day!": {"positive": 0.9372, "neutral": 0.0481, "negative": 0.0147},
+    "I love this bicycle.": {"positive": 0.8422, "neutral": 0.1302, "negative": 0.0276},
     "send me the invoice": {"billing": 0.8700, "bug": 0.0510, "praise": 0.0790, "it is about money": 0.9732},
     "The app crashes": {"billing": 0.00001, "bug": 0.99809, "praise": 0.0019, "it is about money": 0.4995},
     "charged twice": {"billing": 0.8504, "bug": 0.1452, "praise": 0.0044, "it is about money": 0.9862},
