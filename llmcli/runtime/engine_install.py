@@ -200,19 +200,22 @@ def describe_engine(library: EngineLibrary) -> str:
 
 
 def find_faster(config: RunConfig) -> str:
-    """Return the kind of an engine that is faster on this machine than the one in use, "" if none is known to be."""
+    """Return the command that makes a faster engine run models on this machine, "" if none is known to be faster."""
     library = engine_library.find_library(config.environ)
     try:
         package = choose_package()
     except LlmError:
         return ""
-    if library is None or library.name in {package.kind, CUSTOM}:
+    if library is None or library.name == CUSTOM:
         return ""
     if package.kind != "cpu":
         from llmcli.engine.llama import hardware
 
-        return "" if hardware.list_gpus() else package.kind
-    return "cpu" if library.is_compiled and _lacks_instructions() else ""
+        return "" if hardware.list_gpus() or library.name == package.kind else f"llm engine install {package.kind}"
+    if library.is_compiled:
+        return "llm engine install cpu" if _lacks_instructions() else ""
+    # the code of a newer compiler for this processor alone (benchmarks/engines.py)
+    return "llm engine use compiled" if engine_library.compiled_library() is not None else "llm help engine-guide"
 
 
 _INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512_BF16", "amx_int8": "AMX_INT8"}

@@ -405,15 +405,34 @@ def test_v_names_the_engine(llm, registry):
     assert run.code == 0 and "llm: engine cpu 9.9.9, variant zen4" in run.err
 
 
-def test_doctor_names_what_would_be_faster(llm, registry, machine, monkeypatch):
-    """A GPU without an engine that uses it is reported."""
-    machine(vulkan=True)
+def test_doctor_names_what_would_be_faster(llm, registry, machine, monkeypatch, tmp_path):
+    """A GPU without an engine that uses it, and a compiled engine, whose code is for this processor alone."""
     monkeypatch.setattr("llmcli.engine.llama.bindings.system_info", lambda: "CPU : AVX2 = 1 |")
     monkeypatch.setattr("llmcli.engine.llama.hardware.list_gpus", list)
     llm("engine", "install", "cpu", "--yes")
-    found = {row["check"]: row for row in map(json.loads, llm("doctor", "--json").out.splitlines())}
-    assert found["llama.cpp"]["next"] == "Probably faster here: llm engine install vulkan"
-    assert found["llama.cpp"]["text"].startswith("engine cpu 9.9.9, variant zen4;")
+
+    def check():
+        rows = map(json.loads, llm("doctor", "--json").out.splitlines())
+        return next(row for row in rows if row["check"] == "llama.cpp")
+
+    compiled = engine_library.EngineLibrary(engine_library.COMPILED, tmp_path / "lib")
+    for found, command in ((compiled, "llm engine use compiled"), (None, "llm help engine-guide")):
+        monkeypatch.setattr(engine_library, "compiled_library", lambda found=found: found)
+        assert check()["next"] == f"Probably faster here: {command}"
+    machine(vulkan=True)
+    assert check()["next"] == "Probably faster here: llm engine install vulkan"
+    assert check()["text"].startswith("engine cpu 9.9.9, variant zen4;")
+
+
+@pytest.mark.parametrize(("flags", "command"), [({"avx2"}, None), ({"avx2", "avx512f"}, "llm engine install cpu")])
+def test_doctor_names_a_compiled_engine_that_is_slow(llm, registry, monkeypatch, tmp_path, flags, command):
+    """One that was built without the processor's wide instructions, as for another machine."""
+    compiled = engine_library.EngineLibrary(engine_library.COMPILED, tmp_path / "lib")
+    monkeypatch.setattr(engine_library, "compiled_library", lambda: compiled)
+    monkeypatch.setattr(engine_library, "processor_flags", lambda: flags)
+    monkeypatch.setattr("llmcli.engine.llama.bindings.system_info", lambda: "CPU : AVX2 = 1 |")
+    rows = map(json.loads, llm("doctor", "--json").out.splitlines())
+    assert next(row["data"]["faster"] for row in rows if row["check"] == "llama.cpp") == command
 
 
 def test_labels_of_another_engine_say_so_once(llm, registry):
