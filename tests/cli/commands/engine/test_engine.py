@@ -435,8 +435,10 @@ def test_doctor_names_a_compiled_engine_that_is_slow(llm, registry, monkeypatch,
     assert next(row["data"]["faster"] for row in rows if row["check"] == "llama.cpp") == command
 
 
-def test_labels_of_another_engine_say_so_once(llm, registry):
+def test_labels_of_another_engine_say_so_once(llm, registry, monkeypatch, tmp_path):
     """The first labels after a change of the engine say that numbers may differ."""
+    compiled = engine_library.EngineLibrary(engine_library.COMPILED, tmp_path / "lib")
+    monkeypatch.setattr(engine_library, "compiled_library", lambda: compiled)
 
     def label():
         def answer(request):
