@@ -348,8 +348,7 @@ def note_engine(config: RunConfig, model: ModelFile) -> None:
     _update_labelling(cache, model_id, engine=library.label)
     if kept is not None:
         config.observer.warn(
-            f"{model.name}: these labels come from the engine {library.label}, earlier ones from {kept}; probabilities may "
-            "differ slightly"
+            f"{model.name}: these labels come from the engine {library.label}, earlier ones from {kept}; a few may differ"
         )
 
 

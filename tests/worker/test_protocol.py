@@ -121,6 +121,7 @@ def make_error(kind):
             "bool": True,
             "Sequence[str]": ["a", "b"],
             "tuple[str, ...]": ("a", "b"),
+            "tuple[int, ...]": (1, 2),
             "Sequence[tuple[str, str]]": [("a", "b")],
             "tuple[MissingPart, ...]": (MissingPart(1, 2, 1, 3, 0, "cut", "x.txt"),),
         }

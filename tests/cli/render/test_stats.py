@@ -123,16 +123,17 @@ def test_a_job_of_many_records_takes_all_its_time(llm, monkeypatch):
 
 
 def test_verbose_shows_choices_and_reasons(answered):
-    """The model before the answer, the backend's choices after it."""
-    first, last = answered("-v").err.splitlines()
-    assert first.startswith("llm: model ") and last == "llm: scripted: no choice"
+    """Model and engine before the answer, the backend's choices after it."""
+    model, engine, last = answered("-v").err.splitlines()
+    assert model.startswith("llm: model ") and engine.startswith("llm: engine ") and last == "llm: scripted: no choice"
 
 
 def test_verbose_with_json_prints_objects(answered):
     """With --json, stderr contains only objects."""
     run = answered("-v", "--stats", "--json")
-    first, second, third = map(json.loads, run.err.splitlines())
-    assert "model " in first["explanation"] and second == {"explanation": "scripted: no choice"} and "stats" in third
+    model, engine, choice, stats = map(json.loads, run.err.splitlines())
+    assert "model " in model["explanation"] and "engine " in engine["explanation"]
+    assert choice == {"explanation": "scripted: no choice"} and "stats" in stats
 
 
 def test_warnings_are_in_the_object_of_their_result(llm):
