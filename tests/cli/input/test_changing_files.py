@@ -97,8 +97,8 @@ def check(run, out, whole, changed):
 
 
 @every_change
-@pytest.mark.parametrize("options", [(), ("--limit", "690")])
-@pytest.mark.parametrize("name", ["in.csv", "in.jsonl"])
+@pytest.mark.parametrize("options", [(), pytest.param(("--limit", "690"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["in.csv", pytest.param("in.jsonl", marks=pytest.mark.slow)])
 def test_records(llm, tmp_path, after_first_read, change, name, options):
     """Rows of two versions are never mixed."""
     rows = [f"{number},old text {number % 7}{' of the records' * 7}" for number in range(ROWS)]

@@ -152,6 +152,7 @@ def test_a_crash_is_an_error(tmp_path, fatal, make):
         assert done.stderr.startswith(f"llm: {path} is not a valid model file: llama.cpp cannot run it: ")
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_starts_no_worker(tmp_path, fatal, make):
     """A file that a worker would load is checked before one is started."""
     path = tmp_path / "m.gguf"
