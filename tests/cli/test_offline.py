@@ -82,6 +82,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     hub.asked.clear()
     text = tmp_path / "notes.txt"
     text.write_text("Good morning to you.\n")
+    part = tmp_path / "part.csv"
     verbs = {
         "ask": ["ask", "hi", *SHORT],
         "command": ["command", "list files", *SHORT],
@@ -99,6 +100,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],
+        "engine": ["engine", "list"],
+        "records": ["records", "merge", str(part), "-o", str(tmp_path / "whole.csv")],
         "index": ["index", "add", "--embed", str(text)],
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
@@ -117,7 +120,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     more = [["models", "pull", here], ["models", "show", here], ["models", "verify"]]
     listens = {"serve"}  # that is its purpose; tests/serve checks its clients
     asks = {"label"}  # it needs a terminal; it scores records as classify does
-    commands = [*(verbs[command.name] for command in COMMANDS if command.name not in listens | asks), *more]
+    shard = ["classify", "--labels", "good,bad", "--shard", "1/1", "-o", str(part), str(text)]
+    commands = [shard, *(verbs[command.name] for command in COMMANDS if command.name not in listens | asks), *more]
     codes, calls = watched(*commands, model=here)
     assert [argv for argv, code in zip(commands, codes, strict=True) if code not in {0, 3}] == []
     assert calls == []
