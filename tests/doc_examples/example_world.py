@@ -22,6 +22,7 @@ from fake_server import FakeServer, certificate, last_message, stream_answer
 from fork_server import CLIENT, ForkServer
 from hosted_servers import AnthropicServer, GeminiServer
 
+from llmcli.engine_library import LIBRARY_VARIABLE
 from llmcli.models import catalogue
 
 from .example_files import write_documents, write_models, write_texts
@@ -232,6 +233,7 @@ class PageWorld:
             "EXAMPLE_ADDRESSES": json.dumps(addresses),
             "EXAMPLE_PORT": str(port),
             "EXAMPLE_ENGINE": "tiny" if tiny else "scripted",
+            **{name: os.environ[name] for name in (LIBRARY_VARIABLE,) if name in os.environ},
             **limit,
         }
 
