@@ -158,7 +158,7 @@ def rm(ctx: CommandContext, name: NameArgument, yes: YesOption = False) -> int:
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm engine check\nllm engine check compiled")
+@command(*GENERAL_OPTIONS, examples="llm engine check")
 def check(ctx: CommandContext, name: OptionalNameArgument = None) -> int:
     """Check an engine again: that it matches llama-cpp-python, and that it computes right on this processor.
 
