@@ -41,7 +41,7 @@ def test_the_architecture_is_short():
 def test_the_readme_has_the_commands():
     """The commands that set up a fresh clone, each in its own block; the first one needs no compiler."""
     blocks = re.findall(r"^```sh\n(.*?)\n```$", read(ROOT / "README.md"), re.MULTILINE | re.DOTALL)
-    assert blocks[0] == "./install.sh && llm summarize --pull README.md"
+    assert blocks[0] == "./install.sh\nllm summarize --pull README.md"
     assert {"pip install . && llm summarize --pull README.md", "pip install -e '.[test]' && pytest"} <= set(blocks)
 
 
