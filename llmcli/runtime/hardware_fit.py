@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import EngineRefused
 from llmcli.fast_dataclass import replace
+from llmcli.settings import ORIGINAL_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,9 +102,16 @@ def kv_settings_chooser(
 
 
 def estimate_seconds(
-    settings: Settings, cache: Path, header: Header, shape: JobShape, *, model_id: str = "", single: float | None = None
+    settings: Settings,
+    cache: Path,
+    header: Header,
+    shape: JobShape,
+    *,
+    model_id: str = "",
+    weights: str = ORIGINAL_WEIGHTS,
+    single: float | None = None,
 ) -> float:
-    """Return about how long a job takes with a model on the processor.
+    """Return about how long a job takes with a model on the processor, in the type of ``weights``.
 
     Times that ``llm models tune`` or an idle worker measured count; else ``single``, the seconds of a token of one answer,
     from which the other times are assumed. Threads of other processes that are runnable now take their share of the cores.
@@ -114,7 +122,7 @@ def estimate_seconds(
     from llmcli.engine.tuning.planner import Planner, UnloadedModel
     from llmcli.runtime.run_config import engine_options
 
-    options = engine_options(settings, cache)
+    options = engine_options(settings, cache, weights=weights)
     cores = hardware.detect_cores().max_threads
     threads = options.threads or cores
     alone = Planner(UnloadedModel(header), options, threads, model_id).estimate_seconds(shape, single)

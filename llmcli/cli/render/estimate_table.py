@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.errors import LlmError, PartialError
+from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
@@ -91,5 +92,6 @@ def estimate_seconds(ctx: CommandContext, calls: int, prompt_tokens: int, answer
         (round(prompt_tokens / calls),) * shaped, 0, (round(answer_tokens / calls),) * shaped, min(calls, _MAX_WIDTH)
     )
     settings, cache, sha256 = ctx.runtime.settings, ctx.runtime.paths.cache, model.weights_sha256 or ""
-    seconds = estimate_job_seconds(settings, cache, header, shape, model_id=sha256, single=1 / rate)
+    weights = ctx.runtime.weights or ORIGINAL_WEIGHTS
+    seconds = estimate_job_seconds(settings, cache, header, shape, model_id=sha256, weights=weights, single=1 / rate)
     return round(seconds * calls / shaped, 1)

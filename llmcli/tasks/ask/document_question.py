@@ -163,8 +163,8 @@ class DocumentQuestion:
 
     @property
     def expected_tokens(self) -> int:
-        """About how long the answer is: of a small model as long as it may be, since it often does not come to an end."""
-        return self._reserved if self._is_small else self._reserved // 2
+        """About how long the answer is."""
+        return self._reserved // 2
 
     @property
     def _is_small(self) -> bool:
