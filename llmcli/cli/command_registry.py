@@ -34,7 +34,7 @@ SYNONYMS = {"shell": "command"}
 """Other names of commands, which work and are not listed."""
 
 
-class Area(StrEnum):
+class CommandArea(StrEnum):
     """What a command is about: the headings of ``llm --help``, in order."""
 
     LANGUAGE = "Language work"
@@ -63,7 +63,7 @@ class Command:
     overflow_advice: str = SHORTEN_ADVICE
     module: str = ""
     needs: MachineNeeds = UNKNOWN_WORK
-    area: Area = Area.LANGUAGE
+    area: CommandArea = CommandArea.LANGUAGE
     listed: bool = True
     also: str = ""
 
@@ -129,42 +129,42 @@ COMMANDS = [
         "Label each line or record as positive, neutral or negative.",
         model_task="classify",
         needs=LABELS,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
     ),
     Command(
         "classify",
         "Give each line or record one of your labels, with probabilities.",
         model_task="classify",
         needs=LABELS,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
     ),
     Command(
         "filter",
         "Print the lines, rows or files for which a statement holds.",
         model_task="classify",
         needs=LABELS,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
     ),
     Command(
         "label",
         "Ask you for the labels that teach most.",
         model_task="classify",
         needs=LABELS,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
         also="Results: llm calibrations.",
     ),
     Command(
         "calibrations",
         "List, show and remove calibrations of classify, sentiment and filter.",
         group=True,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
         listed=False,
     ),
     Command(
         "records",
         "Merge the outputs of --shard: a job on several machines.",
         group=True,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
         listed=False,
     ),
     Command(
@@ -172,7 +172,7 @@ COMMANDS = [
         "Turn lines, records or files into vectors.",
         model_task="classify",
         needs=READING,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
         listed=False,
     ),
     Command(
@@ -180,53 +180,61 @@ COMMANDS = [
         "Find the lines, records or files that are nearest to a text in meaning.",
         model_task="classify",
         needs=READING,
-        area=Area.RECORDS,
+        area=CommandArea.RECORDS,
         listed=False,
     ),
     Command(
         "models",
         "Find, download, list and remove models.",
         group=True,
-        area=Area.MODELS,
+        area=CommandArea.MODELS,
         also="The engine: llm engine.",
     ),
     Command(
         "engine",
         "List, install, choose and check the builds of llama.cpp, which runs models.",
         group=True,
-        area=Area.MODELS,
+        area=CommandArea.MODELS,
         listed=False,
     ),
     Command(
         "backends",
         "List, add, test and remove remote servers.",
         group=True,
-        area=Area.MODELS,
+        area=CommandArea.MODELS,
         also="Their keys: llm keys.",
     ),
-    Command("keys", "Store the keys of hosted models.", group=True, area=Area.MODELS, listed=False),
-    Command("serve", "Serve your models over OpenAI's or Anthropic's protocol.", needs=SERVER, area=Area.MODELS),
+    Command("keys", "Store the keys of hosted models.", group=True, area=CommandArea.MODELS, listed=False),
+    Command("serve", "Serve your models over OpenAI's or Anthropic's protocol.", needs=SERVER, area=CommandArea.MODELS),
     Command(
         "worker",
         "List, stop and restart the processes that keep models loaded.",
         group=True,
-        area=Area.MODELS,
+        area=CommandArea.MODELS,
         listed=False,
     ),
-    Command("sessions", "List, show, search, export, fork and remove saved chats.", group=True, area=Area.HOUSEKEEPING),
+    Command(
+        "sessions",
+        "List, show, search, export, fork and remove saved chats.",
+        group=True,
+        area=CommandArea.HOUSEKEEPING,
+    ),
     Command(
         "logs",
         "List, show, search, export, repeat and remove kept answers.",
         group=True,
-        area=Area.HOUSEKEEPING,
+        area=CommandArea.HOUSEKEEPING,
         listed=False,
     ),
-    Command("prompts", "List, show, edit and check prompts.", group=True, area=Area.HOUSEKEEPING, listed=False),
-    Command("config", "Show and edit the settings.", group=True, area=Area.HOUSEKEEPING),
-    Command("doctor", "Report what this machine can run and what is wrong.", area=Area.HOUSEKEEPING),
-    Command("completion", "Print the completion script for a shell.", area=Area.HOUSEKEEPING, listed=False),
+    Command("prompts", "List, show, edit and check prompts.", group=True, area=CommandArea.HOUSEKEEPING, listed=False),
+    Command("config", "Show and edit the settings.", group=True, area=CommandArea.HOUSEKEEPING),
+    Command("doctor", "Report what this machine can run and what is wrong.", area=CommandArea.HOUSEKEEPING),
+    Command("completion", "Print the completion script for a shell.", area=CommandArea.HOUSEKEEPING, listed=False),
     Command(
-        "help", "Show the help of a command, or a page of the documentation.", area=Area.HOUSEKEEPING, listed=False
+        "help",
+        "Show the help of a command, or a page of the documentation.",
+        area=CommandArea.HOUSEKEEPING,
+        listed=False,
     ),
 ]
 

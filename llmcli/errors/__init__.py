@@ -31,7 +31,7 @@
     |  |- NothingToRemove
     |  |- Offline
     |  |- Unsupported               (this build, machine or model cannot do it)
-    |  |  |- UnsupportedAdapter, NoEngine, EngineUnavailable  [m]
+    |  |  |- UnsupportedAdapter, EngineNotInstalled, EngineUnavailable  [m]
     |  |  `- NotOnServers  [n]
     |  `- DerivationRefused  [m]
     |- InternalError           70   a bug, or a crash in native code

@@ -66,7 +66,7 @@ class BadGrammar(InputError):
     exit_code = 2
 
 
-class NoEngine(Unsupported):
+class EngineNotInstalled(Unsupported):
     """This machine has no library of llama.cpp: none was compiled with the binding, and none installed.
 
     ``package``: the kind of a prebuilt one that suits this machine, of ``size`` bytes; "" if there is none.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llmcli import engine_library
 from llmcli.engine_library import COMPILED, CUSTOM, LIBRARY_VARIABLE, EngineLibrary
 from llmcli.errors import ConfigError, LlmError, MissingError, Offline, UsageError
-from llmcli.errors.model_errors import EngineUnavailable, NoEngine
+from llmcli.errors.model_errors import EngineNotInstalled, EngineUnavailable
 from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def use(config: RunConfig, name: str) -> EngineLibrary:
 
 
 def find_engine(config: RunConfig, name: str | None = None) -> EngineLibrary:
-    """Return an engine that is here, by default the one that runs models. Raises ``MissingError`` and ``NoEngine``."""
+    """Return an engine that is here, by default the one that runs models. Raises ``MissingError`` and ``EngineNotInstalled``."""
     if name is None:
         used = engine_library.find_library(config.environ)
         if used is None:
-            raise NoEngine("llama.cpp")
+            raise EngineNotInstalled("llama.cpp")
         return used
     here = {engine.name: engine.library for engine in list_engines(config) if engine.library is not None}
     if name not in here:
@@ -172,7 +172,7 @@ def remove(config: RunConfig, library: EngineLibrary) -> None:
 def require_engine(config: RunConfig) -> EngineLibrary:
     """Return the engine that runs models; if there is none, the user may install one.
 
-    Raises ``NoEngine`` if the user does not, and as ``install``.
+    Raises ``EngineNotInstalled`` if the user does not, and as ``install``.
     """
     library = engine_library.find_library(config.environ)
     if library is not None:
@@ -180,8 +180,8 @@ def require_engine(config: RunConfig) -> EngineLibrary:
     try:
         package = choose_package()
     except EngineUnavailable as error:
-        raise NoEngine("llama.cpp", detail=error.detail) from error
-    missing = NoEngine("llama.cpp", package=package.kind, size=package.size)
+        raise EngineNotInstalled("llama.cpp", detail=error.detail) from error
+    missing = EngineNotInstalled("llama.cpp", package=package.kind, size=package.size)
     if config.settings["offline"] or not config.observer.confirm_engine(describe_package(config, package)):
         raise missing
     return config.observer.show_installation(install(config, package))

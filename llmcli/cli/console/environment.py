@@ -64,7 +64,7 @@ class Environment:
         return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.is_terminal(fd))
 
     def is_file_or_pipe(self, fd: int) -> bool:
-        """Whether ``fd`` is a file or a pipe, so that somebody passes a text in."""
+        """Whether ``fd`` is a file or a pipe, so that a text is passed in."""
         mode = os.fstat(fd).st_mode
         return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, Area, Command
+from llmcli.cli.command_registry import COMMANDS, PROGRAM_NAME, PURPOSE, Command, CommandArea
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.wrapping import display_width, wrap_words
 from llmcli.cli.parsing.parameters import HELP_ALL, Option, OptionSection
@@ -170,7 +170,7 @@ def program_help(columns: int, *, complete: bool = False) -> str:
     lines = _usage(PROGRAM_NAME, ["COMMAND", "[OPTIONS]", "[ARGUMENTS]...", "or", PROGRAM_NAME, '"QUESTION"'], columns)
     if complete:
         lines += ["", *_indented(PURPOSE, columns), "", "Options:", *_table(options, names, columns)]
-    for area in Area:
+    for area in CommandArea:
         rows = [(command.name, _line(command, complete=complete)) for command in shown if command.area is area]
         lines += [*([""] if complete else []), f"{area}:", *_table(rows, names, columns)]
     if complete:

@@ -26,7 +26,7 @@ from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import library_check
 from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, find_library
 from llmcli.errors import Unsupported
-from llmcli.errors.model_errors import EngineRefused, NoEngine
+from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 
 LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_CONTINUED = 3, 4, 5
 """ggml's log levels (``enum ggml_log_level``); a continuation belongs to the line before it."""
@@ -140,7 +140,7 @@ def _load_library() -> Any:
         os.environ.setdefault(name, value)
     library = _unchecked or find_library(os.environ)
     if library is None:
-        raise NoEngine("llama.cpp")
+        raise EngineNotInstalled("llama.cpp")
     check = None if library.is_compiled or _unchecked else library_check.require_check(library)
     module = _import_low_level_module(library)
 
@@ -174,7 +174,7 @@ def load_unchecked(library: EngineLibrary) -> Any:
 def lib() -> Any:
     """Return the low-level module, importing and initializing it at the first call.
 
-    Raises ``NoEngine`` without a library, ``EngineRefused`` for one that fails its check, and ``Unsupported`` if the
+    Raises ``EngineNotInstalled`` without a library, ``EngineRefused`` for one that fails its check, and ``Unsupported`` if the
     binding is missing or its own library cannot be loaded.
     """
     with _load_lock:

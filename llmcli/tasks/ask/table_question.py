@@ -20,8 +20,8 @@ from llmcli.tasks.ask.question_prompts import SQL_PROMPT
 from llmcli.tasks.runner.constrained_answers import Constraint, ask_constrained, unconstrained
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import TaskRun
-from llmcli.tasks.tables.question_links import TableVocabulary
 from llmcli.tasks.tables.question_templates import QuestionReading, TemplateQuery, read_question
+from llmcli.tasks.tables.schema_linking import TableVocabulary
 from llmcli.tasks.tables.table_database import MAX_ROWS, QueryError, QueryRows, TableDatabase, quote_name
 from llmcli.tasks.tables.table_loader import Table
 from llmcli.tasks.tables.table_values import Value

@@ -7,8 +7,8 @@ from typing import Self
 
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
-from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary, ValueMatch, quote_text
 from llmcli.tasks.tables.question_words import MONTHS, Cue, is_unit_name, name_words
+from llmcli.tasks.tables.schema_linking import SchemaLink, SchemaLinkKind, TableVocabulary, ValueMatch, quote_text
 
 _COMPARISONS = {Cue.OVER: ">", Cue.UNDER: "<", Cue.AT_LEAST: ">=", Cue.AT_MOST: "<=", Cue.EQUAL: "="}
 _OF_TIME = frozenset(
@@ -57,7 +57,7 @@ _SIZES: dict[str, tuple[str, float]] = {
 """Units of measurement: what they measure, and their size in grams or metres."""
 
 
-class Unreadable(Exception):
+class NoTemplateFits(Exception):
     """No template reads the question."""
 
 
@@ -95,7 +95,7 @@ class _Comparison:
     """Numbers and how something compares with them (None: it equals), from the link ``start`` up to ``end``."""
 
     cue: Cue | None
-    numbers: tuple[Link, ...]
+    numbers: tuple[SchemaLink, ...]
     start: int
     end: int
 
@@ -107,8 +107,8 @@ class ConditionReader:
     is among the conditions; ``names_one_row``: no others, and one text.
     """
 
-    def __init__(self, vocabulary: TableVocabulary, links: Sequence[Link]) -> None:
-        """Raises ``Unreadable`` if a number or a value has no column."""
+    def __init__(self, vocabulary: TableVocabulary, links: Sequence[SchemaLink]) -> None:
+        """Raises ``NoTemplateFits`` if a number or a value has no column."""
         self._vocabulary = vocabulary
         self.rest = [*links]
         self.limit = 1
@@ -135,10 +135,10 @@ class ConditionReader:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
     def add(self, condition: str) -> Self:
-        """Add a condition. Raises ``Unreadable`` for a second value of what has one already ("2019 and 2021")."""
+        """Add a condition. Raises ``NoTemplateFits`` for a second value of what has one already ("2019 and 2021")."""
         left, equals, _ = condition.partition(" = ")
         if equals and any(each != condition and each.startswith(f"{left} = ") for each in self._conditions):
-            raise Unreadable
+            raise NoTemplateFits
         if condition not in self._conditions:
             self._conditions.append(condition)
         return self
@@ -152,7 +152,7 @@ class ConditionReader:
     def _take_limit(self) -> None:
         """Take the number of "top 5", "five largest" or "the 3 parks with the most trees"."""
         for at, link in enumerate(self.rest):
-            number = link.words[0].number if link.kind is LinkKind.NUMBER and not link.unit else None
+            number = link.words[0].number if link.kind is SchemaLinkKind.NUMBER and not link.unit else None
             after_top = at > 0 and self.rest[at - 1].cue is Cue.TOP
             precedes_superlative = at + 1 < len(self.rest) and _is_superlative(self.rest[at + 1])
             if isinstance(number, int) and (after_top or precedes_superlative or self._counts_rows(at)):
@@ -160,7 +160,7 @@ class ConditionReader:
                 self.rest[at - after_top : at + 1] = [self._top_as_superlative(self.rest[at - 1])] if after_top else []
                 return
 
-    def _top_as_superlative(self, top: Link) -> Link:
+    def _top_as_superlative(self, top: SchemaLink) -> SchemaLink:
         """Return "top" as the superlative of a question without another one, else as it is."""
         if any(map(_is_superlative, self.rest)):
             return top
@@ -170,11 +170,13 @@ class ConditionReader:
         """Whether the number of "which 3 parks have the most trees" says how many are asked for."""
         asks = at == 0 or self.rest[at - 1].cue in {Cue.WHICH, Cue.LIST}
         following = self.rest[at + 1 : at + 3]
-        names = any(link.kind is LinkKind.ROWS or choose_column(link.columns, "text") for link in following)
+        names = any(link.kind is SchemaLinkKind.ROWS or choose_column(link.columns, "text") for link in following)
         return asks and names and any(map(_is_superlative, self.rest[at + 2 :]))
 
     def _take_numbers(self) -> None:
-        while (at := next((at for at, link in enumerate(self.rest) if link.kind is LinkKind.NUMBER), None)) is not None:
+        while (
+            at := next((at for at, link in enumerate(self.rest) if link.kind is SchemaLinkKind.NUMBER), None)
+        ) is not None:
             phrase = self._read_comparison(at)
             is_alone = phrase.end - phrase.start == 1
             if is_alone and (self._take_year_of_month(at) or self._take_day_of_month(at)):
@@ -191,7 +193,7 @@ class ConditionReader:
     def _read_comparison(self, at: int) -> _Comparison:
         """Return the comparison with a number: "over 5", "5 or more", "between 5 and 7", "5 to 7", or the number alone."""
         following = [*self.rest[at + 1 : at + 3], None, None]
-        second = following[0] if following[0] is not None and following[0].kind is LinkKind.NUMBER else None
+        second = following[0] if following[0] is not None and following[0].kind is SchemaLinkKind.NUMBER else None
         if second is not None and second.before in _RANGE_WORDS:
             return _Comparison(Cue.BETWEEN, (self.rest[at], second), at, at + 2)
         cue = self.rest[at - 1].cue if at else None
@@ -200,9 +202,9 @@ class ConditionReader:
                 following[0] is None
                 or following[0].cue is not Cue.AND
                 or following[1] is None
-                or following[1].kind is not LinkKind.NUMBER
+                or following[1].kind is not SchemaLinkKind.NUMBER
             ):
-                raise Unreadable
+                raise NoTemplateFits
             return _Comparison(cue, (self.rest[at], following[1]), at - 1, at + 3)
         if cue in _COMPARISONS:
             return _Comparison(cue, (self.rest[at],), at - 1, at + 1)
@@ -228,7 +230,7 @@ class ConditionReader:
 
     def _find_extreme(self, phrase: _Comparison) -> tuple[ColumnFacts, int, int] | None:
         """Return the column of "maximum temperature above 30", where another one holds the minimum."""
-        if phrase.start <= 1 or self.rest[phrase.start - 1].kind is not LinkKind.COLUMN:
+        if phrase.start <= 1 or self.rest[phrase.start - 1].kind is not SchemaLinkKind.COLUMN:
             return None
         direction = _DIRECTION_OF.get(self.rest[phrase.start - 2].cue)
         columns = self.rest[phrase.start - 1].columns
@@ -236,7 +238,7 @@ class ConditionReader:
         return None if column is None else (column, phrase.start - 2, phrase.end)
 
     def _find_beside(self, phrase: _Comparison) -> tuple[ColumnFacts, int, int]:
-        """Return the column before or after the number, or that of a year. Raises ``Unreadable``."""
+        """Return the column before or after the number, or that of a year. Raises ``NoTemplateFits``."""
         number, start, end = phrase.numbers[0].words[0].number, phrase.start, phrase.end
         may_be_year = isinstance(number, int) and _FIRST_YEAR <= number <= _LAST_YEAR and not phrase.numbers[0].unit
         before, after = self._column_at(start - 1, is_year=may_be_year), self._column_at(end, is_year=may_be_year)
@@ -252,7 +254,7 @@ class ConditionReader:
             return before, start - 1, end
         if self._compared is not None and phrase.cue is not None and start and self.rest[start - 1].cue is Cue.AND:
             return self._compared, start - 1, end  # "over 5 and under 10"
-        raise Unreadable
+        raise NoTemplateFits
 
     def _find_time(self, phrase: _Comparison, before: ColumnFacts | None) -> tuple[ColumnFacts, int, int]:
         """Return the column of dates or years: the one named before a year, or the only one."""
@@ -262,12 +264,12 @@ class ConditionReader:
             says_column = phrase.cue is not None or (self.rest[at].whole and not self._is_target(at))
             return before, phrase.start - says_column, phrase.end
         if len(times) != 1:
-            raise Unreadable
+            raise NoTemplateFits
         return times[0], phrase.start, phrase.end
 
     def _column_at(self, at: int, *, is_year: bool) -> ColumnFacts | None:
         """Return the column of numbers that a link names, or of dates if a year may be compared with it."""
-        if not 0 <= at < len(self.rest) or self.rest[at].kind is not LinkKind.COLUMN:
+        if not 0 <= at < len(self.rest) or self.rest[at].kind is not SchemaLinkKind.COLUMN:
             return None
         number = choose_column(self.rest[at].columns, "number")
         return number or (choose_column(self.rest[at].columns, "when") if is_year else None)
@@ -303,8 +305,8 @@ class ConditionReader:
         number = self.rest[at].words[0].number
         if not isinstance(number, int) or not _FIRST_YEAR <= number <= _LAST_YEAR:
             return False
-        place = at - 1 - (at > 1 and self.rest[at - 1].kind is LinkKind.NUMBER)
-        if place < 0 or self.rest[place].kind is not LinkKind.MONTH:
+        place = at - 1 - (at > 1 and self.rest[at - 1].kind is SchemaLinkKind.NUMBER)
+        if place < 0 or self.rest[place].kind is not SchemaLinkKind.MONTH:
             return False
         self.add(f"SUBSTR({self._only_date().quoted}, 1, 4) = '{number}'")
         self.rest.pop(at)
@@ -317,7 +319,7 @@ class ConditionReader:
         if (
             not isinstance(number, int)
             or not 1 <= number <= _LAST_DAY
-            or all(link.kind is not LinkKind.MONTH for link in beside)
+            or all(link.kind is not SchemaLinkKind.MONTH for link in beside)
         ):
             return False
         self.add(f"SUBSTR({self._only_date().quoted}, 9, 2) = '{number:02}'")
@@ -325,7 +327,9 @@ class ConditionReader:
         return True
 
     def _take_months(self) -> None:
-        while (at := next((at for at, link in enumerate(self.rest) if link.kind is LinkKind.MONTH), None)) is not None:
+        while (
+            at := next((at for at, link in enumerate(self.rest) if link.kind is SchemaLinkKind.MONTH), None)
+        ) is not None:
             self.add(f"SUBSTR({self._only_date().quoted}, 6, 2) = '{MONTHS[self.rest[at].words[0].key]:02}'")
             del self.rest[self._date_start(at) : at + 1]
 
@@ -337,7 +341,7 @@ class ConditionReader:
     def _only_date(self) -> ColumnFacts:
         dates = [each for each in self._vocabulary.time_columns() if each.role is ColumnRole.DATE]
         if len(dates) != 1:
-            raise Unreadable
+            raise NoTemplateFits
         return dates[0]
 
     # ---- values ------------------------------------------------------------------------------------------------------
@@ -345,8 +349,8 @@ class ConditionReader:
     def _take_values(self) -> None:
         chosen: dict[str, list[tuple[ValueMatch, bool]]] = {}
         ends = 0
-        columns = [column for link in self.rest if link.kind is LinkKind.COLUMN for column in link.columns]
-        values = [link for link in self.rest if link.kind is LinkKind.VALUE]
+        columns = [column for link in self.rest if link.kind is SchemaLinkKind.COLUMN for column in link.columns]
+        values = [link for link in self.rest if link.kind is SchemaLinkKind.VALUE]
         for link in values:
             at = next(at for at, each in enumerate(self.rest) if each is link)
             if at and self.rest[at - 1].cue is Cue.BY:  # "written by Anna"
@@ -355,7 +359,7 @@ class ConditionReader:
             match = self._choose_match(link, columns, at)
             negated = at > 0 and self.rest[at - 1].cue is Cue.NOT
             if match.column.name in chosen and not self._continues(at - negated, ends):
-                raise Unreadable  # "how many dogs are cats"
+                raise NoTemplateFits  # "how many dogs are cats"
             ends = link.start + len(link.words)
             chosen.setdefault(match.column.name, []).append((match, negated))
             start = at - negated
@@ -385,7 +389,7 @@ class ConditionReader:
         """Whether a column is what the question asks for."""
         return at == 0 or self.rest[at - 1].cue in {Cue.WHICH, Cue.LIST, Cue.COUNT, Cue.EACH, Cue.BY, Cue.DISTINCT}
 
-    def _choose_match(self, link: Link, named: Sequence[ColumnFacts], at: int) -> ValueMatch:
+    def _choose_match(self, link: SchemaLink, named: Sequence[ColumnFacts], at: int) -> ValueMatch:
         """Return the column whose text is meant: one that the question names, the key, or the only one."""
         beside = [
             column for place in (at - 1, at + 1) if 0 <= place < len(self.rest) for column in self.rest[place].columns
@@ -405,16 +409,16 @@ class ConditionReader:
         categories = [match for match in matches if match.column.role is ColumnRole.CATEGORY]
         if len(categories) == 1:
             return categories[0]
-        raise Unreadable
+        raise NoTemplateFits
 
     def _add_values(self, matches: Sequence[tuple[ValueMatch, bool]]) -> None:
         column = matches[0][0].column.quoted
         if any(negated != matches[0][1] for _, negated in matches):
-            raise Unreadable
+            raise NoTemplateFits
         negated = matches[0][1]
         patterns = [match for match, _ in matches if match.pattern and not match.exact]
         if patterns and len(matches) > 1:
-            raise Unreadable
+            raise NoTemplateFits
         self.assumptions += [
             f'"{match.text}" is taken for {match.values[0]}' for match, _ in matches if match.exact and match.text
         ]
@@ -436,11 +440,11 @@ class ConditionReader:
 
     def _describes(self, at: int) -> bool:
         """Whether rows or values are named after a column ("which paid orders")."""
-        return at + 1 < len(self.rest) and self.rest[at + 1].kind in {LinkKind.ROWS, LinkKind.VALUE}
+        return at + 1 < len(self.rest) and self.rest[at + 1].kind in {SchemaLinkKind.ROWS, SchemaLinkKind.VALUE}
 
     def _take_truth_values(self) -> None:
         """Take the columns of truth values, and those that are to be empty."""
-        for link in [link for link in self.rest if link.kind is LinkKind.COLUMN]:
+        for link in [link for link in self.rest if link.kind is SchemaLinkKind.COLUMN]:
             at = next(at for at, each in enumerate(self.rest) if each is link)
             negated = at > 0 and self.rest[at - 1].cue is Cue.NOT
             column = link.columns[0] if len(link.columns) == 1 else None
@@ -464,17 +468,17 @@ class ConditionReader:
         if not column.numeric or not column.low <= 0 <= column.high:
             return f"{column.quoted} IS NULL"
         if column.filled < len(self._vocabulary.table.rows) or column.low < 0 or column.mixed:
-            raise Unreadable
+            raise NoTemplateFits
         return f"{column.quoted} = 0"
 
 
-def _is_superlative(link: Link) -> bool:
-    return link.kind is LinkKind.SUPERLATIVE or link.cue in {Cue.HIGHEST, Cue.LOWEST, Cue.MOST, Cue.LEAST}
+def _is_superlative(link: SchemaLink) -> bool:
+    return link.kind is SchemaLinkKind.SUPERLATIVE or link.cue in {Cue.HIGHEST, Cue.LOWEST, Cue.MOST, Cue.LEAST}
 
 
-def _is_other_number(word: Link | None, number: Link | None) -> bool:
+def _is_other_number(word: SchemaLink | None, number: SchemaLink | None) -> bool:
     """Whether "or 6" follows "4"."""
-    return word is not None and word.cue is Cue.OR and number is not None and number.kind is LinkKind.NUMBER
+    return word is not None and word.cue is Cue.OR and number is not None and number.kind is SchemaLinkKind.NUMBER
 
 
 def _has_unit(column: ColumnFacts) -> bool:
@@ -482,19 +486,19 @@ def _has_unit(column: ColumnFacts) -> bool:
     return len(names) > 1 and is_unit_name(names[-1])
 
 
-def _convert_unit(link: Link, column: ColumnFacts, unit: str) -> str:
-    """Return a number in the unit that the name of a column ends with. Raises ``Unreadable`` if it measures otherwise."""
+def _convert_unit(link: SchemaLink, column: ColumnFacts, unit: str) -> str:
+    """Return a number in the unit that the name of a column ends with. Raises ``NoTemplateFits`` if it measures otherwise."""
     word = link.words[0]
     if word.number is None:
         return word.key
     names = name_words(column.name)
     if unit in _PERCENT and 0 <= column.low <= column.high <= 1:
-        raise Unreadable  # 50% may be 0.5
+        raise NoTemplateFits  # 50% may be 0.5
     if names[-1:] and names[-1] in _OTHER_TEMPERATURES.get(unit, ()):
-        raise Unreadable
+        raise NoTemplateFits
     if len(names) > 1 and unit in _SIZES and names[-1] in _SIZES:
         (kind, size), (own_kind, own_size) = _SIZES[unit], _SIZES[names[-1]]
         if kind != own_kind:
-            raise Unreadable
+            raise NoTemplateFits
         return f"{word.number * size / own_size:.12g}" if size != own_size else f"{word.number}"
     return f"{word.number}"

@@ -13,9 +13,9 @@ from itertools import pairwise
 
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
-from llmcli.tasks.tables.question_conditions import ConditionReader, Unreadable, choose_column
-from llmcli.tasks.tables.question_links import Link, LinkKind, TableVocabulary
+from llmcli.tasks.tables.question_conditions import ConditionReader, NoTemplateFits, choose_column
 from llmcli.tasks.tables.question_words import TIME_UNITS, Cue, Word, name_words, singular, split_question
+from llmcli.tasks.tables.schema_linking import SchemaLink, SchemaLinkKind, TableVocabulary
 from llmcli.tasks.tables.table_database import quote_name
 
 _MIN_ROWS_PER_GROUP = 2
@@ -51,7 +51,7 @@ class QuestionReading:
     ``columns``: those of the table.
     """
 
-    links: tuple[Link, ...]
+    links: tuple[SchemaLink, ...]
     query: TemplateQuery | None
     columns: tuple[ColumnFacts, ...] = ()
 
@@ -72,21 +72,21 @@ class QuestionReading:
         pairs = zip((None, *self.links), self.links, strict=False)
         return [link.text for before, link in pairs if not self._is_used(link, before, statement)]
 
-    def _is_used(self, link: Link, before: Link | None, statement: str) -> bool:
+    def _is_used(self, link: SchemaLink, before: SchemaLink | None, statement: str) -> bool:
         lowered = statement.lower()
         match link.kind:
-            case LinkKind.VALUE:
+            case SchemaLinkKind.VALUE:
                 texts = [value.lower() for match in link.values for value in match.values]
                 is_exact = any(match.exact for match in link.values)
                 return not is_exact or any(text in lowered for text in (*texts, *map(_stem, link.words)))
-            case LinkKind.NUMBER:
+            case SchemaLinkKind.NUMBER:
                 return link.unit != "" or link.words[0].key.isalpha() or _digits(link) in statement
-            case LinkKind.COLUMN:
+            case SchemaLinkKind.COLUMN:
                 return not link.whole or self._uses_column(link.columns[0], before, lowered)
             case _:
                 return not link.is_name or self._looks_for(link, statement)
 
-    def _uses_column(self, column: ColumnFacts, before: Link | None, statement: str) -> bool:
+    def _uses_column(self, column: ColumnFacts, before: SchemaLink | None, statement: str) -> bool:
         """Whether a statement has a column, or one of its values; what is counted, and names of rows, may be left out."""
         names_rows = column.role is not ColumnRole.MEASURE and column.distinct == column.filled
         is_counted = names_rows or (before is not None and before.cue is Cue.COUNT)
@@ -94,7 +94,7 @@ class QuestionReading:
         selects_all = "*" in _COUNT_ALL.sub("", statement)
         return is_counted or has_value or selects_all or column.name.lower() in statement
 
-    def _looks_for(self, link: Link, statement: str) -> bool:
+    def _looks_for(self, link: SchemaLink, statement: str) -> bool:
         """Whether a statement has a name, or another text that may stand for it ("CA" for California)."""
         named = {value.lower() for link in self.links for match in link.values for value in match.values}
         others = {text.lower() for text in _LITERAL.findall(statement)} - named
@@ -103,14 +103,14 @@ class QuestionReading:
     @property
     def unexplained(self) -> list[str]:
         """The words that name nothing in the table and say nothing of what to compute."""
-        return [link.text for link in self.links if link.kind is LinkKind.UNKNOWN]
+        return [link.text for link in self.links if link.kind is SchemaLinkKind.UNKNOWN]
 
 
 def _stem(word: Word) -> str:
     return singular(word.key)
 
 
-def _digits(link: Link) -> str:
+def _digits(link: SchemaLink) -> str:
     number = link.words[0].number
     return link.words[0].key[:4] if number is None else f"{number:.12g}"
 
@@ -122,37 +122,37 @@ def read_question(vocabulary: TableVocabulary, question: str) -> QuestionReading
     query = None
     if links and words[0].key not in _YES_OR_NO:
         query = _read_links(vocabulary, _take_counted_noun(links))
-        has_unknown = any(link.kind is LinkKind.UNKNOWN for link in links)
+        has_unknown = any(link.kind is SchemaLinkKind.UNKNOWN for link in links)
         if has_unknown and query is not None and (query.template not in _COUNTS or " WHERE " not in query.sql):
             query = None  # "how many widows are there" does not ask for all rows
     return QuestionReading(tuple(links), query, tuple(vocabulary.columns))
 
 
-def _take_counted_noun(links: Sequence[Link]) -> list[Link]:
+def _take_counted_noun(links: Sequence[SchemaLink]) -> list[SchemaLink]:
     """Return the links, where an unknown noun after "how many" names the rows ("how many reviews are negative")."""
     found = [*links]
     for at, (before, link) in enumerate(pairwise(links), 1):
         key = link.words[0].key
-        is_noun = link.kind is LinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
+        is_noun = link.kind is SchemaLinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
         is_noun = is_noun and key not in _KINDS_OF_PEOPLE
         if is_noun and before.cue in {Cue.COUNT, Cue.SHARE}:
-            found[at] = replace(link, kind=LinkKind.ROWS)
+            found[at] = replace(link, kind=SchemaLinkKind.ROWS)
     return found
 
 
-def _read_links(vocabulary: TableVocabulary, links: Sequence[Link]) -> TemplateQuery | None:
-    if any(link.kind is LinkKind.UNKNOWN for link in links):
+def _read_links(vocabulary: TableVocabulary, links: Sequence[SchemaLink]) -> TemplateQuery | None:
+    if any(link.kind is SchemaLinkKind.UNKNOWN for link in links):
         return None
     try:
         return _QuestionReader(vocabulary, links).read()
-    except Unreadable:
+    except NoTemplateFits:
         return None
 
 
 class _QuestionReader:
     """Reads the links of a question. Each method takes the links that it explains; none may be left."""
 
-    def __init__(self, vocabulary: TableVocabulary, links: Sequence[Link]) -> None:
+    def __init__(self, vocabulary: TableVocabulary, links: Sequence[SchemaLink]) -> None:
         self._vocabulary = vocabulary
         self._table = quote_name(vocabulary.table.name)
         self._conditions = ConditionReader(vocabulary, links)
@@ -162,7 +162,7 @@ class _QuestionReader:
         self._is_where = self._take_cue(Cue.WHERE) is not None
 
     def read(self) -> TemplateQuery:
-        """Return the query. Raises ``Unreadable``."""
+        """Return the query. Raises ``NoTemplateFits``."""
         group = self._take_group()
         if group is not None:
             query = self._read_groups(*group)
@@ -183,12 +183,12 @@ class _QuestionReader:
         self._take_cue(Cue.WHICH, Cue.LIST)
         is_limited = self._conditions.limit == 1 or query.template in _LIMITED
         if not is_limited or any(link.cue is not Cue.AND for link in self._links):
-            raise Unreadable
+            raise NoTemplateFits
         return replace(query, assumptions=tuple(self._conditions.assumptions))
 
     # ---- taking links ------------------------------------------------------------------------------------------------
 
-    def _find(self, fits: Callable[[Link], bool]) -> int | None:
+    def _find(self, fits: Callable[[SchemaLink], bool]) -> int | None:
         return next((at for at, link in enumerate(self._links) if fits(link)), None)
 
     def _take_cue(self, *cues: Cue) -> Cue | None:
@@ -203,10 +203,10 @@ class _QuestionReader:
             took = True
         return took
 
-    def _names_rows(self, link: Link) -> bool:
-        if link.kind is LinkKind.ROWS or link.cue is Cue.ROWS:
+    def _names_rows(self, link: SchemaLink) -> bool:
+        if link.kind is SchemaLinkKind.ROWS or link.cue is Cue.ROWS:
             return True
-        return link.kind is LinkKind.COLUMN and any(map(self._identifies_rows, link.columns))
+        return link.kind is SchemaLinkKind.COLUMN and any(map(self._identifies_rows, link.columns))
 
     def _identifies_rows(self, column: ColumnFacts) -> bool:
         """Whether each row has another value of a column: its name, or a number that nothing is computed with."""
@@ -215,7 +215,7 @@ class _QuestionReader:
 
     def _take_column(self, wanted: str, direction: str = "", near: int | None = None) -> ColumnFacts | None:
         """Take a column that is ``wanted`` (see ``choose_column``), the nearest to a position; None if there is none."""
-        places = [at for at, link in enumerate(self._links) if link.kind is LinkKind.COLUMN]
+        places = [at for at, link in enumerate(self._links) if link.kind is SchemaLinkKind.COLUMN]
         if near is not None:
             places.sort(key=lambda at: (abs(at - near), at < near))
         for at in places:
@@ -228,11 +228,11 @@ class _QuestionReader:
     def _take_measure(self, direction: str = "", near: int | None = None) -> ColumnFacts:
         column = self._take_column("number", direction, near)
         if column is None:
-            raise Unreadable
+            raise NoTemplateFits
         return column
 
-    def _is_superlative(self, link: Link) -> bool:
-        return link.kind is LinkKind.SUPERLATIVE or link.cue in _DIRECTIONS
+    def _is_superlative(self, link: SchemaLink) -> bool:
+        return link.kind is SchemaLinkKind.SUPERLATIVE or link.cue in _DIRECTIONS
 
     # ---- the templates -----------------------------------------------------------------------------------------------
 
@@ -247,16 +247,16 @@ class _QuestionReader:
         self._links.pop(at)
         while at < len(self._links) and self._links[at].cue in {Cue.DISTINCT, Cue.COUNT}:
             self._links.pop(at)
-        if at >= len(self._links) or self._links[at].kind is not LinkKind.COLUMN:
-            raise Unreadable
+        if at >= len(self._links) or self._links[at].kind is not SchemaLinkKind.COLUMN:
+            raise NoTemplateFits
         link = self._links.pop(at)
         column = choose_column(link.columns, "group")
         if column is None:
-            raise Unreadable
+            raise NoTemplateFits
         unit = TIME_UNITS.get(singular(link.words[0].key))
         if column.role is ColumnRole.DATE and unit is not None:
             if column.unread:
-                raise Unreadable
+                raise NoTemplateFits
             return f"SUBSTR({column.quoted}, 1, {unit})", column
         return column.quoted, column
 
@@ -290,7 +290,7 @@ class _QuestionReader:
             return str(cue.value)
         at = self._find(self._is_superlative)
         if at is None:
-            raise Unreadable
+            raise NoTemplateFits
         link = self._links.pop(at)
         return link.direction or _DIRECTIONS[link.cue or Cue.MOST]
 
@@ -298,7 +298,7 @@ class _QuestionReader:
         """The rows, the group or the value at the end of a scale."""
         at = self._find(self._is_superlative)
         if at is None:
-            raise Unreadable
+            raise NoTemplateFits
         link = self._links.pop(at)
         direction = link.direction or _DIRECTIONS[link.cue or Cue.MOST]
         limit = self._conditions.limit
@@ -328,7 +328,7 @@ class _QuestionReader:
         if has_rows:
             return self._extreme_rows("*", measure, direction, limit)
         if limit > 1:
-            raise Unreadable
+            raise NoTemplateFits
         return self._aggregate("aggregate", direction, measure)
 
     def _extreme_rows(self, columns: str, measure: ColumnFacts, direction: str, limit: int) -> TemplateQuery:
@@ -352,9 +352,9 @@ class _QuestionReader:
             link.cue is Cue.WHICH and link.words[0].key not in {"what", "what's", "how", "wie"} for link in self._links
         )
 
-    def _find_measure(self, link: Link, direction: str, near: int) -> tuple[ColumnFacts, bool]:
+    def _find_measure(self, link: SchemaLink, direction: str, near: int) -> tuple[ColumnFacts, bool]:
         """Return what a superlative measures, and whether a column is named: that beside it, that of its adjective, or both."""
-        places = [at for at, each in enumerate(self._links) if each.kind is LinkKind.COLUMN]
+        places = [at for at, each in enumerate(self._links) if each.kind is SchemaLinkKind.COLUMN]
         places.sort(key=lambda at: (abs(at - near + (at < near)), at < near))
         for at in places:
             columns = self._links[at].columns
@@ -368,7 +368,7 @@ class _QuestionReader:
                 return column, True
         measure = choose_column(link.columns, "number", direction)
         if measure is None:
-            raise Unreadable
+            raise NoTemplateFits
         return measure, False
 
     def _take_entity(self) -> ColumnFacts | None:
@@ -380,7 +380,7 @@ class _QuestionReader:
             self._links.pop(at + 1)
         candidates = [at + 1] if at is not None else []
         for place in (*candidates, *range(len(self._links))):
-            if place < len(self._links) and self._links[place].kind is LinkKind.COLUMN:
+            if place < len(self._links) and self._links[place].kind is SchemaLinkKind.COLUMN:
                 column = choose_column(self._links[place].columns, "text")
                 unit = singular(self._links[place].words[0].key)
                 if (
@@ -390,7 +390,7 @@ class _QuestionReader:
                     and unit != "day"
                     and not self._links[place].whole
                 ):
-                    raise Unreadable  # a month of one year, or of all years?
+                    raise NoTemplateFits  # a month of one year, or of all years?
                 if column is not None:
                     self._links.pop(place)
                     return column
@@ -402,7 +402,7 @@ class _QuestionReader:
             return self._vocabulary.key
         fits = [column for column in self._vocabulary.columns if choose_column([column], self._wanted())]
         if self._is_who or len(fits) != 1:
-            raise Unreadable
+            raise NoTemplateFits
         return fits[0]
 
     def _wanted(self) -> str:
@@ -413,10 +413,10 @@ class _QuestionReader:
         self._take_rows()
         self._check_counts_rows()
         if direction == "MIN" and self._conditions:
-            raise Unreadable  # a group without such rows has the fewest, but none to count
+            raise NoTemplateFits  # a group without such rows has the fewest, but none to count
         column = entity or self._take_column("group")
         if column is None:
-            raise Unreadable
+            raise NoTemplateFits
         conditions = self._conditions.add(f"{column.quoted} IS NOT NULL")
         return self._ranked_groups("most frequent", column, "COUNT(*)", '"rows"', direction, limit, conditions())
 
@@ -451,32 +451,32 @@ class _QuestionReader:
     def _read_count(self, at: int) -> TemplateQuery:
         """How many rows, or how many different values of the column at a position, after "how many"."""
         distinct = self._take_cue(Cue.DISTINCT) is not None
-        named_rows = any(link.kind is LinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
+        named_rows = any(link.kind is SchemaLinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
         self._take_cue(Cue.TOTAL)
         self._check_counts_rows()
-        if at >= len(self._links) or self._links[at].kind is not LinkKind.COLUMN:
+        if at >= len(self._links) or self._links[at].kind is not SchemaLinkKind.COLUMN:
             self._take_rows()
             key = self._vocabulary.key
             if distinct and key is None:
-                raise Unreadable
+                raise NoTemplateFits
             counted = f"DISTINCT {key.quoted}" if distinct and key is not None else "*"
             return TemplateQuery("count", f"SELECT COUNT({counted}) FROM {self._table}{self._conditions()}")
         link = self._links[at]
         column = choose_column(link.columns, "group")
         if column is None:
-            raise Unreadable
+            raise NoTemplateFits
         is_key = self._identifies_rows(column)
         self._links.pop(at)
         if not is_key and not _is_counted_by(link, column):
-            raise Unreadable
+            raise NoTemplateFits
         if is_key and not distinct:
             self._take_rows()
             return TemplateQuery("count", f"SELECT COUNT(*) FROM {self._table}{self._conditions()}")
         if column.numeric and not distinct:
             if self._conditions.names_key and not named_rows:  # how many inhabitants a country has
                 return TemplateQuery("lookup", f"SELECT {column.quoted} FROM {self._table}{self._conditions()}")
-            raise Unreadable
-        if named_rows and not distinct and self._links and self._links[0].kind is not LinkKind.COLUMN:
+            raise NoTemplateFits
+        if named_rows and not distinct and self._links and self._links[0].kind is not SchemaLinkKind.COLUMN:
             self._take_rows()
         self._take_rows()
         return TemplateQuery(
@@ -484,16 +484,16 @@ class _QuestionReader:
         )
 
     def _check_counts_rows(self) -> None:
-        """Raise ``Unreadable`` for a table of frequencies: each of its rows stands for many."""
+        """Raise ``NoTemplateFits`` for a table of frequencies: each of its rows stands for many."""
         if any(column.numeric and column.name.lower() in _FREQUENCY_NAMES for column in self._vocabulary.columns):
-            raise Unreadable
+            raise NoTemplateFits
 
     def _read_share(self) -> TemplateQuery:
         """The percentage of all rows that meet the one condition; with two it is not clear what the whole is."""
         self._take_rows()
         self._check_counts_rows()
         if self._conditions.count != 1:
-            raise Unreadable
+            raise NoTemplateFits
         whole = f"(SELECT COUNT(*) FROM {self._table})"
         return TemplateQuery(
             "share", f"SELECT ROUND(100.0 * COUNT(*) / {whole}, 1) AS percent FROM {self._table}{self._conditions()}"
@@ -506,10 +506,10 @@ class _QuestionReader:
     def _take_columns(self) -> list[ColumnFacts]:
         """Take all columns that are left; each has to be clear."""
         found = []
-        while (at := self._find(lambda link: link.kind is LinkKind.COLUMN)) is not None:
+        while (at := self._find(lambda link: link.kind is SchemaLinkKind.COLUMN)) is not None:
             column = choose_column(self._links.pop(at).columns, self._wanted())
             if column is None:
-                raise Unreadable
+                raise NoTemplateFits
             found.append(column)
         return list(dict.fromkeys(found))
 
@@ -522,25 +522,25 @@ class _QuestionReader:
         self._take_rows()
         key = self._vocabulary.key
         if not asks and not (columns and self._conditions):
-            raise Unreadable
+            raise NoTemplateFits
         if not columns:
             if not self._conditions or key is None or distinct or self._is_when or self._is_where:
-                raise Unreadable
+                raise NoTemplateFits
             return TemplateQuery("list", f"SELECT {key.quoted} FROM {self._table}{self._conditions()}")
         names = ", ".join(column.quoted for column in columns)
         if len(columns) == 1 and not self._conditions.names_key and (distinct or self._is_repeated(columns[0])):
             if columns[0].role is ColumnRole.MEASURE and not distinct:
-                raise Unreadable
+                raise NoTemplateFits
             conditions = self._conditions.add(f"{names} IS NOT NULL")
             return TemplateQuery("distinct", f"SELECT DISTINCT {names} FROM {self._table}{conditions()} ORDER BY 1")
         if not self._conditions:
-            raise Unreadable
+            raise NoTemplateFits
         if not self._conditions.names_one_row and key is not None and key not in columns:
             names = f"{key.quoted}, {names}"
         return TemplateQuery("lookup", f"SELECT {names} FROM {self._table}{self._conditions()}")
 
 
-def _is_counted_by(link: Link, column: ColumnFacts) -> bool:
+def _is_counted_by(link: SchemaLink, column: ColumnFacts) -> bool:
     """Whether a noun counts the values of a column: "eggs" are not those of "date of egg"."""
     named = [singular(word.key) for word in link.words]
     return (
@@ -550,5 +550,5 @@ def _is_counted_by(link: Link, column: ColumnFacts) -> bool:
     )
 
 
-def _names_number(link: Link) -> bool:
-    return link.kind is LinkKind.COLUMN and choose_column(link.columns, "number") is not None
+def _names_number(link: SchemaLink) -> bool:
+    return link.kind is SchemaLinkKind.COLUMN and choose_column(link.columns, "number") is not None

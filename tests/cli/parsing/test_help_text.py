@@ -9,7 +9,7 @@ import pytest
 from terminal import ROOT
 
 from llmcli.cli import command_registry, flags, reference
-from llmcli.cli.command_registry import COMMANDS, Area
+from llmcli.cli.command_registry import COMMANDS, CommandArea
 from llmcli.cli.parsing import help_text
 from llmcli.cli.parsing.parameters import OptionSection
 
@@ -55,9 +55,9 @@ def test_each_command_is_in_one_group(llm, words):
         if line[2:3].strip()
     ]
     assert [name for name in listed if command_registry.find_command(name)] == [
-        command.name for area in Area for command in COMMANDS if command.area is area
+        command.name for area in CommandArea for command in COMMANDS if command.area is area
     ]
-    assert [name for name in headings(text) if name in set(Area)] == list(Area)
+    assert [name for name in headings(text) if name in set(CommandArea)] == list(CommandArea)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import yaml
 
 from llmcli.documents.reading.source_reader import read_source
 from llmcli.interrupt import Interrupt
-from llmcli.tasks.tables.question_links import TableVocabulary
 from llmcli.tasks.tables.question_templates import read_question
+from llmcli.tasks.tables.schema_linking import TableVocabulary
 from llmcli.tasks.tables.table_database import TableDatabase
 from llmcli.tasks.tables.table_loader import Table, load_tables
 
@@ -265,7 +265,7 @@ def test_equal_rows_are_all_returned():
 
 
 def test_numbers_of_rows_are_no_numbers():
-    """Receipts with numbers are the rows; nobody asks for their sum."""
+    """Receipts are the rows; their numbers are not added up."""
     table = Table("sales", ("receipt", "shop"), [[1, "North"], [2, "South"], [3, "North"]])
     assert ask("How many receipts are there?", table) == ("count", [[3]])
     assert ask("How many receipts has each shop?", table) == ("groups", [["North", 2], ["South", 1]])

@@ -18,7 +18,7 @@ from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
-from llmcli.errors.model_errors import EngineRefused, NoEngine
+from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
 
@@ -56,7 +56,7 @@ def _check_llama_cpp(ctx: CommandContext) -> Finding:
 
     try:
         info = " ".join(bindings.system_info().split())
-    except NoEngine:
+    except EngineNotInstalled:
         raise
     except Unsupported as error:
         return Finding(FindingState.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")

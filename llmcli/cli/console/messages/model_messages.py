@@ -91,7 +91,7 @@ def _mebibytes(error: m.NoRoomForWeights) -> int:
 _COMPILE_COMMAND = "pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python"
 
 
-def _describe_no_engine(error: m.NoEngine) -> ErrorText:
+def _describe_no_engine(error: m.EngineNotInstalled) -> ErrorText:
     size = f" ({format_bytes(error.size)})" if error.size else ""
     install = "" if error.detail else f"Install a prebuilt one{size}: llm engine install; or compile it: "
     return append_detail("llama.cpp is not on this machine", error), f"{install or 'Compile it: '}{_COMPILE_COMMAND}"
@@ -106,7 +106,7 @@ def _describe_refused_engine(error: m.EngineRefused) -> ErrorText:
 
 
 MODEL_DESCRIPTIONS: Descriptions = {
-    m.NoEngine: _describe_no_engine,
+    m.EngineNotInstalled: _describe_no_engine,
     m.EngineRefused: _describe_refused_engine,
     m.EngineUnavailable: lambda x: (
         append_detail(f"cannot install {subject_of(x)} here", x),

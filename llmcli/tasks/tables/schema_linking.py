@@ -40,7 +40,7 @@ _TOKEN = re.compile(r"\w+")
 _LIST_SPLIT = re.compile(r"[\s,;|/]+")
 
 
-class LinkKind(StrEnum):
+class SchemaLinkKind(StrEnum):
     """What a link names."""
 
     COLUMN = "column"
@@ -70,13 +70,13 @@ class ValueMatch:
 
 
 @frozen
-class Link:
+class SchemaLink:
     """Words of the question, from ``start`` on, and what they name. ``before``: the word before them.
 
     ``columns``: those that the words may mean; ``whole``: they are its whole name. ``unit``: of a number.
     """
 
-    kind: LinkKind
+    kind: SchemaLinkKind
     words: tuple[Word, ...]
     start: int = 0
     before: str = ""
@@ -91,7 +91,7 @@ class Link:
     def is_name(self) -> bool:
         """Whether unknown words are a name: in quotation marks, or with a capital letter within the sentence."""
         word = self.words[0]
-        return self.kind is LinkKind.UNKNOWN and (word.quoted or (self.start > 0 and word.text[0].isupper()))
+        return self.kind is SchemaLinkKind.UNKNOWN and (word.quoted or (self.start > 0 and word.text[0].isupper()))
 
     @property
     def text(self) -> str:
@@ -170,19 +170,19 @@ class TableVocabulary:
         years = [each for each in self.columns if each.numeric and "year" in name_words(each.name)]
         return [*(each for each in self.columns if each.role is ColumnRole.DATE and not each.unread), *years]
 
-    def link(self, words: Sequence[Word]) -> list[Link]:
+    def link(self, words: Sequence[Word]) -> list[SchemaLink]:
         """Return what the words name, without those that change nothing; the longest and most exact name counts."""
-        links: list[Link] = []
+        links: list[SchemaLink] = []
         self._question, at = words, 0
         self._look_up_large(words)
         while at < len(words):
             found = self._link_first(words[at:])
-            if found.kind is not LinkKind.PLAIN:
+            if found.kind is not SchemaLinkKind.PLAIN:
                 links.append(replace(found, start=at, before=words[at - 1].key if at else ""))
             at += len(found.words)
         return links
 
-    def _link_first(self, words: Sequence[Word]) -> Link:
+    def _link_first(self, words: Sequence[Word]) -> SchemaLink:
         """Return what the first words name: whole names count before cues, and these before parts of names."""
         cue = _find_cue(words)
         plain = cue is not None or is_plain(words[0], language=question_language(self._question))
@@ -193,18 +193,18 @@ class TableVocabulary:
             or self._link_rows(words[0])
             or (self._link_plain(words[0]) if plain else None)
             or self._link_derived(words)
-            or Link(LinkKind.UNKNOWN, (words[0],))
+            or SchemaLink(SchemaLinkKind.UNKNOWN, (words[0],))
         )
 
-    def _link_number(self, words: Sequence[Word]) -> Link | None:
+    def _link_number(self, words: Sequence[Word]) -> SchemaLink | None:
         """Return a number with its unit; the unit may begin the name of a column ("miles per gallon")."""
         if words[0].number is None and not words[0].is_date:
             return None
         if len(words) > 1 and is_unit(words[1]) and self._match_columns(words[1:])[2] != 0:
-            return Link(LinkKind.NUMBER, tuple(words[:2]), unit=words[1].key)
-        return Link(LinkKind.NUMBER, (words[0],))
+            return SchemaLink(SchemaLinkKind.NUMBER, tuple(words[:2]), unit=words[1].key)
+        return SchemaLink(SchemaLinkKind.NUMBER, (words[0],))
 
-    def _link_exact(self, words: Sequence[Word], cue: tuple[Cue, int] | None, *, plain: bool) -> Link | None:
+    def _link_exact(self, words: Sequence[Word], cue: tuple[Cue, int] | None, *, plain: bool) -> SchemaLink | None:
         """Return the whole name of a column, or a whole text, that is not shorter than the cue."""
         columns, column_length, rank = self._match_columns(words)
         if rank != 0 or (cue is not None and cue[0] is Cue.LIST and words is self._question):
@@ -212,11 +212,11 @@ class TableVocabulary:
         values, value_length = self._match_values(words, plain=plain)
         cue_length = cue[1] if cue is not None else 1
         if values and value_length > column_length and value_length >= cue_length:
-            return Link(LinkKind.VALUE, tuple(words[:value_length]), values=values)
+            return SchemaLink(SchemaLinkKind.VALUE, tuple(words[:value_length]), values=values)
         if column_length == 1 and self._are_rows(words[0], columns):
-            return Link(LinkKind.ROWS, (words[0],))
+            return SchemaLink(SchemaLinkKind.ROWS, (words[0],))
         if column_length >= cue_length:
-            return Link(LinkKind.COLUMN, tuple(words[:column_length]), columns=columns, whole=True)
+            return SchemaLink(SchemaLinkKind.COLUMN, tuple(words[:column_length]), columns=columns, whole=True)
         return None
 
     def _are_rows(self, word: Word, columns: Sequence[ColumnFacts]) -> bool:
@@ -224,47 +224,47 @@ class TableVocabulary:
         is_plural = singular(word.key) != word.key and singular(word.key) in self._nouns
         return is_plural and all(each.numeric and each.name.lower() != word.key for each in columns)
 
-    def _link_cue(self, words: Sequence[Word], cue: tuple[Cue, int] | None) -> Link | None:
+    def _link_cue(self, words: Sequence[Word], cue: tuple[Cue, int] | None) -> SchemaLink | None:
         """Return "more than", "heavier than", "heaviest" or another word that says what to compute."""
         comparative = comparative_of(words[0].key) if len(words) > 1 and words[1].key == "than" else None
         if comparative is not None:
             comparison = Cue.OVER if comparative[0] == "MAX" else Cue.UNDER
-            return Link(LinkKind.CUE, tuple(words[:2]), cue=comparison, columns=self._named(comparative[1]))
+            return SchemaLink(SchemaLinkKind.CUE, tuple(words[:2]), cue=comparison, columns=self._named(comparative[1]))
         superlative = superlative_of(words[0].key)
         if superlative is not None:
             columns = self._named(superlative[1])
-            return Link(LinkKind.SUPERLATIVE, (words[0],), columns=columns, direction=superlative[0])
-        return None if cue is None else Link(LinkKind.CUE, tuple(words[: cue[1]]), cue=cue[0])
+            return SchemaLink(SchemaLinkKind.SUPERLATIVE, (words[0],), columns=columns, direction=superlative[0])
+        return None if cue is None else SchemaLink(SchemaLinkKind.CUE, tuple(words[: cue[1]]), cue=cue[0])
 
-    def _link_rows(self, word: Word) -> Link | None:
+    def _link_rows(self, word: Word) -> SchemaLink | None:
         """Return a name of the rows, or of a month if there are dates."""
         if not word.quoted and singular(word.key) in self._nouns:
-            return Link(LinkKind.ROWS, (word,))
+            return SchemaLink(SchemaLinkKind.ROWS, (word,))
         is_month = word.key in MONTHS and (word.text[0].isupper() or len(word.key) > _MIN_ABBREVIATION)
-        return Link(LinkKind.MONTH, (word,)) if is_month and self.time_columns() else None
+        return SchemaLink(SchemaLinkKind.MONTH, (word,)) if is_month and self.time_columns() else None
 
-    def _link_plain(self, word: Word) -> Link:
+    def _link_plain(self, word: Word) -> SchemaLink:
         """Return that a word changes nothing; in capitals it is a name ("US", "discipline A")."""
-        return Link(LinkKind.UNKNOWN if self._is_in_capitals(word) else LinkKind.PLAIN, (word,))
+        return SchemaLink(SchemaLinkKind.UNKNOWN if self._is_in_capitals(word) else SchemaLinkKind.PLAIN, (word,))
 
     def _is_in_capitals(self, word: Word) -> bool:
         if word.text == "I" or word is self._question[0]:
             return False
         return word.text.isupper() and not all(other.text.isupper() for other in self._question if other.text.isalpha())
 
-    def _link_derived(self, words: Sequence[Word]) -> Link | None:
+    def _link_derived(self, words: Sequence[Word]) -> SchemaLink | None:
         """Return a part of a name, a word that is derived from a text or a part of one, or another noun for a column."""
         columns, length, _ = self._match_columns(words)
         if columns:
-            return Link(LinkKind.COLUMN, tuple(words[:length]), columns=columns)
+            return SchemaLink(SchemaLinkKind.COLUMN, tuple(words[:length]), columns=columns)
         for length in range(min(_MAX_VALUE_WORDS, len(words)), 0, -1):
             values = (self._match_related(words[0]) if length == 1 else ()) or self._match_contained(words[:length])
             if values:
-                return Link(LinkKind.VALUE, tuple(words[:length]), values=values)
+                return SchemaLink(SchemaLinkKind.VALUE, tuple(words[:length]), values=values)
         dates = [column for column in self.columns if column.role is ColumnRole.DATE]
         is_time = len(dates) == 1 and singular(words[0].key) in TIME_UNITS
         named = tuple(dates) if is_time else self._named(other_names(words[0].key))
-        return Link(LinkKind.COLUMN, (words[0],), columns=named) if named else None
+        return SchemaLink(SchemaLinkKind.COLUMN, (words[0],), columns=named) if named else None
 
     # ---- columns -----------------------------------------------------------------------------------------------------
 
