@@ -305,7 +305,11 @@ def _draw_curve(curve: LearningCurve, without: float) -> Chart:
     words = _read_curve(curve)
     chart = Chart(f"{words[0].upper()}{words[1:]}", x, y, _CURVE_NOTE)
     chart.line([(x.low, without), (x.high, without)], svg_chart.GREY, dashed=True)
-    chart.label(x.low + 0.02 * (x.high - x.low), without + 0.02 * (y.high - y.low), "without a calibration")
+    gains = line[-1][1] >= without
+    beside = -0.045 if gains else 0.02  # on the side of the dashed line where the curve does not end
+    chart.label(
+        x.high - 0.02 * (x.high - x.low), without + beside * (y.high - y.low), "without a calibration", anchor="end"
+    )
     chart.line(line)
     chart.points(zip(curve.sizes, curve.accuracies, strict=True))
     return chart
