@@ -13,6 +13,7 @@ from llmcli.documents.sentences import UNSPACED_CHARACTERS
 from llmcli.fast_dataclass import asdict, frozen, replace
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.classify import ClassifyOptions
+from llmcli.tasks.noun_phrases import PhrasePatterns, phrase_patterns
 from llmcli.tasks.quotes.quotable_text import PassageSpan, QuotableDocument
 from llmcli.tasks.quotes.quote_grammar import chunks_terminal
 from llmcli.tasks.runner.answers import is_truncated
@@ -40,32 +41,6 @@ _CHUNK = re.compile(
 )
 """What a span does not cut: a word, a number, a character of a script without spaces, marks."""
 _MAX_WORD_CHARACTERS = 40
-_CLAUSE_WORDS = (
-    "i|you|u|he|she|it|we|they|me|him|us|them|who|whom|which|what|where|when|while|that|if|because|since|although|though"
-    "|unless|until|but|myself|yourself|itself"
-)
-"""English words of which no aspect and no opinion has one: it would be a clause."""
-_VERBS = (
-    r"is|are|was|were|am|be|been|being|has|have|had|having|do|does|did|will|would|can|could|should|may|might|must|shall"
-    r"|\w+n['\u2019]t|cannot|not|to|seems?|there|these|those|this|some(?:thing|one)|any(?:thing|one)"
-)
-"""English verbs, and words that stand for a noun, of which no aspect has one."""
-_FUNCTION_WORDS = (
-    "a|an|the|and|or|nor|of|in|on|at|by|for|from|with|without|about|into|over|under|up|down|out|off|as|than|like|so|too"
-    "|very|quite|rather|just|only|also|even|ever|never|always|often|still|again|then|here|now|more|most|less|much|many|few"
-    "|all|both|each|every|any|some|no|such|same|other|another|one|own|my|your|his|her|its|our|their"
-)
-"""English words with which no noun phrase begins or ends, its article aside, and which say nothing alone."""
-_NO_ASPECT = (
-    rf"(?i:(?:[^\n]*\W)?(?:{_CLAUSE_WORDS}|{_VERBS})(?:\W[^\n]*)?|(?:{_FUNCTION_WORDS})(?:\s[^\n]*)?"
-    rf"|(?:[^\n]*\s)?(?:{_FUNCTION_WORDS})|[^\n]*,\s[^\n]*|[\W\d_]*)"
-)
-"""A regular expression of what is no noun phrase."""
-_NO_OPINION = (
-    rf"(?i:(?:[^\n]*\W)?(?:{_CLAUSE_WORDS})(?:\W[^\n]*)?"
-    rf"|(?:{_VERBS}|{_FUNCTION_WORDS})(?:\s+(?:{_VERBS}|{_FUNCTION_WORDS}))*|[\W\d_]*)"
-)
-"""A regular expression of what is a clause, or says nothing."""
 _SENTENCE_MARKS = ".!?;:\u2026"
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]\s+)?")
 _EDGE_MARKS = " .,;:!?"
@@ -97,14 +72,14 @@ def parse_aspects(answer: str) -> list[Aspect]:
     return list(found.values())
 
 
-def is_aspect(words: str) -> bool:
-    """Return whether a text may be a noun phrase: it is short, and has no English word of a clause."""
-    return _is_phrase(words, MAX_ASPECT_WORDS, _NO_ASPECT)
+def is_aspect(words: str, patterns: PhrasePatterns) -> bool:
+    """Return whether a text may be a noun phrase: it is short, and has no word of a clause."""
+    return _is_phrase(words, MAX_ASPECT_WORDS, patterns.no_noun_phrase)
 
 
-def is_opinion(words: str) -> bool:
-    """Return whether a text may be an opinion: it is short, no English clause, and says something."""
-    return _is_phrase(words, MAX_OPINION_WORDS, _NO_OPINION)
+def is_opinion(words: str, patterns: PhrasePatterns) -> bool:
+    """Return whether a text may be an opinion: it is short, no clause, and says something."""
+    return _is_phrase(words, MAX_OPINION_WORDS, patterns.no_opinion)
 
 
 def _is_phrase(words: str, most: int, no_phrase: str) -> bool:
@@ -171,7 +146,8 @@ class AspectSentimentTask(SentimentTask):
 
         answer, constraint = await ask_constrained(run, request, [constrain, unconstrained])
         listed = parse_aspects(answer.text)
-        aspects = [each for each in listed if is_aspect(each.aspect) and is_opinion(each.opinion)]
+        patterns = phrase_patterns(text)
+        aspects = [each for each in listed if is_aspect(each.aspect, patterns) and is_opinion(each.opinion, patterns)]
         if len(aspects) < len(listed):
             run.warnings.append(f"aspects that are no phrases: {len(listed) - len(aspects)}")
         if constraint > 0:
@@ -209,13 +185,14 @@ def aspect_grammar(text: str) -> str:
     terminals: else the lexer would take its blank for that before another word of the phrase. Source of the format:
     llguidance, "Grammar syntax" (docs/syntax.md).
     """
+    patterns = phrase_patterns(text)
     polarity = " | ".join(json.dumps(each) for each in POLARITIES)
     between = json.dumps(SEPARATOR)
     return (
         f'start: "{_NO_ASPECTS}" | line ("\\n" line){{0,{_MAX_ASPECTS - 1}}}\n'
         f"line: ASPECT OPINION polarity\n"
         f"polarity: {polarity}\n"
-        f"ASPECT: (WORDS & /{_phrase_pattern(MAX_ASPECT_WORDS)}/ & ~/{_NO_ASPECT}/) {between}\n"
-        f"OPINION: (WORDS & /{_phrase_pattern(MAX_OPINION_WORDS)}/ & ~/{_NO_OPINION}/) {between}\n"
+        f"ASPECT: (WORDS & /{_phrase_pattern(MAX_ASPECT_WORDS)}/ & ~/{patterns.no_noun_phrase}/) {between}\n"
+        f"OPINION: (WORDS & /{_phrase_pattern(MAX_OPINION_WORDS)}/ & ~/{patterns.no_opinion}/) {between}\n"
         f"{chunks_terminal('WORDS', _CHUNK.findall(text))}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmcli.tasks.noun_phrases import phrase_patterns
 from llmcli.tasks.sentiment_aspects import (
     Aspect,
     aspect_grammar,
@@ -18,11 +19,14 @@ TEXT = (
 )
 
 
-def allows(text: str) -> bool:
-    """Whether the grammar admits a text as a whole answer."""
+ENGLISH = phrase_patterns("The camera is excellent")
+
+
+def allows(text: str, source: str = TEXT) -> bool:
+    """Whether the grammar of a source admits a text as a whole answer."""
     from llguidance import LLMatcher, LLTokenizer
 
-    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(aspect_grammar(TEXT)), log_level=0)
+    matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(aspect_grammar(source)), log_level=0)
     assert not matcher.is_error(), matcher.get_error()
     return all(map(matcher.consume_token, text.encode())) and matcher.is_accepting()
 
@@ -84,8 +88,8 @@ def test_the_grammar_admits_nothing_else(line):
 )
 def test_a_phrase_is_short(words, short):
     """In scripts without spaces, too; a long text is no phrase at once."""
-    assert is_aspect(words) is short
-    assert not short or is_opinion(words)
+    assert is_aspect(words, ENGLISH) is short
+    assert not short or is_opinion(words, ENGLISH)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,34 @@ def test_a_phrase_is_short(words, short):
 )
 def test_an_aspect_is_a_noun_phrase_and_an_opinion_no_clause(words, aspect, opinion):
     """As far as English function words tell."""
-    assert (is_aspect(words), is_opinion(words)) == (aspect, opinion)
+    assert (is_aspect(words, ENGLISH), is_opinion(words, ENGLISH)) == (aspect, opinion)
+
+
+@pytest.mark.parametrize(
+    ("source", "phrases", "clause"),
+    [
+        (
+            "Das Zimmer war sauber, aber das Personal am Empfang hat uns nicht begr\u00fc\u00dft.",
+            "Personal am Empfang | nicht begr\u00fc\u00dft | negative",
+            "das Personal hat | nicht begr\u00fc\u00dft | negative",
+        ),
+        (
+            "La chambre \u00e9tait propre, mais l'accueil de la r\u00e9ception est tr\u00e8s froid.",
+            "l'accueil de la r\u00e9ception | tr\u00e8s froid | negative",
+            "chambre \u00e9tait propre | tr\u00e8s froid | negative",
+        ),
+        (
+            "La habitaci\u00f3n estaba limpia, pero el personal no nos ayud\u00f3 en nada.",
+            "habitaci\u00f3n | limpia | positive",
+            "personal no nos ayud\u00f3 | nada | negative",
+        ),
+    ],
+    ids=["German", "French", "Spanish"],
+)
+def test_the_words_of_clauses_are_those_of_the_language(source, phrases, clause):
+    """An English list would admit these clauses, and refuse "am" and "an" in the phrases."""
+    assert allows(phrases, source)
+    assert not allows(clause, source)
 
 
 def test_an_opinion_is_not_its_aspect_and_has_one_polarity():
