@@ -219,16 +219,18 @@ def test_a_dry_run_of_a_question(llm, write):
 
 
 def test_the_time_of_a_dry_run(llm, write, monkeypatch):
-    """A limit makes the answer shorter. Other processes that are busy make any answer later."""
+    """A limit makes the answer shorter, but not earlier. Other processes that are busy make any answer later."""
     load = [0.0]
     monkeypatch.setattr(SystemLoad, "busy_cores", lambda self, *, rested: load[0])
     monkeypatch.setattr(os, "getloadavg", lambda: (load[0], 0.0, 0.0), raising=False)
     argv = ["ask", "Which pump?", "-f", write("long.txt", LOG), "--dry-run", "--json"]
-    usual = json.loads(llm(*argv).out)["seconds"]
-    limited = json.loads(llm(*argv, "--max-tokens", "10").out)["seconds"]
-    assert limited < usual
+    usual = json.loads(llm(*argv).out)
+    limited = json.loads(llm(*argv, "--max-tokens", "10").out)
+    assert usual["seconds"] > limited["seconds"]
     load[0] = 1000.0
-    assert json.loads(llm(*argv).out)["seconds"] > 4 * usual
+    usual_then, limited_then = (json.loads(llm(*argv, *limit).out) for limit in ([], ["--max-tokens", "10"]))
+    assert usual_then["seconds"] > 4 * usual["seconds"]
+    assert limited_then["seconds"] > limited_then["before_answer"] == usual_then["before_answer"] > 0
 
 
 def test_a_dry_run_of_a_check(llm, write):

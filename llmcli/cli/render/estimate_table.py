@@ -53,13 +53,16 @@ def write_estimate_rows(
 
 
 def _estimate_row(ctx: CommandContext, found: WorkEstimate) -> dict[str, Any]:
+    """Return the row; of one call also the seconds before its answer, which do not depend on the answer's length."""
+    calls, evaluated = found.calls, found.prompt_tokens - found.reused_tokens
     return {
         "name": found.name,
         "method": found.method,
         "passages": found.passages,
-        "calls": found.calls,
+        "calls": calls,
         "tokens": found.prompt_tokens,
-        "seconds": estimate_seconds(ctx, found.calls, found.prompt_tokens - found.reused_tokens, found.answer_tokens),
+        "seconds": estimate_seconds(ctx, calls, evaluated, found.answer_tokens),
+        "before_answer": estimate_seconds(ctx, calls, evaluated, 0) if calls == 1 else None,
     }
 
 
