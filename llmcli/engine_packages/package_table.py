@@ -120,7 +120,7 @@ _PACKAGES = {
 
 
 @frozen
-class Machine:
+class MachineTraits:
     """What decides which package suits: the system and its processor, the C library, and the drivers of GPUs.
 
     ``glibc``: its version, None for another C library; ``cuda``: NVIDIA's driver and the libraries of CUDA 13 are here;
@@ -134,14 +134,14 @@ class Machine:
     vulkan: bool = False
 
 
-def probe_machine() -> Machine:
+def probe_machine() -> MachineTraits:
     """Return what is known about this machine without a library of llama.cpp."""
     import platform
 
     processor = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     if sys.platform == "darwin":
-        return Machine("darwin", "arm64" if processor == "aarch64" else processor)
-    return Machine(
+        return MachineTraits("darwin", "arm64" if processor == "aarch64" else processor)
+    return MachineTraits(
         sys.platform,
         processor,
         _read_glibc_version(),
@@ -170,12 +170,12 @@ def _can_load(*names: str) -> bool:
     return True
 
 
-def list_packages(machine: Machine) -> tuple[EnginePackage, ...]:
+def list_packages(machine: MachineTraits) -> tuple[EnginePackage, ...]:
     """Return the packages for the system and processor of a machine."""
     return _PACKAGES.get((machine.system, machine.processor), ())
 
 
-def choose_package(machine: Machine, kind: str | None = None) -> EnginePackage:
+def choose_package(machine: MachineTraits, kind: str | None = None) -> EnginePackage:
     """Return the package of a ``kind`` for a machine; by default that of its fastest device.
 
     Raises ``EngineUnavailable`` if there is none, or if the C library is another or too old.

@@ -16,7 +16,7 @@ from llmcli.documents.format_registry import load_record_format
 from llmcli.documents.reading.file_reader import open_stream
 from llmcli.documents.records.formats.record_format import ReadOptions
 from llmcli.documents.records.record import Row
-from llmcli.documents.records.record_source import RecordInput, RecordSource, Selection, TextChoice
+from llmcli.documents.records.record_source import RecordInput, RecordSelection, RecordSource, TextChoice
 from llmcli.documents.records.shard import Shard, ShardedInput
 from llmcli.errors import UsageError
 
@@ -104,10 +104,10 @@ def _render_template(template: Template, fields: Mapping[str, Any]) -> str:
         raise UsageError(f"--template: {error}", detail=f"The columns are {', '.join(fields)}.") from error
 
 
-def selection(ctx: CommandContext) -> Selection:
+def selection(ctx: CommandContext) -> RecordSelection:
     """Return which records are processed."""
     flags = record_flags(ctx)
-    return Selection(flags.limit, flags.sample, flags.seed or 0)
+    return RecordSelection(flags.limit, flags.sample, flags.seed or 0)
 
 
 def sharded_input(ctx: CommandContext) -> ShardedInput | None:

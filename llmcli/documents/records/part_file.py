@@ -139,7 +139,7 @@ class PartFile(ResumableFile):
         super().discard()
 
 
-class Part:
+class CompletePart:
     """A complete part on the disk: its description and, one by one, the entries of its index."""
 
     def __init__(self, path: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmcli.child_processes import raise_descriptor_limit
 from llmcli.documents.records.job_state import load_job
-from llmcli.documents.records.part_file import Part, index_path
+from llmcli.documents.records.part_file import CompletePart, index_path
 from llmcli.documents.records.shard import Shard
 from llmcli.errors import BadDocument, UsageError
 from llmcli.errors.saved_state_errors import NotAPart, PartMismatch, PartsIncomplete, UnfinishedPart
@@ -36,7 +36,7 @@ class MergedParts:
         for part in read[1:]:
             if differences := _find_differences(first.info.manifest, part.info.manifest):
                 raise PartMismatch(part.path, first.path, differences)
-        by_number: dict[int, Part] = {}
+        by_number: dict[int, CompletePart] = {}
         count = Shard.parse(first.info.shard).count
         for part in read:
             shard = Shard.parse(part.info.shard)
@@ -114,23 +114,23 @@ class MergedParts:
             yield b"".join(pieces)
 
 
-def _misplaced(part: Part, index: int) -> BadDocument:
+def _misplaced(part: CompletePart, index: int) -> BadDocument:
     detail = f"record {index + 1:,} of the input is in no part, or in two"
     return BadDocument(str(index_path(Path(part.path))), detail=detail)
 
 
-def _numbered_entries(part: Part, number: int) -> Iterator[tuple[int, int, int]]:
+def _numbered_entries(part: CompletePart, number: int) -> Iterator[tuple[int, int, int]]:
     return ((index, number, length) for index, length in part.entries())
 
 
-def _open_part(path: str) -> Part:
+def _open_part(path: str) -> CompletePart:
     """Return a part if its job is complete. Raises as ``MergedParts`` does."""
     job = load_job(Path(path))
     if job is not None and not job.progress.complete:
         raise UnfinishedPart(path, job.progress.done)
     if Path(path).exists() and not index_path(Path(path)).exists():
         raise NotAPart(path)
-    return Part(path)
+    return CompletePart(path)
 
 
 def _find_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:

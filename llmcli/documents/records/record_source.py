@@ -216,7 +216,7 @@ def _list_columns(names: Sequence[str]) -> str:
 
 
 @frozen
-class Selection:
+class RecordSelection:
     """Which records of an input are processed: the first ``limit``, or ``sample`` random ones, by ``seed``.
 
     With both, the sample is drawn from the first ``limit`` records.

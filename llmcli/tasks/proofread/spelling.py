@@ -126,7 +126,7 @@ class Spelling:
         edits = self._words.edits(key)
         found = [each for each in edits if self._counts[each] >= MIN_REPEATS and not _is_inflected(key, each)]
         if not self._is_name(text, start):
-            found += self._frequent(edits) or self._around_stem(key)
+            found += self._frequent(edits) or self._corrections_of_stem(key)
         if not found or self._is_foreign(text, start):
             return None
         best = max(found, key=lambda each: (self._probability(each) * _edit_probability(key, each), each))
@@ -139,7 +139,7 @@ class Spelling:
     def _frequent(self, words: set[str]) -> list[str]:
         return [each for each in words if self._words.frequency(each) >= MIN_FREQUENCY]
 
-    def _around_stem(self, key: str) -> list[str]:
+    def _corrections_of_stem(self, key: str) -> list[str]:
         """Return what may be meant by a word with something elided before it, or with a possessive s."""
         stem = self._words.stem(key)
         if stem == key or len(stem) < MIN_LETTERS:

@@ -7,10 +7,16 @@ from typing import Self
 
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
-from llmcli.tasks.tables.question_words import MONTHS, Cue, is_unit_name, name_words
+from llmcli.tasks.tables.question_words import MONTHS, QuestionCue, is_unit_name, name_words
 from llmcli.tasks.tables.schema_linking import SchemaLink, SchemaLinkKind, TableVocabulary, ValueMatch, quote_text
 
-_COMPARISONS = {Cue.OVER: ">", Cue.UNDER: "<", Cue.AT_LEAST: ">=", Cue.AT_MOST: "<=", Cue.EQUAL: "="}
+_COMPARISONS = {
+    QuestionCue.OVER: ">",
+    QuestionCue.UNDER: "<",
+    QuestionCue.AT_LEAST: ">=",
+    QuestionCue.AT_MOST: "<=",
+    QuestionCue.EQUAL: "=",
+}
 _OF_TIME = frozenset(
     [
         "before",
@@ -37,7 +43,7 @@ _DIRECTION_NAMES = {
     "MAX": {"max", "maximum", "high", "highest", "upper"},
     "MIN": {"min", "minimum", "low", "lowest", "lower"},
 }
-_DIRECTION_OF: dict[Cue | None, str] = {Cue.HIGHEST: "MAX", Cue.LOWEST: "MIN"}
+_DIRECTION_OF: dict[QuestionCue | None, str] = {QuestionCue.HIGHEST: "MAX", QuestionCue.LOWEST: "MIN"}
 _LAST_DAY = 31
 _RANGE_WORDS = frozenset({"to", "-", "bis", "à"})
 _PLACES = frozenset(
@@ -94,7 +100,7 @@ def _suits(column: ColumnFacts, wanted: str) -> bool:
 class _Comparison:
     """Numbers and how something compares with them (None: it equals), from the link ``start`` up to ``end``."""
 
-    cue: Cue | None
+    cue: QuestionCue | None
     numbers: tuple[SchemaLink, ...]
     start: int
     end: int
@@ -153,7 +159,7 @@ class ConditionReader:
         """Take the number of "top 5", "five largest" or "the 3 parks with the most trees"."""
         for at, link in enumerate(self.rest):
             number = link.words[0].number if link.kind is SchemaLinkKind.NUMBER and not link.unit else None
-            after_top = at > 0 and self.rest[at - 1].cue is Cue.TOP
+            after_top = at > 0 and self.rest[at - 1].cue is QuestionCue.TOP
             precedes_superlative = at + 1 < len(self.rest) and _is_superlative(self.rest[at + 1])
             if isinstance(number, int) and (after_top or precedes_superlative or self._counts_rows(at)):
                 self.limit = number
@@ -164,11 +170,11 @@ class ConditionReader:
         """Return "top" as the superlative of a question without another one, else as it is."""
         if any(map(_is_superlative, self.rest)):
             return top
-        return replace(top, cue=Cue.LOWEST if top.words[0].key == "bottom" else Cue.HIGHEST)
+        return replace(top, cue=QuestionCue.LOWEST if top.words[0].key == "bottom" else QuestionCue.HIGHEST)
 
     def _counts_rows(self, at: int) -> bool:
         """Whether the number of "which 3 parks have the most trees" says how many are asked for."""
-        asks = at == 0 or self.rest[at - 1].cue in {Cue.WHICH, Cue.LIST}
+        asks = at == 0 or self.rest[at - 1].cue in {QuestionCue.WHICH, QuestionCue.LIST}
         following = self.rest[at + 1 : at + 3]
         names = any(link.kind is SchemaLinkKind.ROWS or choose_column(link.columns, "text") for link in following)
         return asks and names and any(map(_is_superlative, self.rest[at + 2 :]))
@@ -195,12 +201,12 @@ class ConditionReader:
         following = [*self.rest[at + 1 : at + 3], None, None]
         second = following[0] if following[0] is not None and following[0].kind is SchemaLinkKind.NUMBER else None
         if second is not None and second.before in _RANGE_WORDS:
-            return _Comparison(Cue.BETWEEN, (self.rest[at], second), at, at + 2)
+            return _Comparison(QuestionCue.BETWEEN, (self.rest[at], second), at, at + 2)
         cue = self.rest[at - 1].cue if at else None
-        if cue is Cue.BETWEEN:
+        if cue is QuestionCue.BETWEEN:
             if (
                 following[0] is None
-                or following[0].cue is not Cue.AND
+                or following[0].cue is not QuestionCue.AND
                 or following[1] is None
                 or following[1].kind is not SchemaLinkKind.NUMBER
             ):
@@ -209,8 +215,8 @@ class ConditionReader:
         if cue in _COMPARISONS:
             return _Comparison(cue, (self.rest[at],), at - 1, at + 1)
         if _is_other_number(following[0], following[1]) and following[1] is not None:
-            return _Comparison(Cue.OR, (self.rest[at], following[1]), at, at + 3)
-        if following[0] is not None and following[0].cue in {Cue.AT_LEAST, Cue.AT_MOST}:
+            return _Comparison(QuestionCue.OR, (self.rest[at], following[1]), at, at + 3)
+        if following[0] is not None and following[0].cue in {QuestionCue.AT_LEAST, QuestionCue.AT_MOST}:
             return _Comparison(following[0].cue, (self.rest[at],), at, at + 2)
         return _Comparison(None, (self.rest[at],), at, at + 1)
 
@@ -242,17 +248,22 @@ class ConditionReader:
         number, start, end = phrase.numbers[0].words[0].number, phrase.start, phrase.end
         may_be_year = isinstance(number, int) and _FIRST_YEAR <= number <= _LAST_YEAR and not phrase.numbers[0].unit
         before, after = self._column_at(start - 1, is_year=may_be_year), self._column_at(end, is_year=may_be_year)
-        is_counted = start > 1 and self.rest[start - 2].cue is Cue.COUNT and after is not None
-        if before is not None and not is_counted and not (may_be_year and phrase.cue in {None, Cue.OR}):
+        is_counted = start > 1 and self.rest[start - 2].cue is QuestionCue.COUNT and after is not None
+        if before is not None and not is_counted and not (may_be_year and phrase.cue in {None, QuestionCue.OR}):
             return before, start - 1, end
-        word = phrase.numbers[0].before if phrase.cue in {None, Cue.OR} else self.rest[start].words[0].key
-        if may_be_year and (word in _OF_TIME or phrase.cue is Cue.BETWEEN or after is None):
+        word = phrase.numbers[0].before if phrase.cue in {None, QuestionCue.OR} else self.rest[start].words[0].key
+        if may_be_year and (word in _OF_TIME or phrase.cue is QuestionCue.BETWEEN or after is None):
             return self._find_time(phrase, before)
         if after is not None:
             return after, start, end + 1
         if before is not None:
             return before, start - 1, end
-        if self._compared is not None and phrase.cue is not None and start and self.rest[start - 1].cue is Cue.AND:
+        if (
+            self._compared is not None
+            and phrase.cue is not None
+            and start
+            and self.rest[start - 1].cue is QuestionCue.AND
+        ):
             return self._compared, start - 1, end  # "over 5 and under 10"
         raise NoTemplateFits
 
@@ -274,31 +285,31 @@ class ConditionReader:
         number = choose_column(self.rest[at].columns, "number")
         return number or (choose_column(self.rest[at].columns, "when") if is_year else None)
 
-    def _compare(self, column: ColumnFacts, comparison: Cue | None, numbers: Sequence[str]) -> None:
+    def _compare(self, column: ColumnFacts, comparison: QuestionCue | None, numbers: Sequence[str]) -> None:
         if column.role is ColumnRole.DATE:
             self._compare_dates(column, comparison, numbers)
-        elif comparison is Cue.BETWEEN:
+        elif comparison is QuestionCue.BETWEEN:
             self.add_number(column).add(f"{column.quoted} BETWEEN {numbers[0]} AND {numbers[1]}")
-        elif comparison is Cue.OR:
+        elif comparison is QuestionCue.OR:
             self.add(f"{column.quoted} IN ({', '.join(numbers)})")
         else:
-            operator = _COMPARISONS[comparison or Cue.EQUAL]
+            operator = _COMPARISONS[comparison or QuestionCue.EQUAL]
             if operator in {">", ">="}:  # texts are greater than numbers
                 self.add_number(column)
             self.add(f"{column.quoted} {operator} {numbers[0]}")
 
-    def _compare_dates(self, column: ColumnFacts, comparison: Cue | None, dates: Sequence[str]) -> None:
+    def _compare_dates(self, column: ColumnFacts, comparison: QuestionCue | None, dates: Sequence[str]) -> None:
         """Compare the first characters of dates, as many as the question has."""
         sample = self._vocabulary.date_separator(column)
         texts = [each.replace("-", sample).replace("/", sample) for each in dates]
         part = f"SUBSTR({column.quoted}, 1, {len(texts[0])})"
         quoted = [quote_text(text) for text in texts]
-        if comparison is Cue.BETWEEN:
+        if comparison is QuestionCue.BETWEEN:
             self.add(f"{part} BETWEEN {quoted[0]} AND {quoted[1]}")
-        elif comparison is Cue.OR:
+        elif comparison is QuestionCue.OR:
             self.add(f"{part} IN ({', '.join(quoted)})")
         else:
-            self.add(f"{part} {_COMPARISONS[comparison or Cue.EQUAL]} {quoted[0]}")
+            self.add(f"{part} {_COMPARISONS[comparison or QuestionCue.EQUAL]} {quoted[0]}")
 
     def _take_year_of_month(self, at: int) -> bool:
         """Take the number of "January 2013" or "January 3, 2013"; return whether it was one."""
@@ -353,11 +364,11 @@ class ConditionReader:
         values = [link for link in self.rest if link.kind is SchemaLinkKind.VALUE]
         for link in values:
             at = next(at for at, each in enumerate(self.rest) if each is link)
-            if at and self.rest[at - 1].cue is Cue.BY:  # "written by Anna"
+            if at and self.rest[at - 1].cue is QuestionCue.BY:  # "written by Anna"
                 self.rest.pop(at - 1)
                 at -= 1
             match = self._choose_match(link, columns, at)
-            negated = at > 0 and self.rest[at - 1].cue is Cue.NOT
+            negated = at > 0 and self.rest[at - 1].cue is QuestionCue.NOT
             if match.column.name in chosen and not self._continues(at - negated, ends):
                 raise NoTemplateFits  # "how many dogs are cats"
             ends = link.start + len(link.words)
@@ -369,7 +380,11 @@ class ConditionReader:
                 end += 1
             elif start and match.column in self.rest[start - 1].columns and not self._is_target(start - 1):
                 start -= 1
-            while start and self.rest[start - 1].cue in {Cue.AND, Cue.OR} and len(chosen[match.column.name]) > 1:
+            while (
+                start
+                and self.rest[start - 1].cue in {QuestionCue.AND, QuestionCue.OR}
+                and len(chosen[match.column.name]) > 1
+            ):
                 start -= 1
             del self.rest[start:end]
         for matches in chosen.values():
@@ -382,12 +397,19 @@ class ConditionReader:
 
     def _continues(self, at: int, ends: int) -> bool:
         """Whether a value belongs to the one before, which ends there: "cats and dogs", "cats, dogs"."""
-        is_joined = at > 0 and self.rest[at - 1].cue in {Cue.AND, Cue.OR}
+        is_joined = at > 0 and self.rest[at - 1].cue in {QuestionCue.AND, QuestionCue.OR}
         return is_joined or (at < len(self.rest) and self.rest[at].start == ends)
 
     def _is_target(self, at: int) -> bool:
         """Whether a column is what the question asks for."""
-        return at == 0 or self.rest[at - 1].cue in {Cue.WHICH, Cue.LIST, Cue.COUNT, Cue.EACH, Cue.BY, Cue.DISTINCT}
+        return at == 0 or self.rest[at - 1].cue in {
+            QuestionCue.WHICH,
+            QuestionCue.LIST,
+            QuestionCue.COUNT,
+            QuestionCue.EACH,
+            QuestionCue.BY,
+            QuestionCue.DISTINCT,
+        }
 
     def _choose_match(self, link: SchemaLink, named: Sequence[ColumnFacts], at: int) -> ValueMatch:
         """Return the column whose text is meant: one that the question names, the key, or the only one."""
@@ -446,7 +468,7 @@ class ConditionReader:
         """Take the columns of truth values, and those that are to be empty."""
         for link in [link for link in self.rest if link.kind is SchemaLinkKind.COLUMN]:
             at = next(at for at, each in enumerate(self.rest) if each is link)
-            negated = at > 0 and self.rest[at - 1].cue is Cue.NOT
+            negated = at > 0 and self.rest[at - 1].cue is QuestionCue.NOT
             column = link.columns[0] if len(link.columns) == 1 else None
             true = self._vocabulary.true_condition(column) if column is not None else None
             if column is None or (true is None and not negated):
@@ -455,7 +477,7 @@ class ConditionReader:
                 self.add(self._is_missing(column))
             elif (
                 at > 0
-                and self.rest[at - 1].cue in {Cue.WHICH, Cue.EACH, Cue.BY, Cue.DISTINCT}
+                and self.rest[at - 1].cue in {QuestionCue.WHICH, QuestionCue.EACH, QuestionCue.BY, QuestionCue.DISTINCT}
                 and not self._describes(at)
             ):
                 continue
@@ -473,12 +495,19 @@ class ConditionReader:
 
 
 def _is_superlative(link: SchemaLink) -> bool:
-    return link.kind is SchemaLinkKind.SUPERLATIVE or link.cue in {Cue.HIGHEST, Cue.LOWEST, Cue.MOST, Cue.LEAST}
+    return link.kind is SchemaLinkKind.SUPERLATIVE or link.cue in {
+        QuestionCue.HIGHEST,
+        QuestionCue.LOWEST,
+        QuestionCue.MOST,
+        QuestionCue.LEAST,
+    }
 
 
 def _is_other_number(word: SchemaLink | None, number: SchemaLink | None) -> bool:
     """Whether "or 6" follows "4"."""
-    return word is not None and word.cue is Cue.OR and number is not None and number.kind is SchemaLinkKind.NUMBER
+    return (
+        word is not None and word.cue is QuestionCue.OR and number is not None and number.kind is SchemaLinkKind.NUMBER
+    )
 
 
 def _has_unit(column: ColumnFacts) -> bool:

@@ -14,12 +14,19 @@ from itertools import pairwise
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole
 from llmcli.tasks.tables.question_conditions import ConditionReader, NoTemplateFits, choose_column
-from llmcli.tasks.tables.question_words import TIME_UNITS, Cue, Word, name_words, singular, split_question
+from llmcli.tasks.tables.question_words import (
+    TIME_UNITS,
+    QuestionCue,
+    QuestionWord,
+    name_words,
+    singular,
+    split_question,
+)
 from llmcli.tasks.tables.schema_linking import SchemaLink, SchemaLinkKind, TableVocabulary
 from llmcli.tasks.tables.table_database import quote_name
 
 _MIN_ROWS_PER_GROUP = 2
-_DIRECTIONS = {Cue.HIGHEST: "MAX", Cue.MOST: "MAX", Cue.LOWEST: "MIN", Cue.LEAST: "MIN"}
+_DIRECTIONS = {QuestionCue.HIGHEST: "MAX", QuestionCue.MOST: "MAX", QuestionCue.LOWEST: "MIN", QuestionCue.LEAST: "MIN"}
 _YES_OR_NO = frozenset(
     ["is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "ist", "sind", "hat", "haben", "est"]
 )
@@ -89,7 +96,7 @@ class QuestionReading:
     def _uses_column(self, column: ColumnFacts, before: SchemaLink | None, statement: str) -> bool:
         """Whether a statement has a column, or one of its values; what is counted, and names of rows, may be left out."""
         names_rows = column.role is not ColumnRole.MEASURE and column.distinct == column.filled
-        is_counted = names_rows or (before is not None and before.cue is Cue.COUNT)
+        is_counted = names_rows or (before is not None and before.cue is QuestionCue.COUNT)
         has_value = any(match.column == column for link in self.links for match in link.values)
         selects_all = "*" in _COUNT_ALL.sub("", statement)
         return is_counted or has_value or selects_all or column.name.lower() in statement
@@ -106,7 +113,7 @@ class QuestionReading:
         return [link.text for link in self.links if link.kind is SchemaLinkKind.UNKNOWN]
 
 
-def _stem(word: Word) -> str:
+def _stem(word: QuestionWord) -> str:
     return singular(word.key)
 
 
@@ -135,7 +142,7 @@ def _take_counted_noun(links: Sequence[SchemaLink]) -> list[SchemaLink]:
         key = link.words[0].key
         is_noun = link.kind is SchemaLinkKind.UNKNOWN and not link.is_name and (singular(key) != key or key in _PLURALS)
         is_noun = is_noun and key not in _KINDS_OF_PEOPLE
-        if is_noun and before.cue in {Cue.COUNT, Cue.SHARE}:
+        if is_noun and before.cue in {QuestionCue.COUNT, QuestionCue.SHARE}:
             found[at] = replace(link, kind=SchemaLinkKind.ROWS)
     return found
 
@@ -157,9 +164,9 @@ class _QuestionReader:
         self._table = quote_name(vocabulary.table.name)
         self._conditions = ConditionReader(vocabulary, links)
         self._links = self._conditions.rest
-        self._is_who = self._take_cue(Cue.WHO) is not None
-        self._is_when = self._take_cue(Cue.WHEN) is not None
-        self._is_where = self._take_cue(Cue.WHERE) is not None
+        self._is_who = self._take_cue(QuestionCue.WHO) is not None
+        self._is_when = self._take_cue(QuestionCue.WHEN) is not None
+        self._is_where = self._take_cue(QuestionCue.WHERE) is not None
 
     def read(self) -> TemplateQuery:
         """Return the query. Raises ``NoTemplateFits``."""
@@ -168,21 +175,21 @@ class _QuestionReader:
             query = self._read_groups(*group)
         elif self._find(self._is_superlative) is not None:
             query = self._read_superlative()
-        elif self._take_cue(Cue.SHARE) is not None:
+        elif self._take_cue(QuestionCue.SHARE) is not None:
             query = self._read_share()
-        elif (at := self._find(lambda link: link.cue is Cue.COUNT)) is not None:
+        elif (at := self._find(lambda link: link.cue is QuestionCue.COUNT)) is not None:
             self._links.pop(at)
             query = self._read_count(at)
-        elif (cue := self._take_cue(Cue.AVERAGE, Cue.TOTAL)) is not None:
+        elif (cue := self._take_cue(QuestionCue.AVERAGE, QuestionCue.TOTAL)) is not None:
             column = self._take_measure()
             self._take_rows()
-            query = self._aggregate("aggregate", "AVG" if cue is Cue.AVERAGE else "SUM", column)
+            query = self._aggregate("aggregate", "AVG" if cue is QuestionCue.AVERAGE else "SUM", column)
         else:
             query = self._read_lookup()
-        self._take_cue(Cue.WHICH, Cue.LIST)
-        self._take_cue(Cue.WHICH, Cue.LIST)
+        self._take_cue(QuestionCue.WHICH, QuestionCue.LIST)
+        self._take_cue(QuestionCue.WHICH, QuestionCue.LIST)
         is_limited = self._conditions.limit == 1 or query.template in _LIMITED
-        if not is_limited or any(link.cue is not Cue.AND for link in self._links):
+        if not is_limited or any(link.cue is not QuestionCue.AND for link in self._links):
             raise NoTemplateFits
         return replace(query, assumptions=tuple(self._conditions.assumptions))
 
@@ -191,7 +198,7 @@ class _QuestionReader:
     def _find(self, fits: Callable[[SchemaLink], bool]) -> int | None:
         return next((at for at, link in enumerate(self._links) if fits(link)), None)
 
-    def _take_cue(self, *cues: Cue) -> Cue | None:
+    def _take_cue(self, *cues: QuestionCue) -> QuestionCue | None:
         at = self._find(lambda link: link.cue in cues)
         return None if at is None else self._links.pop(at).cue
 
@@ -204,7 +211,7 @@ class _QuestionReader:
         return took
 
     def _names_rows(self, link: SchemaLink) -> bool:
-        if link.kind is SchemaLinkKind.ROWS or link.cue is Cue.ROWS:
+        if link.kind is SchemaLinkKind.ROWS or link.cue is QuestionCue.ROWS:
             return True
         return link.kind is SchemaLinkKind.COLUMN and any(map(self._identifies_rows, link.columns))
 
@@ -238,14 +245,14 @@ class _QuestionReader:
 
     def _take_group(self) -> tuple[str, ColumnFacts] | None:
         """Take "per X", "each X" or "by X"; return the expression that groups, and its column."""
-        at = self._find(lambda link: link.cue is Cue.EACH)
-        computes = any(link.cue in {Cue.COUNT, Cue.AVERAGE, Cue.TOTAL} for link in self._links)
+        at = self._find(lambda link: link.cue is QuestionCue.EACH)
+        computes = any(link.cue in {QuestionCue.COUNT, QuestionCue.AVERAGE, QuestionCue.TOTAL} for link in self._links)
         if at is None and computes and self._find(self._is_superlative) is None:
-            at = self._find(lambda link: link.cue is Cue.BY)
+            at = self._find(lambda link: link.cue is QuestionCue.BY)
         if at is None:
             return None
         self._links.pop(at)
-        while at < len(self._links) and self._links[at].cue in {Cue.DISTINCT, Cue.COUNT}:
+        while at < len(self._links) and self._links[at].cue in {QuestionCue.DISTINCT, QuestionCue.COUNT}:
             self._links.pop(at)
         if at >= len(self._links) or self._links[at].kind is not SchemaLinkKind.COLUMN:
             raise NoTemplateFits
@@ -267,8 +274,8 @@ class _QuestionReader:
         name = column.quoted if expression == column.quoted else f"{expression} AS period"
         order = "1" if expression != column.quoted or column.numeric or column.role is ColumnRole.DATE else "2 DESC, 1"
         counts_rows = bool(self._links) and self._names_rows(self._links[0])  # "parks per country"
-        if self._take_cue(Cue.COUNT) is not None or counts_rows:
-            self._take_cue(Cue.TOTAL)
+        if self._take_cue(QuestionCue.COUNT) is not None or counts_rows:
+            self._take_cue(QuestionCue.TOTAL)
             named_rows = self._take_rows()
             self._check_counts_rows()
             counted = None if named_rows else self._take_column("text")
@@ -285,14 +292,14 @@ class _QuestionReader:
 
     def _take_function(self) -> str:
         """Take "average", "total", "highest" or "lowest"; return the function of SQL."""
-        cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL)
+        cue = self._take_cue(QuestionCue.AVERAGE, QuestionCue.TOTAL)
         if cue is not None:
             return str(cue.value)
         at = self._find(self._is_superlative)
         if at is None:
             raise NoTemplateFits
         link = self._links.pop(at)
-        return link.direction or _DIRECTIONS[link.cue or Cue.MOST]
+        return link.direction or _DIRECTIONS[link.cue or QuestionCue.MOST]
 
     def _read_superlative(self) -> TemplateQuery:
         """The rows, the group or the value at the end of a scale."""
@@ -300,16 +307,18 @@ class _QuestionReader:
         if at is None:
             raise NoTemplateFits
         link = self._links.pop(at)
-        direction = link.direction or _DIRECTIONS[link.cue or Cue.MOST]
+        direction = link.direction or _DIRECTIONS[link.cue or QuestionCue.MOST]
         limit = self._conditions.limit
-        self._take_cue(Cue.TOP)
+        self._take_cue(QuestionCue.TOP)
         counts_rows = at < len(self._links) and self._names_rows(self._links[at])
         entity = self._take_entity()
-        by = self._find(lambda each: each.cue is Cue.BY)
+        by = self._find(lambda each: each.cue is QuestionCue.BY)
         if by is not None:
             self._links.pop(by)
             measure, is_named = self._take_measure(direction, by), True
-        elif link.cue in {Cue.MOST, Cue.LEAST} and (counts_rows or not any(map(_names_number, self._links))):
+        elif link.cue in {QuestionCue.MOST, QuestionCue.LEAST} and (
+            counts_rows or not any(map(_names_number, self._links))
+        ):
             return self._read_most_frequent(entity, direction, limit)
         else:
             measure, is_named = self._find_measure(link, direction, at)
@@ -349,7 +358,8 @@ class _QuestionReader:
     def _asks_which(self) -> bool:
         """Whether the question says "which", so that it asks for rows; "what" may ask for a value."""
         return any(
-            link.cue is Cue.WHICH and link.words[0].key not in {"what", "what's", "how", "wie"} for link in self._links
+            link.cue is QuestionCue.WHICH and link.words[0].key not in {"what", "what's", "how", "wie"}
+            for link in self._links
         )
 
     def _find_measure(self, link: SchemaLink, direction: str, near: int) -> tuple[ColumnFacts, bool]:
@@ -373,10 +383,14 @@ class _QuestionReader:
 
     def _take_entity(self) -> ColumnFacts | None:
         """Take the column that "which" or a number asks for; None if the rows themselves are asked for, or a value."""
-        at = self._find(lambda link: link.cue in {Cue.WHICH, Cue.LIST})
+        at = self._find(lambda link: link.cue in {QuestionCue.WHICH, QuestionCue.LIST})
         if self._wanted() != "any":
             return self._take_column(self._wanted()) or self._default_entity()
-        while at is not None and at + 1 < len(self._links) and self._links[at + 1].cue in {Cue.DISTINCT, Cue.TOP}:
+        while (
+            at is not None
+            and at + 1 < len(self._links)
+            and self._links[at + 1].cue in {QuestionCue.DISTINCT, QuestionCue.TOP}
+        ):
             self._links.pop(at + 1)
         candidates = [at + 1] if at is not None else []
         for place in (*candidates, *range(len(self._links))):
@@ -424,8 +438,8 @@ class _QuestionReader:
         self, key: ColumnFacts, measure: ColumnFacts, direction: str, limit: int
     ) -> TemplateQuery:
         """The group with the highest or lowest total, or mean where there are no totals."""
-        cue = self._take_cue(Cue.AVERAGE, Cue.TOTAL)
-        function = "AVG" if cue is Cue.AVERAGE else "SUM"
+        cue = self._take_cue(QuestionCue.AVERAGE, QuestionCue.TOTAL)
+        function = "AVG" if cue is QuestionCue.AVERAGE else "SUM"
         if cue is None:  # the highest value, or the highest total? the row says which it is
             row_key = self._vocabulary.key
             also = [] if row_key is None or row_key == key else [row_key]
@@ -450,9 +464,9 @@ class _QuestionReader:
 
     def _read_count(self, at: int) -> TemplateQuery:
         """How many rows, or how many different values of the column at a position, after "how many"."""
-        distinct = self._take_cue(Cue.DISTINCT) is not None
-        named_rows = any(link.kind is SchemaLinkKind.ROWS or link.cue is Cue.ROWS for link in self._links)
-        self._take_cue(Cue.TOTAL)
+        distinct = self._take_cue(QuestionCue.DISTINCT) is not None
+        named_rows = any(link.kind is SchemaLinkKind.ROWS or link.cue is QuestionCue.ROWS for link in self._links)
+        self._take_cue(QuestionCue.TOTAL)
         self._check_counts_rows()
         if at >= len(self._links) or self._links[at].kind is not SchemaLinkKind.COLUMN:
             self._take_rows()
@@ -515,9 +529,14 @@ class _QuestionReader:
 
     def _read_lookup(self) -> TemplateQuery:
         """The values of columns, or the names of rows, that meet the conditions."""
-        asks = self._take_cue(Cue.WHICH, Cue.LIST) is not None or self._is_who or self._is_when or self._is_where
-        self._take_cue(Cue.LIST)
-        distinct = self._take_cue(Cue.DISTINCT) is not None
+        asks = (
+            self._take_cue(QuestionCue.WHICH, QuestionCue.LIST) is not None
+            or self._is_who
+            or self._is_when
+            or self._is_where
+        )
+        self._take_cue(QuestionCue.LIST)
+        distinct = self._take_cue(QuestionCue.DISTINCT) is not None
         columns = self._take_columns()
         self._take_rows()
         key = self._vocabulary.key

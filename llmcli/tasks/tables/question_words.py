@@ -26,7 +26,7 @@ _SPLIT = re.compile(r"[^\W_\d]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-class Cue(StrEnum):
+class QuestionCue(StrEnum):
     """What a word asks for."""
 
     COUNT = "count"
@@ -58,40 +58,40 @@ class Cue(StrEnum):
     ROWS = "rows"
 
 
-_CUES: dict[Cue, str] = {
-    Cue.COUNT: "how many|number of|count of|count|how often|how many times|wie viele|wieviele|anzahl|combien de|combien d",
-    Cue.AVERAGE: "average|mean|on average|durchschnitt|durchschnittlich|durchschnittliche|im durchschnitt|moyenne|en moyenne",
-    Cue.TOTAL: "total|sum|sum of|in total|altogether|summe|insgesamt|total de|somme",
-    Cue.HIGHEST: "highest|largest|biggest|greatest|maximum|max|strongest|maximal|höchste|höchsten|größte|größten",
-    Cue.LOWEST: "lowest|smallest|minimum|min|weakest|minimal|niedrigste|niedrigsten|kleinste|kleinsten",
-    Cue.MOST: "most|most frequent|most common|most often|most frequently|meisten|häufigsten|häufigste|le plus|la plus|plus de",
-    Cue.LEAST: "least|fewest|least common|least frequent|rarest|wenigsten|seltensten",
-    Cue.TOP: "top|first|bottom",
-    Cue.OVER: "more than|greater than|higher than|larger than|bigger than|over|above|exceeding|exceeds|exceed|exceeded|"
+_CUES: dict[QuestionCue, str] = {
+    QuestionCue.COUNT: "how many|number of|count of|count|how often|how many times|wie viele|wieviele|anzahl|combien de|combien d",
+    QuestionCue.AVERAGE: "average|mean|on average|durchschnitt|durchschnittlich|durchschnittliche|im durchschnitt|moyenne|en moyenne",
+    QuestionCue.TOTAL: "total|sum|sum of|in total|altogether|summe|insgesamt|total de|somme",
+    QuestionCue.HIGHEST: "highest|largest|biggest|greatest|maximum|max|strongest|maximal|höchste|höchsten|größte|größten",
+    QuestionCue.LOWEST: "lowest|smallest|minimum|min|weakest|minimal|niedrigste|niedrigsten|kleinste|kleinsten",
+    QuestionCue.MOST: "most|most frequent|most common|most often|most frequently|meisten|häufigsten|häufigste|le plus|la plus|plus de",
+    QuestionCue.LEAST: "least|fewest|least common|least frequent|rarest|wenigsten|seltensten",
+    QuestionCue.TOP: "top|first|bottom",
+    QuestionCue.OVER: "more than|greater than|higher than|larger than|bigger than|over|above|exceeding|exceeds|exceed|exceeded|"
     "after|mehr als|über|plus que|>",
-    Cue.UNDER: "less than|fewer than|lower than|smaller than|under|below|beneath|"
+    QuestionCue.UNDER: "less than|fewer than|lower than|smaller than|under|below|beneath|"
     "before|prior to|weniger als|unter|vor|moins de|<",
-    Cue.AT_LEAST: "or more|or higher|or above|or over|and above|and over|or older|or later|or longer|or greater|and more|oder mehr|ou plus|at least|no less than|not less than|no fewer than|minimum of|since|from at least|mindestens|seit|au moins|>=",
-    Cue.AT_MOST: "or less|or fewer|or lower|or below|or under|and below|and under|or younger|or earlier|or shorter|and less|oder weniger|at most|no more than|not more than|up to|until|maximum of|höchstens|bis|au plus|<=",
-    Cue.EQUAL: "exactly|equal to|equals|equal|genau|=",
-    Cue.BETWEEN: "between|zwischen|entre",
-    Cue.EACH: "for each|of each|in each|by each|each|per|for every|in every|of every|every|grouped by|broken down by|pro|je|jede|"
+    QuestionCue.AT_LEAST: "or more|or higher|or above|or over|and above|and over|or older|or later|or longer|or greater|and more|oder mehr|ou plus|at least|no less than|not less than|no fewer than|minimum of|since|from at least|mindestens|seit|au moins|>=",
+    QuestionCue.AT_MOST: "or less|or fewer|or lower|or below|or under|and below|and under|or younger|or earlier|or shorter|and less|oder weniger|at most|no more than|not more than|up to|until|maximum of|höchstens|bis|au plus|<=",
+    QuestionCue.EQUAL: "exactly|equal to|equals|equal|genau|=",
+    QuestionCue.BETWEEN: "between|zwischen|entre",
+    QuestionCue.EACH: "for each|of each|in each|by each|each|per|for every|in every|of every|every|grouped by|broken down by|pro|je|jede|"
     "jeder|jedes|par",
-    Cue.BY: "by|according to|sorted by|ordered by|ranked by|in terms of|nach",
-    Cue.DISTINCT: "different|distinct|unique|kinds of|kind of|types of|type of|sorts of|verschiedene|unterschiedliche|différents",
-    Cue.NOT: "not|without|no|other than|except|excluding|outside|outside of|non|isn't|aren't|wasn't|weren't|doesn't|don't|"
+    QuestionCue.BY: "by|according to|sorted by|ordered by|ranked by|in terms of|nach",
+    QuestionCue.DISTINCT: "different|distinct|unique|kinds of|kind of|types of|type of|sorts of|verschiedene|unterschiedliche|différents",
+    QuestionCue.NOT: "not|without|no|other than|except|excluding|outside|outside of|non|isn't|aren't|wasn't|weren't|doesn't|don't|"
     "didn't|never|lack|lacks|lacking|nicht|ohne|kein|keine|sans",
-    Cue.AND: "and|und|et",
-    Cue.OR: "or|oder|ou",
-    Cue.WHICH: "which|what|what's|how|how much|how far|wie|wie viel|welche|welcher|welches|quel|quelle|quels|quelles",
-    Cue.WHO: "who|whose|wer",
-    Cue.WHEN: "when|wann|quand",
-    Cue.WHERE: "where|wo|où",
-    Cue.LIST: "list|show|name|give|tell|find|display|print",
-    Cue.SHARE: "percentage of|percentage|share of|proportion of|fraction of|percent of|what percent|prozentsatz",
-    Cue.ROWS: "rows|row|records|record|entries|entry|lines|observations|items|zeilen|einträge|lignes|ones",
+    QuestionCue.AND: "and|und|et",
+    QuestionCue.OR: "or|oder|ou",
+    QuestionCue.WHICH: "which|what|what's|how|how much|how far|wie|wie viel|welche|welcher|welches|quel|quelle|quels|quelles",
+    QuestionCue.WHO: "who|whose|wer",
+    QuestionCue.WHEN: "when|wann|quand",
+    QuestionCue.WHERE: "where|wo|où",
+    QuestionCue.LIST: "list|show|name|give|tell|find|display|print",
+    QuestionCue.SHARE: "percentage of|percentage|share of|proportion of|fraction of|percent of|what percent|prozentsatz",
+    QuestionCue.ROWS: "rows|row|records|record|entries|entry|lines|observations|items|zeilen|einträge|lignes|ones",
 }
-_PHRASES: dict[tuple[str, ...], Cue] = {
+_PHRASES: dict[tuple[str, ...], QuestionCue] = {
     tuple(phrase.split()): cue for cue, phrases in reversed(_CUES.items()) for phrase in phrases.split("|")
 }
 MAX_PHRASE_WORDS = max(map(len, _PHRASES))
@@ -174,7 +174,7 @@ _NOUNS: dict[str, tuple[str, ...]] = {
 
 
 @frozen
-class Word:
+class QuestionWord:
     """A word of the question: as it stands there, and in lower case without a possessive. ``number``: its value."""
 
     text: str
@@ -188,24 +188,24 @@ class Word:
         return _DATE.match(self.key) is not None
 
 
-def split_question(question: str) -> list[Word]:
+def split_question(question: str) -> list[QuestionWord]:
     """Return the words of a question; a quoted text is one word, and "1.5 million" one number."""
-    words: list[Word] = []
+    words: list[QuestionWord] = []
     at = 0
-    language = question_language([Word(each, each) for each in _WORD.findall(question.lower())])
+    language = question_language([QuestionWord(each, each) for each in _WORD.findall(question.lower())])
     for quoted in _QUOTED.finditer(question):
         words += _split_plain(question[at : quoted.start()], language)
         text = next(filter(None, quoted.groups()))
-        words.append(Word(text, text.lower(), quoted=True))
+        words.append(QuestionWord(text, text.lower(), quoted=True))
         at = quoted.end()
     return list(_join_numbers([*words, *_split_plain(question[at:], language)]))
 
 
-def _split_plain(text: str, language: str) -> list[Word]:
+def _split_plain(text: str, language: str) -> list[QuestionWord]:
     found = []
     for each in _WORD.findall(text):
         key = _POSSESSIVE.sub("", each.lower())
-        found.append(Word(each, key, _NUMBERS[key] if key in _NUMBERS else _parse_number(key, language)))
+        found.append(QuestionWord(each, key, _NUMBERS[key] if key in _NUMBERS else _parse_number(key, language)))
     return found
 
 
@@ -224,7 +224,7 @@ def _parse_number(key: str, language: str) -> float | int | None:
     return float(plain) if "." in plain else int(plain)
 
 
-def _join_numbers(words: Sequence[Word]) -> Iterator[Word]:
+def _join_numbers(words: Sequence[QuestionWord]) -> Iterator[QuestionWord]:
     """Yield the words; a number takes the scale after it, and that of the next one in "between 1 and 2 million"."""
     scales = [_SCALES.get(word.key) for word in words] + [None] * 4
     for at, word in enumerate(words):
@@ -241,7 +241,7 @@ def _join_numbers(words: Sequence[Word]) -> Iterator[Word]:
             yield replace(word, number=int(value) if value == int(value) else value)
 
 
-def find_cue(words: Sequence[Word]) -> tuple[Cue, int] | None:
+def find_cue(words: Sequence[QuestionWord]) -> tuple[QuestionCue, int] | None:
     """Return the cue that the first words are, and how many they are; the longest phrase counts."""
     for length in range(min(MAX_PHRASE_WORDS, len(words)), 0, -1):
         if any(word.quoted for word in words[:length]):
@@ -252,13 +252,13 @@ def find_cue(words: Sequence[Word]) -> tuple[Cue, int] | None:
     return None
 
 
-def is_plain(word: Word, *, language: str = "en") -> bool:
+def is_plain(word: QuestionWord, *, language: str = "en") -> bool:
     """Whether a word does not change what a question asks."""
     extra = _GERMAN if language == "de" else _FRENCH if language == "fr" else frozenset()
     return not word.quoted and (word.key in _PLAIN or word.key in extra)
 
 
-def question_language(words: Sequence[Word]) -> str:
+def question_language(words: Sequence[QuestionWord]) -> str:
     """Return "de", "fr" or "en", by the question words."""
     keys = {word.key for word in words}
     if keys & {"wie", "welche", "welcher", "welches", "wer", "wann", "viele", "durchschnittliche", "anzahl"}:
@@ -266,7 +266,7 @@ def question_language(words: Sequence[Word]) -> str:
     return "fr" if keys & {"combien", "quel", "quelle", "quels", "quelles", "quand", "moyenne"} else "en"
 
 
-def is_unit(word: Word) -> bool:
+def is_unit(word: QuestionWord) -> bool:
     """Whether a word is a unit of measurement."""
     return word.key in _UNITS
 

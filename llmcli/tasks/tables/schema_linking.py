@@ -12,8 +12,8 @@ from llmcli.tasks.tables.column_roles import ColumnFacts, ColumnRole, find_roles
 from llmcli.tasks.tables.question_words import (
     MONTHS,
     TIME_UNITS,
-    Cue,
-    Word,
+    QuestionCue,
+    QuestionWord,
     comparative_of,
     find_cue,
     is_plain,
@@ -77,10 +77,10 @@ class SchemaLink:
     """
 
     kind: SchemaLinkKind
-    words: tuple[Word, ...]
+    words: tuple[QuestionWord, ...]
     start: int = 0
     before: str = ""
-    cue: Cue | None = None
+    cue: QuestionCue | None = None
     columns: tuple[ColumnFacts, ...] = ()
     whole: bool = False
     values: tuple[ValueMatch, ...] = ()
@@ -112,7 +112,7 @@ class TableVocabulary:
         """Of each column of texts, the texts in lower case; without those of columns that have too many."""
         self._large: list[ColumnFacts] = []
         self._lists: set[str] = set()
-        self._question: Sequence[Word] = ()
+        self._question: Sequence[QuestionWord] = ()
         self._booleans: dict[str, str] = {}
         """The condition for each column of truth values."""
         for column in self.columns:
@@ -170,7 +170,7 @@ class TableVocabulary:
         years = [each for each in self.columns if each.numeric and "year" in name_words(each.name)]
         return [*(each for each in self.columns if each.role is ColumnRole.DATE and not each.unread), *years]
 
-    def link(self, words: Sequence[Word]) -> list[SchemaLink]:
+    def link(self, words: Sequence[QuestionWord]) -> list[SchemaLink]:
         """Return what the words name, without those that change nothing; the longest and most exact name counts."""
         links: list[SchemaLink] = []
         self._question, at = words, 0
@@ -182,7 +182,7 @@ class TableVocabulary:
             at += len(found.words)
         return links
 
-    def _link_first(self, words: Sequence[Word]) -> SchemaLink:
+    def _link_first(self, words: Sequence[QuestionWord]) -> SchemaLink:
         """Return what the first words name: whole names count before cues, and these before parts of names."""
         cue = _find_cue(words)
         plain = cue is not None or is_plain(words[0], language=question_language(self._question))
@@ -196,7 +196,7 @@ class TableVocabulary:
             or SchemaLink(SchemaLinkKind.UNKNOWN, (words[0],))
         )
 
-    def _link_number(self, words: Sequence[Word]) -> SchemaLink | None:
+    def _link_number(self, words: Sequence[QuestionWord]) -> SchemaLink | None:
         """Return a number with its unit; the unit may begin the name of a column ("miles per gallon")."""
         if words[0].number is None and not words[0].is_date:
             return None
@@ -204,31 +204,33 @@ class TableVocabulary:
             return SchemaLink(SchemaLinkKind.NUMBER, tuple(words[:2]), unit=words[1].key)
         return SchemaLink(SchemaLinkKind.NUMBER, (words[0],))
 
-    def _link_exact(self, words: Sequence[Word], cue: tuple[Cue, int] | None, *, plain: bool) -> SchemaLink | None:
+    def _link_exact(
+        self, words: Sequence[QuestionWord], cue: tuple[QuestionCue, int] | None, *, plain: bool
+    ) -> SchemaLink | None:
         """Return the whole name of a column, or a whole text, that is not shorter than the cue."""
         columns, column_length, rank = self._match_columns(words)
-        if rank != 0 or (cue is not None and cue[0] is Cue.LIST and words is self._question):
+        if rank != 0 or (cue is not None and cue[0] is QuestionCue.LIST and words is self._question):
             column_length = 0
         values, value_length = self._match_values(words, plain=plain)
         cue_length = cue[1] if cue is not None else 1
         if values and value_length > column_length and value_length >= cue_length:
             return SchemaLink(SchemaLinkKind.VALUE, tuple(words[:value_length]), values=values)
-        if column_length == 1 and self._are_rows(words[0], columns):
+        if column_length == 1 and self._denotes_rows(words[0], columns):
             return SchemaLink(SchemaLinkKind.ROWS, (words[0],))
         if column_length >= cue_length:
             return SchemaLink(SchemaLinkKind.COLUMN, tuple(words[:column_length]), columns=columns, whole=True)
         return None
 
-    def _are_rows(self, word: Word, columns: Sequence[ColumnFacts]) -> bool:
+    def _denotes_rows(self, word: QuestionWord, columns: Sequence[ColumnFacts]) -> bool:
         """Whether a plural names the rows and no numbers: "flights" in a table of flights with the number of each flight."""
         is_plural = singular(word.key) != word.key and singular(word.key) in self._nouns
         return is_plural and all(each.numeric and each.name.lower() != word.key for each in columns)
 
-    def _link_cue(self, words: Sequence[Word], cue: tuple[Cue, int] | None) -> SchemaLink | None:
+    def _link_cue(self, words: Sequence[QuestionWord], cue: tuple[QuestionCue, int] | None) -> SchemaLink | None:
         """Return "more than", "heavier than", "heaviest" or another word that says what to compute."""
         comparative = comparative_of(words[0].key) if len(words) > 1 and words[1].key == "than" else None
         if comparative is not None:
-            comparison = Cue.OVER if comparative[0] == "MAX" else Cue.UNDER
+            comparison = QuestionCue.OVER if comparative[0] == "MAX" else QuestionCue.UNDER
             return SchemaLink(SchemaLinkKind.CUE, tuple(words[:2]), cue=comparison, columns=self._named(comparative[1]))
         superlative = superlative_of(words[0].key)
         if superlative is not None:
@@ -236,23 +238,23 @@ class TableVocabulary:
             return SchemaLink(SchemaLinkKind.SUPERLATIVE, (words[0],), columns=columns, direction=superlative[0])
         return None if cue is None else SchemaLink(SchemaLinkKind.CUE, tuple(words[: cue[1]]), cue=cue[0])
 
-    def _link_rows(self, word: Word) -> SchemaLink | None:
+    def _link_rows(self, word: QuestionWord) -> SchemaLink | None:
         """Return a name of the rows, or of a month if there are dates."""
         if not word.quoted and singular(word.key) in self._nouns:
             return SchemaLink(SchemaLinkKind.ROWS, (word,))
         is_month = word.key in MONTHS and (word.text[0].isupper() or len(word.key) > _MIN_ABBREVIATION)
         return SchemaLink(SchemaLinkKind.MONTH, (word,)) if is_month and self.time_columns() else None
 
-    def _link_plain(self, word: Word) -> SchemaLink:
+    def _link_plain(self, word: QuestionWord) -> SchemaLink:
         """Return that a word changes nothing; in capitals it is a name ("US", "discipline A")."""
         return SchemaLink(SchemaLinkKind.UNKNOWN if self._is_in_capitals(word) else SchemaLinkKind.PLAIN, (word,))
 
-    def _is_in_capitals(self, word: Word) -> bool:
+    def _is_in_capitals(self, word: QuestionWord) -> bool:
         if word.text == "I" or word is self._question[0]:
             return False
         return word.text.isupper() and not all(other.text.isupper() for other in self._question if other.text.isalpha())
 
-    def _link_derived(self, words: Sequence[Word]) -> SchemaLink | None:
+    def _link_derived(self, words: Sequence[QuestionWord]) -> SchemaLink | None:
         """Return a part of a name, a word that is derived from a text or a part of one, or another noun for a column."""
         columns, length, _ = self._match_columns(words)
         if columns:
@@ -268,7 +270,7 @@ class TableVocabulary:
 
     # ---- columns -----------------------------------------------------------------------------------------------------
 
-    def _match_columns(self, words: Sequence[Word]) -> tuple[tuple[ColumnFacts, ...], int, int]:
+    def _match_columns(self, words: Sequence[QuestionWord]) -> tuple[tuple[ColumnFacts, ...], int, int]:
         """Return the columns whose names have the most words in common with the first ones, how many, and the rank.
 
         The rank is 0 if the words are the whole name.
@@ -297,7 +299,7 @@ class TableVocabulary:
 
     # ---- values ------------------------------------------------------------------------------------------------------
 
-    def _look_up_large(self, words: Sequence[Word]) -> None:
+    def _look_up_large(self, words: Sequence[QuestionWord]) -> None:
         """Look for runs of the words among the texts of columns that have too many to be kept.
 
         A common word is no name there: a film "Out" is not meant by "came out".
@@ -322,7 +324,7 @@ class TableVocabulary:
                     texts[" ".join(_TOKEN.findall(str(value).lower()))].append(str(value))
             self._texts[column.name] = texts
 
-    def _match_values(self, words: Sequence[Word], *, plain: bool) -> tuple[tuple[ValueMatch, ...], int]:
+    def _match_values(self, words: Sequence[QuestionWord], *, plain: bool) -> tuple[tuple[ValueMatch, ...], int]:
         """Return the texts that the first words are, and how many words; a plain word only if it is written in capitals."""
         for length in range(min(_MAX_VALUE_WORDS, len(words)), 0, -1):
             if length > 1 and any(word.quoted for word in words[:length]):
@@ -349,18 +351,18 @@ class TableVocabulary:
     def _as_match(self, column: ColumnFacts, values: Sequence[str], key: str) -> ValueMatch:
         """Return the match of whole texts; in a column of lists of codes, also of those that have the code among others."""
         if column.name in self._lists:
-            return self._containing(column, key) or ValueMatch(column, tuple(values))
+            return self._find_in_texts(column, key) or ValueMatch(column, tuple(values))
         others = () if column in self._large else (text for text in self._texts[column.name] if text != key)
         longer = next((text for text in others if f" {key} " in f" {text} "), "")
         return ValueMatch(column, tuple(values), longer=self._texts[column.name][longer][0] if longer else "")
 
-    def _may_be_value(self, word: Word, *, plain: bool) -> bool:
+    def _may_be_value(self, word: QuestionWord, *, plain: bool) -> bool:
         """Whether a word alone may be a text: a plain word and a letter only in capitals."""
         if len(word.key) == 1:
             return word.text == "I" or self._is_in_capitals(word)
         return not plain or _is_capitals(word.text)
 
-    def _match_related(self, word: Word) -> tuple[ValueMatch, ...]:
+    def _match_related(self, word: QuestionWord) -> tuple[ValueMatch, ...]:
         """Return the texts from which a word is derived, or which are derived from it; the nearest ones."""
         best, found = 99, dict[str, tuple[ColumnFacts, list[str]]]()
         if word.quoted or len(word.key) < _MIN_ABBREVIATION:
@@ -380,23 +382,23 @@ class TableVocabulary:
         ]
         return tuple(matches)
 
-    def _may_be_derived(self, word: Word, key: str, column: ColumnFacts) -> bool:
+    def _may_be_derived(self, word: QuestionWord, key: str, column: ColumnFacts) -> bool:
         """Whether a word may stand for a text with another end: no name for another name ("Paula", "Paul")."""
         if column == self.key:
             return False
         is_name = word.text[0].isupper() and word is not self._question[0]
         return not is_name or any(each.endswith(_DEMONYM_ENDS) for each in (word.key, key))
 
-    def _match_contained(self, words: Sequence[Word]) -> tuple[ValueMatch, ...]:
+    def _match_contained(self, words: Sequence[QuestionWord]) -> tuple[ValueMatch, ...]:
         """Return the texts that have the words among others, if these are texts of one column."""
         if len(words[0].key) < _MIN_ABBREVIATION or any(word.number is not None for word in words):
             return ()
         key = " ".join(part for word in words for part in _TOKEN.findall(word.key))
-        found = [self._containing(column, key) for column in self.columns if column.name in self._texts]
+        found = [self._find_in_texts(column, key) for column in self.columns if column.name in self._texts]
         matches = tuple(match for match in found if match is not None)
         return matches if len(matches) == 1 else ()
 
-    def _containing(self, column: ColumnFacts, key: str) -> ValueMatch | None:
+    def _find_in_texts(self, column: ColumnFacts, key: str) -> ValueMatch | None:
         texts = self._texts[column.name]
         for wanted in dict.fromkeys((key, singular(key))):
             having = [text for text in texts if f" {wanted} " in f" {text} "]
@@ -409,7 +411,7 @@ class TableVocabulary:
         return None
 
 
-def _find_cue(words: Sequence[Word]) -> tuple[Cue, int] | None:
+def _find_cue(words: Sequence[QuestionWord]) -> tuple[QuestionCue, int] | None:
     """Return the cue that the first words are; "and under 10" is no limit of the number before it."""
     cue = find_cue(words)
     if cue is None or words[0].key not in {"and", "or"} or not len(words) > cue[1] > 1:
@@ -428,7 +430,7 @@ def _same_case(text: str, values: Sequence[str]) -> bool:
     return not is_short or any(text in value for value in values)
 
 
-def _match_name(name: str, words: Sequence[Word]) -> tuple[int, int, int]:
+def _match_name(name: str, words: Sequence[QuestionWord]) -> tuple[int, int, int]:
     """Return how many words of a name the first words are, how many these are, and the rank (0: all)."""
     if words[0].key == name.lower():
         return len(name_words(name)), 1, 0

@@ -8,7 +8,7 @@ from itertools import count, islice
 import pytest
 
 from llmcli.documents.records.record import Record, RecordSchema
-from llmcli.documents.records.record_source import Selection, TextChoice, chain_digests, draw_sample
+from llmcli.documents.records.record_source import RecordSelection, TextChoice, chain_digests, draw_sample
 from llmcli.errors import BadDocument, UsageError
 
 TABLE = RecordSchema("csv", ("id", "title", "body"))
@@ -54,21 +54,21 @@ def test_a_template_makes_the_text():
 def test_a_limit_reads_no_further():
     """The input may be endless."""
     endless = (Record(index, "", index + 1) for index in count())
-    assert [record.index for record in Selection(limit=3).apply(endless)] == [0, 1, 2]
+    assert [record.index for record in RecordSelection(limit=3).apply(endless)] == [0, 1, 2]
 
 
 def test_a_sample_keeps_the_order_and_is_repeatable():
     """The same seed draws the same records; they are numbered anew."""
-    first = list(Selection(sample=5, seed=7).apply(records(100)))
+    first = list(RecordSelection(sample=5, seed=7).apply(records(100)))
     assert [record.text for record in first] == [
-        record.text for record in Selection(sample=5, seed=7).apply(records(100))
+        record.text for record in RecordSelection(sample=5, seed=7).apply(records(100))
     ]
     assert [record.index for record in first] == [0, 1, 2, 3, 4]
     lines = [record.line for record in first]
     assert lines == sorted(lines) and len(set(lines)) == 5
-    assert [r.text for r in Selection(sample=5, seed=8).apply(records(100))] != [r.text for r in first]
-    assert len(list(Selection(sample=5).apply(records(3)))) == 3
-    assert max(record.line for record in Selection(limit=10, sample=5).apply(records(100))) <= 10
+    assert [r.text for r in RecordSelection(sample=5, seed=8).apply(records(100))] != [r.text for r in first]
+    assert len(list(RecordSelection(sample=5).apply(records(3)))) == 3
+    assert max(record.line for record in RecordSelection(limit=10, sample=5).apply(records(100))) <= 10
 
 
 def test_each_record_is_drawn_as_often():

@@ -17,7 +17,7 @@ from llmcli import engine_library
 from llmcli.cli.console import confirm
 from llmcli.engine.llama import library_check
 from llmcli.engine_packages import installer, package_table
-from llmcli.engine_packages.package_table import Machine
+from llmcli.engine_packages.package_table import MachineTraits
 from llmcli.models.hub.transfers import DownloadRetryPolicy
 
 FOUND = {"variant": "zen4", "backends": ["libggml-cpu-zen4.so"], "devices": []}
@@ -32,9 +32,9 @@ def machine(monkeypatch):
     monkeypatch.setattr(library_check, "_run_child", lambda _library: FOUND)
 
     def become(**facts):
-        known = Machine("linux", "x86_64", (2, 41))
+        known = MachineTraits("linux", "x86_64", (2, 41))
         fields = {name: getattr(known, name) for name in ("system", "processor", "glibc", "cuda", "vulkan")}
-        monkeypatch.setattr(package_table, "probe_machine", lambda: Machine(**{**fields, **facts}))
+        monkeypatch.setattr(package_table, "probe_machine", lambda: MachineTraits(**{**fields, **facts}))
 
     become()
     return become
@@ -251,8 +251,8 @@ def test_the_device_of_the_machine_is_chosen(llm, registry, machine, facts, kind
 
 def test_macs_have_one_package_each():
     """Metal on Apple's processors, the processor on Intel's; each has a hash of 64 bytes."""
-    assert package_table.choose_package(Machine("darwin", "arm64")).kind == "metal"
-    assert package_table.choose_package(Machine("darwin", "x86_64")).kind == "cpu"
+    assert package_table.choose_package(MachineTraits("darwin", "arm64")).kind == "metal"
+    assert package_table.choose_package(MachineTraits("darwin", "x86_64")).kind == "cpu"
     for packages in package_table._PACKAGES.values():
         for package in packages:
             assert len(base64.b64decode(package.sha512)) == 64
