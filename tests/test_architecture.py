@@ -41,7 +41,7 @@ ROOMS = {
     "runtime": {"backends", "models", "prompts", "worker", "engine", "engine_packages"},
     "engine_packages": {"models"},
     "page_fetcher": {"backends"},
-    "tasks": {"prompts", "documents", "store", "backends"},
+    "tasks": {"prompts", "documents", "store", "backends", "openai_api"},
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"anthropic_api", "openai_api", "worker"},
     "worker": {"anthropic_api", "openai_api", "engine"},

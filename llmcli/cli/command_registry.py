@@ -168,6 +168,14 @@ COMMANDS = [
         listed=False,
     ),
     Command(
+        "run-batch",
+        "Answer the requests of a file in OpenAI's batch format.",
+        model_task="chat",
+        overflow_advice="shorten the request",
+        area=CommandArea.RECORDS,
+        listed=False,
+    ),
+    Command(
         "embed",
         "Turn lines, records or files into vectors.",
         model_task="classify",

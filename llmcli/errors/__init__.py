@@ -16,6 +16,7 @@
     |  |- IsADirectory
     |  |- EmptyInput
     |  |- BadDocument               (broken in its own format, with the line)
+    |  |  `- BadBatchRequest  [n]
     |  |- ContextOverflow           (larger than the context, chunking refused)
     |  |- BadModelFile              (not a GGUF file, or a broken one)
     |  |- BadAdapter  [m]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmcli.errors import AccessDenied, MissingError, RequestRejected, TemporaryFailure, Unsupported, UntrustedServer
+from llmcli.errors import (
+    AccessDenied,
+    BadDocument,
+    MissingError,
+    RequestRejected,
+    TemporaryFailure,
+    Unsupported,
+    UntrustedServer,
+)
 
 
 class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
@@ -24,6 +32,28 @@ class BadRequest(RequestRejected):
 
     def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
+        self.param = param
+
+
+class BadBatchRequest(BadDocument):
+    """A line of a batch file that is no request (``status`` 0), or whose request is answered with an error of this status.
+
+    ``code`` is the error's name in OpenAI's protocol, "" for none, and ``param`` the field that is wrong.
+    """
+
+    def __init__(
+        self,
+        subject: str = "",
+        *,
+        detail: str,
+        line: int | None = None,
+        status: int = 0,
+        code: str = "",
+        param: str | None = None,
+    ) -> None:
+        super().__init__(subject, detail=detail, line=line)
+        self.status = status
+        self.code = code
         self.param = param
 
 

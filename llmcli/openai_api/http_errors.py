@@ -18,6 +18,7 @@ from llmcli.errors import (
     ModelNotDownloaded,
     OutOfMemory,
     ProcessStopped,
+    RequestRejected,
     TemporaryFailure,
     Unsupported,
     UsageError,
@@ -25,7 +26,7 @@ from llmcli.errors import (
 
 _STATUS_BY_ERROR = (
     (ContextOverflow, 400), (UsageError, 400), (BadModelFile, 400), (InputError, 400), (MissingError, 404),
-    (ModelNotDownloaded, 404), (Unsupported, 501), (TemporaryFailure, 503), (ProcessStopped, 503), (OutOfMemory, 507),
+    (ModelNotDownloaded, 404), (RequestRejected, 400), (Unsupported, 501), (TemporaryFailure, 503), (ProcessStopped, 503), (OutOfMemory, 507),
 )  # fmt: skip
 _INTERNAL_ERROR_STATUS = 500
 _FIELD_BY_SUBJECT = {"schema": "response_format", "grammar": "response_format", "input": "input"}

@@ -62,7 +62,7 @@ class ResponseBuilder:
         elif isinstance(event, TextDelta):
             yield from self._add_pieces(self._choice.add_text(event.text))
         elif isinstance(event, Finished):
-            yield from self._add_pieces(self._choice.add_text("", last=True))
+            yield from self._add_pieces([*self._choice.add_text("", last=True), *event.tool_calls])
             self._finished = event
             self._status = "completed" if event.reason is FinishReason.STOP else "incomplete"
             yield from self._close_item(self._status)

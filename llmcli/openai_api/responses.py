@@ -165,6 +165,7 @@ async def build_response(
                 raise event.error
             answer.finished = event
             answer.add_text("", last=True)
+            answer.tool_calls.extend(event.tool_calls)
     ends = [answer.finished for answer in answers if answer.finished]
     choices = [response_format.dump_choice(answer) for answer in answers]
     return {

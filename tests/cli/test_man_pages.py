@@ -46,8 +46,9 @@ def test_the_pages_are_written_into_a_directory(tmp_path, capsys):
 def test_every_command_has_a_page():
     """llm(1) refers to each, and so does the second name of the program to llm(1)."""
     commands = [command.name for command in command_registry.COMMANDS]
+    escaped = [name.replace("-", r"\-") for name in commands]
     assert set(pages()) == {"llm.1", "llmcli.1", *(f"llm-{name}.1" for name in commands)}
-    assert all(f".BR llm\\-{name} (1)" in pages()["llm.1"] for name in commands)
+    assert all(f".BR llm\\-{name} (1)" in pages()["llm.1"] for name in escaped)
     assert pages()["llmcli.1"] == ".so man1/llm.1\n"
 
 

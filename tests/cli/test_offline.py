@@ -83,6 +83,10 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     text = tmp_path / "notes.txt"
     text.write_text("Good morning to you.\n")
     part = tmp_path / "part.csv"
+    batch = tmp_path / "requests.jsonl"
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+    request = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    batch.write_text(json.dumps(request))
     verbs = {
         "ask": ["ask", "hi", *SHORT],
         "command": ["command", "list files", *SHORT],
@@ -94,6 +98,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "extract": ["extract", "--schema", "name", str(text)],
         "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
         "proofread": ["proofread", str(text)],
+        "run-batch": ["run-batch", "-i", str(batch)],
         "embed": ["embed", str(text)],
         "tokens": ["tokens", str(text)],
         "similar": ["similar", "a greeting", str(text)],

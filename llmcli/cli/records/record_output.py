@@ -50,6 +50,9 @@ class RecordSummary(Protocol):
 class RecordOutput:
     """Writes a row for each result. ``open`` comes first, then ``begin``, then rows, then ``complete`` or ``discard``."""
 
+    keeps_failures = False
+    """Whether the output is kept even if all of its records failed."""
+
     def __init__(self, ctx: CommandContext) -> None:
         self._ctx = ctx
         self._flags = record_flags(ctx)
@@ -63,7 +66,7 @@ class RecordOutput:
         self.job: JobCheckpoint | None = None
         """The job of a regular file, None for other outputs."""
         self.delivered_before = False
-        """Whether the output has results of earlier runs, or is a part, which is kept even if all of its records failed."""
+        """Whether the output has results of earlier runs, or is kept even if all of its records failed, as a part is."""
         self.earlier_work = (Usage(), 0.0, 0)
         """Tokens, seconds and records of earlier runs of the job."""
         self.earlier_failures: EarlierFailures | None = None
@@ -155,7 +158,7 @@ class RecordOutput:
         if self.job is not None or self._part is not None:
             self._manifest = {**manifest(), "format": schema.format, "output format": self._format}
         has_head = self.job is not None and self._begin_job(self.job, self._manifest)
-        self.delivered_before = self.delivered_before or self._part is not None
+        self.delivered_before = self.delivered_before or self.keeps_failures or self._part is not None
         head = b"" if self._writer is None else self._writer.head()
         self._head_bytes = len(head)
         if not has_head:
@@ -175,12 +178,12 @@ class RecordOutput:
             job.summary_state = self.summary.to_state
         return has_head
 
-    def _named_format(self, path: str) -> str | None:
-        return self._flags.output_format or record_format_by_suffix(path)
+    def _named_format(self, path: str | None) -> str | None:
+        """Return the format that the user chose, by its name or by that of the output."""
+        return self._flags.output_format or (record_format_by_suffix(path) if path else None)
 
     def _choose_format(self, schema: RecordSchema) -> str:
-        path = self._flags.output
-        named = self._flags.output_format or (record_format_by_suffix(path) if path else None)
+        named = self._named_format(self._flags.output)
         chosen = _JSON_RESULTS if self._as_json else named or schema.format
         if chosen == "parquet" and named is None and self.job is not None:
             raise UsageError("name the Parquet file .parquet", detail="Try: -o FILE.parquet")
@@ -369,12 +372,16 @@ class RecordOutput:
             row = next(rows, None)
             if row is None:
                 break
-            record.carried = None if row.fields.get(ERROR_COLUMN) else row.raw
+            record.carried = None if self._has_failed(row) else row.raw
             yield record
         else:
             if next(rows, None) is None:
                 return
         raise RetryRefused(self._flags.output or "", "the output does not have a row for each record")
+
+    def _has_failed(self, row: Record) -> bool:
+        """Return whether a row of the complete output is that of a record that failed."""
+        return bool(row.fields.get(ERROR_COLUMN))
 
 
 def resume_command(ctx: CommandContext) -> str:

@@ -33,7 +33,8 @@ class RecordRunSpec:
 
     ``make_verb`` returns the verb for a backend and the user's options. ``manifest`` returns everything else that the
     results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
-    where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events.
+    where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events. ``prepare`` takes the records of the
+    input as they were read, and yields those that count.
     ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
     overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in ``DisplayOptions``.
     """
@@ -41,6 +42,7 @@ class RecordRunSpec:
     make_verb: Callable[[Backend, GenerationOptions], RecordProcessor]
     manifest: Callable[[], Mapping[str, Any]]
     wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
+    prepare: Callable[[Iterable[Record]], Iterable[Record]] = iter
     needs_text: bool = True
     make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
     input_format: str | None = None
@@ -120,7 +122,7 @@ class _RecordRun:
 
     def _records(self) -> Iterator[Record]:
         """Yield the records to process, with their texts."""
-        records: Iterable[Record] = self._selection.apply(self.source)
+        records: Iterable[Record] = self._selection.apply(self._task.prepare(self.source))
         job = self.output.job
         if job is not None or self._sharded is not None:
             records = chain_digests(records)

@@ -1,7 +1,11 @@
-"""The answers of a job by key, for records with the same text. Beyond 256 KiB they are on the disk: memory stays flat."""
+"""Temporary tables about all records of a job: answers by key, for records with the same text; the keys there were.
+
+Beyond 256 KiB they are on the disk, so that memory stays flat.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import sqlite3
@@ -16,18 +20,42 @@ _CACHE_KIB = 256
 """Memory of SQLite for the database; the system caches the pages of its file."""
 
 
-class AnswerStore:
-    """Results by key, in a private temporary database: SQLite writes it to a file beyond its cache, and removes it.
+class _TemporaryTable:
+    """A table in a private temporary database: SQLite writes it to a file beyond its cache, and removes it.
 
     Used by one thread at a time. The methods raise ``OutputError`` when the disk is full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: str) -> None:
         # its transaction is never committed, since nothing outlives the process
         self._database = sqlite3.connect("", check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._database.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, result BLOB) WITHOUT ROWID")
+        self._database.execute(f"CREATE TABLE answers ({columns}) WITHOUT ROWID")
+
+    def close(self) -> None:
+        """Remove all."""
+        self._database.close()
+
+
+class KeySet(_TemporaryTable):
+    """A set of texts, of which it holds the digests."""
+
+    def __init__(self) -> None:
+        super().__init__("key BLOB PRIMARY KEY")
+
+    def add(self, text: str) -> bool:
+        """Add a text; return whether it is new."""
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        with _translate_errors():
+            return self._database.execute("INSERT OR IGNORE INTO answers VALUES (?)", (key,)).rowcount > 0
+
+
+class AnswerStore(_TemporaryTable):
+    """Results by key."""
+
+    def __init__(self) -> None:
+        super().__init__("key BLOB PRIMARY KEY, result BLOB")
 
     def get(self, key: bytes) -> Result | None:
         """Return the result with a key, None if there is none."""
@@ -42,10 +70,6 @@ class AnswerStore:
         _ResultPickler(written).dump(result)
         with _translate_errors():
             self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, written.getvalue()))
-
-    def close(self) -> None:
-        """Remove all."""
-        self._database.close()
 
 
 class _ResultPickler(pickle.Pickler):

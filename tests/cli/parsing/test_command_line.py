@@ -121,6 +121,7 @@ def test_every_verb_declares_what_the_parser_knows(name):
         "extract": ["--schema", "a"],
         "filter": ["x"],
         "label": ["--labels", "a,b", "x"],
+        "run-batch": ["-i", "x"],
         "similar": ["x"],
     }
     assert parse_words(parameters, required.get(name, [])) is not None

@@ -19,6 +19,7 @@ def task_by_use() -> dict[str, str]:
     """Return the catalogue task for each use of a model: the task itself, or a command that needs it."""
     verbs = {command.name: command.model_task for command in command_registry.model_commands()}
     del verbs["label"]  # it prepares what classify does, with the same model
+    del verbs["run-batch"]  # its requests are those of another program
     tasks = dict.fromkeys([*verbs.values(), *_TASKS_OF_NO_COMMAND])
     return {task: task for task in tasks} | dict(sorted(item for item in verbs.items() if item[0] not in tasks))
 

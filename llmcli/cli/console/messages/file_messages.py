@@ -16,6 +16,7 @@ from llmcli.cli.console.messages.message_text import (
     subject_of,
     suggest_names,
 )
+from llmcli.errors.network_errors import BadBatchRequest
 from llmcli.errors.saved_state_errors import NewerSchema
 
 _MAX_SHOWN_MODELS = 9
@@ -192,6 +193,10 @@ FILE_DESCRIPTIONS: Descriptions = {
     e.BadDocument: lambda x: (
         append_detail(", ".join(part for part in (subject_of(x), x.line and f"line {x.line}") if part), x),
         _ADVICE_BY_KIND.get(x.kind, "Correct the file, or name its format: --format" if x.line else ""),
+    ),
+    BadBatchRequest: lambda x: (
+        x.detail,
+        "To answer such requests too: --served-model-name NAME" if x.code == "model_not_found" else "",
     ),
     e.InputError: lambda x: (
         append_detail(f"{subject_of(x)} is bad input", x),

@@ -1,0 +1,97 @@
+"""One run of run-batch: its model, its requests, its output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import STDIN
+from llmcli.cli.records.record_flags import OnError
+from llmcli.cli.records.record_output import RecordOutput
+from llmcli.cli.records.record_run import RecordRunSpec, run_records
+from llmcli.documents.format_registry import JSON_LINES
+from llmcli.documents.reading.file_reader import open_stream
+from llmcli.documents.records.record import Record, RecordSchema
+from llmcli.errors import LlmError
+from llmcli.openai_api import batches
+from llmcli.types import ItemFailed, Result
+
+_MAX_LINE_BYTES = 64 << 20
+
+
+def run_requests(ctx: CommandContext, path: str, served_names: Sequence[str]) -> int:
+    """Answer the requests of a file, or of standard input; return the exit code."""
+    from llmcli.tasks.run_batch import BatchTask, check_requests
+
+    _use_first_model(ctx, path)
+    aliases = [ctx.flags.model, ctx.runtime.settings["model"]]
+    task = RecordRunSpec(
+        lambda backend, options: BatchTask(backend, options, served_names=served_names, aliases=aliases),
+        lambda: {"--served-model-name": list(served_names)},
+        prepare=check_requests,
+        needs_text=False,
+        make_output=BatchOutput,
+        input_format=JSON_LINES,
+    )
+    return run_records(ctx, [path], task)
+
+
+def _use_first_model(ctx: CommandContext, path: str) -> None:
+    """Let the model of the first request answer, unless one is named on the command line. A stream is not read ahead."""
+    if ctx.flags.model is not None or path == STDIN:
+        return
+    with open_stream(path, ctx.runtime.interrupt) as stream:
+        first: bytes = next((line for line in iter(lambda: stream.readline(_MAX_LINE_BYTES), b"") if line.strip()), b"")
+    with suppress(ValueError, RecursionError, LlmError):  # the line fails when its turn comes
+        name = batches.parse_batch_request(json.loads(first)).model
+        if name is not None:
+            ctx.use_default_flags(model=name)
+
+
+class BatchOutput(RecordOutput):
+    """Writes a line in OpenAI's format for each request, also for one that failed."""
+
+    keeps_failures = True
+
+    def __init__(self, ctx: CommandContext) -> None:
+        super().__init__(ctx)
+        self._as_json = False  # each line is JSON already
+
+    def _named_format(self, path: str | None) -> str | None:
+        del path
+        return JSON_LINES
+
+    def _refuse_clashes(self, schema: RecordSchema, new: set[str]) -> None:
+        """Accept all inputs: their fields are not in the output."""
+
+    def write_result(self, result: Result) -> LlmError | None:
+        """Write the line of an answer."""
+        record: Record = result.record
+        if record.carried is not None:
+            self._write_row(record, record.carried, result)
+            return None
+        answer = batches.dump_batch_answer(record.fields["custom_id"], 200, result.fields["body"])
+        self._write_row(record, _dump_line(answer), result)
+        return None
+
+    def write_failure(self, failed: ItemFailed) -> None:
+        """Write the line of a request that failed, unless such requests are left out."""
+        record: Record = failed.record
+        data: bytes | None = None
+        if self._flags.on_error is OnError.KEEP:
+            custom_id = record.fields.get("custom_id")
+            known = custom_id if isinstance(custom_id, str) and custom_id else None
+            data = _dump_line(batches.dump_batch_failure(known, failed.error))
+        self._write_row(record, data, failed)
+
+    def _has_failed(self, row: Record) -> bool:
+        return not batches.is_batch_success(row.fields)
+
+
+def _dump_line(line: dict[str, Any]) -> bytes:
+    from llmcli.documents.json_values import dump_text
+
+    return (dump_text(line) + "\n").encode()

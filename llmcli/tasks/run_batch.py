@@ -1,0 +1,215 @@
+"""run-batch: each record is a request in OpenAI's batch format, and its result the body of the response."""
+
+from __future__ import annotations
+
+import array
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.documents.records.record import Record
+from llmcli.errors import LlmError, Unsupported
+from llmcli.errors.network_errors import BadBatchRequest
+from llmcli.fast_dataclass import replace
+from llmcli.openai_api import batches, embeddings, requests, responses, responses_request
+from llmcli.openai_api.event_builder import build_whole
+from llmcli.openai_api.fields import FieldError, parse_body
+from llmcli.openai_api.requests import ParsedRequest
+from llmcli.openai_api.response_builder import ResponseBuilder
+from llmcli.tasks.embed import read_vector
+from llmcli.tasks.runner.answer_store import KeySet
+from llmcli.tasks.runner.answers import truncation_error
+from llmcli.tasks.runner.record_runner import RecordProcessor
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.runner.text_answers import require_fit
+from llmcli.types import (
+    Event,
+    Finished,
+    FinishReason,
+    Priority,
+    ReasoningDelta,
+    Request,
+    Result,
+    TextDelta,
+)
+
+BODY_FIELD = "body"
+"""The field of a result with the body of the response."""
+_BAD_REQUEST, _NOT_FOUND, _NOT_IMPLEMENTED = 400, 404, 501
+_PARSERS = {
+    batches.CHAT_URL: requests.parse_chat,
+    batches.COMPLETIONS_URL: requests.parse_completion,
+    batches.RESPONSES_URL: responses_request.parse_response_request,
+}
+_FORMATS: Mapping[str, responses.ResponseFormat] = {
+    batches.CHAT_URL: responses.CHAT_FORMAT,
+    batches.COMPLETIONS_URL: responses.COMPLETION_FORMAT,
+}
+
+
+def check_requests(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records that are not blank lines; one that is no request, or has the id of an earlier one, is malformed."""
+    with closing(KeySet()) as ids:
+        for record in records:
+            if record.error is None and not record.raw.strip():
+                continue
+            record.error = _find_error(record, ids)
+            yield record
+
+
+def _find_error(record: Record, ids: KeySet) -> LlmError | None:
+    if record.error is not None:
+        return BadBatchRequest(detail=record.error.detail, line=record.line, code="invalid_json_line")
+    try:
+        request = batches.parse_batch_request(record.fields)
+        if not ids.add(request.custom_id):
+            raise batches.doubled_id_error()
+    except BadBatchRequest as error:
+        error.line = record.line
+        return error.with_traceback(None)  # whose frames refer to the record: such cycles add up
+    return None
+
+
+class BatchTask(RecordProcessor):
+    """Answers requests with one model, whatever their paths.
+
+    Requests may name it by its own name or one of ``served_names`` and ``aliases``. Answers to those that name no model
+    show the first of ``served_names``, if there are some.
+    """
+
+    columns: Mapping[str, type] = {}
+
+    def __init__(
+        self,
+        backend: Backend,
+        options: GenerationOptions,
+        *,
+        served_names: Sequence[str] = (),
+        aliases: Iterable[str | None] = (),
+    ) -> None:
+        self._backend = backend
+        self._options = options
+        self._served_names = served_names
+        self._names = frozenset((*served_names, *filter(None, aliases)))
+
+    async def process(self, run: TaskRun, record: Record) -> Result:
+        """Return the body of a response. Raises ``BadBatchRequest``, and the failure of a request."""
+        request = batches.parse_batch_request(record.fields)
+        own = self._backend.info().model
+        shown = request.model or next(iter(self._served_names), own)
+        if shown != own and shown not in self._names:
+            words = f"there is no model {shown!r} here, only {next(iter(self._served_names), own)}"
+            raise BadBatchRequest(
+                detail=words, line=record.line, status=_NOT_FOUND, code="model_not_found", param="model"
+            )
+        try:
+            if request.url == batches.EMBEDDINGS_URL:
+                return await self._embed(run, record, request.body, shown)
+            return await self._generate(run, record, request, shown)
+        except FieldError as problem:
+            raise BadBatchRequest(
+                detail=problem.message, line=record.line, status=_BAD_REQUEST, param=problem.param
+            ) from problem
+        except Unsupported as problem:  # another request may be one that the model or server can answer
+            words = ": ".join(text for text in (f"cannot use {problem.subject} here", problem.detail) if text)
+            raise BadBatchRequest(detail=words, line=record.line, status=_NOT_IMPLEMENTED) from problem
+
+    def blank_result(self, record: Record) -> Result:
+        """Return the result of a record without text; no request is one."""
+        return Result(record.index, record.name, None, blank=True)
+
+    # ---- text -----------------------------------------------------------------------------------------------------
+
+    async def _generate(self, run: TaskRun, record: Record, request: batches.BatchRequest, model: str) -> Result:
+        parsed = parse_body(_PARSERS[request.url], request.body)
+        if parsed.stream:
+            raise FieldError("stream", "stream is not supported in a batch")
+        for base in parsed.base_requests:
+            require_fit(run.backend, base, record.name)
+        choices = await run.gather(
+            self._collect_events(run, record, each, needs_tokens=parsed.base_request.logprobs is not None)
+            for each in parsed.expand_choices()
+        )
+        events = [*itertools.chain.from_iterable(choices)]
+        if request.url == batches.RESPONSES_URL:
+            builder = ResponseBuilder(parsed, model)
+            body = await build_whole(builder, events[0], _iterate(events[1:]))
+        else:
+            body = await responses.build_response(_FORMATS[request.url], parsed, model, _iterate(events))
+        cut = _find_cut(parsed, events)
+        incomplete = None if cut is None else truncation_error(cut)
+        return run.result(None, {BODY_FIELD: body}, cut=cut is not None, incomplete=incomplete)
+
+    async def _collect_events(
+        self, run: TaskRun, record: Record, request: Request, *, needs_tokens: bool
+    ) -> Sequence[Event]:
+        """Return the events of one answer, under the id of ``request``, which is unlike others of its record only."""
+        reasoning: list[str] = []
+
+        def keep(delta: TextDelta | ReasoningDelta) -> None:
+            if isinstance(delta, ReasoningDelta):
+                reasoning.append(delta.text)
+
+        sent = replace(
+            request,
+            id=f"{record.index}.{request.id}",
+            priority=self._options.priority or Priority.BULK,
+            deadline=self._options.deadline,
+            progress=self._options.progress,
+            gathered=True,
+        )
+        answer = await run.ask(sent, on_delta=keep)
+        if needs_tokens and answer.text and not answer.tokens:
+            raise Unsupported("logprobs", detail="the server reports none")
+        return [
+            *([ReasoningDelta(request.id, "".join(reasoning))] if reasoning else []),
+            *([TextDelta(request.id, answer.text)] if answer.text else []),
+            *(replace(token, id=request.id) for token in answer.tokens),
+            replace(answer.finished, id=request.id),
+        ]
+
+    # ---- vectors --------------------------------------------------------------------------------------------------
+
+    async def _embed(self, run: TaskRun, record: Record, body: Mapping[str, Any], model: str) -> Result:
+        parsed = parse_body(embeddings.parse_embedding_request, body)
+        found = await run.gather(
+            self._compute_vector(run, f"{record.index}.{number}", text, parsed.pooling)
+            for number, text in enumerate(parsed.inputs)
+        )
+        tokens = sum(finished.usage.prompt_tokens for _, finished in found)
+        vectors = [vector for vector, _ in found]
+        return run.result(None, {BODY_FIELD: embeddings.build_embedding_response(parsed, model, vectors, tokens)})
+
+    async def _compute_vector(
+        self, run: TaskRun, request_id: str, text: embeddings.EmbeddingInput, pooling: str | None
+    ) -> tuple[array.array[float], Finished]:
+        if not isinstance(text, str):
+            raise FieldError("input", "input of tokens is not supported in a batch: send texts")
+        request = Request(
+            request_id,
+            (),
+            prompt=text,
+            priority=self._options.priority or Priority.BULK,
+            deadline=self._options.deadline,
+            hidden_states=True,
+        )
+        answer = await run.ask(request)
+        if answer.states is None:
+            raise Unsupported("hidden states", detail="the server reports none")
+        states = answer.states.last if pooling == "last" else answer.states.mean
+        return array.array("f", read_vector(states, normalizes=True)), answer.finished
+
+
+def _find_cut(parsed: ParsedRequest, events: Iterable[Event]) -> Finished | None:
+    """Return the end of an answer that was cut by a limit other than that of the request, None if there is none."""
+    is_limited = parsed.base_request.max_tokens is not None
+    ends = (event for event in events if isinstance(event, Finished) and event.reason is FinishReason.LENGTH)
+    return next((end for end in ends if not (is_limited and end.limit in {None, "max_tokens"})), None)
+
+
+async def _iterate(events: Iterable[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
