@@ -42,6 +42,11 @@ class AppPaths:
         return self.data / "logs.db"
 
     @property
+    def batches(self) -> Path:
+        """The files and batches of ``llm serve --batches`` (``serve.batch_store``)."""
+        return self.data / "batches"
+
+    @property
     def calibrations(self) -> Path:
         """The directory of the user's calibrations, one file for each."""
         return self.data / "calibrations"

@@ -21,6 +21,7 @@ from llmcli.child_processes import raise_descriptor_limit
 from llmcli.errors import CannotListen
 from llmcli.http_server import HttpServer
 from llmcli.openai_api.http_errors import error_response
+from llmcli.serve.batch_queue import BatchQueue
 from llmcli.serve.gateway import Gateway
 from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
 from llmcli.serve.worker_router import ModelProvider
@@ -30,6 +31,7 @@ _HEAD_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 30
 """Seconds for which an idle connection is kept."""
 _POLL_S = 0.05
+_BATCH_POLL_S = 0.2
 _REAP_INTERVAL_S = 2.0
 _GRACEFUL_SHUTDOWN_S = 2
 """Seconds for connections to close once their answers were written."""
@@ -89,7 +91,8 @@ class _HeadTimeoutProtocol(H11Protocol):
 class ApiServer(HttpServer):
     """Serves ``models`` under ``policy``; ``options`` as in ``Gateway``; ``write_line`` takes a line about a problem.
 
-    ``verbose``: lines about data that is not HTTP are written too, which clients can send without a token.
+    ``verbose``: lines about data that is not HTTP are written too, which clients can send without a token. ``batches``:
+    the queue of batches, which this server advances while it runs.
     """
 
     def __init__(
@@ -100,8 +103,10 @@ class ApiServer(HttpServer):
         write_line: Callable[[str], None] = lambda _: None,
         *,
         verbose: bool = False,
+        batches: BatchQueue | None = None,
     ) -> None:
-        self._gateway = Gateway(models, options)
+        self._gateway = Gateway(models, options, batches)
+        self._batches = batches
         self.middleware = AccessMiddleware(self._gateway.app, policy, write_line)
         super().__init__(
             self.middleware,
@@ -121,11 +126,23 @@ class ApiServer(HttpServer):
             asyncio.run(self._serve_until(listening, stop))
 
     async def _serve_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
-        watching = asyncio.create_task(self._wait_for_stop(stop))
+        tasks = [asyncio.create_task(self._wait_for_stop(stop)), asyncio.create_task(self._run_batches(stop))]
         try:
             await self.serve([listening])
         finally:
-            watching.cancel()
+            for task in tasks:
+                task.cancel()
+
+    async def _run_batches(self, stop: Callable[[], bool]) -> None:
+        """Advance the batches until the server stops, then end the one that runs: it goes on at the next start."""
+        if self._batches is None:
+            return
+        try:
+            while not stop():
+                await asyncio.to_thread(self._batches.advance)
+                await asyncio.sleep(_BATCH_POLL_S)
+        finally:
+            self._batches.close()
 
     async def _wait_for_stop(self, stop: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

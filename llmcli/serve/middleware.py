@@ -45,7 +45,7 @@ class AccessPolicy:
     """Which requests are accepted. ``hosts``: host names of this server; ``allow_ip_hosts``: any IP address, too.
 
     ``origins``: of the pages that may send requests; ``max_requests``: at once; ``body_timeout_s``: for a body to
-    arrive.
+    arrive. ``upload_path``: the path whose bodies the application reads, and limits, itself.
     """
 
     token: str
@@ -55,6 +55,7 @@ class AccessPolicy:
     max_body_bytes: int = 16 << 20
     max_requests: int = 64
     body_timeout_s: float = 60.0
+    upload_path: str | None = None
 
 
 class _RequestDenied(Exception):
@@ -66,7 +67,7 @@ class _RequestDenied(Exception):
 
 
 class AccessMiddleware:
-    """ASGI middleware around ``app``, which gets bodies whole. ``num_running``: requests with a body in progress.
+    """ASGI middleware around ``app``, which gets bodies whole, except uploads. ``num_running``: requests with a body in progress.
 
     Once ``closing`` is set, new requests are refused; ``write_error`` takes a line about a bug.
     """
@@ -96,7 +97,7 @@ class AccessMiddleware:
             else:
                 await self._handle_post(scope, headers, receive, send)
         except _RequestDenied as refused:
-            await _send_denial(adapt_error(refused.response, scope), headers, receive, send)
+            await send_denial(adapt_error(refused.response, scope), headers, receive, send)
 
     def _authorize(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
         """Return the response to a CORS preflight request, None for other requests. Raises ``_RequestDenied``."""
@@ -114,7 +115,7 @@ class AccessMiddleware:
                 error_response(503, "the server is shutting down", code="ending", headers={"Retry-After": "5"})
             )
         if origin is not None and scope["method"] == "OPTIONS":
-            methods = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
+            methods = {"Access-Control-Allow-Methods": "GET, POST, DELETE", "Access-Control-Max-Age": "600"}
             return Response(
                 status_code=204, headers={**methods, "Access-Control-Allow-Headers": ", ".join(_ALLOWED_HEADERS)}
             )
@@ -145,9 +146,11 @@ class AccessMiddleware:
         return name in self._policy.hosts or (self._policy.allow_ip_hosts and _is_ip_address(name))
 
     async def _handle_post(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        body = await self._read_body(headers, receive)
-        if body is None:
-            return
+        if scope["path"] != self._policy.upload_path:
+            body = await self._read_body(headers, receive)
+            if body is None:
+                return
+            receive = _replay_body(body, receive)
         if self.num_running >= self._policy.max_requests:
             words = f"the server is at its limit of {self._policy.max_requests} concurrent requests"
             raise _RequestDenied(error_response(429, words, code="too_many_requests", headers={"Retry-After": "1"}))
@@ -157,7 +160,7 @@ class AccessMiddleware:
             )
         self.num_running += 1
         try:
-            await self._call_app(scope, _replay_body(body, receive), send)
+            await self._call_app(scope, receive, send)
         finally:
             self.num_running -= 1
 
@@ -246,7 +249,7 @@ def _replay_body(body: bytes, receive: Receive) -> Receive:
     return receiving
 
 
-async def _send_denial(response: Response, headers: Headers, receive: Receive, send: Send) -> None:
+async def send_denial(response: Response, headers: Headers, receive: Receive, send: Send) -> None:
     """Send a refusal and end the connection, since the rest of a body may still arrive on it."""
     response.headers["connection"] = "close"
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})

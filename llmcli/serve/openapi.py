@@ -11,6 +11,7 @@ from typing import Any
 from llmcli import __version__
 from llmcli.anthropic_api.anthropic_http_errors import MESSAGES_PATH, speaks_anthropic
 from llmcli.openai_api import fields, responses_request, tool_calls
+from llmcli.openai_api.batches import BATCH_URLS
 
 _JsonObject = dict[str, Any]
 _STRING: _JsonObject = {"type": "string"}
@@ -175,6 +176,36 @@ _GET_PATHS = {
     "/v1/models": "List the models on this machine.",
     "/v1/models/{name}": "Return one model.",
 }
+_BATCH_BODY: _JsonObject = {
+    "type": "object",
+    "properties": {
+        "input_file_id": _STRING,
+        "endpoint": {"enum": list(BATCH_URLS)},
+        "completion_window": {"const": "24h"},
+        "metadata": {"type": "object", "additionalProperties": _STRING},
+    },
+    "required": ["input_file_id", "endpoint", "completion_window"],
+}
+_UPLOAD_BODY: _JsonObject = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"const": "batch"}},
+    "required": ["file", "purpose"],
+}
+_BATCH_OPERATIONS: dict[str, dict[str, tuple[str, _JsonObject | None]]] = {
+    "/v1/files": {
+        "get": ("List the files, the newest first.", None),
+        "post": ("Store a file of requests for 24 hours.", {"multipart/form-data": {"schema": _UPLOAD_BODY}}),
+    },
+    "/v1/files/{id}": {"get": ("Return a file.", None), "delete": ("Delete a file.", None)},
+    "/v1/files/{id}/content": {"get": ("Return the content of a file.", None)},
+    "/v1/batches": {
+        "get": ("List the batches, the newest first.", None),
+        "post": ("Answer the requests of a file.", {"application/json": {"schema": _BATCH_BODY}}),
+    },
+    "/v1/batches/{id}": {"get": ("Return a batch.", None)},
+    "/v1/batches/{id}/cancel": {"post": ("End a batch when the requests that run are answered.", None)},
+}
+"""Paths of a server with batches: what each method does, and the body that it takes."""
 _ERROR_DESCRIPTIONS = {
     "400": "A field is wrong; param names it.",
     "401": "The token is missing or wrong.",
@@ -188,8 +219,8 @@ _OVERLOADED = {"503": "529"}
 """The status that Anthropic's protocol has instead."""
 
 
-def build_document() -> _JsonObject:
-    """Return the document."""
+def build_document(*, batches: bool = False) -> _JsonObject:
+    """Return the document of a server, with ``batches`` or without."""
     paths: _JsonObject = {path: {"get": _build_operation(path, says)} for path, says in _GET_PATHS.items()}
     paths["/v1/models/{name}"]["get"]["parameters"] = [
         {"name": "name", "in": "path", "required": True, "schema": _STRING}
@@ -199,6 +230,8 @@ def build_document() -> _JsonObject:
         schema = {"type": "object", "properties": properties, "required": required}
         body = {"required": True, "content": {"application/json": {"schema": schema}}}
         paths[path] = {"post": {**_build_operation(path, says), "requestBody": body}}
+    for path, operations in _BATCH_OPERATIONS.items() if batches else ():
+        paths[path] = {method: _build_batch_operation(path, *told) for method, told in operations.items()}
     error = {"type": "object", "properties": {"message": _STRING, "type": _STRING, "param": _STRING, "code": _STRING}}
     return {
         "openapi": "3.1.0",
@@ -222,6 +255,12 @@ def build_document() -> _JsonObject:
         },
         "security": [{"token": []}, {"api_key": []}],
     }
+
+
+def _build_batch_operation(path: str, says: str, content: _JsonObject | None) -> _JsonObject:
+    parameters = [{"name": "id", "in": "path", "required": True, "schema": _STRING}] if "{id}" in path else []
+    body = {} if content is None else {"requestBody": {"required": True, "content": content}}
+    return {**_build_operation(path, says), "parameters": parameters, **body}
 
 
 def _build_operation(path: str, says: str) -> _JsonObject:

@@ -59,6 +59,10 @@ def serve(  # noqa: PLR0917 (options, all of them named)
             "--max-body", min=1, max=32, metavar="MB", help="Limit of a request's size, in MB; larger ones get a 413."
         ),
     ] = 16,
+    batches: Annotated[
+        bool,
+        Option("--batches", help="Answer batches of requests too (/v1/batches); their files are kept for 24 hours."),
+    ] = False,
 ) -> int:
     """Serve your models over OpenAI's or Anthropic's protocol.
 
@@ -69,6 +73,8 @@ def serve(  # noqa: PLR0917 (options, all of them named)
     if socket is not None and (host is not None or port is not None):
         raise UsageError("--socket excludes --host and --port", detail="Leave out one of them.")
     host, port = host or serve_run.HOST, serve_run.PORT if port is None else port
-    options = serve_run.ServeOptions(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
+    options = serve_run.ServeOptions(
+        host, port, socket, token_file, allow_origin or (), max_concurrency, max_body, batches
+    )
     serve_run.serve_models(ctx, options)
     return 0

@@ -16,6 +16,7 @@ from llmcli.models.files.paths import is_path
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.serve.batch_queue import BatchQueue
     from llmcli.serve.middleware import AccessPolicy
     from llmcli.serve.worker_router import ListedModel
     from llmcli.worker.client.launcher import WorkerLauncher
@@ -36,6 +37,7 @@ class ServeOptions:
     allowed_origins: Sequence[str]
     max_requests: int
     max_body_mb: int
+    batches: bool
 
 
 class ServedModels:
@@ -100,6 +102,19 @@ class ServedModels:
         launcher.served_name = self._served_name(library, model)
         return launcher
 
+    def batch_options(self, name: str | None) -> list[str]:
+        """Return the options of ``llm run-batch`` that choose the model and the weights of requests for ``name``.
+
+        Raises as ``launcher_for``.
+        """
+        launcher = self.launcher_for(name)
+        adapters = self._ctx.runtime.settings["lora"] if launcher.config.adapters else ("none",)
+        return [
+            *("-m", launcher.config.name, "--weights", launcher.config.weights),
+            *(word for each in adapters for word in ("--lora", each)),
+            *(word for each in (launcher.served_name, name) if each for word in ("--served-model-name", each)),
+        ]
+
     def _served_name(self, library: ModelLibrary, model: ModelFile) -> str:
         """Return the name of a model for clients, which do not see the paths of this machine."""
         if not is_path(model.name):
@@ -146,19 +161,28 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     _check_default_model(ctx)
     models = ServedModels(ctx)
     models.list_models()
-    with where as opened:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(where)
         server = ApiServer(
             models,
             protocol.dump_options(replace(engine, gpu_layers=None)),
             _build_access_policy(options, secret, origins, opened),
             ctx.console.write_notice,
             verbose=ctx.console.verbose,
+            batches=_open_batches(ctx, models, stack) if options.batches else None,
         )
         _announce_address(ctx, opened, None if given else secret)
         if len(secret) < _MIN_TOKEN_CHARS and not ctx.console.quiet:
             ctx.console.write_notice(f"the token has fewer than {_MIN_TOKEN_CHARS} characters: others may guess it")
         server.run_until(opened, lambda: ctx.runtime.interrupt.requested)
     ctx.runtime.interrupt.check()
+
+
+def _open_batches(ctx: CommandContext, models: ServedModels, stack: contextlib.ExitStack) -> BatchQueue:
+    """Return the queue of batches, which is closed with ``stack``. Raises as ``open_queue``."""
+    from llmcli.cli.commands.serve.batch_process import open_queue
+
+    return stack.enter_context(open_queue(ctx, models))
 
 
 def _check_default_model(ctx: CommandContext) -> None:
@@ -186,6 +210,7 @@ def _build_access_policy(
     options: ServeOptions, secret: str, origins: frozenset[str], opened: socket.socket
 ) -> AccessPolicy:
     from llmcli.serve import api_server
+    from llmcli.serve.batch_endpoints import FILES_PATH
     from llmcli.serve.middleware import LOOPBACK_HOSTS, AccessPolicy
 
     everywhere = api_server.is_wildcard(opened)
@@ -197,6 +222,7 @@ def _build_access_policy(
         origins=origins,
         max_body_bytes=options.max_body_mb << 20,
         max_requests=options.max_requests,
+        upload_path=FILES_PATH if options.batches else None,
     )
 
 

@@ -1,0 +1,126 @@
+"""The batches of ``llm serve --batches``: a process of ``llm run-batch`` for each, on the models that the server serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli import child_processes
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.suggestion import format_option
+from llmcli.documents.records.job_state import load_job
+from llmcli.errors import OutputError, TemporaryFailure
+from llmcli.files import private_files
+from llmcli.files.file_lock import acquire_lock
+
+if TYPE_CHECKING:
+    from llmcli.cli.commands.serve.serve_run import ServedModels
+    from llmcli.serve.batch_queue import BatchQueue
+
+_ENGINE_OPTIONS = {"ctx": "--ctx", "threads": "--threads", "gpu_layers": "--gpu-layers", "kv_type": "--kv-type"}
+"""Options of the server that its batches have too."""
+_TOKEN_VARIABLE = "LLMCLI_SERVE_TOKEN"  # noqa: S105 (the name of a variable)
+_STOP_S = 10.0
+"""Seconds for a process to save its progress."""
+_PRIVATE_UMASK = 0o077
+
+
+@contextmanager
+def open_queue(ctx: CommandContext, models: ServedModels) -> Iterator[BatchQueue]:
+    """Yield the queue of the user's batches, which no other server uses meanwhile.
+
+    Raises ``TemporaryFailure`` if one does, and ``OutputError``.
+    """
+    from llmcli.serve.batch_queue import BatchQueue
+    from llmcli.serve.batch_store import BatchStore
+
+    directory = ctx.runtime.paths.batches
+    try:
+        store = BatchStore(directory)
+        lock = acquire_lock(directory / "lock")
+    except OSError as error:
+        raise OutputError(str(directory), detail=error.strerror or "") from error
+    if lock is None:
+        raise TemporaryFailure(str(directory), detail="another llm serve --batches uses it")
+    try:
+        yield BatchQueue(store, BatchCommand(ctx, models), ctx.console.write_notice)
+    finally:
+        os.close(lock)
+
+
+class BatchCommand:
+    """Starts ``llm run-batch`` (a ``BatchRunner``), with the server's own options."""
+
+    def __init__(self, ctx: CommandContext, models: ServedModels) -> None:
+        self._models = models
+        self._options = [
+            word for name, option in _ENGINE_OPTIONS.items() for word in format_option(option, getattr(ctx.flags, name))
+        ]
+        environ = ctx.runtime.environ
+        self._environ = {**environ, **child_processes.child_env(environ)}
+        self._environ.pop(_TOKEN_VARIABLE, None)
+
+    def start(self, requests: Path, answers: Path, model: str | None) -> RunBatchProcess:
+        """Start or continue a batch. Raises as ``ServedModels.launcher_for``."""
+        files = ["-i", str(requests), "-o", str(answers)]
+        # nothing is downloaded for a client, and nothing is sent elsewhere
+        fixed = ["--resume", "--backend", "local", "--offline", "--json", "-q"]
+        command = child_processes.module_command(
+            "llmcli", "run-batch", *files, *fixed, *self._options, *self._models.batch_options(model)
+        )
+        log = answers.with_suffix(".log")
+        with os.fdopen(private_files.open_file(log, os.O_WRONLY | os.O_TRUNC), "wb") as stderr:
+            process = subprocess.Popen(  # noqa: S603 (its words are those of this program)
+                command,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C is for the server
+                umask=_PRIVATE_UMASK,
+            )
+        return RunBatchProcess(process, answers, log)
+
+
+class RunBatchProcess:
+    """One process (a ``BatchProcess`` of the queue); ``log`` has its messages."""
+
+    def __init__(self, process: subprocess.Popen[bytes], answers: Path, log: Path) -> None:
+        self._process = process
+        self._answers = answers
+        self._log = log
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self._process.poll()
+
+    def count(self) -> tuple[int, int]:
+        """Return how many requests have succeeded and failed at its last checkpoint."""
+        job = load_job(self._answers)
+        return (0, 0) if job is None else (job.progress.done - job.progress.failed, job.progress.failed)
+
+    def finish(self) -> None:
+        """End the input of the job."""
+        self._process.send_signal(signal.SIGINT)
+
+    def stop(self) -> None:
+        """End it at once, with its progress saved."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def failure(self) -> str:
+        """Return its last message."""
+        lines = self._log.read_bytes().splitlines()
+        with suppress(IndexError, ValueError, KeyError, TypeError):
+            return str(json.loads(lines[-1])["error"]["message"])
+        return f"llm run-batch ended with exit code {self._process.returncode}"
