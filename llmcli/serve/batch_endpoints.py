@@ -21,7 +21,7 @@ from llmcli.openai_api.http_errors import error_response
 from llmcli.serve.batch_queue import BatchQueue
 from llmcli.serve.batch_store import MAX_STORED_BYTES, ApiObject, BatchStore, Upload
 from llmcli.serve.middleware import send_denial
-from llmcli.serve.multipart import MultipartError, MultipartParser, Part, find_boundary
+from llmcli.serve.multipart import FormPart, MultipartError, MultipartParser, find_boundary
 
 FILES_PATH, BATCHES_PATH = "/v1/files", "/v1/batches"
 MAX_FILE_BYTES = 200 << 20
@@ -231,9 +231,9 @@ class _Form:
         self.size = 0
         """Bytes of the file so far."""
         self._upload = upload
-        self._part = Part("", None)
+        self._part = FormPart("", None)
 
-    def begin(self, part: Part) -> None:
+    def begin(self, part: FormPart) -> None:
         if part.name == "file":
             if self.filename is not None:
                 raise _Refused(400, "there are two files", param="file")

@@ -21,7 +21,7 @@ class MultipartError(Exception):
 
 
 @frozen
-class Part:
+class FormPart:
     """The head of a part: the field's name, and the name of the file, None for a plain value."""
 
     name: str
@@ -39,7 +39,9 @@ def find_boundary(content_type: str) -> bytes:
 class MultipartParser:
     """Takes the bytes of a body in pieces. ``on_part`` gets the head of each part, ``on_data`` pieces of its content."""
 
-    def __init__(self, boundary: bytes, on_part: Callable[[Part], object], on_data: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, boundary: bytes, on_part: Callable[[FormPart], object], on_data: Callable[[bytes], object]
+    ) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._on_part = on_part
         self._on_data = on_data
@@ -103,11 +105,11 @@ class MultipartParser:
         return False
 
 
-def _parse_head(head: str) -> Part:
+def _parse_head(head: str) -> FormPart:
     for line in head.split("\r\n"):
         field, _, value = line.partition(":")
         if field.strip().lower() == "content-disposition":
             found = {name.lower(): re.sub(r"\\(.)", r"\1", text) for name, text in _PARAMETER.findall(value)}
             if "name" in found:
-                return Part(found["name"], found.get("filename"))
+                return FormPart(found["name"], found.get("filename"))
     raise MultipartError("a part has no name")

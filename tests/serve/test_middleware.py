@@ -166,3 +166,13 @@ def test_a_bug_is_an_answer_and_a_line():
     answer = served.post("/v1/x", headers=TOKEN, content=b"bug")
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "internal error"
     assert served.said == ["internal error: RuntimeError: a bug"] and served.middleware.num_running == 0
+
+
+def test_uploads_are_read_by_the_application():
+    """Their bodies are not held in memory, and may be larger; the number of requests at once is limited as for others."""
+    served = client(max_body_bytes=10, upload_path="/v1/files")
+    assert served.post("/v1/files", content=b"x" * 100, headers=TOKEN).status_code == 200
+    assert served.post("/v1/other", content=b"x" * 100, headers=TOKEN).status_code == 413
+    assert served.post("/v1/files", content=b"x" * 100).status_code == 401
+    busy = client(max_requests=0, upload_path="/v1/files")
+    assert busy.post("/v1/files", content=b"x", headers=TOKEN).status_code == 429

@@ -20,7 +20,7 @@ from llmcli.files import private_files
 from llmcli.files.file_lock import acquire_lock
 
 if TYPE_CHECKING:
-    from llmcli.cli.commands.serve.serve_run import ServedModels
+    from llmcli.cli.commands.serve.served_models import ServedModels
     from llmcli.serve.batch_queue import BatchQueue
 
 _ENGINE_OPTIONS = {"ctx": "--ctx", "threads": "--threads", "gpu_layers": "--gpu-layers", "kv_type": "--kv-type"}

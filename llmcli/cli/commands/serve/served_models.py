@@ -1,0 +1,116 @@
+"""The models of this machine as ``llm serve`` offers them: by the names that clients use."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded
+from llmcli.fast_dataclass import replace
+from llmcli.models.files.paths import is_path
+
+if TYPE_CHECKING:
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.serve.worker_router import ListedModel
+    from llmcli.worker.client.launcher import WorkerLauncher
+
+
+class ServedModels:
+    """The models of this machine as a ``ModelProvider``, which follows models pulled or removed while it runs.
+
+    A draft model drafts for the default model only, since others may have another vocabulary.
+    """
+
+    def __init__(self, ctx: CommandContext) -> None:
+        """Raises what finding and checking the models raises, if there is a draft model."""
+        from llmcli.runtime.preflight import wants_draft
+
+        self._ctx = ctx
+        self._files: dict[str, str] = {}  # paths by the names that clients use for them
+        self._drafted: ModelFile | None = None
+        if wants_draft(ctx.runtime.config, ctx.runtime.needs):
+            self._drafted = ctx.runtime.add_draft(ctx.runtime.resolve_model())
+
+    def _library(self) -> ModelLibrary:
+        from llmcli.models.library.model_library import ModelLibrary
+
+        ctx = self._ctx
+        return ModelLibrary(ctx.runtime.settings, ctx.runtime.paths, ctx.runtime.environ, verb=ctx.verb)
+
+    def list_models(self) -> list[ListedModel]:
+        """Return the models on this machine, and the configured model if that is a path, by the names that clients use.
+
+        A model that is known by its path has its alias or the name of its file, with directories if that is taken.
+        """
+        from llmcli.serve.worker_router import ListedModel
+
+        library = self._library()
+        models = {model.name: model for model in library.list() if not model.missing and not model.damaged}
+        with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
+            default = library.find()
+            models.setdefault(default.name, default)
+        self._files = _file_names(
+            [model for name, model in models.items() if is_path(name)],
+            {*models, *(alias.name for alias in library.defaults.aliases())},
+        )
+        served = {self._served_name(library, model): model for model in models.values()}
+        return [ListedModel(name, int(model.path.stat().st_mtime)) for name, model in sorted(served.items())]
+
+    def launcher_for(self, name: str | None) -> WorkerLauncher:
+        """Return the launcher of a model's worker; a path named by a client is not accepted.
+
+        The adapters of the settings belong to the default model.
+
+        Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
+        """
+        from llmcli.runtime.backend_factory import worker_launcher
+
+        library, key = self._library(), self._files.get(name or "", name)
+        if key is not None and key == name and is_path(key):
+            raise MissingError(key, kind="model")
+        model = library.ensure_verified(key, self._ctx.runtime.interrupt)
+        if self._ctx.runtime.settings["lora"] and _is_default(model, library):
+            model = self._ctx.runtime.add_adapters(model, registry=library.registry)
+        if self._drafted is not None and model.path == self._drafted.path:
+            model = replace(model, draft=self._drafted.draft)
+        launcher = worker_launcher(self._ctx.runtime.config, library, model)
+        launcher.served_name = self._served_name(library, model)
+        return launcher
+
+    def batch_options(self, name: str | None) -> list[str]:
+        """Return the options of ``llm run-batch`` that choose the model and the weights of requests for ``name``.
+
+        Raises as ``launcher_for``.
+        """
+        launcher = self.launcher_for(name)
+        adapters = self._ctx.runtime.settings["lora"] if launcher.config.adapters else ("none",)
+        return [
+            *("-m", launcher.config.name, "--weights", launcher.config.weights),
+            *(word for each in adapters for word in ("--lora", each)),
+            *(word for each in (launcher.served_name, name) if each for word in ("--served-model-name", each)),
+        ]
+
+    def _served_name(self, library: ModelLibrary, model: ModelFile) -> str:
+        """Return the name of a model for clients, which do not see the paths of this machine."""
+        if not is_path(model.name):
+            return model.name
+        files = (name for name, path in self._files.items() if path == model.name)
+        return [*library.aliases_of(model), *files, model.path.name][0]
+
+
+def _file_names(models: Iterable[ModelFile], taken: Container[str]) -> dict[str, str]:
+    """Return the names of models by the names of their files, with as many directories as set each apart from others."""
+    found: dict[str, str] = {}
+    for model in models:
+        parts = model.path.parts
+        tails = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
+        found[next(tail for tail in tails if tail not in found and tail not in taken)] = model.name
+    return found
+
+
+def _is_default(model: ModelFile, library: ModelLibrary) -> bool:
+    with contextlib.suppress(MissingError, ModelNotDownloaded, BadModelFile):
+        return library.find().path == model.path
+    return False
