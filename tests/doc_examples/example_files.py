@@ -107,6 +107,8 @@ TEXTS = {
     "labels.yaml": "billing: Money.\nbug: Something is broken.\npraise:\n",
     "topics.txt": "rain\nsnow\n",
     "reviews.csv": 'id,text,stars\n1,"I love this bicycle, it is wonderful!",5\n2,What a day!,3\n',
+    "requests.jsonl": '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": '
+    '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}}\n',
     "countries.jsonl": '{"country": "France", "visited": true}\n',
     "articles.csv": "title,body\nBicycle workshop,Bring a friend.\n",
     "articles.jsonl": '{"body": "The bicycle workshop will be closed on Monday."}\n',

@@ -7,6 +7,7 @@ import http.client
 import json
 import operator
 import os
+import re
 import signal
 import stat
 import time
@@ -17,7 +18,7 @@ import pytest
 
 from llmcli.serve import openapi
 
-from .conftest import TOKEN, serving
+from .conftest import ROOT, TOKEN, serving
 from .test_serve import HELLO, wait_until
 
 URL = "/v1/chat/completions"
@@ -94,6 +95,20 @@ def test_a_batch_is_answered(client):
         update={"prompt_tokens_details": bodies[0].usage.prompt_tokens_details}
     )
     assert (bodies[0].model, len(bodies[1].choices)) == (model.id, 2)
+
+
+def test_the_example_of_the_documentation(client, tmp_path, monkeypatch, capsys):
+    """Unchanged, but for the waiting."""
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(file = client\..*?)```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("requests.jsonl").write_text(chat("documented"), encoding="utf-8")
+    before, _, after = example.partition("batch = client.batches.retrieve(")
+    names = {"client": client}
+    exec(before, names)
+    wait_for(client, names["batch"], "completed")
+    exec(f"batch = client.batches.retrieve({after}", names)
+    assert json.loads(capsys.readouterr().out)["custom_id"] == "documented"
 
 
 @pytest.mark.parametrize(

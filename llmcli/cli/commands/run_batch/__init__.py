@@ -19,7 +19,6 @@ from llmcli.cli.records.record_flags import RecordFlags
       llm run-batch -i requests.jsonl -o answers.jsonl
       llm run-batch -i requests.jsonl -o answers.jsonl --resume
       llm run-batch -m qwen3-4b --served-model-name gpt-4o-mini -i requests.jsonl -o answers.jsonl
-      llm run-batch --backend farm -i requests.jsonl -o answers.jsonl
     """,
     flags=RecordFlags,
 )  # fmt: skip
