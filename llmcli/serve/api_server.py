@@ -107,6 +107,7 @@ class ApiServer(HttpServer):
     ) -> None:
         self._gateway = Gateway(models, options, batches)
         self._batches = batches
+        self._write_line = write_line
         self.middleware = AccessMiddleware(self._gateway.app, policy, write_line)
         super().__init__(
             self.middleware,
@@ -141,8 +142,10 @@ class ApiServer(HttpServer):
             while not stop():
                 await asyncio.to_thread(self._batches.advance)
                 await asyncio.sleep(_BATCH_POLL_S)
+        except Exception as problem:  # noqa: BLE001 (a bug ends the batches, with a line for who runs the server)
+            self._write_line(f"internal error, no more batches: {type(problem).__name__}: {problem}")
         finally:
-            self._batches.close()
+            await asyncio.to_thread(self._batches.close)
 
     async def _wait_for_stop(self, stop: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

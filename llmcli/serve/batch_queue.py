@@ -24,7 +24,7 @@ _TOO_MANY = "too_many_requests"
 _MAX_ERRORS = 100
 """Errors of one input that are listed."""
 _RETRY_S = 10.0
-"""Seconds until a batch goes on whose process could not work now."""
+"""Seconds until batches go on after a failure that may pass."""
 _EXPIRY_INTERVAL_S = 60
 
 
@@ -82,7 +82,7 @@ class BatchQueue:
         self._process: BatchProcess | None = None
         self._batch_id = ""
         self._is_finishing = False
-        self._retry_at = self._expiry_at = 0.0
+        self._pause_until = self._retry_at = self._expiry_at = 0.0
         self._is_idle = False
         self._lock = threading.Lock()
         self._closed = False
@@ -90,12 +90,14 @@ class BatchQueue:
     def advance(self) -> None:
         """Do what is to be done now: remove what has expired, start the next batch, or attend to the one that runs."""
         with self._lock:
-            if self._closed:
+            if self._closed or self.store.now < self._pause_until:
                 return
             try:
                 self._advance()
-            except OSError as error:
-                self._write_line(f"batches: {error}")
+            except (OSError, LlmError) as error:
+                self._pause_until = self.store.now + _RETRY_S
+                words = str(error) if isinstance(error, OSError) else dump_exception(error)[1]["error"]["message"]
+                self._write_line(f"batches: {words}")
 
     def close(self) -> None:
         """End the process of the batch that runs, which goes on when the server is started again."""

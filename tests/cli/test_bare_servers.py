@@ -17,6 +17,10 @@ The bicycle workshop will be closed on Monday, 4 May. The roof has to be repaire
 The workshop opens again on Tuesday at ten. The new roof costs 4,200 euros.
 """
 TABLE = "id,text\n1,The invoice is wrong\n2,I love this bicycle\n"
+REQUEST = (
+    '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
+    '"body": {"messages": [{"role": "user", "content": "When is the workshop closed?"}]}}'
+)
 GERMAN = "Die Werkstatt ist am Montag geschlossen."
 FIRST = "The bicycle workshop will be closed on Monday, 4 May."
 SAYS = {
@@ -81,6 +85,7 @@ VERBS = {
     "extract --many": (["extract", "--many", "--schema", "day", "notes.txt"], '"day": "Monday"'),
     "check": (["check", "answer.txt", "--against", "notes.txt"], "answer.txt:1: supported"),
     "proofread": (["proofread", "notes.txt"], TOKEN_SCORES),
+    "run-batch": (["run-batch", "-i", "requests.jsonl"], f'"content": "{FIRST}"'),
     "embed": (["embed", "line.txt"], HIDDEN_STATES),
     "similar": (["similar", "a workshop", "line.txt"], HIDDEN_STATES),
     "tokens": (["tokens", "notes.txt"], "50    1.2% notes.txt"),
@@ -194,6 +199,7 @@ def world(tmp_path, monkeypatch, llm):
         "lines.csv": "id,text\n1,The workshop is closed on Monday.\n",
         "answer.txt": FIRST,
         "rows.csv": TABLE,
+        "requests.jsonl": REQUEST,
         "rated.csv": "text,label\n" + "good,positive\nbad,negative\n" * 8,
         "examples.csv": "text,label\n" + "The invoice is wrong,billing\nIt crashes,bug\n" * 8,
     }.items():

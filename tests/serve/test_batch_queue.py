@@ -377,11 +377,16 @@ def test_an_upload_that_ends_early_leaves_nothing(store, tmp_path):
     assert [*(tmp_path / "batches").iterdir()] == []
 
 
-def test_a_full_disk_is_reported(store, runner, submit, monkeypatch):
-    """The queue goes on later."""
+def test_a_full_disk_is_reported(store, runner, submit, clock, monkeypatch):
+    """Once; the queue goes on later."""
     said = []
     queue = BatchQueue(store, runner, said.append)
-    submit(line())
-    monkeypatch.setattr(store, "update_batch", lambda *_, **__: open("/nonexistent/x"))  # noqa: PTH123, SIM115
-    queue.advance()
+    batch_id = submit(line())
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "update_batch", lambda *_, **__: open("/nonexistent/x"))  # noqa: PTH123, SIM115
+        for _ in range(5):
+            queue.advance()
     assert len(said) == 1 and "/nonexistent/x" in said[0]
+    clock.time += 11
+    queue.advance()
+    assert store.find_batch(batch_id)["status"] == "in_progress"
