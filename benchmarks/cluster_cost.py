@@ -4,7 +4,7 @@ Usage: llm models tune --json > tune.jsonl; python benchmarks/cluster_cost.py tu
 
 Rates are the reader's own. For a node with CPUs they are in the output of ``llm models tune --json`` on such a node: a
 record takes its new tokens at the rate of prompts, and the tokens of its answer at the rate of 32 answers at once (16, if
-that is faster). For a GPU, ``--vllm-rate`` is the rate that vLLM's own benchmark prints for requests of this size:
+that is faster). For a GPU, ``--gpu-rate`` is the rate that vLLM's own benchmark prints for requests of this size:
 
     vllm bench throughput --model MODEL --input-len TOKENS --output-len TOKENS
 
@@ -118,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
     options.add_argument("--currency", default="USD")
     options.add_argument("--node-rate", type=float, help="records a second of a node, instead of the rates of TUNE")
     options.add_argument("--node-price", type=float, default=0.10, help="of an hour of a CPU node")
-    options.add_argument("--vllm-rate", type=float, help="requests a second of a GPU, by vllm bench throughput")
+    options.add_argument("--gpu-rate", type=float, help="requests a second of a GPU, by vllm bench throughput")
     options.add_argument("--gpu-price", type=float, default=2.50, help="of an hour of a GPU")
     options.add_argument("--input-price", type=float, default=0.10, help="of a hosted model, for a million new tokens")
     options.add_argument("--cached-price", type=float, default=0.025, help="for a million shared tokens")
@@ -138,8 +138,8 @@ def make_plans(given: argparse.Namespace, job: Job) -> list[Plan]:
         with sys.stdin if given.tune == "-" else open(given.tune, encoding="utf-8") as file:  # noqa: PTH123
             weights, rate = cpu_rate(map(json.loads, file), job)
         plans.append(plan_nodes(f"CPU nodes, {weights} weights", rate, given.node_price, job, **shared))
-    if given.vllm_rate:
-        plans.append(plan_nodes("vLLM on GPUs", given.vllm_rate, given.gpu_price, job, **shared))
+    if given.gpu_rate:
+        plans.append(plan_nodes("GPUs", given.gpu_rate, given.gpu_price, job, **shared))
     prices = given.input_price, given.cached_price, given.output_price
     hosted = plan_hosted(job, prices, discount=given.batch_discount, tokens_per_minute=given.tokens_per_minute)
     return [*plans, hosted]
