@@ -304,9 +304,12 @@ def test_the_openapi_document_has_the_paths(batching):
 
 
 def test_one_server_at_a_time_has_the_batches(batching):
-    """Another one of the same user is refused."""
+    """Another one of the same user is refused, and leaves alone what is being uploaded."""
+    upload = Path(batching.environ["LLMCLI_DATA_DIR"]) / "batches" / "a.upload"
+    upload.touch(0o600)
     run = batching.llm("serve", "--port", "0", "--batches")
-    assert run.returncode == 75 and b"another llm serve --batches" in run.stderr
+    assert run.returncode == 75 and b"another llm serve --batches" in run.stderr and upload.exists()
+    upload.unlink()
 
 
 @pytest.mark.slow

@@ -42,12 +42,13 @@ def open_queue(ctx: CommandContext, models: ServedModels) -> Iterator[BatchQueue
 
     directory = ctx.runtime.paths.batches
     try:
-        store = BatchStore(directory)
+        private_files.make_directory(directory)
         lock = acquire_lock(directory / "lock")
+        if lock is None:
+            raise TemporaryFailure(str(directory), detail="another llm serve --batches uses it")
+        store = BatchStore(directory)  # it removes what a killed server has left
     except OSError as error:
         raise OutputError(str(directory), detail=error.strerror or "") from error
-    if lock is None:
-        raise TemporaryFailure(str(directory), detail="another llm serve --batches uses it")
     try:
         yield BatchQueue(store, BatchCommand(ctx, models), ctx.console.write_notice)
     finally:
