@@ -1,19 +1,24 @@
 """A body of multipart/form-data, read as it arrives: a file of any size takes little memory.
 
-Source of the format: RFC 7578; RFC 2046, section 5.1, for the delimiters.
+Source of the format: RFC 7578; python-multipart parses it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 
 from llmcli.fast_dataclass import frozen
 
-_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE)
-_PARAMETER = re.compile(r';\s*(name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
-_MAX_HEAD_BYTES = 8192
-_HEAD_END = b"\r\n\r\n"
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+_MAX_BOUNDARY_BYTES = 70
+"""As in RFC 2046."""
 
 
 class MultipartError(Exception):
@@ -30,10 +35,11 @@ class FormPart:
 
 def find_boundary(content_type: str) -> bytes:
     """Return the boundary that a Content-Type header names. Raises ``MultipartError``."""
-    found = _BOUNDARY.search(content_type)
-    if found is None or not content_type.lower().startswith("multipart/form-data"):
+    kind, parameters = parse_options_header(content_type)
+    boundary = parameters.get(b"boundary", b"")
+    if kind.lower() != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY_BYTES:
         raise MultipartError("the body is not multipart/form-data with a boundary")
-    return (found[1] or found[2]).encode("latin-1", "replace")
+    return boundary
 
 
 class MultipartParser:
@@ -42,74 +48,54 @@ class MultipartParser:
     def __init__(
         self, boundary: bytes, on_part: Callable[[FormPart], object], on_data: Callable[[bytes], object]
     ) -> None:
-        self._delimiter = b"\r\n--" + boundary
         self._on_part = on_part
         self._on_data = on_data
-        self._buffer = b"\r\n"  # so that the first delimiter is like all others
-        self._read = self._skip_preamble
+        self._field, self._value = b"", b""
+        self._disposition = b""
         self.complete = False
         """Whether the last delimiter has come."""
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin_part,
+            "on_header_field": self._add_to_field,
+            "on_header_value": self._add_to_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_head,
+            "on_part_data": self._pass_data,
+            "on_end": self._end,
+        }
+        self._parser = python_multipart.MultipartParser(boundary, callbacks)
 
     def feed(self, data: bytes) -> None:
         """Add bytes. Raises ``MultipartError``."""
-        self._buffer += data
-        while self._read():
-            pass
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise MultipartError(str(error)) from error
 
-    # each of these takes what it can from the buffer, and returns whether another one may go on
+    def _begin_part(self) -> None:
+        self._field, self._value, self._disposition = b"", b"", b""
 
-    def _skip_preamble(self) -> bool:
-        return self._take_until_delimiter(lambda _: None)
+    def _add_to_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
 
-    def _read_content(self) -> bool:
-        return self._take_until_delimiter(self._on_data)
+    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
 
-    def _take_until_delimiter(self, take: Callable[[bytes], object]) -> bool:
-        at = self._buffer.find(self._delimiter)
-        # the end of the buffer may be the beginning of a delimiter
-        end = at if at >= 0 else max(0, len(self._buffer) - len(self._delimiter) + 1)
-        if end:
-            take(self._buffer[:end])
-        self._buffer = self._buffer[end:]
-        if at >= 0:
-            self._buffer = self._buffer[len(self._delimiter) :]
-            self._read = self._read_delimiter_end
-        return at >= 0
+    def _end_header(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field, self._value = b"", b""
 
-    def _read_delimiter_end(self) -> bool:
-        line, found, rest = self._buffer.partition(b"\r\n")
-        if self._buffer.startswith(b"--"):
-            self.complete, self._read = True, self._skip_epilogue
-            return True
-        if not found:
-            if len(self._buffer) > _MAX_HEAD_BYTES:
-                raise MultipartError("a delimiter has no end")
-            return False
-        if line.strip(b" \t"):
-            raise MultipartError("a delimiter is followed by text")
-        self._buffer, self._read = b"\r\n" + rest, self._read_head  # the head may be empty
-        return True
+    def _end_head(self) -> None:
+        _, parameters = parse_options_header(self._disposition)
+        name, filename = parameters.get(b"name"), parameters.get(b"filename")
+        if name is None:
+            raise MultipartError("a part has no name")
+        words = None if filename is None else filename.decode("utf-8", "replace")
+        self._on_part(FormPart(name.decode("utf-8", "replace"), words))
 
-    def _read_head(self) -> bool:
-        at = self._buffer.find(_HEAD_END)
-        if at < 0:
-            if len(self._buffer) > _MAX_HEAD_BYTES:
-                raise MultipartError("the head of a part is too long")
-            return False
-        self._on_part(_parse_head(self._buffer[:at].decode("utf-8", "replace")))
-        self._buffer, self._read = self._buffer[at + len(_HEAD_END) :], self._read_content
-        return True
+    def _pass_data(self, data: bytes, start: int, end: int) -> None:
+        self._on_data(data[start:end])
 
-    def _skip_epilogue(self) -> bool:
-        self._buffer = b""
-        return False
-
-
-def _parse_head(head: str) -> FormPart:
-    for line in head.split("\r\n"):
-        field, _, value = line.partition(":")
-        if field.strip().lower() == "content-disposition":
-            found = {name.lower(): re.sub(r"\\(.)", r"\1", text) for name, text in _PARAMETER.findall(value)}
-            if "name" in found:
-                return FormPart(found["name"], found.get("filename"))
-    raise MultipartError("a part has no name")
+    def _end(self) -> None:
+        self.complete = True
