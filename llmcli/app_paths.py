@@ -67,6 +67,11 @@ class AppPaths:
         return self.config / "keys"
 
     @property
+    def digest_key(self) -> Path:
+        """The key of the digests in provenance (``provenance.digest_key``)."""
+        return self.data / "provenance.key"
+
+    @property
     def prefix_cache(self) -> Path:
         """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
         return self.cache / "prefixes"

@@ -265,6 +265,12 @@ SETTING_SPECS = (
     ),
     SettingSpec("pull", _parse_switch, False, "download a missing model without asking"),
     SettingSpec("logs", _choice_parser("on", "off"), "off", "on: keep the answers of ask and generate for llm logs"),
+    SettingSpec(
+        "provenance",
+        _parse_switch,
+        False,
+        "write what an output was made of beside it, OUTPUT.provenance.json (as --provenance)",
+    ),
     SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec(
         "chat.overflow",

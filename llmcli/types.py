@@ -318,7 +318,7 @@ class BackendStats:
     at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
     a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``. ``draft_off``: why the
-    draft model is not used, or "".
+    draft model is not used, or "". ``redacted``: the number of private values of each kind that were replaced.
     """
 
     decode_threads: int | None = None
@@ -330,6 +330,7 @@ class BackendStats:
     cost: float | None = None
     draft_off: str = ""
     weights: str | None = None
+    redacted: Mapping[str, int] = field(default_factory=dict)
 
 
 @frozen

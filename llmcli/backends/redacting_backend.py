@@ -53,7 +53,8 @@ class RedactingBackend:
         stats = self._backend.stats()
         counts = self._redactor.table.counts
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
-        return replace(stats, choices=(*stats.choices, f"private values replaced before sending: {said}"))
+        choices = (*stats.choices, f"private values replaced before sending: {said}")
+        return replace(stats, choices=choices, redacted=dict(counts))
 
     def close(self) -> None:
         """Close the backend, and those that the redactor uses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,8 @@ from llmcli.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from llmcli.cli.console.environment import Environment
+    from llmcli.cli.parsing.parameters import CommandParameter
+    from llmcli.cli.provenance.recorder import ProvenanceRecorder
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
@@ -29,6 +31,8 @@ class CommandContext:
         """``verb`` is the command's name; ``tolerant`` is as in ``Runtime``."""
         self.flags = flags
         self.verb = verb
+        self.provenance: ProvenanceRecorder | None = None
+        """Records what the output is made of, if that is wanted."""
         self.console = Console(environment, interrupt, as_json=flags.json, quiet=flags.quiet, verbose=flags.verbose)
         self._tolerant = tolerant
         self.runtime = self._build_runtime(flags, interrupt)
@@ -83,6 +87,24 @@ class CommandContext:
         self.console.status_line.close()
         self.runtime.close()
         self._exit_stack.close()
+
+    def record_provenance(self, parameters: Sequence[CommandParameter], values: Mapping[str, Any]) -> None:
+        """Record from now on what the output is made of; ``values``: those of the command's own parameters.
+
+        With ``--deterministic``, the seed is 0 unless the user gave one, so that the run can be repeated. Raises as
+        ``load_or_create_key``.
+        """
+        from llmcli.cli.provenance.recorder import ProvenanceRecorder, RecordedRun
+        from llmcli.provenance.digest_key import load_or_create_key
+
+        settings = self.runtime.settings
+        if settings["deterministic"] and self.flags.seed is None:
+            self.flags = fast_dataclass.replace(self.flags, seed=0)
+        typed = {option.name: getattr(self.flags, option.name) for option in shared_options(type(self.flags))}
+        required = settings.origin("provenance").startswith("--")
+        key = load_or_create_key(self.runtime.paths.digest_key)
+        run = RecordedRun(self.verb, parameters, {**typed, **values}, key, required)
+        self.provenance = ProvenanceRecorder(run, self.runtime.interrupt)
 
     def on_exit(self, function: Callable[[], object]) -> None:
         """Call ``function`` when the command has ended and its backend is closed."""

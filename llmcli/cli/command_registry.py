@@ -110,7 +110,14 @@ COMMANDS = [
         overflow_advice="give fewer or shorter --examples, or a smaller --schema",
     ),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
-    Command("check", "Check each sentence of a text against documents.", model_task="classify", needs=READING),
+    Command(
+        "check",
+        "Check each sentence of a text against documents.",
+        model_task="classify",
+        needs=READING,
+        also="Runs: llm verify.",
+    ),
+    Command("verify", "Check an output and what it was made of, as --provenance says.", listed=False),
     Command(
         "proofread",
         "List the words that look wrong, by how much they surprise the model.",

@@ -132,6 +132,25 @@ class Flags:
     json: Annotated[
         bool, Option("--json", help="Print one JSON object per result, one per line.", section=OptionSection.OUTPUT)
     ] = False
+    provenance: Annotated[
+        bool | None,
+        Option(
+            "--provenance",
+            help="Write what -o FILE was made of to FILE.provenance.json; with --json, a field.",
+            section=OptionSection.OUTPUT,
+        ),
+        GivesSetting(),
+    ] = None
+    mark: Annotated[
+        bool,
+        Option(
+            "--mark",
+            help="Add a line that names the model to the text, as its format allows.",
+            section=OptionSection.OUTPUT,
+            rare=True,
+        ),
+        ShapesAnswer(),
+    ] = False
     max_tokens: Annotated[
         int | None,
         Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.", section=OptionSection.OUTPUT),

@@ -105,6 +105,8 @@ def command(
         and (writes_text or not any(isinstance(mark, ShapesAnswer) for mark in option.marks))
     ]
 
+    records_provenance = any(option.name == "provenance" for option in wanted)
+
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
         @functools.wraps(function)
         def wrapper(invocation: Invocation, **given: Any) -> int:
@@ -113,10 +115,16 @@ def command(
             verb = invocation.info_name
             with CommandContext(typed, environment, interrupt, verb=verb, tolerant=tolerant) as ctx:
                 interrupt.check()  # the imports so far may have taken long
-                return function(ctx, **given) or 0
+                if records_provenance and ctx.runtime.settings["provenance"]:
+                    ctx.record_provenance(parameters, given)
+                code = function(ctx, **given) or 0
+                if ctx.provenance is not None:
+                    ctx.provenance.write(ctx.runtime)
+                return code
 
         shared = (CommandParameter(option.name, option.default, option.annotation) for option in wanted)
-        wrapper.parameters = (*read_parameters(function), *shared)  # type: ignore[attr-defined]
+        parameters = (*read_parameters(function), *shared)
+        wrapper.parameters = parameters  # type: ignore[attr-defined]
         wrapper.examples = examples  # type: ignore[attr-defined]
         return wrapper
 

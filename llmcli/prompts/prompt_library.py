@@ -75,6 +75,8 @@ class PromptLibrary:
     def __init__(self, user: Path, builtin: Path | None = None, *, cache: Path | None = None) -> None:
         """``user`` need not exist; ``builtin`` None: those of this installation; ``cache`` keeps parsed files."""
         self._cache = cache
+        self.read_files: dict[str, Path] = {}
+        """The files of the prompts that were asked for, by the names of these."""
         self.user = user
         self.builtin = builtin_directory() if builtin is None else builtin
 
@@ -134,6 +136,7 @@ class PromptLibrary:
         return self._parse(name, _require_file(name))
 
     def _parse(self, name: str, file: Path) -> Prompt:
+        self.read_files[name] = file
         try:
             return parse_prompt(name, file, _read_prompt_file(file), self._cache)
         except BadPrompt as error:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.config.backend_config import Price, ServerConfig
     from llmcli.config.engine_options import LoraAdapter
+    from llmcli.models.library.derived_weights import DerivedCopy
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.library.registry import ModelRegistry
     from llmcli.models.memory_estimate import FitPolicy
@@ -77,6 +78,10 @@ class Runtime:
         """The adapters of the model that answers."""
         self.weights: str | None = None
         """The weights that answer: "original" or a type; None for a server, and until it is known."""
+        self.model: ModelFile | None = None
+        """The model of this machine that answers, with its adapters and draft model; None for a server."""
+        self.weights_copy: DerivedCopy | None = None
+        """The file of ``weights``, None for the model's own, and where the worker finds it itself."""
         self.input_characters: int | None = 0
         """Characters of the input read so far; None if it is read while it arrives."""
 
@@ -200,7 +205,7 @@ class Runtime:
         preflight.check_context(model, self.settings)
         model = self.add_draft(model)
         self.responder_name = model.name
-        backend = self._build_with_weights(model)
+        self.model, backend = model, self._build_with_weights(model)
         if self.needs.labels:
             model_weights.note_weights(self.config, model, self.weights or ORIGINAL_WEIGHTS)
             model_weights.note_engine(self.config, model)
@@ -252,6 +257,7 @@ class Runtime:
             self.observer.explain(f"original weights: those in {chosen.weights} cannot be loaded: {error.subject}")
             self.weights = ORIGINAL_WEIGHTS
             return backend_factory.build_local(self.config, self.models, model)
+        self.weights_copy = chosen.copy
         where = "in the worker" if chosen.copy is None else f"file {chosen.copy.path}"
         self.observer.explain(f"{chosen.weights} weights of {model.name}, {where}")
         return backend
@@ -310,6 +316,11 @@ class Runtime:
         from llmcli.runtime import backend_factory
 
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))
+
+    @property
+    def server(self) -> ServerConfig | None:
+        """The server that answers, None if a model of this machine does."""
+        return self._server
 
     def price_of(self, model: str) -> Price | None:
         """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""

@@ -23,7 +23,7 @@ class TextUnit(StrEnum):
 
 
 @command(
-    without=("draft",),
+    without=("draft", "mark"),
     examples="""
       llm sentiment reviews.txt
       echo "What a day!" | llm sentiment

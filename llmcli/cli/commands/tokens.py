@@ -14,7 +14,7 @@ from llmcli.types import Result, TaskEvent
 
 
 @command(
-    without=("reasoning", "deterministic", "max_cost"),
+    without=("reasoning", "deterministic", "max_cost", "provenance"),
     writes_text=False,
     examples="""
       llm tokens README.md

@@ -149,6 +149,7 @@ def read_stdin_document(ctx: CommandContext) -> Document:
     check_output(ctx, [STDIN])
     console = ctx.console
     data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
+    note_input(ctx, STDIN, data)
     return count_characters(ctx, open_document(data, STDIN))
 
 
@@ -157,7 +158,18 @@ def read_document(ctx: CommandContext, name: str) -> Document:
     check_output(ctx, [name])
     if name == STDIN:
         return read_stdin_document(ctx)
+    note_input(ctx, name)
     return count_characters(ctx, read_file(name, ctx.runtime.interrupt))
+
+
+def note_input(ctx: CommandContext, name: str, data: bytes | None = None, note: str = "") -> None:
+    """Note what the output is made of, if that is recorded: a file, or the ``data`` of what cannot be read again."""
+    if ctx.provenance is None:
+        return
+    if data is None:
+        ctx.provenance.note_file(name)
+    else:
+        ctx.provenance.note_bytes(name, data, note)
 
 
 def count_characters(ctx: CommandContext, document: Document) -> Document:
@@ -272,14 +284,19 @@ def announce_stdin_wait(console: Console) -> None:
 
 
 @contextmanager
-def open_stdin(console: Console) -> Iterator[io.BufferedReader[Any]]:
-    """Yield standard input as a stream of bytes that are read as they arrive; report the wait on a terminal's stderr."""
+def open_stdin(
+    console: Console, observe: Callable[[memoryview], object] | None = None
+) -> Iterator[io.BufferedReader[Any]]:
+    """Yield standard input as a stream of bytes that are read as they arrive; report the wait on a terminal's stderr.
+
+    ``observe`` is called with all bytes that are read.
+    """
     from llmcli.documents.reading.file_reader import open_stdin_stream
 
     if console.stdin_is_terminal:
         console.status_line.disable()
     fd, interrupt = console.environment.stdin, console.interrupt
-    with open_stdin_stream(fd, interrupt, lambda: announce_stdin_wait(console)) as stream:
+    with open_stdin_stream(fd, interrupt, lambda: announce_stdin_wait(console), observe=observe) as stream:
         yield stream
 
 

@@ -17,6 +17,7 @@ from llmcli.cli.input.inputs import (
     decode_argument,
     find_notes,
     is_web_address,
+    note_input,
     read_inputs,
     read_stdin_document,
     reads_stdin,
@@ -41,6 +42,8 @@ def read_source_document(ctx: CommandContext, name: str) -> Document:
     ``UsageError`` if -o would overwrite it.
     """
     check_output(ctx, [name])
+    if name != STDIN and not is_web_address(name):
+        note_input(ctx, name)
     return count_characters(ctx, _read_stdin_source(ctx) if name == STDIN else _read_named_source(ctx, name))
 
 
@@ -54,6 +57,8 @@ def read_streamed_source(ctx: CommandContext, name: str) -> Document | StreamedF
 def open_large(ctx: CommandContext, name: str) -> StreamedFile | None:
     """Return an input that is a text too large to be kept, a table as well; None for all others."""
     large = _open_large(name)
+    if large is not None:
+        note_input(ctx, name)
     if large is not None and not large.table and ctx.runtime.input_characters is not None:
         ctx.runtime.input_characters += large.characters
     return large
@@ -96,6 +101,7 @@ def _read_stdin_source(ctx: CommandContext) -> Document:
     console = ctx.console
     waiting = partial(announce_stdin_wait, console)
     data = read_stdin(console.environment.stdin, console.interrupt, waiting, refuse_binary=refuse_binary)
+    note_input(ctx, STDIN, data)
     if is_plain_start(data):
         return open_document(data, STDIN)
     from llmcli.documents.reading.source_reader import read_source

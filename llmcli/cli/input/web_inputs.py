@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input.inputs import note_input
 from llmcli.documents.format_registry import find_reader, is_markdown_suffix
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.source_reader import read_source
@@ -42,6 +44,7 @@ def read_web_document(ctx: CommandContext, name: str) -> Document:
     fetcher = PageFetcher(ctx.console.environment.environ, allows_private=allowed)
     with ctx.console.status_line.waiting(Phase.WORKING, ""):
         page = run_interruptible(fetcher.fetch, name)
+        note_input(ctx, f"https://{urlsplit(name).hostname}", page.data, "a page, of which only the host is named")
         return run_interruptible(_read_page, page, name)
 
 

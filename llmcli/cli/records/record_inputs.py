@@ -64,7 +64,9 @@ def _count_input(ctx: CommandContext, names: Sequence[str]) -> None:
 
 def _make_input(ctx: CommandContext, name: str) -> RecordInput:
     if name == STDIN:
-        return RecordInput(name, partial(open_stdin, ctx.console))
+        observe = None if ctx.provenance is None else ctx.provenance.open_stream(name).update
+        return RecordInput(name, partial(open_stdin, ctx.console, observe))
+    inputs.note_input(ctx, name)
     size = Path(name).stat().st_size if os.path.isfile(name) else None  # noqa: PTH113 (a Path raises for a long name)
     return RecordInput(name, partial(open_stream, name, ctx.runtime.interrupt), size)
 

@@ -175,6 +175,8 @@ class _ResultRenderer:
             raise _FirstFailure
 
     def _record_failure(self, failure: Exception) -> None:
+        if self._ctx.provenance is not None:
+            self._ctx.provenance.tally.failed += 1
         ends = isinstance(failure, TimedOut | ProcessStopped) and not isinstance(
             self._failure, TimedOut | ProcessStopped
         )
@@ -199,6 +201,8 @@ class _ResultRenderer:
 
     def _render_result(self, end: Result, *, streamed: bool) -> None:
         self.totals.add(end)
+        if self._ctx.provenance is not None:
+            self._ctx.provenance.tally.add(end)
         self._delivered = self._delivered or not end.blank
         if self._options.records is not None and end.record is not None:
             self._render_record(end, self._options.records)
@@ -210,11 +214,7 @@ class _ResultRenderer:
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
         if self._ctx.console.as_json:
-            from llmcli.cli.console import json_text
-            from llmcli.cli.console.json_text import result_as_object
-
-            shown = result_as_object(end, self._ctx.runtime, named=self._options.has_several_inputs)
-            self._write_line(json_text.dumps(shown))
+            self._write_line(self._format_json(end))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             if row is not None:
@@ -225,6 +225,16 @@ class _ResultRenderer:
                 self._render_text(end, streamed=streamed)
             if footer:
                 self._write_line(sanitize.strip_controls(footer) if self._on_terminal else footer)
+
+    def _format_json(self, end: Result) -> str:
+        from llmcli.cli.console import json_text
+        from llmcli.cli.console.json_text import result_as_object
+
+        shown = result_as_object(end, self._ctx.runtime, named=self._options.has_several_inputs)
+        recorder = self._ctx.provenance
+        if recorder is not None and recorder.in_json:
+            shown |= {"provenance": recorder.describe_result(self._ctx.runtime, end, shown)}
+        return json_text.dumps(shown)
 
     def _render_text(self, end: Result, *, streamed: bool) -> None:
         text = self._open_text()
@@ -310,6 +320,9 @@ def render_events(
         writes_file=ctx.flags.output is not None,
         advise=partial(_advise_on_context, runtime),
     )
+    output = options.output or ctx.flags.output
+    if ctx.provenance is not None:
+        ctx.provenance.choose_place(output, as_json=ctx.console.as_json and options.records is None)
     try:
         with ExitStack() as stack:
             sink = _open_sink(ctx, stack, options)
@@ -326,6 +339,8 @@ def render_events(
             if options.records is not None:
                 delivery.totals.add_earlier(*options.records.earlier_work)
                 options.records.complete(ended_early=delivery.ended_early)
+            if ctx.provenance is not None and output is not None and not (options.records and delivery.ended_early):
+                ctx.provenance.add_output(output, *(() if options.records is None else (options.records.earlier_work,)))
     except _NothingDelivered:
         pass
     finally:

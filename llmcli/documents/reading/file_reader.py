@@ -75,13 +75,18 @@ def open_stream(name: str, interrupt: Interrupt) -> Iterator[io.BufferedReader[A
 
 @contextmanager
 def open_stdin_stream(
-    fd: int, interrupt: Interrupt, waiting: Callable[[], None], patience: float = 2.0
+    fd: int,
+    interrupt: Interrupt,
+    waiting: Callable[[], None],
+    patience: float = 2.0,
+    observe: Callable[[memoryview], object] | None = None,
 ) -> Iterator[io.BufferedReader[Any]]:
     """Return descriptor ``fd`` as a stream of bytes that are read as they arrive; it stays open.
 
-    ``waiting`` and ``patience`` are as in ``read_stdin``; reading raises as with ``open_stream``.
+    ``waiting`` and ``patience`` are as in ``read_stdin``; reading raises as with ``open_stream``. ``observe`` is called
+    with all bytes that are read.
     """
-    reader = _PollingReader(fd, STDIN, interrupt, waiting, patience)
+    reader = _PollingReader(fd, STDIN, interrupt, waiting, patience, observe)
     with io.BufferedReader(reader, _STREAM_CHUNK_BYTES) as stream:
         yield stream
 
@@ -144,8 +149,10 @@ class _PollingReader(io.RawIOBase):
         interrupt: Interrupt,
         waiting: Callable[[], None] | None = None,
         patience: float = 0.0,
+        observe: Callable[[memoryview], object] | None = None,
     ) -> None:
         super().__init__()
+        self._observe = observe
         self._waiting = waiting
         self._silent_until = time.monotonic() + patience
         self._fd = fd
@@ -188,6 +195,8 @@ class _PollingReader(io.RawIOBase):
             except OSError as error:
                 raise MissingError(self._name, kind="input", detail=error.strerror or "") from error
             self.version.add(memoryview(buffer)[:count])
+            if self._observe is not None:
+                self._observe(memoryview(buffer)[:count])
             return count
 
 

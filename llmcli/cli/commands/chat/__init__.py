@@ -13,7 +13,7 @@ from llmcli.types import Priority
 
 
 @command(
-    *(name for name in ALL_OPTIONS if name != "output"),
+    *(name for name in ALL_OPTIONS if name not in {"output", "provenance", "mark"}),
     examples="""
       llm chat
       llm chat --system "Answer in French."

@@ -21,6 +21,7 @@ class ValueFormat(StrEnum):
 
 
 @command(
+    without=("mark",),
     examples="""
       llm extract --schema 'name, amount number, due date' invoice.txt
       llm extract --schema 'sender, due date' letter.txt invoice.txt -o due.csv

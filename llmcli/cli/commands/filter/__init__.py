@@ -13,7 +13,7 @@ Statements = list[str] | None
 
 
 @command(
-    without=("draft",),
+    without=("draft", "mark"),
     examples="""
       llm filter "it is about money" tickets.txt
       llm filter "the customer wants a refund" tickets.csv --column text

@@ -12,7 +12,7 @@ from llmcli.cli.records.record_flags import RecordFlags
 
 _WITHOUT = (
     *("draft", "output_format", "on_error", "overwrite", "unordered", "resume", "retry_failed", "shard", "shard_by"),
-    *("limit", "sample", "dedupe"),
+    *("limit", "sample", "dedupe", "provenance", "mark"),
 )
 
 

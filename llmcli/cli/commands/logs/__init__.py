@@ -170,7 +170,7 @@ def _parse_age(text: str) -> float:
 
 
 @command(
-    *(name for name in ALL_OPTIONS if name != "max_cost"),
+    *(name for name in ALL_OPTIONS if name not in {"max_cost", "provenance", "mark"}),
     examples="llm logs repeat 2\nllm logs repeat 2 --temperature 0\nllm logs repeat 2 --seed 7 --json",
 )
 def repeat(ctx: CommandContext, number: OptionalNumberArgument = None) -> int:

@@ -106,6 +106,9 @@ def write_results(
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue
+        if ctx.provenance is not None:
+            alone = {"files": [event.name], "to": [event.fields["to"]]}
+            ctx.provenance.add_result_output(str(path), event, alone)
         yield replace(event, text=None, fields={**event.fields, "output": str(path)})
 
 

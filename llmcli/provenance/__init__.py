@@ -1,0 +1,1 @@
+"""Statements about where an output comes from, and the key of their digests."""
