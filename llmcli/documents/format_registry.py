@@ -139,6 +139,13 @@ def find_format(name: str, text: str, wanted: str | None = None) -> DocumentForm
     return load_format(known.name if known else _sniff(text))
 
 
+def document_format_by_suffix(name: str) -> str | None:
+    """Return the name of the translatable format that a file's name shows, None if it shows none."""
+    suffix = PurePath(name).suffix[1:]
+    known = _find_entry(suffix, "translator") if suffix else None
+    return None if known is None else known.name
+
+
 def find_binary_format(data: bytes) -> str | None:
     """Return the name of the format whose signature ``data`` begins with."""
     return next((entry.name for entry in _with("signatures") if data.startswith(entry.signatures)), None)

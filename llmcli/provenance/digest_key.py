@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import CannotCreate
+from llmcli.errors import CannotCreate, ConfigError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
@@ -75,7 +75,7 @@ def is_keyed(digests: Mapping[str, str]) -> bool:
 
 
 def load_key(path: Path) -> DigestKey | None:
-    """Return the key in a file; None if there is no such file. Raises ``UnsafeKey``, ``MissingError``, ``CannotCreate``."""
+    """Return the key in a file; None if there is no such file. Raises ``UnsafeKey``, ``MissingError``, ``ConfigError``."""
     if not private_files.exists(path):
         return None
     text = private_files.read_secret(path, kind="digest key", max_bytes=_MAX_FILE_BYTES)
@@ -84,12 +84,12 @@ def load_key(path: Path) -> DigestKey | None:
     except ValueError:
         secret = b""
     if len(secret) != _SECRET_BYTES:
-        raise CannotCreate(str(path), detail="it holds no key of llm; move it away, and llm creates a new one")
+        raise ConfigError(str(path), detail="it holds no key; move it away, and llm creates a new one")
     return DigestKey(secret)
 
 
 def load_or_create_key(path: Path) -> DigestKey:
-    """Return the key in a file, which is created if it does not exist. Raises as ``load_key``.
+    """Return the key in a file, which is created if it does not exist. Raises as ``load_key``, and ``CannotCreate``.
 
     Of several processes that create it at once, all get the same key.
     """

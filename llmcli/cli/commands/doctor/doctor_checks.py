@@ -177,6 +177,15 @@ def _check_configuration(ctx: CommandContext) -> Finding:
     return Finding(FindingState.OK, text, data={"path": str(file), "settings": values})
 
 
+def _check_provenance(ctx: CommandContext) -> Finding:
+    from llmcli.provenance.digest_key import load_key
+
+    path = ctx.runtime.paths.digest_key
+    key = load_key(path)
+    text = f"digests are keyed by {path}{'' if key else ', which the first --provenance creates'}"
+    return Finding(FindingState.OK, text, data={"path": str(path), "key": None if key is None else key.id})
+
+
 def _check_prompts(ctx: CommandContext) -> Finding:
     problems = ctx.runtime.prompts.check()
     text = f"{len(ctx.runtime.prompts.names())} prompts; yours are in {ctx.runtime.prompts.user}"
@@ -325,6 +334,7 @@ CHECKS: dict[str, Callable[[CommandContext], Finding]] = {
     "worker": _check_worker,
     "configuration": _check_configuration,
     "directories": _check_directories,
+    "provenance": _check_provenance,
     "prompts": _check_prompts,
     "models": _check_models,
     "default model": _check_default_model,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, json_text
+from llmcli.cli.render.mark import Mark
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import CannotCreate, LlmError, UsageError
 from llmcli.fast_dataclass import asdict, replace
@@ -85,6 +86,7 @@ def write_results(
     """
     from llmcli.files.atomic_file import atomic_write
 
+    mark = Mark(ctx.verb, None)
     for event in events:
         if isinstance(event, Delta) and not event.reasoning:
             continue
@@ -102,7 +104,8 @@ def write_results(
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
             placing = partial(guard_rename, remembered, path, plan.translations[event.item].existing)
             with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
-                file.write(event.text.encode("utf-8", "surrogateescape"))
+                text = mark.apply(event.text, event.model, event.fields["format"]) if ctx.flags.mark else event.text
+                file.write(text.encode("utf-8", "surrogateescape"))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue

@@ -22,9 +22,10 @@ from llmcli.cli.input import inputs
 from llmcli.cli.input.inputs import check_distinct
 from llmcli.cli.records.record_flags import wants_records
 from llmcli.cli.records.record_inputs import record_flags
+from llmcli.cli.render.mark import require_comments
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.format_registry import listed_suffixes, record_format_names
+from llmcli.documents.format_registry import find_format, listed_suffixes, record_format_names
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.files.atomic_file import atomic_write
@@ -64,6 +65,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         writes_files=not options.dry_run,
     )
     plan = plan_translations(ctx, plan_options, listed_suffixes())
+    if ctx.flags.mark:
+        _require_comments(plan, options.format_name)
     uses_memory = options.uses_memory and options.pseudo is None
     check_distinct(_read_files(options, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
     with ExitStack() as stack:
@@ -86,6 +89,13 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         if sink is not None:
             sink.write(run_interruptible(result_stream.format_report, ends, rows).encode())
     return code
+
+
+def _require_comments(plan: TranslationPlan, format_name: str | None) -> None:
+    """Raise ``UsageError`` if a document has no place for the line of --mark."""
+    for document in (pair.document for pair in plan.translations):
+        if not isinstance(document, ItemFailed):
+            require_comments(find_format(document.name, document.text, format_name).name)
 
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> None:

@@ -29,6 +29,7 @@ _ADVICE_BY_KIND = {
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
     "examples": 'Write an object a line: {"text": "...", "values": {...}}',
     "schema": _SCHEMA_ADVICE,
+    "statement": "Run the command again: --provenance writes a new one.",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
 """What to do with a file that is not of the expected kind."""
@@ -80,6 +81,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "last session": "Start one: llm chat --session NAME",
         "index": f"Create one: llm index add {shlex.quote(error.subject)}",
         "passage": "Try other words, or bring the index up to date: llm index add DIRECTORY",
+        "statement": "Write one together with the output: llm COMMAND ... --provenance -o FILE",
         "line": "List the saved chats: llm sessions list",
         "logged words": "List the kept answers: llm logs list",
         "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
@@ -104,6 +106,8 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "backend": "the configuration has no backend",
         "stored key": "no key is stored for",
         "match": "no repository with GGUF files matches",
+        "statement": "there is no",
+        "digest key": "cannot read the key of digests",
         "remote model": "the server has no model",
     }
     what = whats.get(error.kind, f"no {error.kind} called")
