@@ -6,6 +6,7 @@ are there to keep texts: sessions, the translation memory, logs of answers. Mess
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -115,3 +116,19 @@ def test_no_secret_leaves(llm, server, processes, verb, answer):
             assert leaks(file.read_bytes().decode("utf-8", "replace")) == [], file
         elif file.is_file():
             assert file.stat().st_mode & 0o077 == 0, file
+
+
+@all_rows("verb", [verb for verb in VERBS if verb not in {"chat", "tokens"}])
+@pytest.mark.usefixtures("letter")
+def test_no_secret_is_in_what_is_said_about_an_output(llm, server, verb):
+    """A statement has no text and no key, and no plain digest from which a text of the command line can be guessed."""
+    server.key = KEY
+    server.usual = stream_answer(last_message)
+    words = [*VERBS[verb], "--redact", "--base-url", server.url, "-m", "big", "--provenance", "-o", "out"]
+    run = llm(*words, env={"LLMCLI_API_KEY": KEY})
+    written = [path.read_text() for path in Path().glob("out.provenance.json")]
+    assert len(written) == (run.code in {0, 1, 3} and Path("out").exists()), run.err
+    key = Path(os.environ["LLMCLI_DATA_DIR"], "provenance.key").read_text().strip()
+    for text in written:
+        assert leaks(text) == [] and key not in text and "Dear team" not in text
+        assert [each for each in (*words, LETTER) if hashlib.sha256(each.encode()).hexdigest() in text] == []

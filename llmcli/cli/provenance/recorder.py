@@ -140,7 +140,7 @@ class ProvenanceRecorder:
         Raises ``UsageError`` if there is no place and the user asked for a statement.
         """
         self.in_json = output is None and as_json
-        has_file = output is not None and (os.path.isdir(output) or is_resumable(output))  # noqa: PTH112 (a Path raises for a long name)
+        has_file = output is not None and not output.startswith("/dev/") and _is_file_or_directory(output)
         if self._run.required and not has_file and not self.in_json:
             detail = f"Add -o FILE, for FILE{SUFFIX}" + (", or --json" if output is None and not as_json else "")
             raise UsageError("--provenance needs a file beside which it can stand", detail=detail)
@@ -247,6 +247,11 @@ class ProvenanceRecorder:
             digest = digest_public_file if is_public else self._run.key.digest_file
             found.append({"name": name, "digest": digest(str(path), self._interrupt)})
         return found
+
+
+def _is_file_or_directory(path: str) -> bool:
+    """Whether ``path`` is, or could become, a file or a directory of files."""
+    return os.path.isdir(path) or is_resumable(path)  # noqa: PTH112 (a Path raises for a long name)
 
 
 def _effective_settings(runtime: Runtime) -> dict[str, Any]:

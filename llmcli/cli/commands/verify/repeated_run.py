@@ -32,7 +32,8 @@ _LEFT_OUT = frozenset(
 )
 """Parameters that write other files, change what llm keeps, download, or consent to sending data."""
 _MAX_DIFFERENCE_LINES = 200
-_VOLATILE_FIELDS = (FIELD, "timings")
+_VOLATILE_FIELDS = frozenset({FIELD, "timings", "cached_tokens"})
+"""What differs in each run: times, and the tokens that a warm cache had."""
 
 
 class RepeatedRun:
@@ -66,9 +67,12 @@ class RepeatedRun:
             words = self._words(checker, target, as_json=shown is not None)
             self._run(words, target if shown is not None else Path(os.devnull), given.stdin or b"")
             again = target.read_bytes() if target.exists() else b""
-        if shown is None:
-            return describe_difference(self._path.read_bytes(), again)
-        return describe_difference(*map(_stable_json, (shown, _find_result(again, shown))))
+        if shown is not None:
+            return describe_difference(_stable_json(shown), _stable_json(_find_result(again, shown)))
+        before = self._path.read_bytes()
+        if self._given.get("json"):
+            before, again = _stable_lines(before), _stable_lines(again)
+        return describe_difference(before, again)
 
     def _require_repeatable(self, checker: StatementChecker, given: GivenTexts) -> None:
         for name, why in _UNREPEATABLE.items():
@@ -86,7 +90,7 @@ class RepeatedRun:
         kept = {name: value for name, value in self._given.items() if name not in _LEFT_OUT}
         if any(parameter.name == "no_memory" for parameter in self._parameters):
             kept["no_memory"] = True  # it has the translations of the run itself
-        place = ["--json", "--quiet"] if as_json else [f"--output={target}", "--quiet"]
+        place = ["--quiet"] if as_json else [f"--output={target}", "--quiet"]
         words = format_words(self._parameters, kept, checker.open_texts)
         return [self._predicate["command"], *place, *words]
 
@@ -134,9 +138,23 @@ def _find_result(data: bytes, shown: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _stable_json(value: Mapping[str, Any]) -> bytes:
-    """Return a result without what differs in each run."""
-    kept = {name: each for name, each in value.items() if name not in _VOLATILE_FIELDS}
-    return (json.dumps(kept, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+    """Return a result as JSON without what differs in each run."""
+    usage = value.get("usage")
+    kept = {**value, "usage": _without_volatile(usage)} if isinstance(usage, Mapping) else value
+    text = json.dumps(_without_volatile(kept), ensure_ascii=False, indent=1)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def _without_volatile(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in _VOLATILE_FIELDS}
+
+
+def _stable_lines(data: bytes) -> bytes:
+    """Return results as JSON, one a line, without what differs in each run; other data as it is."""
+    try:
+        return b"".join(_stable_json(json.loads(line)) for line in data.splitlines())
+    except (ValueError, AttributeError):
+        return data
 
 
 def describe_difference(before: bytes, after: bytes) -> str:

@@ -27,8 +27,9 @@ _CHANGED = 1
 
 @frozen
 class DescribedOutput:
-    """An output with its statement: the file ``path``, or the result ``shown`` in it, which is JSON."""
+    """An output with its statement: the file ``path``, called ``name`` by the user, or the result ``shown`` in it, which is JSON."""
 
+    name: str
     path: Path
     statement: Statement
     shown: dict[str, Any] | None = None
@@ -77,13 +78,13 @@ def _find_outputs(ctx: CommandContext, name: str) -> Iterator[DescribedOutput]:
     path = Path(name)
     beside = path.with_name(path.name + SUFFIX) if name != STDIN else path
     if name != STDIN and private_files.exists(beside):
-        yield DescribedOutput(path, parse_statement(_read(beside), str(beside)))
+        yield DescribedOutput(name, path.absolute(), parse_statement(_read(beside), str(beside)))
         return
     data = read_stdin(ctx.console.environment.stdin, ctx.runtime.interrupt) if name == STDIN else _read(path)
     found = list(_find_results(data, name))
     if not found:
         raise MissingError(str(beside), kind="statement")
-    yield from (DescribedOutput(path, statement, shown) for statement, shown in found)
+    yield from (DescribedOutput(name, path.absolute(), statement, shown) for statement, shown in found)
 
 
 def _read(path: Path) -> bytes:
@@ -116,7 +117,7 @@ def _verify(
     predicate = output.statement.predicate
     command = find_command(predicate["command"])
     if command is None or not command.runs_model:
-        raise BadDocument(str(output.path), detail=f"{predicate['command']} is no command of llm", kind="statement")
+        raise BadDocument(output.name, detail=f"{predicate['command']} is no command of llm", kind="statement")
     parameters: Sequence[CommandParameter] = command.load().parameters
     with working_directory(output.path, predicate):
         checker = StatementChecker(ctx, predicate, parameters, key)
@@ -126,30 +127,29 @@ def _verify(
         repeated = RepeatedRun(ctx, output.path, predicate, parameters)
         difference = repeated.compare(output.shown, checker, given)
         state = CheckState.CHANGED if difference else CheckState.OK
-        checks.append(Check(state, "repeated", output.path.name, "" if not difference else repeated.reason))
+        checks.append(Check(state, "repeated", output.name, "" if not difference else repeated.reason))
     _write_checks(ctx, output, checks, difference)
     _note_versions(ctx, predicate)
     return _exit_code(ctx, checks)
 
 
 def _check_output(ctx: CommandContext, output: DescribedOutput) -> Check:
-    name = str(output.path)
     if output.shown is not None:
         found = digest_public(json_text.dumps(output.shown).encode("utf-8", "replace"))
     else:
         try:
-            found = digest_public_file(str(output.path.absolute()), ctx.runtime.interrupt)
+            found = digest_public_file(str(output.path), ctx.runtime.interrupt)
         except OSError as error:
-            return Check(CheckState.MISSING, "output", name, error.strerror or "")
+            return Check(CheckState.MISSING, "output", output.name, error.strerror or "")
     same = found["sha256"] == output.statement.digest["sha256"]
-    return Check(CheckState.OK if same else CheckState.CHANGED, "output", name)
+    return Check(CheckState.OK if same else CheckState.CHANGED, "output", output.name)
 
 
 def _write_checks(ctx: CommandContext, output: DescribedOutput, checks: Sequence[Check], difference: str) -> None:
     rows = [{"state": str(each.state), "what": each.kind, "name": each.name, "note": each.note} for each in checks]
     if ctx.console.as_json:
         extra = {"difference": difference} if difference else {}
-        rows = [{"output": str(output.path), **row, **(extra if row["what"] == "repeated" else {})} for row in rows]
+        rows = [{"output": output.name, **row, **(extra if row["what"] == "repeated" else {})} for row in rows]
     ctx.console.write_table(rows)
     if difference and not ctx.console.as_json:
         ctx.console.write_stdout(difference)
