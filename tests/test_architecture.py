@@ -52,6 +52,7 @@ ROOMS = {
     "store": set(),
     "documents": set(),
     "prompts": set(),
+    "provenance": set(),
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},

@@ -18,7 +18,7 @@ from llmcli.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from llmcli.cli.console.environment import Environment
     from llmcli.cli.parsing.parameters import CommandParameter
-    from llmcli.cli.provenance.recorder import ProvenanceRecorder
+    from llmcli.cli.provenance.provenance_recorder import ProvenanceRecorder
     from llmcli.tasks.runner.task_requests import GenerationOptions
 
 
@@ -94,7 +94,7 @@ class CommandContext:
         With ``--deterministic``, the seed is 0 unless the user gave one, so that the run can be repeated. Raises as
         ``load_or_create_key``.
         """
-        from llmcli.cli.provenance.recorder import ProvenanceRecorder, RecordedRun
+        from llmcli.cli.provenance.provenance_recorder import ProvenanceRecorder, RecordedRun
         from llmcli.provenance.digest_key import load_or_create_key
 
         settings = self.runtime.settings

@@ -138,6 +138,7 @@ class Flags:
             "--provenance",
             help="Write what -o FILE was made of to FILE.provenance.json; with --json, a field.",
             section=OptionSection.OUTPUT,
+            rare=True,
         ),
         GivesSetting(),
     ] = None

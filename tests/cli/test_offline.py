@@ -82,11 +82,11 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     hub.asked.clear()
     text = tmp_path / "notes.txt"
     text.write_text("Good morning to you.\n")
-    part = tmp_path / "part.csv"
     batch = tmp_path / "requests.jsonl"
     body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
     request = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
     batch.write_text(json.dumps(request))
+    part, summary = tmp_path / "part.csv", tmp_path / "summary.txt"
     verbs = {
         "ask": ["ask", "hi", *SHORT],
         "command": ["command", "list files", *SHORT],
@@ -99,6 +99,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "check": ["check", str(text), "--against", str(text), "--threshold", "0"],
         "proofread": ["proofread", str(text)],
         "run-batch": ["run-batch", "-i", str(batch)],
+        "verify": ["verify", str(summary)],
         "embed": ["embed", str(text)],
         "tokens": ["tokens", str(text)],
         "similar": ["similar", "a greeting", str(text)],
@@ -126,7 +127,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     listens = {"serve"}  # that is its purpose; tests/serve checks its clients
     asks = {"label"}  # it needs a terminal; it scores records as classify does
     shard = ["classify", "--labels", "good,bad", "--shard", "1/1", "-o", str(part), str(text)]
-    commands = [shard, *(verbs[command.name] for command in COMMANDS if command.name not in listens | asks), *more]
+    described = ["summarize", "--provenance", "-o", str(summary), str(text), *SHORT]
+    commands = [shard, described, *(verbs[command.name] for command in COMMANDS if command.name not in listens | asks), *more]
     codes, calls = watched(*commands, model=here)
     assert [argv for argv, code in zip(commands, codes, strict=True) if code not in {0, 3}] == []
     assert calls == []

@@ -1,1 +1,1 @@
-"""What an output was made of: recorded while a command runs, and read by ``llm verify``."""
+"""Provenance: recorded while a command runs, and read by ``llm verify``."""

@@ -14,7 +14,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.verify.checks import GivenTexts, StatementChecker, working_directory
 from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.command_parameters import STDIN, format_words
-from llmcli.cli.provenance.recorder import EFFECTIVE_SETTINGS
+from llmcli.cli.provenance.provenance_recorder import EFFECTIVE_SETTINGS
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.provenance.statement import FIELD

@@ -14,7 +14,7 @@ from llmcli.cli.commands.verify.repeated_run import RepeatedRun
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.parsing.parameters import CommandParameter
-from llmcli.cli.provenance.recorder import find_versions
+from llmcli.cli.provenance.provenance_recorder import find_versions
 from llmcli.documents.reading.file_reader import read_stdin
 from llmcli.errors import BadDocument, LlmError, MissingError, UnavailableError, UsageError
 from llmcli.fast_dataclass import frozen

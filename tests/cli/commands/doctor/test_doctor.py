@@ -17,7 +17,7 @@ from llmcli.engine.llama import bindings, hardware, threads
 from llmcli.errors import Unsupported
 
 CHECKS = [
-    "versions", "llama.cpp", "cores", "memory", "gpu", "worker", "configuration", "directories", "prompts", "models",
+    "versions", "llama.cpp", "cores", "memory", "gpu", "worker", "configuration", "directories", "provenance", "prompts", "models",
     "default model", "path", "backends", "network", "terminal",
 ]  # fmt: skip
 

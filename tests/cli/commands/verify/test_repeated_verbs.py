@@ -66,6 +66,8 @@ def test_what_a_verb_has_written_is_written_again(run, verb):
     """Twenty times, from the statement and the texts that it does not hold."""
     code, said = run(*VERBS[verb], "--deterministic", "--provenance", "-o", "out.txt")
     assert code in {0, 1, 3} and Path("out.txt.provenance.json").exists(), said
+    statement = Path("out.txt.provenance.json").read_text()
+    assert [text for text in (*TEXTS.get(verb, ()), "workshop", "Bicycles") if text in statement] == []
     texts = [word for text in TEXTS.get(verb, ()) for word in ("--text", text)]
     for _ in range(RUNS):
         code, said = run("verify", "out.txt", "--repeat", *texts)
