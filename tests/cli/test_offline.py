@@ -128,7 +128,12 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     asks = {"label"}  # it needs a terminal; it scores records as classify does
     shard = ["classify", "--labels", "good,bad", "--shard", "1/1", "-o", str(part), str(text)]
     described = ["summarize", "--provenance", "-o", str(summary), str(text), *SHORT]
-    commands = [shard, described, *(verbs[command.name] for command in COMMANDS if command.name not in listens | asks), *more]
+    commands = [
+        shard,
+        described,
+        *(verbs[command.name] for command in COMMANDS if command.name not in listens | asks),
+        *more,
+    ]
     codes, calls = watched(*commands, model=here)
     assert [argv for argv, code in zip(commands, codes, strict=True) if code not in {0, 3}] == []
     assert calls == []

@@ -64,7 +64,13 @@ _RESTORE_LOG = f"rm -f {_LOG}*; cp ~/answers.db {_LOG}"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _CALIBRATE = "llm classify --labels billing,bug,praise --calibrate labelled.csv --calibration tickets"
 _TAKE_SHARES = "for suffix in csv jsonl; do llm sentiment reviews.csv --shard 1/1 -o part-1.$suffix; done"
+_DESCRIBE = (
+    "llm summarize report.txt --deterministic --provenance -o summary.txt; "
+    'llm ask "When does the workshop open?" --provenance -o answer.txt; '
+    "llm translate --to fr docs --provenance -o docs-fr"
+)
 _PREPARATIONS = {
+    "docs/reference/verify.md": Preparation(page=_DESCRIBE),
     "docs/reference/calibrations.md": Preparation(line=_CALIBRATE),
     "docs/reference/records.md": Preparation(page=_TAKE_SHARES),
     "docs/reference/ask.md": Preparation(page="llm prompts new review"),
