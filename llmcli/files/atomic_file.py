@@ -73,6 +73,7 @@ def atomic_write(
     interrupt: Interrupt | None = None,
     placing: Callable[[], AbstractContextManager[object]] = nullcontext,
     mode: int = 0o666,
+    durable: bool = True,
 ) -> Iterator[OutputFile]:
     """Open ``path`` for writing; leaving the block puts the file in place, an exception keeps the earlier file.
 
@@ -80,6 +81,7 @@ def atomic_write(
     ``interrupt``: checked while a pipe or device blocks.
     ``placing``: entered when all data is on the disk; the rename happens in its block.
     ``mode``: permissions of a new file, before the umask.
+    ``durable``: wait until the data is on the disk, so that a power failure cannot lose it; takes about 10 ms.
 
     Regular files, existing or not, are written to a temporary file beside the target and renamed. Symbolic links are
     followed; mode and (where permitted) owner are kept. Devices, named pipes and the process's own descriptors
@@ -93,7 +95,7 @@ def atomic_write(
     interrupt = interrupt or Interrupt()
     fd = _open_special(path, interrupt)
     if fd is None:
-        with _write_and_replace(path, interrupt, mode, force=force, placing=placing) as output:
+        with _write_and_replace(path, interrupt, mode, force=force, placing=placing, durable=durable) as output:
             yield output
         return
     try:
@@ -155,7 +157,13 @@ def _open_fifo(path: str, interrupt: Interrupt) -> int:
 
 @contextmanager
 def _write_and_replace(
-    path: str, interrupt: Interrupt, mode: int, *, force: bool, placing: Callable[[], AbstractContextManager[object]]
+    path: str,
+    interrupt: Interrupt,
+    mode: int,
+    *,
+    force: bool,
+    placing: Callable[[], AbstractContextManager[object]],
+    durable: bool,
 ) -> Iterator[OutputFile]:
     try:
         if os.path.basename(path) in {"", ".", ".."}:  # noqa: PTH119 (a Path would drop a slash at the end)
@@ -168,7 +176,8 @@ def _write_and_replace(
         with _hold_lock(fd):
             try:
                 yield OutputFile(fd, path, interrupt)
-                _sync(fd, path)
+                if durable:
+                    _sync(fd, path)
             finally:
                 _close(fd, path)
             try:

@@ -210,7 +210,7 @@ class ProvenanceRecorder:
                 raise OutputError(output.path, detail=error.strerror or "") from error
             name = os.path.basename(output.path)  # noqa: PTH119 (the same)
             statement = Statement(name, digest, self._predicate(runtime, output)).to_json()
-            with atomic_write(output.path + SUFFIX, interrupt=self._interrupt) as file:
+            with atomic_write(output.path + SUFFIX, interrupt=self._interrupt, durable=False) as file:
                 file.write((json_text.dumps(statement, indent=1) + "\n").encode("utf-8", "backslashreplace"))
 
     def _predicate(self, runtime: Runtime, output: _Output) -> dict[str, Any]:
@@ -297,12 +297,11 @@ def model_digest(model: ModelFile) -> dict[str, str]:
 
 def find_versions(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the versions of llm and of the engine; no library is loaded."""
-    from llmcli.engine.llama import bindings
-    from llmcli.engine_library import find_library
+    from llmcli.engine_library import binding_version, find_library
 
     library = find_library(environ)
     engine = {} if library is None else {"engine": library.label}
-    return {"llmcli": __version__, **engine, "llama-cpp-python": bindings.version()}
+    return {"llmcli": __version__, **engine, "llama-cpp-python": binding_version()}
 
 
 def _format_time(seconds: float) -> str:

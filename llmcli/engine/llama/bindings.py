@@ -19,12 +19,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS
 from llmcli.engine.llama import library_check
-from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, find_library
+from llmcli.engine_library import LIBRARY_VARIABLE, EngineLibrary, binding_version, find_library
 from llmcli.errors import Unsupported
 from llmcli.errors.model_errors import EngineNotInstalled, EngineRefused
 
@@ -226,22 +225,9 @@ def float_array(pointer: Any, shape: tuple[int, ...]) -> Any:
     return np.frombuffer(values, np.float32, size).reshape(shape)
 
 
-@functools.cache
 def version() -> str:
-    """Return the version of the binding, "not installed" if it is missing.
-
-    It stands in the name of the directory beside the package, which is found without ``importlib.metadata`` (9 ms).
-    """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is not None and spec.origin is not None:
-        for directory in Path(spec.origin).parents[1].glob("llama_cpp_python-*.dist-info"):
-            return directory.name.removeprefix("llama_cpp_python-").removesuffix(".dist-info")
-    from importlib import metadata
-
-    try:
-        return metadata.version("llama-cpp-python")
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    """Return the version of the binding, "not installed" if it is missing."""
+    return binding_version()
 
 
 def engine_id() -> str:
