@@ -362,3 +362,30 @@ def test_q4_0_made_from_q4_1_is_not_faithful(starter, tmp_path):
         model.close()
     assert WeightsTable(found).faithful == ("original", "bf16", "q8_0"), found
     assert found["q4_0"].divergence > 0.05 > found["original"].divergence > found["bf16"].divergence
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["ask", "--max-tokens", "30", "Why is the sky blue?"], ["Why is the sky blue?"]),
+        (["generate", "poem", "--var", "topic=rain", "--max-tokens", "30"], ["topic=rain"]),
+        (["command", "list all files"], ["list all files"]),
+        (["summarize", "--style", "paragraph", "--max-tokens", "60", "FILE"], []),
+        (["sentiment", "--format", "sentences", "FILE"], []),
+    ],
+    ids=lambda each: each[0] if each else "",
+)
+def test_a_described_run_is_repeated_byte_for_byte(llm, starter, tmp_path, words, texts):
+    """With --deterministic, four times in the worker or a process of its own: twenty runs of the starter in all."""
+    output, text = tmp_path / "out.txt", tmp_path / "text.txt"
+    text.write_text("The workshop opens at nine. It is a pity that the roof leaks! Bicycles are repaired on Mondays.\n")
+    named = [str(text) if word == "FILE" else word for word in words]
+    done = llm(*named, "--deterministic", "--provenance", "-o", str(output))
+    assert done.returncode in {0, 3} and output.exists(), done.stderr
+    given = [word for each in texts for word in ("--text", each)]
+    for number in range(4):
+        again = llm("verify", str(output), "--repeat", *given)
+        assert (again.returncode, again.stdout.count(b"ok\trepeated")) == (0, 1), (number, again.stdout)
+    text.write_text("It has changed.\n")
+    if "FILE" in words:
+        assert llm("verify", str(output)).returncode == 1
