@@ -98,10 +98,12 @@ class CommandContext:
         from llmcli.provenance.digest_key import load_or_create_key
 
         settings = self.runtime.settings
+        required = settings.origin("provenance").startswith("--")
+        if not (required or self.flags.output or self.flags.json or values.get("update")):
+            return  # the setting alone: there is no place for a statement
         if settings["deterministic"] and self.flags.seed is None:
             self.flags = fast_dataclass.replace(self.flags, seed=0)
         typed = {option.name: getattr(self.flags, option.name) for option in shared_options(type(self.flags))}
-        required = settings.origin("provenance").startswith("--")
         key = load_or_create_key(self.runtime.paths.digest_key)
         run = RecordedRun(self.verb, parameters, {**typed, **values}, key, required)
         self.provenance = ProvenanceRecorder(run, self.runtime.interrupt)

@@ -63,7 +63,7 @@ _SCHEMA = {
                 "directory": _TEXT,
                 "key": _TEXT,
                 "inputs": {"type": "array", "items": _THING},
-                "prompts": {"type": "array", "items": {**_THING, "required": ["name", "digest"]}},
+                "prompts": {"type": "array", "items": _THING},
                 "versions": _DIGESTS,
                 "model": _MODEL,
                 "server": {"type": "object"},

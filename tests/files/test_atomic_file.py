@@ -321,3 +321,13 @@ def test_a_stalled_reader_does_not_delay_a_signal(tmp_path):
         write(path, bytes(10_000_000), interrupt=StopsWhenFull(probe))
     os.close(probe)
     os.close(reader)
+
+
+def test_only_a_durable_write_waits_for_the_disk(tmp_path, monkeypatch):
+    """Waiting takes 10 ms; both replace the file as a whole."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for durable in (False, True):
+        with atomic_write(str(tmp_path / "file"), durable=durable) as file:
+            file.write(str(durable).encode())
+        assert (tmp_path / "file").read_text() == str(durable) and len(synced) == durable

@@ -44,7 +44,12 @@ def read_web_document(ctx: CommandContext, name: str) -> Document:
     fetcher = PageFetcher(ctx.console.environment.environ, allows_private=allowed)
     with ctx.console.status_line.waiting(Phase.WORKING, ""):
         page = run_interruptible(fetcher.fetch, name)
-        note_input(ctx, f"https://{urlsplit(name).hostname}", page.data, "a page, of which only the host is named")
+        note_input(
+            ctx,
+            "{0.scheme}://{0.hostname}".format(urlsplit(name)),
+            page.data,
+            "a page, of which only the host is named",
+        )
         return run_interruptible(_read_page, page, name)
 
 

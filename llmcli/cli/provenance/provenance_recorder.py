@@ -150,7 +150,8 @@ class ProvenanceRecorder:
         if name in self._inputs:
             return
         if not os.path.isfile(name):  # noqa: PTH113 (the same)
-            self._inputs[name] = {"name": name, "note": "not a regular file"}
+            note = "an indexed directory" if os.path.isdir(name) else "not a regular file"  # noqa: PTH112 (the same)
+            self._inputs[name] = {"name": name, "note": note}
             return
         try:
             digest = self._run.key.digest_file(name, self._interrupt)
@@ -161,12 +162,11 @@ class ProvenanceRecorder:
 
     def note_bytes(self, name: str, data: bytes, note: str = "") -> None:
         """Note an input that cannot be read again: standard input, or a page, which is called by its host."""
-        if data.strip():  # a blank pipe is not read as an input
-            self._inputs[name] = {
-                "name": name,
-                "digest": self._run.key.digest(data),
-                **({"note": note} if note else {}),
-            }
+        if not data.strip():  # a blank pipe is not read as an input
+            return
+        digest = self._run.key.digest(data)
+        key = f"{name}\0{digest[KEYED]}"  # of a host there may be several pages
+        self._inputs[key] = {"name": name, "digest": digest, **({"note": note} if note else {})}
 
     def open_stream(self, name: str) -> hmac.HMAC:
         """Note an input that is read as it arrives; return the digest to update with its bytes."""
@@ -244,8 +244,11 @@ class ProvenanceRecorder:
         found = []
         for name, path in runtime.prompts.read_files.items():
             is_public = path.is_relative_to(runtime.prompts.builtin)
-            digest = digest_public_file if is_public else self._run.key.digest_file
-            found.append({"name": name, "digest": digest(str(path), self._interrupt)})
+            digest_file = digest_public_file if is_public else self._run.key.digest_file
+            try:
+                found.append({"name": name, "digest": digest_file(str(path), self._interrupt)})
+            except OSError as error:  # it was removed while the command ran
+                found.append({"name": name, "note": error.strerror or "unreadable"})
         return found
 
 

@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 from llmcli.backends.base import Backend
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import source_inputs
+from llmcli.cli.input.inputs import note_input
 from llmcli.documents.reading.document import STDIN, Document
 from llmcli.documents.reading.streamed_file import StreamedFile
 from llmcli.errors import MissingError, UsageError
@@ -60,6 +61,7 @@ def open_indexed(ctx: CommandContext, name: str, failed: list[ItemFailed]) -> In
 
     The index is closed at the end of the command. Raises what ``PassageIndex`` and ``IndexUpdater`` raise.
     """
+    note_input(ctx, name)
     index = IndexFiles(ctx.runtime.paths.indexes).open(name)
     ctx.on_exit(index.close)
     for event in IndexUpdater(index, real_path(name), ctx.runtime.interrupt).update():

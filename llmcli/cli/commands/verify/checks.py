@@ -88,8 +88,6 @@ class StatementChecker:
         for each in self._predicate["inputs"]:
             if each["name"] == STDIN:
                 yield self._check_stdin(each, given)
-            elif "note" in each or "digest" not in each:
-                yield Check(CheckState.UNCHECKED, "input", each["name"], each.get("note", ""))
             else:
                 yield self._compare("input", each)
 
@@ -125,7 +123,10 @@ class StatementChecker:
 
     def _compare(self, kind: str, described: Mapping[str, Any], find: Callable[[str], str] = str) -> Check:
         """Compare a file with its digests; ``find`` returns its path from its name."""
-        name, digests = described["name"], described["digest"]
+        name = described["name"]
+        if "note" in described or "digest" not in described:
+            return Check(CheckState.UNCHECKED, kind, name, described.get("note", ""))
+        digests = described["digest"]
         if is_keyed(digests) and self._key is None:
             return Check(CheckState.UNCHECKED, kind, name, self._other_key, needs_key=True)
         digest_file = self._key.digest_file if is_keyed(digests) and self._key is not None else digest_public_file

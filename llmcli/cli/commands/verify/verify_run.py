@@ -116,14 +116,16 @@ def _verify(
 ) -> int:
     predicate = output.statement.predicate
     command = find_command(predicate["command"])
-    if command is None or not command.runs_model:
-        raise BadDocument(output.name, detail=f"{predicate['command']} is no command of llm", kind="statement")
-    parameters: Sequence[CommandParameter] = command.load().parameters
+    parameters: Sequence[CommandParameter] = () if command is None or command.group else command.load().parameters
+    if not any(parameter.name == "provenance" for parameter in parameters):
+        detail = f"{predicate['command']} is no command that describes its output"
+        raise BadDocument(output.name, detail=detail, kind="statement")
     with working_directory(output.path, predicate):
         checker = StatementChecker(ctx, predicate, parameters, key)
         checks = [_check_output(ctx, output), *checker.run(given)]
     difference = ""
-    if repeats and all(check.state in {CheckState.OK, CheckState.UNCHECKED} for check in checks):
+    unchanged = all(check.state in {CheckState.OK, CheckState.UNCHECKED} for check in checks)
+    if repeats and unchanged and not any(check.needs_key for check in checks):
         repeated = RepeatedRun(ctx, output.path, predicate, parameters)
         difference = repeated.compare(output.shown, checker, given)
         state = CheckState.CHANGED if difference else CheckState.OK

@@ -163,6 +163,7 @@ def test_another_key_is_named_and_nothing_counts_as_changed(answer, llm):
         done = llm("verify", "out.txt")
         assert done.code == 69 and str(path) in done.err
         assert said in done.out and "changed" not in done.out
+        assert llm("verify", "out.txt", "--repeat", "--text", QUESTION).code == 69
         assert states(done)[("output", "out.txt")] == states(done)[("prompt", "ask.documents")] == "ok"
     Path("out.txt").write_text("other\n")
     assert llm("verify", "out.txt").code == 1
@@ -215,6 +216,27 @@ def test_an_output_without_a_name_is_refused(llm, notes, more):
     assert "Add -o FILE" in refused.err
     done = llm("ask", "-f", "notes.txt", QUESTION, *more, env={"LLMCLI_PROVENANCE": "on"}, answer=lambda _: "At nine.")
     assert done.code == 0 and done.out == ("" if "/dev/stdout" in more else "At nine.\n")
+
+
+def test_an_indexed_directory_is_named(llm, notes):
+    """The index was read, so only files that fit the context as a whole were read again and are listed."""
+    Path("docs").mkdir()
+    Path("docs/a.txt").write_text(TEXT)
+    assert llm("index", "add", "docs").code == 0
+    assert llm("ask", "--index", "docs", QUESTION, "--provenance", "-o", "out.txt").code == 0
+    done = llm("verify", "out.txt")
+    assert done.code == 0 and states(done)[("input", "docs")] == "unchecked"
+
+
+def test_a_command_that_describes_nothing_is_no_command_of_a_statement(answer, llm):
+    """So a changed statement cannot make --repeat run a chat or anything else that leaves traces."""
+    answer()
+    path = Path("out.txt.provenance.json")
+    for name in ("chat", "config", "worker", "rm"):
+        changed = json.loads(path.read_text())
+        changed["predicate"]["command"] = name
+        path.write_text(json.dumps(changed))
+        assert llm("verify", "out.txt", "--repeat").code == 65
 
 
 def test_records_need_a_file(llm, notes):
