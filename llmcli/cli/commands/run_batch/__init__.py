@@ -13,7 +13,7 @@ from llmcli.cli.records.record_flags import RecordFlags
 @command(
     without=(
         "column", "template", "format", "delimiter", "output_format", "overwrite", "sample", "dedupe",
-        "temperature", "seed", "max_tokens", "stop_repetition", "reasoning", "draft",
+        "temperature", "seed", "max_tokens", "stop_repetition", "reasoning", "draft", "mark",
     ),
     examples="""
       llm run-batch -i requests.jsonl -o answers.jsonl

@@ -341,6 +341,13 @@ def test_what_a_repeat_cannot_do_is_said(llm, notes):
     assert llm("ask", "--session", "trip", "Where?", "--provenance", "-o", "out.txt").code == 0
     refused = llm("verify", "out.txt", "--repeat", "--text", "Where?", "--text", "trip")
     assert refused.code == 2 and "saved chat" in refused.err
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    request = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    Path("requests.jsonl").write_text(json.dumps(request) + "\n")
+    assert llm("run-batch", "-i", "requests.jsonl", "--provenance", "-o", "answers.jsonl").code == 0
+    assert llm("verify", "answers.jsonl").code == 0
+    batch = llm("verify", "answers.jsonl", "--repeat")
+    assert batch.code == 2 and "random ids" in batch.err
 
 
 def test_a_repeat_writes_no_other_file(llm, notes):
