@@ -117,7 +117,7 @@ COMMANDS = [
         needs=READING,
         also="Runs: llm verify.",
     ),
-    Command("verify", "Check an output and what it was made of, as --provenance says.", listed=False),
+    Command("verify", "Check that an output and what it was made of are unchanged.", listed=False),
     Command(
         "proofread",
         "List the words that look wrong, by how much they surprise the model.",

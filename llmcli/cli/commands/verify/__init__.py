@@ -33,9 +33,9 @@ def verify(
     ] = None,
     repeat: Annotated[bool, Option("--repeat", help="Run the command again, and compare its output.")] = False,
 ) -> int:
-    """Check that an output, and what it was made of, are as --provenance has described them.
+    """Check that an output and what it was made of are unchanged.
 
-    Prints a line for the output and for each input, prompt file, model and adapter: ok, changed, missing, or unchecked.
+    --provenance has described them. Prints a line for the output and for each input, prompt file, model and adapter: ok, changed, missing, or unchecked.
     The exit code is 1 if something has changed, 66 if a file is missing, 65 if the statement is damaged, and 69 if its
     digests were made with another key than yours. llm models verify checks downloaded models.
     """
