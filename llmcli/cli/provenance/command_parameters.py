@@ -19,7 +19,7 @@ _FILE_METAVARS = frozenset({"FILE", "[FILE]...", "SOURCE", "[SOURCE]...", "[ANSW
 _NAME_METAVARS = frozenset(
     {"MODEL", "FILE[:SCALE]", "LANG", "STYLE", "FORMAT", "TYPE", "[KIND]", "CHAR", "I/N", "COLUMN", "on|off", "N|auto"}
 )
-_NAMES = frozenset({"backend", "calibration", "column", "index", "label_column", "key_env", "update"})
+_NAMES = frozenset({"backend", "calibration", "column", "index", "label_column", "key_env", "shell", "update"})
 """Parameters called ``NAME`` and the like whose values name something that is no text."""
 _WRITTEN_FILES = frozenset({"output", "html", "memory", "plot", "report", "summary", "update"})
 """Parameters that name files which the command writes."""

@@ -173,10 +173,7 @@ def _exit_code(ctx: CommandContext, checks: Sequence[Check]) -> int:
     if CheckState.MISSING in states:
         return MissingError.exit_code
     if any(check.needs_key for check in checks):
-        ctx.console.write_error(
-            UnavailableError(
-                f"the digests of inputs need the key with which they were made: {ctx.runtime.paths.digest_key}"
-            )
-        )
+        path = ctx.runtime.paths.digest_key
+        ctx.console.write_error(UnavailableError(f"the inputs were digested with another key than that in {path}"))
         return UnavailableError.exit_code
     return 0

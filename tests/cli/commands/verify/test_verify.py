@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import scripted
+from tiny_adapters import write_adapter
 
 from llmcli.prompts.prompt_library import builtin_directory
 from llmcli.types import FinishReason
@@ -138,6 +139,29 @@ def test_what_was_changed_is_found_and_named(answer, llm, tmp_path, mine, kind):
     assert (done.code, changed) == (1, [(kind.removeprefix("own "), name)])
 
 
+def test_adapters_and_copies_of_the_weights_are_checked(answer, llm, mine, tmp_path):
+    """The adapter as it was named; the copy by the type of its weights, until it is removed."""
+    write_adapter(tmp_path / "style.gguf", mine)
+    predicate = answer("-m", str(mine), "--lora", "style.gguf:0.5")["predicate"]
+    assert [(each["name"], each["scale"]) for each in predicate["model"]["adapters"]] == [("style.gguf:0.5", 0.5)]
+    assert states(llm("verify", "out.txt"))[("adapter", "style.gguf:0.5")] == "ok"
+    write_adapter(tmp_path / "style.gguf", mine, seed=1)
+    changed = llm("verify", "out.txt")
+    assert changed.code == 1 and states(changed)[("adapter", "style.gguf:0.5")] == "changed"
+    predicate = answer("-m", str(mine), "--weights", "bf16")["predicate"]
+    (copy,) = Path("home/cache/derived").glob("*.gguf")
+    assert predicate["model"]["weights"] == "bf16"
+    assert predicate["model"]["copy"] == {"sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}
+    name = ("weights", f"{mine} in bf16")
+    assert states(llm("verify", "out.txt"))[name] == "ok"
+    copy.chmod(0o600)
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    assert states(llm("verify", "out.txt"))[name] == "changed"
+    copy.unlink()
+    gone = llm("verify", "out.txt")
+    assert gone.code == 0 and states(gone)[name] == "unchecked"
+
+
 def test_what_is_missing_is_named(answer, llm):
     """Exit 66: the output, an input, the statement; a damaged statement is 65."""
     answer()
@@ -243,6 +267,26 @@ def test_records_need_a_file(llm, notes):
     """A statement is about a whole job."""
     refused = llm("sentiment", "notes.txt", "--json", "--provenance", answer={"positive": -1.0})
     assert refused.code == 2 and refused.backend is None
+
+
+def test_a_job_has_a_statement_when_it_is_complete(llm, notes):
+    """Not while records are left; the one at its end counts those of earlier runs, and has the rows of all."""
+    scores = {"positive": -0.1, "neutral": -3.0, "negative": -4.0}
+    Path("rows.csv").write_text("text\n" + "".join(f"canary {number}\n" for number in range(6)))
+    words = ["sentiment", "rows.csv", "--column", "text", "-o", "out.csv", "--provenance"]
+
+    def stop_at(request):
+        text = request.messages[-1].content if request.messages else ""
+        return OSError("x") if "canary 4" in text and not Path("goes-on").exists() else scores
+
+    failed = llm(*words, "--on-error", "fail", answer=stop_at)
+    assert failed.code != 0 and not Path("out.csv.provenance.json").exists()
+    Path("goes-on").touch()
+    assert llm(*words, "--on-error", "fail", "--resume", answer=stop_at).code == 0
+    predicate = json.loads(Path("out.csv.provenance.json").read_text())["predicate"]
+    assert predicate["outcome"]["results"] == 6 and predicate["parameters"]["column"] == ["text"]
+    assert "anary" not in json.dumps(predicate)
+    assert llm("verify", "out.csv").code == 0
 
 
 def test_the_setting_writes_it_too(llm, notes):
