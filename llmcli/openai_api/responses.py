@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 from llmcli.openai_api.http_errors import dump_exception
@@ -259,14 +259,14 @@ def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any]:
     }
 
 
-def dump_model(name: str, created: int) -> dict[str, Any]:
-    """Return an entry of ``/v1/models``; ``created`` in seconds since the epoch."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "llmcli"}
+def dump_model(name: str, created: int, digest: str = "", weights: str = "") -> dict[str, Any]:
+    """Return an entry of ``/v1/models``; ``created`` in seconds since the epoch.
 
-
-def dump_model_list(models: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """Return the answer of ``/v1/models`` for names and times as ``dump_model`` takes them."""
-    return {"object": "list", "data": [dump_model(*model) for model in models]}
+    ``digest`` and type of the ``weights`` that answer are there once they are loaded, so that clients of several servers
+    can compare them.
+    """
+    loaded = {"digest": digest, "weights": weights} if digest else {}
+    return {"id": name, "object": "model", "created": created, "owned_by": "llmcli", **loaded}
 
 
 def _dump_score(score: Score) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from llmcli.anthropic_api.anthropic_http_errors import MESSAGES_PATH, adapt_erro
 from llmcli.errors import LlmError, MissingError, ModelNotDownloaded, TemporaryFailure
 from llmcli.openai_api.event_builder import encode_named_event
 from llmcli.openai_api.http_errors import dump_exception, error_response
-from llmcli.openai_api.responses import dump_model, dump_model_list
+from llmcli.openai_api.responses import dump_model
 from llmcli.serve import openapi
 from llmcli.serve.batch_endpoints import BATCHES_PATH, FILES_PATH, BatchEndpoints
 from llmcli.serve.batch_queue import BatchQueue
 from llmcli.serve.connection_pool import ConnectionLost
-from llmcli.serve.worker_router import ModelProvider, WorkerRouter
+from llmcli.serve.worker_router import ListedModel, ModelProvider, WorkerRouter
 
 _RESPONSES_PATH = "/v1/responses"
 FORWARDED_PATHS = (
@@ -65,16 +65,18 @@ class Gateway:
 
     async def list_models(self, request: Request) -> Response:
         """``GET /v1/models``."""
-        listed = [(model.name, model.created) for model in await self._router.list_models()]
-        return JSONResponse(_dump_model_page(listed) if _is_anthropic(request.scope) else dump_model_list(listed))
+        listed = await self._router.list_models()
+        if _is_anthropic(request.scope):
+            return JSONResponse(_dump_model_page([(model.name, model.created) for model in listed]))
+        return JSONResponse({"object": "list", "data": [_dump_listed(model) for model in listed]})
 
     async def get_model(self, request: Request) -> Response:
         """``GET /v1/models/NAME``."""
         name = request.path_params["name"]
         for model in await self._router.list_models():
             if model.name == name:
-                dump = _dump_model_info if _is_anthropic(request.scope) else dump_model
-                return JSONResponse(dump(model.name, model.created))
+                is_anthropic = _is_anthropic(request.scope)
+                return JSONResponse(_dump_model_info(name, model.created) if is_anthropic else _dump_listed(model))
         missing = error_response(404, f"there is no model {name!r} here", param="model", code="model_not_found")
         return adapt_error(missing, request.scope)
 
@@ -210,6 +212,10 @@ def _encode_stream_error(path: str, cause: LlmError, num_lines: int) -> bytes:
         return b"data: " + json.dumps(body).encode() + b"\n\n"
     error = {"type": "error", "code": "server_error", "message": body["error"]["message"], "param": None}
     return encode_named_event({**error, "sequence_number": num_lines // _LINES_PER_EVENT})
+
+
+def _dump_listed(model: ListedModel) -> dict[str, Any]:
+    return dump_model(model.name, model.created, model.digest, model.weights)
 
 
 def _dump_model_info(name: str, created: int) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+from llmcli.config.engine_options import adapted_model_id, load_adapters
 from llmcli.errors import LlmError, TemporaryFailure
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 from llmcli.openai_api.fields import MODEL_HEADER, OPTIONS_HEADER
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.settings import ORIGINAL_WEIGHTS
@@ -24,10 +25,15 @@ _MAX_TRIES = 3
 
 @frozen
 class ListedModel:
-    """A model on this machine; ``created``: seconds since 1970."""
+    """A model on this machine; ``created``: seconds since 1970.
+
+    ``digest`` is that of its file and adapters, and ``weights`` the type that answers; "" until it was used.
+    """
 
     name: str
     created: int
+    digest: str = ""
+    weights: str = ""
 
 
 class ModelProvider(Protocol):
@@ -59,7 +65,13 @@ class WorkerRouter:
     async def list_models(self) -> Sequence[ListedModel]:
         """Return the models on this machine."""
         listed: Sequence[ListedModel] = await self._run_in_pool(self._model_provider.list_models)
-        return listed
+        used = {launcher.served_name: launcher for launcher in self._launchers.values()}
+        return [self._with_weights(model, used[model.name]) if model.name in used else model for model in listed]
+
+    def _with_weights(self, model: ListedModel, launcher: WorkerLauncher) -> ListedModel:
+        config = launcher.config
+        digest = adapted_model_id(config.model_id, load_adapters(config.adapters))
+        return replace(model, digest=digest, weights=self._weights[launcher.paths.key])
 
     async def _run_in_pool(self, function: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
