@@ -15,6 +15,7 @@ FORMER_NAMES = {
     "RateLimited": "Busy",
     "RequestRejected": "Refused",
     "NotOnServers": "Unsupported",
+    "ServerStalled": "TryAgain",
     "ServerUnreachable": "Unreachable",
     "TemporaryFailure": "TryAgain",
     "TransferStalled": "Stalled",

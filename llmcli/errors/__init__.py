@@ -48,8 +48,8 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |  `- UnusableDirectory
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
-    |  |- ServerUnreachable, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable, PackageUnavailable,
-    |  |  ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
+    |  |- ServerUnreachable, ServerStalled, RateLimited, PageUnavailable, HubUnreachable, SourcesUnreachable,
+    |  |  PackageUnavailable, ClaimedByOther, TransferStalled (ReadTimedOut)  [n]
     |  `- SourceChanged, DerivedWeightsMissing  [m]
     |- RemoteError             76   checksum mismatch, protocol error
     |  |- DamagedModel              (a file does not match its checksum, or has changed)

@@ -23,6 +23,10 @@ class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
         self.address = address
 
 
+class ServerStalled(TemporaryFailure, type_name="TryAgain"):
+    """The server ``subject`` was connected and then sent nothing for too long."""
+
+
 class RateLimited(TemporaryFailure, type_name="Busy"):
     """The server is overloaded (429, 503)."""
 

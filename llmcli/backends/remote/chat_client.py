@@ -25,7 +25,7 @@ from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
 from llmcli.backends.remote.transport.retries import ConcurrencyLimiter, Retrier, RetryPolicy
 from llmcli.errors import RemoteError, TemporaryFailure
-from llmcli.errors.network_errors import BadRequest
+from llmcli.errors.network_errors import BadRequest, ServerStalled
 from llmcli.files import private_files
 from llmcli.types import Event, Finished, Request, TextDelta
 
@@ -276,7 +276,8 @@ class ChatClient:
             if not reader.num_characters:
                 raise
             broke = f"its answer broke off after {reader.num_characters:,} characters"
-            raise TemporaryFailure(self.server.label, detail=f"{broke} ({error.detail})") from error
+            kind = ServerStalled if isinstance(error, ServerStalled) else TemporaryFailure
+            raise kind(self.server.label, detail=f"{broke} ({error.detail})") from error
         *pieces, finished = reader.finish()
         for event in pieces:
             hand_on(event)
@@ -326,7 +327,7 @@ class ChatClient:
             if reader.num_characters > known:
                 heard = time.monotonic()
             if time.monotonic() - heard > self.server.timeout:
-                raise TemporaryFailure(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")
+                raise ServerStalled(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")
 
     def _parse_block(
         self, stream: EventStream, block: bytes, reader: AnswerParser, put: Callable[[Event], None]

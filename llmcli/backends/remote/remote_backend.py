@@ -22,7 +22,7 @@ from llmcli.backends.remote.protocols.wire_protocol import (
     WireProtocol,
     parse_count,
 )
-from llmcli.backends.remote.remote_job import RemoteJob
+from llmcli.backends.remote.remote_job import RemoteJob, with_progress
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostBudget
@@ -41,7 +41,17 @@ from llmcli.errors import (
 )
 from llmcli.fast_dataclass import replace
 from llmcli.interrupt import Interrupt
-from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
+from llmcli.types import (
+    BackendInfo,
+    BackendStats,
+    CandidateScores,
+    Event,
+    Finished,
+    Message,
+    Request,
+    Role,
+    Usage,
+)
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
 OLLAMA_CONTEXT_TOKENS = 4096
@@ -67,10 +77,12 @@ class RemoteBackend:
         proxy: Proxy | None = None,
         cache: Path | None = None,
         budget: CostBudget | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
 
-        ``budget`` counts and limits what requests cost; None where their price is not known.
+        ``budget`` counts and limits what requests cost; None where their price is not known. ``retry_policy``: None for
+        the usual one.
         """
         self.server = server
         self.max_concurrency = server.concurrency
@@ -83,7 +95,7 @@ class RemoteBackend:
         self._client = HttpClient(
             server, key, proxy, headers=self._protocol.headers(key), parse_error=self._protocol.parse_error
         )
-        self._chat_client = ChatClient(self._client, key, DEFAULT_RETRY_POLICY, self._protocol)
+        self._chat_client = ChatClient(self._client, key, retry_policy or DEFAULT_RETRY_POLICY, self._protocol)
         self._lock = threading.Lock()
         self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
@@ -160,6 +172,27 @@ class RemoteBackend:
         """Return what the server reports about its model. Raises as ``info``."""
         return self._model or self._run_interruptible(self._find_model)
 
+    # ---- for several servers -------------------------------------------------------------------------------------
+
+    @property
+    def concurrency_limit(self) -> int:
+        """How many requests the server takes at once, as far as it has shown."""
+        return self._chat_client.limiter.limit
+
+    def identify(self, call: CancelToken) -> ServerModel:
+        """Ask the server which model it has now, with its weights if it knows them. Raises as ``info``.
+
+        ``llm serve`` knows them once they are loaded, so it is asked to load them.
+        """
+        model = self._find_model(call, again=True)
+        if model.owner == OWNER_LLMCLI and not model.weights:
+            with self._lock:
+                capabilities = self._load_capabilities(model.name)
+            word = Request("identify", (Message(Role.USER, "Hello"),))
+            self._token_counter.count(call, word, model, capabilities)
+            model = self._find_model(call, again=True)
+        return model
+
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
     def check_interrupt(self) -> None:
@@ -168,8 +201,9 @@ class RemoteBackend:
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end; see ``ChatClient.stream_events``."""
+        hand_on = with_progress(request, put)
         return self._request_answer(
-            call, lambda name, known: self._chat_client.stream_events(call, request, known, name, put)
+            call, lambda name, known: self._chat_client.stream_events(call, request, known, name, hand_on)
         )
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
@@ -212,10 +246,10 @@ class RemoteBackend:
             self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache, protocol=self.server.type)
         return self._capabilities
 
-    def _find_model(self, call: CancelToken) -> ServerModel:
-        """Ask the server once which models it has. Raises as ``info``."""
+    def _find_model(self, call: CancelToken, *, again: bool = False) -> ServerModel:
+        """Ask the server once, or ``again``, which models it has. Raises as ``info``."""
         with self._lock:
-            if self._model is None:
+            if self._model is None or again:
                 name = self._requested_model
                 capabilities = self._load_capabilities(name) if name else None
                 self._model = query_model(self._chat_client, self._protocol, call, name, capabilities)

@@ -44,7 +44,7 @@ class RemoteHost(JobHost, Protocol):
     budget: CostBudget | None
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
-        """Pass on the pieces of an answer and return its end."""
+        """Pass on the pieces of an answer, with its progress if the request asks for it, and return its end."""
         ...
 
     def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
@@ -157,10 +157,7 @@ class RemoteJob(BaseJob[Event]):
             self._enqueue(TextDelta(request.id, text), call)
             return finished
 
-        def put(event: Event) -> None:
-            self._enqueue(event, call)
-
-        return backend.stream(call, request, _with_progress(request, put) if request.progress else put)
+        return backend.stream(call, request, lambda event: self._enqueue(event, call))
 
     def _enqueue(self, event: Event, call: CancelToken | None) -> None:
         """Queue an event; wait while the consumer is behind. Raises as ``call.check``."""
@@ -174,8 +171,10 @@ class RemoteJob(BaseJob[Event]):
             return
 
 
-def _with_progress(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:
+def with_progress(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:
     """Return a ``put`` that also reports progress: about one token per piece, more for long pieces."""
+    if not request.progress:
+        return put
     pieces = characters = 0
     due = 0.0
 

@@ -8,6 +8,7 @@ model; the temperature is always sent, since prompt files choose it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
@@ -70,6 +71,9 @@ _CONTEXT_FIELDS = (
     "n_ctx",
 )
 _MIN_CONTEXT_TOKENS = 64
+_DIGEST_CHARS = 12
+"""Characters of a digest that tell weights apart, and can be shown."""
+_META_FIELDS = ("n_params", "n_vocab", "n_embd", "size")
 
 
 class OpenAIChat:
@@ -144,10 +148,28 @@ class OpenAIChat:
         """Return the models, with their context under any of its known names."""
         entries = listed.get("data")
         return [
-            ServerModel(str(entry["id"]), str(entry.get("owned_by", "")), parse_context(entry))
+            ServerModel(
+                str(entry["id"]), str(entry.get("owned_by", "")), parse_context(entry), _describe_weights(entry)
+            )
             for entry in entries or ()
             if isinstance(entry, Mapping) and "id" in entry
         ]
+
+
+def _describe_weights(entry: Mapping[str, Any]) -> str:
+    """Return what an entry of a list of models says about the weights, as text.
+
+    ``llm serve`` has their digest and type, llama-server (``meta``) their numbers and size, and vLLM and SGLang
+    (``root``) the repository or directory that they were loaded from.
+    """
+    meta = entry.get("meta")
+    found = [
+        str(entry.get("digest", ""))[:_DIGEST_CHARS],
+        entry.get("weights"),
+        *(meta.get(name) for name in _META_FIELDS if isinstance(meta, Mapping)),
+        PurePosixPath(root).name if isinstance(root := entry.get("root"), str) else None,
+    ]
+    return " ".join(str(value) for value in found if value)
 
 
 def dump_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:

@@ -58,11 +58,23 @@ class TokenCountCall:
 
 @frozen
 class ServerModel:
-    """What the server reports about the model: its name, its owner (which server it is), and the context in tokens."""
+    """What the server reports about the model: its name, its owner (which server it is), and the context in tokens.
+
+    ``weights``: what tells its weights from others, as far as the server says; "" for nothing.
+    """
 
     name: str
     owner: str = ""
     context: int | None = None
+    weights: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.weights})" if self.weights else self.name
+
+    def differs_from(self, other: ServerModel) -> bool:
+        """Whether it is another model, as far as the servers say; an owner or directory before a name does not count."""
+        names = {each.name.rpartition("/")[2] for each in (self, other)}
+        return len(names) > 1 or bool(self.weights and other.weights and self.weights != other.weights)
 
 
 OWNER_LLMCLI, OWNER_LLAMA_CPP, OWNER_OLLAMA, OWNER_VLLM = "llmcli", "llamacpp", "library", "vllm"

@@ -36,13 +36,16 @@ class DeadlineExceeded(Exception):
 class CancelToken:
     """``deadline`` is a ``time.monotonic()`` value; ``delivered`` is set when a piece of the answer was passed on.
 
-    ``cost`` is that of the request, None where its price is not known.
+    ``received`` is set when the server has sent anything. ``cost`` is that of the request, None where its price is not
+    known.
     """
 
     def __init__(self, deadline: float | None = None, cost: RequestCost | None = None) -> None:
         self.deadline = deadline
         self.cost = cost
         self.delivered = False
+        self.received = False
+        self._children: set[CancelToken] = set()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -54,6 +57,22 @@ class CancelToken:
             if self._socket is not None:
                 with suppress(OSError):  # it is closed already
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # below TLS, which another thread reads
+            for child in self._children:
+                child.cancel()
+
+    @contextmanager
+    def child(self) -> Iterator[CancelToken]:
+        """Give a token for a part of the call, which is cancelled with it and can be cancelled alone."""
+        made = CancelToken(self.deadline, self.cost)
+        with self._lock:
+            self._children.add(made)
+            if self.is_cancelled:
+                made.cancel()
+        try:
+            yield made
+        finally:
+            with self._lock:
+                self._children.discard(made)
 
     @property
     def is_cancelled(self) -> bool:
@@ -180,6 +199,7 @@ class CancellableStream(httpcore2.NetworkStream):
             data = self._stream.read(max_bytes, exchange.limit_timeout())
         if data:
             exchange.has_received = True
+            exchange.call.received = exchange.call.received or exchange.is_connected
         else:
             exchange.call.check()  # a cancelled request ends its own connection
             exchange.peer_closed = True

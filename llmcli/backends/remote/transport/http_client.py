@@ -35,7 +35,7 @@ from llmcli.backends.remote.transport.error_mapping import (
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
-from llmcli.errors.network_errors import ServerUnreachable
+from llmcli.errors.network_errors import ServerStalled, ServerUnreachable
 from llmcli.fast_dataclass import frozen
 
 CONNECT_TIMEOUT_S = 10.0
@@ -321,7 +321,8 @@ class HttpClient:
                 return TemporaryFailure(label, detail="the connection broke")
             return RemoteError(label, detail=f"its response is not HTTP ({type(error).__name__})")
         if isinstance(error, OSError):
-            silent = f"it sent nothing for {self.server.timeout:g} seconds" if isinstance(error, TimeoutError) else ""
+            if isinstance(error, TimeoutError):
+                return ServerStalled(label, detail=f"it sent nothing for {self.server.timeout:g} seconds")
             said = "" if isinstance(error, ssl.SSLError) else error.strerror  # its text names a line of OpenSSL
-            return TemporaryFailure(label, detail=silent or said or "the connection broke")
+            return TemporaryFailure(label, detail=said or "the connection broke")
         raise error

@@ -117,6 +117,19 @@ class RetryPolicy:
     first_pause_s: float = 0.5
     max_pause_s: float = 60.0
 
+    def pause(self, failures: int, asked: float | None) -> float:
+        """Return the seconds to wait after so many failures in a row; ``asked``: those that the server asks for.
+
+        With jitter, so that requests that were refused together are not repeated together.
+        """
+        if asked is not None:
+            return asked if asked > self.max_pause_s else asked + _RANDOM.uniform(0, self.first_pause_s)
+        usual: float = self.first_pause_s * 2 ** (failures - 1)
+        return min(usual, self.max_pause_s) * _RANDOM.uniform(0.5, 1.0)
+
+
+_RANDOM = random.Random()  # noqa: S311 (spreads tries over time)
+
 
 class Retrier:
     """Runs attempts of requests to one server under ``limiter``. Safe to use from several threads."""
@@ -124,7 +137,6 @@ class Retrier:
     def __init__(self, limiter: ConcurrencyLimiter, policy: RetryPolicy) -> None:
         self._limiter = limiter
         self._policy = policy
-        self._random = random.Random()  # noqa: S311 (spreads tries over time)
 
     def run(self, call: CancelToken, attempt: Callable[[], T]) -> T:
         """Return what ``attempt`` returns; repeat it after a ``TemporaryFailure``, unless something was delivered.
@@ -140,17 +152,9 @@ class Retrier:
                 if isinstance(error, RateLimited) and self._limiter.num_answered > answered:
                     failures, answered = 0, self._limiter.num_answered
                 failures += 1
-                wait = self._delay(failures, error.retry_after)
                 policy = self._policy
+                wait = policy.pause(failures, error.retry_after)
                 tries = policy.max_connect_tries if isinstance(error, ServerUnreachable) else policy.max_tries
                 if call.delivered or failures >= tries or wait > policy.max_pause_s:
                     raise
                 call.sleep(wait)
-
-    def _delay(self, failures: int, asked: float | None) -> float:
-        """Return how long to wait: with jitter, so that requests refused together are not retried together."""
-        policy = self._policy
-        if asked is not None:
-            return asked if asked > policy.max_pause_s else asked + self._random.uniform(0, policy.first_pause_s)
-        usual: float = policy.first_pause_s * 2 ** (failures - 1)
-        return min(usual, policy.max_pause_s) * self._random.uniform(0.5, 1.0)

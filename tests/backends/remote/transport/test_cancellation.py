@@ -170,3 +170,38 @@ def test_the_certificate_of_the_cancelled_server_does_not_matter():
         assert isinstance(failure, Cancelled) and not isinstance(failure, ssl.SSLError)
     finally:
         server.close()
+
+
+def test_a_part_of_a_call_ends_with_it_or_alone():
+    """A part that begins after the end of the call has ended, too."""
+    call = CancelToken()
+    with call.child() as first, call.child() as second:
+        first.cancel()
+        assert (first.is_cancelled, second.is_cancelled, call.is_cancelled) == (True, False, False)
+        call.cancel()
+        assert second.is_cancelled
+    with call.child() as late:
+        assert late.is_cancelled
+
+
+def test_a_call_knows_whether_the_server_has_sent_anything():
+    """As little as the first line of a response."""
+    for reply, received in ((b"", False), (STREAM_HEAD, True)):
+        server = SilentServer(reply)
+        call = CancelToken()
+        client = HttpClient(ServerConfig(f"http://127.0.0.1:{server.port}"), ApiKey(), None, headers={})
+
+        def ask(client=client, call=call) -> None:
+            with suppress(Cancelled), client.open_response(call, "POST", "/x", {}) as answer:
+                list(answer.iter_blocks())
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        assert server.is_silent.wait(TIMEOUT_S)
+        until = time.monotonic() + MAX_LATENCY_S
+        while received and not call.received and time.monotonic() < until:
+            time.sleep(0.01)
+        assert call.received == received
+        call.cancel()
+        thread.join(TIMEOUT_S)
+        server.close()
