@@ -311,6 +311,16 @@ class BackendInfo:
 
 
 @frozen
+class ServerStats:
+    """What one of several servers did: how many requests it answered, how often it failed, and why it is set aside, or ""."""
+
+    address: str
+    answered: int
+    failed: int = 0
+    problem: str = ""
+
+
+@frozen
 class BackendStats:
     """The statistics of a backend since it was opened; None if unknown.
 
@@ -319,6 +329,7 @@ class BackendStats:
     used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of the tokens that
     a hosted model reported, in the currency of its price. ``weights``: as in ``EngineOptions``. ``draft_off``: why the
     draft model is not used, or "". ``redacted``: the number of private values of each kind that were replaced.
+    ``servers``: of several servers behind one name.
     """
 
     decode_threads: int | None = None
@@ -331,6 +342,7 @@ class BackendStats:
     draft_off: str = ""
     weights: str | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
+    servers: tuple[ServerStats, ...] = ()
 
 
 @frozen

@@ -33,7 +33,7 @@ class FakeServer:
     ``bears``: more concurrent requests get a 429. ``paths``: functions for further paths.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.script: list[Behaviour] = []
         self.usual: Behaviour = stream_answer()
         self.models = [{"id": "big", "object": "model", "owned_by": "somebody", "max_model_len": 4096}]
@@ -47,7 +47,7 @@ class FakeServer:
         self.lock = threading.Lock()
         self.over = threading.Event()  # ends stalled responses
         handler = type("Handler", (_Handler,), {"fake": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", port), handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -1,5 +1,7 @@
 """Remote servers as described in the configuration: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
 
+A description with ``base_urls`` is of several servers that share everything but the address.
+
 The name of a preset implies its type and its address. A description contains no secret, only where the key is stored,
 so it can be shown.
 
@@ -17,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmcli.fast_dataclass import field, frozen
+from llmcli.fast_dataclass import field, frozen, replace
 from llmcli.types import Usage
 
 LOCAL_BACKEND = "local"
@@ -38,7 +40,8 @@ class ServerConfig:
     ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an answer
     fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data; ``plain_http``: the
     key may be sent unencrypted; ``price``: of all models except those in ``model_prices``, None if unknown.
-    ``redact``: "on", "off" or "names", None for the setting of that name.
+    ``redact``: "on", "off" or "names", None for the setting of that name. ``base_urls``: several servers behind one
+    name (see ``members``), of which ``base_url`` is the first; ``mixed``: they may have different models.
     """
 
     base_url: str
@@ -55,6 +58,15 @@ class ServerConfig:
     price: Price | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
     redact: str | None = None
+    base_urls: tuple[str, ...] = ()
+    mixed: bool = False
+
+    @property
+    def members(self) -> tuple[ServerConfig, ...]:
+        """The servers that answer: one for each of ``base_urls``, else this one."""
+        if not self.base_urls:
+            return (self,)
+        return tuple(replace(self, base_url=url, base_urls=()) for url in self.base_urls)
 
     def price_of(self, model: str | None) -> Price | None:
         """Return what the tokens of ``model`` cost, None where the configuration does not say."""
@@ -69,7 +81,18 @@ class ServerConfig:
     @property
     def label(self) -> str:
         """Its name in messages."""
-        return f"{self.name} ({self.origin})" if self.name else self.origin
+        where = f"{len(self.base_urls)} servers" if self.base_urls else self.origin
+        return f"{self.name} ({where})" if self.name else where
+
+    @property
+    def address(self) -> str:
+        """Its address, or those of all servers."""
+        return ", ".join(self.base_urls) or self.base_url
+
+    @property
+    def identity(self) -> str:
+        """What names it in results that are kept: its address; of several servers, which come and go, their name."""
+        return self.name if self.base_urls else self.base_url
 
     @property
     def host(self) -> str:
@@ -83,7 +106,9 @@ class ServerConfig:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server runs on this machine, so that no data leaves it."""
+        """Whether the server runs on this machine, or all of several do, so that no data leaves it."""
+        if self.base_urls:
+            return all(member.is_loopback for member in self.members)
         host = self.host
         if host == "localhost" or host.endswith(".localhost"):
             return True
@@ -110,6 +135,18 @@ def parse_base_url(value: Any) -> str:
     if parts.query or parts.fragment:
         raise ValueError(f"{wrong} without a query or fragment")
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
+
+
+def _parse_base_urls(value: Any) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list of addresses such as [http://a:8033, http://b:8033]")
+    return [parse_base_url(url) for url in value]
+
+
+def _add_api_path(url: str, server_type: str) -> str:
+    """Return the address of one of several servers: what OpenAI's protocol has below /v1 is there if no path is named."""
+    has_no_path = not urlsplit(url).path.strip("/")
+    return f"{url}/v1" if has_no_path and server_type.startswith("openai") else url
 
 
 def _parse_text(value: Any) -> str:
@@ -174,6 +211,8 @@ def _parse_price_fields(value: Any, where: str = "") -> dict[str, Any]:
 _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "type": _parse_type,
     "base_url": parse_base_url,
+    "base_urls": _parse_base_urls,
+    "mixed": _parse_switch,
     "model": _parse_text,
     "key_env": _parse_text,
     "key_file": _parse_text,
@@ -219,24 +258,46 @@ def parse_backend_fields(name: str, fields: Any) -> dict[str, Any]:
             parsed[field_name] = _FIELD_PARSERS[field_name](value)
         except ValueError as error:
             raise ValueError(f"{name}.{field_name}: {error}") from None
-    for needed in ("type", "base_url"):
-        if needed not in parsed:
-            raise ValueError(f"{name}: expected the key {needed}")
+    if "type" not in parsed:
+        raise ValueError(f"{name}: expected the key type")
+    if "base_urls" in parsed:
+        _complete_addresses(name, parsed, has_both="base_url" in fields)
+    elif "mixed" in parsed:
+        raise ValueError(f"{name}: expected mixed only with base_urls")
+    elif "base_url" not in parsed:
+        raise ValueError(f"{name}: expected the key base_url, or base_urls for several servers")
     if "key_env" in parsed and "key_file" in parsed:
         raise ValueError(f"{name}: expected either key_env or key_file, not both")
     return parsed
+
+
+def _complete_addresses(name: str, parsed: dict[str, Any], *, has_both: bool) -> None:
+    """Complete the addresses of several servers. Raises ``ValueError``."""
+    if has_both:
+        raise ValueError(f"{name}: expected either base_url or base_urls, not both")
+    parsed["base_urls"] = urls = [_add_api_path(url, parsed["type"]) for url in parsed["base_urls"]]
+    parsed["base_url"] = urls[0]
+    twice = next((url for url in urls if urls.count(url) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{name}.base_urls: expected each address once ({twice} is there twice)")
 
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
     """Return the server for a description from ``parse_backends``."""
     fields = dict(described)
     price, models = fields.pop("price", None), fields.pop("models", {})
+    fields["base_urls"] = tuple(fields.get("base_urls", ()))
     return ServerConfig(
         **fields,
         name=name,
         price=None if price is None else parse_price(price),
         model_prices={model: parse_price(each["price"]) for model, each in models.items()},
     )
+
+
+def described_address(described: Mapping[str, Any]) -> str:
+    """Return the address of a description from ``parse_backends``, or those of all its servers."""
+    return ", ".join(described.get("base_urls", (described["base_url"],)))
 
 
 def preset_server(name: str) -> ServerConfig | None:

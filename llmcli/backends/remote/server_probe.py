@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.base import run_requests
+from llmcli.backends.remote.load_balancing_backend import different_models
+from llmcli.backends.remote.protocols.wire_protocol import ServerModel
 from llmcli.backends.remote.remote_backend import RemoteBackend
+from llmcli.backends.remote.transport.cancellation import CancelToken
 from llmcli.errors import LlmError, ProcessStopped, RemoteError, RequestRejected, TimedOut
 from llmcli.fast_dataclass import frozen, replace
 from llmcli.types import (
@@ -73,6 +76,39 @@ def probe_server(backend: RemoteBackend) -> Iterator[ProbeResult]:
             yield ProbeResult(check, works=None, error=error)
         else:
             yield ProbeResult(check, works, detail)
+
+
+def probe_servers(backends: Sequence[RemoteBackend]) -> Iterator[tuple[str, ProbeResult]]:
+    """Yield the address of each server with what works there, and at the end whether all have the same model.
+
+    Servers that do not answer are results, too. Raises the error of the first one if none answers.
+    """
+    errors, models = [], []
+    for backend in backends:
+        try:
+            for result in probe_server(backend):
+                yield backend.server.base_url, result
+            models.append((backend, backend.identify(CancelToken())))
+        except (ProcessStopped, TimedOut):
+            raise
+        except LlmError as error:
+            errors.append(error)
+            if len(errors) == len(backends):
+                raise errors[0] from None
+            yield backend.server.base_url, ProbeResult("answer", works=False, error=error)
+    yield "all", _compare_models(models)
+
+
+def _compare_models(models: Sequence[tuple[RemoteBackend, ServerModel]]) -> ProbeResult:
+    (first, model), *others = models
+    for other, differing in others:
+        if differing.differs_from(model):
+            error = different_models(first, model, other, differing)
+            if first.server.mixed:
+                return ProbeResult("models", works=False, detail=f"{error.detail.partition('.')[0]} (mixed: true)")
+            return ProbeResult("models", works=False, error=error)
+    number = f"{len(models)} servers have" if others else "1 server has"
+    return ProbeResult("models", works=True, detail=f"{number} {model}")
 
 
 def _request(**changes: Any) -> Request:

@@ -1,0 +1,210 @@
+"""The choice between several servers for a request, and those of them that are set aside.
+
+A request costs the tokens that a server has to evaluate for it: those of its prompt, except for the prefix that an earlier
+request had there too, and those of its answer. It goes to the server where this cost and that of the requests in flight
+add up to least: to the one with the fewest tokens in flight, or near its prefix as long as that costs less than the wait. This
+is the sum of Preble (Srivatsa et al. 2024) without the cost of evicting other prefixes, which servers do not tell.
+
+A server that fails is set aside. Once it answers again, it gets one request at a time until one has come to its end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from itertools import takewhile
+
+from llmcli.backends.remote.transport.cancellation import CancelToken
+from llmcli.errors import LlmError
+from llmcli.fast_dataclass import field, slotted
+from llmcli.types import Request, Usage
+
+_POLL_S = 0.05
+_BLOCK_CHARS = 256
+"""Characters of a prompt that are compared as a whole."""
+_MAX_BLOCKS = 4096
+"""Blocks that a server is assumed to keep evaluated: about 300,000 tokens."""
+_FIRST_ANSWER_TOKENS = 128
+"""Assumed length of an answer until the first one has come."""
+_MAX_FAILURES = 8
+"""Failures in a row, about a minute, after which requests no longer wait for a server to come back."""
+_MAX_AWAITED_PAUSE_S = 60.0
+"""Requests do not wait for a server that asks for a longer pause."""
+
+
+@slotted
+class RoutedServer:
+    """What is known of one server.
+
+    ``tokens`` of ``running`` requests are in flight there. ``is_up`` False: it is set aside. ``changed_at``: when that last
+    changed. ``failures``: in a row. ``error``: why it failed last; ``is_dropped``: it will not come back.
+    """
+
+    number: int
+    tokens: float = 0.0
+    running: int = 0
+    answered: int = 0
+    failed: int = 0
+    is_up: bool = True
+    is_dropped: bool = False
+    changed_at: float = 0.0
+    failures: int = 0
+    pause: float = 0.0
+    error: Exception | None = None
+    blocks: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it may get a request now."""
+        return self.is_up and (self.failures == 0 or self.running == 0)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether requests wait for it if no other server is available."""
+        return self.is_up or not (self.is_dropped or self.pause > _MAX_AWAITED_PAUSE_S)
+
+    def count_known(self, blocks: list[int]) -> int:
+        """Return how many of the first blocks of a prompt an earlier one had, too."""
+        return sum(1 for _ in takewhile(self.blocks.__contains__, blocks))
+
+    def remember(self, blocks: list[int]) -> None:
+        """Remember the blocks of a prompt, instead of those that were used least recently."""
+        for block in reversed(blocks):  # the last ones of a prompt are forgotten first
+            self.blocks[block] = None
+            self.blocks.move_to_end(block)
+        while len(self.blocks) > _MAX_BLOCKS:
+            self.blocks.popitem(last=False)
+
+
+@slotted
+class Assignment:
+    """A request at a server: the tokens that it has to evaluate, when it was assigned, and the token of the attempt."""
+
+    server: RoutedServer
+    tokens: float
+    began: float
+    call: CancelToken
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class RequestRouter:
+    """Chooses servers for requests. Safe to use from several threads."""
+
+    def __init__(self, count: int) -> None:
+        self.servers = [RoutedServer(number) for number in range(count)]
+        self.peak_running = 0
+        """The most requests in flight at once."""
+        self._condition = threading.Condition()
+        self._in_flight: set[Assignment] = set()
+        self._answer_tokens = float(_FIRST_ANSWER_TOKENS)
+
+    def assign(
+        self, request: Request, prompt_tokens: int, call: CancelToken, failed: Collection[RoutedServer] = ()
+    ) -> Assignment:
+        """Return the server for a request, which waits while all are set aside; ``release`` it afterwards.
+
+        ``call`` is the token of this attempt. Servers that have ``failed`` the request are chosen if there is no other.
+        Raises the last error of a server if none is expected to come back, and as ``CancelToken.check``.
+        """
+        blocks = list(_hash_blocks(request))
+        waiting_since = time.monotonic()
+        with self._condition:
+            while not (available := [server for server in self.servers if server.is_available]):
+                self._check_given_up(waiting_since)
+                call.check()
+                self._condition.wait(_POLL_S)
+            fresh = [server for server in available if server not in failed] or available
+            costs = [self._cost(server, request, prompt_tokens, blocks) for server in fresh]
+            tokens, server = min(
+                zip(costs, fresh, strict=True), key=lambda pair: (pair[1].tokens + pair[0], pair[0], pair[1].answered)
+            )
+            server.tokens += tokens
+            server.running += 1
+            server.remember(blocks)
+            assignment = Assignment(server, tokens, time.monotonic(), call)
+            self._in_flight.add(assignment)
+            self.peak_running = max(self.peak_running, len(self._in_flight))
+            return assignment
+
+    def _cost(self, server: RoutedServer, request: Request, prompt_tokens: int, blocks: list[int]) -> float:
+        """Return the tokens that a server has to evaluate for a request: at least those of the last block."""
+        known = min(server.count_known(blocks), len(blocks) - 1) / len(blocks) if blocks else 0.0
+        answer = 0.0 if request.candidates else min(request.max_tokens or self._answer_tokens, self._answer_tokens)
+        return prompt_tokens * (1 - known) + answer
+
+    def _check_given_up(self, waiting_since: float) -> None:
+        """Raise the error of the server that failed last, if none is awaited, or all failed often, again during the wait."""
+        if any(server.is_awaited and server.failures < _MAX_FAILURES for server in self.servers):
+            return
+        last = max(self.servers, key=lambda server: server.changed_at)
+        if last.error is not None and (
+            last.changed_at >= waiting_since or not any(server.is_awaited for server in self.servers)
+        ):
+            raise last.error
+
+    def release(self, assignment: Assignment, usage: Usage | None = None) -> None:
+        """End an assignment; ``usage`` of an answer that came to its end."""
+        server = assignment.server
+        with self._condition:
+            self._in_flight.discard(assignment)
+            server.tokens -= assignment.tokens
+            server.running -= 1
+            if usage is not None:
+                server.answered += 1
+                if server.is_up:
+                    server.failures = 0
+                if usage.completion_tokens:
+                    self._answer_tokens += (usage.completion_tokens - self._answer_tokens) / 16
+            self._condition.notify_all()
+
+    def set_aside(self, assignment: Assignment, error: LlmError, *, cancel_unanswered: bool) -> bool:
+        """Set the server of a failed assignment aside; return whether it was not before.
+
+        ``cancel_unanswered``: it does not answer at all, so the requests there of which nothing has come are cancelled.
+        """
+        server = assignment.server
+        with self._condition:
+            server.failed += 1
+            if not server.is_up or assignment.began < server.changed_at:  # a failure that belongs to an earlier one
+                return False
+            self._mark_down(server, error)
+            for other in self._in_flight if cancel_unanswered else ():
+                if other.server is server and not other.call.received:
+                    other.call.cancel()
+            return True
+
+    def record_failure(self, server: RoutedServer, error: Exception, *, is_dropped: bool = False) -> None:
+        """Take that a server still fails, or failed when it was tried; ``is_dropped``: it will not be tried again."""
+        with self._condition:
+            server.failed += 1
+            server.is_dropped = is_dropped
+            self._mark_down(server, error)
+
+    def _mark_down(self, server: RoutedServer, error: Exception) -> None:
+        server.is_up, server.changed_at, server.error = False, time.monotonic(), error
+        server.failures += 1
+        server.pause = getattr(error, "retry_after", None) or 0.0
+        server.blocks.clear()  # it may have been restarted
+        self._condition.notify_all()
+
+    def restore(self, server: RoutedServer) -> None:
+        """Let a server that was set aside have requests again: one, until it has answered."""
+        with self._condition:
+            server.is_up, server.changed_at = True, time.monotonic()
+            self._condition.notify_all()
+
+
+def _hash_blocks(request: Request) -> Iterator[int]:
+    """Yield a number for each block of a prompt that depends on it and on all before it."""
+    text = request.prompt or "\0".join(f"{message.role}\0{message.content}" for message in request.messages)
+    key = 0
+    for start in range(0, len(text), _BLOCK_CHARS):
+        key = hash((key, text[start : start + _BLOCK_CHARS]))
+        yield key

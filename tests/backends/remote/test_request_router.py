@@ -1,0 +1,203 @@
+"""The choice of a server for a request: tokens in flight, prefixes, servers that are set aside."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from llmcli.backends.remote import request_router
+from llmcli.backends.remote.request_router import RequestRouter
+from llmcli.backends.remote.transport.cancellation import Cancelled, CancelToken
+from llmcli.errors import TemporaryFailure
+from llmcli.types import Message, Request, Role, Usage
+
+TEXTS = [f"{number} " * 20 for number in range(100)]
+
+
+def request(text, *, system="", **fields):
+    messages = (Message(Role.SYSTEM, system), Message(Role.USER, text))
+    return Request("a", messages, **{"candidates": ("yes", "no"), **fields})
+
+
+def assign(router, text="", tokens=10, failed=(), **fields):
+    """Assign a request of so many tokens."""
+    return router.assign(request(text, **fields), tokens, CancelToken(), failed)
+
+
+def test_a_request_goes_to_the_server_with_the_fewest_tokens_in_flight():
+    """Not to the one with the fewest requests."""
+    router = RequestRouter(3)
+    numbers = [
+        assign(router, text, tokens).server.number for text, tokens in zip(TEXTS, (100, 10, 10, 10, 10), strict=False)
+    ]
+    assert numbers == [0, 1, 2, 1, 2]
+
+
+def test_an_end_frees_its_tokens():
+    """So the next request goes where one has ended."""
+    router = RequestRouter(2)
+    first, _ = assign(router, TEXTS[0], 50), assign(router, TEXTS[1], 60)
+    router.release(first, Usage(50, 0, 0))
+    assert assign(router, TEXTS[2]).server is first.server
+    assert [server.answered for server in router.servers] == [1, 0] and router.peak_running == 2
+
+
+def test_answers_count_as_far_as_they_are_long():
+    """A limit of tokens that answers never reach does not make a request large; candidates have no answer."""
+    router = RequestRouter(2)
+    long = assign(router, TEXTS[0], 10, candidates=(), max_tokens=4000)
+    assert long.tokens == 10 + 128
+    for _ in range(100):
+        router.release(assign(router, TEXTS[1], 10, candidates=()), Usage(10, 0, 8))
+    assert assign(router, TEXTS[2], 10, candidates=()).tokens == pytest.approx(18, abs=0.5)
+    assert assign(router, TEXTS[3], 10, candidates=(), max_tokens=4).tokens == 14
+    assert assign(router, TEXTS[4], 10).tokens == 10
+
+
+def test_a_request_goes_near_its_prefix_as_long_as_that_costs_less_than_the_wait():
+    """Evaluating the document again costs 1,000 tokens; so much may be in flight where it is known."""
+    router = RequestRouter(2)
+    document = "word " * 1024  # 20 blocks
+    first = assign(router, "question", 1000, system=document)
+    router.release(first, Usage(1000, 0, 0))
+    near = [assign(router, text, 1000, system=document) for text in TEXTS[:30]]
+    moved = next(number for number, each in enumerate(near) if each.server is not first.server)
+    assert moved > 1 and near[0].tokens == pytest.approx(50, abs=10) and near[moved].tokens == 1000
+    assert sum(each.tokens for each in near[:moved]) == pytest.approx(1000, abs=60)
+
+
+def test_a_conversation_stays_where_it_was():
+    """Each turn begins with all earlier ones."""
+    router = RequestRouter(4)
+    said, places = "", set()
+    for turn in TEXTS[:8]:
+        said += turn * 20
+        assignment = assign(router, said, len(said) // 4)
+        places.add(assignment.server.number)
+        router.release(assignment, Usage(1, 0, 0))
+        router.release(assign(router, turn * 20, 10), Usage(1, 0, 0))
+    assert len(places) == 1
+
+
+def test_a_prefix_that_was_not_used_for_long_is_forgotten(monkeypatch):
+    """Servers keep a limited number of tokens; the end of a prompt is forgotten before its beginning."""
+    monkeypatch.setattr(request_router, "_MAX_BLOCKS", 8)
+    router = RequestRouter(1)
+    texts = [letter * 256 * 6 for letter in "ab"]
+    costs = []
+    for text in (texts[0], texts[0], texts[1], texts[0]):
+        assignment = assign(router, text, 100)
+        costs.append(round(assignment.tokens))
+        router.release(assignment, Usage(1, 0, 0))
+    assert costs[0] == costs[2] == 100 and costs[1] < costs[3] < 100
+    assert len(router.servers[0].blocks) == 8
+
+
+# ---- servers that fail ------------------------------------------------------------------------------------------------
+
+
+def fail(router, assignment, error=None, *, cancel_unanswered=False):
+    """Let the server of an assignment fail; return whether it was not aside before."""
+    was_new = router.set_aside(
+        assignment, error or TemporaryFailure("s", detail="broke"), cancel_unanswered=cancel_unanswered
+    )
+    router.release(assignment)
+    return was_new
+
+
+def test_a_server_that_is_set_aside_gets_nothing():
+    """Until it is brought back, and then one request until that has ended."""
+    router = RequestRouter(2)
+    assert fail(router, assign(router, TEXTS[0]))
+    assert {assign(router, text).server.number for text in TEXTS[:5]} == {1}
+    router.restore(router.servers[0])
+    trial = assign(router, TEXTS[6])
+    assert trial.server.number == 0
+    assert {assign(router, text).server.number for text in TEXTS[:5]} == {1}
+    router.release(trial, Usage(1, 0, 1))
+    assert [assign(router, text).server.number for text in TEXTS[7:10]] == [0, 0, 0]
+
+
+def test_requests_that_fail_together_are_one_failure():
+    """Also those that end after the server was brought back: they say nothing about it now."""
+    router = RequestRouter(1)
+    together = [assign(router, text) for text in TEXTS[:4]]
+    assert [fail(router, each) for each in together[:3]] == [True, False, False]
+    router.restore(router.servers[0])
+    assert not fail(router, together[3]) and router.servers[0].failures == 1 and router.servers[0].failed == 4
+
+
+def test_failures_in_a_row_end_with_an_answer():
+    """So the pauses grow only while a server answers nothing."""
+    router = RequestRouter(1)
+    for failures in (1, 2, 3):
+        fail(router, assign(router))
+        assert router.servers[0].failures == failures
+        router.restore(router.servers[0])
+    router.release(assign(router), Usage(1, 0, 1))
+    assert router.servers[0].failures == 0
+
+
+def test_a_request_avoids_servers_that_failed_it():
+    """Unless there is no other."""
+    router = RequestRouter(3)
+    first, second, third = router.servers
+    assert assign(router, failed=[first, third]).server is second
+    assert assign(router, failed=[first, second, third]).server is first
+
+
+def test_requests_are_taken_from_a_silent_server():
+    """Those of which nothing has come: they are cancelled, and go to another one."""
+    router = RequestRouter(1)
+    failing, silent, writing = [assign(router, text) for text in TEXTS[:3]]
+    writing.call.received = True
+    fail(router, failing, cancel_unanswered=True)
+    assert silent.call.is_cancelled and not writing.call.is_cancelled
+    router = RequestRouter(1)
+    failing, other = assign(router), assign(router)
+    fail(router, failing)
+    assert not other.call.is_cancelled  # the server answers, so it may be about one request
+
+
+def test_a_request_waits_for_a_server():
+    """While all are set aside."""
+    router = RequestRouter(1)
+    fail(router, assign(router))
+    threading.Timer(0.1, router.restore, router.servers).start()
+    assert assign(router).server is router.servers[0]
+
+
+def test_a_wait_ends_with_the_request():
+    """When it is cancelled, or its deadline passes."""
+    router = RequestRouter(1)
+    fail(router, assign(router))
+    call = CancelToken()
+    threading.Timer(0.1, call.cancel).start()
+    with pytest.raises(Cancelled):
+        router.assign(request(""), 1, call)
+
+
+def test_a_wait_ends_when_the_servers_have_failed_too_often():
+    """After one more failure, so that the requests of a long job do not fail at once, one after the other."""
+    router = RequestRouter(2)
+    for server in router.servers:
+        for _ in range(8):
+            router.record_failure(server, TemporaryFailure("s", detail="down"))
+    failing = threading.Timer(
+        0.2, router.record_failure, [router.servers[1], TemporaryFailure("s", detail="still down")]
+    )
+    failing.start()
+    with pytest.raises(TemporaryFailure) as caught:
+        assign(router)
+    assert caught.value.detail == "still down"
+
+
+def test_no_request_waits_for_servers_that_are_gone():
+    """They have other models now, or ask for a pause that is too long."""
+    router = RequestRouter(2)
+    router.record_failure(router.servers[0], TemporaryFailure("s", detail="another model"), is_dropped=True)
+    fail(router, assign(router), TemporaryFailure("s", retry_after=600.0, detail="quota"))
+    with pytest.raises(TemporaryFailure) as caught:
+        assign(router)
+    assert caught.value.detail == "quota"
