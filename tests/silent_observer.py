@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,6 @@ class SilentObserver:
         """Choose none."""
         return None
 
-    def confirm_consent(self, server: ServerConfig) -> bool:
+    def confirm_consent(self, hosts: Sequence[str]) -> bool:
         """Refuse."""
         return False

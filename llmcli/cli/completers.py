@@ -233,11 +233,12 @@ def _remote_servers(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
 def _configured_servers(ctx: typer.Context) -> dict[str, str]:
     from llmcli.app_paths import find_paths
+    from llmcli.config.backend_config import described_address
     from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     described = resolve_settings({}, environ, find_paths(environ).config_file)["backends"]
-    return {name: fields["base_url"] for name, fields in described.items()}
+    return {name: described_address(fields) for name, fields in described.items()}
 
 
 def engine_kinds() -> Suggestions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -56,9 +56,10 @@ class TerminalObserver:
         return self._console.status_line.waiting(phase, label)
 
     def server_used(self, server: ServerConfig) -> None:
-        """Name the server, on a terminal."""
+        """Name the server, or all of several, on a terminal."""
         if self._console.shows_notes:
-            self._console.write_explanation(f"text is sent to {server.label}")
+            where = f"{server.name} ({server.address})" if server.base_urls else server.label
+            self._console.write_explanation(f"text is sent to {where}")
 
     def worker_unavailable(self, error: LlmError) -> None:
         """Explain why the model runs in this process, with ``-v``."""
@@ -124,8 +125,8 @@ class TerminalObserver:
 
         return model_question.choose_first_model(self._console, models, policy(), verb)
 
-    def confirm_consent(self, server: ServerConfig) -> bool:
+    def confirm_consent(self, hosts: Sequence[str]) -> bool:
         """Ask at the terminal; answer no without one."""
         from llmcli.cli.console import confirm
 
-        return confirm.confirm_consent(self._console, server)
+        return confirm.confirm_consent(self._console, hosts)

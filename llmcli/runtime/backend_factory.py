@@ -91,27 +91,38 @@ def _build_worker_backend(
 def build_remote(
     config: RunConfig, server: ServerConfig, origin: str, model_name: str | None, budget: CostBudget | None = None
 ) -> Backend:
-    """Return the backend on a server that has the user's consent; ``origin`` says where it was chosen.
+    """Return the backend on a server, or on several, that has the user's consent; ``origin`` says where it was chosen.
 
     ``budget`` limits what its requests cost. Sends nothing. Raises as ``find_key``.
     """
-    from llmcli.backends.remote.remote_backend import RemoteBackend
+    from llmcli.backends.remote.remote_backend import DEFAULT_RETRY_POLICY, RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.backends.remote.transport.proxies import find_proxy
+    from llmcli.backends.remote.transport.retries import RetryPolicy
 
     context_tokens = config.settings["ctx"]
     _report_waiting(config, server.label)
-    config.observer.explain(f"server {server.base_url} ({origin})")
-    return RemoteBackend(
-        server,
-        find_key(server, config.environ, config.paths.keys),
-        config.interrupt,
-        model=model_name,
-        context=None if context_tokens == "auto" else context_tokens,
-        proxy=find_proxy(server, config.environ),
-        cache=config.paths.cache,
-        budget=budget,
-    )
+    config.observer.explain(f"server {server.address} ({origin})")
+
+    def build(member: ServerConfig, retry_policy: RetryPolicy, budget: CostBudget | None = None) -> RemoteBackend:
+        return RemoteBackend(
+            member,
+            find_key(member, config.environ, config.paths.keys),
+            config.interrupt,
+            model=model_name,
+            context=None if context_tokens == "auto" else context_tokens,
+            proxy=find_proxy(member, config.environ),
+            cache=config.paths.cache,
+            budget=budget,
+            retry_policy=retry_policy,
+        )
+
+    if not server.base_urls:
+        return build(server, DEFAULT_RETRY_POLICY, budget)
+    from llmcli.backends.remote.load_balancing_backend import SINGLE_TRY, LoadBalancingBackend
+
+    members = [build(member, SINGLE_TRY) for member in server.members]
+    return LoadBalancingBackend(server, members, config.interrupt, DEFAULT_RETRY_POLICY, budget=budget)
 
 
 def _report_loading(config: RunConfig, name: str, share: float) -> None:

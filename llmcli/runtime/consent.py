@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,9 @@ def _origin_rank(origin: str) -> int:
 
 
 def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool = False) -> None:
-    """Return if the user consents to sending data to the server; ask the observer if need be, and store a yes.
+    """Return if the user consents to sending data to the server, or to each of several; ask the observer if need be.
+
+    A yes is stored.
 
     ``consents``: the user consents for this run. Raises ``Offline`` and ``ConsentRequired``.
     """
@@ -98,11 +101,16 @@ def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrar
         return
     if models.offline:
         raise Offline(chosen.label, origin=models.offline_origin)
-    if chosen.consent or consents or chosen.origin in load_consents(config.paths):
+    if chosen.consent or consents:
         return
-    if not config.observer.confirm_consent(chosen):
-        raise ConsentRequired(chosen.origin, backend=chosen.name)
-    _store_consent(config, chosen.origin)
+    agreed = load_consents(config.paths)
+    elsewhere = [member.origin for member in chosen.members if not member.is_loopback]
+    hosts = [host for host in dict.fromkeys(elsewhere) if host not in agreed]
+    if not hosts:
+        return
+    if not config.observer.confirm_consent(hosts):
+        raise ConsentRequired(", ".join(hosts), backend=chosen.name)
+    _store_consents(config, hosts)
 
 
 def load_consents(paths: AppPaths) -> dict[str, str]:
@@ -115,13 +123,20 @@ def load_consents(paths: AppPaths) -> dict[str, str]:
     return {host: str(day) for host, day in hosts.items()} if isinstance(hosts, dict) else {}
 
 
+def consent_day(paths: AppPaths, server: ServerConfig) -> str:
+    """Return the day on which the user agreed to the server, or to the last of its members; "" before that."""
+    agreed = load_consents(paths)
+    days = [agreed.get(member.origin, "") for member in server.members if not member.is_loopback]
+    return max(days, default="") if all(days) else ""
+
+
 def _consents_path(paths: AppPaths) -> Path:
     return paths.data / "consents.json"
 
 
-def _store_consent(config: RunConfig, host: str) -> None:
+def _store_consents(config: RunConfig, agreed: Iterable[str]) -> None:
     path = _consents_path(config.paths)
-    hosts = {**load_consents(config.paths), host: time.strftime("%Y-%m-%d", time.gmtime())}
+    hosts = load_consents(config.paths) | dict.fromkeys(agreed, time.strftime("%Y-%m-%d", time.gmtime()))
     try:
         private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:

@@ -68,11 +68,12 @@ def list_servers(config: RunConfig) -> list[ListedServer]:
     return [_describe(config, name) for name in _server_names(config.settings)]
 
 
-def _key_origin(config: RunConfig, server: ServerConfig) -> str:
-    """Return the place of the key of ``server``, "" for none. Raises as ``find_key``."""
+def key_place(config: RunConfig, server: ServerConfig) -> str:
+    """Return the place of the key of ``server``, or of its members, "" for none. Raises as ``find_key``."""
     from llmcli.backends.remote.transport.api_keys import find_key
 
-    return find_key(server, config.environ, config.paths.keys).origin
+    places = [find_key(member, config.environ, config.paths.keys).origin for member in server.members]
+    return ", ".join(dict.fromkeys(filter(None, places)))
 
 
 def _describe(config: RunConfig, name: str) -> ListedServer:
@@ -88,7 +89,7 @@ def _describe(config: RunConfig, name: str) -> ListedServer:
         return ListedServer(name, preset.type if preset else "", "")
     key, error = "", None
     try:
-        key = _key_origin(config, server)
+        key = key_place(config, server)
     except Unauthorized:  # it has none yet
         pass
     except LlmError as problem:
@@ -97,11 +98,11 @@ def _describe(config: RunConfig, name: str) -> ListedServer:
     return ListedServer(
         name,
         server.type,
-        server.base_url,
+        server.address,
         server.model or "",
         key,
         error,
-        agreed or consent.load_consents(config.paths).get(server.origin, ""),
+        agreed or consent.consent_day(config.paths, server),
         configured=described is not None,
     )
 
@@ -170,8 +171,10 @@ class KeyStore:
 
 
 @contextmanager
-def open_probe(runtime: Runtime, name: str | None, *, consents: bool) -> Iterator[RemoteBackend]:
+def open_probes(runtime: Runtime, name: str | None, *, consents: bool) -> Iterator[list[RemoteBackend]]:
     """Give a backend on the server ``name``, or on the one that the settings choose, which has learned nothing yet.
+
+    Several servers behind one name have one each.
 
     Raises ``UsageError`` if that is this machine, and as ``require_consent`` and ``find_key``.
     """
@@ -191,11 +194,15 @@ def open_probe(runtime: Runtime, name: str | None, *, consents: bool) -> Iterato
             raise UsageError("test which server?", detail="Try: llm backends test NAME, or: llm backends list")
         server = chosen
     consent.require_consent(runtime.config, server, runtime.models, consents=consents)
-    key = find_key(server, environ, runtime.paths.keys)
+    keys = [find_key(member, environ, runtime.paths.keys) for member in server.members]
     if not server.is_loopback:
         runtime.observer.server_used(server)
-    backend = RemoteBackend(server, key, runtime.interrupt, model=runtime.model_name, proxy=find_proxy(server, environ))
+    backends = [
+        RemoteBackend(member, key, runtime.interrupt, model=runtime.model_name, proxy=find_proxy(member, environ))
+        for member, key in zip(server.members, keys, strict=True)
+    ]
     try:
-        yield backend
+        yield backends
     finally:
-        backend.close()
+        for backend in backends:
+            backend.close()

@@ -37,8 +37,9 @@ def choose_mode(settings: Settings, server: ServerConfig) -> tuple[str, str]:
         return mode, origin
     if server.is_loopback:
         return "off", "the server runs on this machine"
-    if is_trusted(server.host, settings["trusted_hosts"]):
-        return "off", f"trusted_hosts has {server.host}"
+    hosts = [member.host for member in server.members if not member.is_loopback]
+    if all(is_trusted(host, settings["trusted_hosts"]) for host in hosts):
+        return "off", f"trusted_hosts has {', '.join(hosts)}"
     return "on", "default for servers elsewhere"
 
 

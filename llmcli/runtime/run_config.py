@@ -5,7 +5,7 @@ The command line shows reports and questions on a terminal; other programs stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -104,8 +104,8 @@ class RunObserver(Protocol):
         """
         ...
 
-    def confirm_consent(self, server: ServerConfig) -> bool:
-        """Return whether the user consents to sending data to a server, from now on."""
+    def confirm_consent(self, hosts: Sequence[str]) -> bool:
+        """Return whether the user consents to sending data to these hosts, from now on."""
         ...
 
 

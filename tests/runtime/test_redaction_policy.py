@@ -35,6 +35,16 @@ def test_other_machines_get_none():
     assert mode(trusted=["invalid", "other.invalid"]) == "on"
 
 
+def test_several_servers_get_values_if_all_may():
+    """A request may go to any of them."""
+    settings = resolve_settings({}, {}, None)
+    urls = ("http://127.0.0.1/v1", "http://one.invalid/v1", "http://two.invalid/v1")
+    server = ServerConfig(urls[0], "there", base_urls=urls)
+    for trusted, expected in ((("one.invalid",), "on"), (("*.invalid",), "off")):
+        changed = Settings({**settings.values, "trusted_hosts": Setting(trusted, "file")})
+        assert redaction_policy.choose_mode(changed, server)[0] == expected
+
+
 def test_the_nearest_word_decides():
     """A flag or variable, then the server's description, then the setting of the file, then trust."""
     assert mode(redact="off", setting=("on", "--redact")) == "on"

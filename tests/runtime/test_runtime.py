@@ -73,7 +73,7 @@ def test_consent_is_given_for_a_run_or_stored(run, built):
     """The answer to a question is stored; consent for one run is not."""
 
     class Agreeing(SilentObserver):
-        def confirm_consent(self, server):
+        def confirm_consent(self, hosts):
             return True
 
     runtime = run(base_url=URL, consents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import math
@@ -233,6 +234,15 @@ def test_no_answer_shows_a_path(served, path, stream):
         assert status == 200 and directory not in text and served.models()[0] in text
     status, body = served.ask("GET", "/v1/models")
     assert directory not in json.dumps(body)
+
+
+def test_a_model_that_answered_says_which_weights_it_has(served):
+    """So that clients of several servers can compare them: the digest of its file, and the type that answers."""
+    assert served.post("count", messages=HELLO)[0] == 200
+    (model,) = served.ask("GET", "/v1/models")[1]["data"]
+    digest = hashlib.sha256(Path(served.environ["LLMCLI_MODEL"]).read_bytes()).hexdigest()
+    assert (model["digest"], model["weights"]) == (digest, "original")
+    assert served.ask("GET", f"/v1/models/{model['id']}")[1] == model
 
 
 def test_an_alias_is_the_name_of_a_model(tiny):

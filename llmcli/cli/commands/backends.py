@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from llmcli.cli import completers
@@ -68,6 +67,7 @@ def _row_for_terminal(server: ListedServer) -> dict[str, Any]:
     examples="""
         llm backends add openai --model gpt-4.1-mini
         llm backends add lab --base-url http://gpu.lab:8000/v1
+        llm backends add farm --url http://a:8033 --url http://b:8033
         llm backends add azure --base-url https://RESOURCE.openai.azure.com/openai/v1
         llm backends add work --preset anthropic --price-input 3 --price-output 15""",
 )
@@ -80,6 +80,11 @@ def add(
     base_url: Annotated[
         str | None, Option("--base-url", metavar="URL", help="Its address, such as https://HOST/v1.")
     ] = None,
+    url: Annotated[
+        list[str] | None,
+        Option("--url", metavar="URL", help="Address of one of several servers with the same model; repeatable."),
+    ] = None,
+    mixed: Annotated[bool, Option("--mixed", help="The servers may have different models or weights.")] = False,
     protocol: Annotated[
         str | None,
         Option("--type", metavar="TYPE", help="Its protocol.", autocompletion=completers.backend_types),
@@ -129,6 +134,8 @@ def add(
     given = {
         "type": protocol,
         "base_url": base_url,
+        "base_urls": list(url or ()) or None,
+        "mixed": mixed or None,
         "model": model,
         "key_env": key_env,
         "key_file": key_file,
@@ -154,18 +161,22 @@ def _complete_fields(name: str, preset: str | None, given: dict[str, Any]) -> di
     known = find_preset(preset or name)
     if preset is not None and known is None:
         raise UsageError(f"there is no preset {preset}", detail=f"There are: {', '.join(preset_names())}")
-    if known is not None and not known.base_url and "base_url" not in given:
+    has_address = "base_url" in given or "base_urls" in given
+    if known is not None and not known.base_url and not has_address:
         raise UsageError(
             f"{known.name} needs an address",
             detail=f"Try: llm backends add {name} --base-url {known.example}",
         )
-    if known is None and "base_url" not in given:
+    if known is None and not has_address:
         raise UsageError(f"{name} needs an address", detail=f"Try: llm backends add {name} --base-url https://HOST/v1")
-    usual = {"type": "openai"} if known is None else {"type": known.type, "base_url": known.base_url}
+    usual = {"type": "openai" if known is None else known.type}
+    if known is not None and not has_address:
+        usual["base_url"] = known.base_url
     fields = {**usual, **given}
     try:
-        backend_config.parse_backend_fields(backend_config.parse_backend_name(name), fields)
-        fields["base_url"] = backend_config.parse_base_url(fields["base_url"])
+        parsed = backend_config.parse_backend_fields(backend_config.parse_backend_name(name), fields)
+        addresses = "base_urls" if "base_urls" in fields else "base_url"
+        fields[addresses] = parsed[addresses]
     except ValueError as error:
         raise UsageError(str(error), detail="Try: llm backends add --help") from error
     return fields
@@ -188,34 +199,38 @@ def probe(
 ) -> int:
     """Send one word to a server and say what works: stream, schema, tools, log-probabilities, context.
 
-    In a pipe, tab-separated: check, result (yes, no, unknown), reason. Exit code 3: a check failed with an error.
+    Of several servers behind one name, each is tested. In a pipe, tab-separated: check, result (yes, no, unknown),
+    reason; of several servers, the address comes first. Exit code 3: a check failed with an error.
     """
-    from llmcli.backends.remote.server_probe import probe_server
-    from llmcli.runtime.named_servers import open_probe
+    from llmcli.backends.remote.server_probe import probe_server, probe_servers
+    from llmcli.runtime.named_servers import open_probes
 
-    with open_probe(ctx.runtime, name, consents=ctx.flags.yes) as backend:
-        failed = False
-        for row in _probe_rows(probe_server(backend)):
-            failed = failed or row.pop("failed")
-            if ctx.console.writes_for_people:
-                ctx.console.write_stdout(f"{row['check']:<9} {row['works']:<8} {row['detail']}\n")
-            else:
-                ctx.console.write_table([row])
+    failed = False
+    with open_probes(ctx.runtime, name, consents=ctx.flags.yes) as backends:
+        if len(backends) == 1:
+            for result in probe_server(backends[0]):
+                _show_probe(ctx, {}, result)
+                failed = failed or result.error is not None
+        else:
+            shown = ""
+            for address, result in probe_servers(backends):
+                if ctx.console.writes_for_people and address != shown:
+                    ctx.console.write_stdout(f"{shown and chr(10)}{address}\n")
+                _show_probe(ctx, {"server": address}, result)
+                shown, failed = address, failed or result.error is not None
     return PartialError.exit_code if failed else 0
 
 
-def _probe_rows(results: Iterator[ProbeResult]) -> Iterator[dict[str, Any]]:
+def _show_probe(ctx: CommandContext, server: dict[str, Any], result: ProbeResult) -> None:
+    """Show a result; in a pipe below the fields of ``server``."""
     from llmcli.cli.console import error_messages
 
-    words = {True: "yes", False: "no", None: "unknown"}
-    for result in results:
-        detail = result.detail if result.error is None else error_messages.describe(result.error)[0]
-        yield {
-            "check": result.check,
-            "works": words[result.works],
-            "detail": detail,
-            "failed": result.error is not None,
-        }
+    works = {True: "yes", False: "no", None: "unknown"}[result.works]
+    detail = result.detail if result.error is None else error_messages.describe(result.error)[0]
+    if ctx.console.writes_for_people:
+        ctx.console.write_stdout(f"{result.check:<9} {works:<8} {detail}\n")
+    else:
+        ctx.console.write_table([{**server, "check": result.check, "works": works, "detail": detail}])
 
 
 @command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes work")

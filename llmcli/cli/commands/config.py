@@ -71,8 +71,11 @@ def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
+        from llmcli.config.backend_config import described_address
+
         shown = {
-            name: each["base_url"] if isinstance(each, dict) else _format_value(each) for name, each in value.items()
+            name: described_address(each) if isinstance(each, dict) else _format_value(each)
+            for name, each in value.items()
         }
         return ", ".join(f"{name}: {text}" for name, text in shown.items()) or "-"
     if isinstance(value, tuple):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from llmcli.cli.console import sanitize, suggestion, wrapping
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.messages import message_text
-from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ModelNotDownloaded, UsageError
 
 _POLL_MS = 100
@@ -70,9 +69,8 @@ def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
     return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Download it?")
 
 
-def confirm_consent(console: Console, server: ServerConfig) -> bool:
-    """Ask whether data may be sent to a server, from now on; False without a terminal."""
-    question = (
-        f"llm: {server.origin} will receive what you type and the documents that you name. Send them from now on?"
-    )
+def confirm_consent(console: Console, hosts: Sequence[str]) -> bool:
+    """Ask whether data may be sent to these hosts, from now on; False without a terminal."""
+    receivers = " and ".join(hosts)
+    question = f"llm: {receivers} will receive what you type and the documents that you name. Send them from now on?"
     return can_ask(console) and ask_yes_no(console, question, enter=False)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmcli.fast_dataclass import asdict, frozen
-from llmcli.types import BackendStats, Result, Timings, Usage
+from llmcli.types import BackendStats, Result, ServerStats, Timings, Usage
 
 if TYPE_CHECKING:
     from llmcli.config.engine_options import LoraAdapter
@@ -41,6 +41,7 @@ class CommandStats:
     currency: str = ""
     weights: str | None = None
     adapters: tuple[LoraAdapter, ...] = ()
+    servers: tuple[ServerStats, ...] = ()
 
     def format_line(self) -> str:
         """Return one line for people with the known values; missing energy is mentioned."""
@@ -59,6 +60,7 @@ class CommandStats:
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
             "" if self.cost is None else f"cost {format_amount(self.cost, self.currency)}",
+            *map(_format_server, self.servers),
             *(f"LoRA {os.path.basename(adapter.path)} * {adapter.scale:g}" for adapter in self.adapters),  # noqa: PTH119
         ]
         return "llm: " + ", ".join(part for part in parts if part)
@@ -83,10 +85,18 @@ class CommandStats:
             del known["draft_tokens"], known["accepted_draft_tokens"], known["draft_off"]
         if self.weights is None:
             del known["weights"]
+        known["servers"] = [asdict(server) for server in self.servers]
+        if not self.servers:
+            del known["servers"]
         known["adapters"] = [adapter.to_json() for adapter in self.adapters]
         if not self.adapters:
             del known["adapters"]
         return json.dumps({"stats": known})
+
+
+def _format_server(server: ServerStats) -> str:
+    failed = f", failed {server.failed} times" if server.failed > 1 else ", failed once" if server.failed else ""
+    return f"{server.address} answered {server.answered}{failed}"
 
 
 def _format_number(number: float) -> str:
@@ -159,4 +169,5 @@ def collect_stats(
         currency=currency,
         weights=work.weights,
         adapters=adapters,
+        servers=work.servers,
     )

@@ -9,7 +9,6 @@ import pytest
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.terminal_observer import TerminalObserver
-from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import ModelNotDownloaded, TemporaryFailure
 from llmcli.interrupt import Interrupt
 
@@ -78,7 +77,7 @@ def test_an_observer_without_a_terminal_asks_nothing(console):
     """It answers no, shows no progress, and explains with -v why there is no worker."""
     observer = TerminalObserver(console(verbose=True))
     assert not observer.confirm_download(ModelNotDownloaded("m"))
-    assert not observer.confirm_consent(ServerConfig("https://host/v1"))
+    assert not observer.confirm_consent(["https://host"])
     assert observer.choose_first_model(None, None, "ask") is None
     assert not (observer.wants_progress or observer.is_watched) and observer.shows_variants
     observer.worker_unavailable(TemporaryFailure("the worker", detail="it is busy"))

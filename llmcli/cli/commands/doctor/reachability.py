@@ -52,9 +52,8 @@ def _is_http_url(url: str) -> bool:
 
 def check_backends(ctx: CommandContext) -> Finding:
     """Check the configured remote servers without connecting: consent for each, and whether its key is available."""
-    from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.config import backend_config
-    from llmcli.runtime import consent
+    from llmcli.runtime import consent, named_servers
 
     agreed, described = consent.load_consents(ctx.runtime.paths), ctx.runtime.settings["backends"]
     texts, problems, listed = [], [], []
@@ -65,27 +64,21 @@ def check_backends(ctx: CommandContext) -> Finding:
             if server.is_loopback
             else "consent in the configuration"
             if server.consent
-            else f"consent given on {agreed[server.origin]}"
-            if server.origin in agreed
+            else f"consent given on {day}"
+            if (day := consent.consent_day(ctx.runtime.paths, server))
             else "no consent yet"
         )
         key = "no key"
         try:
-            key = (
-                f"key of {origin}"
-                if (origin := find_key(server, ctx.runtime.environ, ctx.runtime.paths.keys).origin)
-                else key
-            )
+            key = f"key of {place}" if (place := named_servers.key_place(ctx.runtime.config, server)) else key
         except LlmError as error:
             problems.append(error_messages.describe(error))
             key = problems[-1][0]
-        texts.append(f"{name}: {server.base_url} ({leave}; {key})")
-        listed.append({"name": name, "base_url": server.base_url, "model": server.model, "consent": leave, "key": key})
-    others = [
-        host
-        for host in agreed
-        if host not in {backend_config.make_server_config(n, f).origin for n, f in described.items()}
-    ]
+        texts.append(f"{name}: {server.address} ({leave}; {key})")
+        listed.append({"name": name, "base_url": server.address, "model": server.model, "consent": leave, "key": key})
+    servers = [backend_config.make_server_config(name, fields) for name, fields in described.items()]
+    known = {member.origin for server in servers for member in server.members}
+    others = [host for host in agreed if host not in known]
     texts += [f"{host} (consent given on {agreed[host]})" for host in others]
     data = {
         "backend": ctx.runtime.settings["backend"],
@@ -128,8 +121,13 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
         return found
     agreed = consent.load_consents(ctx.runtime.paths)
     states, texts, advice = [], [], ""
-    for name, fields in ctx.runtime.settings["backends"].items():
-        server = backend_config.make_server_config(name, fields)
+    described = ctx.runtime.settings["backends"]
+    servers = [
+        member
+        for name, fields in described.items()
+        for member in backend_config.make_server_config(name, fields).members
+    ]
+    for server in servers:
         state, said = FindingState.OK, "it answers"
         if not server.is_loopback and ctx.runtime.models.offline:
             state, said = FindingState.UNTESTED, "not tried: offline is set"
@@ -143,7 +141,7 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
                 state = FindingState.WARNING
                 said, advice = error_messages.describe(error)
         states.append(state)
-        texts.append(f"{name}: {server.base_url} ({said})")
+        texts.append(f"{server.name}: {server.base_url} ({said})")
     worst = max(states, key=[FindingState.OK, FindingState.UNTESTED, FindingState.WARNING].index)
     return replace(found, state=worst, text="; ".join(texts), next=advice)
 
