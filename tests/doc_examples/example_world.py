@@ -208,7 +208,7 @@ class PageWorld:
 
     def _environ(self, shared: Surroundings) -> dict[str, str]:
         port = _free_port()
-        names = ("localhost:8000", "localhost:11434", "gpu.lab:8000")
+        names = ("localhost:8000", "localhost:11434", "gpu.lab:8000", "gpu1.lab:8000", "gpu2.lab:8000")
         addresses = dict.fromkeys(names, shared.plain.port)
         addresses |= {f"{host}:443": server.port for host, server in shared.hosted.items()}
         (self.home / ".curlrc").write_text(f"connect-to = 127.0.0.1:8033:127.0.0.1:{port}\nsilent\nfail\nshow-error\n")
