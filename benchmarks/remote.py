@@ -51,14 +51,16 @@ class Handler(BaseHTTPRequestHandler):
                 self._give(429, "application/json", b"{}")
                 return
             time.sleep(SECONDS)
-            chunks = [{"delta": {"content": word + " "}, "finish_reason": None} for word in common.words(20, 1)]
-            chunks.append({"delta": {}, "finish_reason": "stop"})
-            data = b"".join(
-                b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **each}]}).encode() for each in chunks
-            )
         finally:
             with self.lock:  # before the response, after which the client may send the next request
                 Handler.running -= 1
+        self.give_answer()
+
+    def give_answer(self) -> None:
+        """Send an answer of twenty words as a stream."""
+        chunks = [{"delta": {"content": word + " "}, "finish_reason": None} for word in common.words(20, 1)]
+        chunks.append({"delta": {}, "finish_reason": "stop"})
+        data = b"".join(b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **each}]}).encode() for each in chunks)
         self._give(200, "text/event-stream", data + b"data: [DONE]\n\n")
 
     def _give(self, status: int, kind: str, body: bytes) -> None:

@@ -101,10 +101,10 @@ def ask_many(target: Target, count: int, numbers: Iterator[int]) -> None:
 
 
 @contextlib.contextmanager
-def ours(llm: str, model: str) -> Iterator[Target]:
-    """Run ``llm serve`` with its own directories; the worker ends with it."""
+def ours(llm: str, model: str, **variables: str) -> Iterator[Target]:
+    """Run ``llm serve`` with its own directories, and with environment variables; the worker ends with it."""
     with tempfile.TemporaryDirectory(prefix="llm") as runtime:
-        environ = {**os.environ, "LLMCLI_RUNTIME_DIR": runtime, "LLMCLI_SERVE_TOKEN": TOKEN}
+        environ = {**os.environ, "LLMCLI_RUNTIME_DIR": runtime, "LLMCLI_SERVE_TOKEN": TOKEN, **variables}
         command = [llm, "serve", "-m", model, "--port", "0", "--json"]
         process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
