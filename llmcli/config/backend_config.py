@@ -74,7 +74,9 @@ class ServerConfig:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port; a key and a consent apply to one origin."""
+        """Scheme, host and port, of each of several servers; a key and a consent apply to one origin."""
+        if self.base_urls:
+            return ", ".join(dict.fromkeys(member.origin for member in self.members))
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.lower()}"
 

@@ -33,7 +33,7 @@ def test_several_servers_are_members():
         (url, "farm", 3.0, (each,)) for url, each in zip(("http://a/v1", "http://b/x"), server.members, strict=True)
     ]
     assert (server.label, server.identity) == ("farm (2 servers)", "farm")
-    assert server.members[0].label == "farm (http://a)"
+    assert server.members[0].label == "farm (http://a)" and server.origin == "http://a, http://b"
 
 
 @pytest.mark.parametrize(

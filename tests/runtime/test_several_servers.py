@@ -172,6 +172,16 @@ def test_every_verb_works(llm, servers, farm, tmp_path):
     assert len(servers[0].chats()) + len(servers[1].chats()) >= 7
 
 
+def test_a_statement_names_all_servers(llm, farm, servers, tmp_path):
+    """Any of them may have answered."""
+    output = tmp_path / "out.txt"
+    assert llm("ask", "hi", "--no-stdin", *farm(), "-o", str(output), "--provenance").code == 0
+    statement = json.loads(Path(f"{output}.provenance.json").read_text())
+    named = statement["predicate"]["server"]
+    assert (named["name"], named["models"]) == ("farm", ["big"])
+    assert named["origin"] == ", ".join(server.url.removesuffix("/v1") for server in servers)
+
+
 def test_different_models_are_refused(llm, servers, farm):
     """78, with what each has and what to set; with mixed they answer."""
     servers[1].models = [{"id": "small"}]
