@@ -61,10 +61,10 @@ def generate(
         raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
     variables, read = read_variables(ctx, var or [])
     if file or wants_records(ctx.flags):
-        from llmcli.cli.records.record_run import generate_records
+        from llmcli.cli.records.record_run import generate_spec, run_records
         from llmcli.tasks.generate import find_kind
 
-        return generate_records(ctx, find_kind(ctx.runtime.prompts, kind), variables, file or [])
+        return run_records(ctx, file or [], generate_spec(ctx, find_kind(ctx.runtime.prompts, kind), variables))
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))

@@ -53,17 +53,26 @@ def scoring_flags(ctx: CommandContext) -> ScoringFlags:
 
 def run_classify(ctx: CommandContext, labels: LabelSet, files: Sequence[str], *, multi: bool) -> int:
     """Label the records; return the exit code. Raises ``UsageError`` for options that exclude each other."""
-    prompts = ctx.runtime.prompts
-    if multi:
-        return _run_multi(ctx, prompts.get(MULTI_PROMPT), labels, files)
-    prompt = prompts.get(PROMPT)
-    run = _ScoringRun(
+    run = _MultiLabelRun(ctx, labels) if multi else make_classify_run(ctx, labels)
+    return run.run(files)
+
+
+def classify_spec(ctx: CommandContext, labels: LabelSet, *, multi: bool) -> RecordRunSpec:
+    """Return how records are labelled. Raises as ``run_classify``."""
+    run = _MultiLabelRun(ctx, labels) if multi else make_classify_run(ctx, labels)
+    return run.spec()
+
+
+def make_classify_run(ctx: CommandContext, labels: LabelSet) -> ScoringRun:
+    """Return a run with labels that exclude each other."""
+    prompt = ctx.runtime.prompts.get(PROMPT)
+    return ScoringRun(
         ctx,
         labels.names,
         lambda backend, generation, options: make_label_task(backend, prompt, labels, generation, options),
         lambda: _calibration_identity(prompt, labels),
+        lambda: _labels_manifest(prompt, labels, multi=False),
     )
-    return run.run(files, lambda: _labels_manifest(prompt, labels, multi=False))
 
 
 def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[str, Any]:
@@ -74,52 +83,67 @@ def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
     return {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]}
 
 
-def _run_multi(ctx: CommandContext, prompt: Prompt, labels: LabelSet, files: Sequence[str]) -> int:
-    from llmcli.cli.labels.calibration_report import SEVERAL_PLOTS
-    from llmcli.cli.labels.labelled_rows import make_label_list_parser
+class _MultiLabelRun:
+    """A run with labels that do not exclude each other. Raises ``UsageError`` for options that need one label."""
 
-    flags, summary = scoring_flags(ctx), LabelSummary()
-    if flags.examples is not None:
-        raise UsageError("--examples needs labels that exclude each other", detail="Leave out --multi.")
-    if flags.plot is not None:
-        raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
+    def __init__(self, ctx: CommandContext, labels: LabelSet) -> None:
+        from llmcli.cli.labels.calibration_report import SEVERAL_PLOTS
+        from llmcli.cli.labels.labelled_rows import make_label_list_parser
 
-    def make_problem() -> CalibrationProblem:
+        self._ctx, self._labels = ctx, labels
+        self._flags, self._summary = scoring_flags(ctx), LabelSummary()
+        self._prompt = prompt = ctx.runtime.prompts.get(MULTI_PROMPT)
+        if self._flags.examples is not None:
+            raise UsageError("--examples needs labels that exclude each other", detail="Leave out --multi.")
+        if self._flags.plot is not None:
+            raise UsageError(SEVERAL_PLOTS, detail="Leave it out.")
+        self._calibrated = CalibrationOptions(
+            ctx,
+            self._make_problem,
+            lambda: make_label_list_parser(labels.names),
+            lambda: _calibration_identity(prompt, labels),
+        )
+
+    def _make_problem(self) -> CalibrationProblem:
         from llmcli.cli.labels.fitted_calibration import PresenceProblem
 
-        return PresenceProblem(labels.names)
+        return PresenceProblem(self._labels.names)
 
-    run = CalibrationOptions(
-        ctx,
-        make_problem,
-        lambda: make_label_list_parser(labels.names),
-        lambda: _calibration_identity(prompt, labels),
-    )
-
-    def make_verb(backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
-        options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(ctx))
-        calibrator = run.prepare(backend, lambda: MultiLabelTask(backend, prompt, labels, generation, options).scorer)
-        thresholds = {name: chosen.threshold for name, chosen in run.thresholds.items()}
+    def _make(self, backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
+        flags, labels, prompt = self._flags, self._labels, self._prompt
+        options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(self._ctx))
+        calibrator = self._calibrated.prepare(
+            backend, lambda: MultiLabelTask(backend, prompt, labels, generation, options).scorer
+        )
+        thresholds = {name: chosen.threshold for name, chosen in self._calibrated.thresholds.items()}
         return MultiLabelTask(
             backend, prompt, labels, generation, replace(options, calibrator=calibrator), thresholds=thresholds
         )
 
-    def wrap(events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
-        yield from run.notices(summary)
+    def _wrap(self, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+        yield from self._calibrated.notices(self._summary)
         yield from add_scoring_notices(events)
 
-    if run.reports(files):
-        backend = ctx.runtime.backend()
-        return run.report(backend, make_verb(backend, ctx.generation_options()).scorer)
-    task = RecordRunSpec(
-        make_verb, lambda: {**_labels_manifest(prompt, labels, multi=True), **run.manifest()}, wrap, summary=summary
-    )
-    code = run_records(ctx, files, task)
-    write_summary(ctx, summary, flags.summary)
-    return code
+    def spec(self) -> RecordRunSpec:
+        """Return how records are labelled."""
+        return RecordRunSpec(
+            self._make,
+            lambda: {**_labels_manifest(self._prompt, self._labels, multi=True), **self._calibrated.manifest()},
+            self._wrap,
+            summary=self._summary,
+        )
+
+    def run(self, files: Sequence[str]) -> int:
+        """Label the records and write the summary, or report on labelled rows; return the exit code."""
+        if self._calibrated.reports(files):
+            backend = self._ctx.runtime.backend()
+            return self._calibrated.report(backend, self._make(backend, self._ctx.generation_options()).scorer)
+        code = run_records(self._ctx, files, self.spec())
+        write_summary(self._ctx, self._summary, self._flags.summary)
+        return code
 
 
-class _ScoringRun:
+class ScoringRun:
     """A run of a ``LabelTask`` with ``labels``, which ``make_verb`` builds."""
 
     def __init__(
@@ -128,19 +152,24 @@ class _ScoringRun:
         labels: Sequence[str],
         make_verb: _MakeVerb,
         identity: Callable[[], Mapping[str, Any]],
+        manifest: Callable[[], Mapping[str, Any]],
         *,
+        input_format: str | None = None,
         splits_long_texts: bool = False,
         suits_small_models: bool | None = None,
     ) -> None:
         """Read the labelled rows. Raises ``UsageError`` for options that exclude each other, and what reading raises.
 
-        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values. ``suits_small_models`` is as in
+        ``identity`` returns what a calibration depends on: prompt and labels, as JSON values; ``manifest`` what the results
+        do, beside the options here. ``input_format`` overrides --format. ``suits_small_models`` is as in
         ``DisplayOptions``; None: with labelled rows.
         """
         self._ctx = ctx
         self._flags = scoring_flags(ctx)
         self._labels = labels
         self._make_verb = make_verb
+        self._manifest = manifest
+        self._input_format = input_format
         self._splits_long_texts = splits_long_texts
         self._suits_small_models = suits_small_models
         self.summary = LabelSummary()
@@ -175,10 +204,20 @@ class _ScoringRun:
 
         return rows_digest(self._examples)
 
-    def run(
-        self, files: Sequence[str], manifest: Callable[[], Mapping[str, Any]], *, input_format: str | None = None
-    ) -> int:
-        """Label the records and write the summary; return the exit code. ``input_format`` overrides --format.
+    def spec(self) -> RecordRunSpec:
+        """Return how records are labelled."""
+        suits = self._suits_small_models
+        return RecordRunSpec(
+            self._make,
+            lambda: {**self._manifest(), **self._flags_manifest()},
+            self._wrap,
+            input_format=self._input_format,
+            summary=self.summary,
+            suits_small_models=bool(self._examples or self._calibrated.is_calibrated) if suits is None else suits,
+        )
+
+    def run(self, files: Sequence[str]) -> int:
+        """Label the records and write the summary; return the exit code.
 
         Without files, --eval and --calibrate report on their own rows.
         """
@@ -186,16 +225,7 @@ class _ScoringRun:
         if self._calibrated.reports(files):
             backend = ctx.runtime.backend()
             return self._calibrated.report(backend, self._make(backend, ctx.generation_options()).scorer)
-        suits = self._suits_small_models
-        task = RecordRunSpec(
-            self._make,
-            lambda: {**manifest(), **self._flags_manifest()},
-            self._wrap,
-            input_format=input_format,
-            summary=self.summary,
-            suits_small_models=bool(self._examples or self._calibrated.is_calibrated) if suits is None else suits,
-        )
-        code = run_records(ctx, files, task)
+        code = run_records(ctx, files, self.spec())
         write_summary(ctx, self.summary, self._flags.summary)
         self._calibrated.draw_plot()
         return code
@@ -237,7 +267,12 @@ _FORMATS = {"line": None, "sentence": "sentences", "paragraph": "paragraphs", "d
 
 
 def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: int | None, aspects: bool) -> int:
-    """Label the records; return the exit code. Raises ``UsageError`` for --by with a table."""
+    """Label the records; return the exit code. Raises as ``make_sentiment_run``."""
+    return make_sentiment_run(ctx, by=by, scale=scale, aspects=aspects).run(files)
+
+
+def make_sentiment_run(ctx: CommandContext, *, by: str, scale: int | None = None, aspects: bool = False) -> ScoringRun:
+    """Return a run with the labels of the prompt file. Raises ``UsageError`` for --by with a table."""
     flags = record_flags(ctx)
     if _FORMATS[by] is not None and (flags.column or flags.template or flags.delimiter or flags.format):
         raise UsageError("--by is for plain text; the records of a table are its rows", detail="Leave out --by.")
@@ -256,16 +291,13 @@ def run_sentiment(ctx: CommandContext, files: Sequence[str], *, by: str, scale: 
             return AspectSentimentTask(backend, prompts, generation, options, scale=scale)
         return SentimentTask(backend, prompts, generation, options, scale=scale)
 
-    run = _ScoringRun(
+    return ScoringRun(
         ctx,
         prompt.labels,
         make_verb,
         lambda: {"prompt": prompt.fingerprint, "label set": list(prompt.labels)},
-        splits_long_texts=by == "document",
-        suits_small_models=not aspects,
-    )
-    return run.run(
-        files,
         lambda: {**prompt_manifest(*files_of_prompts), "--by": by, "--scale": scale, "--aspects": aspects},
         input_format=_FORMATS[by],
+        splits_long_texts=by == "document",
+        suits_small_models=not aspects,
     )

@@ -15,7 +15,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import RecordSource, TextChoice, chain_digests, require_columns
 from llmcli.errors import Interrupted
-from llmcli.fast_dataclass import asdict, frozen
+from llmcli.fast_dataclass import asdict, field, frozen
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.types import ItemFailed, Notice, Progress, Result, TaskEvent
 
@@ -34,7 +34,7 @@ class RecordRunSpec:
     ``make_verb`` returns the verb for a backend and the user's options. ``manifest`` returns everything else that the
     results depend on, by its name for people, as JSON values; a job is continued only with the same. It is called only
     where it is needed, since hashing takes 3 ms to import. ``wrap`` adds events. ``prepare`` takes the records of the
-    input as they were read, and yields those that count.
+    input as they were read, and yields those that count. ``generation`` changes the ``GenerationOptions`` of the command.
     ``needs_text`` False: a table without a text column is fine. ``make_output`` returns the output. ``input_format``
     overrides --format. ``summary`` counts the rows of the output. ``suits_small_models`` is as in ``DisplayOptions``.
     """
@@ -43,6 +43,7 @@ class RecordRunSpec:
     manifest: Callable[[], Mapping[str, Any]]
     wrap: Callable[[Iterable[TaskEvent]], Iterator[TaskEvent]] = iter
     prepare: Callable[[Iterable[Record]], Iterable[Record]] = iter
+    generation: Mapping[str, Any] = field(default_factory=dict)
     needs_text: bool = True
     make_output: Callable[[CommandContext], RecordOutput] = RecordOutput
     input_format: str | None = None
@@ -50,13 +51,13 @@ class RecordRunSpec:
     suits_small_models: bool = False
 
 
-def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec, **options: Any) -> int:
+def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) -> int:
     """Process the records of ``files``, or of standard input; return the exit code.
 
-    ``options`` change the ``GenerationOptions`` of the command. Raises for invalid options and inputs before a model is
-    loaded, unless the input is a pipe, whose first bytes may come late.
+    Raises for invalid options and inputs before a model is loaded, unless the input is a pipe, whose first bytes may come
+    late.
     """
-    run = _RecordRun(ctx, files, task, options)
+    run = _RecordRun(ctx, files, task)
     try:
         display = DisplayOptions(markdown=False, records=run.output, suits_small_models=task.suits_small_models)
         return render_events(ctx, run.events, display)
@@ -67,12 +68,9 @@ def run_records(ctx: CommandContext, files: Sequence[str], task: RecordRunSpec, 
 class _RecordRun:
     """The parts of one run."""
 
-    def __init__(
-        self, ctx: CommandContext, files: Sequence[str], task: RecordRunSpec, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, ctx: CommandContext, files: Sequence[str], task: RecordRunSpec) -> None:
         self._ctx = ctx
         self._task = task
-        self._options = options
         self._flags = record_inputs.record_flags(ctx)
         self.source: RecordSource = record_inputs.open_source(ctx, files, task.input_format)
         self.output = task.make_output(ctx)
@@ -91,7 +89,7 @@ class _RecordRun:
         from llmcli.tasks.runner.record_runner import RecordRunOptions, run_records
 
         ctx = self._ctx
-        generation = ctx.generation_options(**self._options)
+        generation = ctx.generation_options(**self._task.generation)
         backend = ctx.runtime.backend()
         schema = self.source.open()
         self._choice = self._choice.resolve(schema)
@@ -210,17 +208,17 @@ def prompt_manifest(*prompts: Prompt) -> dict[str, Any]:
     }
 
 
-def ask_records(ctx: CommandContext, prompt: str | None, files: Sequence[str], *, system: str = "") -> int:
-    """Answer a question about each record, or each record, with the instructions ``system``; return the exit code."""
+def ask_spec(ctx: CommandContext, prompt: str | None, *, system: str = "") -> RecordRunSpec:
+    """Return how a question about each record, or each record, is answered, with the instructions ``system``."""
     from llmcli.tasks.ask import AskTask, ask_prompt
 
     question = None if prompt is None else inputs.decode_argument(prompt)
     chosen = ask_prompt(ctx.runtime.prompts, question)
-    task = RecordRunSpec(
+    return RecordRunSpec(
         lambda backend, options: AskTask(backend, chosen, question, options),
         lambda: {**prompt_manifest(chosen), "question": question, **_system_manifest(system)},
+        generation={"system": system},
     )
-    return run_records(ctx, files, task, system=system)
 
 
 def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: SummaryOptions) -> int:
@@ -237,15 +235,15 @@ def summarize_records(ctx: CommandContext, files: Sequence[str], wanted: Summary
     return run_records(ctx, files, task)
 
 
-def generate_records(
-    ctx: CommandContext, prompt: Prompt, variables: Mapping[str, str], files: Sequence[str], *, system: str = ""
-) -> int:
-    """Write a text for each record, with the instructions ``system``; return the exit code."""
+def generate_spec(
+    ctx: CommandContext, prompt: Prompt, variables: Mapping[str, str], *, system: str = ""
+) -> RecordRunSpec:
+    """Return how a text is written for each record, with the instructions ``system``."""
     from llmcli.tasks.generate import GenerateTask
 
     flags = record_flags(ctx)
     has_text = bool(flags.column or flags.template)
-    task = RecordRunSpec(
+    return RecordRunSpec(
         lambda backend, options: GenerateTask(backend, prompt, variables, options, has_text=has_text),
         lambda: {
             **prompt_manifest(prompt),
@@ -253,9 +251,9 @@ def generate_records(
             "variables": dict(variables),
             **_system_manifest(system),
         },
+        generation={"system": system},
         needs_text=False,
     )
-    return run_records(ctx, files, task, system=system)
 
 
 def _system_manifest(system: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.records.record_run import RecordRunSpec
 
 _MIN_DOCUMENT_CHARS = 1000
 """Characters of standard input from which it may be a document about which the user forgot to ask."""
@@ -101,7 +102,7 @@ def ask(
     instructions = None if system is None else _read_instructions(ctx, system)
     wanted = _answer_options(ctx, instructions or "", schema, extract=extract, copy=copy)
     if records:
-        return _ask_records(ctx, text, files, prompt, var or [], instructions or "")
+        return _ask_records(ctx, files, make_record_spec(ctx, text, prompt, var or [], instructions or ""))
     if session is not None or go_on:
         from llmcli.cli.commands.ask.session_run import ask_in_session
 
@@ -188,21 +189,23 @@ def _read_instructions(ctx: CommandContext, value: str) -> str:
     return read_instructions(ctx, value)
 
 
-def _ask_records(
-    ctx: CommandContext,
-    text: str | None,
-    files: Sequence[str],
-    prompt: str | None,
-    variables: Sequence[str],
-    system: str,
-) -> int:
+def _ask_records(ctx: CommandContext, files: Sequence[str], spec: "RecordRunSpec") -> int:
+    from llmcli.cli.records.record_run import run_records
+
+    return run_records(ctx, files, spec)
+
+
+def make_record_spec(
+    ctx: CommandContext, text: str | None, prompt: str | None, variables: Sequence[str], system: str
+) -> "RecordRunSpec":
+    """Return how records are answered: with the question ``text``, or the prompt called ``prompt``."""
     if prompt is not None:
-        from llmcli.cli.commands.ask.prompted_run import ask_prompt_of_records
+        from llmcli.cli.commands.ask.prompted_run import prompted_spec
 
-        return ask_prompt_of_records(ctx, prompt, text, files, variables, system)
-    from llmcli.cli.records.record_run import ask_records
+        return prompted_spec(ctx, prompt, text, variables, system)
+    from llmcli.cli.records.record_run import ask_spec
 
-    return ask_records(ctx, text, files, system=system)
+    return ask_spec(ctx, text, system=system)
 
 
 def asks_nothing(text: str) -> bool:

@@ -17,6 +17,7 @@ from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.cli.records.record_run import RecordRunSpec
 
 
 def make_prompted_task(
@@ -54,11 +55,11 @@ def make_prompted_task(
     return task
 
 
-def ask_prompt_of_records(
-    ctx: CommandContext, name: str, words: str | None, files: Sequence[str], variables: Sequence[str], system: str
-) -> int:
-    """Answer each record with the prompt called ``name``; return the exit code."""
-    from llmcli.cli.records.record_run import generate_records
+def prompted_spec(
+    ctx: CommandContext, name: str, words: str | None, variables: Sequence[str], system: str
+) -> RecordRunSpec:
+    """Return how each record is answered with the prompt called ``name``. Raises as ``make_prompted_task``."""
+    from llmcli.cli.records.record_run import generate_spec
 
     prompt = find_own_prompt(ctx.runtime.prompts, name)
     given, _ = read_variables(ctx, variables)
@@ -70,4 +71,4 @@ def ask_prompt_of_records(
                 f"the prompt {prompt.name} has no variable for the question", detail="Leave the words out."
             )
         given = values
-    return generate_records(ctx, prompt, given, files, system=system)
+    return generate_spec(ctx, prompt, given, system=system)

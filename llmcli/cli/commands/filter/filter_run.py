@@ -154,14 +154,14 @@ def run_filter(ctx: CommandContext, query: FilterQuery, view: FilterView, files:
     """Print the records that match; return the exit code. Raises ``UsageError`` for views that exclude each other."""
     if view.names and view.numbers:
         raise UsageError("--files prints names, which have no line numbers", detail="Leave out -n.")
-    run = _FilterRun(ctx, query, view)
+    run = FilterRun(ctx, query, view)
     if run.calibrated.reports(files):
         backend = ctx.runtime.backend()
         return run.calibrated.report(backend, run.make_verb(backend, ctx.generation_options()).scorer)
     return run.print_matches(files)
 
 
-class _FilterRun:
+class FilterRun:
     """The parts of one run."""
 
     def __init__(self, ctx: CommandContext, query: FilterQuery, view: FilterView) -> None:
@@ -205,9 +205,9 @@ class _FilterRun:
             query = replace(query, threshold=least)
         return FilterTask(backend, prompt, query, generation, replace(options, calibrator=calibrator))
 
-    def print_matches(self, files: Sequence[str]) -> int:
-        """Print the records that match; return the exit code."""
-        task = RecordRunSpec(
+    def spec(self) -> RecordRunSpec:
+        """Return how records are matched and printed."""
+        return RecordRunSpec(
             self.make_verb,
             self._manifest,
             self._wrap,
@@ -215,7 +215,10 @@ class _FilterRun:
             input_format="document" if self._view.names else None,
             summary=self._summary,
         )
-        code = run_records(self._ctx, files, task)
+
+    def print_matches(self, files: Sequence[str]) -> int:
+        """Print the records that match; return the exit code."""
+        code = run_records(self._ctx, files, self.spec())
         write_summary(self._ctx, self._summary, self._flags.summary)
         self.calibrated.draw_plot()
         return _exit_code(code, self._outputs[0])
