@@ -215,7 +215,7 @@ def sniff_record_format(name: str, beginning: bytes, *, is_table: bool) -> str:
     """Return the format of records of an input by its name, or by its first bytes.
 
     ``is_table``: the user named a column, so that it cannot be plain lines. Without that, text is a table only if its
-    first line is a JSON object: sentences contain commas too.
+    first line is a JSON object: sentences contain commas too, and a template may begin with a slot such as {name}.
     """
     known = record_format_by_suffix(name)
     if known is not None and not (is_table and known == LINES):
@@ -223,7 +223,7 @@ def sniff_record_format(name: str, beginning: bytes, *, is_table: bool) -> str:
     if beginning.startswith(_PARQUET_MAGIC):
         return "parquet"
     start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"{"):
+    if start.startswith(b"{") and (is_table or start[1:].lstrip()[:1] in b'"}'):
         return JSON_LINES
     return "csv" if is_table else LINES
 
