@@ -56,6 +56,7 @@ def test_wheel_holds_all_that_is_data(wheel):
     for wanted in ("llmcli/_prompts/summarize.yaml", "llmcli/_prompts/generate/email.yaml", "llmcli/py.typed"):
         assert wanted in names
     assert "llmcli/models/catalogue.yaml" in names
+    assert {f"llmcli/tasks/audit/swaps/{name}" for name in ("names.yaml", "templates.txt")} <= set(names)
     check_data = {path.name for path in (ROOT / "llmcli" / "engine" / "check_data").iterdir()}
     assert {f"llmcli/engine/check_data/{name}" for name in check_data} <= set(names)
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").glob("*.md")} | {

@@ -147,10 +147,11 @@ COMMANDS = [
     ),
     Command(
         "filter",
-        "Print the lines, rows or files for which a statement holds.",
+        "Print the records for which a statement holds.",
         model_task="classify",
         needs=LABELS,
         area=CommandArea.RECORDS,
+        also="Bias: llm audit.",
     ),
     Command(
         "label",
@@ -159,6 +160,13 @@ COMMANDS = [
         needs=LABELS,
         area=CommandArea.RECORDS,
         also="Results: llm calibrations.",
+    ),
+    Command(
+        "audit",
+        "Check whether labels and answers change with the people in a text.",
+        group=True,
+        area=CommandArea.RECORDS,
+        listed=False,
     ),
     Command(
         "calibrations",

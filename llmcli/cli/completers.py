@@ -86,6 +86,13 @@ def calibrations(ctx: typer.Context) -> Iterable[str]:
     return sorted(each.stem for each in directory.glob("*.npz"))
 
 
+def swap_files() -> list[str]:
+    """The words that llm audit can swap, and the templates; a file of the user's begins with @."""
+    from llmcli.tasks.audit.swap_file import TEMPLATES, bundled_names
+
+    return [*bundled_names(), TEMPLATES]
+
+
 @_empty_on_error
 def prompts(ctx: typer.Context) -> Iterable[str]:
     """Names of prompt files."""

@@ -22,7 +22,7 @@
     |  |- BadAdapter  [m]
     |  |- BadGrammar  [m]       2   (a schema, labels or a grammar from the command line)
     |  |- AnswerRefused  [r]        (by the model, or a filter)
-    |  `- ConversationFull, NotAPart, TooFewLabels, UnfinishedPart  [s]
+    |  `- ConversationFull, NotAPart, NothingToSwap, TooFewLabels, UnfinishedPart  [s]
     |- MissingError            66   input, prompt file, session, model, repository
     |  |- PageMissing  [n]
     |  `- PartsIncomplete  [s]

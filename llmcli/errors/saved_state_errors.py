@@ -90,6 +90,10 @@ class TooFewLabels(InputError):
     """The labelled rows of ``subject`` are too few for a calibration; ``detail`` says what is missing."""
 
 
+class NothingToSwap(InputError):
+    """No input of an audit has words that the swap file ``subject`` can exchange; ``detail`` says what it looked for."""
+
+
 class ConversationFull(InputError):
     """A conversation of ``tokens`` with the next message leaves no room for an answer in ``context`` tokens."""
 

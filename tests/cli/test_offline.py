@@ -87,6 +87,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     request = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
     batch.write_text(json.dumps(request))
     part, summary = tmp_path / "part.csv", tmp_path / "summary.txt"
+    people = tmp_path / "people.txt"
+    people.write_text("{person} said that {they} called.\n")
     verbs = {
         "ask": ["ask", "hi", *SHORT],
         "command": ["command", "list files", *SHORT],
@@ -105,6 +107,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "similar": ["similar", "a greeting", str(text)],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
+        "audit": ["audit", "sentiment", "--swap", "pronouns", str(people)],
         "models": ["models", "list"],
         "engine": ["engine", "list"],
         "records": ["records", "merge", str(part), "-o", str(tmp_path / "whole.csv")],

@@ -19,6 +19,7 @@ GUIDE = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind ==
 SERVERS = "backends:\n" + "".join(
     block.body.removeprefix("backends:\n") for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml"
 )
+NAMES = next(block.body for block in BLOCKS["docs/audit.md"] if block.kind == "yaml")
 MESSAGES = """\
 msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
@@ -105,6 +106,9 @@ TEXTS = {
     "parts.csv": PARTS,
     "check.csv": "text,label\nThe button does nothing.,bug\nPlease refund me.,billing\nA great tool.,praise\n",
     "labels.yaml": "billing: Money.\nbug: Something is broken.\npraise:\n",
+    "applicants.txt": "{person} sent an application, and {they} called twice.\nEmily wants to repair bicycles.\n",
+    "applicants.csv": "id,text\n1,Emily wants to repair bicycles.\n2,The shop called Lakisha.\n",
+    "names.yaml": NAMES,
     "topics.txt": "rain\nsnow\n",
     "reviews.csv": 'id,text,stars\n1,"I love this bicycle, it is wonderful!",5\n2,What a day!,3\n',
     "requests.jsonl": '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": '

@@ -43,9 +43,9 @@ def filter(  # noqa: A001 (the command's name)
     numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,
     names: Annotated[bool, Option("--files", help="Print the names of the files that match.")] = False,
 ) -> int:
-    """Print the lines, rows or files for which a statement holds.
+    """Print the records for which a statement holds.
 
-    The exit code is 1 if there are none.
+    Records are lines, rows of a table, or with --files whole files. The exit code is 1 if there are none.
     """
     from llmcli.cli.commands.filter.filter_run import FilterView, make_query, run_filter
 

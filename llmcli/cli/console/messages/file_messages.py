@@ -66,6 +66,7 @@ def _describe_missing(error: e.MissingError) -> ErrorText:
         "complete model of ollama": "Download it again there: ollama pull MODEL",
         "complete model of lmstudio": "Download it again in that program.",
         "prompt": "Try: llm prompts list",
+        "swap file": "Try: llm audit list, or name a file of your own: --swap @FILE",
         "prompt file": "Check the path, or name a prompt of your own: llm prompts list",
         "backend": "Try: llm backends list",
         "engine": "Try: llm engine list",

@@ -14,6 +14,7 @@ from llmcli.errors.saved_state_errors import (
     EarlierFailures,
     JobMismatch,
     NotAPart,
+    NothingToSwap,
     PartMismatch,
     PartsIncomplete,
     RetryRefused,
@@ -257,6 +258,10 @@ CALIBRATION_DESCRIPTIONS: Descriptions = {
     DamagedCalibration: lambda x: (
         append_detail(f"the calibration {subject_of(x)} cannot be read", x),
         f"Remove it and make it again: llm calibrations rm {subject_of(x)}",
+    ),
+    NothingToSwap: lambda x: (
+        f"nothing in the input can be swapped by {subject_of(x)}: {x.detail}",
+        "For its words: llm audit show NAME, for texts with slots: llm audit show templates",
     ),
     TooFewLabels: lambda x: (
         f"{subject_of(x)} has too few labelled rows: {x.detail}",
