@@ -6,7 +6,7 @@ import re
 
 from hypothesis import strategies as st
 
-NAMES = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties")
+NAMES = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android")
 
 MARK = re.compile(r"\[#\d+\]")
 GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμνοπqρστθωςχυζ")
@@ -37,7 +37,7 @@ LINES = {
         "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<textarea>Your words</textarea>", "<h1>Head</h1>", "<input placeholder='Type here'>",
         '<meta name="description" content="About">', "", "{{ x }}", "a < b", "<", "<p", "'", '"',
     ],
-    "srt": [], "vtt": [], "po": [], "json": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -123,6 +123,75 @@ def _json(draw):
     return json.dumps(draw(value), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 2, "\t"])))
 
 
+XML_TEXTS = st.lists(
+    st.sampled_from(
+        ["Some words", "Hello %1$s", " and ", "\n    ", "&amp; &lt;b&gt;bold&lt;/b&gt;", "&#160;", "&#233;t&#xE9;", "{name}", "50%%", "a > b",
+         "<!-- c -->", "<![CDATA[<i>x & y</i>]]>", "it's", "{n, plural, one {# item} other {# items}}", "12"]
+    ),
+    min_size=1, max_size=4,
+).map("".join)  # fmt: skip
+INLINE = {
+    "xliff": ['<g id="1">a word</g>', '<g id="5"><x id="6"/></g>', '<x id="2"/>', '<bpt id="3">&lt;b></bpt>', '<ept id="3">&lt;/b></ept>', "<ph id='4'>{0}</ph>"],
+    "android": ["<b>bold</b>", "\\'", '\\"', '"', "\\n", "\\u0020", '<xliff:g id="a">%d</xliff:g>', "<br/>"],
+}  # fmt: skip
+
+
+@st.composite
+def _xml_content(draw, name):
+    """Draw the content of an element, mostly well-formed."""
+    parts = draw(st.lists(st.sampled_from(INLINE[name]) | XML_TEXTS, min_size=1, max_size=5))
+    return "".join(parts)
+
+
+@st.composite
+def _xliff(draw):
+    newline = draw(NEWLINES)
+    content, state = _xml_content("xliff"), st.sampled_from(["", ' state="new"', ' state="final"', ' state="initial"'])
+    rows = ['<?xml version="1.0"?>', "<!-- x -->"] if draw(st.booleans()) else []
+    if draw(st.booleans()):
+        language = draw(st.sampled_from(["", ' target-language="pl"', ' target-language="de"']))
+        rows += [f'<xliff version="1.2"><file original="a"{language}><body>']
+        for number in range(draw(st.integers(0, 4))):
+            no = draw(st.sampled_from(["", "", ' translate="no"', ' resname="a.b"']))
+            rows += [f'  <trans-unit id="{number}"{no}>', f"    <source>{draw(content)}</source>"]
+            rows += draw(st.sampled_from([[], [f"    <target{draw(state)}>{draw(content)}</target>"], ["<target/>"]]))
+            rows += [*draw(st.sampled_from([[], ["    <note>For you &amp; me</note>"]])), "  </trans-unit>"]
+        rows += ["</body></file></xliff>"]
+    else:
+        rows += ['<xliff version="2.0" srcLang="en"><file id="f">']
+        for number in range(draw(st.integers(0, 4))):
+            rows += [f'<unit id="{number}"><notes><note>Mind</note></notes><segment{draw(state)} subState="x:y">']
+            rows += [f"  <source>{draw(content)}</source>"]
+            rows += [*draw(st.sampled_from([[], [f"  <target>{draw(content)}</target>"]])), "</segment></unit>"]
+        rows += ["</file></xliff>"]
+    return newline.join(rows)
+
+
+@st.composite
+def _android(draw):
+    newline, content = draw(NEWLINES), _xml_content("android")
+    rows = ['<?xml version="1.0"?>', '<resources xmlns:xliff="x">']
+    for number in range(draw(st.integers(0, 4))):
+        rows += draw(st.sampled_from([[], ["    <!-- note -->"]]))
+        kind = draw(st.sampled_from(["string", "array", "plurals", "skip"]))
+        if kind == "string":
+            rows += [f'    <string name="s{number}">{draw(content)}</string>']
+        elif kind == "skip":
+            rows += [f'    <string name="s{number}" translatable="false">{draw(content)}</string>']
+        elif kind == "array":
+            rows += [f'    <string-array name="s{number}"><item>{draw(content)}</item></string-array>']
+        else:
+            given = draw(
+                st.sampled_from([["one", "other"], ["other"], ["other", "one"], ["zero", "one", "other"], ["one"]])
+            )
+            rows += [
+                f'    <plurals name="s{number}">',
+                *(f'      <item quantity="{each}">{draw(content)}</item>' for each in given),
+                "    </plurals>",
+            ]
+    return newline.join([*rows, "</resources>", ""])
+
+
 @st.composite
 def _lines(draw, name):
     rows = draw(
@@ -137,7 +206,10 @@ def _lines(draw, name):
 
 def documents(name):
     """Return a strategy for documents of a format; for line formats not all are well-formed."""
-    special = {"srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json()}
+    special = {
+        "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
+        "android": _android(),
+    }  # fmt: skip
     return special[name] if name in special else _lines(name)
 
 

@@ -25,6 +25,8 @@ _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""
 _PARQUET_MAGIC = b"PAR1"
 _FORMATS = "llmcli.documents.formats"
+_XML_START = r"\A\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
+"""What may stand before the root element of XML; a document type not included."""
 _SOURCES = "llmcli.documents.reading.sources"
 _RECORDS = "llmcli.documents.records.formats"
 
@@ -42,6 +44,8 @@ class FormatEntry:
     """The ``RecordFormat`` of its records, as "package.module:ATTRIBUTE"."""
     aliases: tuple[str, ...] = ()
     """Other names. They and the name are suffixes of files too, without the dot."""
+    file_names: tuple[str, ...] = ()
+    """Names of files of this format whose suffix other files have too."""
     unlisted: frozenset[str] = frozenset()
     """Names whose files are not picked up from a directory to be translated."""
     unread: frozenset[str] = frozenset()
@@ -109,8 +113,9 @@ def format_names() -> tuple[str, ...]:
 
 
 def listed_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of files that are picked up from a directory to be translated, each with its dot."""
-    return tuple(f".{name}" for entry in _with("translator") for name in entry.names if name not in entry.unlisted)
+    """Return how the names of files end that are picked up from a directory to be translated: ".md", "strings.xml"."""
+    suffixes = (f".{name}" for entry in _with("translator") for name in entry.names if name not in entry.unlisted)
+    return (*suffixes, *(name for entry in _with("translator") for name in entry.file_names))
 
 
 def require_name(wanted: str) -> str:
@@ -128,14 +133,16 @@ def require_name(wanted: str) -> str:
 
 
 def find_format(name: str, text: str, wanted: str | None = None) -> DocumentFormat:
-    """Return the format called ``wanted``, else that of the suffix of ``name``, else the one that ``text`` looks like.
+    """Return the format called ``wanted``, else that of the file ``name``, else the one that ``text`` looks like.
 
     Raises ``UsageError`` if there is no format called ``wanted``.
     """
     if wanted is not None:
         return load_format(require_name(wanted))
-    ending = name.rpartition("/")[2].rpartition(".")
-    known = _find_entry(ending[2], "translator") if ending[1] else None
+    file_name = name.rpartition("/")[2]
+    ending = file_name.rpartition(".")
+    known = next((entry for entry in _with("translator") if file_name in entry.file_names), None)
+    known = known or (_find_entry(ending[2], "translator") if ending[1] else None)
     return load_format(known.name if known else _sniff(text))
 
 
@@ -275,6 +282,19 @@ for _entry in (
         f"{_FORMATS}.message_files.po:FORMAT",
         aliases=("pot", "gettext"),
         sniff_patterns=((40, r'^(?:#~ )?msgid[ \t]+"'),),
+    ),
+    FormatEntry(
+        "xliff",
+        f"{_FORMATS}.xml_files.xliff:FORMAT",
+        aliases=("xlf",),
+        sniff_patterns=((12, rf"{_XML_START}<(?:[\w.-]+:)?xliff\b"),),
+    ),
+    FormatEntry(
+        "android",
+        f"{_FORMATS}.xml_files.android_strings:FORMAT",
+        file_names=("strings.xml", "arrays.xml", "plurals.xml"),
+        unlisted=frozenset({"android"}),
+        sniff_patterns=((13, rf"{_XML_START}<resources\b"),),
     ),
     FormatEntry(
         "json",

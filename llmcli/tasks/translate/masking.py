@@ -20,6 +20,9 @@ _OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"
 _ATTRIBUTE_START = re.compile(r"=\s*[\"']\Z")
 """The end of a masked text after which the words of an attribute follow, as in ``<img alt="``."""
 _NAME = re.compile(r"</?\s*([A-Za-z][\w:.-]*)")
+_PAIRED_CODE = re.compile(r"<(?:[\w.-]+:)?(?:(?P<open>bpt|bx|sc|sm)|ept|ex|ec|em)(?=\s)(?P<attributes>[^<>]*)")
+"""The elements of XLIFF that stand for the beginning or the end of something, by an id that both have."""
+_PAIR_ID = re.compile(r"\s(id|rid|startRef)\s*=\s*[\"']([^\"']*)")
 _VOID_ELEMENTS = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 )
@@ -190,6 +193,11 @@ def _span_role(text: str, kind: str) -> tuple[str, str]:
         return "open", ""
     if kind == "target":
         return ("part" if text.startswith("]") and not text.endswith((")", "]")) else "close"), ""
+    code = _PAIRED_CODE.match(text) if kind in {"tag", "code"} else None
+    if code:
+        ids = dict(_PAIR_ID.findall(code["attributes"]))
+        pair = ids.get("rid") or ids.get("startRef") or ids.get("id", "")
+        return ("open" if code["open"] else "close"), f"#{pair}"
     if kind == "tag":
         return _tag_role(text)
     depth = lowest = 0

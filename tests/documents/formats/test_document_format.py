@@ -14,9 +14,9 @@ def segment(text, words, kind="paragraph"):
     ("attribute", "names"),
     [
         ("streams", {"plain"}),
-        ("is_keyed", {"json", "yaml", "properties"}),
+        ("is_keyed", {"json", "yaml", "properties", "android"}),
         ("can_interleave", {"plain", "markdown", "html", "srt", "vtt"}),
-        ("holds_both_languages", {"po"}),
+        ("holds_both_languages", {"po", "xliff"}),
     ],
 )
 def test_properties_of_the_formats(attribute, names):

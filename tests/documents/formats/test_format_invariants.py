@@ -179,7 +179,7 @@ def test_real_documents_stay_valid(path):
     assert len(again) == len(segments)
     assert markup(again) == markup(segments)
     words = [" ".join(s.text.split()) for s in again]
-    assert words == [" ".join(text.split()) for text in shouted] or path.suffix == ".po"
+    assert words == [" ".join(text.split()) for text in shouted] or form.holds_both_languages
 
 
 @each_file

@@ -18,6 +18,8 @@ UNITS = {
     "po": ['msgid "a"\n', "# a\n", '"a"\n', "#~ a\n", "\\"],
     "json": ["[", '{"a":', '"a', "{", '["a b",'],
     "yaml": ["[", "- ", "{a: ", "? ", "&a ", "#\n", "'", "*a\n", "!a "],
+    "xliff": ["<", "<a>", "<!-- a ", "<a b='c'>", "&amp;", "<![CDATA[", "<!DOCTYPE a [", '<!ENTITY a "b">'],
+    "android": ["<", "<a>", "<?a ", "&a;"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
 FRAMES = [
@@ -26,6 +28,16 @@ FRAMES = [
     ("json", '["', "\\n", '"]'), ("json", '["', "{a, plural, one {", '"]'), ("json", '["', "{", '"]'),
     ("json", '"', "{a, plural, one {b} other {c}}", '"'), ("json", '["', "<a ", '"]'), ("yaml", "a: |\n", "  b c\n", ""),
     ("yaml", "a: >\n", "  b c\n", ""), ("yaml", "a: ", "b ", "\n"), ("yaml", 'a: "', "b\\n", '"'), ("yaml", "a: ", "%{", ""),
+    *(("xliff", f'<xliff version="{version}"><file>', unit, "</file></xliff>") for version, unit in [
+        ("1.2", "<trans-unit><source>a b</source></trans-unit>"), ("2.0", "<unit><segment><source>a b</source></segment></unit>")]),
+    ("xliff", '<xliff version="2.0"><file><unit>', "<segment><source>a b</source></segment>", "</unit></file></xliff>"),
+    ("xliff", '<xliff version="1.2"><trans-unit><source>', '<g id="1">a</g> ', "</source></trans-unit></xliff>"),
+    ("xliff", '<xliff version="1.2"><trans-unit><source>', "&lt;a ", "</source></trans-unit></xliff>"),
+    ("xliff", '<xliff version="1.2"><trans-unit><source>a', "<!-- b -->", "</source></trans-unit></xliff>"),
+    ("android", '<resources><string name="a">', "\\'", "</string></resources>"),
+    ("android", '<resources><string name="a">a ', '"', "</string></resources>"),
+    ("android", '<resources><string name="a"><![CDATA[', "<a ", "]]></string></resources>"),
+    ("android", '<resources><plurals name="a">', '<item quantity="other">a b</item>', "</plurals></resources>"),
     ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
 ]  # fmt: skip

@@ -82,11 +82,11 @@ def write_message(translation: str, source: str, wanted: tuple[str, ...], *, icu
     """Return the translation of a message with ICU syntax outside of placeholders made literal, if ``icu``."""
     parts, clean = [], LineNormalizer(source)
     for text, kept in split_at_protected(translation, wanted):
-        parts.append(text if kept else _quote_literal(clean(text)) if icu else clean(text))
+        parts.append(text if kept else quote_literal(clean(text)) if icu else clean(text))
     return "".join(parts)
 
 
-def _quote_literal(text: str) -> str:
+def quote_literal(text: str) -> str:
     """Quote braces; an apostrophe that would begin a quotation becomes a typographic one."""
     return _SYNTAX.sub(r"'\g<0>'", _BEFORE_SYNTAX.sub("\u2019", text))
 

@@ -1,0 +1,1 @@
+"""Formats of messages in XML: XLIFF, Android, Apple, .NET and Qt."""
