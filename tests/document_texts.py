@@ -6,7 +6,22 @@ import re
 
 from hypothesis import strategies as st
 
-NAMES = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android")
+NAMES = (
+    "plain",
+    "markdown",
+    "html",
+    "srt",
+    "vtt",
+    "po",
+    "json",
+    "yaml",
+    "properties",
+    "xliff",
+    "android",
+    "strings",
+    "stringsdict",
+    "xcstrings",
+)
 
 MARK = re.compile(r"\[#\d+\]")
 GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμνοπqρστθωςχυζ")
@@ -37,7 +52,7 @@ LINES = {
         "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<textarea>Your words</textarea>", "<h1>Head</h1>", "<input placeholder='Type here'>",
         '<meta name="description" content="About">', "", "{{ x }}", "a < b", "<", "<p", "'", '"',
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -133,6 +148,7 @@ XML_TEXTS = st.lists(
 INLINE = {
     "xliff": ['<g id="1">a word</g>', '<g id="5"><x id="6"/></g>', '<x id="2"/>', '<bpt id="3">&lt;b></bpt>', '<ept id="3">&lt;/b></ept>', "<ph id='4'>{0}</ph>"],
     "android": ["<b>bold</b>", "\\'", '\\"', '"', "\\n", "\\u0020", '<xliff:g id="a">%d</xliff:g>', "<br/>"],
+    "stringsdict": ["%lu", "%#@a@", "%%", "&quot;"],
 }  # fmt: skip
 
 
@@ -192,6 +208,75 @@ def _android(draw):
     return newline.join([*rows, "</resources>", ""])
 
 
+PLURALS = st.sampled_from([["one", "other"], ["other"], ["other", "one"], ["zero", "one", "other"], ["one"]])
+APPLE_TEXTS = st.sampled_from(
+    ["Some words", "Hello %1$@, {name}", "50%% of %d\\n", 'It\'s \\"quoted\\"', "a <b>bold</b> word", "caf\\U00e9 \\\\ x", "12", " lead and trail ",
+     "%#@files@ in all", "two\nlines", "\\101 b", "100% sure"]
+)  # fmt: skip
+
+
+@st.composite
+def _strings(draw):
+    newline = draw(NEWLINES)
+    rows = []
+    for number in range(draw(st.integers(0, 5))):
+        rows += draw(st.sampled_from([[], ["/* For you */"], ["// a", "/* b * c */"], [""]]))
+        key = draw(st.sampled_from([f"key{number}", f'"key {number}"']))
+        rows += [
+            draw(
+                st.sampled_from(
+                    [f'{key} = "{draw(APPLE_TEXTS)}";', f'{key}\t="{draw(APPLE_TEXTS)}" /* c */ ;', f"{key};"]
+                )
+            )
+        ]
+    return newline.join([*rows, ""])
+
+
+@st.composite
+def _stringsdict(draw):
+    newline, content = draw(NEWLINES), _xml_content("stringsdict")
+    rows = ['<!DOCTYPE plist PUBLIC "a" "b">', '<plist version="1.0">', "<dict>"]
+    for number in range(draw(st.integers(0, 3))):
+        rows += [f"\t<key>k{number}</key>", "\t<dict>", "\t\t<key>NSStringLocalizedFormatKey</key>"]
+        rows += [f"\t\t<string>{draw(content)}</string>", "\t\t<key>a</key>", "\t\t<dict>"]
+        rows += ["\t\t\t<key>NSStringFormatSpecTypeKey</key>", "\t\t\t<string>NSStringPluralRuleType</string>"]
+        for form in draw(PLURALS):
+            rows += [f"\t\t\t<key>{form}</key>", f"\t\t\t<string>{draw(content)}</string>"]
+        rows += ["\t\t</dict>", "\t</dict>"]
+    return newline.join([*rows, "</dict>", "</plist>", ""])
+
+
+@st.composite
+def _xcstrings(draw):
+    import json
+
+    text = APPLE_TEXTS.map(lambda text: text.replace('\\"', '"').replace("\\n", "\n").replace("\\U00e9", "é"))
+    unit = st.fixed_dictionaries(
+        {"stringUnit": st.fixed_dictionaries({"state": st.sampled_from(["new", "translated"]), "value": text})}
+    )
+
+    def localization():
+        if draw(st.booleans()):
+            return draw(unit)
+        return {"variations": {"plural": {form: draw(unit) for form in draw(PLURALS)}}}
+
+    strings = {}
+    for _ in range(draw(st.integers(0, 4))):
+        entry = draw(
+            st.sampled_from([{}, {"comment": "For you"}, {"shouldTranslate": False}, {"extractionState": "stale"}])
+        )
+        languages = draw(st.lists(st.sampled_from(["en", "de", "pl", "zh"]), unique=True))
+        entry = {
+            **entry,
+            **({"localizations": {each: localization() for each in languages}} if draw(st.booleans()) else {}),
+        }
+        strings[draw(text)] = entry
+    catalog = {"sourceLanguage": "en", "strings": strings, "version": "1.0"}
+    colon, indent = draw(st.sampled_from([(" : ", 2), (": ", "\t"), (":", None)]))
+    written = json.dumps(catalog, ensure_ascii=draw(st.booleans()), indent=indent, separators=(",", colon))
+    return written.replace("\n", draw(NEWLINES))
+
+
 @st.composite
 def _lines(draw, name):
     rows = draw(
@@ -208,7 +293,7 @@ def documents(name):
     """Return a strategy for documents of a format; for line formats not all are well-formed."""
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
-        "android": _android(),
+        "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

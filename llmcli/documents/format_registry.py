@@ -318,6 +318,21 @@ for _entry in (
         aliases=("props",),
         sniff_patterns=((70, r"\A(?:[ \t]*(?:[#!][^\n]*)?\n)*+[\w-]+(?:\.[\w-]+)++[ \t]*=[ \t]*\S"),),
     ),
+    FormatEntry(
+        "strings",
+        f"{_FORMATS}.message_files.apple_strings:FORMAT",
+        sniff_patterns=((45, r"\A(?:\s++|/\*(?:[^*]|\*(?!/))*+\*/|//[^\n]*+\n)*+\"(?:[^\"\\]|\\.)*+\"\s*+=\s*+\""),),
+    ),
+    FormatEntry(
+        "stringsdict",
+        f"{_FORMATS}.xml_files.stringsdict:FORMAT",
+        sniff_patterns=((14, rf"{_XML_START}(?:<!DOCTYPE\s[^\[>]*+>\s*+)?<plist\b"),),
+    ),
+    FormatEntry(
+        "xcstrings",
+        f"{_FORMATS}.message_files.string_catalog:FORMAT",
+        sniff_patterns=((75, r"\A\s*+\{\s*+\"sourceLanguage\"\s*+:"),),
+    ),
     FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
     FormatEntry(
         "docx",

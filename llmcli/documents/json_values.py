@@ -110,7 +110,7 @@ def add_fields(text: str, fields: Mapping[str, Any]) -> str:
     text, there = text.strip(), set[str]()
     if fields:
         parts, at = list[str](), 0
-        for name, start, end in _members(text):
+        for name, start, end in object_members(text):
             if name in fields:
                 parts += text[at:start], dump_text(fields[name])
                 at = end
@@ -123,9 +123,9 @@ def add_fields(text: str, fields: Mapping[str, Any]) -> str:
     return f"{head}{'' if head == '{' else ', '}{new}{text[len(head) :]}"
 
 
-def _members(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the names of the members of a valid object, and where their values begin and end."""
-    at = _skip_blanks(text, 1)
+def object_members(text: str, at: int = 0) -> Iterator[tuple[str, int, int]]:
+    """Yield the names of the members of the valid object at an offset, and where their values begin and end."""
+    at = _skip_blanks(text, at + 1)
     while text[at] == '"':
         name, at = _DECODER.raw_decode(text, at)
         start = _skip_blanks(text, _skip_blanks(text, at) + 1)

@@ -52,7 +52,7 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     "printf": (
         "placeholder",
         (
-            r"%\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]"
+            r"%(?:(?:\d{1,2}\$)?#@\w{1,99}@|arg\b)|%\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]"
             r"|(?<![\d%])%(?:\d{1,2}\$)?[-+#0]{0,5}\d{0,9}(?:\.\d{1,9})?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocpaA@]"
             r"(?![A-Za-z]{3})"
         ),
@@ -60,7 +60,7 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     "c-format": (
         "placeholder",
         (
-            r"%(?:%|\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]|[-+#0 ]{0,5}<PRI\w{1,20}>"
+            r"%(?:%|(?:\d{1,2}\$)?#@\w{1,99}@|arg\b|\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]|[-+#0 ]{0,5}<PRI\w{1,20}>"
             r"|(?:\d{1,2}\$)?[-+#0 ']{0,5}(?:\*|\d{1,9})?(?:\.(?:\*|\d{1,9}))?(?:hh?|ll?|[jztLq]|I64)?[A-Za-z@])"
         ),
     ),
@@ -119,7 +119,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
 
     ``kinds``: "control" (sequences and characters), "code", "tag", "url", "email", "entity" (of invisible characters),
     "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
-    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %(name)s; only what is hardly a percentage), "c-format"
+    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only what is hardly a percentage), "c-format"
     (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
     the first six of these.
     """
@@ -138,6 +138,12 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
             spans.append(span)
             at = span.end
     return [span for span in spans if span.end > span.start]
+
+
+def find_message_syntax(text: str) -> tuple[list[Span], bool]:
+    """Return the spans of a program's message, and whether it has a printf placeholder, so that "%%" means "%"."""
+    has_printf = bool(find_spans(text, {"printf"}))
+    return find_spans(text, MESSAGE_KINDS | {"c-format"} if has_printf else MESSAGE_KINDS), has_printf
 
 
 def is_control(text: str) -> bool:

@@ -14,9 +14,9 @@ def segment(text, words, kind="paragraph"):
     ("attribute", "names"),
     [
         ("streams", {"plain"}),
-        ("is_keyed", {"json", "yaml", "properties", "android"}),
+        ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict"}),
         ("can_interleave", {"plain", "markdown", "html", "srt", "vtt"}),
-        ("holds_both_languages", {"po", "xliff"}),
+        ("holds_both_languages", {"po", "xliff", "xcstrings"}),
     ],
 )
 def test_properties_of_the_formats(attribute, names):

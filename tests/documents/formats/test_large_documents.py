@@ -20,6 +20,9 @@ UNITS = {
     "yaml": ["[", "- ", "{a: ", "? ", "&a ", "#\n", "'", "*a\n", "!a "],
     "xliff": ["<", "<a>", "<!-- a ", "<a b='c'>", "&amp;", "<![CDATA[", "<!DOCTYPE a [", '<!ENTITY a "b">'],
     "android": ["<", "<a>", "<?a ", "&a;"],
+    "strings": ['"', "/*", "/* a */", "// a\n", '"a"="b c";', "a", '"a', "\\", "a=", "{"],
+    "stringsdict": ["<", "<plist>", "<plist><dict>"],
+    "xcstrings": ["[", '{"strings":', '{"', "{"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
 FRAMES = [
@@ -38,6 +41,11 @@ FRAMES = [
     ("android", '<resources><string name="a">a ', '"', "</string></resources>"),
     ("android", '<resources><string name="a"><![CDATA[', "<a ", "]]></string></resources>"),
     ("android", '<resources><plurals name="a">', '<item quantity="other">a b</item>', "</plurals></resources>"),
+    ("strings", '"a" = "', "\\n", '";'), ("strings", '"a" = "b ', "%1$", '";'), ("strings", "", '/* a */ "a" = "b c";', ""),
+    ("stringsdict", "<plist><dict>", "<key>a</key><string>b c</string>", "</dict></plist>"),
+    ("stringsdict", "<plist>", "<dict><key>a</key>", "</plist>"),
+    ("xcstrings", '{"strings":{"a":{}', ',"b c":{}', "}}"), ("xcstrings", '{"strings":{"a":{"localizations":', '{"a":', "1}}}"),
+    ("xcstrings", '{"strings":{"a":{"localizations":{"en":', '{"a":' * 60, "1" + "}" * 60 + "}}}}"),
     ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
 ]  # fmt: skip

@@ -42,7 +42,7 @@ class _Container:
 
 
 @slotted
-class _StringValue:
+class StringValue:
     """A string value: the offsets between its quotes, its path of keys, and its decoded text."""
 
     start: int
@@ -61,7 +61,7 @@ class JsonFormat(DocumentFormat):
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the string values that contain words."""
         del target
-        strings = _parse_strings(text)
+        strings = parse_strings(text)
         notes = {string.path: string.text for string in strings if _is_note(string.path)}
         read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
         if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004
@@ -99,7 +99,7 @@ class JsonFormat(DocumentFormat):
 def _check_with_scanner(text: str) -> str:
     """Check as ``check`` with the scanner of this module, which has no depth limit and makes no long native calls."""
     try:
-        _parse_strings(text)
+        parse_strings(text)
     except BadDocument as error:
         return f"line {error.line}: {error.detail}"
     return ""
@@ -109,7 +109,7 @@ def _is_note(path: tuple[str, ...]) -> bool:
     return path[-1:] == ("description",) and len(path) > 1
 
 
-def _value_segments(text: str, string: _StringValue, note: str, *, icu: bool, ascii_only: bool) -> list[Segment]:
+def _value_segments(text: str, string: StringValue, note: str, *, icu: bool, ascii_only: bool) -> list[Segment]:
     """Return the segments of a value: one, or one for each branch of a plural or select argument."""
     places = _map_offsets(text, string)
     found = []
@@ -148,7 +148,7 @@ class _OffsetMap:
         return offset + (self._escape_shifts[index - 1][1] if index else self._start)
 
 
-def _map_offsets(text: str, string: _StringValue) -> _OffsetMap:
+def _map_offsets(text: str, string: StringValue) -> _OffsetMap:
     jumps, read = [], string.start
     value_at = 0
     for match in _ESCAPE.finditer(text, string.start, string.end):
@@ -167,7 +167,7 @@ def _encode(
     return _CONTROL.sub(lambda match: match[0] if match[0] in written else f"\\u{ord(match[0]):04x}", done)
 
 
-def _parse_strings(text: str) -> list[_StringValue]:
+def parse_strings(text: str) -> list[StringValue]:
     """Return the string values in order; raises ``BadDocument`` for invalid JSON."""
     at = int(text.startswith("\ufeff"))
     reader = _JsonScanner()
@@ -196,7 +196,7 @@ class _JsonScanner:
 
     open_containers: list[_Container] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
-    strings: list[_StringValue] = field(default_factory=list)
+    strings: list[StringValue] = field(default_factory=list)
 
     def accept_token(self, kind: str, words: str, start: int) -> bool:
         """Accept one token; return False if the grammar does not allow it."""
@@ -225,7 +225,7 @@ class _JsonScanner:
     def _add_value(self, kind: str, words: str, start: int) -> bool:
         if kind == "string":
             path = tuple(self.keys[:_MAX_PATH_KEYS])
-            self.strings.append(_StringValue(start + 1, start + len(words) - 1, path, json.loads(words)))
+            self.strings.append(StringValue(start + 1, start + len(words) - 1, path, json.loads(words)))
         elif kind == "sign":
             self.open_containers.append(_Container("}" if words == "{" else "]"))
             return words in "{["

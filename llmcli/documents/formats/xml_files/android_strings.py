@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files.plural_categories import PluralItem, plural_segments
-from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, XmlContent, read_content
+from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, blanks_before, find_elements
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_cleaning import collapse_whitespace
@@ -116,12 +115,7 @@ def _text_segment(text: str, element: XmlElement, path: tuple[str, ...], note: s
     content = read_content(text, start, end, _SYNTAX)
     if not content.has_words or _REFERENCE.match(content.text):
         return None
-    encode = partial(_encode, content=content)
-    return Segment(content.start, content.end, content.text, encode, content.spans, "message", path, note)
-
-
-def _encode(translation: str, *, content: XmlContent) -> str:
-    return content.write(translation)
+    return Segment(content.start, content.end, content.text, content.write, content.spans, "message", path, note)
 
 
 FORMAT = AndroidStringsFormat()

@@ -20,12 +20,11 @@ from llmcli.documents.formats.xml_files.xml_elements import (
     escape_text,
     parse_attributes,
 )
-from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
+from llmcli.documents.protected_spans import MESSAGE_KINDS, find_message_syntax, find_spans
 from llmcli.documents.segments import Span, has_letters, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.fast_dataclass import field, frozen, slotted
 
-_PRINTF_KINDS = MESSAGE_KINDS | {"c-format"}
 _TAG = r"{open}/?[A-Za-z][\w:.-]*+(?:[\s/](?:(?!{open}|{close}).)*+)?{close}"
 _ESCAPED_TAG, _CDATA_TAG = _TAG.format(open="&lt;", close="(?:&gt;|>)"), _TAG.format(open="<", close=">")
 """The tags of another markup, in words and in a CDATA section."""
@@ -52,7 +51,6 @@ class ContentSyntax:
     encode: Callable[[str], str] = str
     kept: str = "(?!)"
     has_printf: bool = False
-    kinds: frozenset[str] = MESSAGE_KINDS
 
 
 @slotted
@@ -207,9 +205,10 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
     if any(span.start < inner.end and inner.start < span.end for span in loose for inner, _ in fixed):
         content.icu = False
     if not content.icu:
-        has_printf = content.syntax.has_printf and bool(find_spans(visible, {"printf"}))
-        content.doubles_percent = has_printf
-        loose = find_spans(visible, _PRINTF_KINDS if has_printf else content.syntax.kinds)
+        if content.syntax.has_printf:
+            loose, content.doubles_percent = find_message_syntax(visible)
+        else:
+            loose = find_spans(visible, MESSAGE_KINDS)
     for span in loose:
         text = content.text[span.start : span.end]
         fixed.append((span, _escape(content.syntax.encode(text), in_cdata=content.in_cdata)))
