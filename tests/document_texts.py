@@ -131,7 +131,10 @@ def _json(draw):
     value = st.recursive(
         texts | st.none() | st.booleans() | st.integers(),
         lambda inner: (
-            st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "b c", "@a", 'd"e']), inner, max_size=4)
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["a", "b c", "@a", 'd"e', "x_one", "x_other", "x_few"]), inner, max_size=4
+            )
         ),
         max_leaves=10,
     )

@@ -27,3 +27,11 @@ def count_line_ends(text: str) -> int:
 def line_at(text: str, offset: int) -> int:
     """Return the line of an offset, from 1."""
     return count_line_ends(text[:offset]) + 1
+
+
+def blanks_before(text: str, offset: int) -> str:
+    """Return the blanks and line ends right before an offset."""
+    at = offset
+    while at and text[at - 1] in " \t\r\n":
+        at -= 1
+    return text[at:offset]

@@ -32,7 +32,7 @@ _EMPTY_NOTE = "No comment provided by engineer."
 
 
 @frozen
-class _Entry:
+class _StringsEntry:
     """A key and its value: the offsets between the quotes of the value, and the comments before the key."""
 
     key: str
@@ -71,7 +71,7 @@ def _is_property_list(text: str) -> bool:
     return text[:1000].lstrip("\ufeff \t\r\n").startswith("<")
 
 
-def _find_entries(text: str) -> Iterator[_Entry]:
+def _find_entries(text: str) -> Iterator[_StringsEntry]:
     """Yield the pairs of keys and quoted values. Raises ``BadDocument``."""
     at = int(text.startswith("\ufeff"))
     key, notes, expects = "", list[str](), "key"
@@ -98,14 +98,16 @@ def _find_entries(text: str) -> Iterator[_Entry]:
             expects = "value"
         elif match[kind] == ";" and expects in {"=", ";"}:
             if value:
-                yield _Entry(_decode(key), *value, "\n".join(note for note in notes if note and note != _EMPTY_NOTE))
+                yield _StringsEntry(
+                    _decode(key), *value, "\n".join(note for note in notes if note and note != _EMPTY_NOTE)
+                )
             notes, expects = [], "key"
         else:
             start = match.start(kind)
             raise BadDocument(line=line_at(text, start), detail=f"unexpected {match[0].strip()[:20]}")
 
 
-def _value_segment(text: str, entry: _Entry) -> Segment | None:
+def _value_segment(text: str, entry: _StringsEntry) -> Segment | None:
     written = text[entry.start : entry.end]
     value = _decode(written)
     core = value.strip()

@@ -47,12 +47,16 @@ def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
 
 @frozen
 class MessageBranch:
-    """A part of a message that is translated on its own: the branch of an argument of a kind for a selector ("one")."""
+    """A part of a message that is translated on its own: the branch of an argument of a kind for a selector ("one").
+
+    Its content is from ``start`` to ``end``, between braces; ``selector_start``: where its selector begins.
+    """
 
     start: int
     end: int
     kind: str = ""
     selector: str = ""
+    selector_start: int = 0
 
 
 def split_branches(text: str) -> list[MessageBranch]:
@@ -62,7 +66,7 @@ def split_branches(text: str) -> list[MessageBranch]:
     if not found or _parse_icu_spans(text) is None:
         return whole
     places: list[MessageBranch] = []
-    start, at, depth, selector = found.end(), found.end(), 0, found["selector"]
+    start, at, depth, selector, first = found.end(), found.end(), 0, found["selector"], found.start("selector")
     while sign := _SYNTAX_TOKEN.search(text, at):
         at = sign.end()
         if sign.group() == "{":
@@ -70,11 +74,11 @@ def split_branches(text: str) -> list[MessageBranch]:
         elif sign.group() == "}" and depth:
             depth -= 1
         elif sign.group() == "}":
-            places.append(MessageBranch(start, sign.start(), found["kind"], selector))
+            places.append(MessageBranch(start, sign.start(), found["kind"], selector, first))
             after = _BRANCH_END.match(text, sign.start())
             if after is None or after["end"]:
                 return places if after and after.end() == len(text) else whole
-            start, at, selector = after.end(), after.end(), after["selector"]
+            start, at, selector, first = after.end(), after.end(), after["selector"], after.start("selector")
     return whole
 
 

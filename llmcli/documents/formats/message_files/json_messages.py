@@ -1,6 +1,7 @@
 """JSON message files: the string values, never the keys; nested objects, and the notes of ARB and browser extensions.
 
-Its own scanner finds the offsets, without recursion. Source of the grammar: RFC 8259.
+A message that is one plural argument of ICU, and keys of i18next ("item_one", "item_other"), get the plural forms of the
+target language. Its own scanner finds the offsets, without recursion. Source of the grammar: RFC 8259.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
+from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.segments import Segment, has_letters, protected_texts
-from llmcli.documents.text_lines import line_at
+from llmcli.documents.text_lines import blanks_before, line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, slotted
 
@@ -37,18 +40,20 @@ class _Container:
 
     closer: str
     key: str = ""
+    key_start: int = -1
     count: int = 0
     expects: str = "first"  # "first" (or the end), "item", "key", "colon", "value", "comma"
 
 
 @slotted
 class StringValue:
-    """A string value: the offsets between its quotes, its path of keys, and its decoded text."""
+    """A string value: the offsets between its quotes, its path of keys, its decoded text, and where its key begins."""
 
     start: int
     end: int
     path: tuple[str, ...]
     text: str
+    key_start: int = -1
 
 
 class JsonFormat(DocumentFormat):
@@ -60,7 +65,6 @@ class JsonFormat(DocumentFormat):
 
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the string values that contain words."""
-        del target
         strings = parse_strings(text)
         notes = {string.path: string.text for string in strings if _is_note(string.path)}
         read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
@@ -77,8 +81,8 @@ class JsonFormat(DocumentFormat):
             note = note or (
                 notes.get((*string.path[:-1], "description"), "") if string.path[-1:] == ("message",) else ""
             )
-            found += _value_segments(text, string, note, icu=icu, ascii_only=ascii_only)
-        return found
+            found += _value_segments(text, string, note, target, icu=icu, ascii_only=ascii_only)
+        return _add_plural_keys(text, {string.path: string for string in strings}, found, target)
 
     def check(self, text: str) -> str:
         """Parse with the standard library."""
@@ -95,6 +99,15 @@ class JsonFormat(DocumentFormat):
             return _check_with_scanner(text)
         return ""
 
+    def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
+        """Return an ARB file with its @@locale replaced."""
+        del segments
+        language = source.partition("-")[0]
+        found = re.search(rf'("@@locale"\s*:\s*"){re.escape(language)}(?:[_-]\w+)*"', text)
+        if found is None:
+            return text
+        return f'{text[: found.start()]}{found[1]}{target.replace("-", "_")}"{text[found.end() :]}'
+
 
 def _check_with_scanner(text: str) -> str:
     """Check as ``check`` with the scanner of this module, which has no depth limit and makes no long native calls."""
@@ -109,19 +122,18 @@ def _is_note(path: tuple[str, ...]) -> bool:
     return path[-1:] == ("description",) and len(path) > 1
 
 
-def _value_segments(text: str, string: StringValue, note: str, *, icu: bool, ascii_only: bool) -> list[Segment]:
+def _value_segments(
+    text: str, string: StringValue, note: str, language: str, *, icu: bool, ascii_only: bool
+) -> list[Segment]:
     """Return the segments of a value: one, or one for each branch of a plural or select argument."""
     places = _map_offsets(text, string)
-    found = []
-    for branch in (
-        icu_messages.split_branches(string.text) if icu else [icu_messages.MessageBranch(0, len(string.text))]
-    ):
+    branches = icu_messages.split_branches(string.text) if icu else [icu_messages.MessageBranch(0, len(string.text))]
+    found, items = [], {}
+    for branch in branches:
         value = string.text[branch.start : branch.end]
         core = value.strip()
         first = branch.start + len(value) - len(value.lstrip())
         spans = icu_messages.find_message_spans(core, icu=icu, branch=branch.kind)
-        if not has_letters(core, spans):
-            continue
         region = places(first), places(first + len(core))
         encode = partial(
             _encode,
@@ -132,8 +144,69 @@ def _value_segments(text: str, string: StringValue, note: str, *, icu: bool, asc
             written=text[slice(*region)],
         )
         path = (*string.path, branch.selector) if branch.selector else string.path
-        found.append(Segment(*region, core, encode, tuple(spans), "message", path, note))
-    return found
+        segment = Segment(*region, core, encode, tuple(spans), "message", path, note)
+        own = segment if has_letters(core, spans) else None
+        found += [own] if own else []
+        if branch.kind == "plural":
+            items[branch.selector] = _branch_item(text, string.text, branch, places, region, own)
+    if branches[0].kind != "plural" or len(items) < len(branches):
+        return found
+    return plural_segments(items, language)
+
+
+def _branch_item(
+    text: str,
+    value: str,
+    branch: icu_messages.MessageBranch,
+    places: _OffsetMap,
+    region: tuple[int, int],
+    segment: Segment | None,
+) -> PluralItem:
+    insertion, end = places(branch.selector_start), places(branch.end) + 1
+    blanks = text[places(branch.selector_start - len(blanks_before(value, branch.selector_start))) : insertion]
+    before, after = text[insertion + len(branch.selector) : region[0]], text[region[1] : end] + blanks
+    return PluralItem(
+        segment,
+        text[slice(*region)],
+        insertion - len(blanks),
+        end,
+        insertion,
+        lambda category: (category + before, after),
+    )
+
+
+def _add_plural_keys(
+    text: str, strings: Mapping[tuple[str, ...], StringValue], segments: Sequence[Segment], language: str
+) -> list[Segment]:
+    """Return the segments with those of the plural forms that keys of i18next lack: item_one, item_other."""
+    groups: dict[tuple[str, ...], dict[str, PluralItem]] = {}
+    for segment in segments:
+        base, _, category = segment.path[-1].rpartition("_") if segment.path else ("", "", "")
+        string = strings.get(segment.path)
+        if string is None or not base or category not in CATEGORIES or base.endswith("_ordinal"):
+            continue
+        key = _TOKEN.match(text, string.key_start)
+        if key and (key["string"] or "").endswith(f'{category}"'):
+            item = _key_item(text, key["string"][: -len(category) - 1], string, segment, category)
+            groups.setdefault((*segment.path[:-1], base), {})[category] = item
+    plurals = {key: items for key, items in groups.items() if "other" in items and len(items) > 1}
+    if not plurals:
+        return list(segments)
+    grouped = {item.segment.path for items in plurals.values() for item in items.values() if item.segment}
+    found = [segment for segment in segments if segment.path not in grouped]
+    for items in plurals.values():
+        found += plural_segments(items, language, keeps_all=True)
+    return sorted(found, key=lambda segment: (segment.start, segment.end))
+
+
+def _key_item(text: str, key: str, string: StringValue, segment: Segment, category: str) -> PluralItem:
+    """Return the plural form of a key that begins with ``key`` in the document."""
+    between = text[string.key_start + len(key) + len(category) : segment.start]
+    after = text[segment.end : string.end + 1] + "," + blanks_before(text, string.key_start)
+    written = text[segment.start : segment.end]
+    return PluralItem(
+        segment, written, string.key_start, string.end + 1, string.key_start, lambda each: (key + each + between, after)
+    )
 
 
 class _OffsetMap:
@@ -212,7 +285,7 @@ class _JsonScanner:
             top.expects = {",": "key" if top.closer == "}" else "item", ":": "value"}[words]
             return allowed
         if top.closer == "}" and top.expects in {"first", "key"}:
-            top.key, top.expects = json.loads(words) if kind == "string" else "", "colon"
+            top.key, top.key_start, top.expects = json.loads(words) if kind == "string" else "", start, "colon"
             return kind == "string"
         if top.expects not in {"first", "item", "value"}:
             return False
@@ -225,7 +298,8 @@ class _JsonScanner:
     def _add_value(self, kind: str, words: str, start: int) -> bool:
         if kind == "string":
             path = tuple(self.keys[:_MAX_PATH_KEYS])
-            self.strings.append(StringValue(start + 1, start + len(words) - 1, path, json.loads(words)))
+            key_start = self.open_containers[-1].key_start if self.open_containers else -1
+            self.strings.append(StringValue(start + 1, start + len(words) - 1, path, json.loads(words), key_start))
         elif kind == "sign":
             self.open_containers.append(_Container("}" if words == "{" else "]"))
             return words in "{["

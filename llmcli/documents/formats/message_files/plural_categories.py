@@ -69,21 +69,23 @@ class PluralForm:
     note: str
 
 
-def plan_plural_forms(present: Sequence[str], language: str, *, one_fits_all: bool = True) -> list[PluralForm]:
+def plan_plural_forms(
+    present: Sequence[str], language: str, *, one_fits_all: bool = True, keeps_all: bool = False
+) -> list[PluralForm]:
     """Return the forms that ``language`` needs of a message with the forms ``present``, new ones right before "other".
 
-    A form that is present stays, unless the language lacks its category; "zero" always stays. Without
-    ``one_fits_all`` the text for "one" names no number, so that it translates only a category of the number 1 alone.
+    A form that is present stays, unless the language lacks its category and not ``keeps_all``; "zero" always stays.
+    Without ``one_fits_all`` the text for "one" names no number, so that it translates only a category of the number 1 alone.
     """
     needed = plural_categories(language)
     forms: list[PluralForm] = []
     for category in [*(each for each in present if each != "other"), *needed]:
         if category in {form.category for form in forms}:
             continue
-        if category not in needed and category != "zero" and category in CATEGORIES:
+        if category not in needed and category != "zero" and category in CATEGORIES and not keeps_all:
             continue
         is_own = category in present and category != "one"
-        singular = "one" in present and category == "one" and (one_fits_all or needed["one"] == "1")
+        singular = "one" in present and category == "one" and (one_fits_all or needed.get("one", "1") == "1")
         source = category if is_own else "one" if singular else "other"
         if source not in present:
             continue
@@ -98,8 +100,8 @@ def plan_plural_forms(present: Sequence[str], language: str, *, one_fits_all: bo
 class PluralItem:
     """A form in a document: its segment (None without words), and the text of the segment's region as it is.
 
-    ``start`` and ``end``: what is removed with it. ``insertion``: the offset where forms before it are inserted, each
-    between the two texts that ``around`` returns for its category.
+    The path of the segment ends with its category. ``start`` and ``end``: what is removed with it. ``insertion``: the
+    offset where forms before it are inserted, each between the two texts that ``around`` returns for its category.
     """
 
     segment: Segment | None
@@ -110,18 +112,18 @@ class PluralItem:
     around: Callable[[str], tuple[str, str]]
 
 
-def plural_segments(items: Mapping[str, PluralItem], language: str) -> list[Segment]:
+def plural_segments(items: Mapping[str, PluralItem], language: str, *, keeps_all: bool = False) -> list[Segment]:
     """Return the segments of a message by the categories of its forms, in order, with those that ``language`` adds.
 
     Either all forms of a message are translated, or those that fail have the text of the source. Forms that the language
-    lacks are removed.
+    lacks are removed, unless ``keeps_all``.
     """
     last = items.get("other")
     if last is None or last.segment is None or not language:
         return _in_order(item.segment for item in items.values() if item.segment)
     singular = items.get("one")
     one_fits_all = bool(singular and singular.segment and _marks(singular.segment) == _marks(last.segment))
-    forms = plan_plural_forms(list(items), language, one_fits_all=one_fits_all)
+    forms = plan_plural_forms(list(items), language, one_fits_all=one_fits_all, keeps_all=keeps_all)
     needed = {form.category for form in forms}
     surplus = tuple(
         Edit(item.start, item.end, "")
@@ -145,7 +147,7 @@ def plural_segments(items: Mapping[str, PluralItem], language: str) -> list[Segm
                 end=end,
                 encode=partial(_encode_between, encode=segment.encode, before=before, after=after),
                 note="\n".join(filter(None, (segment.note, form.note))),
-                path=(*segment.path[:-1], form.category),
+                path=(*segment.path[:-1], segment.path[-1].removesuffix(form.source) + form.category),
                 extra_edits=(*segment.extra_edits, *surplus),
                 fallback=(last.insertion, before + own.written + after),
             )

@@ -43,7 +43,7 @@ class _Layout:
 
 
 @slotted
-class _Entry:
+class _CatalogEntry:
     """A key of a catalog: its value, the offset of that, and where its last member ends (-1 without members).
 
     ``localizations`` are the places of its values by language; ``inner``: the offsets between the braces around them.
@@ -135,7 +135,7 @@ class StringCatalogFormat(DocumentFormat):
         return "".join([*parts, text[at:]])
 
 
-def _read_catalog(text: str) -> tuple[str, list[_Entry]]:
+def _read_catalog(text: str) -> tuple[str, list[_CatalogEntry]]:
     """Return the source language and the entries. Raises ``BadDocument``."""
     at = int(text.startswith("\ufeff"))
     if not text[at:].strip(" \t\r\n"):
@@ -147,7 +147,7 @@ def _read_catalog(text: str) -> tuple[str, list[_Entry]]:
         raise BadDocument(line=1, detail="nested too deeply") from error
 
 
-def _read_entries(text: str, at: int) -> tuple[str, list[_Entry]]:
+def _read_entries(text: str, at: int) -> tuple[str, list[_CatalogEntry]]:
     top = {name: (start, end) for name, start, end in object_members(text, at)} if text[at] == "{" else {}
     if "strings" not in top or text[top["strings"][0]] != "{":
         raise BadDocument(line=1, detail="no string catalog: it has no strings")
@@ -156,7 +156,7 @@ def _read_entries(text: str, at: int) -> tuple[str, list[_Entry]]:
     for key, start, end in object_members(text, top["strings"][0]):
         value = parse_json(text[start:end])[0]
         if isinstance(value, dict) and isinstance(value.get("localizations", {}), dict):
-            entry = _Entry(key, value, start, end)
+            entry = _CatalogEntry(key, value, start, end)
             for name, first, last in object_members(text, start):
                 entry.members_end = last
                 if name == "localizations":
@@ -172,7 +172,7 @@ def _detect_layout(text: str) -> _Layout:
     return _Layout(detect_newline(text), found["indent"], colon) if found else _Layout("", "", colon)
 
 
-def _place(entry: _Entry, language: str, layout: _Layout) -> tuple[int, int, str, str]:
+def _place(entry: _CatalogEntry, language: str, layout: _Layout) -> tuple[int, int, str, str]:
     """Return the region of a localization, and what is written before and after it there."""
     key = f"{layout.line(4)}{dump_text(language)}{layout.colon}"
     if language in entry.localizations:
@@ -192,7 +192,7 @@ def _place(entry: _Entry, language: str, layout: _Layout) -> tuple[int, int, str
     return entry.start + 1, entry.end - 1, opening, closing + layout.line(2)
 
 
-def _entry_segments(entry: _Entry, source: str, target: str, layout: _Layout) -> list[Segment]:
+def _entry_segments(entry: _CatalogEntry, source: str, target: str, layout: _Layout) -> list[Segment]:
     """Return the segments of a key, which write its localization together."""
     original = entry.localization(source) or {"stringUnit": {"value": entry.key}}
     known = dict(_string_units(entry.localization(target), ()))
@@ -275,7 +275,7 @@ def _render_plural(
     yield f"{layout.line(depth - 1)}}}"
 
 
-def _hole_segment(hole: _Hole, entry: _Entry, layout: _Layout, before: str) -> Segment | None:
+def _hole_segment(hole: _Hole, entry: _CatalogEntry, layout: _Layout, before: str) -> Segment | None:
     core = hole.text.strip()
     spans, has_printf = find_message_syntax(core)
     if not has_letters(core, spans):

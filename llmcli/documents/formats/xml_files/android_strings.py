@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files.plural_categories import PluralItem, plural_segments
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
-from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, blanks_before, find_elements
+from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, find_elements
 from llmcli.documents.segments import Segment
 from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.documents.text_lines import blanks_before
 from llmcli.errors import BadDocument
 
 _RESOURCES = frozenset({"string", "string-array", "plurals"})

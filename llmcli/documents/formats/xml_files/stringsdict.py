@@ -12,12 +12,12 @@ from llmcli.documents.formats.message_files.plural_categories import CATEGORIES,
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import (
     XmlElement,
-    blanks_before,
     escape_text,
     find_elements,
     plain_content,
 )
 from llmcli.documents.segments import Segment
+from llmcli.documents.text_lines import blanks_before
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 

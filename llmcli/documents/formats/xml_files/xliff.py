@@ -16,13 +16,13 @@ from llmcli.documents.formats.xml_files.xml_elements import (
     TOKEN,
     XmlAttribute,
     XmlElement,
-    blanks_before,
     escape_attribute,
     find_elements,
     parse_attributes,
     plain_content,
 )
 from llmcli.documents.segments import Edit, Segment
+from llmcli.documents.text_lines import blanks_before
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 

@@ -200,14 +200,6 @@ def escape_attribute(text: str) -> str:
     return escape_text(text).replace('"', "&quot;")
 
 
-def blanks_before(text: str, offset: int) -> str:
-    """Return the blanks and line ends right before an offset."""
-    at = offset
-    while at and text[at - 1] in " \t\r\n":
-        at -= 1
-    return text[at:offset]
-
-
 def plain_content(text: str, element: XmlElement) -> str:
     """Return the words of an element without its markup, in one line."""
     words = TOKEN.sub(lambda match: match["cdata"] or "", text[element.content_start : element.content_end])

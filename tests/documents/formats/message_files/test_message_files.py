@@ -42,8 +42,8 @@ def test_values_of_a_flutter_file():
     assert [(".".join(s.path), s.text, s.note) for s in segments] == [
         ("title", "My notes", "Name of the application"),
         ("count.=0", "No notes", ""),
-        ("count.one", "# note by {who}", ""),
-        ("count.other", "# notes by {who}", ""),
+        ("count.one", "# note by {who}", "form for the number 1"),
+        ("count.other", "# notes by {who}", "plural form for the numbers 0, 2, 3, 4, ..."),
         ("mixed", "You have {n, plural, one{# note} other{# notes}}, {who}. It's fine.", ""),
         ("escaped", "Café “open”\n<b>now</b>", ""),
     ]
@@ -67,6 +67,42 @@ def test_i18next():
     """Interpolation and nesting are protected."""
     (segment,) = json_messages.FORMAT.split('{"key_one": "{{count}} item in $t(shop.name) <1>now</1>"}', "de")
     assert protected(segment) == ["{{count}}", "$t(shop.name)"]
+
+
+def test_plural_keys_of_i18next():
+    """The target language's forms are added before "other"; the others stay, since a key may be used anywhere."""
+    text = '{"a_one": "{{count}} thing",\n "a_other": "{{count}} things",\n "the_other": "No plural"}'
+    segments = json_messages.FORMAT.split(text, "ru")
+    assert [s.path[-1] for s in segments] == ["a_one", "a_few", "a_many", "a_other", "the_other"]
+    assert [s.text for s in segments][:2] == ["{{count}} thing", "{{count}} things"]
+    done = join_segments(text, segments, ["{{count}} x", None, None, "{{count}} y", None])
+    assert done == text.replace('thing"', 'x"').replace(
+        '"a_other": "{{count}} things"',
+        '"a_few": "{{count}} things",\n "a_many": "{{count}} things",\n "a_other": "{{count}} y"',
+    )
+    assert [s.path[-1] for s in json_messages.FORMAT.split(text, "ja")] == ["a_one", "a_other", "the_other"]
+    assert len(json_messages.FORMAT.split('{"a_on\\u0065": "One thing", "a_other": "Things"}', "ru")) == 2
+
+
+def test_branches_of_the_target_language():
+    """A plural argument gets the categories that the language has, and loses those that it lacks."""
+    text = '["{n, plural, =0 {None here}\\n one {# thing}\\n other {# things }}"]'
+    segments = json_messages.FORMAT.split(text, "pl")
+    assert [s.path[-1] for s in segments] == ["=0", "one", "few", "many", "other"]
+    done = join_segments(text, segments, [None, "# x", "# y", None, "# z"])
+    assert json.loads(done) == [
+        "{n, plural, =0 {None here}\n one {# x}\n few {# y }\n many {# things }\n other {# z }}"
+    ]
+    done = join_segments(text, json_messages.FORMAT.split(text, "ja"), ["x", "# y"])
+    assert json.loads(done) == ["{n, plural, =0 {x}\n other {# y }}"]
+    assert len(json_messages.FORMAT.split(text.replace("plural", "selectordinal"), "pl")) == 3
+
+
+def test_an_arb_file_declares_its_language():
+    """In the spelling of ARB, if it declares its source language."""
+    change = json_messages.FORMAT.replace_language
+    assert '"@@locale": "pt_BR"' in change(ARB, [], "en", "pt-BR")
+    assert change(ARB, [], "de", "fr") == ARB
 
 
 def test_json_escapes():
@@ -139,7 +175,7 @@ def test_a_message_has_as_many_paragraphs_as_its_source():
 def test_icu_syntax_in_words_becomes_literal():
     """If braces are ICU's, braces of a translation are quoted, and no apostrophe begins a quotation."""
     text = '["{n, plural, other {# of {x}}}", "for {x}"]'
-    first, second = json_messages.FORMAT.split(text, "fr")
+    *_, first, second = json_messages.FORMAT.split(text, "fr")
     assert first.encode("# d'{x} {y}") == "# d\u2019{x} '{'y'}'"
     assert second.encode("l'{x}, d'eau") == "l\u2019{x}, d'eau"
 
