@@ -7,21 +7,9 @@ import re
 from hypothesis import strategies as st
 
 NAMES = (
-    "plain",
-    "markdown",
-    "html",
-    "srt",
-    "vtt",
-    "po",
-    "json",
-    "yaml",
-    "properties",
-    "xliff",
-    "android",
-    "strings",
-    "stringsdict",
-    "xcstrings",
-)
+    "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
+    "rst",
+)  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
 GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμνοπqρστθωςχυζ")
@@ -51,6 +39,14 @@ LINES = {
         "<pre>", "</pre>", "<code>x y</code>", "&amp; &lt;b&gt; &nbsp;", "<!-- note -->", "<div translate=no>", "<div translate=yes>", "<b translate=yes>", "</div>",
         "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<textarea>Your words</textarea>", "<h1>Head</h1>", "<input placeholder='Type here'>",
         '<meta name="description" content="About">', "", "{{ x }}", "a < b", "<", "<p", "'", '"',
+    ],
+    "rst": [
+        "A Title", "=======", "-------", "====", "* * *", "Some *words* and **more**", "two `phrase`_ lines here", "", "",
+        "- item one", "  continued", "  - nested :ref:`one <two>`", "1. first", "(a) second", "#. third", "    indented text", "term : class", "text::",
+        "::", ".. note:: Take care", ".. note::", "   inside words", "   :class: x", ".. code-block:: python", "   :caption: Words here", ".. unknown::",
+        ".. image:: x.png", "   :alt: Some words", ".. [1] A note", ".. _target: x", ".. |s| replace:: words", "| verse line", ":field: body text",
+        "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
+        ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
     "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [],
     "yaml": [
@@ -284,7 +280,9 @@ def _xcstrings(draw):
 def _lines(draw, name):
     rows = draw(
         st.lists(
-            st.sampled_from(LINES[name]) | WORDS if name in {"plain", "markdown"} else st.sampled_from(LINES[name]),
+            st.sampled_from(LINES[name]) | WORDS
+            if name in {"plain", "markdown", "rst"}
+            else st.sampled_from(LINES[name]),
             max_size=14,
         )
     )

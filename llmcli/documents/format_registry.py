@@ -187,7 +187,7 @@ def find_reader_by_name(name: str) -> FormatEntry | None:
 
 def is_plain_suffix(suffix: str) -> bool:
     """Whether a file with this suffix is a text that is read as it is."""
-    return is_markdown_suffix(suffix) or suffix in _ENTRIES["plain"].names
+    return is_markdown_suffix(suffix) or suffix in (*_ENTRIES["plain"].names, *_ENTRIES["rst"].names)
 
 
 def is_markdown_suffix(suffix: str) -> bool:
@@ -241,7 +241,7 @@ for _entry in (
         f"{_FORMATS}.plain_text:FORMAT",
         records=f"{_RECORDS}.plain_lines:FORMAT",
         record_name=LINES,
-        aliases=("text", "txt", "rst", "log"),
+        aliases=("text", "txt", "log"),
         unlisted=frozenset({"plain", "text", "log"}),
         is_fallback=True,
     ),
@@ -332,6 +332,12 @@ for _entry in (
         "xcstrings",
         f"{_FORMATS}.message_files.string_catalog:FORMAT",
         sniff_patterns=((75, r"\A\s*+\{\s*+\"sourceLanguage\"\s*+:"),),
+    ),
+    FormatEntry(
+        "rst",
+        f"{_FORMATS}.markup.rst_format:FORMAT",
+        aliases=("rest",),
+        sniff_patterns=((85, r"^\.\. (?:[a-z][\w:-]{0,60}::(?:\s|\Z)|_[^:\n]{1,100}:(?:\s|\Z))"),),
     ),
     FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
     FormatEntry(

@@ -15,7 +15,7 @@ def segment(text, words, kind="paragraph"):
     [
         ("streams", {"plain"}),
         ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict"}),
-        ("can_interleave", {"plain", "markdown", "html", "srt", "vtt"}),
+        ("can_interleave", {"plain", "markdown", "html", "srt", "vtt", "rst"}),
         ("holds_both_languages", {"po", "xliff", "xcstrings"}),
     ],
 )
