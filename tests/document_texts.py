@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst",
+    "rst", "resx", "qt",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -147,6 +147,8 @@ XML_TEXTS = st.lists(
 INLINE = {
     "xliff": ['<g id="1">a word</g>', '<g id="5"><x id="6"/></g>', '<x id="2"/>', '<bpt id="3">&lt;b></bpt>', '<ept id="3">&lt;/b></ept>', "<ph id='4'>{0}</ph>"],
     "android": ["<b>bold</b>", "\\'", '\\"', '"', "\\n", "\\u0020", '<xliff:g id="a">%d</xliff:g>', "<br/>"],
+    "resx": ["{0}", "{1:N0}", "{{x}}", "&quot;"],
+    "qt": ["%1", "%n", "%L2", "&amp;File", '<byte value="x1b"/>'],
     "stringsdict": ["%lu", "%#@a@", "%%", "&quot;"],
 }  # fmt: skip
 
@@ -277,6 +279,51 @@ def _xcstrings(draw):
 
 
 @st.composite
+def _resx(draw):
+    newline, content = draw(NEWLINES), _xml_content("resx")
+    rows = ['<?xml version="1.0"?>', "<root>", '  <resheader name="a"><value>text here</value></resheader>']
+    for number in range(draw(st.integers(0, 4))):
+        name = draw(
+            st.sampled_from([f"s{number}", f"$this.Text{number}", f"&gt;&gt;b{number}.Name", f"b{number}.Text"])
+        )
+        more = draw(st.sampled_from(["", ' xml:space="preserve"', ' type="System.Drawing.Size, System.Drawing"']))
+        rows += [f'  <data name="{name}"{more}>', f"    <value>{draw(content)}</value>"]
+        rows += [*draw(st.sampled_from([[], ["    <comment>For you</comment>"]])), "  </data>"]
+    return newline.join([*rows, "</root>"])
+
+
+@st.composite
+def _qt(draw):
+    newline, content = draw(NEWLINES), _xml_content("qt")
+    language = draw(st.sampled_from(["", ' language="pl_PL"', ' language="de"']))
+    rows = ["<!DOCTYPE TS>", f'<TS version="2.1"{language}>', "<context>", "    <name>Window</name>"]
+    for _ in range(draw(st.integers(0, 4))):
+        kind = draw(st.sampled_from(["", ' type="unfinished"', ' type="vanished"']))
+        numerus = draw(st.booleans())
+        rows += [
+            '    <message numerus="yes">' if numerus else "    <message>",
+            f"        <source>{draw(content)}</source>",
+        ]
+        if numerus:
+            forms = [f"<numerusform>{draw(content)}</numerusform>"] * draw(st.integers(0, 3))
+            rows += [f"        <translation{kind}>", *forms, "        </translation>"]
+        else:
+            rows += [
+                draw(
+                    st.sampled_from(
+                        [
+                            f"        <translation{kind}></translation>",
+                            f"<translation{kind}/>",
+                            f"<translation>{draw(content)}</translation>",
+                        ]
+                    )
+                )
+            ]
+        rows += ["    </message>"]
+    return newline.join([*rows, "</context>", "</TS>"])
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -295,6 +342,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
+        "resx": _resx(), "qt": _qt(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

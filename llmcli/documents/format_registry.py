@@ -339,6 +339,19 @@ for _entry in (
         aliases=("rest",),
         sniff_patterns=((85, r"^\.\. (?:[a-z][\w:-]{0,60}::(?:\s|\Z)|_[^:\n]{1,100}:(?:\s|\Z))"),),
     ),
+    FormatEntry(
+        "resx",
+        f"{_FORMATS}.xml_files.resx:FORMAT",
+        aliases=("resw",),
+        sniff_patterns=((15, rf"{_XML_START}<root>\s*+(?:<!--(?:[^-]|-(?!->))*+-->\s*+)?<(?:xsd:schema|resheader)\b"),),
+    ),
+    FormatEntry(
+        "qt",
+        f"{_FORMATS}.xml_files.qt_linguist:FORMAT",
+        aliases=("linguist",),
+        unlisted=frozenset({"qt", "linguist"}),
+        sniff_patterns=((16, rf"{_XML_START}(?:<!DOCTYPE TS[^\[>]*+>\s*+)?<TS\b"),),
+    ),
     FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
     FormatEntry(
         "docx",

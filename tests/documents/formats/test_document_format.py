@@ -14,9 +14,9 @@ def segment(text, words, kind="paragraph"):
     ("attribute", "names"),
     [
         ("streams", {"plain"}),
-        ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict"}),
+        ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict", "resx"}),
         ("can_interleave", {"plain", "markdown", "html", "srt", "vtt", "rst"}),
-        ("holds_both_languages", {"po", "xliff", "xcstrings"}),
+        ("holds_both_languages", {"po", "xliff", "xcstrings", "qt"}),
     ],
 )
 def test_properties_of_the_formats(attribute, names):

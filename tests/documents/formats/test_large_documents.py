@@ -42,6 +42,8 @@ UNITS = {
     "android": ["<", "<a>", "<?a ", "&a;"],
     "strings": ['"', "/*", "/* a */", "// a\n", '"a"="b c";', "a", '"a', "\\", "a=", "{"],
     "stringsdict": ["<", "<plist>", "<plist><dict>"],
+    "resx": ["<", "<root>", "<root><data>"],
+    "qt": ["<", "<TS>", "<TS><message>"],
     "xcstrings": ["[", '{"strings":', '{"', "{"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
@@ -64,6 +66,9 @@ FRAMES = [
     ("strings", '"a" = "', "\\n", '";'), ("strings", '"a" = "b ', "%1$", '";'), ("strings", "", '/* a */ "a" = "b c";', ""),
     ("stringsdict", "<plist><dict>", "<key>a</key><string>b c</string>", "</dict></plist>"),
     ("stringsdict", "<plist>", "<dict><key>a</key>", "</plist>"),
+    ("resx", "<root>", "<data><value>a b</value></data>", "</root>"), ("resx", "<root><data><value>", "{0 ", "</value></data></root>"),
+    ("qt", "<TS><context>", "<message><source>a b</source><translation/></message>", "</context></TS>"),
+    ("qt", "<TS><message numerus='yes'><source>a b</source><translation>", "<numerusform/>", "</translation></message></TS>"),
     ("xcstrings", '{"strings":{"a":{}', ',"b c":{}', "}}"), ("xcstrings", '{"strings":{"a":{"localizations":', '{"a":', "1}}}"),
     ("xcstrings", '{"strings":{"a":{"localizations":{"en":', '{"a":' * 60, "1" + "}" * 60 + "}}}}"),
     ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),

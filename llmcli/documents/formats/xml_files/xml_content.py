@@ -43,7 +43,8 @@ class ContentSyntax:
     """How a format writes words in XML.
 
     ``decode`` and ``encode`` are what the format adds to the escapes of XML (a backslash before an apostrophe).
-    ``kept``: a regular expression of escapes that stay as they are. ``has_printf``: a "%" in a message with a printf placeholder is doubled.
+    ``kept``: a regular expression of escapes that stay as they are. ``has_printf``: a "%" in a message with a printf
+    placeholder is doubled. ``kinds``: what is protected in words otherwise.
     """
 
     is_opaque: IsOpaque = _no_element
@@ -51,6 +52,7 @@ class ContentSyntax:
     encode: Callable[[str], str] = str
     kept: str = "(?!)"
     has_printf: bool = False
+    kinds: frozenset[str] = MESSAGE_KINDS
 
 
 @slotted
@@ -208,7 +210,7 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
         if content.syntax.has_printf:
             loose, content.doubles_percent = find_message_syntax(visible)
         else:
-            loose = find_spans(visible, MESSAGE_KINDS)
+            loose = find_spans(visible, content.syntax.kinds)
     for span in loose:
         text = content.text[span.start : span.end]
         fixed.append((span, _escape(content.syntax.encode(text), in_cdata=content.in_cdata)))
