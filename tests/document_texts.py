@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt",
+    "rst", "resx", "qt", "fluent",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -323,6 +323,35 @@ def _qt(draw):
     return newline.join([*rows, "</context>", "</TS>"])
 
 
+FLUENT_TEXTS = st.sampled_from(
+    ["Some words", "Hello { $user }", "a { -brand } b", "50% { NUMBER($n, minimumFractionDigits: 2) } of it", "Line one\n    line two", "\n    a block\n      more { $x }",
+     'Brace { "{" } here', "<b>bold</b> &amp; more", "12", "a\n\n    b", "{ $a } and\n{ $b }"]
+)  # fmt: skip
+
+
+@st.composite
+def _fluent(draw):
+    rows = []
+    for number in range(draw(st.integers(0, 4))):
+        rows += draw(st.sampled_from([[], ["# For you"], ["## Group", ""], [""]]))
+        kind = draw(st.sampled_from(["value", "term", "attribute", "selector", "inside"]))
+        if kind == "value":
+            rows += [f"key{number} = {draw(FLUENT_TEXTS)}"]
+        elif kind == "term":
+            rows += [f"-term{number} = {draw(FLUENT_TEXTS)}"]
+        elif kind == "attribute":
+            rows += [f"key{number} =", f"    .label = {draw(FLUENT_TEXTS)}", "    .accesskey = O"]
+        else:
+            forms = draw(
+                st.sampled_from(
+                    [["one", "other"], ["other"], ["zero", "one", "other"], ["male", "other"], ["0", "other"]]
+                )
+            )
+            variants = [f"       {'*' if form == 'other' else ' '}[{form}] {draw(FLUENT_TEXTS)}" for form in forms]
+            rows += [f"key{number} ={' text' if kind == 'inside' else ''} {{ $n ->", *variants, "    }"]
+    return "\n".join([*rows, ""]).replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
+
+
 @st.composite
 def _lines(draw, name):
     rows = draw(
@@ -342,7 +371,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

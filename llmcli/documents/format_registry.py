@@ -352,6 +352,18 @@ for _entry in (
         unlisted=frozenset({"qt", "linguist"}),
         sniff_patterns=((16, rf"{_XML_START}(?:<!DOCTYPE TS[^\[>]*+>\s*+)?<TS\b"),),
     ),
+    FormatEntry(
+        "fluent",
+        f"{_FORMATS}.message_files.fluent:FORMAT",
+        aliases=("ftl",),
+        unlisted=frozenset({"fluent"}),
+        sniff_patterns=(
+            (
+                65,
+                r"\A(?:[ \t]*\r?\n|#{1,3}(?:[ ][^\n]*+)?\r?\n)*+-?[a-z][\w-]*+[ ]*=(?s:.*?)(?:\{[ ]?[$-]|^ +\.[a-z])",
+            ),
+        ),
+    ),
     FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
     FormatEntry(
         "docx",

@@ -14,7 +14,7 @@ def segment(text, words, kind="paragraph"):
     ("attribute", "names"),
     [
         ("streams", {"plain"}),
-        ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict", "resx"}),
+        ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict", "resx", "fluent"}),
         ("can_interleave", {"plain", "markdown", "html", "srt", "vtt", "rst"}),
         ("holds_both_languages", {"po", "xliff", "xcstrings", "qt"}),
     ],

@@ -44,6 +44,7 @@ UNITS = {
     "stringsdict": ["<", "<plist>", "<plist><dict>"],
     "resx": ["<", "<root>", "<root><data>"],
     "qt": ["<", "<TS>", "<TS><message>"],
+    "fluent": ["a = b c\n", "a = {", "# a\n", "a =\n", " .a = b\n", "\n", "{ $a ->\n [a] ", '"', "a = b\n "],
     "xcstrings": ["[", '{"strings":', '{"', "{"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
@@ -66,7 +67,8 @@ FRAMES = [
     ("strings", '"a" = "', "\\n", '";'), ("strings", '"a" = "b ', "%1$", '";'), ("strings", "", '/* a */ "a" = "b c";', ""),
     ("stringsdict", "<plist><dict>", "<key>a</key><string>b c</string>", "</dict></plist>"),
     ("stringsdict", "<plist>", "<dict><key>a</key>", "</plist>"),
-    ("resx", "<root>", "<data><value>a b</value></data>", "</root>"), ("resx", "<root><data><value>", "{0 ", "</value></data></root>"),
+    ("fluent", "a = ", "{ $b } c ", "\n"), ("fluent", "a = ", "\n b c", "\n"), ("fluent", "a = { $n ->\n", " [a] b c\n", " *[other] d\n}\n"),
+    ("fluent", "a = b", "\n    .c = d e", "\n"), ("resx", "<root>", "<data><value>a b</value></data>", "</root>"), ("resx", "<root><data><value>", "{0 ", "</value></data></root>"),
     ("qt", "<TS><context>", "<message><source>a b</source><translation/></message>", "</context></TS>"),
     ("qt", "<TS><message numerus='yes'><source>a b</source><translation>", "<numerusform/>", "</translation></message></TS>"),
     ("xcstrings", '{"strings":{"a":{}', ',"b c":{}', "}}"), ("xcstrings", '{"strings":{"a":{"localizations":', '{"a":', "1}}}"),
