@@ -30,6 +30,15 @@ msgstr ""
 msgid "Bring a friend."
 msgstr "Bringt Freunde mit."
 """
+RESOURCES = """\
+<resources>
+    <string name="door">Don\\'t ring, <b>%1$s</b> sleeps</string>
+    <plurals name="bikes">
+        <item quantity="one">%d bicycle</item>
+        <item quantity="other">%d bicycles</item>
+    </plurals>
+</resources>
+"""
 MEMORY = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <tmx version="1.4">
@@ -96,6 +105,7 @@ TEXTS = {
     "answer.md": "# Answer\n\nThe workshop is closed on Monday, 4 May. It opens again on Tuesday at 10:00.\n",
     "strings.json": '{"open": "We open at {time}.", "closed": "Closed today"}\n',
     "messages.po": MESSAGES,
+    "strings.xml": RESOURCES,
     "terms.csv": "workshop,atelier\n",
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",

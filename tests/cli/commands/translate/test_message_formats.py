@@ -1,0 +1,132 @@
+"""``llm translate`` on the formats of programs: what is written, what is reported, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from document_texts import MARK, greek
+from scripted import Reply, last_message
+
+XLIFF = '<xliff version="1.2"><file original="a"><body>\n  <trans-unit id="t"><source>Good <g id="1">morning</g>, {name}.</source></trans-unit>\n</body></file></xliff>\n'
+UNITS = '<xliff version="2.0"><file id="a">\n <unit id="t"><segment><source>Good <pc id="1">morning</pc>, {name}.</source></segment></unit>\n</file></xliff>\n'
+ANDROID = '<resources>\n    <string name="t">Good <b>morning</b>, %1$s.</string>\n</resources>\n'
+STRINGS = '/* Hi */\n"t" = "Good <b>morning</b>, %1$@.";\n'
+STRINGSDICT = (
+    '<plist version="1.0"><dict><key>t</key><string>Good &lt;b>morning&lt;/b>, %1$@.</string></dict></plist>\n'
+)
+CATALOG = '{\n  "sourceLanguage" : "en",\n  "strings" : {\n    "Good <b>morning</b>, %1$@." : {\n\n    }\n  }\n}\n'
+RST = "Title\n=====\n\nGood *morning*, ``x``.\n"
+RESX = '<root>\n  <data name="t"><value>Good &lt;b&gt;morning&lt;/b&gt;, {0}.</value></data>\n</root>\n'
+QT = '<!DOCTYPE TS>\n<TS><context><name>A</name><message><source>Good &lt;b>morning&lt;/b>, %1.</source><translation type="unfinished"/></message></context></TS>\n'
+FLUENT = "t = Good <b>morning</b>, { $name }.\n"
+ARB = '{\n  "@@locale": "en",\n  "t": "Good <b>morning</b>, {name}.",\n  "@t": {"description": "Hi"}\n}\n'
+GOOD, MORNING = greek("Good"), greek("morning")
+WRITTEN = {
+    "a.xlf": XLIFF.replace('"a">', '"a" target-language="el" source-language="en">').replace("</source>", f'</source><target state="needs-review-translation">{GOOD} <g id="1">{MORNING}</g>, {{name}}.</target>'),
+    "a.xliff": UNITS.replace('"2.0">', '"2.0" trgLang="el" srcLang="en">').replace("<segment>", '<segment state="translated">').replace("</source>", f'</source><target>{GOOD} <pc id="1">{MORNING}</pc>, {{name}}.</target>'),
+    "strings.xml": ANDROID.replace("Good", GOOD).replace("morning", MORNING),
+    "a.strings": STRINGS.replace("Good", GOOD).replace("morning", MORNING),
+    "a.stringsdict": STRINGSDICT.replace("Good", GOOD).replace("morning", MORNING),
+    "a.xcstrings": CATALOG.replace("{\n\n    }", f'{{\n      "localizations" : {{\n        "el" : {{\n          "stringUnit" : {{\n            "state" : "needs_review",\n            "value" : "{GOOD} <b>{MORNING}</b>, %1$@."\n          }}\n        }}\n      }}\n    }}'),
+    "a.rst": RST.replace("Title", greek("Title")).replace("Good", GOOD).replace("morning", MORNING),
+    "a.resx": RESX.replace("Good", GOOD).replace("morning", MORNING),
+    "a.ts": QT.replace("<TS>", '<TS language="el">').replace('<translation type="unfinished"/>', f"<translation>{GOOD} &lt;b>{MORNING}&lt;/b>, %1.</translation>"),
+    "a.ftl": FLUENT.replace("Good", GOOD).replace("morning", MORNING),
+    "a.arb": ARB.replace('"en"', '"el"').replace("Good", GOOD).replace("morning", MORNING),
+}  # fmt: skip
+"""What a good translator makes of each document."""
+SOURCES = dict(
+    zip(WRITTEN, (XLIFF, UNITS, ANDROID, STRINGS, STRINGSDICT, CATALOG, RST, RESX, QT, FLUENT, ARB), strict=True)
+)
+BROKEN = {
+    "a.xlf": "<xliff><file>", "strings.xml": "<resources><string>a</resources>", "a.strings": '"a" = "b"\n', "a.stringsdict": "<plist><dict>",
+    "a.xcstrings": '{"strings": []}', "a.resx": "<root>&x;</root>", "a.ts": "<TS><message>", "a.ftl": "a = { b\n",
+}  # fmt: skip
+each_file = pytest.mark.parametrize("name", SOURCES)
+
+
+def well(request):
+    return greek(last_message(request).rpartition(":\n\n")[2])
+
+
+LIES = {
+    "drop": lambda request: MARK.sub("", well(request)),
+    "double": lambda request: MARK.sub(r"\g<0> \g<0>", well(request)),
+    "swap": lambda request: well(request).replace("[#1]", "[#0]").replace("[#2]", "[#1]").replace("[#0]", "[#2]"),
+    "fence": lambda request: f"```\n{MARK.sub('', well(request))}\n```",
+    "endless": lambda _: Reply("blah " * 3000, stalls=True),
+}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Keep the user's memory in the test's directory, which becomes the current one."""
+    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def translate(llm, name, text, *more, answer=well):
+    Path(name).write_bytes(text.encode())
+    return llm("translate", "--from", "en", "--to", "el", name, *more, answer=answer)
+
+
+@each_file
+def test_only_the_words_change(llm, data, name):
+    """What the format adds for a translation aside; a second run of a file with both languages has nothing to do."""
+    run = translate(llm, name, SOURCES[name])
+    assert (run.code, run.out, run.err) == (0, WRITTEN[name], "")
+    if name in {"a.xlf", "a.xliff", "a.xcstrings", "a.ts"}:
+        again = translate(llm, name, run.out, "--no-tm")
+        assert (again.code, again.out, again.backend) == (0, run.out, None)
+
+
+@each_file
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_translator_is_reported(llm, data, name, lie):
+    """Each time, with the line; the segment keeps its text."""
+    marked = (
+        (lambda request: LIES[lie](request) if "[#1]" in last_message(request) else well(request))
+        if lie != "endless"
+        else LIES[lie]
+    )
+    run = translate(llm, name, SOURCES[name], "--no-tm", answer=marked)
+    assert (run.code, "left untranslated" in run.err) == (3, True)
+    title = greek("Title")
+    assert run.out in {SOURCES[name], SOURCES[name].replace("Title", title), SOURCES[name].replace('"en"', '"el"')}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused(llm, data, name):
+    """In one line, with the line of the file."""
+    run = translate(llm, name, BROKEN[name])
+    assert (run.code, run.out, run.backend) == (65, "", None)
+    assert f"{name}: line " in run.err.splitlines()[0]
+
+
+def test_an_update_keeps_the_translations(llm, data):
+    """Of a file with both languages by its keys, of a file with one by its record."""
+    old = XLIFF.replace("</source>", '</source><target>Guten <g id="1">Morgen</g>, {name}.</target>').replace(
+        '"a">', '"a" target-language="el">'
+    )
+    Path("old.xlf").write_text(old)
+    new = XLIFF.replace("</body>", '  <trans-unit id="u"><source>See you</source></trans-unit>\n</body>')
+    run = translate(llm, "new.xlf", new, "--update", "old.xlf")
+    text = Path("old.xlf").read_text()
+    assert (run.code, len(run.backend.requests)) == (0, 1)
+    assert "Guten <g" in text and greek("See you") in text
+
+
+def test_the_resources_in_a_directory(llm, data):
+    """Android's files are known by their names, other files in XML are not picked up."""
+    for name in ("res/values/strings.xml", "res/layout/main.xml", "app/de.lproj/Localizable.strings"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(ANDROID if name.endswith("xml") else STRINGS)
+    assert llm("translate", "--pseudo", "accents", "res", "-o", "out").code == 0
+    assert [path.name for path in Path("out").rglob("*.*")] == ["strings.xml"]
+    assert (
+        json.loads(llm("translate", "--pseudo", "accents", "--json", "app/de.lproj/Localizable.strings").out)["format"]
+        == "strings"
+    )
