@@ -13,6 +13,11 @@ from llmcli.errors import UsageError
 
 _VERBS = {"translate": "Translated", "summarize": "Summarized"}
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+_XML_DECLARATION = re.compile(r"\ufeff?<\?xml\b[^>]*\?>[ \t]*(?:\r\n|\n)?")
+_XML_FORMATS = frozenset({"xliff", "android", "stringsdict", "resx", "qt"})
+_COMMENT_FORMATS = frozenset(
+    {"plain", "rst", "markdown", "html", "vtt", "po", "yaml", "properties", "strings", "fluent"}
+)
 _ADVICE = "Leave out --mark; --provenance says beside the output what it was made of."
 
 
@@ -26,13 +31,13 @@ class Mark:
     @property
     def is_appended(self) -> bool:
         """Whether a text can be shown before it is complete, since the line comes at its end."""
-        return self._format in {"plain", "markdown"}
+        return self._format in {"plain", "rst", "markdown"}
 
     def apply(self, text: str, model: str, format_name: str | None = None) -> str:
         """Return the marked text of a model. Raises ``UsageError`` for a format without comments."""
         line = f"{self._verb} by a language model" + (f": {PurePath(model).name}" if model else "")
         name, newline = self._format or format_name or "plain", detect_newline(text)
-        if name in {"plain", "markdown"}:
+        if name in {"plain", "rst", "markdown"}:
             return text.rstrip("\r\n") + newline * 2 + (f"*{line}*" if name == "markdown" else line) + newline
         if name == "html":
             import html
@@ -45,12 +50,17 @@ class Mark:
             return text.rstrip("\r\n") + newline * 2 + f"NOTE {line.replace('-->', '->')}{newline}"
         require_comments(name)
         bom = "\ufeff" if text.startswith("\ufeff") else ""
-        return f"{bom}# {line}{newline}{text.removeprefix(bom)}"
+        if name in _XML_FORMATS:
+            start = _XML_DECLARATION.match(text)
+            at = start.end() if start else len(bom)
+            return f"{text[:at]}<!-- {line.replace('--', '- -')} -->{newline}{text[at:]}"
+        comment = f"/* {line.replace('*/', '* /')} */" if name == "strings" else f"# {line}"
+        return f"{bom}{comment}{newline}{text.removeprefix(bom)}"
 
 
 def require_comments(format_name: str) -> None:
     """Raise ``UsageError`` for a format in which no line can stand that is no content."""
-    if format_name not in {"plain", "markdown", "html", "vtt", "po", "yaml", "properties"}:
+    if format_name not in _XML_FORMATS | _COMMENT_FORMATS:
         raise UsageError(f"--mark: {format_name.upper()} has no comments", detail=_ADVICE)
 
 

@@ -26,6 +26,20 @@ TEXTS = {
         '# Translated by a language model: tiny.gguf\nmsgid "One"\nmsgstr "Un"\n',
     ),
     "yaml": ("\ufefffr:\n  one: Un\n", "\ufeff# Translated by a language model: tiny.gguf\nfr:\n  one: Un\n"),
+    "rst": ("Un\n==\n\nDeux\n", "Un\n==\n\nDeux\n\nTranslated by a language model: tiny.gguf\n"),
+    "strings": ('"a" = "Un";\n', '/* Translated by a language model: tiny.gguf */\n"a" = "Un";\n'),
+    "fluent": ("a = Un\n", "# Translated by a language model: tiny.gguf\na = Un\n"),
+    **{
+        name: (declaration + text, f"{declaration}<!-- Translated by a language model: tiny.gguf -->\n{text}")
+        for declaration in ['<?xml version="1.0"?>\n']
+        for name, text in {
+            "xliff": '<xliff version="1.2"><trans-unit><source>One</source></trans-unit></xliff>',
+            "android": '<resources><string name="a">One</string></resources>',
+            "stringsdict": "<!DOCTYPE plist><plist><dict><key>a</key><string>One</string></dict></plist>",
+            "resx": '<root><data name="a"><value>One</value></data></root>',
+            "qt": "<TS><message><source>One</source><translation/></message></TS>",
+        }.items()
+    },
     "properties": ("one=Un\n", "# Translated by a language model: tiny.gguf\none=Un\n"),
 }
 
@@ -49,6 +63,8 @@ def test_each_format_is_marked_or_refused(name):
 def test_a_model_cannot_break_out_of_a_comment():
     """Its name is data, in HTML and in a note of subtitles."""
     assert "<b>" not in Mark("ask", "html").apply("x", "<b>")
+    assert Mark("ask", "qt").apply("<TS/>", "a --> b").count("-->") == 1
+    assert Mark("ask", "strings").apply("", "a*/b").count("*/") == 1
     assert "-->" not in Mark("ask", "vtt").apply("WEBVTT", "a --> b").partition("NOTE")[2]
 
 
