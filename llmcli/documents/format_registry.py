@@ -62,6 +62,8 @@ class FormatEntry:
     """What a file that is read is, for people: "a PDF document"."""
     is_text: bool = False
     """Whether a text is of this format by its suffix alone, when it is read."""
+    may_be_utf16: bool = False
+    """Whether a file in UTF-16 with a byte order mark is read too, and written so."""
     in_child: bool = False
     """Whether the reader runs in a child process with limits, since a small file can make it take all memory, or crash."""
 
@@ -156,6 +158,12 @@ def document_format_by_suffix(name: str) -> str | None:
 def find_binary_format(data: bytes) -> str | None:
     """Return the name of the format whose signature ``data`` begins with."""
     return next((entry.name for entry in _with("signatures") if data.startswith(entry.signatures)), None)
+
+
+def may_be_utf16(name: str) -> bool:
+    """Whether a file with this name may be in UTF-16."""
+    known = _find_entry(PurePath(name).suffix[1:], "translator")
+    return known is not None and known.may_be_utf16
 
 
 def load_format(name: str) -> DocumentFormat:
@@ -321,6 +329,7 @@ for _entry in (
     FormatEntry(
         "strings",
         f"{_FORMATS}.message_files.apple_strings:FORMAT",
+        may_be_utf16=True,
         sniff_patterns=((45, r"\A(?:\s++|/\*(?:[^*]|\*(?!/))*+\*/|//[^\n]*+\n)*+\"(?:[^\"\\]|\\.)*+\"\s*+=\s*+\""),),
     ),
     FormatEntry(

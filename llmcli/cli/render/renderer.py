@@ -33,7 +33,7 @@ class DisplayOptions:
     a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
     stand below a result's text, or in the place of one that has none; "" for no lines. ``suits_small_models``: models of
-    less than half a billion parameters do this work well.
+    less than half a billion parameters do this work well. ``encoding``: that of a text in a file.
     """
 
     input_names: tuple[str, ...] = ()
@@ -46,6 +46,7 @@ class DisplayOptions:
     silent: bool = False
     footer: Callable[[Result], str] | None = None
     suits_small_models: bool = False
+    encoding: str = "utf-8"
 
     @property
     def has_several_inputs(self) -> bool:
@@ -67,6 +68,17 @@ class _AnnouncedSink:
     def write(self, data: bytes) -> None:
         self.reporter.begin_result()
         self.sink.write(data)
+
+
+@frozen
+class _EncodingSink:
+    """A sink for UTF-8 that writes another encoding."""
+
+    sink: ByteSink
+    encoding: str
+
+    def write(self, data: bytes) -> None:
+        self.sink.write(data.decode("utf-8").encode(self.encoding))
 
 
 class _ResultRenderer:
@@ -398,7 +410,8 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
     from llmcli.files.atomic_file import atomic_write
 
     file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
-    return stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file
+    sink = stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file
+    return sink if options.encoding == "utf-8" or ctx.console.as_json else _EncodingSink(sink, options.encoding)
 
 
 class _PendingItem:

@@ -38,6 +38,7 @@ _BINARY_SIGNATURES = (
     (b"ID3\x04\x00", "MP3"),
 )
 # the byte order mark of UTF-32 little endian begins with that of UTF-16, so it comes first
+_UTF16_ENCODINGS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _NON_UTF8_BOMS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -52,7 +53,7 @@ class Document:
 
     ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
     stdin; ``bom``: the input began with a byte order mark, which is not part of the text. For a binary format ``data``
-    is the input, and ``text`` is what ``format_name`` extracts from it. ``source``: the passages of ``text`` if
+    is the input, and ``text`` is what ``format_name`` extracts from it. ``encoding``: that of the input. ``source``: the passages of ``text`` if
     ``source_reader`` took it from a document of another format.
     """
 
@@ -62,17 +63,21 @@ class Document:
     bom: bool = False
     data: bytes | None = None
     format_name: str | None = None
+    encoding: str = "utf-8"
     source: SourceDocument | None = None
 
 
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
     """Return the document in ``data``: text, or bytes of a format that is registered with their signature.
 
-    Raises what ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
+    Text is UTF-8, or UTF-16 with a byte order mark if the format of the file ``name`` allows it. Raises what ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
     """
     try:
         text, bom = decode_utf8(data, name)
     except (BinaryInput, NotUtf8):
+        encoding = _find_utf16(data, name)
+        if encoding is not None:
+            return Document(name, _decode_utf16(data, name, encoding), path, bom=True, encoding=encoding)
         format_name = _find_binary_format(data)
         if format_name is None:
             raise
@@ -85,7 +90,7 @@ def refuse_unreadable(data: bytes, name: str) -> None:
     try:
         refuse_binary(data, name)
     except (BinaryInput, NotUtf8):
-        if _find_binary_format(data) is None:
+        if _find_utf16(data, name) is None and _find_binary_format(data) is None:
             raise
 
 
@@ -93,6 +98,20 @@ def _find_binary_format(data: bytes) -> str | None:
     from llmcli.documents.format_registry import find_binary_format  # a text never needs it
 
     return find_binary_format(data)
+
+
+def _find_utf16(data: bytes, name: str) -> str | None:
+    """Return the encoding of data in UTF-16, if the format of the file allows it."""
+    from llmcli.documents.format_registry import may_be_utf16
+
+    return _UTF16_ENCODINGS.get(data[:2]) if may_be_utf16(name) else None
+
+
+def _decode_utf16(data: bytes, name: str, encoding: str) -> str:
+    try:
+        return data[2:].decode(encoding)
+    except UnicodeDecodeError as error:
+        raise NotUtf8(name, offset=error.start + 2, detail="nor UTF-16") from error
 
 
 def _extract_text(data: bytes, name: str, format_name: str) -> str:

@@ -52,6 +52,11 @@ class PlannedTranslation:
     existing: Document | None = None
     keeps_existing: bool = False
 
+    @property
+    def encoding(self) -> str:
+        """The encoding of the document, which its translation gets in a file."""
+        return self.document.encoding if isinstance(self.document, Document) else "utf-8"
+
 
 @frozen
 class TranslationPlan:

@@ -105,7 +105,8 @@ def write_results(
             placing = partial(guard_rename, remembered, path, plan.translations[event.item].existing)
             with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
                 text = mark.apply(event.text, event.model, event.fields["format"]) if ctx.flags.mark else event.text
-                file.write(text.encode("utf-8", "surrogateescape"))
+                encoding = plan.translations[event.item].encoding
+                file.write(text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict"))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue

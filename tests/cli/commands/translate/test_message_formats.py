@@ -130,3 +130,23 @@ def test_the_resources_in_a_directory(llm, data):
         json.loads(llm("translate", "--pseudo", "accents", "--json", "app/de.lproj/Localizable.strings").out)["format"]
         == "strings"
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_apples_strings_in_utf16_stay_so(llm, data, encoding):
+    """With the byte order mark; what goes to standard output is UTF-8, and other files in UTF-16 are refused."""
+    source = ("\ufeff" + STRINGS).encode(encoding)
+    Path("a.strings").write_bytes(source)
+    argv = ("translate", "--from", "en", "--to", "el", "--no-tm", "a.strings")
+    assert llm(*argv, "--pseudo", "identity", "-o", "b.strings").code == 0
+    assert Path("b.strings").read_bytes() == source
+    assert llm(*argv, "-o", "c.strings", answer=well).code == 0
+    assert Path("c.strings").read_bytes() == ("\ufeff" + WRITTEN["a.strings"]).encode(encoding)
+    assert llm(*argv, answer=well).out == "\ufeff" + WRITTEN["a.strings"]
+    assert llm(*argv, "--update", "c.strings").code == 0
+    assert Path("c.strings").read_bytes() == ("\ufeff" + WRITTEN["a.strings"]).encode(encoding)
+    assert llm(*argv, "-o", "out/", answer=well).code == 0
+    assert Path("out/a.strings").read_bytes() == Path("c.strings").read_bytes()
+    Path("a.txt").write_bytes(source)
+    Path("a.strings").write_bytes(source + b"\x00")
+    assert [llm(*argv[:-1], name).code for name in ("a.txt", "a.strings")] == [65, 65]
