@@ -109,3 +109,27 @@ def json_of_digits(digits, count):
     """Return a JSON list of ``count`` objects with a number of so many digits each."""
     item = '{"id": 1, "n": ' + "9" * digits + "}"
     return f"[{', '.join([item] * count)}]".encode()
+
+
+def xliff_of_entities(levels):
+    """Return XLIFF whose entities stand for ten of the one before, ``levels`` times: a kilobyte that means gigabytes."""
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, levels))
+    unit = f'<trans-unit id="a"><source>&e{levels - 1};</source></trans-unit>'
+    return f'<!DOCTYPE xliff [<!ENTITY e0 "words">{entities}]><xliff version="1.2"><file>{unit}</file></xliff>'.encode()
+
+
+def xliff_of_units(count):
+    """Return XLIFF 2 with so many units in one file."""
+    unit = "<unit id='a'><segment><source>a</source></segment></unit>"
+    return f"<xliff version='2.0'><file>{unit * count}</file></xliff>".encode()
+
+
+def android_of_nested_tags(depth):
+    """Return a string of Android with tags in tags."""
+    return f"<resources><string name='a'>{'<b>' * depth}a{'</b>' * depth}</string></resources>".encode()
+
+
+def catalog_of_nested_variations(depth):
+    """Return a string catalog whose one text varies by so many things."""
+    value = '{"variations":' * depth + '{"stringUnit":{"value":"a b"}}' + "}" * depth
+    return f'{{"sourceLanguage":"en","strings":{{"a b":{{"localizations":{{"en":{value}}}}}}}}}'.encode()

@@ -24,6 +24,8 @@ FILES = {
     "recipients.eml": lambda: files.mail_of_recipients(40_000),
     "mail.eml": lambda: files.mail_in_mails(1),
     "mails.eml": lambda: files.mail_in_mails(2_000),
+    "entities.xlf": lambda: files.xliff_of_entities(12),
+    "units.xlf": lambda: files.xliff_of_units(100_000),
     "digits.json": lambda: files.json_of_digits(100_000, 20),
     "digits.jsonl": lambda: files.json_of_digits(100_000, 1)[1:-1] + b"\n",
 }
@@ -80,3 +82,27 @@ def test_a_mail_that_is_a_mail_thousands_of_times_is_refused(llm, tmp_path):
     (tmp_path / "a.eml").write_bytes(files.mail_in_mails(2_000))
     run = llm("index", "add", str(tmp_path / "a.eml"))
     assert run.code == 65 and "nested too deeply" in run.err
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "problem"),
+    [
+        ("a.xlf", lambda: files.xliff_of_entities(12), "it defines an entity by other entities"),
+        ("strings.xml", lambda: files.android_of_nested_tags(5_000), "nested deeper than 200 levels"),
+        (
+            "a.stringsdict",
+            lambda: b"<plist>" + b"<dict><key>a</key>" * 5_000 + b"</dict>" * 5_000 + b"</plist>",
+            "nested deeper",
+        ),
+        ("a.xcstrings", lambda: files.catalog_of_nested_variations(5_000), "nested too deeply"),
+        ("a.ftl", lambda: b"a = " + b"{ $n -> *[a] " * 5_000, "nested deeper than 50 levels"),
+        ("a.strings", lambda: b'"' * 100_001, "unexpected"),
+    ],
+)
+def test_a_file_of_messages_that_grows_or_nests_is_refused(llm, tmp_path, monkeypatch, name, make, problem):
+    """With its line, in one line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(make())
+    run = llm(*VERBS["translate"], name)
+    assert run.code == 65
+    assert f"{name}: line 1: " in run.err.splitlines()[0] and problem in run.err.splitlines()[0]

@@ -15,7 +15,7 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
+from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.documents.text_lines import blanks_before, line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, frozen, slotted
@@ -26,6 +26,7 @@ _COMMENT = re.compile(r"#{1,3}(?:[ ](?P<words>[^\r\n]*))?(?=\r|\n|\Z)")
 _LINE_BREAK = re.compile(r"[ ]*(?:\r\n|\n)(?:[ ]*(?:\r\n|\n))*(?P<indent>[ ]*)(?P<next>[^\r\n]|\Z)")
 _TEXT = re.compile(r"(?:[^{}\r\n]|\r(?!\n))+")
 _PLACEABLE_TOKEN = re.compile(r"(?:[^{}\"\-]|-(?!>))+|\"(?:[^\"\\\r\n]|\\.)*\"|->|[{}\"]")
+_LINE_END = re.compile(r"\r\n|\n")
 _VARIANT = re.compile(r"\s*(?P<star>\*?)\[[ \t\r\n]*(?P<key>[\w.-]+)[ \t\r\n]*\][ ]*")
 _MAX_NESTING = 50
 _KEY_ATTRIBUTES = frozenset({"accesskey", "commandkey", "key", "keycode", "style"})
@@ -262,10 +263,16 @@ def _text_segment(text: str, pattern: _Pattern, path: tuple[str, ...], note: str
         source=read,
         written=text[pattern.start : pattern.end],
         wanted=protected_texts(read, spans),
-        newline=detect_newline(text) + (pattern.indent or "    "),
+        newline=_line_end(text, pattern.end) + (pattern.indent or "    "),
         is_block=pattern.is_block,
     )
     return Segment(pattern.start, pattern.end, read, encode, tuple(spans), "message", path, note)
+
+
+def _line_end(text: str, at: int) -> str:
+    """Return how the line of an offset ends."""
+    found = _LINE_END.search(text, at)
+    return found[0] if found else "\n"
 
 
 def _encode(
