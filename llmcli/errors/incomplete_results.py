@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from llmcli.errors import InputError, LlmError, PartialError, RemoteError
@@ -141,3 +142,14 @@ class PointsUnsupported(PartialError):
     def __init__(self, subject: str, *, total: int) -> None:
         super().__init__(subject)
         self.total = total
+
+
+class QuestionsMissing(PartialError):
+    """Only ``found`` of ``wanted`` questions could be made of ``looked_at`` sentences; ``reasons``: why others were dropped."""
+
+    def __init__(self, *, found: int, wanted: int, looked_at: int, reasons: Sequence[tuple[str, int]] = ()) -> None:
+        super().__init__()
+        self.found = found
+        self.wanted = wanted
+        self.looked_at = looked_at
+        self.reasons = tuple(reasons)

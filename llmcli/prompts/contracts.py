@@ -194,6 +194,23 @@ _CONTRACTS: dict[str, Contract] = {
         },
         required=("text", "statement"),
     ),
+    "quiz.question": Contract(
+        {"sentence": "a sentence of the document", "answer": "the words of it that the question asks for"},
+        required=("sentence", "answer"),
+    ),
+    "quiz.judge": Contract(
+        {
+            "text": "the learner's answer",
+            "question": "the question",
+            "answer": "the right answer",
+            "source": "the quote that has the answer; may be empty",
+        },
+        required=("text", "answer"),
+    ),
+    "quiz.explain": Contract(
+        {"question": "the question", "answer": "the right answer", "source": "the quote that has the answer"},
+        required=("answer", "source"),
+    ),
     "extract": Contract(
         {
             "text": "the passage to take values from",

@@ -32,6 +32,15 @@ def read_reply(console: Console, question: str) -> str | None:
 
     A signal or the deadline ends the wait.
     """
+    line = read_line(console, question)
+    return None if line is None else line.lower()
+
+
+def read_line(console: Console, question: str) -> str | None:
+    """Write a question to stderr and return the typed line, stripped; None at the end of input.
+
+    A signal or the deadline ends the wait.
+    """
     with console.environment.use_keyboard():
         os.write(console.environment.stderr, question.encode())
         poll = select.poll()
@@ -41,7 +50,7 @@ def read_reply(console: Console, question: str) -> str | None:
         answer = os.read(console.environment.stdin, 1000)
         if not answer:  # Ctrl-D leaves the cursor behind the question
             os.write(console.environment.stderr, b"\n")
-    return answer.decode("utf-8", "replace").strip().lower() if answer else None
+    return answer.decode("utf-8", "replace").strip() if answer else None
 
 
 def require_confirmation(console: Console, what: str, otherwise: Sequence[str], variables: Sequence[str]) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import CannotCreate, UsageError
-from llmcli.files.file_lock import acquire_lock
+from llmcli.errors import UsageError
+from llmcli.files.synced_lines import SyncedLines
 
 VERSION = 1
 
@@ -29,13 +28,7 @@ class AnswerFile:
         self.path = path
         self._order: list[tuple[int, str | None]] = []
         head = {"version": VERSION, **identity}
-        try:
-            lock = acquire_lock(path)
-        except OSError as error:
-            raise CannotCreate(str(path), detail=error.strerror or "") from error
-        if lock is None:
-            raise UsageError(f"{path} is in use by another llm label", detail="Finish that one first.")
-        self._descriptor = lock
+        self._lines = SyncedLines(path, "llm label")
         try:
             self._load(json.loads(json.dumps(head)))
         except BaseException:
@@ -43,20 +36,16 @@ class AnswerFile:
             raise
 
     def _load(self, head: Mapping[str, Any]) -> None:
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.ftruncate(self._descriptor, len(whole))
-        os.lseek(self._descriptor, 0, os.SEEK_END)
-        if not whole:
-            self._append(head)
+        lines = self._lines.read()
+        if not lines:
+            self._lines.append(head)
             return
+        first, *events = lines
         try:
-            first, *events = [json.loads(line) for line in whole.splitlines()]
             for event in events:
                 self._apply(event)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise UsageError(f"{self.path} is damaged", detail="Remove it to begin again.") from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise self._lines.damage() from error
         if first != head:
             words = f"{self.path} has answers for other rows or labels"
             raise UsageError(words, detail="Use the same input and labels, or remove it to begin again.")
@@ -66,15 +55,6 @@ class AnswerFile:
             self._order.pop()
         else:
             self._order.append((int(event["row"]), None if event["label"] is None else str(event["label"])))
-
-    def _append(self, event: Mapping[str, Any]) -> None:
-        data = json.dumps(event, ensure_ascii=False).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise CannotCreate(str(self.path), detail=error.strerror or "") from error
 
     @property
     def labels(self) -> dict[int, str]:
@@ -89,7 +69,7 @@ class AnswerFile:
     def add(self, row: int, label: str | None) -> None:
         """Store an answer; None skips the row. Raises ``CannotCreate`` when it cannot be written."""
         event = {"row": row, "label": label}
-        self._append(event)
+        self._lines.append(event)
         self._apply(event)
 
     def undo(self) -> int | None:
@@ -97,10 +77,10 @@ class AnswerFile:
         if not self._order:
             return None
         row = self._order[-1][0]
-        self._append({"undo": True})
+        self._lines.append({"undo": True})
         self._order.pop()
         return row
 
     def close(self) -> None:
         """Close the file; what it has stays."""
-        os.close(self._descriptor)
+        self._lines.close()

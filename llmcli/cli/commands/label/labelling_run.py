@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.label import label_keys
 from llmcli.cli.commands.label.label_keys import QUIT, SKIP, UNDO
-from llmcli.cli.console import confirm, sanitize
+from llmcli.cli.console import confirm, key_reader, sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.console.wrapping import wrap_words
@@ -181,7 +181,7 @@ class LabellingRun:
         progress = _measure(rows, answers, scoring)
         accepted_flat = False
         repeated: int | None = None
-        with label_keys.single_keys(console.environment.stdin):
+        with key_reader.single_keys(console.environment.stdin):
             while True:
                 known = {rows[index]: names.index(label) for index, label in answers.labels.items()}
                 row = repeated
@@ -214,14 +214,14 @@ class LabellingRun:
             show_question(self._ctx.console, text, self._keys, f"{count} labelled{share}{rest}")
 
         while True:
-            key = label_keys.read_key(self._ctx.console, show, scoring.check)
+            key = key_reader.read_key(self._ctx.console, show, scoring.check)
             if key in self._keys or key in {label_keys.UNDO, label_keys.SKIP, label_keys.QUIT}:
                 return key
 
     def _go_on(self, progress: LabellingProgress, scoring: CandidateScoring) -> bool:
         console = self._ctx.console
         words = f"llm: more labels would hardly raise the accuracy, {progress.accuracy:.0%}. Go on? [y/N]"
-        return label_keys.read_key(console, lambda: console.write_message(words), scoring.check) == "y"
+        return key_reader.read_key(console, lambda: console.write_message(words), scoring.check) == "y"
 
     # ---- results --------------------------------------------------------------------------------------------------
 

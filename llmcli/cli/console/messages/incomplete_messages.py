@@ -109,6 +109,15 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
     return f"the server changed the code of {values}: {codes}{more}", "Try again, or send the values: --no-redact"
 
 
+def _describe_missing_questions(error: i.QuestionsMissing) -> ErrorText:
+    if not error.looked_at:
+        return "no question could be made: no sentence of the input stands for itself", "Name a document with prose."
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in error.reasons)
+    made = f"{error.found} of {error.wanted} questions" if error.found else "no question"
+    tried = f"{error.looked_at} sentence{'' if error.looked_at == 1 else 's'}"
+    return f"{made} could be made of {tried} ({reasons})", f"Name more documents or kinds, or {_LARGER_MODEL_ADVICE}"
+
+
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
     ConversationFull: lambda x: (
         f"the conversation takes {x.tokens} of {x.context} tokens, which leaves no room for an answer",
@@ -137,6 +146,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
     i.NoCodeBlock: lambda _: ("the answer has no code block; without --extract it is printed as it is", ""),
     i.PartsMissing: _describe_missing_parts,
+    i.QuestionsMissing: _describe_missing_questions,
     i.QueryFailed: lambda x: (
         append_detail(f"no query of the model answers the question; the last one was: {' '.join(x.subject.split())}", x)
         if x.subject

@@ -1,0 +1,150 @@
+"""``llm quiz``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.flags import shared_options
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.cli.parsing.parameters import Argument, Option
+from llmcli.errors import UsageError
+from llmcli.tasks.quiz.card import CardKind, Level
+
+_NOT_OF_THE_MODEL = frozenset({"output", "max_tokens", "temperature", "draft", "reasoning", "stop_repetition"})
+_MODEL_OPTIONS = tuple(option.name for option in shared_options() if option.name not in {*_NOT_OF_THE_MODEL, "seed"})
+
+DeckArgument = Annotated[str, Argument(metavar="DECK", help="A deck of llm quiz make.")]
+StateOption = Annotated[
+    str | None,
+    Option("--state", metavar="FILE", help="The learner's answers (default: DECK.reviews.jsonl beside the deck)."),
+]
+LevelOption = Annotated[Level | None, Option("--level", help="Only cards of this level.")]
+KindOption = Annotated[
+    list[CardKind] | None, Option("--kind", help="How cards ask; repeatable (default: cloze).", metavar="KIND")
+]
+
+
+@command(
+    *_MODEL_OPTIONS,
+    "output",
+    examples="""
+      llm quiz make notes.pdf -o deck.jsonl
+      llm quiz make docs --kind cloze --kind choice -n 50 -o deck.jsonl
+      llm quiz make notes.md --level hard | jq -r .question
+    """,
+)
+def make(
+    ctx: CommandContext,
+    files: Annotated[list[str] | None, Argument(metavar="[FILE]...", help="Documents; - or none: stdin.")] = None,
+    *,
+    count: Annotated[
+        int | None, Option("-n", "--count", min=1, max=10_000, metavar="N", help="Cards (default: up to 20).")
+    ] = None,
+    kind: KindOption = None,
+    level: LevelOption = None,
+) -> int:
+    """Make a deck of questions whose answers stand in documents.
+
+    A deck is JSON Lines, a card each, with the quote that has the answer. KIND is cloze (a gap to fill), choice (the
+    same with wrong words of the document), order (the steps of a numbered list), or short (a question that the model
+    writes). Only short generates text. A question with a second right answer, by the model's scores, is dropped.
+    """
+    from llmcli.cli.commands.quiz.deck_files import run_make
+
+    return run_make(ctx, files or [], count=count, kinds=kind or [CardKind.CLOZE], level=level)
+
+
+@command(
+    *_MODEL_OPTIONS,
+    examples="""
+      llm quiz run deck.jsonl
+      llm quiz run deck.jsonl -n 10 --new 5
+      llm quiz run deck.jsonl --answers answers.txt --json
+    """,
+)
+def run(
+    ctx: CommandContext,
+    deck: DeckArgument,
+    *,
+    count: Annotated[int | None, Option("-n", "--count", min=1, metavar="N", help="Cards at most.")] = None,
+    new: Annotated[int, Option("--new", min=0, metavar="N", help="New cards of a session on a terminal.")] = 20,
+    kind: KindOption = None,
+    level: LevelOption = None,
+    answers: Annotated[
+        str | None, Option("--answers", metavar="FILE", help="Score these answers, one a line, or JSON Lines.")
+    ] = None,
+    state: StateOption = None,
+) -> int:
+    """Ask the cards that are due, or score answers from a file or a pipe.
+
+    On a terminal, each answer is on the disk before the next question, and the dates are those of FSRS: a card comes
+    again when you are about to forget it. Off a terminal, all cards are asked in the order of the deck; the exit code
+    is 3 if answers are missing.
+    """
+    from llmcli.cli.commands.quiz.deck_files import read_cards
+    from llmcli.cli.commands.quiz.quiz_session import QuizSession
+    from llmcli.cli.commands.quiz.scored_answers import score_answers
+    from llmcli.cli.console import confirm
+
+    cards = read_cards(ctx, deck, kind, level)
+    if answers is not None or not confirm.can_ask(ctx.console):
+        return score_answers(ctx, deck, cards[:count], answers, state)
+    return QuizSession(ctx, deck, cards, state, count=count, new=new).run()
+
+
+@command(*GENERAL_OPTIONS, examples="llm quiz stats deck.jsonl\nllm quiz stats --json deck.jsonl | jq .due")
+def stats(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) -> int:
+    """Show what you know of a deck: cards that are new, learned, known and due, and the share of right answers."""
+    from llmcli.cli.commands.quiz.deck_files import show_stats
+
+    return show_stats(ctx, deck, state)
+
+
+@command(*GENERAL_OPTIONS, examples="llm quiz rm deck.jsonl\nllm quiz rm --yes deck.jsonl")
+def rm(ctx: CommandContext, deck: DeckArgument, state: StateOption = None, yes: YesOption = False) -> int:
+    """Remove your answers to a deck; asks first, unless --yes. The deck stays."""
+    from llmcli.cli.commands.quiz.deck_files import remove_state
+
+    return remove_state(ctx, deck, state, yes=yes)
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "output",
+    examples="llm quiz export deck.jsonl --anki deck.txt\nllm quiz export deck.jsonl --markdown -o deck.md",
+)
+def export(
+    ctx: CommandContext,
+    deck: DeckArgument,
+    *,
+    anki: Annotated[str | None, Option("--anki", metavar="FILE", help="Write a text file that Anki imports.")] = None,
+    markdown: Annotated[bool, Option("--markdown", help="Print questions, then answers with their sources.")] = False,
+) -> int:
+    """Write a deck for Anki, or as Markdown to read and print."""
+    from llmcli.cli.commands.quiz.deck_files import export_deck
+
+    if (anki is None) != markdown:
+        raise UsageError("choose one form", detail="--anki FILE or --markdown")
+    return export_deck(ctx, deck, anki)
+
+
+@command(*GENERAL_OPTIONS, "output", examples="llm quiz import words.csv -o words.jsonl")
+def import_(
+    ctx: CommandContext, file: Annotated[str, Argument(metavar="FILE", help="A table: CSV, TSV; - for stdin.")]
+) -> int:
+    """Make a deck from a table with the columns question and answer.
+
+    More columns: kind, level, topic, and choices, separated by |. The answer of an order card has its items, separated
+    by |.
+    """
+    from llmcli.cli.commands.quiz.deck_files import import_table
+
+    return import_table(ctx, file)
+
+
+quiz = build_group(
+    "Learn from your own documents: make decks of questions, and answer them.",
+    {"make": make, "run": run, "stats": stats, "export": export, "import": import_, "rm": rm},
+)

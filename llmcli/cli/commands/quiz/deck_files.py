@@ -1,0 +1,150 @@
+"""The files of ``llm quiz``: decks that are made, read, exported and imported, and what a learner's answers tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import confirm
+from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.text_writer import TextEnding
+from llmcli.documents.reading.document import STDIN, Document
+from llmcli.errors import MissingError, UsageError
+from llmcli.tasks.quiz import deck_exchange
+from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, read_deck
+from llmcli.tasks.quiz.deck_making import DEFAULT_COUNT, DeckOptions, make_deck
+from llmcli.tasks.quiz.review_log import ReviewLog, reviews_path
+from llmcli.tasks.quiz.review_schedule import ReviewSchedule
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+
+
+def run_make(
+    ctx: CommandContext, files: Sequence[str], *, count: int | None, kinds: Sequence[CardKind], level: Level | None
+) -> int:
+    """Make a deck and return the exit code; 3 if files of a directory could not be read."""
+    if not files and not inputs.reads_stdin(ctx, ()):
+        raise UsageError("no document to ask about", detail="Try: llm quiz make notes.pdf -o deck.jsonl")
+    read, failed = source_inputs.read_evidence(ctx, files or [STDIN])
+    documents: list[Document] = []
+    for each in read:
+        if isinstance(each, ItemFailed):
+            raise each.error
+        documents.append(each)
+    options = DeckOptions(count or DEFAULT_COUNT, (*dict.fromkeys(kinds),), level, is_required=count is not None)
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        made = make_deck(backend, ctx.runtime.prompts, documents, ctx.generation_options(), options)
+        for event in source_inputs.append_failed(
+            source_inputs.add_source_notes(made, documents, one_answer=True), failed
+        ):
+            if isinstance(event, Result):
+                ctx.console.write_note(_describe_deck(event))
+            yield event
+
+    return render_task(ctx, task, DisplayOptions(markdown=False, ending=TextEnding.DOCUMENT))
+
+
+def _describe_deck(result: Result) -> str:
+    dropped = "; ".join(f"{reason}: {count}" for reason, count in result.fields["dropped"].items())
+    made = f"{len(result.fields['cards'])} cards of {result.fields['sentences']} sentences"
+    return f"{made} ({dropped})" if dropped else made
+
+
+def read_cards(
+    ctx: CommandContext, deck: str, kinds: Sequence[CardKind] | None = None, level: Level | None = None
+) -> list[Card]:
+    """Return the cards of a deck, of these kinds and this level. Raises as ``read_deck``, and ``UsageError``."""
+    cards = read_deck(deck, inputs.read_document(ctx, deck).text)
+    chosen = [card for card in cards if card.kind in (kinds or [*CardKind]) and level in {None, card.level}]
+    if not chosen:
+        raise UsageError(f"{deck} has no card of this kind and level")
+    return chosen
+
+
+def state_path(deck: str, state: str | None) -> Path:
+    """Return the file of a learner's answers to a deck. Raises ``UsageError`` for a deck from standard input."""
+    if state is None and deck == STDIN:
+        raise UsageError("a deck from standard input has no file beside it", detail="Name one: --state FILE")
+    return reviews_path(deck) if state is None else Path(state)
+
+
+def _require_state(deck: str, state: str | None) -> Path:
+    path = state_path(deck, state)
+    if not path.is_file():
+        raise MissingError(str(path), kind="file")
+    return path
+
+
+def show_stats(ctx: CommandContext, deck: str, state: str | None) -> int:
+    """Print what a learner's answers tell. Raises ``MissingError`` if there are none."""
+    cards, now = read_cards(ctx, deck), datetime.now(UTC)
+    with ReviewLog(_require_state(deck, state)) as log:
+        reviews, path = log.reviews, log.path
+    ids = {card.id for card in cards}
+    own = [review for review in reviews if review.card in ids]
+    schedule = ReviewSchedule(own)
+    seen = [card.id for card in cards if not schedule.is_new(card.id)]
+    learning = sum(map(schedule.is_learning, seen))
+    right = sum(review.verdict == "right" for review in own)
+    values: dict[str, Any] = {
+        "answers": str(path),
+        "cards": len(cards),
+        "new": len(cards) - len(seen),
+        "learning": learning,
+        "known": len(seen) - learning,
+        "due": sum(schedule.due(card) <= now for card in seen),
+        "reviews": len(own),
+        "right": f"{right / len(own):.0%}" if own else "-",
+        "next": min(map(schedule.due, seen)).astimezone().isoformat(" ", "minutes") if seen else "-",
+    }
+    if ctx.console.as_json:
+        values |= {"right": right, "next": min(map(schedule.due, seen)).isoformat() if seen else None}
+    ctx.console.write_record(values)
+    return 0
+
+
+def remove_state(ctx: CommandContext, deck: str, state: str | None, *, yes: bool) -> int:
+    """Remove a learner's answers. Raises ``MissingError`` if there are none."""
+    path = _require_state(deck, state)
+    with ReviewLog(path) as log:
+        count = len(log.reviews)
+        again = ["quiz", "rm", "--yes", deck, *(["--state", state] if state else [])]
+        if not yes and not confirm.require_confirmation(ctx.console, f"delete {count} answers in {path}", again, []):
+            return 1
+        path.unlink()
+    return 0
+
+
+def export_deck(ctx: CommandContext, deck: str, anki: str | None) -> int:
+    """Write a deck for Anki into the file ``anki``, or as Markdown."""
+    cards = read_cards(ctx, deck)
+    text = deck_exchange.markdown_text(cards) if anki is None else deck_exchange.anki_text(cards)
+    write_output(ctx, deck, text, ctx.flags.output if anki is None else anki)
+    return 0
+
+
+def import_table(ctx: CommandContext, file: str) -> int:
+    """Write the deck that a table has."""
+    cards = deck_exchange.read_table(file, inputs.read_document(ctx, file).text)
+    write_output(ctx, file, deck_text(cards), ctx.flags.output)
+    ctx.console.write_note(f"{len(cards)} cards")
+    return 0
+
+
+def write_output(ctx: CommandContext, source: str, text: str, output: str | None) -> None:
+    """Write a text to a file, complete or not at all, or to standard output."""
+    from llmcli.files.atomic_file import atomic_write
+
+    if output is None or output == STDIN:
+        ctx.console.write_stdout(text)
+        return
+    inputs.check_distinct([("the input", source)], [("the output", output)])
+    with atomic_write(output, interrupt=ctx.runtime.interrupt) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,1 @@
+"""quiz: cards about documents whose answers stand in them, and how a learner answers them."""
