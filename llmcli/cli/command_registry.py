@@ -126,7 +126,7 @@ COMMANDS = [
         overflow_advice="",
         listed=False,
     ),
-    Command("quiz", "Learn from your own documents: make decks of questions, and answer them.", group=True),
+    Command("quiz", "Make questions about your own documents, and learn by them.", group=True),
     Command("command", "Write a shell command for a task. It is printed, never run.", model_task="chat", listed=False),
     Command("tokens", "Count the tokens of texts, files or records.", model_task="classify", listed=False),
     Command("redact", "Show what would be replaced before text is sent to a server.", listed=False),

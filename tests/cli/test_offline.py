@@ -103,6 +103,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "run-batch": ["run-batch", "-i", str(batch)],
         "verify": ["verify", str(summary)],
         "embed": ["embed", str(text)],
+        "quiz": ["quiz", "make", str(text)],
         "tokens": ["tokens", str(text)],
         "similar": ["similar", "a greeting", str(text)],
         "filter": ["filter", "--threshold", "0", "someone greets", str(text)],

@@ -21,12 +21,12 @@ from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, m
 from llmcli.tasks.runner.task_run import ask_all
 
 PROMPT, EXPLAIN_PROMPT = "quiz.judge", "quiz.explain"
-CLOSE_FROM = 0.5
+CLOSE_FROM = 0.6
 """The probability from which an answer that is not the right one by its form is close to it."""
 MIN_LETTERS = 5
 """Of an answer in which one letter may be wrong."""
 _EDGES = " \t.,;:!?\"'`*_()[]{}\u201c\u201d\u2018\u2019\u00ab\u00bb"
-_ARTICLE = re.compile(r"(?:the|an?)\s+")
+_ARTICLE = re.compile(r"\A(?:the|an?)\s+")
 _NUMBERS = re.compile(r"\d+")
 Judge = Callable[[Card, str], float]
 """Returns the probability that an answer to a card means the same as the right one."""
@@ -52,7 +52,7 @@ class CheckedAnswer:
 def normalize(text: str) -> str:
     """Return a text without case, typographic forms, outer marks, articles and repeated blanks."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
-    return _ARTICLE.sub("", " ".join(plain.split()).strip(_EDGES), count=1)
+    return _ARTICLE.sub("", " ".join(plain.split()).strip(_EDGES))
 
 
 def check_answer(card: Card, answer: str, judge: Judge | None) -> CheckedAnswer:

@@ -51,9 +51,14 @@ class ScoredBlank:
     wrong: tuple[str, ...] = ()
 
     @property
+    def is_surprising(self) -> bool:
+        """Whether the answer is worth asking for."""
+        return self.bits >= MIN_BITS
+
+    @property
     def is_clear(self) -> bool:
         """Whether the answer is worth asking for, and no other word fits as well."""
-        return self.bits >= MIN_BITS and self.margin >= MIN_MARGIN and self.lead >= MIN_LEAD
+        return self.is_surprising and self.margin >= MIN_MARGIN and self.lead >= MIN_LEAD
 
 
 class BlankScorer:

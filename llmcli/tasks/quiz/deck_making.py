@@ -40,6 +40,7 @@ class Dropped(StrEnum):
     """Why a sentence gave no card."""
 
     NO_WORD = "no word to ask for"
+    GIVEN_AWAY = "the text before it gives the word away"
     AMBIGUOUS = "other answers fit"
     NO_CHOICES = "too few wrong choices"
     NO_QUESTION = "the model wrote no question"
@@ -179,8 +180,10 @@ class _DeckMaker:
         assert candidate.sentence is not None
         has_choices = candidate.kind is CardKind.CHOICE
         best = await self._scorers[candidate.source].find_best(candidate.sentence, has_choices=has_choices)
-        if best is None or not best.is_clear:
-            return Dropped.NO_WORD if best is None else Dropped.AMBIGUOUS
+        if best is None:
+            return Dropped.NO_WORD
+        if not best.is_clear:
+            return Dropped.AMBIGUOUS if best.is_surprising else Dropped.GIVEN_AWAY
         if has_choices and len(best.wrong) < WRONG_CHOICES:
             return Dropped.NO_CHOICES
         question = best.blank.bare_question if has_choices else best.blank.question

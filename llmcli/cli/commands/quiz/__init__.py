@@ -96,7 +96,7 @@ def run(
 
 @command(*GENERAL_OPTIONS, examples="llm quiz stats deck.jsonl\nllm quiz stats --json deck.jsonl | jq .due")
 def stats(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) -> int:
-    """Show what you know of a deck: cards that are new, learned, known and due, and the share of right answers."""
+    """Show how many cards of a deck are new, learned, known and due."""
     from llmcli.cli.commands.quiz.deck_files import show_stats
 
     return show_stats(ctx, deck, state)
@@ -104,7 +104,7 @@ def stats(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) ->
 
 @command(*GENERAL_OPTIONS, examples="llm quiz rm deck.jsonl\nllm quiz rm --yes deck.jsonl")
 def rm(ctx: CommandContext, deck: DeckArgument, state: StateOption = None, yes: YesOption = False) -> int:
-    """Remove your answers to a deck; asks first, unless --yes. The deck stays."""
+    """Remove your answers to a deck; asks first, unless --yes."""
     from llmcli.cli.commands.quiz.deck_files import remove_state
 
     return remove_state(ctx, deck, state, yes=yes)
@@ -145,6 +145,6 @@ def import_(
 
 
 quiz = build_group(
-    "Learn from your own documents: make decks of questions, and answer them.",
+    "Make questions about your own documents, and learn by them.",
     {"make": make, "run": run, "stats": stats, "export": export, "import": import_, "rm": rm},
 )

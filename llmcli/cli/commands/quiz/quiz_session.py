@@ -135,7 +135,7 @@ class QuizSession:
             self._show(["Right."])
             return review
         said = "Close" if checked.verdict is Verdict.CLOSE else "Wrong"
-        self._show([f"{said}. The answer: {card.solution}", *self._source_lines(card)])
+        self._show([*self._wrap(f"{said}. The answer: {card.solution}"), *self._source_lines(card)])
         while True:
             action = self._read_action()
             if action == WHY:

@@ -1,0 +1,203 @@
+"""``llm quiz``: decks are made, asked on a terminal, scored in a pipe, exported, imported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scripted import last_message, score_words
+from terminal import ended
+
+from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, order_card, read_deck
+
+TEXT = """Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno.
+Nicolaus Copernicus drew the orbits of planets around the sun in 1543 in Frombork.
+"""
+QUOTE = {"text": "Peas were sown in 1856.", "start": 0, "end": 23, "source": "a.txt", "page": None, "last_page": None}
+QUOTE |= {"first_line": 1, "last_line": 1}
+CARDS = [
+    Card(CardKind.CHOICE, "When were peas sown?", "1856", ("1543", "1856"), level=Level.EASY, quote=QUOTE),
+    Card(CardKind.CLOZE, "Peas were s____ in 1856.", "sown", level=Level.HARD, quote=QUOTE),
+    order_card("Put in order", ("dig", "sow", "water"), ("sow", "water", "dig"), level=Level.HARD),
+]
+ANSWERS = "2\nsown\n3 1 2\n"
+
+
+@pytest.fixture
+def deck(tmp_path):
+    """Return a deck of three cards."""
+    path = tmp_path / "deck.jsonl"
+    path.write_text(deck_text(CARDS))
+    return str(path)
+
+
+def names(request):
+    """Be surprised by names and years, and more by those in a wrong place."""
+    if not request.candidates:
+        return last_message(request)
+    told = " ".join(TEXT.split())
+
+    def bits(candidate):
+        stands = " ".join(f"{request.prompt}{candidate}".split())[-60:] in told
+        return lambda token: (9.0 if token[:1].isupper() or token.isdigit() else 1.0) + 20.0 * (not stands)
+
+    return tuple(score_words(each, bits(each)) for each in request.candidates)
+
+
+def make(llm, write, *argv, text=TEXT, **how):
+    return llm("quiz", "make", write("notes.txt", text), *argv, **{"answer": names, "token_scores": True, **how})
+
+
+def test_make_writes_a_deck(llm, write, tmp_path):
+    """One card a line, with -o in a file; the note says how many sentences gave none."""
+    run = make(llm, write, "-o", str(tmp_path / "deck.jsonl"), "-v")
+    assert (run.code, run.out) == (0, "")
+    cards = read_deck("deck", (tmp_path / "deck.jsonl").read_text())
+    assert {card.quote["first_line"] for card in cards} == {1, 2} and "2 cards of 2 sentences" in run.err
+    assert read_deck("deck", make(llm, write).out) == cards
+
+
+def test_a_document_without_prose_gives_3_and_no_deck(llm, write, tmp_path):
+    """Nothing with code 0 is empty."""
+    run = make(llm, write, "-o", str(tmp_path / "deck.jsonl"), text="# Title\n\nx = 1\n")
+    assert (run.code, run.out) == (3, "") and "no sentence" in run.err and not (tmp_path / "deck.jsonl").exists()
+
+
+def test_fewer_cards_than_were_asked_for_give_3(llm, write):
+    """Those that there are are printed."""
+    run = make(llm, write, "-n", "5")
+    assert run.code == 3 and len(run.out.splitlines()) == 2 and "2 of 5 questions" in run.err
+    assert make(llm, write, "-n", "1").code == 0
+
+
+def test_answers_of_a_pipe_are_scored(llm, deck, tmp_path):
+    """In the order of the deck, without a model and without a trace."""
+    run = llm("quiz", "run", deck, stdin=ANSWERS.encode())
+    assert run.code == 0 and [line.split("\t")[1] for line in run.out.splitlines()] == ["right"] * 3
+    assert run.backend is None and [path.name for path in tmp_path.glob("*.jsonl")] == ["deck.jsonl"]
+
+
+def test_missing_answers_give_3(llm, deck, write):
+    """A blank line is no answer; too many are a mistake."""
+    run = llm("quiz", "run", deck, "--answers", write("a.txt", "2\n\n"), "--json")
+    assert run.code == 3 and [json.loads(line)["verdict"] for line in run.out.splitlines()] == ["right", "none", "none"]
+    assert llm("quiz", "run", deck, stdin=b"1\n2\n3\n4\n").code == 2
+    assert llm("quiz", "run", deck, "--no-stdin").code == 2
+
+
+def test_answers_may_name_their_cards(llm, deck, write):
+    """In any order; an id of no card is a mistake."""
+    lines = "".join(json.dumps({"id": card.id, "answer": card.answer}) + "\n" for card in reversed(CARDS))
+    run = llm("quiz", "run", deck, "--answers", write("a.jsonl", lines), "--json")
+    assert run.code == 0 and all(json.loads(line)["verdict"] == "right" for line in run.out.splitlines())
+    assert llm("quiz", "run", deck, "--answers", write("b.jsonl", '{"id": "x", "answer": "y"}\n')).code == 2
+    assert llm("quiz", "run", deck, "--answers", write("c.jsonl", '{"id": "x"}\n')).code == 65
+
+
+def test_the_model_is_asked_about_other_words(llm, deck):
+    """A typed answer whose form is not the right one may be close."""
+    run = llm("quiz", "run", deck, "--json", stdin=b"2\nseeded\n3 1 2\n", answer=lambda _: {"yes": -0.1, "no": -3.0})
+    verdicts = [json.loads(line) for line in run.out.splitlines()]
+    assert [each["verdict"] for each in verdicts] == ["right", "wrong", "right"]
+    assert verdicts[1]["probability"] == 0.5  # as without an answer
+
+
+def test_without_a_model_the_form_decides(llm, deck):
+    """Which is said once."""
+    run = llm("quiz", "run", deck, "--offline", stdin=b"2\nseeded\n3 1 2\n", env={"LLMCLI_MODEL": "smollm2-135m"})
+    assert run.code == 0 and "wrong" in run.out and run.err.count("only their form counts") == 1
+
+
+def test_kinds_and_levels_select_cards(llm, deck):
+    """One that no card has is a mistake."""
+    run = llm("quiz", "run", deck, "--level", "hard", "--kind", "cloze", stdin=b"sown\n")
+    assert run.code == 0 and len(run.out.splitlines()) == 1
+    assert llm("quiz", "run", deck, "--kind", "short", stdin=b"x\n").code == 2
+
+
+def test_state_keeps_the_answers_of_a_script(llm, deck, tmp_path):
+    """Stats counts them, and rm removes them."""
+    state = str(tmp_path / "anna.jsonl")
+    assert llm("quiz", "stats", deck).code == 66
+    assert llm("quiz", "run", deck, "--state", state, stdin=b"1\nsown\n3 1 2\n").code == 0
+    values = json.loads(llm("quiz", "stats", deck, "--state", state, "--json").out)
+    assert (values["cards"], values["new"], values["learning"], values["reviews"], values["right"]) == (3, 0, 3, 3, 2)
+    assert llm("quiz", "rm", deck, "--state", state).code == 2  # nobody to ask
+    assert llm("quiz", "rm", deck, "--state", state, "--yes").code == 0
+    assert not (tmp_path / "anna.jsonl").exists() and llm("quiz", "rm", deck, "--state", state, "--yes").code == 66
+
+
+def test_export_and_import(llm, deck, write, tmp_path):
+    """Anki's file, Markdown, and a table that becomes a deck."""
+    assert llm("quiz", "export", deck, "--anki", str(tmp_path / "a.txt")).code == 0
+    assert (tmp_path / "a.txt").read_text().startswith("#separator:tab\n")
+    assert llm("quiz", "export", deck, "--markdown").out.startswith("# Questions\n")
+    assert llm("quiz", "export", deck).code == 2
+    run = llm("quiz", "import", write("words.csv", "question,answer\nHaus,house\n"))
+    (card,) = read_deck("deck", run.out)
+    assert (run.code, card.kind, card.answer) == (0, CardKind.SHORT, "house")
+
+
+def test_a_broken_deck_is_refused_with_its_line(llm, write):
+    """The exit code is that of bad input."""
+    run = llm("quiz", "run", write("deck.jsonl", CARDS[0].to_line() + "{}\n"), stdin=b"1\n")
+    assert run.code == 65 and "line 2" in run.err and "version" in run.err
+
+
+# ---- a terminal -------------------------------------------------------------------------------------------------------
+
+
+def stored(tmp_path):
+    lines = (tmp_path / "deck.reviews.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines[1:]]
+
+
+@pytest.mark.slow
+def test_a_session_asks_by_keys_and_typed_answers(person, deck, tmp_path):
+    """Each answer is in the file before the next question, and the exit code is 0."""
+    child = person("quiz", "run", deck)
+    child.expect("When were peas sown")
+    child.expect("quit")
+    child.send("2")
+    child.expect("Right")
+    child.expect("> ")
+    assert [(each["verdict"], each["answer"], each["rating"]) for each in stored(tmp_path)] == [
+        ("right", "1856", "good")
+    ]
+    child.sendline("/hint")
+    child.expect("letters|begins")
+    child.sendline("/quit")
+    child.expect("1 of 1 right")
+    assert ended(child) == 0 and len(stored(tmp_path)) == 1
+
+
+@pytest.mark.slow
+def test_a_wrong_answer_shows_the_source_and_may_be_overruled(person, deck, tmp_path):
+    """The learner decides; what was wrong is taken back in the file."""
+    child = person("quiz", "run", deck)
+    child.expect("quit")
+    child.send("1")
+    child.expect("The answer: 1856")
+    child.expect(r"\(a.txt, line 1\)")
+    child.expect("I was right")
+    assert [each["verdict"] for each in stored(tmp_path)] == ["wrong"]
+    child.send("r")
+    child.expect("> ")
+    assert stored(tmp_path)[1] == {"undo": True} and stored(tmp_path)[2]["verdict"] == "right"
+    child.sendline("/quit")
+    assert ended(child) == 0
+
+
+@pytest.mark.slow
+def test_a_learned_card_is_not_asked_again_today(person, deck, tmp_path):
+    """Twice right, it is due in days; the next session says when."""
+    child = person("quiz", "run", deck, "--kind", "choice")
+    for _ in range(2):
+        child.expect("quit\r\n")
+        child.send("2")
+        child.expect("Right")
+    assert ended(child) == 0
+    assert [each["verdict"] for each in stored(tmp_path)] == ["right", "right"]
+    child = person("quiz", "run", deck, "--kind", "choice")
+    child.expect("next card comes on")
+    assert ended(child) == 0

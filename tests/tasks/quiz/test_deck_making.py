@@ -1,0 +1,200 @@
+"""quiz make: which cards a document gives."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import ScriptedBackend, last_message, score_words
+from tasks.helpers import error, result
+
+from llmcli.documents.reading.document import Document
+from llmcli.errors.incomplete_results import QuestionsMissing
+from llmcli.errors.network_errors import NotOnServers
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.quiz.card import CardKind, Level, read_deck
+from llmcli.tasks.quiz.deck_making import DeckOptions, make_deck
+from llmcli.tasks.runner.task_requests import GenerationOptions
+
+TEXT = """# Notes
+
+Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno.
+Compost improves the structure of heavy clay soil in every garden.
+Earthworms draw dead leaves into the clay soil and leave channels for water.
+Mulch keeps the clay soil moist, and it suppresses weeds in the garden.
+James Hutton read the age of the earth in layers of rock near Siccar Point in 1788.
+Nicolaus Copernicus drew the orbits of planets around the sun in 1543 in Frombork.
+Johannes Kepler found the orbits of planets in the records of Tycho Brahe in Prague.
+Galileo Galilei saw the moons of Jupiter in 1610 through a telescope in Padua.
+
+## How to sow
+
+1. Loosen the soil with a fork.
+2. Then rake the bed until it is fine.
+3. Sow the seeds and cover them.
+"""
+ANSWERS = (
+    "1856",
+    "soil",
+    "garden",
+    "Brno",
+    "orbits",
+    "planets",
+    "1543",
+    "1610",
+    "Prague",
+    "Mendel",
+    "Jupiter",
+    "Padua",
+)
+
+
+def bits(request):
+    """Score words of the text as surprising in their place, and any other word in a gap as worse."""
+    if not request.candidates:
+        return last_message(request)
+    told, scores = " ".join(TEXT.split()), []
+    for candidate in request.candidates:
+        stands = " ".join(f"{request.prompt}{candidate}".split())[-60:] in told
+        scores.append(
+            score_words(
+                candidate, lambda token, stands=stands: (9.0 if token in ANSWERS else 1.0) + 20.0 * (not stands)
+            )
+        )
+    return tuple(scores)
+
+
+def make(
+    tmp_path, text=TEXT, answer=bits, *, count=10, kinds=(CardKind.CLOZE,), level=None, required=False, **scripting
+):
+    backend = ScriptedBackend(answer, **{"token_scores": True, **scripting})
+    options = DeckOptions(count, kinds, level, is_required=required)
+    documents = [Document("notes.md", text)]
+    return list(make_deck(backend, PromptLibrary(tmp_path), documents, GenerationOptions(), options)), backend
+
+
+def cards(tmp_path, **how):
+    return read_deck("deck", result(make(tmp_path, **how)[0]).text)
+
+
+def test_every_answer_stands_in_its_quote_at_its_place(tmp_path):
+    """The quote has the characters of the document, and its lines."""
+    found = cards(tmp_path)
+    assert len(found) >= 4
+    for card in found:
+        quote = card.quote
+        assert card.answer in quote["text"]
+        assert TEXT[quote["start"] : quote["end"]] == quote["text"]
+        assert TEXT[: quote["start"]].count("\n") + 1 == quote["first_line"]
+        assert card.question.count("____") == 1 and card.topic == "Notes"
+
+
+def test_cloze_cards_need_no_generation(tmp_path):
+    """The only other requests read which words are likely next."""
+    _, backend = make(tmp_path)
+    assert {request.max_tokens for request in backend.requests if not request.candidates} <= {1}
+
+
+def test_a_sentence_in_which_other_words_fit_gives_no_card(tmp_path):
+    """It is counted: here, each year and each name fits as well as any other."""
+
+    def all_alike(request):
+        return tuple(score_words(each, lambda _: 9.0) for each in request.candidates) or last_message(request)
+
+    text = "".join(f"{line}\n\n" for line in TEXT.splitlines() if " in 1" in line)
+    failed = error(make(tmp_path, text, answer=all_alike)[0])
+    assert isinstance(failed, QuestionsMissing) and failed.exit_code == 3
+    assert (failed.found, dict(failed.reasons)) == (0, {"other answers fit": 4})
+
+
+def test_a_word_that_the_text_before_it_gives_away_is_not_asked_for(tmp_path):
+    """Its surprisal is low."""
+
+    def foreseen(request):
+        return tuple(score_words(each, lambda _: 0.1) for each in request.candidates) or last_message(request)
+
+    failed = error(make(tmp_path, answer=foreseen)[0])
+    assert isinstance(failed, QuestionsMissing) and failed.exit_code == 3
+    assert (failed.found, dict(failed.reasons)) == (0, {"the text before it gives the word away": 8})
+
+
+def test_a_choice_card_has_wrong_words_of_the_document(tmp_path):
+    """They look like the answer, and their order is the same each time."""
+    found = cards(tmp_path, kinds=(CardKind.CHOICE,))
+    assert found
+    for card in found:
+        assert len(card.choices) == len(set(card.choices)) == 4 and card.answer in card.choices
+        assert all(choice in TEXT for choice in card.choices)
+        assert not (set(card.choices) - {card.answer}) & set(card.question.split())
+    assert found == cards(tmp_path, kinds=(CardKind.CHOICE,))
+
+
+def test_an_order_card_has_the_steps_of_a_list(tmp_path):
+    """No model is asked, and the answer has the numbers of the items as they are shown."""
+    (card,) = cards(tmp_path, kinds=(CardKind.ORDER,))
+    assert card.items == (
+        "Loosen the soil with a fork",
+        "Then rake the bed until it is fine",
+        "Sow the seeds and cover them",
+    )
+    assert tuple(card.choices[int(number) - 1] for number in card.answer.split()) == card.items != card.choices
+
+
+def test_a_list_that_tells_no_steps_gives_no_card(tmp_path):
+    """Its order means nothing."""
+    text = "# Colours\n\n1. Red is warm.\n2. Blue is cold.\n3. Green is neither.\n"
+    assert isinstance(error(make(tmp_path, text, kinds=(CardKind.ORDER,))[0]), QuestionsMissing)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Who sowed peas in the garden of a monastery in Brno?", True),
+        ("Where did Mendel sow peas?", False),  # it says its answer, or less than the sentence
+        ("Which gas do plants need?", False),
+        ("Gregor Mendel sowed peas in the garden.", False),
+    ],
+)
+def test_a_written_question_leads_back_to_its_answer(tmp_path, written, kept):
+    """One of another form, about something else, or that says its answer is dropped."""
+    text = "Long ago, Gregor Mendel sowed peas in the garden of a monastery in Brno.\n"
+
+    def write(request):
+        if request.candidates:
+            return tuple(
+                score_words(each, lambda token: 9.0 if token == "Mendel" else 1.0) for each in request.candidates
+            )
+        if request.prompt is not None:
+            return ""
+        return "Gregor Mendel" if request.grammar else written
+
+    events, _ = make(tmp_path, text, write, kinds=(CardKind.SHORT,))
+    if kept:
+        (card,) = read_deck("deck", result(events).text)
+        assert (card.question, card.answer, card.kind) == (written, "Mendel", CardKind.SHORT)
+    else:
+        assert dict(error(events).reasons) == {"the model wrote no question": 1}
+
+
+def test_no_two_cards_are_alike(tmp_path):
+    """A sentence that the document repeats gives one card."""
+    repeated = "\n\n".join(["Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno."] * 5)
+    fields = result(make(tmp_path, repeated)[0]).fields
+    assert len(fields["cards"]) == 1 and fields["dropped"] == {"like another card": 4}
+
+
+def test_fewer_cards_than_were_asked_for_are_an_incomplete_result(tmp_path):
+    """Only if a number was asked for."""
+    assert result(make(tmp_path, count=50)[0]).incomplete is None
+    short = result(make(tmp_path, count=50, required=True)[0])
+    assert short.cut and isinstance(short.incomplete, QuestionsMissing) and short.incomplete.wanted == 50
+
+
+def test_a_level_is_that_of_all_cards(tmp_path):
+    """Nine bits are a medium surprise."""
+    assert {card.level for card in cards(tmp_path, level=Level.MEDIUM)} == {Level.MEDIUM}
+    assert isinstance(error(make(tmp_path, level=Level.HARD)[0]), QuestionsMissing)
+
+
+def test_a_backend_that_reports_no_tokens_is_refused(tmp_path):
+    """The scores of whole texts are not enough."""
+    with pytest.raises(NotOnServers):
+        make(tmp_path, token_scores=False)
