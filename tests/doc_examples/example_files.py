@@ -12,6 +12,8 @@ from source_files import make_email, make_pdf, make_pptx
 from split_models import split
 from tiny_adapters import write_adapter
 
+from llmcli.tasks.quiz.card import Card, CardKind, deck_text, order_card
+
 from .page_examples import BLOCKS
 
 NOTES = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "text")
@@ -87,7 +89,38 @@ PARTS = (
 RATED = (
     LABELLED.replace(",bug\n", ",negative\n").replace(",billing\n", ",neutral\n").replace(",praise\n", ",positive\n")
 )
+GARDEN = """# Gardens
+
+## Watering
+
+Most vegetables need about twenty-five litres of water for each square metre every week. Watering in the morning loses less water to evaporation than watering at noon. Tomatoes crack when a dry week is followed by heavy watering. A layer of mulch keeps the soil moist and suppresses weeds. Mulch should not touch the stems of young plants, since moisture causes rot.
+
+## Soil
+
+Compost improves the structure of heavy clay soil and feeds earthworms. Earthworms draw dead leaves into the soil and leave channels for air and water. Legumes such as beans and peas fix nitrogen from the air in nodules of their roots. Nitrogen makes leaves grow, phosphorus helps roots and flowers, and potassium strengthens stems. Too much nitrogen delays the ripening of tomatoes. Lime raises the pH of acid soil, and sulphur lowers it.
+
+## Sowing, step by step
+
+1. Loosen the soil with a fork.
+2. Rake the bed until the soil is fine.
+3. Draw a furrow and water it.
+4. Sow the seeds and cover them.
+5. Firm the soil with the back of the rake.
+
+Carrots germinate slowly, so gardeners sow radishes in the same row to mark it. Peas were sown in 1856 by Gregor Mendel in the garden of a monastery in Brno.
+"""
+REVIEW = '{"card": "%s", "at": "2026-11-30T08:00:00+00:00", "rating": "good", "verdict": "right", "answer": "", "hinted": false}'
+CARDS = [
+    Card(CardKind.CLOZE, "Tomatoes crack when a dry week is followed by h____ watering.", "heavy"),
+    Card(CardKind.CHOICE, "Earthworms draw dead ____ into the soil.", "leaves", ("stems", "roots", "leaves")),
+    order_card("Put in order: Sowing", ("Loosen the soil", "Sow the seeds"), ("Sow the seeds", "Loosen the soil")),
+]
 TEXTS = {
+    "garden.md": GARDEN,
+    "deck.jsonl": deck_text(CARDS),
+    "deck.reviews.jsonl": '{"version": 1}\n' + "".join(f"{REVIEW % card.id}\n" for card in CARDS[:2]),
+    "answers.txt": "heavi\n3\n2 1\n",
+    "words.csv": "question,answer\nHaus,house\nBaum,tree\n",
     "notes.txt": NOTES,
     "report.txt": NOTES,
     "summary.log": NOTES,

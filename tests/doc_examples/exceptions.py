@@ -12,6 +12,7 @@ NOT_RUN = {
     "llm engine install": "downloads from npm's registry; tests/cli/commands/engine has one on loopback",
     "llm engine use": "needs installed engines; see tests/cli/commands/engine",
     "llm engine rm": "needs installed engines, too",
+    "llm quiz run garden.jsonl": "asks a person, too; tests/cli/commands/quiz answers it on a terminal",
     "llm label": "asks a person; tests/cli/commands/label answers it on a terminal",
 }
 """Commands by their beginning: every line of a block that begins so is left out."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from scripted import score_words
 
+from .example_files import GARDEN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -133,12 +135,26 @@ SURPRISALS = {"repiared": 37.0, "definately": 14.4}
 """What the starter's bits are; of other words they are few."""
 
 
+def _is_garden(prompt: str) -> bool:
+    return " ".join(prompt.split())[-15:] in " ".join(GARDEN.split()) and bool(prompt.strip())
+
+
+def _score_garden(prompt: str, candidate: str) -> Score:
+    """Return a score by which a word is surprising, and another one in its place much more."""
+    stands = " ".join(f"{prompt}{candidate}".split())[-60:] in " ".join(GARDEN.split())
+    return score_words(candidate, lambda _: 9.0 if stands else 30.0)
+
+
 def answer_request(request: Request) -> str | bytes | dict[str, float] | tuple[Score, ...]:
     """Return the answer to a request, the log-probability of each candidate or of its tokens, or hidden states."""
+    if request.prompt is not None and request.candidates and _is_garden(request.prompt):
+        return tuple(_score_garden(request.prompt, each) for each in request.candidates)
     if request.prompt is not None and request.candidates:
         return tuple(score_words(each, lambda word: SURPRISALS.get(word, 3.0)) for each in request.candidates)
     if request.hidden_states and not request.candidates:
         return give_states(request.prompt or "")
+    if request.prompt is not None:
+        return "the"  # the next word of a text
     if request.candidates:
         return score_candidates(request.messages[-1].content, request.candidates)
     said = request.messages[-1].content

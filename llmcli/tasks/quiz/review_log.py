@@ -20,6 +20,14 @@ def reviews_path(deck: str) -> Path:
     return path.with_name(f"{path.stem if path.suffix == '.jsonl' else path.name}{SUFFIX}")
 
 
+def read_reviews(path: Path) -> list[Review]:
+    """Return the answers in a file, none if there is no file. Raises as ``ReviewLog``."""
+    if not path.is_file():
+        return []
+    with ReviewLog(path) as log:
+        return log.reviews
+
+
 class ReviewLog:
     """The answers in the file at ``path``, in their order. Raises as ``SyncedLines``."""
 

@@ -126,3 +126,15 @@ def suitable_difficulty(cards: Mapping[str, Card], reviews: Sequence[Review]) ->
 
 def _share(reviews: Sequence[Review]) -> float:
     return sum(review.rating is not Rating.AGAIN for review in reviews) / len(reviews)
+
+
+def describe_knowledge(cards: Sequence[Card], reviews: Sequence[Review], limit: int) -> str:
+    """Return a line for each of the ``limit`` cards that the learner knows least: question, answer, last verdict."""
+    last = {review.card: review for review in reviews}
+    counts = {verdict: order for order, verdict in enumerate(("wrong", "close", "new", "right"))}
+
+    def verdict_of(card: Card) -> str:
+        return last[card.id].verdict if card.id in last else "new"
+
+    weakest = sorted(cards, key=lambda card: counts.get(verdict_of(card), 0))[:limit]
+    return "\n".join(f"- {verdict_of(card)}: {card.question} Answer: {card.solution}" for card in weakest)

@@ -30,9 +30,9 @@ KindOption = Annotated[
     *_MODEL_OPTIONS,
     "output",
     examples="""
-      llm quiz make notes.pdf -o deck.jsonl
-      llm quiz make docs --kind cloze --kind choice -n 50 -o deck.jsonl
-      llm quiz make notes.md --level hard | jq -r .question
+      llm quiz make garden.md -o garden.jsonl
+      llm quiz make garden.md docs --kind cloze --kind choice -o both.jsonl
+      llm quiz make garden.md --level medium | jq -r .question
     """,
 )
 def make(
@@ -59,9 +59,9 @@ def make(
 @command(
     *_MODEL_OPTIONS,
     examples="""
-      llm quiz run deck.jsonl
-      llm quiz run deck.jsonl -n 10 --new 5
-      llm quiz run deck.jsonl --answers answers.txt --json
+      llm quiz run garden.jsonl
+      llm quiz run garden.jsonl -n 10 --new 5
+      llm quiz run --answers answers.txt --json deck.jsonl
     """,
 )
 def run(
@@ -102,7 +102,7 @@ def stats(ctx: CommandContext, deck: DeckArgument, state: StateOption = None) ->
     return show_stats(ctx, deck, state)
 
 
-@command(*GENERAL_OPTIONS, examples="llm quiz rm deck.jsonl\nllm quiz rm --yes deck.jsonl")
+@command(*GENERAL_OPTIONS, examples="llm quiz rm --yes deck.jsonl")
 def rm(ctx: CommandContext, deck: DeckArgument, state: StateOption = None, yes: YesOption = False) -> int:
     """Remove your answers to a deck; asks first, unless --yes."""
     from llmcli.cli.commands.quiz.deck_files import remove_state

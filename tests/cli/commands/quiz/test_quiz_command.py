@@ -201,3 +201,17 @@ def test_a_learned_card_is_not_asked_again_today(person, deck, tmp_path):
     child = person("quiz", "run", deck, "--kind", "choice")
     child.expect("next card comes on")
     assert ended(child) == 0
+
+
+def test_a_tutor_knows_the_documents_and_what_the_learner_knows(llm, deck, write, tmp_path):
+    """A prompt file for llm chat: what was wrong comes first."""
+    state = str(tmp_path / "deck.reviews.jsonl")
+    assert llm("quiz", "run", deck, "--state", state, stdin=b"2\nsown\n1 2 3\n").code == 0
+    notes = write("notes.txt", "Peas were sown in 1856.\n")
+    run = llm("chat", "-p", "tutor", "-f", notes, "--deck", deck, stdin=b"Hello.\n")
+    assert run.code == 0
+    told = run.backend.requests[0].messages[0].content
+    assert "patient tutor" in told and "Peas were sown in 1856." in told
+    assert told.index("- wrong: Put in order") < told.index("- right: When were peas sown?")
+    assert llm("chat", "--deck", deck, stdin=b"Hello.\n").code == 2
+    assert llm("chat", "-p", "poem", "--deck", deck, stdin=b"Hello.\n").code == 2
