@@ -126,7 +126,10 @@ class SourceText:
             if _is_name(word := sentence.text[start:end], starts=_begins_clause(sentence.text[:start]))
             and not self._is_shouted(word)
         }
-        self._blanks = [self.find_blanks(sentence) for sentence in self.sentences]
+        self._pools: dict[bool, dict[str, frozenset[str]]] = {True: {}, False: {}}
+        """All words that may be asked for, numbers and names apart from the others, with their terms."""
+        for blank in (each for sentence in self.sentences for each in self.find_blanks(sentence)):
+            self._pools[blank.is_exact].setdefault(blank.answer, frozenset(find_terms(blank.answer)))
 
     def _find_sentences(self, text: str) -> Iterator[SourceSentence]:
         number = 0
@@ -193,24 +196,21 @@ class SourceText:
 
     def same_letter(self, blank: Blank, limit: int) -> list[str]:
         """Return other words of the subject with the first letter of the answer, the most frequent first."""
-        own = set(find_terms(blank.answer))
+        own, initial = frozenset(find_terms(blank.answer)), blank.answer[0].lower()
         pool = {
-            each.answer.lower()
-            for found in self._blanks
-            for each in found
-            if each.answer[0].lower() == blank.answer[0].lower() and not own.intersection(find_terms(each.answer))
+            word.lower()
+            for words in self._pools.values()
+            for word, terms in words.items()
+            if word[0].lower() == initial and not own & terms
         }
         return sorted(pool, key=lambda word: (-self.counts[word], word))[:limit]
 
     def rivals(self, blank: Blank, limit: int) -> list[str]:
         """Return words of the document that look like the answer and are not in its sentence, the most alike first."""
-        known = set(find_terms(f"{blank.sentence.text} {blank.sentence.topic}"))
-        blanks = (each for found in self._blanks for each in found if each.is_exact == blank.is_exact)
-        pool = dict.fromkeys(each.answer for each in blanks)
-        alike = [
-            word for word in pool if not known.intersection(find_terms(word)) and _shape(word) == _shape(blank.answer)
-        ]
-        frequency = math.log(self.counts[blank.answer.lower()] + 1)
+        known = frozenset(find_terms(f"{blank.sentence.text} {blank.sentence.topic}"))
+        shape, frequency = _shape(blank.answer), math.log(self.counts[blank.answer.lower()] + 1)
+        pool = self._pools[blank.is_exact]
+        alike = [word for word, terms in pool.items() if _shape(word) == shape and not known & terms]
         alike.sort(key=lambda word: abs(math.log(self.counts[word.lower()] + 1) - frequency))
         return alike[:limit]
 

@@ -118,10 +118,14 @@ class QuizSession:
                     return _KEYS[key]
 
     def _read_line(self) -> str:
+        """Return the typed answer, or the action of a slash command; "" for another slash command."""
         line = confirm.read_line(self._console, f"{_TYPED_HELP}\n> ")
         if line is None:
             return QUIT
-        return line[1:].strip().lower() if line.startswith("/") and line[1:] in {HINT, WHY, SKIP, QUIT} else line
+        if not line.startswith("/"):
+            return line
+        action = line[1:].strip().lower()
+        return action if action in _KEYS.values() else ""
 
     # ---- its answer -------------------------------------------------------------------------------------------------
 

@@ -164,7 +164,9 @@ def test_a_session_asks_by_keys_and_typed_answers(person, deck, tmp_path):
     assert [(each["verdict"], each["answer"], each["rating"]) for each in stored(tmp_path)] == [
         ("right", "1856", "good")
     ]
-    child.sendline("/hint")
+    child.sendline("/hnit")
+    child.expect("> ")
+    child.sendline("/HINT")
     child.expect("letters|begins")
     child.sendline("/quit")
     child.expect("1 of 1 right")
