@@ -1,9 +1,10 @@
 """The decks of `llm quiz make`, and the reviews of `llm quiz run`.
 
-Questions: 200 cloze and choice cards about the descriptions of four installed Python packages (`DOCUMENTS`), with one
-model. Every answer must stand in its quote, and every quote in its document. The yield is the share of the sentences
+Questions: up to 200 cloze and choice cards about the descriptions of four installed Python packages (`DOCUMENTS`, or
+`--documents`), with one model. Every answer must stand in its quote, and every quote in its document. The yield is the share of the sentences
 looked at that gave a card, by the reason of the others. `--draw FILE` writes 25 of the cards, drawn by a seed, for a reader
-to judge; `quiz_judgements.jsonl` has those of both models with the judgement, and `--judged` counts it.
+to judge; `quiz_judgements.jsonl` has those of two models with the judgement, and `--judged` counts it. The reader looked for
+another answer that a learner could defend by the document: not another spelling, and not what the document contradicts.
 
 Reviews: `--simulate` lets a learner answer for half a year. The learner is the memory model of `fsrs`: a card is recalled
 with its retrievability. The same learner, with the same random numbers, reviews each card when `fsrs` alone says that it is
@@ -12,6 +13,7 @@ due, and by the session of `llm quiz run`, once a day. The figure is the ratio o
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import tempfile
@@ -41,15 +43,14 @@ JUDGED = Path(__file__).with_name("quiz_judgements.jsonl")
 _STARTED = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
 
-def load_sources() -> list[Document]:
-    """Return the descriptions of the four packages."""
+def load_sources(names: Sequence[str]) -> list[Document]:
+    """Return the descriptions of packages."""
     found = {**load_documents(0), **load_documents(1)}
-    return [Document(name, found[name]) for name in DOCUMENTS]
+    return [Document(name, found[name]) for name in names]
 
 
-def make_cards(model: str, count: int, threads: int | None) -> Mapping[str, Any]:
+def make_cards(model: str, sources: Sequence[Document], count: int, threads: int | None) -> Mapping[str, Any]:
     """Return the fields of the result of `llm quiz make`."""
-    sources = load_sources()
     with tempfile.TemporaryDirectory() as kept:
         options = EngineOptions(cache=Path(kept), threads=threads)
         with common.open_engine(model, options) as backend:
@@ -62,9 +63,9 @@ def make_cards(model: str, count: int, threads: int | None) -> Mapping[str, Any]
     raise SystemExit("no result")
 
 
-def count_unfounded(cards: Sequence[Mapping[str, Any]]) -> int:
+def count_unfounded(cards: Sequence[Mapping[str, Any]], sources: Sequence[Document]) -> int:
     """Return how many answers do not stand in their quote, or quotes not in their document at their place."""
-    texts = {each.name: each.text for each in load_sources()}
+    texts = {each.name: each.text for each in sources}
     return sum(
         card["answer"] not in card["quote"]["text"]
         or texts[card["quote"]["source"]][card["quote"]["start"] : card["quote"]["end"]] != card["quote"]["text"]
@@ -72,22 +73,25 @@ def count_unfounded(cards: Sequence[Mapping[str, Any]]) -> int:
     )
 
 
-def measure_questions(model: str, count: int, threads: int | None, draw: str | None, deck: str | None) -> None:
+def measure_questions(options: argparse.Namespace) -> None:
     """Make the cards and print their figures."""
-    started = time.perf_counter()
-    fields = make_cards(model, count, threads)
+    started, model = time.perf_counter(), common.model_path(options.model)
+    sources = load_sources(options.documents)
+    fields = make_cards(model, sources, options.count, options.threads)
     cards = fields["cards"]
-    versions = ", ".join(f"{name} {version(name)}" for name in DOCUMENTS)
+    versions = ", ".join(f"{each.name} {version(each.name)}" for each in sources)
     print(f"{Path(model).name}: {len(cards)} cards of {fields['sentences']} sentences ({versions})")
     print(f"yield {len(cards) / fields['sentences']:.0%}; dropped: {dict(fields['dropped'])}")
     print(
         f"kinds: {dict(Counter(card['kind'] for card in cards))}, levels: {dict(Counter(card['level'] for card in cards))}"
     )
-    print(f"answers or quotes that do not stand in the source: {count_unfounded(cards)}")
+    print(f"answers or quotes that do not stand in the source: {count_unfounded(cards, sources)}")
     print(f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU")
-    if deck is not None:
-        Path(deck).write_text("".join(json.dumps(card, ensure_ascii=False) + "\n" for card in cards), encoding="utf-8")
-    if draw is not None:
+    if options.deck is not None:
+        Path(options.deck).write_text(
+            "".join(json.dumps(card, ensure_ascii=False) + "\n" for card in cards), encoding="utf-8"
+        )
+    if options.draw is not None:
         drawn = random.Random(SEED).sample(cards, min(25, len(cards)))  # noqa: S311 (the same cards each time)
         names = ("id", "kind", "question", "answer", "choices")
         shown = [
@@ -95,7 +99,7 @@ def measure_questions(model: str, count: int, threads: int | None, draw: str | N
             for card in drawn
         ]
         text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in shown)
-        Path(draw).write_text(text, encoding="utf-8")
+        Path(options.draw).write_text(text, encoding="utf-8")
 
 
 def count_judged() -> None:
@@ -146,6 +150,7 @@ def _session(schedule: Any, names: Sequence[str], now: datetime) -> Iterator[tup
 def main() -> None:
     """Print the figures that were asked for."""
     parser = common.parser(__doc__ or "")
+    parser.add_argument("--documents", nargs="+", default=DOCUMENTS, metavar="PACKAGE", help="packages to ask about")
     parser.add_argument("--count", type=int, default=200, help="cards")
     parser.add_argument("--threads", type=int, help="one thread is faster than two on a busy machine")
     parser.add_argument("--draw", metavar="FILE", help="write 25 drawn cards for a reader")
@@ -160,8 +165,7 @@ def main() -> None:
             plain, own = simulate(cards=100, days=180, seed=seed)
             print(f"seed {seed}: fsrs {plain} reviews, llm quiz run {own}: ratio {own / plain:.3f}")
     else:
-        model = common.model_path(options.model)
-        measure_questions(model, options.count, options.threads, options.draw, options.deck)
+        measure_questions(options)
 
 
 if __name__ == "__main__":

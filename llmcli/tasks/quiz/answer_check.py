@@ -17,14 +17,13 @@ from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.quiz.card import GAP, Card, CardKind
+from llmcli.tasks.quiz.source_sentences import is_nearly_spelled
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.tasks.runner.task_run import ask_all
 
 PROMPT, EXPLAIN_PROMPT = "quiz.judge", "quiz.explain"
 CLOSE_FROM = 0.6
 """The probability from which an answer that is not the right one by its form is close to it."""
-MIN_LETTERS = 5
-"""Of an answer in which one letter may be wrong."""
 _EDGES = " \t.,;:!?\"'`*_()[]{}\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _ARTICLE = re.compile(r"\A(?:the|an?)\s+")
 _NUMBERS = re.compile(r"\d+")
@@ -92,18 +91,6 @@ def _cue(card: Card) -> str:
     """Return the first letter that stands before the gap, "" without one."""
     before = card.question.partition(GAP)[0]
     return before[-1:] if before[-1:].isalpha() and len(card.answer) > 1 else ""
-
-
-def is_nearly_spelled(given: str, right: str) -> bool:
-    """Whether one letter of a word is wrong, missing, doubled or exchanged with its neighbour (Damerau 1964)."""
-    if len(right) < MIN_LETTERS or abs(len(given) - len(right)) > 1 or any(map(str.isdigit, right)):
-        return False
-    start = next((at for at, (one, other) in enumerate(zip(given, right, strict=False)) if one != other), None)
-    if start is None:
-        return True
-    rest, expected = given[start:], right[start:]
-    swapped = expected[1:2] + expected[:1] + expected[2:]
-    return rest == swapped or expected == rest[1:] or rest == expected[1:] or rest[1:] == expected[1:]
 
 
 def make_judge(backend: Backend, prompts: PromptLibrary, generation: GenerationOptions) -> Judge:

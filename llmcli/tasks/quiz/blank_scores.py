@@ -2,8 +2,8 @@
 
 A word is worth asking for if the text before it does not give it away: its surprisal is high. It has one right answer if
 the whole sentence does: log P(word, rest of the sentence | text before) then exceeds that of the other words that fit the
-question by a margin. The others of a number or a name are those of the document; a word that may have synonyms keeps its
-first letter, so that its others are the likeliest next words by the model, and words of the document, with that letter.
+question by a margin. The others of a number or a name are those of the document. Of a word that may have synonyms, they
+are the likeliest next words by the model, and words of the document, with its first letter, which the question shows.
 """
 
 from __future__ import annotations

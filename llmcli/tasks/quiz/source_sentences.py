@@ -34,6 +34,8 @@ RAREST_FREQUENCY = 3e-8
 _COMMON_FREQUENCY = 1e-5
 _MIN_LETTERS = 4
 _MIN_COUNT = 2
+_MIN_SPELLED_LETTERS = 5
+"""Of a word in which one letter may be wrong."""
 _MAX_CODE_SPANS = 2
 _NUMBER = re.compile(r"(?<![\w.,/-])\d+(?:[.,:]\d+)*%?(?![\w/-]|[.,]\d)")
 _REFERS_BACK = re.compile(
@@ -99,8 +101,8 @@ class Blank:
 
     @property
     def question(self) -> str:
-        """The sentence with the gap; a word that may have synonyms keeps its first letter (Klein-Braley 1997, C-tests)."""
-        cue = "" if self.is_exact else self.answer[0]
+        """The sentence with the gap; a word, unlike a number, keeps its first letter (Klein-Braley 1997, C-tests)."""
+        cue = self.answer[0] if self.answer[0].isalpha() else ""
         return f"{self.sentence.text[: self.start]}{cue}{GAP}{self.after}"
 
     def fill(self, word: str) -> str:
@@ -210,9 +212,25 @@ class SourceText:
         known = frozenset(find_terms(f"{blank.sentence.text} {blank.sentence.topic}"))
         shape, frequency = _shape(blank.answer), math.log(self.counts[blank.answer.lower()] + 1)
         pool = self._pools[blank.is_exact]
-        alike = [word for word, terms in pool.items() if _shape(word) == shape and not known & terms]
+        alike = [
+            word
+            for word, terms in pool.items()
+            if _shape(word) == shape and not known & terms and not is_nearly_spelled(word.lower(), blank.answer.lower())
+        ]
         alike.sort(key=lambda word: abs(math.log(self.counts[word.lower()] + 1) - frequency))
         return alike[:limit]
+
+
+def is_nearly_spelled(given: str, right: str) -> bool:
+    """Whether one letter of a word is wrong, missing, doubled or exchanged with its neighbour (Damerau 1964)."""
+    if len(right) < _MIN_SPELLED_LETTERS or abs(len(given) - len(right)) > 1 or any(map(str.isdigit, right)):
+        return False
+    start = next((at for at, (one, other) in enumerate(zip(given, right, strict=False)) if one != other), None)
+    if start is None:
+        return True
+    rest, expected = given[start:], right[start:]
+    swapped = expected[1:2] + expected[:1] + expected[2:]
+    return rest == swapped or expected == rest[1:] or rest == expected[1:] or rest[1:] == expected[1:]
 
 
 def _topic(passage: IndexedPassage) -> str:

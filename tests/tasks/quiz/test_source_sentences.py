@@ -52,11 +52,12 @@ def test_a_word_is_one_of_the_subject():
     assert "soil" in words and "garden" in words and "Compost" not in words and "every" not in words
 
 
-def test_a_gap_keeps_the_first_letter_of_a_word_that_may_have_synonyms():
+def test_a_gap_keeps_the_first_letter_of_a_word():
     """A number has none."""
     source = SourceText(Document("a.md", TEXT))
     questions = {blank.answer: blank.question for each in source.sentences for blank in source.find_blanks(each)}
     assert "peas in ____ in the garden" in questions["1856"]
+    assert "monastery in B____." in questions["Brno"]
     assert questions["soil"] == "Compost improves the structure of heavy clay s____ in every garden."
 
 
@@ -85,3 +86,14 @@ def test_what_needs_the_text_around_it_is_left_out(sentence):
     """Pronouns, pointers, halves of sentences, titles, questions and personal remarks."""
     assert not stands_alone(sentence)
     assert stands_alone("Tomatoes crack when a dry week is followed by heavy watering.")
+
+
+def test_a_wrong_choice_is_not_one_letter_away_from_the_answer():
+    """It would be a trap."""
+    text = "".join(
+        f"The first garden of {name} was laid out beside the river in spring.\n\n"
+        for name in ("Brenno", "Brendno", "Padua")
+    )
+    source = SourceText(Document("a.md", text))
+    (blank,) = [each for each in source.find_blanks(source.sentences[0]) if each.answer == "Brenno"]
+    assert source.rivals(blank, 5) == ["Padua"]
