@@ -6,6 +6,7 @@ import json
 
 import pytest
 from scripted import last_message, score_words
+from source_files import make_pdf
 from terminal import ended
 
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, order_card, read_deck
@@ -55,6 +56,13 @@ def test_make_writes_a_deck(llm, write, tmp_path):
     cards = read_deck("deck", (tmp_path / "deck.jsonl").read_text())
     assert {card.quote["first_line"] for card in cards} == {1, 2} and "2 cards of 2 sentences" in run.err
     assert read_deck("deck", make(llm, write).out) == cards
+
+
+def test_the_quote_of_a_pdf_has_its_page(llm, write):
+    """And the card says where it stands."""
+    run = llm("quiz", "make", write("notes.pdf", make_pdf(TEXT)), answer=names, token_scores=True)
+    (card, *_) = read_deck("deck", run.out)
+    assert card.quote["page"] == 1 and card.place.endswith("notes.pdf, p. 1")
 
 
 def test_a_document_without_prose_gives_3_and_no_deck(llm, write, tmp_path):
