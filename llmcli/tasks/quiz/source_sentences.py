@@ -243,6 +243,8 @@ def stands_alone(sentence: str) -> bool:
         return False
     if _REFERS_BACK.match(sentence) or _POINTS.search(sentence) or _IS_PERSONAL.search(sentence):
         return False
+    if "[" in sentence or 2 * sum(map(str.isupper, sentence)) > sum(map(str.isalpha, sentence)):
+        return False
     return (
         all(sentence.count(left) == sentence.count(right) for left, right in _BRACKETS) and not sentence.count('"') % 2
     )

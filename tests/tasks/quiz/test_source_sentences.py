@@ -79,11 +79,13 @@ def test_the_quote_is_the_text_of_the_document():
         "Tomatoes crack as described in the following list of cases.",
         "I lost most tomatoes when a dry week was followed by rain.",
         "Tomatoes: They crack when a dry week is followed by rain.",
+        "TOMATOES CRACK when a dry week IS FOLLOWED BY HEAVY WATERING.",
+        "Tomatoes crack when a [dry week][1] is followed by heavy watering.",
         "When do tomatoes crack after a dry week and heavy watering?",
     ],
 )
 def test_what_needs_the_text_around_it_is_left_out(sentence):
-    """Pronouns, pointers, halves of sentences, titles, questions and personal remarks."""
+    """Pronouns, pointers, halves of sentences, titles, questions, personal remarks, capitals, and markup that is left."""
     assert not stands_alone(sentence)
     assert stands_alone("Tomatoes crack when a dry week is followed by heavy watering.")
 
