@@ -184,13 +184,16 @@ def test_a_session_asks_by_keys_and_typed_answers(person, deck, tmp_path):
 @pytest.mark.slow
 def test_a_wrong_answer_shows_the_source_and_may_be_overruled(person, deck, tmp_path):
     """The learner decides; what was wrong is taken back in the file."""
-    child = person("quiz", "run", deck)
+    child = person("quiz", "run", "--no-worker", deck)
     child.expect("quit")
     child.send("1")
     child.expect("The answer: 1856")
     child.expect(r"\(a.txt, line 1\)")
     child.expect("I was right")
     assert [each["verdict"] for each in stored(tmp_path)] == ["wrong"]
+    child.send("w")  # the source again, and what the model says
+    child.expect(r"\(a.txt, line 1\)")
+    child.expect("I was right")
     child.send("r")
     child.expect("> ")
     assert stored(tmp_path)[1] == {"undo": True} and stored(tmp_path)[2]["verdict"] == "right"
