@@ -12,8 +12,10 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.errors import UsageError
 from llmcli.tasks.quiz.card import CardKind, Level
 
-_NOT_OF_THE_MODEL = frozenset({"output", "max_tokens", "temperature", "draft", "reasoning", "stop_repetition"})
-_MODEL_OPTIONS = tuple(option.name for option in shared_options() if option.name not in {*_NOT_OF_THE_MODEL, "seed"})
+_OF_OTHER_VERBS = frozenset(
+    ("output", "max_tokens", "temperature", "seed", "draft", "reasoning", "stop_repetition", "provenance", "mark")
+)
+_MODEL_OPTIONS = tuple(option.name for option in shared_options() if option.name not in _OF_OTHER_VERBS)
 
 DeckArgument = Annotated[str, Argument(metavar="DECK", help="A deck of llm quiz make.")]
 StateOption = Annotated[
