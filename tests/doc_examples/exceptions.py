@@ -64,6 +64,7 @@ EXIT_CODES = {
     ("docs/remote-servers.md", "ask --backend priced --max-cost 0.0001 --max-tokens 500 Hello?"): 3,
     ("docs/scripting.md", "ask --json -m nosuch hi"): 66,
     ("docs/translation.md", "translate --to de notes.txt"): 3,
+    ("docs/translation.md", "translate --check --to de strings.json -o strings.de.json"): 1,
 }
 """Codes other than 0 with which a command ends, since the example is about that."""
 

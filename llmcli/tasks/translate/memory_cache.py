@@ -17,6 +17,8 @@ from llmcli.tasks.translate.translator import Translator
 
 T = TypeVar("T")
 
+_NOTE_END = "\x1e"
+"""What separates a note from its text in the key of a translation."""
 _MAX_UNFLUSHED_S = 0.2
 """Seconds after which translations are on disk: what a kill may lose."""
 _MAX_FLUSH_SHARE = 0.1
@@ -130,6 +132,14 @@ class TranslationMemoryCache:
             return None
         return PreviousOutput([RecordedSegment(row[0] or "", row[1], row[2] or "") for row in known[0]], known[1])
 
+    def sources_by_translation(self, language: str) -> dict[str, set[str]]:
+        """Return the texts of which each translation into a language was made."""
+        found: dict[str, set[str]] = {}
+        for unit in self._read(lambda memory: list(memory.iter_units())) or ():
+            if unit.target_language == language:
+                found.setdefault(unit.translation, set()).add(unit.source.rpartition(_NOTE_END)[2])
+        return found
+
     def is_finished(self, output: Path, language: str, stamp: str) -> bool:
         """Return whether a file is unchanged since it was written, and fully translated."""
         return self._read(lambda memory: memory.output_stamp(output, language)) == stamp
@@ -170,7 +180,7 @@ class TranslationMemoryCache:
 
 def _memory_key(segment: Segment) -> str:
     """Return the source key of a translation: the text, and a note that may change its meaning."""
-    return f"{segment.note}\x1e{segment.text}" if segment.note and segment.kind == "message" else segment.text
+    return f"{segment.note}{_NOTE_END}{segment.text}" if segment.note and segment.kind == "message" else segment.text
 
 
 def _memory_entry(

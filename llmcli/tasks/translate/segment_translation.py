@@ -76,7 +76,7 @@ class SegmentTranslation:
 
 def mask_segment(segment: Segment, translator: Translator) -> MaskedText:
     """Return the text that the model sees of a segment."""
-    spans = _spans_to_mask(segment, translator.brief.glossary.find_untranslated(segment.text))
+    spans = spans_to_mask(segment, translator.brief.glossary.find_untranslated(segment.text))
     return mask_spans(segment.text, spans)
 
 
@@ -295,7 +295,7 @@ def _make_piece(text: str, tokens: int) -> _Piece:
     return _Piece(text[:start], core, text[start + len(core) :], tokens)
 
 
-def _spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
+def spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
     """Return the spans to mask: those the format protects, except numbers, and the glossary's untranslated terms."""
     spans = [span for span in segment.protected if span.kind != "number"]
     free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]

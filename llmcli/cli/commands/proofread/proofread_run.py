@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text
 from llmcli.cli.input import source_inputs
 from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.sarif import file_uri, make_log
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.reading.document import STDIN
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.tasks.proofread import DEFAULT_THRESHOLD_BITS, SuspiciousWord, proofread
@@ -78,8 +75,6 @@ def _one_log(events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
         yield replace(results[0], item=failed, name="", text=log, usage=usage, blank=False)
 
 
-SARIF_VERSION = "2.1.0"
-SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 RULE_ID = "suspicious-word"
 _MAX_RANK = 100.0
 """SARIF ranks results from 0 to 100."""
@@ -96,10 +91,7 @@ def format_lines(result: Result) -> str:
 
 
 def sarif_log(results: Sequence[Result]) -> dict[str, Any]:
-    """Return the words of documents as a log of the Static Analysis Results Interchange Format.
-
-    Source: OASIS Standard, SARIF Version 2.1.0 plus errata 01 (2023). The score is in the property ``bits``.
-    """
+    """Return the words of documents as a SARIF log; the score is in the property ``bits``."""
     rule = {
         "id": RULE_ID,
         "name": "SuspiciousWord",
@@ -109,17 +101,8 @@ def sarif_log(results: Sequence[Result]) -> dict[str, Any]:
         },
         "defaultConfiguration": {"level": "note"},
     }
-    return {
-        "$schema": SARIF_SCHEMA,
-        "version": SARIF_VERSION,
-        "runs": [
-            {
-                "tool": {"driver": {"name": "llm proofread", "version": __version__, "rules": [rule]}},
-                "columnKind": "unicodeCodePoints",
-                "results": [_sarif_result(result.name, word) for result in results for word in result.fields["words"]],
-            }
-        ],
-    }
+    found = [_sarif_result(result.name, word) for result in results for word in result.fields["words"]]
+    return make_log("llm proofread", [rule], found)
 
 
 def _sarif_result(name: str, word: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +113,7 @@ def _sarif_result(name: str, word: dict[str, Any]) -> dict[str, Any]:
         "endColumn": word["column"] + len(word["word"]),
         "snippet": {"text": word["word"]},
     }
-    place = {"uri": _uri(name)}
+    place = {"uri": file_uri(name)}
     found = {
         "ruleId": RULE_ID,
         "ruleIndex": 0,
@@ -146,10 +129,3 @@ def _sarif_result(name: str, word: dict[str, Any]) -> dict[str, Any]:
         replacement = {"deletedRegion": region, "insertedContent": {"text": word["suggestion"]}}
         found["fixes"] = [{"artifactChanges": [{"artifactLocation": place, "replacements": [replacement]}]}]
     return found
-
-
-def _uri(name: str) -> str:
-    """Return the URI of a file as it was named: relative names stay relative."""
-    if name == STDIN:
-        return format_source_name(name)
-    return Path(name).as_uri() if Path(name).is_absolute() else quote(name.encode("utf-8", "surrogateescape"))

@@ -35,6 +35,15 @@ class PseudoLocalization(StrEnum):
     IDENTITY = "identity"
 
 
+class CheckedDefect(StrEnum):
+    """What --check looks for; the names are those of ``translation_check.DefectKind``."""
+
+    MISSING = "missing"
+    STALE = "stale"
+    DAMAGED = "damaged"
+    UNTRANSLATED = "untranslated"
+
+
 @command(
     *(option.name for option in shared_options(RecordFlags) if option.name != "format"),  # that of documents too
     examples="""
@@ -44,6 +53,7 @@ class PseudoLocalization(StrEnum):
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
       llm translate --to de --qe messages.po -o messages.de.po
+      llm translate --check --to fr docs -o docs-fr
       llm translate --pseudo accents strings.json
       llm translate --to fr --column title articles.csv -o articles.fr.csv
     """,
@@ -114,6 +124,15 @@ def translate(
         Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation.", rare=True),
     ] = None,
     estimate: Annotated[bool, Option("--qe", help="Rank the translations by how suspicious they are.")] = False,
+    check: Annotated[
+        bool, Option("--check", help="List what is wrong with the translations in -o; exit 1 if anything is; no model.")
+    ] = False,
+    only: Annotated[
+        list[CheckedDefect] | None, Option("--only", help="Check for these problems alone; repeatable.", rare=True)
+    ] = None,
+    sarif: Annotated[
+        bool, Option("--sarif", help="Check, and print a SARIF 2.1.0 log for code review tools.", rare=True)
+    ] = False,
 ) -> int:
     """Translate documents into another language.
 
@@ -123,7 +142,7 @@ def translate(
     the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
     With --column, or --format csv, the columns of records are translated into new columns NAME_LANG.
     """
-    from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, TranslateOptions
+    from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation
 
     options = TranslateOptions(
@@ -145,5 +164,6 @@ def translate(
         pseudo=pseudo.value if pseudo else None,
         reference_file=reference,
         estimates_quality=estimate,
+        check=CheckOptions(only or [], sarif) if check or only or sarif else None,
     )
     return run_translation(ctx, options)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class PlanOptions:
     """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
-    ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written.
+    ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written; with
+    ``reads_existing`` too, the translations in the output are only read, and without an output each document has its own.
     """
 
     files: Sequence[str]
@@ -36,6 +37,7 @@ class PlanOptions:
     force: bool = False
     updates_existing: bool = False
     writes_files: bool = True
+    reads_existing: bool = False
 
 
 @frozen
@@ -88,7 +90,7 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     )
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
         return _plan_single(ctx, items, targets[0], options)
-    if not options.writes_files:
+    if not options.writes_files and not (options.reads_existing and options.output):
         read = inputs.read_documents(ctx, [item.name for item in items])
         pairs = [PlannedTranslation(document, to) for to in targets for document in read]
         return TranslationPlan(pairs, has_derived_names=True)
@@ -106,7 +108,7 @@ def _plan_single(
     """Return the plan of one document whose translation goes to standard output or into a named file."""
     (document,) = inputs.read_documents(ctx, [item.name for item in items])
     path = Path(options.output) if options.output else None
-    earlier = _read_earlier(ctx, path) if path and options.updates_existing else None
+    earlier = _read_earlier(ctx, path) if path and (options.updates_existing or options.reads_existing) else None
     return TranslationPlan([PlannedTranslation(document, target, path, earlier)], has_derived_names=False)
 
 
@@ -127,9 +129,10 @@ def _plan_several(
         _plan_one(ctx, document, to, path, options)
         for (to, path), document in zip(kept, [*read] * len(targets), strict=True)
     ]
-    output_paths.check_writable(
-        pair.path for pair in found if pair.path and not pair.keeps_existing and isinstance(pair.document, Document)
-    )
+    if options.writes_files:
+        output_paths.check_writable(
+            pair.path for pair in found if pair.path and not pair.keeps_existing and isinstance(pair.document, Document)
+        )
     outputs = {index: pair.path for index, pair in enumerate(found) if pair.path}
     return TranslationPlan(found, has_derived_names=True, outputs=outputs)
 
@@ -182,7 +185,7 @@ def _derives_names(options: PlanOptions) -> bool:
 def _plan_one(
     ctx: CommandContext, document: Document | ItemFailed, target: Language, path: Path, options: PlanOptions
 ) -> PlannedTranslation:
-    if options.updates_existing:
+    if options.updates_existing or options.reads_existing:
         return PlannedTranslation(document, target, path, _read_earlier(ctx, path))
     if options.force or not os.path.lexists(path):
         return PlannedTranslation(document, target, path)

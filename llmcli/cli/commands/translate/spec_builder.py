@@ -25,6 +25,14 @@ TRANSLATION_ONLY = "translation"
 
 
 @frozen
+class CheckOptions:
+    """The options of --check: ``only`` these defects, all if it is empty; ``sarif``: the form of the output."""
+
+    only: Sequence[str]
+    sarif: bool
+
+
+@frozen
 class TranslateOptions:
     """The options by their meaning; None if not given."""
 
@@ -46,6 +54,7 @@ class TranslateOptions:
     pseudo: str | None
     reference_file: str | None
     estimates_quality: bool = False
+    check: CheckOptions | None = None
 
 
 class SpecBuilder:
@@ -64,7 +73,7 @@ class SpecBuilder:
             require_name(self._options.format_name)
         if self._options.source_language is not None:
             parse_language(self._options.source_language)
-        _ = self._brief
+        _ = self.brief
 
     def build_specs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationSpec | ItemFailed]:
         """Return what is to be translated, for each document that could be read; all have one backend, built when it is needed."""
@@ -90,7 +99,8 @@ class SpecBuilder:
         ]
 
     @cached_property
-    def _brief(self) -> Brief:
+    def brief(self) -> Brief:
+        """What the user says about the text. Raises what reading its files raises."""
         from llmcli.tasks.translate.glossary import Glossary
         from llmcli.tasks.translate.translator import Brief
 
@@ -123,7 +133,7 @@ class SpecBuilder:
             prompts.get(PROMPT),
             self._ctx.generation_options(),
             target,
-            self._brief,
+            self.brief,
             prompts.get(REVIEW_PROMPT) if self._options.review else None,
             instead,
             "" if instead else self._model_id,

@@ -49,6 +49,10 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     """Translate, write, show; return the exit code. Raises for invalid options before a model is looked for."""
     if translates_records(ctx, options):
         return run_record_translation(ctx, options)
+    if options.check is not None:
+        from llmcli.cli.commands.translate.output_check import run_check
+
+        return run_check(ctx, options, options.check)
     languages = options.target_languages or ([PSEUDO_LANGUAGE] if options.pseudo else [])
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
@@ -275,6 +279,7 @@ def _refuse_document_options(options: TranslateOptions) -> None:
         "--pseudo": options.pseudo is not None,
         "--eval": options.reference_file is not None,
         "--qe": options.estimates_quality,
+        "--check": options.check is not None,
     }
     refused = [name for name, is_given in given.items() if is_given]
     if refused:
