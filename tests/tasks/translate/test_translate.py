@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import Reply, ScriptedBackend, last_message
+from scripted import Reply, ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.documents.reading.document import Document
@@ -13,7 +13,7 @@ from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
 from llmcli.tasks.translate.target_file import TranslationSpec
 from llmcli.tasks.translate.translator import Translator
-from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
+from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, TextDelta, Usage
 
 FRENCH = parse_language("fr")
 TEXT = "# Title\r\n\r\n  An indented\r\n  paragraph of two lines.  \r\n\r\n\r\n-----\r\n\tThe end"
@@ -175,6 +175,37 @@ def test_a_runaway_answer_is_cancelled(prompts):
     answer = result(run(backend, prompts, "hello\n"))
     assert (answer.text, answer.cut) == ("hello\n", True)
     assert backend.cancelled == ["0.0.1", "0.0.2"]
+
+
+class CountingJob(ScriptedJob):
+    """Counts the tokens of all answers as they are written."""
+
+    def _write(self, request, text, limit):
+        written = super()._write(request, text, limit)
+        while True:
+            try:
+                event = next(written)
+            except StopIteration as end:
+                return end.value
+            self._backend.written += isinstance(event, TextDelta)
+            yield event
+
+
+class CountingBackend(ScriptedBackend):
+    """A backend whose jobs count tokens."""
+
+    written = 0
+
+    def open(self):
+        return CountingJob(self)
+
+
+def test_a_runaway_answer_ends_where_it_can_be_no_translation_any_more(prompts):
+    """Of a thousand tokens, only as many are generated as a translation may be long: 220 characters for five."""
+    backend = CountingBackend(lambda _: "blah " * 1000, obeys_limits=False)
+    answer = result(run(backend, prompts, "hello\n"))
+    assert answer.warnings == ("line 1: left untranslated: the answer was far longer than a translation",)
+    assert 2 * 44 < backend.written <= 2 * 46
 
 
 def test_a_segment_cut_by_the_users_limit_stays(prompts):
