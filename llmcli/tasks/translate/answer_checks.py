@@ -25,7 +25,7 @@ _MIN_COMPARED_CHARS = 80
 """Number of characters of a text below which its translation may be as short as one character."""
 _MAX_SHRINK_FACTOR = 10
 """How many times shorter a translation may be: one Chinese character can replace six letters."""
-_MIN_COPIED_WORDS = 5
+MIN_COPIED_WORDS = 5
 """Number of words from which an answer that repeats the text is no translation; fewer may all be names."""
 _NUMBER = re.compile(r"\d(?:[\d.,'\u2019\u00a0\u202f]*\d)?")
 _GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
@@ -155,7 +155,7 @@ def _is_copy(text: str, answer: str, expected: AnswerRequirements) -> bool:
     if expected.source is not None and _base_code(expected.source) == _base_code(expected.target):
         return False
     words = text.split()
-    return len(words) >= _MIN_COPIED_WORDS and [w.casefold() for w in words] == [w.casefold() for w in answer.split()]
+    return len(words) >= MIN_COPIED_WORDS and [w.casefold() for w in words] == [w.casefold() for w in answer.split()]
 
 
 def _base_code(language: Language) -> str:

@@ -21,7 +21,7 @@ from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.languages import Language, detect_language, is_still_in_source_language
-from llmcli.tasks.translate.answer_checks import REPETITION_PROBLEM, find_lost_content, repeats_more
+from llmcli.tasks.translate.answer_checks import MIN_COPIED_WORDS, REPETITION_PROBLEM, find_lost_content, repeats_more
 from llmcli.tasks.translate.glossary import Glossary
 from llmcli.tasks.translate.memory_cache import PreviousOutput, RecordedSegment
 from llmcli.tasks.translate.segment_translation import spans_to_mask
@@ -223,15 +223,21 @@ class _SegmentCheck:
         elif repeats_more(segment.text, translation):
             yield self._defect(DefectKind.DAMAGED, segment, mine, REPETITION_PROBLEM.replace("answer", "translation"))
         elif self._is_untranslated(segment, translation, row):
-            what = "is the source text" if translation == segment.text else "is in the source language"
+            what = "is the source text" if _is_copy(segment, translation) else "is in the source language"
             yield self._defect(DefectKind.UNTRANSLATED, segment, mine, f"the translation {what}")
 
     def _is_untranslated(self, segment: Segment, translation: str, row: RecordedSegment | None) -> bool:
-        """Whether it is still the source; a text that llm translated as itself, such as a name, is not."""
+        """Whether it is still the source.
+
+        A text that llm translated as itself, such as a name, is not, nor a short one in a file with both languages: where a
+        translation is missing there, its place is empty.
+        """
         source, target = self._source, self._pair.target
         if source is not None and source.code.partition("-")[0] == target.code.partition("-")[0]:
             return False
-        if translation.split() == segment.text.split():
+        if _is_copy(segment, translation):
+            if segment.existing_translation is not None and len(translation.split()) < MIN_COPIED_WORDS:
+                return False
             free = spans_to_mask(segment, self._pair.glossary.find_untranslated(segment.text))
             return has_letters(segment.text, free) and (row is None or row.translation != translation)
         parts = split_at_protected(translation, protected_texts(segment.text, segment.protected))
@@ -253,6 +259,10 @@ class _SegmentCheck:
     def _removed(self, row: RecordedSegment, mine: Segment | None) -> Defect:
         line = 1 if mine is None else line_at(self._text, mine.start)
         return Defect(DefectKind.STALE, line, _SOURCE_REMOVED, row.source, "" if mine is None else ".".join(mine.path))
+
+
+def _is_copy(segment: Segment, translation: str) -> bool:
+    return translation.casefold().split() == segment.text.casefold().split()
 
 
 def _comparable_keys(segments: Sequence[Segment], theirs: Sequence[Segment]) -> tuple[list[str], list[str]]:

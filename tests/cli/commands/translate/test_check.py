@@ -169,16 +169,23 @@ msgstr "R\u00e4der"
 
 msgid "Closed"
 msgstr "Geschlossen"
+
+msgid "IPv6 and URL"
+msgstr "IPv6 and Url"
+
+msgid "Bring your friends with you"
+msgstr "Bring your friends with you"
 """
 
 
 def test_a_catalogue_has_both_languages(check, data):
-    """A PO file is checked without -o; fuzzy messages are stale."""
+    """A PO file is checked without -o; fuzzy messages are stale, and short ones may be the same in both languages."""
     write("de.po", PO)
     assert check("de.po", to="de") == (1, [
         ("missing", "de.po", 5, "Bicycle workshop"),
         ("stale", "de.po", 9, "Bring a friend now."),
         ("damaged", "de.po", 13, "%d wheels"),
+        ("untranslated", "de.po", 22, "Bring your friends with you"),
     ])  # fmt: skip
     write("new.pot", 'msgid "New"\nmsgstr ""\n\n#. A sign.\nmsgid "Closed"\nmsgstr ""\n')
     assert check("new.pot", "-o", "de.po", to="de") == (1, [("missing", "new.pot", 2, "New")])
