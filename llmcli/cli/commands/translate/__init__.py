@@ -54,6 +54,7 @@ class CheckedDefect(StrEnum):
       llm translate --to fr guide.md --update guide.fr.md
       llm translate --to de --qe messages.po -o messages.de.po
       llm translate --check --to fr docs -o docs-fr
+      llm translate --check --only stale --sarif --to fr docs -o docs-fr > stale.sarif
       llm translate --pseudo accents strings.json
       llm translate --to fr --column title articles.csv -o articles.fr.csv
     """,
@@ -141,6 +142,7 @@ def translate(
     translation keeps its text and is reported (exit 3). For several documents or languages, -o is a DIR that mirrors
     the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.
     With --column, or --format csv, the columns of records are translated into new columns NAME_LANG.
+    With --check and the same inputs and -o, nothing is translated: the translations there are compared with their sources.
     """
     from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation
