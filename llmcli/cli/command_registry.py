@@ -87,7 +87,13 @@ COMMANDS = [
         needs=QUESTION,
         also="Indexes: llm index.",
     ),
-    Command("chat", "Chat with a model on the terminal.", model_task="chat", needs=CHAT),
+    Command(
+        "chat",
+        "Chat with a model on the terminal.",
+        model_task="chat",
+        needs=CHAT,
+        also="Saved chats: llm sessions.",
+    ),
     Command(
         "translate",
         "Translate documents into another language.",
@@ -242,6 +248,7 @@ COMMANDS = [
         "List, show, search, export, fork and remove saved chats.",
         group=True,
         area=CommandArea.HOUSEKEEPING,
+        listed=False,
     ),
     Command(
         "logs",
