@@ -37,6 +37,7 @@ from llmcli.types import (
     Role,
     Sampling,
     Score,
+    ServerStats,
     TextDelta,
     Timings,
     TokenLogprobs,
@@ -244,7 +245,9 @@ def dump_stats(work: BackendStats) -> dict[str, Any]:
 
 def load_stats(fields: Mapping[str, Any]) -> BackendStats:
     """Return what ``dump_stats`` was given. Raises ``TypeError``."""
-    return BackendStats(**{**fields, "choices": tuple(fields.get("choices", ()))})
+    choices = tuple(fields.get("choices", ()))
+    servers = tuple(ServerStats(**each) for each in fields.get("servers", ()))
+    return BackendStats(**{**fields, "choices": choices, "servers": servers})
 
 
 # ---- errors -----------------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def test_consent_that_cannot_be_stored_is_reported(home):
     """It applies to this run; the next one asks again."""
     said = []
     paths = SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"]))
-    consent._store_consent(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), "https://host")
+    consent._store_consents(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), ["https://host"])
     (line,) = said
     assert "consents.json cannot be written" in line and "ask you again" in line
 

@@ -31,6 +31,7 @@ from llmcli.types import (
     Role,
     Sampling,
     Score,
+    ServerStats,
     TextDelta,
     Timings,
     TokenLogprobs,
@@ -123,6 +124,7 @@ def make_error(kind):
             "tuple[str, ...]": ("a", "b"),
             "tuple[int, ...]": (1, 2),
             "Sequence[tuple[str, str]]": [("a", "b")],
+            "Sequence[tuple[str, int]]": [("a", 1)],
             "tuple[MissingPart, ...]": (MissingPart(1, 2, 1, 3, 0, "cut", "x.txt"),),
         }
         value = by_type[each.annotation.removesuffix(" | None")]
@@ -161,7 +163,7 @@ def test_options_info_and_work(tmp_path):
     assert protocol.load_options({}) == EngineOptions()
     info = BackendInfo("m", "id", 8, scores=True, reasoning=True)
     assert protocol.load_info(over_the_wire(protocol.dump_info(info))) == info
-    work = BackendStats(1, 2, 3, 4, 5.0, ("a", "b"))
+    work = BackendStats(1, 2, 3, 4, 5.0, ("a", "b"), servers=(ServerStats("http://a", 3, 1, "busy"),))
     assert protocol.load_stats(over_the_wire(protocol.dump_stats(work))) == work
 
 

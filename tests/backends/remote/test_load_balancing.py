@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import threading
@@ -108,20 +109,24 @@ def test_all_servers_answer(servers):
 
 
 def test_sixteen_servers_are_all_busy():
-    """Servers that answer one request at a time: none waits while others have many to do, so the last end together."""
+    """No server waits while others have more to do: with as many requests as may run at once, each has its share."""
+    started, all_busy, lock = [0] * 16, threading.Event(), threading.Lock()
+
+    def answer_when_all_are_busy(number, handler, body):
+        with lock:
+            started[number] += 1
+            if sum(started) == 32:
+                all_busy.set()
+        assert all_busy.wait(60)
+        stream_answer()(handler, body)
+
     with running(16) as found:
-        for server in found:
-            gate = threading.Lock()
-
-            def one_at_a_time(handler, body, gate=gate):
-                with gate:
-                    stream_answer(seconds=0.01)(handler, body)
-
-            server.usual = one_at_a_time
-        requests = [request(number) for number in range(320)]
+        for number, server in enumerate(found):
+            server.usual = functools.partial(answer_when_all_are_busy, number)
+        requests = [request(number) for number in range(32)]
         with balancing(found, concurrency=2) as backend:
             assert answers(backend, requests) == (expected(requests), {})
-        assert max(len(server.chats()) for server in found) <= 23
+    assert started == [2] * 16
 
 
 @pytest.mark.parametrize(
