@@ -208,7 +208,7 @@ class HiddenStates:
 
     Little-endian 32-bit floats, as many as the model is wide. ``layers`` are those of the request, if it names some: the
     states after these layers, one layer after another, each token's divided by its root mean square, and the mean is that over the tokens
-    that follow the messages before the last one. With candidates, the prompt ends where the first of them
+    that follow the messages before the last one, or over all but the first one of a plain text. With candidates, the prompt ends where the first of them
     differs from it. Scores and text follow; after a crash of a worker, they may come twice, equal within rounding.
     """
 
@@ -291,12 +291,24 @@ Event = TextDelta | ReasoningDelta | CandidateScores | HiddenStates | TokenLogpr
 
 
 @frozen
+class StateLayers:
+    """Layers of a model after which hidden states are read, counted from 1.
+
+    ``labels``: those that a calibration chooses from. ``vector``: the one whose mean state is the vector of a text.
+    """
+
+    labels: tuple[int, ...]
+    vector: int
+
+
+@frozen
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
     scores can report each token (``Score.token_logprobs``). ``parameters``: the number of the model's weights, None if
     unknown. ``layers``: the number of the model's layers, None if only the states of the last one can be read.
+    ``measured_layers``: those that ``llm models tune`` chose.
     """
 
     model: str
@@ -308,6 +320,7 @@ class BackendInfo:
     token_scores: bool = False
     parameters: int | None = None
     layers: int | None = None
+    measured_layers: StateLayers | None = None
 
 
 @frozen

@@ -50,7 +50,14 @@ class Reply:
     calls: tuple[ToolCall, ...] = ()
 
 
-ScriptedAnswer = str | bytes | Reply | Exception | Mapping[str, float] | tuple[Score, ...]
+@dataclass(frozen=True)
+class LayerStates:
+    """An answer of hidden states: ``read`` returns those after a layer."""
+
+    read: Callable[[int], bytes]
+
+
+ScriptedAnswer = str | LayerStates | bytes | Reply | Exception | Mapping[str, float] | tuple[Score, ...]
 """Text; hidden states; a ``Reply``; an error at once; the log-probability of each candidate; or whole scores."""
 
 
@@ -105,6 +112,7 @@ class ScriptedBackend:
         stops_repetition: bool = False,
         interrupt: Interrupt | None = None,
         parameters: int | None = None,
+        layers: int | None = None,
     ) -> None:
         self.answer = answer
         self.exact = exact
@@ -123,6 +131,7 @@ class ScriptedBackend:
             scores=scores,
             token_scores=token_scores,
             parameters=parameters,
+            layers=layers,
         )
 
     def info(self) -> BackendInfo:
@@ -215,8 +224,13 @@ class ScriptedJob:
             return Finished(request.id, FinishReason.TIMEOUT, usage)
         return None
 
-    def _computed(self, request: Request, reply: Mapping[str, float] | bytes | tuple[Score, ...]) -> Event:
+    def _computed(
+        self, request: Request, reply: Mapping[str, float] | LayerStates | bytes | tuple[Score, ...]
+    ) -> Event:
         """Return what an engine reports without generating anything."""
+        if isinstance(reply, LayerStates):
+            states = b"".join(map(reply.read, request.state_layers))
+            return HiddenStates(request.id, states, states, request.state_layers)
         if isinstance(reply, bytes):
             states = reply * max(1, len(request.state_layers))
             return HiddenStates(request.id, states, states, request.state_layers)
@@ -232,7 +246,7 @@ class ScriptedJob:
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
         yield from self._progress(request, prompt)
-        if isinstance(reply, Mapping | bytes | tuple):
+        if isinstance(reply, Mapping | LayerStates | bytes | tuple):
             yield self._computed(request, reply)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return

@@ -31,6 +31,7 @@ LEAVES = {
     "config",
     "app_paths",
     "settings",
+    "state_layers",
     "template_sandbox",
     "text_stream",
     "types",

@@ -32,6 +32,7 @@ from llmcli.engine.text.chat_template import is_long_request
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob
+from llmcli.state_layers import load_layers
 from llmcli.types import BackendInfo, BackendStats, Event, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05
@@ -103,15 +104,17 @@ class Engine:
         """Return what the loaded model can do; ``is_cancelled`` as in ``count``."""
         if not self._wait_until_loaded(is_cancelled):
             raise _cancelled_error()
+        model_id, cache = adapted_model_id(self._model_id, self._options.adapters), self._options.cache
         return BackendInfo(
             model=self._name,
-            model_id=adapted_model_id(self._model_id, self._options.adapters),
+            model_id=model_id,
             context=self._setup.context_limit,
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
             token_scores=True,
             parameters=self._setup.model.header.n_params,
             layers=architecture.readable_layers(self._setup.model.header),
+            measured_layers=None if cache is None else load_layers(cache, model_id),
         )
 
     def count(

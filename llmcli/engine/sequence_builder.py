@@ -77,14 +77,22 @@ class SequenceBuilder:
         else:
             sequence = self._build_generation(request, sink, tokens, inside=inside)
         try:
-            if request.state_layers and request.messages:
-                sequence.pooling_start = self._pooling_hints.public_prefix_length(request, tokens)
+            if request.state_layers:
+                sequence.pooling_start = self._pooling_start(request, tokens)
             if not request.needs_only_states:  # prefixes on disk have no states
                 self._set_prefix_lengths(sequence, tokens)
         except BaseException:
             sequence.release()
             raise
         return sequence
+
+    def _pooling_start(self, request: Request, tokens: list[int]) -> int:
+        """Return the first token that the mean state is over: of the last message, or the second one of a plain text.
+
+        The first token of a text draws attention without telling anything, so its state has other dimensions (Xiao et al.
+        2024, Efficient Streaming Language Models with Attention Sinks).
+        """
+        return self._pooling_hints.public_prefix_length(request, tokens) if request.messages else 1
 
     def _check_states(self, request: Request) -> None:
         """Raise ``Unsupported`` if the model cannot give the hidden states of a request."""

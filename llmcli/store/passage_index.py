@@ -213,6 +213,12 @@ class PassageIndex:
             )
             _touch(database)
 
+    def remove_vectors(self, models: Sequence[str]) -> None:
+        """Remove the vectors of models."""
+        with self._database.transaction() as database:
+            database.executemany("DELETE FROM vectors WHERE model = ?", [(model,) for model in models])
+            _touch(database)
+
     def vectors(self, model: str) -> tuple[list[int], list[bytes]]:
         """Return the passages that have a vector of ``model``, and these."""
         with self._database.read() as database:

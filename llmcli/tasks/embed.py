@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
 from llmcli.errors import Unsupported
+from llmcli.state_layers import vector_layers
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.types import Priority, Request, Result
@@ -19,7 +21,7 @@ _DIGITS = 8
 
 
 class Pooling(StrEnum):
-    """Which states become the vector: the mean over all tokens, or that of the last token."""
+    """Which states become the vector: the mean over the tokens, or that of the last one."""
 
     MEAN = "mean"
     LAST = "last"
@@ -46,6 +48,10 @@ class EmbedTask:
         self._pooling = pooling
         self._normalizes = normalizes
 
+    @cached_property
+    def _layers(self) -> tuple[int, ...]:
+        return vector_layers(self._backend.info())
+
     async def process(self, run: TaskRun, record: Record) -> Result:
         """Return the vector of a record. Raises ``Unsupported`` without hidden states, and the failure of the request."""
         request = Request(
@@ -55,6 +61,7 @@ class EmbedTask:
             priority=self._options.priority or Priority.BULK,
             deadline=self._options.deadline,
             hidden_states=True,
+            state_layers=self._layers,
         )
         states = (await run.ask(request)).states
         if states is None:

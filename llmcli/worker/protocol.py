@@ -19,6 +19,7 @@ from typing import Any
 from llmcli import errors, fast_dataclass
 from llmcli.config.engine_options import EngineOptions
 from llmcli.errors import LlmError
+from llmcli.state_layers import layers_from_json
 from llmcli.text_stream import RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
@@ -235,7 +236,9 @@ def dump_info(info: BackendInfo) -> dict[str, Any]:
 def load_info(fields: Mapping[str, Any]) -> BackendInfo:
     """Return what ``dump_info`` was given. Raises ``KeyError`` and ``TypeError``."""
     given = dict(fields)
-    return BackendInfo(rejects_overflow=given.pop("refuses"), **given)
+    measured = given.pop("measured_layers")
+    layers = None if measured is None else layers_from_json(measured)
+    return BackendInfo(rejects_overflow=given.pop("refuses"), measured_layers=layers, **given)
 
 
 def dump_stats(work: BackendStats) -> dict[str, Any]:

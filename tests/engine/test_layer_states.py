@@ -163,6 +163,21 @@ def test_layers_that_cannot_be_read_are_refused(tiny, name, layers):
     assert isinstance(finished.error, Unsupported)
 
 
+def test_the_mean_of_a_plain_text_is_without_its_first_token(tiny, models):
+    """It has a state like that of no other token, whatever it is; a text of one token has only that."""
+    texts = ["some words", "a"]
+    requests = [Request(text, (), prompt=text, hidden_states=True, state_layers=(1,)) for text in texts]
+    with engine_of(tiny("llama")) as engine:
+        engine.info()
+        tokens = [engine._tokenize_prompt(request)[0][0] for request in requests]
+        found = {each.id: each.mean for each in collect_all(engine, requests) if isinstance(each, HiddenStates)}
+    for text, ids in zip(texts, tokens, strict=True):
+        rows = layer_states(models("llama"), ids, 1)
+        expected = rows[min(1, len(ids) - 1) :].mean(axis=0)
+        assert np.abs(np.frombuffer(found[text], "<f4") - expected).max() < MAX_SHARED_ERROR
+    assert len(tokens[0]) > 1
+
+
 def test_the_mean_is_that_of_the_tokens_after_the_earlier_messages(tiny, models):
     """What all records share, such as examples, tells nothing of a text."""
     earlier = (Message(Role.USER, "the world"), Message(Role.ASSISTANT, "yes"))

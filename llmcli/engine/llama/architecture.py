@@ -66,8 +66,16 @@ def non_generative_reason(header: Header) -> str:
 
 
 def readable_layers(header: Header) -> int | None:
-    """Return the number of layers if the states after each can be read, else None."""
-    return header.block_count if header.architecture in _NAMED_LAYERS_ARCHITECTURES else None
+    """Return the number of layers if the states after each can be read, else None.
+
+    None for a model that was trained for vectors: its last layer gives these.
+    """
+    trained_for_vectors = (
+        header.arch_integer("pooling_type") or header.metadata.get(f"{header.architecture}.attention.causal") is False
+    )
+    if trained_for_vectors or header.architecture not in _NAMED_LAYERS_ARCHITECTURES:
+        return None
+    return header.block_count
 
 
 @functools.cache

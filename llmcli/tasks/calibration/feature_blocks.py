@@ -69,23 +69,3 @@ def text_values(states: HiddenStates) -> dict[str, Sequence[float]]:
         for number, layer in enumerate(layers):
             found[state_block(kind, layer)] = state_values(state[number * width : (number + 1) * width])
     return found
-
-
-_BEST_LAYERS = {
-    "b179c9523d0e6a0f98a330c7562b6827": (17, 23),
-    "a5fd3b62230aa5ec60212297dc9d20ea": (11, 13),
-}
-"""By the first half of the SHA-256 of a model: where labels are fitted best (``benchmarks/layers.py``)."""
-_LAYER_SHARES = (0.6, 0.75)
-"""Of the layers of other models: further down accuracy falls steeply, further up only the time grows."""
-
-
-def choose_layers(model_id: str, layers: int | None) -> tuple[int, ...]:
-    """Return the layers after which a calibration may read the states of a model with ``layers``; none: the last one.
-
-    ``layers`` None: only the last one can be read.
-    """
-    if layers is None:
-        return ()
-    known = _BEST_LAYERS.get(model_id[:32])
-    return known or tuple(sorted({min(layers - 1, max(1, round(share * layers))) for share in _LAYER_SHARES} - {0}))

@@ -21,7 +21,7 @@ from llmcli.fast_dataclass import frozen, replace
 from llmcli.files import private_files
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
-from llmcli.tasks.calibration.feature_blocks import choose_layers
+from llmcli.state_layers import choose_layers
 from llmcli.tasks.labels.label_scores import correct_prior, label_logprobs, mean_prior, sharpen, to_probabilities
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
@@ -172,8 +172,8 @@ class LabelScorer:
     @cached_property
     def fit_layers(self) -> tuple[int, ...]:
         """The layers after which a calibration may read hidden states; none: the last one."""
-        info = self._backend.info()
-        chosen = choose_layers(info.model_id, info.layers)
+        layers = choose_layers(self._backend.info())
+        chosen = () if layers is None else layers.labels
         return tuple(sorted({*chosen, *self.probe.state_layers})) if self.probe is not None else chosen
 
     def _make_request(

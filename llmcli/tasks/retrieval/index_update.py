@@ -139,7 +139,14 @@ class IndexUpdater:
 
 
 def embed_passages(index: PassageIndex, embedder: PassageEmbedder, interrupt: Interrupt) -> Iterator[TaskEvent]:
-    """Compute the vectors that an index lacks: Progress. Raises as ``PassageEmbedder.embed`` and ``PassageIndex`` do."""
+    """Compute the vectors that an index lacks: Progress, and a Notice if those of another layer are replaced.
+
+    Raises as ``PassageEmbedder.embed`` and ``PassageIndex`` do.
+    """
+    outdated = embedder.outdated(index.summary().vectors)
+    if outdated:
+        index.remove_vectors(outdated)
+        yield Notice("vectors are computed again: those of the index come from another layer of the model")
     missing = index.missing_vectors(embedder.model)
     for first in range(0, len(missing), _EMBEDDED_PASSAGES):
         texts = {

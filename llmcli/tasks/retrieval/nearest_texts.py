@@ -1,7 +1,7 @@
 """The texts of a stream that are nearest to a query, by the cosine of their vectors; memory does not grow with them.
 
-Vectors and texts wait in a temporary file, since the mean of all vectors is subtracted first: the hidden states of a
-generative model share a large common part (Mu and Viswanath 2018, All-but-the-Top).
+Vectors and texts wait in a temporary file, since the mean and the deviation of all vectors are taken out first, as in
+``passage_embedder.rank_by_similarity``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from llmcli.fast_dataclass import frozen
+from llmcli.tasks.retrieval.passage_embedder import shrunk_deviations
 
 _BLOCK_ROWS = 4096
 _MIN_CENTRED = 3
@@ -37,7 +38,8 @@ class NearestTexts:
         self._vectors: IO[bytes] = TemporaryFile()  # noqa: SIM115 (closed by ``close``)
         self._texts: IO[bytes] = TemporaryFile()  # noqa: SIM115 (closed by ``close``)
         self._offsets = array("Q")
-        self._sum: Any = None
+        self._sum: Any = 0.0
+        self._squares: Any = 0.0
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -52,7 +54,8 @@ class NearestTexts:
         import numpy as np
 
         row = np.asarray(vector, dtype=np.float32)
-        self._sum = row.astype(np.float64) if self._sum is None else self._sum + row
+        self._sum = self._sum + row.astype(np.float64)
+        self._squares = self._squares + row.astype(np.float64) ** 2
         self._vectors.write(row.tobytes())
         self._offsets.append(self._texts.tell())
         self._texts.write(json.dumps([file, line, text]).encode() + b"\n")
@@ -64,14 +67,19 @@ class NearestTexts:
         if not len(self):
             return []
         width = len(query)
-        mean = self._sum / len(self) if len(self) >= _MIN_CENTRED else np.zeros(width)
-        wanted = np.asarray(query, dtype=np.float64) - mean
+        mean, deviations = np.zeros(width), np.ones(width)
+        if len(self) >= _MIN_CENTRED:
+            mean = self._sum / len(self)
+            variances = np.maximum(self._squares / len(self) - mean**2, 0)
+            deviations = shrunk_deviations(variances, len(self))
+        wanted = (np.asarray(query, dtype=np.float64) - mean) / deviations
         wanted /= float(np.linalg.norm(wanted)) or 1.0
         best: list[tuple[float, int]] = []
         self._vectors.seek(0)
         for first in range(0, len(self), _BLOCK_ROWS):
             data = self._vectors.read(4 * width * min(_BLOCK_ROWS, len(self) - first))
-            rows = np.frombuffer(data, dtype=np.float32).reshape(-1, width) - mean
+            rows: Any = np.frombuffer(data, dtype=np.float32).reshape(-1, width)
+            rows = (rows - mean) / deviations
             norms = np.linalg.norm(rows, axis=1)
             cosines = (rows @ wanted) / np.where(norms > 0, norms, 1.0)
             found = ((float(cosine), -first - index) for index, cosine in enumerate(cosines.tolist()))

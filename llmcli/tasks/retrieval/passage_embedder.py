@@ -1,17 +1,24 @@
-"""Vectors of texts: the mean hidden states of a model, of length 1, stored as 16-bit floats."""
+"""Vectors of texts: the mean hidden states of a model after its layer for vectors, of length 1, stored as 16-bit floats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.backends.base import Backend
 from llmcli.errors import Unsupported
 from llmcli.fast_dataclass import frozen
+from llmcli.state_layers import vector_layers
 from llmcli.tasks.runner.task_run import ask_all
 from llmcli.types import Priority, Request
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 BATCH_TEXTS = 64
 """Texts that are requested at once."""
+_LAYER_MARK = "@"
 
 
 @frozen
@@ -24,7 +31,7 @@ class QuestionVector:
 
 
 class PassageEmbedder:
-    """Computes vectors with the model of ``backend``; ``model`` identifies it in an index.
+    """Computes vectors with the model of ``backend``; ``model`` identifies it and the layer in an index.
 
     ``dedicated``: it was chosen for vectors, and is not just the model that answers.
     """
@@ -32,7 +39,13 @@ class PassageEmbedder:
     def __init__(self, backend: Backend, *, dedicated: bool = False) -> None:
         self._backend = backend
         self._dedicated = dedicated
-        self.model = backend.info().model_id
+        info = backend.info()
+        self._model_id, self._layers = info.model_id, vector_layers(info)
+        self.model = _LAYER_MARK.join([info.model_id, *map(str, self._layers)])
+
+    def outdated(self, models: Iterable[str]) -> list[str]:
+        """Return those of the ``models`` of an index that are this one after another layer, so that they do not compare."""
+        return [each for each in models if each != self.model and each.partition(_LAYER_MARK)[0] == self._model_id]
 
     def embed(self, texts: Mapping[int, str]) -> Iterator[dict[int, bytes]]:
         """Yield the vectors of texts by their numbers, some at a time.
@@ -55,7 +68,7 @@ class PassageEmbedder:
 
     def _embed_batch(self, texts: Mapping[int, str]) -> dict[int, bytes]:
         requests = [
-            Request(str(number), (), prompt=text, priority=Priority.BULK, hidden_states=True)
+            Request(str(number), (), prompt=text, priority=Priority.BULK, hidden_states=True, state_layers=self._layers)
             for number, text in texts.items()
         ]
         states = [answer.states for answer in ask_all(self._backend, requests)]
@@ -74,11 +87,27 @@ def _normalize(states: bytes) -> bytes:
     return (vector / norm if norm else vector).astype("<f2").tobytes()
 
 
+_SHRINKAGE_ROWS = 10
+"""A variance from so many vectors counts as much as the median of all components."""
+
+
+def shrunk_deviations(variances: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return the standard deviations of components from their variances over ``count`` vectors; none is 0.
+
+    Variances of few vectors are shrunk towards their median.
+    """
+    import numpy as np
+
+    common = float(np.median(variances)) or 1.0
+    return np.asarray(np.sqrt((count * variances + _SHRINKAGE_ROWS * common) / (count + _SHRINKAGE_ROWS)))
+
+
 def rank_by_similarity(question: bytes, vectors: Sequence[bytes]) -> list[int]:
     """Return the positions of ``vectors``, the most similar to ``question`` first.
 
-    The similarity is the cosine after the mean of the vectors is subtracted: the hidden states of a generative model
-    share a large common part (Mu and Viswanath 2018, All-but-the-Top).
+    The similarity is the cosine after the mean of the vectors is subtracted, since the hidden states of a generative model
+    share a large common part (Mu and Viswanath 2018, All-but-the-Top), and after each component is divided by its
+    deviation, since a few of them are larger than all others together (Timkey and van Schijndel 2021, All Bark and No Bite).
     """
     import numpy as np
 
@@ -87,8 +116,9 @@ def rank_by_similarity(question: bytes, vectors: Sequence[bytes]) -> list[int]:
     width = len(question) // 2
     rows = np.frombuffer(b"".join(vectors), dtype="<f2").reshape(-1, width).astype(np.float32)
     mean = rows.mean(axis=0)
-    rows -= mean
-    wanted = np.frombuffer(question, dtype="<f2").astype(np.float32) - mean
+    deviations = shrunk_deviations(rows.var(axis=0, dtype=np.float64), len(rows)).astype(np.float32)
+    rows = (rows - mean) / deviations
+    wanted = (np.frombuffer(question, dtype="<f2").astype(np.float32) - mean) / deviations
     norms = np.linalg.norm(rows, axis=1)
     similarities = rows @ wanted / np.where(norms > 0, norms, 1)
     return [int(each) for each in np.argsort(-similarities, kind="stable")]

@@ -15,6 +15,7 @@ from llmcli.documents.reading.streamed_file import StreamedText, iter_text_block
 from llmcli.documents.text_cutting import cut_text
 from llmcli.errors import EmptyInput, Unsupported
 from llmcli.fast_dataclass import replace
+from llmcli.state_layers import vector_layers
 from llmcli.tasks.quotes.quotable_text import QuotableDocument
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.runner.task_run import TaskRun
@@ -75,10 +76,11 @@ async def _mean_state(run: TaskRun, name: str, text: str, options: GenerationOpt
     """Return the mean state of a text (width): most have one request, longer ones the mean of those of their passages."""
     import numpy as np
 
-    size = _max_read_chars(run.backend.info().context)
+    info = run.backend.info()
+    size, layers = _max_read_chars(info.context), vector_layers(info)
     passages = list(cut_text(text, lambda passage: len(passage) <= size))
     answers = await run.gather(
-        run.ask(_state_request(f"{run.item}.{name}.{number}", passage, options))
+        run.ask(_state_request(f"{run.item}.{name}.{number}", passage, options, layers))
         for number, passage in enumerate(passages)
     )
     state: Any = None
@@ -148,7 +150,7 @@ def _max_read_chars(context: int) -> int:
     return max(1, min(_MAX_READ_CHARS, context // 4))
 
 
-def _state_request(name: str, text: str, options: GenerationOptions) -> Request:
+def _state_request(name: str, text: str, options: GenerationOptions, layers: tuple[int, ...] = ()) -> Request:
     return Request(
         name,
         (),
@@ -156,4 +158,5 @@ def _state_request(name: str, text: str, options: GenerationOptions) -> Request:
         priority=options.priority or Priority.BULK,
         deadline=options.deadline,
         hidden_states=True,
+        state_layers=layers,
     )

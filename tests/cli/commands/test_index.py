@@ -53,6 +53,25 @@ def test_vectors_add_passages_that_words_do_not_find(llm, docs):
     assert "No dogs." in both.out.splitlines()[1]
 
 
+def test_vectors_of_another_layer_are_not_compared(llm, docs):
+    """As an earlier version made them: a search names the command that makes them again, which says what it does."""
+
+    def states(_request):
+        return struct.pack("<2f", 1.0, 0.5)
+
+    assert llm("index", "add", "--embed", "docs", answer=states).code == 0
+    search = ("index", "search", "--embed", "notice period")
+    run = llm(*search, answer=states, layers=10)
+    assert run.out == llm("index", "search", "notice period").out and run.err.count("\n") == 1
+    assert "another layer" in run.err and "llm index add --embed" in run.err
+    again = llm("index", "add", "--embed", "-v", "docs", answer=states, layers=10)
+    assert "computed again" in again.err and {each.state_layers for each in again.backend.requests} == {(8,)}
+    run = llm(*search, answer=states, layers=10)
+    assert (run.err, run.out.count("\n")) == ("", 3)
+    assert llm("index", "list").out.split("\t")[3] == "3"  # each passage has one vector
+    assert "computed again" not in llm("index", "add", "--embed", "-v", "docs", answer=states, layers=10).err
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from scripted import ScriptedBackend
 
 from llmcli.fast_dataclass import replace
-from llmcli.models.catalogue import load_catalogue
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.calibration.calibration import Calibration
 from llmcli.tasks.calibration.feature_blocks import (
@@ -14,7 +12,6 @@ from llmcli.tasks.calibration.feature_blocks import (
     MEAN,
     PROBE,
     SCORES,
-    choose_layers,
     read_layers,
     split_block,
     state_block,
@@ -60,18 +57,6 @@ def test_a_combination_reads_one_layer():
     assert found.count({SCORES: 1.0}) == 1
     with_probe = candidate_weights([*names, PROBE])
     assert {PROBE: 3.0} in with_probe and all(PROBE in each for each in with_probe)
-
-
-@pytest.mark.parametrize(("layers", "chosen"), [(None, ()), (1, ()), (2, (1,)), (30, (18, 22)), (18, (11, 14))])
-def test_layers_of_a_model_that_was_not_measured(layers, chosen):
-    """None where only the last one can be read: of servers, and of some architectures."""
-    assert choose_layers("unknown", layers) == chosen
-
-
-def test_layers_of_the_models_that_were_measured():
-    catalogue = load_catalogue()
-    assert choose_layers(catalogue["smollm2-135m"].pin.sha256, 30) == (17, 23)
-    assert choose_layers(catalogue["smollm2-135m"].pin.sha256, None) == ()
 
 
 def make_scorer(tmp_path, layers=30, **options) -> LabelScorer:

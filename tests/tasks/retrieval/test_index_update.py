@@ -93,3 +93,5 @@ def test_similar_vectors_come_first():
 
     assert rank_by_similarity(vector(9, 1), [vector(9, -1), vector(9, 0), vector(9, 1)]) == [2, 1, 0]
     assert rank_by_similarity(vector(1, 0), []) == []
+    others = [vector(100 * (-1) ** n, n % 3 - 1, 1 - n % 3) for n in range(40)]
+    assert rank_by_similarity(vector(100, 1, 2), [vector(100, -1, -2), vector(50, 1, 2), *others])[0] == 1

@@ -1,4 +1,4 @@
-"""The nearest texts are those with the highest cosine, once the mean of all vectors is subtracted."""
+"""The nearest texts are those with the highest cosine, once mean and deviation of all vectors are taken out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from llmcli.tasks.retrieval import nearest_texts
 from llmcli.tasks.retrieval.nearest_texts import NearestTexts
+from llmcli.tasks.retrieval.passage_embedder import shrunk_deviations
 
 
 @pytest.fixture
@@ -33,11 +34,19 @@ def test_the_order_is_that_of_the_cosines(collect, monkeypatch, block):
     rows = np.random.default_rng(1).normal(size=(9, 5)) + 3
     query = np.random.default_rng(2).normal(size=5) + 3
     found = collect(*rows.tolist()).nearest(query.tolist(), 4)
-    centred, wanted = rows - rows.mean(axis=0), query - rows.mean(axis=0)
-    cosines = centred @ wanted / np.linalg.norm(centred, axis=1) / np.linalg.norm(wanted)
+    deviations = shrunk_deviations(rows.var(axis=0), len(rows))
+    scaled, wanted = (rows - rows.mean(axis=0)) / deviations, (query - rows.mean(axis=0)) / deviations
+    cosines = scaled @ wanted / np.linalg.norm(scaled, axis=1) / np.linalg.norm(wanted)
     assert [each.line - 1 for each in found] == np.argsort(-cosines)[:4].tolist()
     assert [each.score for each in found] == pytest.approx(sorted(cosines, reverse=True)[:4], abs=1e-5)
     assert found[0].text == f"text {found[0].line}\n\u00e4"
+
+
+def test_a_large_component_does_not_decide_alone(collect):
+    """The second text is nearer in the first component only, which is a hundred times as large as the others."""
+    others = [[100 * (-1) ** n, n % 3 - 1, 1 - n % 3] for n in range(40)]
+    found = collect([50, 1, 2], [100, -1, -2], *others).nearest([100, 1, 2], 1)
+    assert found[0].line == 1
 
 
 def test_equal_texts_come_in_their_order(collect):

@@ -28,8 +28,8 @@ def states(request) -> bytes:
     return struct.pack("<16f", *vector)
 
 
-def run(prompts, *texts: str, answer=states, options=None, parameters=SMALL, context=2048, **wanted):
-    backend = ScriptedBackend(answer, parameters=parameters, context=context)
+def run(prompts, *texts: str, answer=states, options=None, parameters=SMALL, context=2048, layers=None, **wanted):
+    backend = ScriptedBackend(answer, parameters=parameters, context=context, layers=layers)
     documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
     how = SummaryOptions(**{"style": KEY_SENTENCES, **wanted})
     events = list(summarize(backend, prompts, documents, options or GenerationOptions(), how))
@@ -47,6 +47,11 @@ def test_each_sentence_is_read_once_and_nothing_is_generated(prompts):
     assert all(request.hidden_states and not request.max_tokens for request in backend.requests)
     assert backend.jobs == 1
     assert result.usage.completion_tokens == 0
+
+
+def test_sentences_and_focus_are_read_after_the_layer_for_vectors(prompts):
+    _, backend, _ = run(prompts, TEXT, words=9, focus="closing days", layers=10)
+    assert [each.state_layers for each in backend.requests] == [(8,)] * 4
 
 
 def test_sentences_are_verbatim_with_their_place(prompts):

@@ -145,7 +145,18 @@ def _make_collection(
         with open_embedder(ctx, backend) as embedder:
             if embedder.model in models:
                 return IndexPassages(index, embedder.embed_question(question), rename=rename)
+            warn_of_outdated_vectors(ctx, index, embedder)
     return IndexPassages(index, rename=rename)
+
+
+def warn_of_outdated_vectors(ctx: CommandContext, index: PassageIndex, embedder: PassageEmbedder) -> None:
+    """Warn that an index has vectors only of another layer of the model, which an earlier version read."""
+    found = index.summary()
+    if embedder.model not in found.vectors and embedder.outdated(found.vectors):
+        ctx.console.warn(
+            f"the vectors of {found.directory} come from another layer of the model and are not used; "
+            "compute them again with: llm index add --embed"
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.ask.indexed_sources import open_embedder
+from llmcli.cli.commands.ask.indexed_sources import open_embedder, warn_of_outdated_vectors
 from llmcli.cli.console.messages.message_text import format_bytes
 from llmcli.errors import EmptyInput, LlmError, MissingError, OutputError, PartialError
 from llmcli.fast_dataclass import asdict, slotted
@@ -105,6 +105,8 @@ def search_indexes(
     with _embedder_if(ctx, wanted=embed) as embedder:
         for directory in directories:
             with files.open_read_only(directory) as index:
+                if embedder is not None:
+                    warn_of_outdated_vectors(ctx, index, embedder)
                 found.append(_search_one(index, query, limit, embedder))
     ranked = [each for same_rank in _zip_ranks(found) for each in same_rank]
     if not ranked:

@@ -28,6 +28,12 @@ def embed(llm):
     return lambda *argv, answer=states, **how: llm("embed", *argv, answer=answer, **how)
 
 
+def test_the_layer_for_vectors_is_read(embed):
+    """Of a model whose layers can be read; elsewhere none is named."""
+    assert {each.state_layers for each in embed(stdin=b"one\ntwo\n", layers=10).backend.requests} == {(8,)}
+    assert {each.state_layers for each in embed(stdin=b"one\ntwo\n").backend.requests} == {()}
+
+
 def test_lines_become_json_lines(embed):
     """Vectors have length 1; a blank line has none."""
     run = embed(stdin=b"one\n\ntwo\n")

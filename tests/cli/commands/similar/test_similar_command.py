@@ -34,6 +34,13 @@ def test_the_nearest_lines_come_first(similar, write):
     assert lines[-1].startswith(f"{file}:1: -") and lines[-1].endswith(" a cat")
 
 
+def test_query_and_texts_are_read_after_the_same_layer(similar):
+    """That of vectors; where only the last one can be read, none is named."""
+    for layers, read in ((10, (8,)), (None, ())):
+        run = similar("disk", stdin=TEXT.encode(), layers=layers)
+        assert run.code == 0 and [each.state_layers for each in run.backend.requests] == [read] * 4
+
+
 def test_top_and_threshold(similar):
     """Both together hold."""
     assert similar("disk", "--top", "1", stdin=TEXT.encode()).out.startswith("stdin:3: ")
