@@ -1,7 +1,7 @@
 """Fit the linear probe of `llm sentiment` for the starter, and write the file that ships with llm.
 
-`llmcli/tasks/sentiment_probe.json` depends on the model, on the prompt file and on `sentiment_texts.yaml`: run this again
-after a change of one of them. `benchmarks/sentiment_quality.py` then measures what it did.
+`llmcli/tasks/sentiment_probe.json` depends on the model, on the prompt file and on `llmcli/tasks/sentiment_texts.yaml`: run
+this again after a change of one of them. `benchmarks/sentiment_quality.py` then measures what it did.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import common
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from sentiment_quality import builtin_prompts, open_with_weights
 from threadpoolctl import threadpool_limits
@@ -26,11 +25,11 @@ from llmcli.tasks.calibration.feature_space import BlockScale, measure_scale
 from llmcli.tasks.calibration.model_selection import FitChoice, fit_choice
 from llmcli.tasks.labels.label_scorer import LabelScorer, ScorerOptions
 from llmcli.tasks.labels.linear_probe import LinearProbe, encode_probe, message_texts
+from llmcli.tasks.layer_choice import SENTIMENT_TEXTS, load_texts
 from llmcli.tasks.runner.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROBE_FILE, PROMPT
 from llmcli.types import HiddenStates
 
-TEXTS = Path(__file__).with_name("sentiment_texts.yaml")
 TYPES = ",".join((*DERIVED_TYPES, ORIGINAL_WEIGHTS))
 _PENALTY_OF_TYPE = 0.4
 """The states of a text in several types are hardly independent, so the penalty grows with the number of types."""
@@ -113,7 +112,7 @@ def main() -> None:
     parser.add_argument("--weights", default=TYPES, help=f"types of weights that give the states (default: {TYPES})")
     parser.add_argument("--output", type=Path, default=PROBE_FILE)
     options = parser.parse_args()
-    prompt, labelled = builtin_prompts().get(PROMPT), yaml.safe_load(TEXTS.read_text(encoding="utf-8"))
+    prompt, labelled = builtin_prompts().get(PROMPT), load_texts(SENTIMENT_TEXTS)
     probe = fit_probe(common.model_path(options.model), options.weights.split(","), prompt, labelled)
     options.output.write_text(encode_probe(probe), encoding="utf-8")
 

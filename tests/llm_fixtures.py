@@ -45,7 +45,7 @@ class Runner:
         """Return the result of ``llm ARGV``; ``out`` and ``err`` are descriptors to use instead of files."""
         self.backends.clear()
 
-        def build(_path, *, name, model_id, options, interrupt, on_loading):
+        def build(_path, *, name, model_id, options, interrupt, on_loading=None):
             backend = scripted.ScriptedBackend(answer, model=name, interrupt=interrupt, **scripting)
             self.backends.append(backend)
             self.options = options

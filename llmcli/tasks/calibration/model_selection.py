@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llmcli.fast_dataclass import field, frozen
-from llmcli.tasks.calibration.cross_validation import Targets, make_folds, predict_folds, row_losses
+from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds, predict_folds, row_losses
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
-from llmcli.tasks.calibration.feature_space import BlockScale, make_space, measure_scales
+from llmcli.tasks.calibration.feature_space import BlockScale, FeatureSpace, make_space, measure_scales
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
 
 PENALTIES = tuple(10.0 ** np.arange(-2.0, 2.1, 0.5))
@@ -101,7 +101,7 @@ class SelectedFit:
 
 
 @frozen
-class _Candidate:
+class TriedBlocks:
     """Blocks with the penalty that suits them: the held-out logits, temperature not applied, and the loss of each row."""
 
     weights: Mapping[str, float]
@@ -123,21 +123,27 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
     folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
-    penalties = np.asarray(options.penalties)
-    tried = []
-    for weights in options.candidates or candidate_weights([*features.blocks]):
-        space = make_space(features, scales, weights)
-        logits = predict_folds(space, targets, classes, penalties, folds)
-        losses = row_losses(logits, targets)
-        index = int(losses.mean(axis=0).argmin())
-        tried.append(_Candidate(weights, float(penalties[index]), logits[:, index], losses[:, index]))
+    tried = [
+        try_blocks(make_space(features, scales, weights), targets, classes, options.penalties, folds)
+        for weights in options.candidates or candidate_weights([*features.blocks])
+    ]
     best = _choose(tried)
     temperature = choose_temperature(best.logits, targets)
     found = {", ".join(each.weights): each.loss for each in tried}
     return SelectedFit(FitChoice(best.weights, best.penalty, temperature, found), best.logits / temperature)
 
 
-def _choose(tried: Sequence[_Candidate]) -> _Candidate:
+def try_blocks(
+    space: FeatureSpace, targets: Targets, classes: int, penalties: Sequence[float], folds: Sequence[Fold]
+) -> TriedBlocks:
+    """Return the blocks of a space with the best of the penalties, by the held-out log-loss."""
+    logits = predict_folds(space, targets, classes, np.asarray(penalties), folds)
+    losses = row_losses(logits, targets)
+    index = int(losses.mean(axis=0).argmin())
+    return TriedBlocks(space.weights, float(penalties[index]), logits[:, index], losses[:, index])
+
+
+def _choose(tried: Sequence[TriedBlocks]) -> TriedBlocks:
     """Return the best candidate; of label scores and the states of an early layer, the states if they are nearly as good.
 
     Scores take the layers after that one, and the output matrix. They pay if the loss is lower by more than the standard
@@ -148,8 +154,13 @@ def _choose(tried: Sequence[_Candidate]) -> _Candidate:
     if SCORES not in best.weights or not early:
         return best
     cheaper = min(early, key=lambda each: each.loss)
-    differences = cheaper.losses - best.losses
-    return best if differences.mean() > differences.std(ddof=1) / np.sqrt(len(differences)) else cheaper
+    return cheaper if is_as_good(cheaper.losses, best.losses) else best
+
+
+def is_as_good(losses: Tensor, best: Tensor) -> bool:
+    """Whether the mean of losses is higher than that of ``best`` by at most the standard error of the difference."""
+    differences = losses - best
+    return bool(differences.mean() <= differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def choose_temperature(logits: Tensor, targets: Targets) -> float:

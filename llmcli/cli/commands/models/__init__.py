@@ -167,6 +167,9 @@ def tune(
     those of the file do. Copies that are best for some kind of work are kept (setting derived_weights), the others
     removed. It takes about 20 seconds for a model of less than a billion parameters. A large job starts the same in the
     background, unless the setting tune is off.
+
+    Of a model that llm does not know, tune also finds the layers whose hidden states tell most about a text, with short
+    texts of its own: calibrations and vectors read these.
     """
     from llmcli.cli.commands.models import tuning_view
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.engine.tuning.model_tuning import TuningPlan
+    from llmcli.models.files.model_file import ModelFile
+    from llmcli.types import StateLayers
 
 
 _PLOT_NOTE = "Measured on this machine; the longer, the faster. The original is the file as it was downloaded."
@@ -33,6 +35,10 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
     with runtime.observer.waiting(Phase.CHECKING, shown):
         model = runtime.models.ensure_verified(name, runtime.interrupt)
     reporter = Reporter(console)
+
+    def show_progress(done: int, total: int, unit: str = "measurements") -> None:
+        reporter.show_progress(Progress(done, total, unit, model.name))
+
     try:
         result = tune.tune_model(
             model,
@@ -41,8 +47,9 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
             runtime.models.derived_weights,
             interrupt=runtime.interrupt,
             on_plan=lambda plan: _announce(ctx, plan),
-            on_progress=lambda done, total: reporter.show_progress(Progress(done, total, "measurements", model.name)),
+            on_progress=show_progress,
         )
+        layers = _measure_layers(ctx, model, lambda done, total: show_progress(done, total, "texts"))
     finally:
         reporter.close()
     row = _row_for_terminal if console.writes_for_people else _row
@@ -57,15 +64,50 @@ def tune_model(ctx: CommandContext, name: str | None, plot: str | None) -> int:
         console.write_note(result.label_change)
     for weights, reason in result.skipped.items():
         console.write_note(f"{weights} was not measured: {reason}")
+    if layers is not None:
+        labels = " or ".join(map(str, layers.labels))
+        console.explain(
+            f"hidden states are read after layer {labels} for labels, after layer {layers.vector} for vectors"
+        )
     for task, settings in result.settings.items():
         console.explain(f"KV cache for {task}: {settings}")
     return 0
 
 
+def _measure_layers(
+    ctx: CommandContext, model: ModelFile, on_progress: Callable[[int, int], None]
+) -> StateLayers | None:
+    """Measure and keep after which layers the model's states are read, unless llm knows them; None if nothing is kept."""
+    from llmcli.prompts import PromptLibrary
+    from llmcli.runtime import backend_factory, run_config
+    from llmcli.state_layers import find_known_layers, save_layers
+    from llmcli.tasks import layer_choice
+
+    runtime = ctx.runtime
+    if find_known_layers(model.model_id) is not None:
+        return None
+    backend = backend_factory.open_local_backend(
+        model.path,
+        name=model.name,
+        model_id=model.model_id,
+        options=run_config.engine_options(runtime.settings, runtime.paths.cache, model),
+        interrupt=runtime.interrupt,
+    )
+    try:
+        layers = layer_choice.measure_layers(backend, PromptLibrary(runtime.prompts.builtin), on_progress)
+    finally:
+        backend.close()
+    if layers is not None:
+        save_layers(runtime.paths.cache, model.model_id, layers)
+    return layers
+
+
 def _announce(ctx: CommandContext, plan: TuningPlan) -> None:
     """Say what a large model takes before it begins."""
     if not plan.is_small:
-        minutes = round(plan.seconds / 60)
+        from llmcli.tasks.layer_choice import estimate_seconds
+
+        minutes = round((plan.seconds + estimate_seconds(plan.parameters)) / 60)
         ctx.console.write_note(
             f"this takes about {'a minute' if minutes <= 1 else f'{minutes} minutes'}, up to {format_bytes(plan.disk)} of disk and "
             f"{format_bytes(plan.memory)} of memory; Ctrl-C ends it"

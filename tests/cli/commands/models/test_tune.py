@@ -6,11 +6,15 @@ import json
 import os
 import signal
 import time
+import zlib
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from engine.profiles import shorten_measurements
 from fake_hub import REPO
+from scripted import last_message
 
 from llmcli.config.engine_options import EngineOptions
 from llmcli.engine.engine import Engine
@@ -18,6 +22,7 @@ from llmcli.engine.llama import hardware
 from llmcli.engine.tuning import microbenchmark, model_tuning
 from llmcli.models.footprint import WORKLOADS
 from llmcli.models.library.derived_weights import DerivedWeightsStore
+from llmcli.types import StateLayers
 from llmcli.weights_times import StepTimes
 
 COLUMNS = ["weights", "size", "prompt", "decode", "at_once_16", "at_once_32", "divergence", "faithful", "chosen_for"]
@@ -116,6 +121,25 @@ def test_verbose_tells_the_settings_and_what_was_left_out(models, tiny):
         line.endswith(("one buffer", "a buffer for each sequence")) for line in told
     )
     assert "q8_0 was not measured: its weights are q8_0 already" in run.err
+
+
+def test_tune_chooses_the_layers_of_an_unknown_model(models, tiny):
+    """They are said with -v and kept, and the model's backends report them from then on."""
+
+    def states(request):
+        values = np.random.default_rng(zlib.crc32(last_message(request).encode())).normal(size=8)
+        return values.astype("<f4").tobytes()  # the same after each layer
+
+    model = tiny("chatml")
+    run = models("tune", str(model), "-v", answer=states, layers=20, context=100_000)
+    (told,) = [line for line in run.err.splitlines() if "hidden states are read after" in line]
+    assert run.code == 0 and told.endswith(
+        "hidden states are read after layer 10 for labels, after layer 10 for vectors"
+    )
+    (name,) = cached("layers", ".json")
+    options = EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]))
+    with closing(Engine(model, "m", name.removesuffix(".json"), options, lambda: None)) as engine:
+        assert engine.info().measured_layers == StateLayers((10,), 10)
 
 
 @pytest.mark.slow
