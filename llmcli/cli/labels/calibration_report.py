@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.calibration.fitted_problem import CalibrationGain, FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
 
-_SCORES_COST = "Label scores take the whole model, and count only where they clearly pay; states end after their layer."
+_SCORES_COST = (
+    "Label scores take the whole model, and count only where they clearly pay; states end after their last layer."
+)
 _WIDTH = 100
 """Columns of a sentence."""
 SEVERAL_PLOTS = "--plot draws the figures of one choice; --multi has one for each label"
@@ -80,12 +82,12 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
 
 
 def _describe_blocks(names: Collection[str]) -> str:
-    """Return blocks in words; their hidden states are those of one layer."""
+    """Return blocks in words: each kind once, then the layers of all hidden states."""
     from llmcli.tasks.calibration.feature_blocks import read_layers, split_block
 
-    kinds = [split_block(name)[0] for name in names]
-    layers = "".join(f" (layer {layer})" for layer in read_layers(names))
-    return ", ".join(_BLOCK_NAMES.get(kind, kind) for kind in kinds) + layers
+    kinds, layers = dict.fromkeys(split_block(name)[0] for name in names), [*map(str, read_layers(names))]
+    said = f" (layer{'s' if len(layers) > 1 else ''} {' and '.join(layers)})" if layers else ""
+    return ", ".join(_BLOCK_NAMES.get(kind, kind) for kind in kinds) + said
 
 
 def _format_losses(losses: Mapping[str, float]) -> Iterator[str]:

@@ -49,14 +49,15 @@ def test_a_name_tells_the_layer():
     assert read_layers(BLOCKS) == (3, 11)
 
 
-def test_a_combination_reads_one_layer():
+def test_a_combination_has_the_states_of_all_layers():
+    """Or none; what has states with a probe has that too."""
+    states = {"last@3": 1.0, "last@11": 1.0, "mean@3": 0.7, "mean@11": 0.7}
     names = [SCORES, *BLOCKS]
-    found = candidate_weights(names)
-    assert {SCORES: 1.0} in found and {"last@3": 1.0} in found and {"last@11": 1.0, "mean@11": 0.7} in found
-    assert all(len(read_layers(each)) <= 1 for each in found)
-    assert found.count({SCORES: 1.0}) == 1
+    assert candidate_weights(names) == [{SCORES: 1.0}, states, {SCORES: 0.5, **states}]
     with_probe = candidate_weights([*names, PROBE])
-    assert {PROBE: 3.0} in with_probe and all(PROBE in each for each in with_probe)
+    assert with_probe == [{PROBE: 3.0}, {PROBE: 3.0, **states}, {PROBE: 3.0, SCORES: 0.5, **states}]
+    assert candidate_weights([SCORES]) == [{SCORES: 1.0}]
+    assert candidate_weights([SCORES, MEAN, LAST])[1] == {LAST: 1.0, MEAN: 0.7}
 
 
 def make_scorer(tmp_path, layers=30, **options) -> LabelScorer:
