@@ -5,7 +5,12 @@ evaluation of the prompt of `llm sentiment`, with the scores of its labels. For 
 a calibration (`llm sentiment --calibrate`, without the probe that ships with llm) is fitted on `--labels` rows of each set,
 in `--splits` random splits, and labels the others: accuracy and expected calibration error in ten bins, as means over
 splits and sets. The layer "last" is what calibrations read before they read any other: the states after the norm, whose mean
-is over the whole prompt. "ms" is the CPU time of a record in one thread, with what those features need and no more.
+is over the whole prompt. "both" are the states of all layers of `--layers` together, as calibrations use them. "ms" is the CPU
+time of a record in one thread, with what those features need and no more. "of bound" is the share that its rate has of the
+rate that multiply-adds allow: that of scores with the states of the last of `--layers`, for which the whole model and the
+output matrix are evaluated, times its multiply-adds over those of the kept layers. They count the tokens that were not in the
+prefix cache, with attention to the whole prompt. Beside scores, the states of layer "last" are below the bound, since llama.cpp
+then computes logits for all tokens.
 
 With `--other TYPE`, the same calibrations label the rows by the weights in that type too. "flips" is the share of rows
 whose label differs, "difference" the mean difference of the probabilities.
@@ -13,8 +18,10 @@ whose label differs, "difference" the mean difference of the probabilities.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import common
@@ -23,6 +30,7 @@ from sentiment_quality import SETS, Rated, builtin_prompts, load, open_with_weig
 
 from llmcli.backends.base import Backend, run_requests
 from llmcli.fast_dataclass import replace
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.settings import ORIGINAL_WEIGHTS
 from llmcli.tasks.calibration.calibration import FitOptions, fit
 from llmcli.tasks.calibration.calibration_figures import measure_figures
@@ -53,10 +61,38 @@ def make_scorer(backend: Backend) -> LabelScorer:
     return SentimentTask(backend, builtin_prompts(), GenerationOptions(), options).scorer
 
 
+@dataclass(frozen=True)
+class Work:
+    """What rows took: CPU seconds, tokens of prompts, those that were evaluated, and tokens whose logits were computed."""
+
+    seconds: float
+    prompt: int
+    evaluated: int
+    outputs: int
+
+
+def count_multiply_adds(model: str, work: Work, rows: int, layers: int | None) -> float:
+    """Return the multiply-adds of a row with so many layers of a model; None: all of them and the output matrix."""
+    header = read_header(Path(model))
+    kept = header.block_count if layers is None else layers
+    matrices = [
+        math.prod(each.shape) for each in header.tensors if each.name.startswith("blk.") and len(each.shape) > 1
+    ]
+    heads, size = header.arch_integer("attention.head_count"), header.arch_integer("attention.key_length")
+    width = header.arch_integer("embedding_length")
+    assert header.block_count is not None and kept is not None and heads is not None and width is not None  # noqa: PT018
+    attention = 2 * heads * (size or width // heads) * work.prompt / rows
+    total = kept * (sum(matrices) / header.block_count + attention) * work.evaluated
+    if layers is None:
+        (output,) = (math.prod(each.shape) for each in header.tensors if each.name == "token_embd.weight")
+        total += output * work.outputs
+    return total / rows
+
+
 def read_features(
     backend: Backend, rows: Rated, layers: Sequence[int], *, scores: bool = True
-) -> tuple[FeatureSet, float]:
-    """Return the features of the rows, with the states after each of the layers, and the CPU seconds that they took."""
+) -> tuple[FeatureSet, Work]:
+    """Return the features of the rows, with the states after each of the layers, and what they took."""
     scorer = make_scorer(backend)
     records, _ = labelled_records([(text, "") for text, _ in rows])
     requests = [
@@ -67,21 +103,27 @@ def read_features(
         requests = [replace(each, candidates=()) for each in requests]
     states: dict[str, HiddenStates] = {}
     logprobs: dict[str, Mapping[str, float]] = {}
+    prompt = evaluated = outputs = 0
     started = time.process_time()
     for event in run_requests(backend, requests):
         if isinstance(event, HiddenStates):
             states[event.id] = event
         elif isinstance(event, CandidateScores):
             logprobs[event.id] = label_logprobs(event.scores)
-        elif isinstance(event, Finished) and event.reason is not FinishReason.STOP:
-            raise SystemExit(str(event.error))
-    seconds = time.process_time() - started
+            outputs += 1 + sum(each.tokens - 1 for each in event.scores)
+        elif isinstance(event, Finished):
+            if event.reason is not FinishReason.STOP:
+                raise SystemExit(str(event.error))
+            prompt += event.usage.prompt_tokens
+            evaluated += event.usage.prompt_tokens - event.usage.cached_tokens
+    evaluated += max(0, outputs - len(rows))
+    work = Work(time.process_time() - started, prompt, evaluated, outputs)
     nothing = dict.fromkeys(scorer.labels, 0.0)
     found = [
         ScoredRecord(each, scorer.correct_scores(logprobs.get(str(each.index), nothing), None), states[str(each.index)])
         for each in records
     ]
-    return record_features(found), seconds
+    return record_features(found), work
 
 
 def try_splits(
@@ -120,14 +162,19 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=200, help="labelled rows of each set (default: 200)")
     parser.add_argument("--splits", type=int, default=8, help="random splits (default: 8)")
     parser.add_argument("--timed", type=int, default=60, help="rows whose time is measured (default: 60)")
+    parser.add_argument("--sets", nargs="*", default=[*SETS], help="of " + ", ".join(SETS))
     parser.add_argument("--weights", default=ORIGINAL_WEIGHTS, help="a type of weights (default: original)")
     parser.add_argument("--other", help="another type, to compare labels")
     options = parser.parse_args()
     model = common.model_path(options.model)
-    sets = {title: sample(load(options.directory, name, 1), options.count) for title, name in SETS.items()}
-    timed = sets["Amazon"][: options.timed]
+    sets = {
+        title: sample(load(options.directory, name, 1), options.count)
+        for title, name in SETS.items()
+        if title in options.sets
+    }
+    timed = next(iter(sets.values()))[: options.timed]
     features: dict[str, dict[str, FeatureSet]] = {}
-    times: dict[tuple[int | None, bool], float] = {}
+    works: dict[tuple[int | None, bool], Work] = {}
     for weights in filter(None, (options.weights, options.other)):
         with open_with_weights(model, weights) as backend:
             scores = weights == options.weights
@@ -138,25 +185,41 @@ def main() -> None:
                 features[weights][title] = FeatureSet({**layers.blocks, **whole.blocks})
             for layer in (*options.layers, None) if scores else ():
                 for scored in (False, True):
-                    _, seconds = read_features(backend, timed, () if layer is None else (layer,), scores=scored)
-                    times[layer, scored] = 1000 * seconds / len(timed)
+                    read_features(backend, timed[:2], () if layer is None else (layer,), scores=scored)  # the prefix
+                    _, works[layer, scored] = read_features(
+                        backend, timed, () if layer is None else (layer,), scores=scored
+                    )
+    whole_work = works[options.layers[-1], True]
+    seconds_each = whole_work.seconds / count_multiply_adds(model, whole_work, len(timed), None)
     table = []
-    for layer in (*options.layers, None):
+    for title, layers in (
+        *((str(each), (each,)) for each in options.layers),
+        ("both", options.layers),
+        ("last", (None,)),
+    ):
         for name, kinds in COMBINATIONS.items():
-            weights_by_block = {each if each == SCORES else state_block(each, layer): kinds[each] for each in kinds}
+            weights_by_block = {
+                block: kinds[each]
+                for each in kinds
+                for block in ([SCORES] if each == SCORES else [state_block(each, layer) for layer in layers])
+            }
+            work = works[layers[-1], SCORES in kinds]
+            is_short = SCORES not in kinds and layers[-1] is not None
+            possible = seconds_each * count_multiply_adds(model, work, len(timed), layers[-1] if is_short else None)
             found = []
-            for title, rows in sets.items():
+            for set_name, rows in sets.items():
                 targets = np.array([0 if rating > 0 else 1 for _, rating in rows])
-                others = None if options.other is None or SCORES in kinds else features[options.other][title]
-                own = features[options.weights][title]
+                others = None if options.other is None or SCORES in kinds else features[options.other][set_name]
+                own = features[options.weights][set_name]
                 found.append(try_splits(own, others, targets, weights_by_block, options.labels, options.splits))
             each_set = " ".join(f"{row[0]:.3f}" for row in found)
             accuracy, error, flips, gap = np.mean(found, axis=0)
-            title = "last" if layer is None else str(layer)
-            figures = [f"{accuracy:.3f}", each_set, f"{error:.3f}", f"{times[layer, SCORES in kinds]:.1f}"]
-            table.append([title, name, *figures, f"{flips:.3f}", f"{gap:.4f}"])
+            spent = [f"{1000 * work.seconds / len(timed):.1f}", f"{possible / work.seconds:.2f}"]
+            table.append(
+                [title, name, f"{accuracy:.3f}", each_set, f"{error:.3f}", *spent, f"{flips:.3f}", f"{gap:.4f}"]
+            )
             print(*table[-1], flush=True)
-    header = ["layer", "features", "accuracy", "by set", "ECE", "ms", "flips", "difference"]
+    header = ["layer", "features", "accuracy", "by set", "ECE", "ms", "of bound", "flips", "difference"]
     common.print_table(table, header)
 
 
