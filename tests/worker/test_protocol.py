@@ -32,6 +32,7 @@ from llmcli.types import (
     Sampling,
     Score,
     ServerStats,
+    StateLayers,
     TextDelta,
     Timings,
     TokenLogprobs,
@@ -161,8 +162,9 @@ def test_options_info_and_work(tmp_path):
     options = EngineOptions(ctx=5, kv_type="q8_0", deterministic=True, cache=tmp_path, prefix_bytes=7, weights="bf16")
     assert protocol.load_options(over_the_wire(protocol.dump_options(options))) == options
     assert protocol.load_options({}) == EngineOptions()
-    info = BackendInfo("m", "id", 8, scores=True, reasoning=True)
-    assert protocol.load_info(over_the_wire(protocol.dump_info(info))) == info
+    for layers in (None, StateLayers((5, 6), 7)):
+        info = BackendInfo("m", "id", 8, scores=True, reasoning=True, layers=9, measured_layers=layers)
+        assert protocol.load_info(over_the_wire(protocol.dump_info(info))) == info
     work = BackendStats(1, 2, 3, 4, 5.0, ("a", "b"), servers=(ServerStats("http://a", 3, 1, "busy"),))
     assert protocol.load_stats(over_the_wire(protocol.dump_stats(work))) == work
 
