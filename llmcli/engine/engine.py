@@ -17,7 +17,7 @@ from pathlib import Path
 
 from llmcli.config.engine_options import EngineOptions, adapted_model_id
 from llmcli.engine.engine_setup import StateSource, set_up_engine
-from llmcli.engine.llama import architecture, hardware
+from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.hardware import EnergyMeter
 from llmcli.engine.llama.model import Model, SharedModel
@@ -113,7 +113,7 @@ class Engine:
             rejects_overflow=True,
             token_scores=True,
             parameters=self._setup.model.header.n_params,
-            layers=architecture.readable_layers(self._setup.model.header),
+            layers=self._setup.model.header.readable_layers,
             measured_layers=None if cache is None else load_layers(cache, model_id),
         )
 

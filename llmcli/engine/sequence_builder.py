@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import re
 
-from llmcli.engine.llama import architecture
 from llmcli.engine.llama.context import computes_logits_too
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
@@ -98,7 +97,7 @@ class SequenceBuilder:
         """Raise ``Unsupported`` if the model cannot give the hidden states of a request."""
         header = self._model.header
         if request.state_layers:
-            layers = architecture.readable_layers(header) or 0
+            layers = header.readable_layers or 0
             if not all(0 < each < layers for each in request.state_layers):
                 raise Unsupported("hidden states", detail=f"those of layers {request.state_layers} cannot be read")
         elif not (request.needs_only_states or computes_logits_too(self._model)):

@@ -107,7 +107,8 @@ class ContextShape:
     """The properties of a context that determine how much memory it takes.
 
     ``cells``: tokens that it holds, of all sequences together if ``unified``, otherwise of each; ``sequences``: ids;
-    ``batch``: tokens of one evaluation; ``hidden_states``: it gives a state for each of them.
+    ``batch``: tokens of one evaluation; ``hidden_states``: it gives a state for each of them, after each of so many
+    ``state_layers`` before the last one, or else after that.
     """
 
     cells: int
@@ -117,6 +118,7 @@ class ContextShape:
     flash_attention: bool = True
     kv_type: str = "f16"
     hidden_states: bool = False
+    state_layers: int = 0
 
     @property
     def tokens(self) -> int:
@@ -167,6 +169,7 @@ def fit_context(
     batch: int = BATCH_SIZES[0],
     *,
     hidden_states: bool = False,
+    state_layers: int = 0,
 ) -> tuple[ContextShape, int]:
     """Return the context for as many sequences of ``demand`` as fit ``max_bytes`` (None: no limit), and their number.
 
@@ -185,6 +188,7 @@ def fit_context(
             cache.flash_attention,
             cache.kv_type,
             hidden_states,
+            state_layers,
         )
 
     batches = [batch, *(size for size in BATCH_SIZES if size < batch)]
@@ -207,13 +211,15 @@ def fit_context(
 def context_bytes(header: Header, shape: ContextShape) -> int:
     """Return the approximate bytes of a context: KV cache, recurrent states, logits, hidden states, compute buffer.
 
-    With hidden states llama.cpp clears room for the logits of all tokens of a batch, whether they are computed or not.
+    With the states of the last layer, llama.cpp clears room for the logits of all tokens of a batch, whether they are computed
+    or not.
     """
     states = _recurrent_state_bytes(header) * shape.sequences
     outputs = min(shape.sequences, MAX_OUTPUTS)
     if shape.hidden_states:
-        outputs = max(outputs, shape.batch)
-        states += _FLOAT_BYTES * (header.arch_integer("embedding_length") or 0) * (shape.tokens + shape.batch)
+        outputs = outputs if shape.state_layers else max(outputs, shape.batch)
+        width = max(1, shape.state_layers) * (header.arch_integer("embedding_length") or 0)
+        states += _FLOAT_BYTES * width * (shape.tokens + shape.batch)
     logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * outputs
     return kv_cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_buffer_bytes(header, shape)
 
@@ -389,7 +395,8 @@ def max_over_layers(number: int | Sequence[int] | None) -> int:
 class TaskWorkload:
     """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix.
 
-    ``hidden_states``: it asks for the states of its prompts, and generates nothing. ``part_tokens``: prompt and answer of each
+    ``hidden_states``: it asks for the states of its prompts, after one layer before the last if that can be read, and generates
+    nothing. ``part_tokens``: prompt and answer of each
     part of a text that does not fit the context, None for parts that are as long as possible.
     """
 
@@ -398,6 +405,10 @@ class TaskWorkload:
     shared_prefix_tokens: int = 0
     hidden_states: bool = False
     part_tokens: tuple[int, int] | None = None
+
+    def count_state_layers(self, header: Header) -> int:
+        """Return of how many layers before the last one it keeps the states."""
+        return int(self.hidden_states and header.readable_layers is not None)
 
     def split_to_context(self, context: int) -> TaskWorkload:
         """Return the job split into requests that fit ``context`` tokens."""

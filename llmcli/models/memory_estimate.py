@@ -200,13 +200,16 @@ class FitPolicy:
             room = min(room, int(FREE_MEMORY_SHARE * free))
         context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, duplicated, self.kv_type, free)
         batch = BATCH_SIZES[0]
-        if workload.hidden_states:
+        layers = workload.count_state_layers(header)
+        if workload.hidden_states and not layers:
             batch = state_batch_tokens(header.vocabulary_size or 0, free)
         if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         demand, settings = workload.peak_demand, self.choose_kv_settings(header, workload, room)
-        shape, count = fit_context(demand, settings, header, room, batch, hidden_states=workload.hidden_states)
+        shape, count = fit_context(
+            demand, settings, header, room, batch, hidden_states=workload.hidden_states, state_layers=layers
+        )
         if workload.hidden_states:  # memory for the tokens that no step takes is allocated, but never touched
             step = state_step_tokens(demand.first_sequences(count), shape.batch, unified=shape.unified)
             shape = replace(shape, batch=step)

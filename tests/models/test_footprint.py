@@ -256,6 +256,21 @@ def test_states_take_the_logits_of_a_batch(llama):
         assert more == (batch - 16) * logits + 4 * (1024 + batch) * width
 
 
+def test_states_of_earlier_layers_need_no_room_for_logits(llama):
+    """Each token keeps a state for each of the layers."""
+    width = llama.arch_integer("embedding_length") or 0
+    plain = ContextShape(1024, 16, 256)
+    more = context_bytes(llama, replace(plain, hidden_states=True, state_layers=2)) - context_bytes(llama, plain)
+    assert more == 4 * (1024 + 256) * 2 * width
+
+
+def test_jobs_by_hidden_states_read_an_earlier_layer_where_that_is_possible(llama):
+    workload, other = WORKLOADS["key-sentences"], WORKLOADS["classify"]
+    mamba = replace(llama, metadata={**llama.metadata, "general.architecture": "mamba"})
+    assert [each.count_state_layers(llama) for each in (workload, other)] == [1, 0]
+    assert workload.count_state_layers(mamba) == 0
+
+
 def test_states_that_do_not_fit_make_batches_smaller(llama):
     """Their memory depends on the batch that is chosen, not on the largest one."""
     large, small = (

@@ -160,7 +160,13 @@ def size_for(
 ) -> tuple[ContextConfig, int]:
     """Return ``config`` for as many sequences of ``demand`` as fit ``max_bytes``, at least one, and their number."""
     shape, count = fit_context(
-        demand, config.settings, header, max_bytes, limits.batch_tokens, hidden_states=config.hidden_states
+        demand,
+        config.settings,
+        header,
+        max_bytes,
+        limits.batch_tokens,
+        hidden_states=config.hidden_states,
+        state_layers=len(config.state_layers),
     )
     return replace(config, cells=shape.cells, sequences=shape.sequences, batch=shape.batch), count
 

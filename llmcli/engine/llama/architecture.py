@@ -14,30 +14,6 @@ from llmcli.models.gguf.header import Header
 _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
 _PROJECTOR_ARCHITECTURES = frozenset({"clip"})
 
-_NAMED_LAYERS_ARCHITECTURES = frozenset(
-    [
-        "deepseek2",
-        "exaone",
-        "falcon",
-        "gemma",
-        "gemma2",
-        "gemma3",
-        "gpt2",
-        "granite",
-        "llama",
-        "olmo2",
-        "phi3",
-        "qwen2",
-        "qwen2moe",
-        "qwen3",
-        "qwen3moe",
-        "smollm3",
-        "stablelm",
-        "starcoder2",
-    ]
-)
-"""Architectures whose graph names the output of each layer ``l_out-N``, N from 0."""
-
 EMBEDDING_MODEL = "an embedding model, which cannot generate text"
 ENCODER_DECODER_MODEL = "a model with an encoder (such as T5), which is not supported"
 
@@ -63,19 +39,6 @@ def non_generative_reason(header: Header) -> str:
     if name in _PROJECTOR_ARCHITECTURES:
         return "a projector for images or sounds, which belongs to another model"
     return ""
-
-
-def readable_layers(header: Header) -> int | None:
-    """Return the number of layers if the states after each can be read, else None.
-
-    None for a model that was trained for vectors: its last layer gives these.
-    """
-    trained_for_vectors = (
-        header.arch_integer("pooling_type") or header.metadata.get(f"{header.architecture}.attention.causal") is False
-    )
-    if trained_for_vectors or header.architecture not in _NAMED_LAYERS_ARCHITECTURES:
-        return None
-    return header.block_count
 
 
 @functools.cache

@@ -98,6 +98,7 @@ class ContextConfig:
             self.flash_attention,
             self.kv_type,
             self.hidden_states,
+            len(self.state_layers),
         )
 
     @property

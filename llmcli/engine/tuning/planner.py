@@ -193,7 +193,8 @@ class Planner:
         if len(self.allowed_settings) == 1 or self._batch_invariant:
             return self.allowed_settings[0]
         demand, batch = workload.initial_demand, BATCH_SIZES[0]
-        if workload.hidden_states:
+        layers = workload.count_state_layers(header)
+        if workload.hidden_states and not layers:
             batch = state_batch_tokens(header.vocabulary_size or 0, None)
         shape = JobShape(
             workload.prompt_tokens, workload.shared_prefix_tokens, workload.answer_tokens, demand.concurrency
@@ -201,7 +202,13 @@ class Planner:
 
         def capacity(settings: CacheSettings) -> int:
             fitted, count = fit_context(
-                demand, settings, header, max_bytes, batch, hidden_states=workload.hidden_states
+                demand,
+                settings,
+                header,
+                max_bytes,
+                batch,
+                hidden_states=workload.hidden_states,
+                state_layers=layers,
             )
             return count if count > 1 or context_bytes(header, fitted) <= max_bytes else 0
 

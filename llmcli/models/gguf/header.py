@@ -13,6 +13,30 @@ from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 # keys that only models with a recurrent state have; their memory does not grow by a fixed amount per token
 _RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
 
+_NAMED_LAYERS_ARCHITECTURES = frozenset(
+    [
+        "deepseek2",
+        "exaone",
+        "falcon",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gpt2",
+        "granite",
+        "llama",
+        "olmo2",
+        "phi3",
+        "qwen2",
+        "qwen2moe",
+        "qwen3",
+        "qwen3moe",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    ]
+)
+"""Architectures whose graph names the output of each layer ``l_out-N``, N from 0."""
+
 
 @frozen
 class SkippedArray:
@@ -63,6 +87,17 @@ class Header:
         value = self.metadata.get(f"{self.architecture}.{key}")
         whole = isinstance(value, tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)
         return value if whole else self.arch_integer(key)
+
+    @property
+    def readable_layers(self) -> int | None:
+        """The number of layers if the states after each can be read, else None.
+
+        None for a model that was trained for vectors: its last layer gives these.
+        """
+        causal = self.metadata.get(f"{self.architecture}.attention.causal")
+        trained_for_vectors = self.arch_integer("pooling_type") or causal is False
+        known = self.architecture in _NAMED_LAYERS_ARCHITECTURES
+        return self.block_count if known and not trained_for_vectors else None
 
     @property
     def kv_heads(self) -> int | tuple[int, ...] | None:
