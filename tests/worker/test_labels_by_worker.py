@@ -42,7 +42,7 @@ def test_a_calibration_by_a_middle_layer(shell, tmp_path):
     assert made.code == 0, made.err
     report = json.loads(made.out)
     assert "last@1" in report["features"]
-    assert {"scores", "last@1", "last@1, mean@1"} < {*report["log_losses"]}
+    assert {"scores", "last@1, mean@1"} <= {*report["log_losses"]}
     shown = shell("calibrations", "show", "c")
     assert "(layer 1)" in shown.out and "features tried" in shown.out
     used = shell(
