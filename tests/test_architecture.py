@@ -39,6 +39,7 @@ LEAVES = {
 }  # "" is the package itself: its version
 ROOMS = {
     "cli": None,  # may use everything
+    "ray": {"cli", "runtime", "tasks", "prompts", "documents", "backends", "models"},
     "runtime": {"backends", "models", "prompts", "worker", "engine", "engine_packages"},
     "engine_packages": {"models"},
     "page_fetcher": {"backends"},
@@ -56,6 +57,10 @@ ROOMS = {
     "provenance": set(),
 }
 NARROW = {
+    ("ray", "cli"): {
+        "llmcli.cli.console",
+        "llmcli.cli.console.error_messages",
+    },  # the texts of errors are those of a row
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("page_fetcher", "backends"): {f"llmcli.backends.remote.transport.{each}" for each in ("cancellation", "proxies")},
     ("engine_packages", "models"): {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.app_paths import find_paths
@@ -109,6 +110,11 @@ class Runtime:
         from llmcli.models.library.model_library import ModelLibrary
 
         return ModelLibrary(self.settings, self.paths, self.environ, verb=self.verb, warn=self.observer.warn)
+
+    @property
+    def prior_directory(self) -> Path:
+        """The directory in the cache for priors of the weights that answer, once the backend has been built."""
+        return self.paths.cache / "priors" / (self.weights or "server")
 
     @property
     def is_remote(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records.record import Record
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import asdict, frozen
 from llmcli.prompts import Prompt
 from llmcli.tasks.labels.label_scorer import Examples, LabelCalibrator, LabelScorer, LabelScores, ScorerOptions
 from llmcli.tasks.labels.label_scores import (
@@ -166,6 +166,11 @@ def make_label_task(
         ),
     )
     return LabelTask(backend, scorer, options)
+
+
+def calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
+    """Return what a calibration of the labels depends on, beside the model: prompt and labels, as JSON values."""
+    return {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]}
 
 
 class MultiLabelTask:

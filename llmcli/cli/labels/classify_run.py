@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.labels.calibration_options import CalibrationOptions, read_labelled_file
-from llmcli.cli.labels.scoring_flags import ScoringFlags, prior_directory
+from llmcli.cli.labels.scoring_flags import ScoringFlags
 from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import asdict, replace
-from llmcli.tasks.classify import MULTI_PROMPT, PROMPT, ClassifyOptions, LabelTask, MultiLabelTask, make_label_task
+from llmcli.tasks.classify import (
+    MULTI_PROMPT,
+    PROMPT,
+    ClassifyOptions,
+    LabelTask,
+    MultiLabelTask,
+    calibration_identity,
+    make_label_task,
+)
 from llmcli.tasks.labels.label_summary import LabelSummary
-from llmcli.tasks.labels.scored_records import add_scoring_notices
+from llmcli.tasks.labels.scored_records import add_scoring_notices, rows_digest
 from llmcli.tasks.sentiment import PROMPT as SENTIMENT_PROMPT
 from llmcli.tasks.sentiment import SentimentTask
 from llmcli.types import TaskEvent
@@ -70,17 +78,13 @@ def make_classify_run(ctx: CommandContext, labels: LabelSet) -> ScoringRun:
         ctx,
         labels.names,
         lambda backend, generation, options: make_label_task(backend, prompt, labels, generation, options),
-        lambda: _calibration_identity(prompt, labels),
+        lambda: calibration_identity(prompt, labels),
         lambda: _labels_manifest(prompt, labels, multi=False),
     )
 
 
 def _labels_manifest(prompt: Prompt, labels: LabelSet, *, multi: bool) -> dict[str, Any]:
     return {**prompt_manifest(prompt), "labels": [asdict(label) for label in labels.labels], "--multi": multi}
-
-
-def _calibration_identity(prompt: Prompt, labels: LabelSet) -> dict[str, Any]:
-    return {"prompt": prompt.fingerprint, "label set": [asdict(label) for label in labels.labels]}
 
 
 class _MultiLabelRun:
@@ -101,7 +105,7 @@ class _MultiLabelRun:
             ctx,
             self._make_problem,
             lambda: make_label_list_parser(labels.names),
-            lambda: _calibration_identity(prompt, labels),
+            lambda: calibration_identity(prompt, labels),
         )
 
     def _make_problem(self) -> CalibrationProblem:
@@ -111,7 +115,7 @@ class _MultiLabelRun:
 
     def _make(self, backend: Backend, generation: GenerationOptions) -> MultiLabelTask:
         flags, labels, prompt = self._flags, self._labels, self._prompt
-        options = ClassifyOptions(flags.threshold, not flags.no_prior, prior_directory(self._ctx))
+        options = ClassifyOptions(flags.threshold, not flags.no_prior, self._ctx.runtime.prior_directory)
         calibrator = self._calibrated.prepare(
             backend, lambda: MultiLabelTask(backend, prompt, labels, generation, options).scorer
         )
@@ -200,8 +204,6 @@ class ScoringRun:
         return make_label_parser(self._labels)
 
     def _examples_digest(self) -> str:
-        from llmcli.cli.labels.labelled_rows import rows_digest
-
         return rows_digest(self._examples)
 
     def spec(self) -> RecordRunSpec:
@@ -239,7 +241,7 @@ class ScoringRun:
         options = ClassifyOptions(
             flags.threshold,
             not flags.no_prior,
-            prior_directory(self._ctx),
+            self._ctx.runtime.prior_directory,
             examples,
             splits_long_texts=self._splits_long_texts,
         )

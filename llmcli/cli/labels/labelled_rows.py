@@ -126,10 +126,3 @@ def _default_choice(path: str, columns: Sequence[str], label_column: str) -> Tex
     raise UsageError(
         f"which column of {path} holds the text?", detail=f"Try: --column NAME, one of {', '.join(others)}"
     )
-
-
-def rows_digest(rows: Sequence[tuple[str, Any]]) -> str:
-    """Return a hash of labelled rows, for the manifest of a job."""
-    import hashlib
-
-    return hashlib.sha256(repr(list(rows)).encode("utf-8", "surrogatepass")).hexdigest()

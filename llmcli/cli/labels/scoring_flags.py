@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from llmcli.cli import completers
-from llmcli.cli.command_context import CommandContext
 from llmcli.cli.parsing.parameters import Option, OptionSection
 from llmcli.cli.records.record_flags import OnError, RecordFlags
 from llmcli.fast_dataclass import frozen
@@ -133,8 +131,3 @@ class FilterFlags(CalibrationFlags):
             rare=True,
         ),
     ] = OnError.SKIP
-
-
-def prior_directory(ctx: CommandContext) -> Path:
-    """Return the directory in the cache for priors of the weights that answer, once the backend has been built."""
-    return ctx.runtime.paths.cache / "priors" / (ctx.runtime.weights or "server")

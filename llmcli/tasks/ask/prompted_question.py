@@ -43,6 +43,19 @@ def fill_variables(
     return values
 
 
+def fill_record_variables(prompt: Prompt, variables: Mapping[str, str], question: str | None) -> dict[str, str]:
+    """Return the values that a prompt's variables have for every record: the given ones, and the question if there is one.
+
+    Raises ``UsageError`` for a question that has no variable.
+    """
+    if question is None:
+        return dict(variables)
+    values = fill_variables(prompt, variables, question, [])
+    if not any(name in values for name in QUESTION_VARIABLES):
+        raise UsageError(f"the prompt {prompt.name} has no variable for the question", detail="Leave the words out.")
+    return values
+
+
 def join_documents(documents: Sequence[Document]) -> str:
     """Return the text of a document; of several, each after its name."""
     if len(documents) == 1:

@@ -64,6 +64,11 @@ def parse_label_file(text: str, name: str) -> LabelSet:
         raise BadDocument(name, line=line, detail=str(getattr(error, "problem", error))) from error
     except (ValueError, RecursionError) as error:  # a date such as 2024-13-45, a number of 5,000 digits, a deep list
         raise BadDocument(name, detail=f"not YAML: {error}") from error
+    return parse_label_tree(tree, name)
+
+
+def parse_label_tree(tree: Any, name: str) -> LabelSet:
+    """Return the labels of a list of names, or of a mapping as in ``parse_label_file``, whose errors it raises."""
     if isinstance(tree, list) and not any(isinstance(each, list | dict) for each in tree):
         tree = dict.fromkeys(map(str, tree)) if len({*map(str, tree)}) == len(tree) else _duplicates(tree)
     if not isinstance(tree, dict):

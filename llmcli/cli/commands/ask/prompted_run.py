@@ -12,7 +12,12 @@ from llmcli.cli.input.inputs import STDIN, decode_argument
 from llmcli.cli.input.text_values import read_variables
 from llmcli.errors import BadVariables, UsageError
 from llmcli.prompts.prompt_library import find_own_prompt
-from llmcli.tasks.ask.prompted_question import QUESTION_VARIABLES, ask_with_prompt, fill_variables
+from llmcli.tasks.ask.prompted_question import (
+    QUESTION_VARIABLES,
+    ask_with_prompt,
+    fill_record_variables,
+    fill_variables,
+)
 from llmcli.types import TaskEvent
 
 if TYPE_CHECKING:
@@ -63,12 +68,5 @@ def prompted_spec(
 
     prompt = find_own_prompt(ctx.runtime.prompts, name)
     given, _ = read_variables(ctx, variables)
-    if words is not None:
-        values = fill_variables(prompt, given, decode_argument(words), [])
-        asked = next((each for each in QUESTION_VARIABLES if each in values), None)
-        if asked is None:
-            raise UsageError(
-                f"the prompt {prompt.name} has no variable for the question", detail="Leave the words out."
-            )
-        given = values
-    return generate_spec(ctx, prompt, given, system=system)
+    question = None if words is None else decode_argument(words)
+    return generate_spec(ctx, prompt, fill_record_variables(prompt, given, question), system=system)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.audit import audit_report
 from llmcli.cli.input import inputs
-from llmcli.cli.labels.scoring_flags import prior_directory
 from llmcli.cli.labels.summary_view import write_report_file
 from llmcli.cli.records import record_inputs
 from llmcli.cli.render import svg_chart
@@ -116,7 +115,7 @@ def _sentiment(ctx: CommandContext, backend: Backend) -> SentimentTask:
     from llmcli.tasks.classify import ClassifyOptions
     from llmcli.tasks.sentiment import SentimentTask
 
-    options = ClassifyOptions(cache=prior_directory(ctx))
+    options = ClassifyOptions(cache=ctx.runtime.prior_directory)
     return SentimentTask(backend, ctx.runtime.prompts, ctx.generation_options(), options)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.labels.calibration_options import CalibrationOptions
-from llmcli.cli.labels.scoring_flags import FilterFlags, prior_directory
+from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.labels.summary_view import write_summary
 from llmcli.cli.records.record_output import RecordOutput
 from llmcli.cli.records.record_run import RecordRunSpec, prompt_manifest, run_records
@@ -195,7 +195,9 @@ class FilterRun:
     def make_verb(self, backend: Backend, generation: GenerationOptions) -> FilterTask:
         """Return the verb, with the threshold of --target-precision."""
         ctx, query, prompt = self._ctx, self._query, self._prompt
-        options = FilterOptions(not self._flags.no_prior, prior_directory(ctx), splits_long_texts=self._view.names)
+        options = FilterOptions(
+            not self._flags.no_prior, ctx.runtime.prior_directory, splits_long_texts=self._view.names
+        )
         calibrator = self.calibrated.prepare(
             backend, lambda: FilterTask(backend, prompt, self._query, generation, options).scorer
         )

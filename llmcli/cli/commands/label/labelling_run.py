@@ -18,19 +18,17 @@ from llmcli.cli.console.console import Console
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.console.wrapping import wrap_words
 from llmcli.cli.input.inputs import check_distinct
-from llmcli.cli.labels.labelled_rows import rows_digest
-from llmcli.cli.labels.scoring_flags import prior_directory
 from llmcli.cli.records import record_inputs
 from llmcli.documents.format_registry import LINES, load_record_format, record_format_by_suffix
 from llmcli.documents.records.formats.record_format import OutputColumns
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import draw_sample
 from llmcli.errors import Interrupted, MissingError, UsageError
-from llmcli.fast_dataclass import asdict
-from llmcli.tasks.classify import PROMPT, ClassifyOptions, make_label_task
+from llmcli.tasks.classify import PROMPT, ClassifyOptions, calibration_identity, make_label_task
 from llmcli.tasks.label.answer_file import AnswerFile
 from llmcli.tasks.label.state_store import StateStore
 from llmcli.tasks.labels.label_set import LabelSet
+from llmcli.tasks.labels.scored_records import rows_digest
 from llmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -106,7 +104,10 @@ class LabellingRun:
         return 0
 
     def _make_scorer(self, backend: Backend) -> LabelScorer:
-        prompt, options = self._ctx.runtime.prompts.get(PROMPT), ClassifyOptions(cache=prior_directory(self._ctx))
+        prompt, options = (
+            self._ctx.runtime.prompts.get(PROMPT),
+            ClassifyOptions(cache=self._ctx.runtime.prior_directory),
+        )
         return make_label_task(backend, prompt, self._labels, self._ctx.generation_options(), options).scorer
 
     def _identity(self, backend: Backend) -> dict[str, Any]:
@@ -114,8 +115,7 @@ class LabellingRun:
         return {
             "model": backend.info().model_id,
             "weights": self._ctx.runtime.weights,
-            "prompt": self._ctx.runtime.prompts.get(PROMPT).fingerprint,
-            "label set": [asdict(label) for label in self._labels.labels],
+            **calibration_identity(self._ctx.runtime.prompts.get(PROMPT), self._labels),
             "verb": "classify",
             "set of --examples": rows_digest(()),
         }

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from llmcli.cli.labels.scoring_flags import prior_directory
+from llmcli.runtime.runtime import Runtime
 
 
 def test_each_type_of_weights_has_its_own_priors():
     """A prior that a copy of the model gave is not used for the original, nor that of a server."""
     paths = SimpleNamespace(cache=Path("cache"))
     made = {
-        prior_directory(SimpleNamespace(runtime=SimpleNamespace(paths=paths, weights=weights)))
+        Runtime.prior_directory.fget(SimpleNamespace(paths=paths, weights=weights))
         for weights in ("original", "bf16", None)
     }
     assert len(made) == 3
