@@ -119,7 +119,9 @@ class _BatchCallable(ABC):
 
     def _build_runtime(self, given: Mapping[str, tuple[str, Any]]) -> Runtime:
         interrupt = Interrupt()
-        runtime = Runtime(given, os.environ, interrupt, _LoggingObserver(), verb=self._verb, needs=self._needs)
+        # Ray sets this one, and a worker with other variables than those of the shell would be another one
+        environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        runtime = Runtime(given, environ, interrupt, _LoggingObserver(), verb=self._verb, needs=self._needs)
         runtime.input_characters = None  # a batch is a part of the input
         interrupt.deadline = None  # the setting ``timeout`` is for one command
         return runtime
