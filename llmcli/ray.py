@@ -21,7 +21,7 @@ from llmcli.cli.console import error_messages
 from llmcli.documents.records.formats.record_format import ERROR_COLUMN
 from llmcli.documents.records.record import Record, RecordSchema
 from llmcli.documents.records.record_source import TextChoice
-from llmcli.errors import LlmError, UsageError
+from llmcli.errors import InternalError, LlmError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.machine_needs import LABELS, QUESTION, READING, MachineNeeds
 from llmcli.runtime.model_weights import CALIBRATION_ORIGIN
@@ -152,7 +152,17 @@ class _BatchCallable(ABC):
             row = _make_row(task, event)
             for name, values in columns.items():
                 values.append(row.get(name))
-        return {name: _make_column(values, kinds[name]) for name, values in columns.items()}
+        return {name: self._make_column(values, kinds[name]) for name, values in columns.items()}
+
+    def _make_column(self, values: Sequence[Any], kind: type) -> np.ndarray:
+        """Return an array; a missing text is empty and a missing number NaN, so that all batches have the same types."""
+        import numpy as np
+
+        if kind is float:
+            return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        column = np.empty(len(values), dtype=object)
+        column[:] = ["" if value is None and kind is str else value for value in values]
+        return column
 
     def _note(self, text: str) -> None:
         """Log what every batch would say, once."""
@@ -282,7 +292,7 @@ class Ask(_BatchCallable):
 
 
 class Embed(_BatchCallable):
-    """Computes the vector of each row in ``embedding``, as ``llm embed`` does; a blank row has none.
+    """Computes the vector of each row in ``embedding``, as ``llm embed`` does: 32-bit floats, NaN for a blank row.
 
     ``pooling`` is ``mean`` or ``last``. ``normalizes``: vectors have length 1. The setting ``embedding_model`` names the model,
     unless ``model`` does.
@@ -296,6 +306,7 @@ class Embed(_BatchCallable):
         super().__init__(**common)
         self._pooling = Pooling(pooling)
         self._normalizes = normalizes
+        self._width = 0
 
     def _build_runtime(self, given: Mapping[str, tuple[str, Any]]) -> Runtime:
         runtime = super()._build_runtime(given)
@@ -309,6 +320,33 @@ class Embed(_BatchCallable):
 
         options = GenerationOptions()
         return EmbedTask(runtime.backend(), options, pooling=self._pooling, normalizes=self._normalizes)
+
+    def _make_column(self, values: Sequence[Any], kind: type) -> np.ndarray:
+        """Return vectors as a matrix: Ray pickles a column of lists that has None, too."""
+        if kind is not list:
+            return super()._make_column(values, kind)
+        import numpy as np
+
+        found = [value for value in values if value is not None]
+        self._width = len(found[0]) if found else self._width or self._measure_width()
+        matrix = np.full((len(values), self._width), np.nan, dtype=np.float32)
+        for row, value in zip(matrix, values, strict=True):
+            if value is not None:
+                row[:] = value
+        return matrix
+
+    def _measure_width(self) -> int:
+        """Return the width of the model's vectors, for a batch without any. Raises the failure of the request."""
+        from llmcli.tasks.embed import EMBEDDING_COLUMN
+
+        assert self._runtime is not None
+        assert self._task is not None
+        for event in run_records(self._runtime.backend(), [Record(0, "width", 1)], self._task):
+            if isinstance(event, ItemFailed):
+                raise event.error
+            if isinstance(event, Result):
+                return len(event.fields[EMBEDDING_COLUMN])
+        raise InternalError(detail="no vector")
 
 
 # ---- batches ------------------------------------------------------------------------------------------------------
@@ -339,18 +377,6 @@ def _make_row(task: RecordProcessor, outcome: Result | ItemFailed) -> dict[str, 
         return {ERROR_COLUMN: error_messages.describe(outcome.error)[0]}
     incomplete = "" if outcome.incomplete is None else error_messages.describe(outcome.incomplete)[0]
     return {**task.row(outcome), ERROR_COLUMN: incomplete}
-
-
-def _make_column(values: Sequence[Any], kind: type) -> np.ndarray:
-    """Return an array; a missing text is empty and a missing number NaN, so that all batches have the same types."""
-    import numpy as np
-
-    if kind is float:
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    column = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        column[index] = "" if value is None and kind is str else value
-    return column
 
 
 # ---- errors and reports -------------------------------------------------------------------------------------------

@@ -134,15 +134,18 @@ def test_a_prompt_of_your_own_answers(answer, write):
 
 
 def test_vectors_are_those_of_the_verb(llm, answer, write):
-    """Lists of floats; a blank row has none."""
+    """A row of a matrix each, as wide in all batches; that of a blank row is NaN."""
     path = write("in.csv", "text\none\ntwo words\n")
     states = np.array([3.0, 4.0, 0.0], dtype="<f4").tobytes()
     run = llm("embed", path, "--column", "text", "-o", f"{path}.jsonl", answer=lambda _request: states)
     assert run.code == 0, run.err
     wanted = [json.loads(line)["embedding"] for line in Path(f"{path}.jsonl").read_text("utf-8").splitlines()]
     answer(lambda _request: states)
-    added = Embed()(batch(text=["one", " ", "two words"]))
-    assert added["embedding"].tolist() == [wanted[0], None, wanted[1]]
+    embed = Embed()
+    blank = embed(batch(text=["", " "]))["embedding"]
+    assert blank.shape == (2, 3) and np.isnan(blank).all()
+    added = embed(batch(text=["one", " ", "two words"]))["embedding"]
+    assert added.dtype == np.float32 and np.allclose(added[[0, 2]], wanted) and np.isnan(added[1]).all()
 
 
 def test_the_setting_embedding_model_names_the_model(llm, answer, tiny):

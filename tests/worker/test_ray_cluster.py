@@ -30,7 +30,8 @@ def run_script(shell, tmp_path):
     directory = shell.runtime / "ray"
     directory.mkdir()
     steering = dict(pair.split("=") for pair in START.split())
-    environ = shell.environ(RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=str(directory), **steering)
+    own = {"HOME": str(tmp_path), "RAY_TMPDIR": str(directory), "RAY_USAGE_STATS_ENABLED": "0"}
+    environ = shell.environ(**own, **steering)
 
     def run(*argv):
         command = [sys.executable, *argv]
