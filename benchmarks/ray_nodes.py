@@ -27,7 +27,7 @@ from llmcli.ray import Classify
 
 SEEDS = itertools.count(int(time.time()))
 LABELS = ("delivery", "quality", "price")
-BATCH_ROWS = 64
+BATCH_ROWS = 48
 
 
 class TimedClassify(Classify):
