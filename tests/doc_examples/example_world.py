@@ -32,7 +32,7 @@ from .model_answers import answer_text
 from .page_examples import BLOCKS, ROOT, SHELL_KINDS, Block
 
 COLUMNS = 100
-_TIMEOUT_S, _STARTER_TIMEOUT_S = 120, 900
+_TIMEOUT_S, _STARTER_TIMEOUT_S = 300, 900
 """Seconds for an example; an answer may fill the context of the starter."""
 _WIDE = 3000  # of the terminal itself: it breaks no line that llm did not break
 _STAND_IN_TEXTS = {

@@ -101,7 +101,7 @@ def _describe_kinds(ctx: CommandContext) -> list[dict[str, object]]:
     found = [
         (summary.name.removeprefix(GENERATE_PREFIX), summary.description)
         for summary in ctx.runtime.prompts.list_summaries()
-        if summary.name.startswith(GENERATE_PREFIX) or is_own_name(summary.name)
+        if summary.name.startswith(GENERATE_PREFIX) or (summary.is_user_file and is_own_name(summary.name))
     ]
     return [{"kind": name, "description": text} for name, text in sorted(found)]
 
