@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from llmcli.errors import CannotCreate, UsageError
+from llmcli.errors import BadDocument, CannotCreate, UsageError
 from llmcli.files.file_lock import acquire_lock
 
 
 class SyncedLines:
-    """The lines of the file at ``path``. A last line that was cut off by a crash is removed.
+    """The lines of the file at ``path``, objects. A last line that was cut off by a crash is removed.
 
     ``owner`` is the command that writes the file; another process cannot open it at the same time.
     """
@@ -28,26 +28,34 @@ class SyncedLines:
         if lock is None:
             raise UsageError(f"{path} is in use by another {owner}", detail="Finish that one first.")
         self._descriptor = lock
+        self._missing_end = b""
 
     def read(self) -> list[Any]:
-        """Return the value of each line. Raises ``UsageError`` for one that is no JSON."""
+        """Return the value of each line. Raises ``BadDocument`` for one that is no JSON, and leaves the file as it is then."""
         content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.ftruncate(self._descriptor, len(whole))
+        lines = content.splitlines()
+        is_whole = content.endswith(b"\n")
+        values = []
+        for number, line in enumerate(lines, 1):
+            try:
+                values.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                if is_whole or number < len(lines) or not line.startswith(b"{"):
+                    raise self.damage(number, "it is no JSON") from error
+                os.ftruncate(self._descriptor, len(content) - len(line))
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
-            raise self.damage() from error
+        if lines and not is_whole and len(values) == len(lines):  # an editor has left out the last line end
+            self._missing_end = b"\n"
+        return values
 
-    def damage(self) -> UsageError:
-        """Return the error for content that means nothing."""
-        return UsageError(f"{self.path} is damaged", detail="Remove it to begin again.")
+    def damage(self, line: int, detail: str) -> BadDocument:
+        """Return the error for a line (from 1) that means nothing."""
+        return BadDocument(str(self.path), detail=detail, line=line, kind="answers")
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write a line and sync it. Raises ``CannotCreate`` when it cannot be written."""
-        data = json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        data = self._missing_end + json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        self._missing_end = b""
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]

@@ -23,7 +23,8 @@ class AnswerFile:
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Open or create the file.
 
-        Raises ``UsageError`` if it belongs to other rows or labels, is damaged or is in use, and ``CannotCreate``.
+        Raises ``UsageError`` if it belongs to other rows or labels or is in use, ``BadDocument`` if it is damaged, and
+        ``CannotCreate``.
         """
         self.path = path
         self._order: list[tuple[int, str | None]] = []
@@ -41,11 +42,11 @@ class AnswerFile:
             self._lines.append(head)
             return
         first, *events = lines
-        try:
-            for event in events:
+        for number, event in enumerate(events, 2):
+            try:
                 self._apply(event)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise self._lines.damage() from error
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                raise self._lines.damage(number, "it is no answer") from error
         if first != head:
             words = f"{self.path} has answers for other rows or labels"
             raise UsageError(words, detail="Use the same input and labels, or remove it to begin again.")

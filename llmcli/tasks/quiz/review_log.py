@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,8 @@ from llmcli.tasks.quiz.review_schedule import Rating, Review
 
 VERSION = 1
 SUFFIX = ".reviews.jsonl"
+_LAST_YEAR = 9000
+"""Later ones leave no room for the date of the next question."""
 
 
 def reviews_path(deck: str) -> Path:
@@ -29,7 +31,10 @@ def read_reviews(path: Path) -> list[Review]:
 
 
 class ReviewLog:
-    """The answers in the file at ``path``, in their order. Raises as ``SyncedLines``."""
+    """The answers in the file at ``path``, in their order.
+
+    Raises as ``SyncedLines``, and ``BadDocument`` with the line of what is no answer: people edit the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,21 +51,25 @@ class ReviewLog:
         if not lines:
             self._lines.append({"version": VERSION})
             return
-        try:
-            if lines[0] != {"version": VERSION}:
-                raise self._lines.damage()
-            for event in lines[1:]:
+        if lines[0] != {"version": VERSION}:
+            raise self._lines.damage(1, f'the file of a learner\'s answers begins with {{"version": {VERSION}}}')
+        for number, event in enumerate(lines[1:], 2):
+            try:
                 self._apply(event)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise self._lines.damage() from error
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                raise self._lines.damage(number, "it is no answer to a card") from error
 
     def _apply(self, event: Mapping[str, Any]) -> None:
         if event.get("undo"):
             self.reviews.pop()
             return
         at = datetime.fromisoformat(event["at"])
+        if at.utcoffset() is None or at.year > _LAST_YEAR:
+            raise ValueError(event["at"])
         texts = (str(event["answer"]), str(event["verdict"]))
-        self.reviews.append(Review(str(event["card"]), at, Rating(event["rating"]), *texts, bool(event["hinted"])))
+        self.reviews.append(
+            Review(str(event["card"]), at.astimezone(UTC), Rating(event["rating"]), *texts, bool(event["hinted"]))
+        )
 
     def add(self, review: Review) -> None:
         """Store an answer. Raises ``CannotCreate`` when it cannot be written."""

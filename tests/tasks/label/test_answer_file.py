@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from llmcli.errors import CannotCreate, UsageError
+from llmcli.errors import BadDocument, CannotCreate, UsageError
 from llmcli.tasks.label.answer_file import AnswerFile
 
 IDENTITY = {"input": "abc", "labels": ["bug", "idea"]}
@@ -49,9 +49,9 @@ def test_an_answer_is_synced_before_the_next_question(reopen, monkeypatch, tmp_p
     assert len(sizes) == 2 and sizes[-1] == (tmp_path / "answers.jsonl").stat().st_size
 
 
-@pytest.mark.parametrize("cut", [1, 5, 20])
+@pytest.mark.parametrize("cut", [2, 5, 20])
 def test_a_line_that_was_cut_off_is_removed(reopen, tmp_path, cut):
-    """The answers before it stay, and new ones follow them."""
+    """The answers before it stay, and new ones follow them. A line that lacks only its end is whole."""
     answers = reopen()
     answers.add(1, "bug")
     answers.add(2, "idea")
@@ -74,7 +74,7 @@ def test_answers_for_another_input_are_refused(reopen):
 def test_a_damaged_file_is_refused(reopen, tmp_path):
     """It is not overwritten."""
     (tmp_path / "answers.jsonl").write_text("no json\n")
-    with pytest.raises(UsageError, match="damaged"):
+    with pytest.raises(BadDocument, match="no JSON"):
         reopen()
     assert (tmp_path / "answers.jsonl").read_text() == "no json\n"
 

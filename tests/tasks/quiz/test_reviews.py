@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmcli.errors import UsageError
+from llmcli.errors import BadDocument, UsageError
 from llmcli.tasks.quiz.card import Card, CardKind, Level
 from llmcli.tasks.quiz.review_log import ReviewLog, reviews_path
 from llmcli.tasks.quiz.review_schedule import Rating, Review, ReviewSchedule, order_new_cards, suitable_difficulty
@@ -97,14 +97,43 @@ def test_an_answer_is_synced_before_the_next_question(tmp_path, monkeypatch):
         assert [each.card for each in log.reviews] == ["a"]
 
 
-@pytest.mark.parametrize("content", ["nothing\n", '{"version": 1}\n{"card": "a"}\n', '{"version": 9}\n', "[]\n"])
-def test_a_damaged_file_is_refused_and_kept(tmp_path, content):
-    """It is the learner's."""
+ANSWER = '{"card": "a", "at": "%s", "rating": "good", "verdict": "right", "answer": "x", "hinted": false}'
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("nothing\n", 1),
+        ("nothing", 1),
+        ('{"version": 9}\n', 1),
+        ('{"version": 9}', 1),
+        ("[]\n", 1),
+        ('{"version": 1}\n{"card": "a"}\n', 2),
+        ('{"version": 1}\n\n', 2),
+        ('{"version": 1}\n[1]\n', 2),
+        ('{"version": 1}\n{"undo": true}\n', 2),
+        ('{"version": 1}\n' + ANSWER % "2026-01-01T08:00:00", 2),
+        ('{"version": 1}\n' + ANSWER % "9999-12-31T23:59:59+00:00", 2),
+    ],
+)
+def test_a_file_with_something_else_is_refused_and_kept(tmp_path, content, line):
+    """It may be the learner's, or another file that was named by mistake."""
     path = tmp_path / "a.jsonl"
     path.write_text(content)
-    with pytest.raises(UsageError, match="damaged"):
+    with pytest.raises(BadDocument) as refused:
         ReviewLog(path)
-    assert path.read_text() == content
+    assert refused.value.line == line and path.read_text() == content
+
+
+def test_the_last_line_of_an_edited_file_may_have_no_end(tmp_path):
+    """No answer is lost; a time may be that of another zone."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"version": 1}\n' + ANSWER % "2026-01-01T10:00:00+02:00")
+    with ReviewLog(path) as log:
+        log.add(review("b"))
+    with ReviewLog(path) as log:
+        assert [(each.card, each.at) for each in log.reviews] == [("a", NOW), ("b", NOW)]
+        assert ReviewSchedule(log.reviews).due("a") > NOW
 
 
 def test_two_sessions_do_not_write_one_file(tmp_path):

@@ -69,7 +69,7 @@ class LabellingRun:
             advice = "Run it without pipes. For labels by the model: llm classify --labels A,B,... FILE"
             raise UsageError("llm label asks you for the labels and needs a terminal", detail=advice)
         if not os.path.isfile(self._file):  # noqa: PTH113 (a Path raises for a long name)
-            raise MissingError(self._file, kind="file")
+            raise MissingError(self._file, kind="input", detail="there is no such file")
         if calibration is not None and not is_calibration_name(calibration):
             raise UsageError(f"{calibration!r} is no name for a calibration: {NAME_RULE}")
 

@@ -29,6 +29,8 @@ _ADVICE_BY_KIND = {
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
     "examples": 'Write an object a line: {"text": "...", "values": {...}}',
     "schema": _SCHEMA_ADVICE,
+    "deck": "Correct or delete the line.",
+    "answers": "Correct or delete the line.",
     "statement": "Run the command again: --provenance writes a new one.",
     "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
