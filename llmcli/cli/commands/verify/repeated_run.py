@@ -15,7 +15,7 @@ from llmcli.cli.commands.verify.checks import GivenTexts, StatementChecker, work
 from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.command_parameters import STDIN, format_words
 from llmcli.cli.provenance.provenance_recorder import EFFECTIVE_SETTINGS
-from llmcli.errors import UsageError
+from llmcli.errors import HungUp, Interrupted, Terminated, UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.provenance.statement import FIELD
 from llmcli.settings import SETTING_SPECS
@@ -32,6 +32,7 @@ _LEFT_OUT = frozenset(
     | {"summary", "yes"}
 )
 """Parameters that write other files, change what llm keeps, download, or consent to sending data."""
+_STOPPED = (HungUp.exit_code, Interrupted.exit_code, Terminated.exit_code)
 _MAX_DIFFERENCE_LINES = 200
 _VOLATILE_FIELDS = frozenset({FIELD, "timings", "cached_tokens"})
 """What differs in each run: times, and the tokens that a warm cache had."""
@@ -106,7 +107,10 @@ class RepeatedRun:
             )
             with working_directory(self._path, self._predicate):
                 code = dispatch(words, environment)
-        self._ctx.runtime.interrupt.check()
+        interrupt = self._ctx.runtime.interrupt
+        if code in _STOPPED:  # the run got the signal, and it ends this command too
+            interrupt.set(code - 128)
+        interrupt.check()
         if code not in {0, 1, 3}:  # nothing was found, something was cut
             raise UsageError(f"the run could not be repeated: it ended with exit code {code}")
 

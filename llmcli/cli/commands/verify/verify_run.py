@@ -125,7 +125,11 @@ def _verify(
         checks = [_check_output(ctx, output), *checker.run(given)]
     difference = ""
     unchanged = all(check.state in {CheckState.OK, CheckState.UNCHECKED} for check in checks)
-    if repeats and unchanged and not any(check.needs_key for check in checks):
+    needs_key = any(check.needs_key for check in checks)
+    if repeats and (needs_key or not unchanged):
+        why = "another key is needed" if unchanged else "not everything is as it was"
+        checks.append(Check(CheckState.UNCHECKED, "repeated", output.name, f"not run: {why}"))
+    elif repeats:
         repeated = RepeatedRun(ctx, output.path, predicate, parameters)
         difference = repeated.compare(output.shown, checker, given)
         state = CheckState.CHANGED if difference else CheckState.OK

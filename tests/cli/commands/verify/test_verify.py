@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -377,7 +378,19 @@ def test_a_repeat_needs_the_texts_and_unchanged_files(answer, llm):
     assert refused.code == 2 and "PROMPT, --system" in refused.err and refused.backend is None
     Path("notes.txt").write_text("other")
     changed = llm("verify", "out.txt", "--repeat", "--text", QUESTION, "--text", "Be short.")
-    assert changed.code == 1 and "repeated" not in changed.out and changed.backend is None
+    assert changed.code == 1 and states(changed)["repeated", "out.txt"] == "unchecked" and changed.backend is None
+
+
+def test_an_interrupted_repeat_ends_as_interrupted(answer, llm):
+    """It is no failure of the run."""
+    answer()
+
+    def interrupt(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        return "At nine."
+
+    stopped = llm("verify", "out.txt", "--repeat", "--text", QUESTION, answer=interrupt)
+    assert stopped.code == 130 and stopped.err == ""
 
 
 def test_what_a_repeat_cannot_do_is_said(llm, notes):
