@@ -80,7 +80,7 @@ def is_right(card: Card, answer: str) -> bool:
                 numbers = [*numbers[0]]
             return numbers == card.answer.split()
         case CardKind.CHOICE if answer.strip().isdecimal() and normalize(answer) not in map(normalize, card.choices):
-            return 1 <= int(answer) <= len(card.choices) and card.choices[int(answer) - 1] == card.answer
+            return given in {str(number) for number, choice in enumerate(card.choices, 1) if choice == card.answer}
         case CardKind.CLOZE:
             return given in {right, right.removeprefix(_cue(card).casefold())}
         case _:

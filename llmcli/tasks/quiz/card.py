@@ -181,6 +181,8 @@ def _find_kind_problem(fields: Mapping[str, Any]) -> str:
             return "a choice card needs two choices, and the answer among them"
         case CardKind.ORDER if len(items) < MIN_CHOICES or sorted(choices) != sorted(items):
             return "an order card needs two items, and the same ones as choices"
+        case CardKind.ORDER if fields["answer"].split() != order_numbers(items, choices):
+            return "the answer of an order card is the numbers of its items among the choices"
         case CardKind.CLOZE if GAP not in fields["question"]:
             return f"the question of a cloze card needs a gap: {GAP}"
     return ""
@@ -205,8 +207,12 @@ def _find_quote_problem(quote: Any) -> str:
 
 def order_card(question: str, items: Sequence[str], shown: Sequence[str], **more: Any) -> Card:
     """Return an order card whose items are ``shown`` in another order."""
-    answer = " ".join(str(shown.index(item) + 1) for item in items)
-    return Card(CardKind.ORDER, question, answer, tuple(shown), tuple(items), **more)
+    return Card(CardKind.ORDER, question, " ".join(order_numbers(items, shown)), tuple(shown), tuple(items), **more)
+
+
+def order_numbers(items: Sequence[str], shown: Sequence[str]) -> list[str]:
+    """Return the right answer to an order card: the numbers of its items as they are shown."""
+    return [str(shown.index(item) + 1) for item in items]
 
 
 def deck_text(cards: Iterable[Card]) -> str:

@@ -85,8 +85,9 @@ def _make_card(name: str, line: int, fields: Mapping[str, str]) -> Card:
     choices = tuple(each.strip() for each in fields.get("choices", "").split(LIST_SEPARATOR) if each.strip())
     kind = fields.get("kind") or (CardKind.CLOZE if GAP in question else CardKind.CHOICE if choices else CardKind.SHORT)
     level = fields.get("level") or Level.MEDIUM
-    if kind not in [*CardKind] or level not in LEVELS:
-        raise BadDocument(name, detail=f"{kind} {level} is no kind and level", line=line, kind=DECK)
+    for title, value, known in (("kind", kind, [*CardKind]), ("level", level, LEVELS)):
+        if value not in known:
+            raise BadDocument(name, detail=f"{title} is {value}, not one of {', '.join(known)}", line=line, kind=DECK)
     if not question or not answer:
         raise BadDocument(name, detail="a card needs a question and an answer", line=line, kind=DECK)
     topic = fields.get("topic", "")

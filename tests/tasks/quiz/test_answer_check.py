@@ -33,6 +33,7 @@ ORDER = order_card("Put in order", ("dig", "sow", "water"), ("sow", "water", "di
         (CHOICE, "1856", Verdict.RIGHT),
         (CHOICE, "1", Verdict.WRONG),
         (CHOICE, "9", Verdict.WRONG),
+        (CHOICE, "9" * 5000, Verdict.WRONG),
         (CHOICE, "1857", Verdict.WRONG),
         (ORDER, "3 1 2", Verdict.RIGHT),
         (ORDER, "312", Verdict.RIGHT),

@@ -38,6 +38,7 @@ def test_a_deck_is_read_as_it_was_written():
         ({"choices": "a"}, "choices"),
         ({"kind": "choice", "choices": ["a", "b"]}, "choice card"),
         ({"kind": "order", "items": ["a", "b"]}, "order card"),
+        ({"kind": "order", "items": ["a", "b"], "choices": ["b", "a"], "answer": "5 6"}, "answer of an order card"),
         ({"quote": {"text": "a"}}, "quote"),
     ],
 )
@@ -94,7 +95,7 @@ def test_a_table_becomes_a_deck():
 
 @pytest.mark.parametrize(
     ("table", "problem"),
-    [("a,b\n1,2\n", "question"), ("question,answer\nx,\n", "needs"), ("question,answer,kind\nx,y,z\n", "kind")],
+    [("a,b\n1,2\n", "question"), ("question,answer\nx,\n", "needs"), ("question,answer,kind\nx,y,z\n", "kind is z")],
 )
 def test_a_table_that_is_none_is_refused(table, problem):
     """With the line."""

@@ -17,7 +17,7 @@ from llmcli.errors import MissingError, UsageError
 from llmcli.tasks.quiz import deck_exchange
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, read_deck
 from llmcli.tasks.quiz.deck_making import DEFAULT_COUNT, DeckOptions, make_deck
-from llmcli.tasks.quiz.review_log import ReviewLog, reviews_path
+from llmcli.tasks.quiz.review_log import ReviewLog, read_reviews, reviews_path
 from llmcli.tasks.quiz.review_schedule import ReviewSchedule
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -53,7 +53,8 @@ def run_make(
 
 def _describe_deck(result: Result) -> str:
     dropped = "; ".join(f"{reason}: {count}" for reason, count in result.fields["dropped"].items())
-    made = f"{len(result.fields['cards'])} cards of {result.fields['sentences']} sentences"
+    cards, sentences = len(result.fields["cards"]), result.fields["sentences"]
+    made = f"{cards} card{'' if cards == 1 else 's'} of {sentences} sentence{'' if sentences == 1 else 's'}"
     return f"{made} ({dropped})" if dropped else made
 
 
@@ -78,15 +79,15 @@ def state_path(deck: str, state: str | None) -> Path:
 def _require_state(deck: str, state: str | None) -> Path:
     path = state_path(deck, state)
     if not path.is_file():
-        raise MissingError(str(path), kind="file")
+        raise MissingError(str(path), kind="input", detail="there is no such file")
     return path
 
 
 def show_stats(ctx: CommandContext, deck: str, state: str | None) -> int:
-    """Print what a learner's answers tell. Raises ``MissingError`` if there are none."""
+    """Print what a learner's answers tell; raises ``MissingError`` if ``state`` does not exist. At first, all cards are new."""
     cards, now = read_cards(ctx, deck), datetime.now(UTC)
-    with ReviewLog(_require_state(deck, state)) as log:
-        reviews, path = log.reviews, log.path
+    path = state_path(deck, None) if state is None else _require_state(deck, state)
+    reviews = read_reviews(path)
     ids = {card.id for card in cards}
     own = [review for review in reviews if review.card in ids]
     schedule = ReviewSchedule(own)
@@ -116,7 +117,9 @@ def remove_state(ctx: CommandContext, deck: str, state: str | None, *, yes: bool
     with ReviewLog(path) as log:
         count = len(log.reviews)
         again = ["quiz", "rm", "--yes", deck, *(["--state", state] if state else [])]
-        if not yes and not confirm.require_confirmation(ctx.console, f"delete {count} answers in {path}", again, []):
+        if not yes and not confirm.require_confirmation(
+            ctx.console, f"delete {count} answer{'' if count == 1 else 's'} in {path}", again, []
+        ):
             return 1
         path.unlink()
     return 0

@@ -109,7 +109,7 @@ def read_answers(cards: Sequence[Card], name: str, text: str) -> Mapping[str, st
     if lines and lines[0].lstrip().startswith("{"):
         return _read_objects(cards, name, lines)
     if len(lines) > len(cards):
-        raise UsageError(f"{name} has {len(lines)} answers, and there are {len(cards)} cards")
+        raise UsageError(f"{_title(name)} has {len(lines)} answers, and there are {len(cards)} cards")
     return {card.id: line.strip() for card, line in zip(cards, lines, strict=False)}
 
 
@@ -125,6 +125,10 @@ def _read_objects(cards: Sequence[Card], name: str, lines: Sequence[str]) -> dic
             detail = "an answer is an object with id and answer"
             raise BadDocument(name, detail=detail, line=number, kind="deck") from error
         if key not in ids:
-            raise UsageError(f"{name} answers a card that is not asked: {key}")
+            raise UsageError(f"{_title(name)} answers a card that is not asked: {key}")
         answers[str(key)] = "" if answer is None else str(answer)
     return answers
+
+
+def _title(name: str) -> str:
+    return "standard input" if name == STDIN else name

@@ -111,7 +111,10 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
 
 def _describe_missing_questions(error: i.QuestionsMissing) -> ErrorText:
     if not error.looked_at:
-        return "no question could be made: no sentence of the input stands for itself", "Name a document with prose."
+        return (
+            "no question could be made: no sentence of the input stands for itself, and no list tells steps",
+            "Name a document with prose; for --kind order, one with a numbered list of steps.",
+        )
     reasons = "; ".join(f"{reason}: {count}" for reason, count in error.reasons)
     made = f"{error.found} of {error.wanted} questions" if error.found else "no question"
     tried = f"{error.looked_at} sentence{'' if error.looked_at == 1 else 's'}"

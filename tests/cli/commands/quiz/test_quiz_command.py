@@ -10,6 +10,7 @@ from source_files import make_pdf
 from terminal import ended
 
 from llmcli.tasks.quiz.card import Card, CardKind, Level, deck_text, order_card, read_deck
+from llmcli.tasks.quiz.review_log import reviews_path
 
 TEXT = """Gregor Mendel sowed peas in 1856 in the garden of a monastery in Brno.
 Nicolaus Copernicus drew the orbits of planets around the sun in 1543 in Frombork.
@@ -71,6 +72,14 @@ def test_a_document_without_prose_gives_3_and_no_deck(llm, write, tmp_path):
     assert (run.code, run.out) == (3, "") and "no sentence" in run.err and not (tmp_path / "deck.jsonl").exists()
 
 
+def test_order_cards_need_a_list_of_steps(llm, write):
+    """The note counts one card as one, and the error says what is missing."""
+    steps = "# How to sow\n\n1. Loosen the soil.\n2. Sow the seeds.\n3. Water them.\n"
+    assert "1 card of 1 sentence\n" in make(llm, write, "--kind", "order", "-v", text=steps).err
+    refused = make(llm, write, "--kind", "order", text=steps.replace("How to sow", "Gardens"))
+    assert refused.code == 3 and "numbered list of steps" in refused.err
+
+
 def test_fewer_cards_than_were_asked_for_give_3(llm, write):
     """Those that there are are printed."""
     run = make(llm, write, "-n", "5")
@@ -126,7 +135,10 @@ def test_kinds_and_levels_select_cards(llm, deck):
 def test_state_keeps_the_answers_of_a_script(llm, deck, tmp_path):
     """Stats counts them, and rm removes them."""
     state = str(tmp_path / "anna.jsonl")
-    assert llm("quiz", "stats", deck).code == 66
+    first = json.loads(llm("quiz", "stats", deck, "--json").out)
+    assert (first["new"], first["reviews"], first["next"]) == (3, 0, None) and not reviews_path(deck).exists()
+    missing = llm("quiz", "stats", deck, "--state", state)
+    assert missing.code == 66 and "cannot read" in missing.err and "Hub" not in missing.err
     assert llm("quiz", "run", deck, "--state", state, stdin=b"1\nsown\n3 1 2\n").code == 0
     values = json.loads(llm("quiz", "stats", deck, "--state", state, "--json").out)
     assert (values["cards"], values["new"], values["learning"], values["reviews"], values["right"]) == (3, 0, 3, 3, 2)
@@ -149,7 +161,7 @@ def test_export_and_import(llm, deck, write, tmp_path):
 def test_a_broken_deck_is_refused_with_its_line(llm, write):
     """The exit code is that of bad input."""
     run = llm("quiz", "run", write("deck.jsonl", CARDS[0].to_line() + "{}\n"), stdin=b"1\n")
-    assert run.code == 65 and "line 2" in run.err and "version" in run.err
+    assert run.code == 65 and "line 2" in run.err and "version" in run.err and "--format" not in run.err
 
 
 # ---- a terminal -------------------------------------------------------------------------------------------------------
