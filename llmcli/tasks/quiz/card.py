@@ -119,14 +119,15 @@ def read_deck(name: str, text: str) -> list[Card]:
     cards: dict[str, Card] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            card = _read_card(name, line, number)
+            card = read_card(name, line, number)
             cards.setdefault(card.id, card)
     if not cards:
         raise EmptyInput(name)
     return list(cards.values())
 
 
-def _read_card(name: str, line: str, number: int) -> Card:
+def read_card(name: str, line: str, number: int) -> Card:
+    """Return the card in line ``number`` of ``name``. Raises ``BadDocument``."""
     try:
         fields = json.loads(line)
         problem = _find_problem(fields)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from llmcli.documents.delimited_table import DelimitedTable
 from llmcli.errors import BadDocument, EmptyInput
-from llmcli.tasks.quiz.card import DECK, GAP, LEVELS, Card, CardKind, Level, deck_text, order_card, read_deck
+from llmcli.tasks.quiz.card import DECK, GAP, LEVELS, Card, CardKind, Level, order_card, read_card
 
 LIST_SEPARATOR = "|"
 """Separates choices, or the items of an order, in a field of a table."""
@@ -72,12 +72,15 @@ def read_table(name: str, text: str) -> list[Card]:
         raise EmptyInput(name)
     if missing:
         raise BadDocument(name, detail=f"it has no column {missing[0]}", line=1, kind=DECK)
-    cards = []
+    cards: dict[str, Card] = {}
     for row in table:
         fields = {title: value.strip() for title, value in zip(header, row, strict=False)}
         if any(fields.values()):
-            cards.append(_make_card(name, table.line, fields))
-    return read_deck(name, deck_text(cards))
+            card = read_card(name, _make_card(name, table.line, fields).to_line(), table.line)
+            cards.setdefault(card.id, card)
+    if not cards:
+        raise EmptyInput(name)
+    return [*cards.values()]
 
 
 def _make_card(name: str, line: int, fields: Mapping[str, str]) -> Card:

@@ -95,9 +95,15 @@ def test_a_table_becomes_a_deck():
 
 @pytest.mark.parametrize(
     ("table", "problem"),
-    [("a,b\n1,2\n", "question"), ("question,answer\nx,\n", "needs"), ("question,answer,kind\nx,y,z\n", "kind is z")],
+    [
+        ("a,b\n1,2\n", "question"),
+        ("question,answer\nx,\n", "needs"),
+        ("question,answer,kind\nx,y,z\n", "kind is z"),
+        ("question,answer,kind\n,,\nz,z,\nx,y,order\n", "order card"),
+    ],
 )
 def test_a_table_that_is_none_is_refused(table, problem):
     """With the line."""
-    with pytest.raises(BadDocument, match=problem):
+    with pytest.raises(BadDocument, match=problem) as raised:
         read_table("a.csv", table)
+    assert raised.value.line == table.count("\n") or problem == "question"
