@@ -103,6 +103,13 @@ def test_translations_are_marked(llm):
 
 
 @pytest.mark.usefixtures("notes")
+def test_a_pseudo_translation_is_not_marked(llm):
+    """No model has written it."""
+    refused = llm("translate", "--pseudo", "accents", "--mark", "page.html")
+    assert (refused.code, refused.out) == (2, "") and "--pseudo" in refused.err
+
+
+@pytest.mark.usefixtures("notes")
 @pytest.mark.parametrize(
     "words",
     [

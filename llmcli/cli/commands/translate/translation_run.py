@@ -69,6 +69,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         writes_files=not options.dry_run,
     )
     plan = plan_translations(ctx, plan_options, listed_suffixes())
+    if ctx.flags.mark and options.pseudo is not None:
+        raise UsageError("--mark: no language model writes with --pseudo", detail="Leave out one of them.")
     if ctx.flags.mark:
         _require_comments(plan, options.format_name)
     uses_memory = options.uses_memory and options.pseudo is None
