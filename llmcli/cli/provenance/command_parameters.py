@@ -130,7 +130,8 @@ def format_words(
 ) -> list[str]:
     """Return the words of the command line that has the parameters of a statement; ``texts``: the private ones by digest.
 
-    Raises ``KeyError`` for a text that is missing.
+    What a statement of llm leaves out is no word, since another program may have written this one: no file but that of
+    the caller is the output. Raises ``KeyError`` for a text that is missing.
     """
 
     def open_value(value: Any) -> str:
@@ -139,7 +140,7 @@ def format_words(
     options: list[str] = []
     arguments: list[str] = []
     for parameter in parameters:
-        value = described.get(parameter.name)
+        value = None if parameter.name in _WHOLE_RUN else described.get(parameter.name)
         values = value if isinstance(value, list) else [] if value is None else [value]
         if isinstance(parameter.declaration, Argument):
             arguments += map(open_value, values)

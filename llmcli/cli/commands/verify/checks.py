@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +91,8 @@ class StatementChecker:
                 yield self._check_stdin(each, given)
             else:
                 yield self._compare("input", each)
+        if given.stdin is not None and all(each["name"] != STDIN for each in self._predicate["inputs"]):
+            yield Check(CheckState.CHANGED, "text", "--text -", "the run did not read standard input")
 
     def _check_stdin(self, described: Mapping[str, Any], given: GivenTexts) -> Check:
         name = "standard input"
@@ -131,8 +134,11 @@ class StatementChecker:
             return Check(CheckState.UNCHECKED, kind, name, self._other_key, needs_key=True)
         digest_file = self._key.digest_file if is_keyed(digests) and self._key is not None else digest_public_file
         try:
-            found = digest_file(find(name), self._ctx.runtime.interrupt)
-        except (OSError, MissingError) as error:
+            path = find(name)
+            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a Path raises for some names)
+                return Check(CheckState.MISSING, kind, name, "not a regular file")
+            found = digest_file(path, self._ctx.runtime.interrupt)
+        except (OSError, ValueError, MissingError) as error:  # ValueError: a NUL character
             return Check(CheckState.MISSING, kind, name, getattr(error, "strerror", None) or "")
         return Check(CheckState.OK if found == digests else CheckState.CHANGED, kind, name)
 

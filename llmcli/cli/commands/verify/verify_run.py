@@ -76,12 +76,14 @@ def _find_outputs(ctx: CommandContext, name: str) -> Iterator[DescribedOutput]:
     """
     name = name.removesuffix(SUFFIX) or name
     path = Path(name)
-    beside = path.with_name(path.name + SUFFIX) if name != STDIN else path
+    beside = Path(f"{path}{SUFFIX}")
     if name != STDIN and private_files.exists(beside):
         yield DescribedOutput(name, path.absolute(), parse_statement(_read(beside), str(beside)))
         return
     data = read_stdin(ctx.console.environment.stdin, ctx.runtime.interrupt) if name == STDIN else _read(path)
     found = list(_find_results(data, name))
+    if not found and name == STDIN:
+        raise BadDocument(STDIN, detail="no result in it has a statement", kind="statement")
     if not found:
         raise MissingError(str(beside), kind="statement")
     yield from (DescribedOutput(name, path.absolute(), statement, shown) for statement, shown in found)

@@ -393,6 +393,39 @@ def test_an_interrupted_repeat_ends_as_interrupted(answer, llm):
     assert stopped.code == 130 and stopped.err == ""
 
 
+def test_a_repeat_writes_no_file_that_a_statement_names(answer, llm):
+    """Another program may have written the statement."""
+    answer(answer=lambda _: "At nine.")
+    beside = Path("out.txt.provenance.json")
+    statement = json.loads(beside.read_text())
+    statement["predicate"]["parameters"]["output"] = "other.txt"
+    beside.write_text(json.dumps(statement))
+    again = llm("verify", "out.txt", "--repeat", "--text", QUESTION, answer=lambda _: "At nine.")
+    assert again.code == 0 and not Path("other.txt").exists()
+
+
+def test_strange_names_in_a_statement_are_missing_files(answer, llm):
+    """A device would be read for ever."""
+    answer()
+    beside = Path("out.txt.provenance.json")
+    statement = json.loads(beside.read_text())
+    for name in ("/dev/zero", "a\0b", "."):
+        statement["predicate"]["inputs"][0]["name"] = name
+        beside.write_text(json.dumps(statement))
+        run = llm("verify", "out.txt")
+        assert run.code == 66 and "missing\tinput" in run.out
+
+
+def test_what_has_no_statement_is_named(answer, llm):
+    """A directory, and standard input; text from a pipe that the run did not read."""
+    answer()
+    assert "is a directory" in llm("verify", ".").err.lower() and llm("verify", ".").code == 66
+    piped = llm("verify", "-", stdin=b"text\n")
+    assert piped.code == 65 and "standard input: no result in it has a statement" in piped.err
+    unused = llm("verify", "out.txt", "--text", "-", stdin=b"text\n")
+    assert unused.code == 1 and states(unused)["text", "--text -"] == "changed"
+
+
 def test_what_a_repeat_cannot_do_is_said(llm, notes):
     """A saved chat goes on, and an earlier version of an output is overwritten."""
     assert llm("ask", "--session", "trip", "Where?", "--provenance", "-o", "out.txt").code == 0
