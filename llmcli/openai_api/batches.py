@@ -40,7 +40,9 @@ def parse_batch_request(fields: Any) -> BatchRequest:
         raise BadBatchRequest(detail="the line holds no JSON object", code="invalid_json_line")
     custom_id, method, url, body = (fields.get(name) for name in ("custom_id", "method", "url", "body"))
     if not isinstance(custom_id, str) or not custom_id:
-        raise BadBatchRequest(detail="custom_id is missing", code="missing_required_parameter", param="custom_id")
+        raise BadBatchRequest(
+            detail="custom_id is not a non-empty string", code="missing_required_parameter", param="custom_id"
+        )
     if method != "POST":
         raise BadBatchRequest(detail="method is not POST", code="invalid_method", param="method")
     if url not in BATCH_URLS:

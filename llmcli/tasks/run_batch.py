@@ -62,7 +62,8 @@ def check_requests(records: Iterable[Record]) -> Iterator[Record]:
 
 def _find_error(record: Record, ids: KeySet) -> LlmError | None:
     if record.error is not None:
-        return BadBatchRequest(detail=record.error.detail, line=record.line, code="invalid_json_line")
+        detail = record.error.detail or "the line is not UTF-8 text"
+        return BadBatchRequest(detail=detail, line=record.line, code="invalid_json_line")
     try:
         request = batches.parse_batch_request(record.fields)
         if not ids.add(request.custom_id):

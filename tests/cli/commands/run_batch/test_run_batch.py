@@ -199,6 +199,16 @@ def test_a_bad_line_becomes_an_error(run, bad, custom_id, code):
     assert [body["choices"][0]["message"]["content"] for body in bodies([lines[0], lines[2]])] == ["one", "two"]
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"\0"])
+def test_a_line_that_is_no_text_becomes_an_error(llm, write, bad):
+    """Its message says so."""
+    path = write("in.jsonl", chat("first").encode() + b"\n" + chat("last").encode().replace(b"last", bad))
+    done = llm("run-batch", "-i", path, answer=last_message)
+    error = json.loads(done.out.splitlines()[1])["error"]
+    assert done.code == 3 and error == {"code": "invalid_json_line", "message": "the line is not UTF-8 text"}
+    assert "line 2: the line is not UTF-8 text" in done.err
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
