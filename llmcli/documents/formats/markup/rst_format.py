@@ -24,12 +24,12 @@ _BODY_DIRECTIVES = frozenset(
      "figure", "list-table", "table", "glossary", "hlist", "only", "versionadded", "versionchanged", "deprecated", "versionremoved",
      "tab-set", "tab-item", "tabs", "tab", "group-tab", "dropdown", "details", "grid", "grid-item", "grid-item-card", "card", "line-block", "header",
      "footer", "replace", "role-body", "function", "method", "attribute", "data", "module", "exception", "option", "envvar", "confval",
-     "describe", "object", "program", "collapse", "toggle"}
+     "describe", "object", "program", "collapse", "toggle", "contents"}
 )  # fmt: skip
 """Directives whose content is text."""
 _TITLE_DIRECTIVES = frozenset(
     {"admonition", "topic", "sidebar", "rubric", "centered", "list-table", "table", "tab-item", "tab", "dropdown", "details", "card",
-     "grid-item-card", "collapse"}
+     "grid-item-card", "collapse", "contents"}
 )  # fmt: skip
 """Directives whose argument is text."""
 _ARGUMENT_IS_CONTENT = frozenset(
@@ -401,7 +401,8 @@ def _read_directive(document: _RstDocument, at: int, end: int, depth: int, found
     elif own not in _TITLE_DIRECTIVES | _ARGUMENT_IS_CONTENT:
         argument = 0
     if not argument:
-        first = at + 1 if own in _ARGUMENT_IS_CONTENT and options_end == body else max(options_end, body)
+        begins_below = own in _ARGUMENT_IS_CONTENT or (own in _VERSION_DIRECTIVES and found["argument"])
+        first = at + 1 if begins_below and options_end == body else max(options_end, body)
         _read_body(document, min(first, end), end, depth + 1)
     elif own in _TITLE_DIRECTIVES or options_end > body:
         document.offsets[at] += argument

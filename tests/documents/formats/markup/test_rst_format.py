@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,20 @@ def test_lines_are_as_long_as_those_of_the_source():
     text = "- one two three four five six seven eight\n  nine ten\n"
     assert put(text, "wort " * 12) == "- wort wort wort wort wort wort wort wort\n  wort wort wort wort\n"
     assert put("a b\n", "wort " * 40) == ("wort " * 40).strip() + "\n"
+
+
+def test_the_argument_of_a_directive_may_be_prose():
+    """What is new in a version may begin on the next line."""
+    text = (
+        ".. versionadded:: 1.2\n   It is new.\n\n.. versionchanged:: 1.3 It changed.\n\n.. deprecated:: 1.4\n\n   Use it not.\n\n"
+        ".. versionadded::\n   1.5\n\n.. contents:: What is here\n   :depth: 2\n"
+    )
+    texts = ["It is new.", "It changed.", "Use it not.", "What is here"]
+    segments = FORMAT.split(text, "de")
+    assert [segment.text for segment in segments] == texts
+    assert put(text, *map(str.upper, texts)) == functools.reduce(
+        lambda done, each: done.replace(each, each.upper()), texts, text
+    )
 
 
 @pytest.mark.parametrize(
