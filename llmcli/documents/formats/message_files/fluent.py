@@ -27,6 +27,7 @@ _LINE_BREAK = re.compile(r"[ ]*(?:\r\n|\n)(?:[ ]*(?:\r\n|\n))*(?P<indent>[ ]*)(?
 _TEXT = re.compile(r"(?:[^{}\r\n]|\r(?!\n))+")
 _PLACEABLE_TOKEN = re.compile(r"(?:[^{}\"\-]|-(?!>))+|\"(?:[^\"\\\r\n]|\\.)*\"|->|[{}\"]")
 _LINE_END = re.compile(r"\r\n|\n")
+_BLANK_LINE = re.compile(r"(?<=\n)[ ]+(?=\r?\n)")
 _VARIANT = re.compile(r"\s*(?P<star>\*?)\[[ \t\r\n]*(?P<key>[\w.-]+)[ \t\r\n]*\][ ]*")
 _MAX_NESTING = 50
 _KEY_ATTRIBUTES = frozenset({"accesskey", "commandkey", "key", "keycode", "style"})
@@ -290,7 +291,7 @@ def _encode(
         parts.append(
             newline.join(_escape_start(line) if first else line for line, first in zip(lines, begins, strict=True))
         )
-    return "".join(parts)
+    return _BLANK_LINE.sub("", "".join(parts))
 
 
 def _escape_start(line: str) -> str:

@@ -48,7 +48,7 @@ def test_the_plural_forms_of_the_language():
 
 @pytest.mark.parametrize(
     ("text", "translation", "written"),
-    [("a = b c\n", "x {y}", 'a = x { "{" }y{ "}" }\n'), ("a = b\n    c\n", "x\ny", "a = x\n    y\n"), ("a = b\n  c\n", "x\n.y", 'a = x\n  { "." }y\n'),
+    [("a = b\r\n\r\n    c\r\n", "x\n\ny", "a = x\r\n\r\n    y\r\n"), ("a = b c\n", "x {y}", 'a = x { "{" }y{ "}" }\n'), ("a = b\n    c\n", "x\ny", "a = x\n    y\n"), ("a = b\n  c\n", "x\n.y", 'a = x\n  { "." }y\n'),
      ("a =\n  b c\n", "*x", 'a =\n  { "*" }x\n'), ("a = b c\n", ".x", "a = .x\n"), ("a = b c\r\n", "x\ny", "a = x y\r\n"), ("a = b { $c }\r\n    d\r\n", "{ $c }\n[x", 'a = { $c }\r\n    { "[" }x\r\n')],
 )  # fmt: skip
 def test_translations_are_escaped(text, translation, written):
