@@ -25,10 +25,14 @@ URL = "/v1/chat/completions"
 WAIT_S = 60
 
 
+IN_BACKGROUND = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from llmcli.cli.main import run; run()"
+"""Begins as a process in the background of a script (``llm serve &``), which ignores Ctrl-C."""
+
+
 @pytest.fixture(scope="module")
 def batching(tiny):
     """A server with batches, one for all tests."""
-    with serving(tiny("chatml"), "--batches") as server:
+    with serving(tiny("chatml"), "--batches", code=IN_BACKGROUND) as server:
         yield server
 
 

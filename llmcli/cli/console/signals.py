@@ -66,6 +66,23 @@ def ignore_interrupt_keys() -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
 
 
+@contextmanager
+def let_children_be_interrupted() -> Iterator[None]:
+    """Let SIGINT end processes that are started meanwhile, even if this one ignores it, as in a script's background.
+
+    A handler is not inherited, unlike SIG_IGN.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _signum, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def die_by_signal(signum: int) -> NoReturn:
     """End this process by ``signum``, as its default action would have."""
     signal.signal(signum, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llmcli import child_processes
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.signals import let_children_be_interrupted
 from llmcli.cli.console.suggestion import format_option
 from llmcli.documents.records.job_state import load_job
 from llmcli.errors import OutputError, TemporaryFailure
@@ -50,7 +51,8 @@ def open_queue(ctx: CommandContext, models: ServedModels) -> Iterator[BatchQueue
     except OSError as error:
         raise OutputError(str(directory), detail=error.strerror or "") from error
     try:
-        yield BatchQueue(store, BatchCommand(ctx, models), ctx.console.write_notice)
+        with let_children_be_interrupted():  # how a batch is cancelled
+            yield BatchQueue(store, BatchCommand(ctx, models), ctx.console.write_notice)
     finally:
         os.close(lock)
 
