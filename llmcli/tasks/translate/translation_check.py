@@ -28,6 +28,7 @@ from llmcli.tasks.translate.segment_translation import spans_to_mask
 from llmcli.tasks.translate.target_file import segment_keys
 
 _LINE_PREFIX = re.compile(r"line (\d+): ")
+_TAG = re.compile(r"<[^<>]*>")
 _SOURCE_CHANGED = "the source has changed since"
 _SOURCE_REMOVED = "the source no longer has this text"
 
@@ -121,7 +122,7 @@ class _SegmentCheck:
                 yield from self._judge(segment, segment.existing_translation, mine)
             elif mine is None:
                 yield self._missing(here.get(name, segment))
-            elif has_letters(self._text[mine.start : mine.end]):
+            elif has_letters(_TAG.sub("", self._text[mine.start : mine.end])):
                 yield self._defect(DefectKind.STALE, segment, mine, "its translation is marked as out of date")
             else:
                 yield self._defect(DefectKind.MISSING, segment, mine, "it has no translation")

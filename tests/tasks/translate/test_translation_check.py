@@ -41,6 +41,23 @@ def test_without_a_record(name, source, translation, expected):
     assert defects(name, source, translation) == expected
 
 
+QT = (
+    "<TS language='de'><context><message><source>One</source><translation type='unfinished'></translation></message>\n"
+    "<message><source>Two</source><translation type='unfinished'>Zwei</translation></message></context></TS>"
+)
+XLIFF = (
+    "<xliff version='1.2'><file source-language='en' target-language='de'><body><trans-unit id='1'><source>One</source>"
+    "<target state='new'/></trans-unit>\n<trans-unit id='2'><source>Two</source><target state='needs-translation'>Zwei</target>"
+    "</trans-unit></body></file></xliff>"
+)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.ts", QT), ("a.xlf", XLIFF)])
+def test_an_empty_element_is_no_stale_translation(name, text):
+    """A file with both languages has a place for each translation before it is made."""
+    assert defects(name, text, text) == [(MISSING, 1, "One"), (STALE, 2, "Two")]
+
+
 def test_a_record_tells_what_is_stale():
     """A text that was translated from another one is stale; one that llm kept as it is, is a translation."""
     rows = [RecordedSegment("GitHub", "GitHub", ""), RecordedSegment("Two.", "Zwei.", "")]
