@@ -132,11 +132,12 @@ def test_a_server_answers(llm, server, write, tmp_path):
         chat("a", model="big", temperature=0.5, max_tokens=9, stop=["x"]),
         chat("b", tools=[tool]),
         chat("c", logprobs=True),
+        line("d", "/v1/completions", prompt="Once"),
     ]
     path, out = write("in.jsonl", "\n".join(asked)), tmp_path / "out.jsonl"
     run = llm("run-batch", "-i", path, "-o", str(out), "--base-url", server.url, "-m", "big", "--yes")
     lines = [json.loads(each) for each in out.read_text().splitlines()]
-    assert run.code == 3 and [each["response"]["status_code"] for each in lines] == [200, 200, 501], run.err
+    assert run.code == 3 and [each["response"]["status_code"] for each in lines] == [200, 200, 501, 501], run.err
     first = next(body for body in server.chats() if body.get("stop"))
     assert (first["temperature"], first["stop"]) == (0.5, ["x"]) and 9 in first.values()
     assert bodies(lines)[0]["model"] == "big" and bodies(lines)[0]["usage"]["completion_tokens"]
