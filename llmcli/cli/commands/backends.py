@@ -223,12 +223,14 @@ def probe(
 
 def _show_probe(ctx: CommandContext, server: dict[str, Any], result: ProbeResult) -> None:
     """Show a result; in a pipe below the fields of ``server``."""
-    from llmcli.cli.console import error_messages
+    from llmcli.cli.console import error_messages, wrapping
 
     works = {True: "yes", False: "no", None: "unknown"}[result.works]
     detail = result.detail if result.error is None else error_messages.describe(result.error)[0]
     if ctx.console.writes_for_people:
-        ctx.console.write_stdout(f"{result.check:<9} {works:<8} {detail}\n")
+        start = f"{result.check:<9} {works:<8} "
+        lines = wrapping.wrap_words(detail, max(ctx.console.columns - len(start), len(start)), break_words=False)
+        ctx.console.write_stdout(start + f"\n{' ' * len(start)}".join(lines) + "\n")
     else:
         ctx.console.write_table([{**server, "check": result.check, "works": works, "detail": detail}])
 

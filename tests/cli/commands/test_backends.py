@@ -364,3 +364,15 @@ def test_a_person_sees_each_result_as_it_comes(llm, server, terminal):
     screen = terminal()
     assert llm("backends", "test", "--base-url", server.url, out=screen.slave).code == 0
     assert [line.split()[:2] for line in screen.close().splitlines()][:2] == [["answer", "yes"], ["stream", "yes"]]
+
+
+def test_a_long_reason_goes_on_in_its_column(llm, server, terminal):
+    """At words, not in the middle of one."""
+    server.models = [{"id": "big"}]
+    server.usual = stream_answer('{"word": "hello"}')
+    screen = terminal()
+    assert llm("backends", "test", "--base-url", server.url, out=screen.slave).code == 0
+    assert screen.close().splitlines()[-2:] == [
+        "context   unknown  the server does not say; llm assumes 8192 tokens, unless you",
+        f"{'':19}set context",
+    ]
