@@ -403,7 +403,8 @@ def _parse_setting(key: SettingSpec, value: Any, origin: str) -> Setting:
     try:
         return Setting(key.parse(value), origin)
     except ValueError as error:
-        problem = f"{error}, not {_describe_value(value)}"
+        names_its_part = isinstance(value, Mapping) and not str(error).startswith("expected")
+        problem = str(error) if names_its_part else f"{error}, not {_describe_value(value)}"
         if origin.startswith("--"):
             if isinstance(value, list | tuple):  # an option that was repeated
                 problem = f"{error}, not {' '.join(map(repr, value))}"

@@ -376,3 +376,18 @@ def test_a_long_reason_goes_on_in_its_column(llm, server, terminal):
         "context   unknown  the server does not say; llm assumes 8192 tokens, unless you",
         f"{'':19}set context",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "end"),
+    [
+        ("{farm: {base_urls: []}}", "farm.base_urls: expected a list of addresses such as [http://a:8033, http://b:8033]"),
+        ("{farm: {base_url: 'http://x/v1', concurrency: many}}", "farm.concurrency: expected a whole number from 1 to 1024"),
+        ("[farm]", "{NAME: {type: openai, base_url: ...}}, not a list"),
+    ],
+)  # fmt: skip
+def test_a_wrong_entry_is_not_called_a_mapping(llm, file, wrong, end):
+    """The error of a part does not say what the whole is."""
+    file.write_text(f"backends: {wrong}\n")
+    run = llm("ask", "--backend", "farm", "hi")
+    assert run.code == 78 and " ".join(run.err.split()).partition(" Try:")[0].endswith(end)
