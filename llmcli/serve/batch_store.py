@@ -209,9 +209,9 @@ class BatchStore:
     def _load(self, object_id: str, pattern: re.Pattern[str]) -> ApiObject | None:
         if not pattern.fullmatch(object_id):
             return None
-        with suppress(FileNotFoundError):
-            loaded: ApiObject = json.loads(self._object_path(object_id).read_bytes())
-            return loaded
+        with suppress(FileNotFoundError, ValueError):  # a damaged one is none, and must not stop the others
+            loaded = json.loads(self._object_path(object_id).read_bytes())
+            return loaded if isinstance(loaded, dict) and loaded.get("id") == object_id else None
         return None
 
     def _list(self, pattern: re.Pattern[str]) -> list[ApiObject]:

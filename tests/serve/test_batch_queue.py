@@ -276,6 +276,17 @@ def test_a_batch_that_waits_can_be_cancelled(store, queue, runner, submit):
     assert store.find_batch(batch_id)["status"] == "cancelled" and runner.started == []
 
 
+def test_a_damaged_object_does_not_stop_the_others(store, queue, runner, submit, tmp_path):
+    """A file on the disk that means nothing is no batch."""
+    for number, content in enumerate([b"{", b"[]", b'{"id": "other"}', b"\xff"]):
+        (store.requests_path("x").parent / f"batch_{number:032x}.json").write_bytes(content)
+    batch_id = submit(line())
+    assert [each["id"] for each in store.list_batches()] == [batch_id]
+    queue.advance()
+    queue.advance()
+    assert len(runner.started) == 1
+
+
 def test_a_server_that_starts_again_goes_on(tmp_path, store, queue, runner, submit, clock):
     """The end of the server ends the process; another one starts a process for the same files."""
     batch_id = submit(line("a") + line("b"))

@@ -55,8 +55,16 @@ _ONE_FORM_VERBS = frozenset(_SAME_IN_PLURAL.split())
 """Forms that are the same after she and they, beside those in -ed."""
 
 
+AGREEMENT_PROBLEMS = {
+    "ambiguous": "a pronoun is ambiguous",
+    "gender": "the gender would not agree",
+    "number": "the number would not agree",
+}
+"""The reasons for which a pair is dropped, in words."""
+
+
 class AgreementError(ValueError):
-    """The words of a text cannot agree with another group; ``reason`` is gender, number or ambiguous."""
+    """The words of a text cannot agree with another group; ``reason`` is one of ``AGREEMENT_PROBLEMS``."""
 
     def __init__(self, reason: str, word: str) -> None:
         super().__init__(f"{reason}: {word}")

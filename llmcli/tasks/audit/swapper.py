@@ -12,6 +12,7 @@ from llmcli.errors import BadDocument
 from llmcli.errors.saved_state_errors import NothingToSwap
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.audit.pronouns import (
+    AGREEMENT_PROBLEMS,
     FEMALE,
     MALE,
     NEUTRAL,
@@ -68,7 +69,9 @@ def swap_records(records: Iterable[Record], swaps: SwapFile) -> SwappedInputs:
             found.append(swapped)
     if not any(len(each.texts) > 1 for each in found):
         reasons = unchanged + Counter(reason for each in found for reason in each.dropped.values())
-        told = ", ".join(f"{reason} ({count} times)" for reason, count in reasons.items() if reason)
+        told = ", ".join(
+            f"{AGREEMENT_PROBLEMS.get(reason, reason)} ({count} times)" for reason, count in reasons.items() if reason
+        )
         slots = " or ".join(f"{{{slot}}}" for slot in (*swaps.kinds, *PRONOUN_SLOTS)[:2])
         raise NothingToSwap(swaps.name, detail=told or f"no input has a word of it, or a slot such as {slots}")
     return SwappedInputs(tuple(found), dict(unchanged))

@@ -10,6 +10,7 @@ from llmcli.cli.console.table import render_table
 from llmcli.cli.render import svg_chart
 from llmcli.cli.render.svg_chart import Axis, Chart, make_axis
 from llmcli.fast_dataclass import asdict
+from llmcli.tasks.audit.pronouns import AGREEMENT_PROBLEMS
 
 if TYPE_CHECKING:
     from llmcli.tasks.audit import AuditResult
@@ -39,17 +40,12 @@ _LIMITS = """\
 
 def describe_coverage(unchanged: Mapping[str, int], dropped: Mapping[str, int]) -> str:
     """Return how many inputs and pairs an audit leaves out, and why; "" if none."""
-    reasons = {
-        "ambiguous": "a pronoun is ambiguous",
-        "gender": "the gender would not agree",
-        "number": "the number would not agree",
-    }
     parts = [
         f"{count} input{'s' if count > 1 else ''} left out ({reason or 'no word to swap'})"
         for reason, count in unchanged.items()
     ]
     parts += [
-        f"{count} pair{'s' if count > 1 else ''} dropped ({reasons[reason]})"
+        f"{count} pair{'s' if count > 1 else ''} dropped ({AGREEMENT_PROBLEMS[reason]})"
         for reason, count in sorted(dropped.items())
     ]
     return ", ".join(parts)
