@@ -80,7 +80,9 @@ def _program_rows(result: AuditResult) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {"measure": each.measure, "group": each.group, "pairs": each.pairs}
         row["mean"] = None if each.mean is None else f"{each.mean:.4f}"
         numbers = dict.fromkeys(("shift", "low", "high", "p")) if each.estimate is None else asdict(each.estimate)
-        row |= {name: None if value is None else f"{value:.4f}" for name, value in numbers.items()}
+        row |= {
+            name: None if value is None else f"{round(value, 4) + 0.0:.4f}" for name, value in numbers.items()
+        }  # no "-0.0000"
         yield {**row, "flips": flips.get(each.group)} if flips else row
 
 
