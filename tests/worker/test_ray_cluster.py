@@ -1,4 +1,4 @@
-"""Ray on nodes of this machine, one of which is killed: the extra ``ray`` is needed (marker ``clients``)."""
+"""Ray on nodes of this machine, one of which is killed: the extra ``ray`` is needed (marker ``ray``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import ROOT
 
-pytestmark = pytest.mark.clients
+pytestmark = pytest.mark.ray
 LABELS = "delivery,quality,price"
 ROWS = 96
 SECTION = (ROOT / "docs" / "shards.md").read_text("utf-8").partition("\n## Ray\n")[2].partition("\n## ")[0]
