@@ -19,7 +19,7 @@ CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='porter unicode
 """Creates the table ``words`` of a database; the texts in it are known by a row id."""
 _MAX_QUERY_TERMS = 64
 """Words of a question that are searched for; the rest of a longer one is ignored."""
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     [
         "a",
         "an",
@@ -140,7 +140,7 @@ def search_words(database: sqlite3.Connection, question: str, limit: int) -> lis
     Texts that contain only stop words of it come last.
     """
     words = _WORD.findall(question)
-    telling = [word for word in words if word.casefold() not in _STOP_WORDS]
+    telling = [word for word in words if word.casefold() not in STOP_WORDS]
     found: dict[int, None] = {}
     for query in dict.fromkeys(map(match_query, (telling, words))):
         if query and len(found) < limit:

@@ -40,7 +40,7 @@ there these they this those though through to today together tomorrow tonight to
 where which while who why will with would yesterday you your
 """
 _FUNCTION_WORDS = frozenset(_NOT_POSSESSED.split())
-"""Words before which ``her`` is an object and ``his`` stands alone: none of them is part of what somebody has."""
+"""Words before which ``her`` is an object and ``his`` stands alone: no noun phrase begins with one of them."""
 _BEFORE_POSSESSIVES = """
 about after against and as at because before behind beside between but by during for from in into near of on onto or over
 through to toward towards under until when while with without

@@ -36,7 +36,7 @@ MAX_PER_ANSWER = 2
 """Cards with one answer: further ones would be guessed."""
 
 
-class Dropped(StrEnum):
+class DropReason(StrEnum):
     """Why a sentence gave no card."""
 
     NO_WORD = "no word to ask for"
@@ -105,7 +105,7 @@ class _DeckMaker:
         self._writers = [
             QuestionWriter(run, source, prompts, generation, f"{index}") for index, source in enumerate(self._sources)
         ]
-        self._dropped: Counter[Dropped] = Counter()
+        self._dropped: Counter[DropReason] = Counter()
         self._cards: list[Card] = []
         self._terms: list[frozenset[str]] = []
         self._answers: Counter[str] = Counter()
@@ -119,7 +119,7 @@ class _DeckMaker:
             looked_at += 1
             if isinstance(card, Card) and self._is_new(card):
                 self._add(card)
-            elif isinstance(card, Dropped):
+            elif isinstance(card, DropReason):
                 self._dropped[card] += 1
             self._run.report(Progress(len(self._cards), self._options.count, "cards"))
             if len(self._cards) == self._options.count:
@@ -169,28 +169,28 @@ class _DeckMaker:
         random.Random(f"{kind} {index}").shuffle(sentences)  # noqa: S311 (the same deck each time)
         return [_CardCandidate(kind, index, sentence) for sentence in sentences]
 
-    async def _make_card(self, candidate: _CardCandidate) -> Card | Dropped:
+    async def _make_card(self, candidate: _CardCandidate) -> Card | DropReason:
         card = candidate.card or await self._ask_about(candidate)
         if isinstance(card, Card) and self._options.level not in {None, card.level}:
-            return Dropped.OTHER_LEVEL
+            return DropReason.OTHER_LEVEL
         return card
 
-    async def _ask_about(self, candidate: _CardCandidate) -> Card | Dropped:
+    async def _ask_about(self, candidate: _CardCandidate) -> Card | DropReason:
         """Return the card of a sentence."""
         assert candidate.sentence is not None
         has_choices = candidate.kind is CardKind.CHOICE
         best = await self._scorers[candidate.source].find_best(candidate.sentence, has_choices=has_choices)
         if best is None:
-            return Dropped.NO_WORD
+            return DropReason.NO_WORD
         if not best.is_clear:
-            return Dropped.AMBIGUOUS if best.is_surprising else Dropped.GIVEN_AWAY
+            return DropReason.AMBIGUOUS if best.is_surprising else DropReason.GIVEN_AWAY
         if has_choices and len(best.wrong) < WRONG_CHOICES:
-            return Dropped.NO_CHOICES
+            return DropReason.NO_CHOICES
         question = best.blank.bare_question if has_choices else best.blank.question
         if candidate.kind is CardKind.SHORT:
             written = await self._writers[candidate.source].write(best.blank)
             if written is None:
-                return Dropped.NO_QUESTION
+                return DropReason.NO_QUESTION
             question = written
         return _make_card(candidate.kind, question, best)
 
@@ -201,7 +201,7 @@ class _DeckMaker:
         terms = frozenset(find_terms(card.question))
         alike = any(2 * len(terms & other) >= ALIKE_FROM * (len(terms) + len(other)) for other in self._terms)
         if alike or (card.kind is not CardKind.ORDER and self._answers[card.answer.lower()] >= MAX_PER_ANSWER):
-            self._dropped[Dropped.ALIKE] += 1
+            self._dropped[DropReason.ALIKE] += 1
             return False
         return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.quiz.source_sentences import Blank, SourceText
 from llmcli.tasks.quotes.quote_generation import QuoteOptions, generate_quote
@@ -25,57 +26,6 @@ _MAX_ANSWER_CHARS = 80
 _QUESTION = re.compile(
     r"(?:(?:in|at|on|by|for|to|with|from|after|under|of) )?(?:what|which|who|whom|whose|when|where|why|how)\b",
     re.IGNORECASE,
-)
-_STOP_TERMS = frozenset(
-    [
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "why",
-        "how",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "can",
-        "will",
-        "would",
-        "should",
-        "may",
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "in",
-        "for",
-        "by",
-        "it",
-        "its",
-        "with",
-        "on",
-        "at",
-        "and",
-        "or",
-        "as",
-        "that",
-        "this",
-        "from",
-        "not",
-        "no",
-        "if",
-    ]
 )
 
 
@@ -113,8 +63,8 @@ class QuestionWriter:
 def is_question(text: str, blank: Blank) -> bool:
     """Whether a text is one question about the sentence of a blank, and does not say its answer."""
     answer = set(find_terms(blank.answer))
-    own = set(find_terms(text)) - _STOP_TERMS
-    told = set(find_terms(blank.sentence.text)) - _STOP_TERMS - answer
+    own = set(find_terms(text)) - STOP_WORDS
+    told = set(find_terms(blank.sentence.text)) - STOP_WORDS - answer
     return (
         text.endswith("?")
         and text.count("?") == 1

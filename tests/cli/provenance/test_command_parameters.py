@@ -45,7 +45,7 @@ def describe(parameters, **values):
 
 
 def test_only_names_stand_in_a_statement():
-    """Any other text of any verb is a digest; so is that of an option that somebody adds without a thought of this."""
+    """Any other text of any verb is a digest; an option that is added later is private by default."""
     shown = set()
     for parameters in VERBS.values():
         for parameter in filter(takes_text, parameters):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.tasks.audit.outcomes import is_refusal, read_outcome
+from llmcli.tasks.audit import is_refusal, read_outcome
 from llmcli.types import Result
 
 

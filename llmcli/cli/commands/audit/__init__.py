@@ -7,7 +7,7 @@ from typing import Annotated
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask import PromptOption
-from llmcli.cli.commands.filter import Statements
+from llmcli.cli.commands.filter import AlternativesOption, ConjunctsOption, ExcludedOption
 from llmcli.cli.commands.sentiment import TextUnit
 from llmcli.cli.groups import build_group
 from llmcli.cli.labels.scoring_flags import FilterFlags, ScoringFlags
@@ -128,15 +128,9 @@ def filter(  # noqa: A001 (the command's name)
     fail_above: FailAboveOption = None,
     report: ReportOption = None,
     plot: PlotOption = None,
-    conjuncts: Annotated[
-        Statements, Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
-    ] = None,
-    alternatives: Annotated[
-        Statements, Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
-    ] = None,
-    excluded: Annotated[
-        Statements, Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
-    ] = None,
+    conjuncts: ConjunctsOption = None,
+    alternatives: AlternativesOption = None,
+    excluded: ExcludedOption = None,
 ) -> int:
     """Audit llm filter: the same texts with other people in them.
 

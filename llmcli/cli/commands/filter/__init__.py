@@ -9,7 +9,15 @@ from llmcli.cli.labels.scoring_flags import FilterFlags
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.parsing.parameters import Argument, Option
 
-Statements = list[str] | None
+ConjunctsOption = Annotated[
+    list[str] | None, Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
+]
+AlternativesOption = Annotated[
+    list[str] | None, Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
+]
+ExcludedOption = Annotated[
+    list[str] | None, Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
+]
 
 
 @command(
@@ -29,15 +37,9 @@ def filter(  # noqa: A001 (the command's name)
     statement: Annotated[str, Argument(metavar="STATEMENT", help="What must hold for a record.")],
     files: FilesArgument = None,
     *,
-    conjuncts: Annotated[
-        Statements, Option("--and", metavar="STATEMENT", help="This must hold too; repeatable.")
-    ] = None,
-    alternatives: Annotated[
-        Statements, Option("--or", metavar="STATEMENT", help="Or this alone must hold; repeatable.")
-    ] = None,
-    excluded: Annotated[
-        Statements, Option("--not", metavar="STATEMENT", help="This must not hold; repeatable.")
-    ] = None,
+    conjuncts: ConjunctsOption = None,
+    alternatives: AlternativesOption = None,
+    excluded: ExcludedOption = None,
     invert: Annotated[bool, Option("--invert", help="Print the records that do not match.")] = False,
     count: Annotated[bool, Option("-c", "--count", help="Print only the number of matches.")] = False,
     numbers: Annotated[bool, Option("-n", "--line-number", help="Print line numbers.")] = False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.verify.checks import GivenTexts, StatementChecker, working_directory
+from llmcli.cli.commands.verify.statement_checker import GivenTexts, StatementChecker, working_directory
 from llmcli.cli.parsing.parameters import CommandParameter
 from llmcli.cli.provenance.command_parameters import STDIN, format_words
 from llmcli.cli.provenance.provenance_recorder import EFFECTIVE_SETTINGS

@@ -9,8 +9,14 @@ from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.command_registry import find_command
-from llmcli.cli.commands.verify.checks import Check, CheckState, GivenTexts, StatementChecker, working_directory
 from llmcli.cli.commands.verify.repeated_run import RepeatedRun
+from llmcli.cli.commands.verify.statement_checker import (
+    GivenTexts,
+    StatementCheck,
+    StatementChecker,
+    StatementCheckState,
+    working_directory,
+)
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.parsing.parameters import CommandParameter
@@ -126,34 +132,36 @@ def _verify(
         checker = StatementChecker(ctx, predicate, parameters, key)
         checks = [_check_output(ctx, output), *checker.run(given)]
     difference = ""
-    unchanged = all(check.state in {CheckState.OK, CheckState.UNCHECKED} for check in checks)
+    unchanged = all(check.state in {StatementCheckState.OK, StatementCheckState.UNCHECKED} for check in checks)
     needs_key = any(check.needs_key for check in checks)
     if repeats and (needs_key or not unchanged):
         why = "another key is needed" if unchanged else "not everything is as it was"
-        checks.append(Check(CheckState.UNCHECKED, "repeated", output.name, f"not run: {why}"))
+        checks.append(StatementCheck(StatementCheckState.UNCHECKED, "repeated", output.name, f"not run: {why}"))
     elif repeats:
         repeated = RepeatedRun(ctx, output.path, predicate, parameters)
         difference = repeated.compare(output.shown, checker, given)
-        state = CheckState.CHANGED if difference else CheckState.OK
-        checks.append(Check(state, "repeated", output.name, "" if not difference else repeated.reason))
+        state = StatementCheckState.CHANGED if difference else StatementCheckState.OK
+        checks.append(StatementCheck(state, "repeated", output.name, "" if not difference else repeated.reason))
     _write_checks(ctx, output, checks, difference)
     _note_versions(ctx, predicate)
     return _exit_code(ctx, checks)
 
 
-def _check_output(ctx: CommandContext, output: DescribedOutput) -> Check:
+def _check_output(ctx: CommandContext, output: DescribedOutput) -> StatementCheck:
     if output.shown is not None:
         found = digest_public(json_text.dumps(output.shown).encode("utf-8", "replace"))
     else:
         try:
             found = digest_public_file(str(output.path), ctx.runtime.interrupt)
         except OSError as error:
-            return Check(CheckState.MISSING, "output", output.name, error.strerror or "")
+            return StatementCheck(StatementCheckState.MISSING, "output", output.name, error.strerror or "")
     same = found["sha256"] == output.statement.digest["sha256"]
-    return Check(CheckState.OK if same else CheckState.CHANGED, "output", output.name)
+    return StatementCheck(StatementCheckState.OK if same else StatementCheckState.CHANGED, "output", output.name)
 
 
-def _write_checks(ctx: CommandContext, output: DescribedOutput, checks: Sequence[Check], difference: str) -> None:
+def _write_checks(
+    ctx: CommandContext, output: DescribedOutput, checks: Sequence[StatementCheck], difference: str
+) -> None:
     rows = [{"state": str(each.state), "what": each.kind, "name": each.name, "note": each.note} for each in checks]
     if ctx.console.as_json:
         extra = {"difference": difference} if difference else {}
@@ -172,11 +180,11 @@ def _note_versions(ctx: CommandContext, predicate: Mapping[str, Any]) -> None:
         ctx.console.write_note(f"made with other versions: {'; '.join(differing)}")
 
 
-def _exit_code(ctx: CommandContext, checks: Sequence[Check]) -> int:
+def _exit_code(ctx: CommandContext, checks: Sequence[StatementCheck]) -> int:
     states = {check.state for check in checks}
-    if CheckState.CHANGED in states:
+    if StatementCheckState.CHANGED in states:
         return _CHANGED
-    if CheckState.MISSING in states:
+    if StatementCheckState.MISSING in states:
         return MissingError.exit_code
     if any(check.needs_key for check in checks):
         path = ctx.runtime.paths.digest_key

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmcli.models.files.model_file import ModelFile
 
 
-class CheckState(StrEnum):
+class StatementCheckState(StrEnum):
     """What a check has found."""
 
     OK = "ok"
@@ -35,13 +35,13 @@ class CheckState(StrEnum):
 
 
 @frozen
-class Check:
+class StatementCheck:
     """What was checked: its ``kind`` ("output", "input", "text", "prompt", "model", ...), its name, and what was found.
 
     ``note`` says why something was not checked. ``needs_key``: another key than that of the user is needed.
     """
 
-    state: CheckState
+    state: StatementCheckState
     kind: str
     name: str
     note: str = ""
@@ -75,7 +75,7 @@ class StatementChecker:
         self.open_texts: dict[str, str] = {}
         """The private texts that the user gave, by their digests."""
 
-    def run(self, given: GivenTexts) -> Iterator[Check]:
+    def run(self, given: GivenTexts) -> Iterator[StatementCheck]:
         """Yield a check for each thing."""
         yield from self._check_inputs(given)
         yield from self._check_texts(given)
@@ -85,29 +85,29 @@ class StatementChecker:
 
     # ---- what the user gave ---------------------------------------------------------------------------------------
 
-    def _check_inputs(self, given: GivenTexts) -> Iterator[Check]:
+    def _check_inputs(self, given: GivenTexts) -> Iterator[StatementCheck]:
         for each in self._predicate["inputs"]:
             if each["name"] == STDIN:
                 yield self._check_stdin(each, given)
             else:
                 yield self._compare("input", each)
         if given.stdin is not None and all(each["name"] != STDIN for each in self._predicate["inputs"]):
-            yield Check(CheckState.CHANGED, "text", "--text -", "the run did not read standard input")
+            yield StatementCheck(StatementCheckState.CHANGED, "text", "--text -", "the run did not read standard input")
 
-    def _check_stdin(self, described: Mapping[str, Any], given: GivenTexts) -> Check:
+    def _check_stdin(self, described: Mapping[str, Any], given: GivenTexts) -> StatementCheck:
         name = "standard input"
         if self._key is None:
-            return Check(CheckState.UNCHECKED, "input", name, self._other_key, needs_key=True)
+            return StatementCheck(StatementCheckState.UNCHECKED, "input", name, self._other_key, needs_key=True)
         if given.stdin is None:
-            return Check(CheckState.UNCHECKED, "input", name, "not kept; give it: --text - < FILE")
+            return StatementCheck(StatementCheckState.UNCHECKED, "input", name, "not kept; give it: --text - < FILE")
         same = self._key.digest(given.stdin) == described["digest"]
-        return Check(CheckState.OK if same else CheckState.CHANGED, "input", name)
+        return StatementCheck(StatementCheckState.OK if same else StatementCheckState.CHANGED, "input", name)
 
-    def _check_texts(self, given: GivenTexts) -> Iterator[Check]:
+    def _check_texts(self, given: GivenTexts) -> Iterator[StatementCheck]:
         key = self._key
         if key is None:
             yield from (
-                Check(CheckState.UNCHECKED, "text", each.label, self._other_key, needs_key=True)
+                StatementCheck(StatementCheckState.UNCHECKED, "text", each.label, self._other_key, needs_key=True)
                 for each in self.private_texts
             )
             return
@@ -115,32 +115,34 @@ class StatementChecker:
         unknown = set(self.open_texts) - {each.digest for each in self.private_texts}
         for each in self.private_texts:
             if each.digest in self.open_texts:
-                yield Check(CheckState.OK, "text", each.label)
+                yield StatementCheck(StatementCheckState.OK, "text", each.label)
             elif not unknown:
-                yield Check(CheckState.UNCHECKED, "text", each.label, "not kept; give it: --text TEXT")
+                yield StatementCheck(
+                    StatementCheckState.UNCHECKED, "text", each.label, "not kept; give it: --text TEXT"
+                )
         for digest in unknown:
             del self.open_texts[digest]
-            yield Check(CheckState.CHANGED, "text", "--text", "it is not a text of this run")
+            yield StatementCheck(StatementCheckState.CHANGED, "text", "--text", "it is not a text of this run")
 
     # ---- files ----------------------------------------------------------------------------------------------------
 
-    def _compare(self, kind: str, described: Mapping[str, Any], find: Callable[[str], str] = str) -> Check:
+    def _compare(self, kind: str, described: Mapping[str, Any], find: Callable[[str], str] = str) -> StatementCheck:
         """Compare a file with its digests; ``find`` returns its path from its name."""
         name = described["name"]
         if "note" in described or "digest" not in described:
-            return Check(CheckState.UNCHECKED, kind, name, described.get("note", ""))
+            return StatementCheck(StatementCheckState.UNCHECKED, kind, name, described.get("note", ""))
         digests = described["digest"]
         if is_keyed(digests) and self._key is None:
-            return Check(CheckState.UNCHECKED, kind, name, self._other_key, needs_key=True)
+            return StatementCheck(StatementCheckState.UNCHECKED, kind, name, self._other_key, needs_key=True)
         digest_file = self._key.digest_file if is_keyed(digests) and self._key is not None else digest_public_file
         try:
             path = find(name)
             if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a Path raises for some names)
-                return Check(CheckState.MISSING, kind, name, "not a regular file")
+                return StatementCheck(StatementCheckState.MISSING, kind, name, "not a regular file")
             found = digest_file(path, self._ctx.runtime.interrupt)
         except (OSError, ValueError, MissingError) as error:  # ValueError: a NUL character
-            return Check(CheckState.MISSING, kind, name, getattr(error, "strerror", None) or "")
-        return Check(CheckState.OK if found == digests else CheckState.CHANGED, kind, name)
+            return StatementCheck(StatementCheckState.MISSING, kind, name, getattr(error, "strerror", None) or "")
+        return StatementCheck(StatementCheckState.OK if found == digests else StatementCheckState.CHANGED, kind, name)
 
     def _prompt_file(self, name: str) -> str:
         """Return the path of a prompt, which may be named by it."""
@@ -149,12 +151,15 @@ class StatementChecker:
 
     # ---- what answered --------------------------------------------------------------------------------------------
 
-    def _check_model(self) -> Iterator[Check]:
+    def _check_model(self) -> Iterator[StatementCheck]:
         """Hash the files of the model again: a change that keeps size and time is found too."""
         if "server" in self._predicate:
             server = self._predicate["server"]
-            yield Check(
-                CheckState.UNCHECKED, "server", str(server.get("origin", "")), "its model cannot be checked here"
+            yield StatementCheck(
+                StatementCheckState.UNCHECKED,
+                "server",
+                str(server.get("origin", "")),
+                "its model cannot be checked here",
             )
         model = self._predicate.get("model")
         if model is None:
@@ -167,30 +172,32 @@ class StatementChecker:
         if "draft" in model:
             yield self._check_model_file("draft model", model["draft"]["name"], model["draft"]["digest"])
 
-    def _check_model_file(self, kind: str, name: str, digests: Mapping[str, str]) -> Check:
+    def _check_model_file(self, kind: str, name: str, digests: Mapping[str, str]) -> StatementCheck:
         try:
             model = self._ctx.runtime.models.find(name)
             with self._ctx.console.status_line.waiting(Phase.CHECKING, model.name):
                 found = self._hash_model(model)
         except (ModelNotDownloaded, MissingError):
-            return Check(CheckState.MISSING, kind, name)
+            return StatementCheck(StatementCheckState.MISSING, kind, name)
         except OSError as error:
-            return Check(CheckState.MISSING, kind, name, error.strerror or "")
-        return Check(CheckState.OK if found == digests else CheckState.CHANGED, kind, name)
+            return StatementCheck(StatementCheckState.MISSING, kind, name, error.strerror or "")
+        return StatementCheck(StatementCheckState.OK if found == digests else StatementCheckState.CHANGED, kind, name)
 
     def _hash_model(self, model: ModelFile) -> dict[str, str]:
         hashes = [hash_file(part, self._ctx.runtime.interrupt) for part in model.parts or (model.path,)]
         return {"sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
-    def _check_copy(self, model: Mapping[str, Any]) -> Check:
+    def _check_copy(self, model: Mapping[str, Any]) -> StatementCheck:
         name = f"{model['reference']} in {model['weights']}"
         copies = self._ctx.runtime.models.derived_weights.list_copies()
         source, wanted = model["digest"].get("sha256"), model["copy"].get("sha256")
         copy = next((each for each in copies if each.key.source == source and each.sha256 == wanted), None)
         if copy is None:
-            return Check(CheckState.UNCHECKED, "weights", name, "this copy is no longer kept; llm makes it again")
+            return StatementCheck(
+                StatementCheckState.UNCHECKED, "weights", name, "this copy is no longer kept; llm makes it again"
+            )
         same = hash_file(copy.path, self._ctx.runtime.interrupt) == wanted
-        return Check(CheckState.OK if same else CheckState.CHANGED, "weights", name)
+        return StatementCheck(StatementCheckState.OK if same else StatementCheckState.CHANGED, "weights", name)
 
 
 def _adapter_file(text: str) -> str:
