@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmcli.cli.console import wrapping
+from llmcli.cli.render.report_file import write_report_file
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext
@@ -27,18 +28,6 @@ def write_summary(ctx: CommandContext, summary: LabelSummary, path: str | None) 
     if console.stderr_is_terminal and not console.quiet and not console.as_json and summary.records >= _MIN_RECORDS:
         columns = console.environment.columns(console.environment.stderr)
         ctx.console.write_stderr("\n".join(format_summary(summary, columns)))
-
-
-def write_report_file(ctx: CommandContext, path: str, content: bytes) -> None:
-    """Write a file beside the output of a command. Raises as ``atomic_write`` does."""
-    from llmcli.files.atomic_file import atomic_write
-
-    with atomic_write(path, interrupt=ctx.runtime.interrupt) as file:
-        if file.direct:
-            with ctx.console.open_writer(file.fd, path) as writer:
-                writer.write(content)
-        else:
-            file.write(content)
 
 
 def format_summary(summary: LabelSummary, columns: int) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from llmcli.cli.console import wrapping
+from llmcli.cli.render.report_file import check_report_path
 from llmcli.errors import MissingExtra, UsageError
 from llmcli.fast_dataclass import frozen
 
@@ -150,7 +151,11 @@ def draw_figure(title: str, charts: Sequence[Chart]) -> str:
 
 
 def check_plot_path(path: str) -> None:
-    """Raise ``UsageError`` unless the name ends in .svg or .png, and ``MissingExtra`` if a PNG cannot be written."""
+    """Raise ``UsageError`` unless the name ends in .svg or .png, and ``MissingExtra`` if a PNG cannot be drawn.
+
+    Raises as ``check_report_path``, too.
+    """
+    check_report_path("--plot", path)
     if path.lower().endswith(".svg"):
         return
     if not path.lower().endswith(".png"):

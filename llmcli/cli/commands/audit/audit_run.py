@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.audit import audit_report
 from llmcli.cli.input import inputs
-from llmcli.cli.labels.summary_view import write_report_file
 from llmcli.cli.records import record_inputs
 from llmcli.cli.render import svg_chart
 from llmcli.cli.render.renderer import DisplayOptions, render_events
+from llmcli.cli.render.report_file import check_report_path, write_report_file
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.audit import Audit, AuditOptions, AuditResult
@@ -45,6 +45,8 @@ def run_audit(ctx: CommandContext, files: Sequence[str], spec: RecordRunSpec, re
 
     Raises for invalid options, swap files and inputs before a model is loaded.
     """
+    if request.report is not None:
+        check_report_path("--report", request.report)
     if request.plot is not None:
         svg_chart.check_plot_path(request.plot)
     swaps = _read_swaps(ctx, request.swap)

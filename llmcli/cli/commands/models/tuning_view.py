@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.messages.message_text import format_bytes
-from llmcli.cli.labels.summary_view import write_report_file
 from llmcli.cli.render import svg_chart
+from llmcli.cli.render.report_file import write_report_file
 from llmcli.cli.reporter import Reporter
 from llmcli.runtime import tune
 from llmcli.types import Phase, Progress
