@@ -96,7 +96,8 @@ class CommandStats:
 
 def _format_server(server: ServerStats) -> str:
     failed = f", failed {server.failed} times" if server.failed > 1 else ", failed once" if server.failed else ""
-    return f"{server.address} answered {server.answered}{failed}"
+    problem = f", set aside: {server.problem}" if server.problem else ""
+    return f"{server.address} answered {server.answered}{failed}{problem}"
 
 
 def _format_number(number: float) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from llmcli.cli.render import stats as module
 from llmcli.cli.render.stats import JobTotals
-from llmcli.types import BackendStats, Result, Timings, Usage
+from llmcli.types import BackendStats, Result, ServerStats, Timings, Usage
 
 WORK = BackendStats(decode_threads=3, prompt_threads=4, width=8, peak_memory=512_000_000, joules=12.34)
 ONE = Result(0, "", "x", usage=Usage(10, 4, 2), timings=Timings(0.25, 1.0, 40.0))
@@ -90,6 +90,14 @@ def test_measured_energy_is_shown_in_joules():
     """Only if it was measured."""
     assert stats([ONE], WORK).format_line().endswith("energy 12.3 J")
     assert json.loads(stats([ONE], WORK).to_json())["stats"]["joules"] == 12.34
+
+
+def test_each_of_several_servers_is_named_with_its_problem():
+    servers = (ServerStats("http://a/v1", 3), ServerStats("http://b/v1", 1, 2, "connection refused"))
+    line = stats([ONE], replace(WORK, servers=servers)).format_line()
+    assert line.endswith(
+        "http://a/v1 answered 3, http://b/v1 answered 1, failed 2 times, set aside: connection refused"
+    )
 
 
 def test_unknown_values_are_omitted():
