@@ -8,6 +8,7 @@ this program meet. Prints a line of JSON: the seconds of the job, and how many n
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llmcli.ray import Classify
 
 BATCH_ROWS, BATCHES = 8, 12
 _POLL_S = 0.05
-_LIMIT_S = 90.0
+_LIMIT_S = 150.0
 
 
 class Labeller(Classify):
@@ -40,6 +42,15 @@ class Labeller(Classify):
             wait_for(self._meeting / "waiting")
         self._batches += 1
         return super().__call__(batch)
+
+
+def place_in_turn(*nodes):
+    """Return a function that places each actor on the next node, or on another one if that is gone.
+
+    "SPREAD" is only a preference: sometimes Ray starts both actors on one node.
+    """
+    turns = itertools.cycle(nodes)
+    return lambda: {"scheduling_strategy": NodeAffinitySchedulingStrategy(next(turns), soft=True)}
 
 
 def wait_for(path):
@@ -66,7 +77,7 @@ def run(source, labels, meeting):
             batch_size=BATCH_ROWS,
             compute=ray.data.ActorPoolStrategy(size=2),
             num_cpus=0,
-            scheduling_strategy="SPREAD",
+            ray_remote_args_fn=place_in_turn(cluster.head_node.node_id, second.node_id),
         )
         threading.Thread(target=kill, args=(cluster, second, Path(meeting)), daemon=True).start()
         found = sorted(labelled.take_all(), key=lambda row: row["id"])
