@@ -21,6 +21,7 @@ from llmcli.tasks.calibration.calibration_figures import measure_figures
 from llmcli.tasks.calibration.calibration_store import StoredCalibration
 from llmcli.tasks.calibration.feature_set import FeatureSet
 from llmcli.tasks.calibration.fitted_problem import compare_with_uncalibrated
+from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import record_features
 from llmcli.tasks.classify import ClassifyOptions
 from llmcli.tasks.labels.precision_threshold import choose_threshold
@@ -51,7 +52,7 @@ def try_split(
     """Return the columns of the table for one split."""
     order = np.random.default_rng(seed).permutation(len(targets))
     known, rest = order[:count], order[count:]
-    options = FitOptions(labels=LABELS, curve=False)
+    options = FitOptions(labels=LABELS, curve=False, selection=SelectionOptions(cascades=True))
     calibration = fit(features.take(known), [LABELS[target] for target in targets[known]], options)
     problem = compare_with_uncalibrated(calibration, uncalibrated[known])
     stored = StoredCalibration({"label": problem}, {}, "", "")

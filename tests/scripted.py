@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from llmcli.errors import ContextOverflow
@@ -52,9 +52,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class LayerStates:
-    """An answer of hidden states: ``read`` returns those after a layer."""
+    """An answer of hidden states: ``read`` returns those after a layer. ``scores`` go with them if they are asked for."""
 
     read: Callable[[int], bytes]
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 ScriptedAnswer = str | LayerStates | bytes | Reply | Exception | Mapping[str, float] | tuple[Score, ...]
@@ -247,6 +248,8 @@ class ScriptedJob:
         )
         yield from self._progress(request, prompt)
         if isinstance(reply, Mapping | LayerStates | bytes | tuple):
+            if isinstance(reply, LayerStates) and request.candidates:
+                yield self._computed(request, reply.scores)
             yield self._computed(request, reply)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return

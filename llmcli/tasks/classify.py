@@ -92,18 +92,17 @@ class LabelTask:
                 states = (await run.ask(self._chooser.states_request(request_id, record.text))).states
                 request_id += ".scores"
             examples = self._chooser.choose(record.text, None if states is None else states.mean)
-        request = self.scorer.make_request(request_id, record.text, record.fields, examples=examples)
-        return self.scorer.read_scores(await run.ask(request))
+        return await self.scorer.score(run, request_id, record.text, record.fields, examples=examples)
 
     async def _score_passages(self, run: TaskRun, record: Record, passages: Sequence[str]) -> LabelScores:
         """Return the pooled scores of the passages of a text; examples are not chosen for each of them."""
         from llmcli.tasks.labels.long_texts import pool_scores
 
-        answers = await run.gather(
-            run.ask(self.scorer.make_request(f"{record.index}.{number}", passage, record.fields))
+        scores = await run.gather(
+            self.scorer.score(run, f"{record.index}.{number}", passage, record.fields)
             for number, passage in enumerate(passages)
         )
-        return pool_scores([*map(self.scorer.read_scores, answers)], [*map(len, passages)])
+        return pool_scores(scores, [*map(len, passages)])
 
     def result_fields(self, decision: LabelDecision, scores: LabelScores) -> dict[str, Any]:
         """Return the fields of a result apart from the position of its record."""

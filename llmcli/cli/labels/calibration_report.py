@@ -11,20 +11,19 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.suggestion import format_command, format_option
 from llmcli.cli.flags import Flags, model_options
 from llmcli.cli.labels.scoring_flags import CalibrationFlags, ScoringFlags
-from llmcli.cli.labels.summary_view import write_report_file
 from llmcli.cli.render import svg_chart
+from llmcli.cli.render.report_file import write_report_file
 from llmcli.cli.render.svg_chart import Chart, make_axis
 from llmcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from llmcli.tasks.calibration.calibration import Cascade
     from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, IntervalEstimate
     from llmcli.tasks.calibration.calibration_store import StoredCalibration
     from llmcli.tasks.calibration.fitted_problem import CalibrationGain, FittedProblem
     from llmcli.tasks.calibration.learning_curve import LearningCurve
 
-_SCORES_COST = (
-    "Label scores take the whole model, and count only where they clearly pay; states end after their last layer."
-)
+_SCORES_COST = "Label scores take the whole model, and are computed for all texts only where they clearly pay; states end after their last layer."
 _WIDTH = 100
 """Columns of a sentence."""
 SEVERAL_PLOTS = "--plot draws the figures of one choice; --multi has one for each label"
@@ -66,8 +65,10 @@ def draw_calibration(ctx: CommandContext, plot: str, name: str | None, stored: S
 def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> list[str]:
     calibration = problem.calibration
     features = _describe_blocks(calibration.choice.weights)
+    cascade = calibration.cascade
     lines = [
         f"features           {features}",
+        *([] if cascade is None else [f"where it is unsure {_describe_cascade(cascade)}"]),
         f"rows               {problem.figures.rows:,} {origin}",
         "",
         *_format_figures(problem.figures, problem.gain.before),
@@ -79,6 +80,11 @@ def _describe_problem(problem: FittedProblem, origin: str, *, keep: bool) -> lis
         lines += [_sentence(_read_curve(curve)), f"Accuracy by the number of labels: {points}"]
     losses = [*_format_losses(calibration.choice.losses)]
     return [*lines, *(["", *losses] if losses else []), *_format_tables(problem.figures)]
+
+
+def _describe_cascade(cascade: Cascade) -> str:
+    """Return which texts are asked about again, and what then counts."""
+    return f"{_describe_blocks(cascade.choice.weights)}; if the first label leads by less than {cascade.margin:.2f}"
 
 
 def _describe_blocks(names: Collection[str]) -> str:

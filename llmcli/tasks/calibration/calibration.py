@@ -16,8 +16,10 @@ from llmcli.tasks.calibration.learning_curve import LearningCurve, measure_curve
 from llmcli.tasks.calibration.model_selection import (
     FitChoice,
     LinearScores,
+    SelectedFit,
     SelectionOptions,
     fit_choice,
+    label_margins,
     select,
 )
 from llmcli.tasks.calibration.softmax_regression import Tensor, softmax
@@ -44,6 +46,15 @@ class FitOptions:
 
 
 @frozen
+class Cascade:
+    """The second stage of a calibration; ``choice`` and ``margin`` as in ``CascadeChoice``."""
+
+    scores: LinearScores
+    choice: FitChoice
+    margin: float
+
+
+@frozen
 class Calibration:
     """Probabilities of ``labels`` from features.
 
@@ -60,10 +71,11 @@ class Calibration:
     """The index of the label of each row that it was fitted on."""
     heldout: Matrix | None = None
     curve: LearningCurve | None = None
+    cascade: Cascade | None = None
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """The blocks of features that it uses."""
+        """The blocks of features that it uses, those of the first stage if it is a cascade."""
         return tuple(self.scores.coefficients)
 
     @property
@@ -78,8 +90,17 @@ class Calibration:
         return measure_figures(self.heldout, self.targets, self.labels)
 
     def probabilities(self, features: FeatureSet) -> Matrix:
-        """Return (rows, labels), each row summing to 1. Raises ``KeyError`` for a missing block, ``ValueError`` for its width."""
-        return _spread(softmax(self.scores.logits(features)), self.seen, len(self.labels))
+        """Return (rows, labels), each row summing to 1; each row has the features of both stages if this is a cascade.
+
+        Raises ``KeyError`` for a missing block, ``ValueError`` for its width.
+        """
+        found = _stage_probabilities(features, self.scores, self.cascade)
+        return _spread(found, self.seen, len(self.labels))
+
+    def stage_probabilities(self, features: FeatureSet, *, second: bool) -> Matrix:
+        """Return (rows, labels) of one stage, of the second one if there is a cascade and ``second``. Raises likewise."""
+        scores = self.cascade.scores if second and self.cascade is not None else self.scores
+        return _spread(softmax(scores.logits(features)), self.seen, len(self.labels))
 
 
 def fit(features: FeatureSet, labels: Sequence[str], options: FitOptions | None = None) -> Calibration:
@@ -106,20 +127,41 @@ def fit(features: FeatureSet, labels: Sequence[str], options: FitOptions | None 
         heldout = None
         if chosen.heldout:
             nested = features.rows <= NESTED_ROWS
-            logits = _predict_nested(features, targets, len(seen), chosen) if nested else selection.logits
-            heldout = _spread(softmax(logits), columns, len(names))
-        scores = fit_choice(features, targets, len(seen), selection.choice)
+            found = _predict_nested(features, targets, len(seen), chosen) if nested else softmax(selection.logits)
+            heldout = _spread(found, columns, len(names))
+        scores, cascade = _fit_stages(features, targets, len(seen), selection)
         curve = measure_curve(features, targets, len(seen), selection.choice) if chosen.curve else None
-    return Calibration(names, columns, scores, selection.choice, whole, heldout, curve)
+    return Calibration(names, columns, scores, selection.choice, whole, heldout, curve, cascade)
+
+
+def _fit_stages(
+    features: FeatureSet, targets: Targets, classes: int, selected: SelectedFit
+) -> tuple[LinearScores, Cascade | None]:
+    """Return the regression of the choice on all rows, and that of the second stage."""
+    scores = fit_choice(features, targets, classes, selected.choice)
+    if selected.cascade is None:
+        return scores, None
+    choice, margin = selected.cascade.choice, selected.cascade.margin
+    return scores, Cascade(fit_choice(features, targets, classes, choice), choice, margin)
+
+
+def _stage_probabilities(features: FeatureSet, scores: LinearScores, cascade: Cascade | None) -> Tensor:
+    """Return the probabilities of the first stage, and those of the second one where the first is unsure."""
+    found = softmax(scores.logits(features))
+    if cascade is None:
+        return found
+    is_unsure = label_margins(found)[:, None] < cascade.margin
+    return np.where(is_unsure, softmax(cascade.scores.logits(features)), found)
 
 
 def _predict_nested(features: FeatureSet, targets: Targets, classes: int, options: FitOptions) -> Tensor:
-    logits = np.zeros((len(targets), classes))
+    """Return the probabilities of each row (rows, classes) from a fit, choice included, that did not see it."""
+    found = np.zeros((len(targets), classes))
     for fold in make_folds(targets, options.outer_folds, options.selection.seed + 1000):
-        known = features.take(fold.train)
-        choice = select(known, targets[fold.train], classes, options.selection).choice
-        logits[fold.test] = fit_choice(known, targets[fold.train], classes, choice).logits(features.take(fold.test))
-    return logits
+        known, labels = features.take(fold.train), targets[fold.train]
+        stages = _fit_stages(known, labels, classes, select(known, labels, classes, options.selection))
+        found[fold.test] = _stage_probabilities(features.take(fold.test), *stages)
+    return found
 
 
 def _spread(probabilities: Tensor, seen: Sequence[int], count: int) -> Matrix:

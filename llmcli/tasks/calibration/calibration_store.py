@@ -16,19 +16,20 @@ from llmcli.errors import CannotCreate, MissingError
 from llmcli.errors.saved_state_errors import CalibrationMismatch, DamagedCalibration
 from llmcli.fast_dataclass import asdict, frozen
 from llmcli.files import private_files
-from llmcli.tasks.calibration.calibration import Calibration
+from llmcli.tasks.calibration.calibration import Calibration, Cascade
 from llmcli.tasks.calibration.calibration_figures import CalibrationFigures, figures_from_json
 from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, gain_from_json
 from llmcli.tasks.calibration.learning_curve import curve_from_json
 from llmcli.tasks.calibration.model_selection import FitChoice, LinearScores
 
-VERSION = 3
+VERSION = 4
 """Of the format. Other versions are refused."""
 _SUFFIX = ".npz"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "use letters A to Z, digits and ._- only, 100 at most, and do not begin with . or -"
 _COEFFICIENTS = "coefficients."
+_CASCADE = "cascade."
 _FORMAT_ERRORS = (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError)
 
 
@@ -153,7 +154,7 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
     problems: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}
     for number, (name, problem) in enumerate(stored.problems.items()):
-        calibration = problem.calibration
+        calibration, cascade = problem.calibration, problem.calibration.cascade
         problems.append(
             {
                 "name": name,
@@ -163,12 +164,13 @@ def encode_calibration(stored: StoredCalibration) -> bytes:
                 "curve": None if calibration.curve is None else calibration.curve.to_json(),
                 "figures": problem.figures.to_json(),
                 "gain": problem.gain.to_json(),
+                "cascade": None if cascade is None else {"choice": asdict(cascade.choice), "margin": cascade.margin},
             }
         )
-        own: dict[str, Any] = {
-            _COEFFICIENTS + block: matrix for block, matrix in calibration.scores.coefficients.items()
-        }
-        own |= {"bias": calibration.scores.bias, "targets": calibration.targets, "uncalibrated": problem.uncalibrated}
+        own = _encode_scores(calibration.scores)
+        own |= {"targets": calibration.targets, "uncalibrated": problem.uncalibrated}
+        if cascade is not None:
+            own |= {_CASCADE + key: array for key, array in _encode_scores(cascade.scores).items()}
         if calibration.heldout is not None:
             own["heldout"] = calibration.heldout
         arrays |= {f"{number}.{key}": array for key, array in own.items()}
@@ -202,18 +204,29 @@ def decode_calibration(content: bytes) -> StoredCalibration:
     return StoredCalibration(problems, text["identity"], text["model"], text["created"], bool(text["keep"]))
 
 
+def _encode_scores(scores: LinearScores) -> dict[str, Any]:
+    return {"bias": scores.bias, **{_COEFFICIENTS + block: matrix for block, matrix in scores.coefficients.items()}}
+
+
+def _decode_scores(arrays: Mapping[str, Any], head: str = "") -> LinearScores:
+    start = head + _COEFFICIENTS
+    coefficients = {name.removeprefix(start): matrix for name, matrix in arrays.items() if name.startswith(start)}
+    return LinearScores(coefficients, arrays[f"{head}bias"])
+
+
 def _decode_problem(text: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedProblem:
-    coefficients = {
-        name.removeprefix(_COEFFICIENTS): matrix for name, matrix in arrays.items() if name.startswith(_COEFFICIENTS)
-    }
+    cascade = text["cascade"]
     calibration = Calibration(
         tuple(text["labels"]),
         tuple(text["seen"]),
-        LinearScores(coefficients, arrays["bias"]),
+        _decode_scores(arrays),
         FitChoice(**text["choice"]),
         arrays["targets"],
         arrays.get("heldout"),
         None if text["curve"] is None else curve_from_json(text["curve"]),
+        None
+        if cascade is None
+        else Cascade(_decode_scores(arrays, _CASCADE), FitChoice(**cascade["choice"]), float(cascade["margin"])),
     )
     figures, gain = figures_from_json(text["figures"]), gain_from_json(text["gain"])
     return FittedProblem(calibration, figures, arrays["uncalibrated"], gain)

@@ -75,6 +75,9 @@ class FittedProblem:
         return {
             "rows": len(calibration.targets),
             "features": list(calibration.choice.weights),
+            "cascade": None
+            if calibration.cascade is None
+            else {"features": list(calibration.cascade.choice.weights), "margin": calibration.cascade.margin},
             "penalty": calibration.choice.penalty,
             "temperature": calibration.choice.temperature,
             "log_losses": dict(calibration.choice.losses),

@@ -25,10 +25,13 @@ def fit_labels(
     selection: SelectionOptions | None = None,
 ) -> FittedProblem:
     """Return the calibration of ``scorer``, which has none, on records with these labels. Raises as ``fit``."""
-    options = FitOptions(labels=scorer.labels, selection=selection or SelectionOptions())
+    options = FitOptions(labels=scorer.labels, selection=replace(selection or SelectionOptions(), cascades=True))
     calibration = fit(record_features(scored, from_probe=scorer.probe is not None), labels, options)
     if scorer.probe is not None:
-        calibration = replace(calibration, scores=fold_probe(calibration.scores, scorer.probe))
+        cascade = calibration.cascade
+        if cascade is not None:
+            cascade = replace(cascade, scores=fold_probe(cascade.scores, scorer.probe))
+        calibration = replace(calibration, scores=fold_probe(calibration.scores, scorer.probe), cascade=cascade)
     return compare_with_uncalibrated(calibration, label_probabilities(scored))
 
 
@@ -50,8 +53,13 @@ class CalibratedScores:
 
     @property
     def needs_scores(self) -> bool:
-        """Whether it uses the scores."""
+        """Whether it uses the scores of all texts."""
         return SCORES in self._calibration.blocks
+
+    @property
+    def cascade_margin(self) -> float | None:
+        """The margin of the cascade; None if the calibration is none."""
+        return None if self._calibration.cascade is None else self._calibration.cascade.margin
 
     @property
     def state_layers(self) -> tuple[int, ...]:
@@ -60,5 +68,5 @@ class CalibratedScores:
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``KeyError`` without states that are needed."""
-        (row,) = self._calibration.probabilities(score_features(raw, states))
+        (row,) = self._calibration.stage_probabilities(score_features(raw, states), second=bool(raw))
         return dict(zip(self._calibration.labels, map(float, row), strict=True))

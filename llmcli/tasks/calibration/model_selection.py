@@ -11,12 +11,14 @@ from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds,
 from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import BlockScale, FeatureSpace, make_space, measure_scales
-from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax
+from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, softmax
 
 PENALTIES = tuple(10.0 ** np.arange(-2.0, 2.1, 0.5))
 """Candidates, for blocks whose rows have a mean square of 1."""
 _LARGE_ROWS = 1000
 """With more rows, one division tells candidates apart."""
+CASCADE_SHARE = 0.2
+"""Of the rows: those that the second stage of a cascade labels."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 
@@ -31,6 +33,17 @@ class FitChoice:
     penalty: float
     temperature: float
     losses: Mapping[str, float] = field(default_factory=dict)
+
+
+@frozen
+class CascadeChoice:
+    """The second stage of a cascade (Viola and Jones 2001, Rapid Object Detection using a Boosted Cascade of Simple Features).
+
+    It labels the rows whose two most likely labels are less than ``margin`` apart by the first stage, in probability.
+    """
+
+    choice: FitChoice
+    margin: float
 
 
 @frozen
@@ -84,7 +97,8 @@ so that the rest only has to learn what it misses."""
 class SelectionOptions:
     """``folds`` divisions of the rows, ``repeats`` times in other ways (once for more than ``_LARGE_ROWS``).
 
-    ``candidates`` None: all combinations. ``penalties``: those to try.
+    ``candidates`` None: all combinations. ``penalties``: those to try. ``cascades``: label scores may be
+    computed for the ``CASCADE_SHARE`` of rows that need them most, instead of for all or none.
     """
 
     folds: int = 5
@@ -92,14 +106,19 @@ class SelectionOptions:
     seed: int = 0
     candidates: Sequence[Mapping[str, float]] | None = None
     penalties: Sequence[float] = PENALTIES
+    cascades: bool = False
 
 
 @frozen
 class SelectedFit:
-    """What was chosen, and the held-out logits of the rows with it (rows, classes), temperature applied."""
+    """What was chosen, and the held-out logits of the rows with it (rows, classes), temperature applied.
+
+    ``cascade``: the second stage, None if one is enough.
+    """
 
     choice: FitChoice
     logits: Tensor
+    cascade: CascadeChoice | None = None
 
 
 @frozen
@@ -121,7 +140,12 @@ class TriedBlocks:
 
 
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
-    """Return the choice with the least held-out log-loss, without label scores unless these pay (``_choose``)."""
+    """Return the choice with the least held-out log-loss, without label scores unless these pay.
+
+    Scores take the layers after those whose states are read, and the output matrix. States of early layers alone, or a
+    cascade, take their place unless their loss is higher by more than the standard error of the difference (Breiman et al.
+    1984, Classification and Regression Trees: the rule of one standard error).
+    """
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
     folds = [fold for repeat in range(repeats) for fold in make_folds(targets, options.folds, options.seed + repeat)]
@@ -129,10 +153,30 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
         try_blocks(make_space(features, scales, weights), targets, classes, options.penalties, folds)
         for weights in options.candidates or candidate_weights([*features.blocks])
     ]
-    best = _choose(tried)
-    temperature = choose_temperature(best.logits, targets)
-    found = {", ".join(each.weights): each.loss for each in tried}
-    return SelectedFit(FitChoice(best.weights, best.penalty, temperature, found), best.logits / temperature)
+    losses = {", ".join(each.weights): each.loss for each in tried}
+
+    def finish(chosen: TriedBlocks) -> tuple[FitChoice, Tensor]:
+        temperature = choose_temperature(chosen.logits, targets)
+        return FitChoice(chosen.weights, chosen.penalty, temperature, losses), chosen.logits / temperature
+
+    best, early = min(tried, key=lambda each: each.loss), _find_early(tried)
+    if SCORES not in best.weights or early is None:
+        return SelectedFit(*finish(best))
+    if not options.cascades:
+        return SelectedFit(*finish(early if is_as_good(early.losses, best.losses) else best))
+    (choice, first), (later, second) = finish(early), finish(best)
+    margins = label_margins(softmax(first))
+    margin = float(np.quantile(margins, CASCADE_SHARE))
+    both = np.where(margins[:, None] < margin, second, first)
+    if is_as_good(row_losses(both, targets), row_losses(second, targets)):
+        return SelectedFit(choice, both, CascadeChoice(later, margin))
+    return SelectedFit(later, second)
+
+
+def label_margins(probabilities: Tensor) -> Tensor:
+    """Return by how much the most likely label of each row leads, (rows,), from probabilities (rows, labels)."""
+    ordered = np.sort(probabilities, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def try_blocks(
@@ -145,18 +189,10 @@ def try_blocks(
     return TriedBlocks(space.weights, float(penalties[index]), logits[:, index], losses[:, index])
 
 
-def _choose(tried: Sequence[TriedBlocks]) -> TriedBlocks:
-    """Return the best candidate; of label scores and the states of an early layer, the states if they are nearly as good.
-
-    Scores take the layers after that one, and the output matrix. They pay if the loss is lower by more than the standard
-    error of the difference (Breiman et al. 1984, Classification and Regression Trees: the rule of one standard error).
-    """
-    best = min(tried, key=lambda each: each.loss)
+def _find_early(tried: Sequence[TriedBlocks]) -> TriedBlocks | None:
+    """Return the best candidate without label scores, of states that are not those of the last layer; None if there is none."""
     early = [each for each in tried if SCORES not in each.weights and read_layers(each.weights)]
-    if SCORES not in best.weights or not early:
-        return best
-    cheaper = min(early, key=lambda each: each.loss)
-    return cheaper if is_as_good(cheaper.losses, best.losses) else best
+    return min(early, key=lambda each: each.loss, default=None)
 
 
 def is_as_good(losses: Tensor, best: Tensor) -> bool:

@@ -77,6 +77,11 @@ class CalibratedPresence:
         return self._uncalibrated is not None or any(SCORES in each.blocks for each in calibrations)
 
     @property
+    def cascade_margin(self) -> float | None:
+        """None: it is no cascade."""
+        return None
+
+    @property
     def state_layers(self) -> tuple[int, ...]:
         """The layers of the hidden states that the problems use."""
         return read_layers(block for each in self._calibrations.values() for block in each.blocks)

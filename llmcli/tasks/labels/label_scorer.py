@@ -22,7 +22,14 @@ from llmcli.files import private_files
 from llmcli.prompts import Prompt
 from llmcli.prompts.contracts import ROW_VARIABLE
 from llmcli.state_layers import choose_layers
-from llmcli.tasks.labels.label_scores import correct_prior, label_logprobs, mean_prior, sharpen, to_probabilities
+from llmcli.tasks.labels.label_scores import (
+    correct_prior,
+    label_logprobs,
+    margin_of,
+    mean_prior,
+    sharpen,
+    to_probabilities,
+)
 from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions, make_request
 from llmcli.tasks.runner.task_run import ask_all
@@ -30,6 +37,7 @@ from llmcli.types import HiddenStates, Message, Request, Role
 
 if TYPE_CHECKING:
     from llmcli.tasks.labels.linear_probe import LinearProbe
+    from llmcli.tasks.runner.task_run import TaskRun
 
 Examples = Sequence[tuple[str, str]]
 """Pairs of a text and its label."""
@@ -67,6 +75,10 @@ class LabelCalibrator(Protocol):
     @property
     def needs_scores(self) -> bool:
         """Whether ``calibrate`` needs the scores of the labels; otherwise they are not computed."""
+
+    @property
+    def cascade_margin(self) -> float | None:
+        """The margin below which ``calibrate`` needs the scores after all, being a cascade; None: it is none."""
 
     @property
     def state_layers(self) -> tuple[int, ...]:
@@ -154,11 +166,12 @@ class LabelScorer:
         *,
         examples: Examples | None = None,
         hidden_states: bool = False,
+        second_stage: bool = False,
     ) -> Request:
         """Return the request for a text; ``fields`` are the columns of its record.
 
-        ``examples`` replace those of the options. ``hidden_states`` requests them too. The first call measures the
-        prior, and raises what that raises.
+        ``examples`` replace those of the options. ``hidden_states`` requests them too. ``second_stage`` is that of a
+        cascade, which needs the scores. The first call measures the prior, and raises what that raises.
         """
         _ = self.prior
         request, calibrator = self._make_request(request_id, text, fields, examples), self.calibrator
@@ -166,7 +179,7 @@ class LabelScorer:
             return request
         if hidden_states or calibrator is None:
             return replace(request, hidden_states=True, state_layers=self.fit_layers)
-        scored = request.candidates if calibrator.needs_scores else ()
+        scored = request.candidates if calibrator.needs_scores or second_stage else ()
         return replace(request, candidates=scored, hidden_states=True, state_layers=calibrator.state_layers)
 
     @cached_property
@@ -192,6 +205,27 @@ class LabelScorer:
         for text, label in examples:
             yield self.prompt.render({**self._options.variables, "text": text})[-1]
             yield Message(Role.ASSISTANT, label)
+
+    async def score(
+        self,
+        run: TaskRun,
+        request_id: str,
+        text: str,
+        fields: Mapping[str, Any],
+        *,
+        examples: Examples | None = None,
+    ) -> LabelScores:
+        """Return the scores of a text, which a cascade asks about a second time if its first stage is unsure.
+
+        Raises as ``make_request``, and the failure of a request.
+        """
+        request = self.make_request(request_id, text, fields, examples=examples)
+        found = self.read_scores(await run.ask(request))
+        margin = None if self.calibrator is None else self.calibrator.cascade_margin
+        if margin is None or margin_of(found.probabilities) >= margin:
+            return found
+        again = self.make_request(f"{request_id}.scores", text, fields, examples=examples, second_stage=True)
+        return self.read_scores(await run.ask(again))
 
     def read_scores(self, answer: Answer) -> LabelScores:
         """Return the scores of an answer."""

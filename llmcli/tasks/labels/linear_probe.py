@@ -54,6 +54,11 @@ class LinearProbe:
         return False
 
     @property
+    def cascade_margin(self) -> float | None:
+        """None: it is no cascade."""
+        return None
+
+    @property
     def state_layers(self) -> tuple[int, ...]:
         """The layers of its blocks."""
         return read_layers(self.coefficients)

@@ -44,11 +44,14 @@ class _ScoringTask(RecordProcessor):
         self._hidden_states = hidden_states
 
     async def process(self, run: TaskRun, record: Record) -> Result:
-        request = self._scorer.make_request(
-            str(record.index), record.text, record.fields, hidden_states=self._hidden_states
-        )
-        answer = await run.ask(request)
-        return run.result(None, {"scored": ScoredRecord(record, self._scorer.read_scores(answer), answer.states)})
+        request_id, states = str(record.index), None
+        if self._hidden_states:
+            request = self._scorer.make_request(request_id, record.text, record.fields, hidden_states=True)
+            answer = await run.ask(request)
+            scores, states = self._scorer.read_scores(answer), answer.states
+        else:
+            scores = await self._scorer.score(run, request_id, record.text, record.fields)
+        return run.result(None, {"scored": ScoredRecord(record, scores, states)})
 
     def blank_result(self, record: Record) -> Result:
         return Result(record.index, record.name, None, blank=True)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
-from scripted import last_message
+from scripted import LayerStates, last_message
 
 LABELS = ("--labels", "bug,idea")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -204,6 +205,7 @@ def test_a_png_without_its_library(llm, label_scores, labelled, monkeypatch):
     ("options", "what"),
     [
         (("--plot", "p.svg"), "--calibrate or --eval"),
+        (("--summary", "-"), "--summary needs the name of a file"),
         (("--eval", "LABELLED", "in.txt"), "--eval"),
         (("--eval", "LABELLED", "--calibrate", "LABELLED"), "also in --calibrate"),
         (("--calibrate", "LABELLED", "--calibration", "../x"), "no name for a calibration"),
@@ -254,3 +256,59 @@ def test_calibrations_are_listed_shown_and_removed(llm, calibrated):
     assert llm("calibrations", "rm", "--yes", "tickets").code == 0
     assert llm("calibrations", "list").out == ""
     assert llm("calibrations", "rm", "--yes", "tickets").code == 66
+
+
+def text_of(request):
+    """Return the text that is to be labelled."""
+    return last_message(request).partition("Text: ")[2].removesuffix("\nLabel:")
+
+
+@pytest.fixture
+def staged():
+    """Return the answers of a model whose states tell a bug from an idea, unless the text says "perhaps"; its scores do there.
+
+    States of every layer are three numbers: the label, and noise that the text determines.
+    """
+
+    def answer(request):
+        text = text_of(request)
+        random = np.random.default_rng(sum(map(ord, text)))
+        sign = 1.0 if "bug" in text else -1.0
+        told = random.normal(0, 0.4) if "perhaps" in text else sign + random.normal(0, 0.7)
+        states = np.array([told, *random.normal(0, 1.0, 2)], "<f4").tobytes()
+        score = sign * (0.8 if "perhaps" in text else 0.05) + random.normal(0, 1.0)
+        return LayerStates(lambda _layer: states, {"bug": score, "idea": -score})
+
+    return answer
+
+
+def test_a_cascade_asks_about_unsure_texts_again(llm, staged, write):
+    """The calibration says when; most records are read once, by states alone, and the scores decide about the others."""
+    names = [
+        f"a {label} {number}{' perhaps' if number % 5 == 0 else ''}"
+        for number in range(50)
+        for label in ("bug", "idea")
+    ]
+    labelled = write("staged.csv", "text,label\n" + "".join(f"{text},{text.split()[1]}\n" for text in names))
+    fitted = llm(
+        "classify", *LABELS, "--calibrate", labelled, "--calibration", "staged", "--json", answer=staged, layers=30
+    )
+    cascade = json.loads(fitted.out)["cascade"]
+    assert cascade["features"][0] == "scores" and 0 < cascade["margin"] < 1
+    shown = llm("calibrations", "show", "staged")
+    assert f"if the first label leads by less than {cascade['margin']:.2f}" in shown.out
+
+    texts = [
+        f"a {label} {number}{' perhaps' if number % 5 == 0 else ''}"
+        for number in range(50, 90)
+        for label in ("bug", "idea")
+    ]
+    path = write("in.txt", "".join(f"{text}\n" for text in texts))
+    run = llm("classify", *LABELS, "--calibration", "staged", "--json", path, answer=staged, layers=30)
+    rows = [json.loads(line) for line in run.out.splitlines()]
+    again = [request for request in run.backend.requests if request.candidates]
+    assert run.code == 0 and len(run.backend.requests) == 80 + len(again) and 8 <= len(again) <= 32
+    assert all(request.hidden_states and request.state_layers for request in run.backend.requests)
+    chosen = {text_of(request) for request in again}
+    right = [row["label"] == text.split()[1] for row, text in zip(rows, texts, strict=True) if text in chosen]
+    assert sum(right) > 0.6 * len(right)
