@@ -13,7 +13,7 @@ from llmcli.tasks.calibration.feature_set import Matrix
 from llmcli.tasks.calibration.fitted_problem import FittedProblem, compare_with_uncalibrated
 from llmcli.tasks.calibration.model_selection import SelectionOptions
 from llmcli.tasks.calibration.record_features import fold_probe, record_features, score_features
-from llmcli.tasks.labels.label_scorer import LabelScorer
+from llmcli.tasks.labels.label_scorer import LabelScorer, SecondStage
 from llmcli.tasks.labels.scored_records import ScoredRecord
 from llmcli.types import HiddenStates
 
@@ -57,9 +57,10 @@ class CalibratedScores:
         return SCORES in self._calibration.blocks
 
     @property
-    def cascade_margin(self) -> float | None:
-        """The margin of the cascade; None if the calibration is none."""
-        return None if self._calibration.cascade is None else self._calibration.cascade.margin
+    def second_stage(self) -> SecondStage | None:
+        """The second stage; None if the calibration is no cascade."""
+        cascade = self._calibration.cascade
+        return None if cascade is None else SecondStage(cascade.margin, read_layers(cascade.scores.coefficients))
 
     @property
     def state_layers(self) -> tuple[int, ...]:

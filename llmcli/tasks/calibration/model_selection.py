@@ -8,7 +8,7 @@ import numpy as np
 
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.calibration.cross_validation import Fold, Targets, make_folds, predict_folds, row_losses
-from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, state_block
+from llmcli.tasks.calibration.feature_blocks import LAST, MEAN, PROBE, SCORES, read_layers, split_block, state_block
 from llmcli.tasks.calibration.feature_set import FeatureSet, Matrix
 from llmcli.tasks.calibration.feature_space import BlockScale, FeatureSpace, make_space, measure_scales
 from llmcli.tasks.calibration.softmax_regression import Tensor, fit_softmax, softmax
@@ -17,8 +17,10 @@ PENALTIES = tuple(10.0 ** np.arange(-2.0, 2.1, 0.5))
 """Candidates, for blocks whose rows have a mean square of 1."""
 _LARGE_ROWS = 1000
 """With more rows, one division tells candidates apart."""
-CASCADE_SHARE = 0.2
+CASCADE_SHARE = 0.15
 """Of the rows: those that the second stage of a cascade labels."""
+_SURE_MARGIN = 0.9
+"""A text whose most likely label leads by more is not asked about again, even if it is among the least sure."""
 _TEMPERATURES = np.exp(np.linspace(np.log(0.25), np.log(4.0), 121))
 
 
@@ -142,9 +144,11 @@ class TriedBlocks:
 def select(features: FeatureSet, targets: Targets, classes: int, options: SelectionOptions) -> SelectedFit:
     """Return the choice with the least held-out log-loss, without label scores unless these pay.
 
-    Scores take the layers after those whose states are read, and the output matrix. States of early layers alone, or a
-    cascade, take their place unless their loss is higher by more than the standard error of the difference (Breiman et al.
-    1984, Classification and Regression Trees: the rule of one standard error).
+    Scores take the layers after those whose states are read, and the output matrix. States alone take their place unless the
+    loss is higher by more than the standard error of the difference (Breiman et al. 1984, Classification and Regression Trees:
+    the rule of one standard error). With ``cascades``, one whose first stage reads the first layer alone takes the place of
+    either by the same rule, or else one whose first stage reads all layers. If scores make the loss higher by more than that,
+    the states answer alone.
     """
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
@@ -160,17 +164,24 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
         return FitChoice(chosen.weights, chosen.penalty, temperature, losses), chosen.logits / temperature
 
     best, early = min(tried, key=lambda each: each.loss), _find_early(tried)
-    if SCORES not in best.weights or early is None:
+    if early is None:
         return SelectedFit(*finish(best))
     if not options.cascades:
         return SelectedFit(*finish(early if is_as_good(early.losses, best.losses) else best))
-    (choice, first), (later, second) = finish(early), finish(best)
-    margins = label_margins(softmax(first))
-    margin = float(np.quantile(margins, CASCADE_SHARE))
-    both = np.where(margins[:, None] < margin, second, first)
-    if is_as_good(row_losses(both, targets), row_losses(second, targets)):
-        return SelectedFit(choice, both, CascadeChoice(later, margin))
-    return SelectedFit(later, second)
+    whole = min((each for each in tried if SCORES in each.weights), key=lambda each: each.loss)
+    if not is_as_good(whole.losses, early.losses):
+        return SelectedFit(*finish(early))
+    later, later_logits = finish(whole)
+    reference = finish(early)[1] if is_as_good(early.losses, whole.losses) else later_logits
+    first_layer = make_space(features, scales, _first_layer_weights(early.weights))
+    for stage in (try_blocks(first_layer, targets, classes, options.penalties, folds), early):
+        choice, logits = finish(stage)
+        margins = label_margins(softmax(logits))
+        margin = min(float(np.quantile(margins, CASCADE_SHARE)), _SURE_MARGIN)
+        both = np.where(margins[:, None] < margin, later_logits, logits)
+        if is_as_good(row_losses(both, targets), row_losses(reference, targets)):
+            return SelectedFit(choice, both, CascadeChoice(later, margin))
+    return SelectedFit(later, later_logits)
 
 
 def label_margins(probabilities: Tensor) -> Tensor:
@@ -193,6 +204,12 @@ def _find_early(tried: Sequence[TriedBlocks]) -> TriedBlocks | None:
     """Return the best candidate without label scores, of states that are not those of the last layer; None if there is none."""
     early = [each for each in tried if SCORES not in each.weights and read_layers(each.weights)]
     return min(early, key=lambda each: each.loss, default=None)
+
+
+def _first_layer_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights without the states of later layers than the first one that is read."""
+    first = read_layers(weights)[0]
+    return {name: weight for name, weight in weights.items() if split_block(name)[1] in {None, first}}
 
 
 def is_as_good(losses: Tensor, best: Tensor) -> bool:

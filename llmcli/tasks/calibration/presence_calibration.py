@@ -77,7 +77,7 @@ class CalibratedPresence:
         return self._uncalibrated is not None or any(SCORES in each.blocks for each in calibrations)
 
     @property
-    def cascade_margin(self) -> float | None:
+    def second_stage(self) -> None:
         """None: it is no cascade."""
         return None
 

@@ -65,6 +65,17 @@ class LabelScores:
         return to_probabilities(self.corrected)
 
 
+@frozen
+class SecondStage:
+    """When and with what a cascade asks about a text again: the scores, and the hidden states after ``state_layers``.
+
+    It does if the most likely label leads by less than ``margin``, in probability.
+    """
+
+    margin: float
+    state_layers: tuple[int, ...]
+
+
 class LabelCalibrator(Protocol):
     """Computes calibrated probabilities of labels; see ``tasks.calibration``."""
 
@@ -77,8 +88,8 @@ class LabelCalibrator(Protocol):
         """Whether ``calibrate`` needs the scores of the labels; otherwise they are not computed."""
 
     @property
-    def cascade_margin(self) -> float | None:
-        """The margin below which ``calibrate`` needs the scores after all, being a cascade; None: it is none."""
+    def second_stage(self) -> SecondStage | None:
+        """The second stage of a cascade; None: it is none."""
 
     @property
     def state_layers(self) -> tuple[int, ...]:
@@ -166,12 +177,12 @@ class LabelScorer:
         *,
         examples: Examples | None = None,
         hidden_states: bool = False,
-        second_stage: bool = False,
+        second_stage: SecondStage | None = None,
     ) -> Request:
         """Return the request for a text; ``fields`` are the columns of its record.
 
-        ``examples`` replace those of the options. ``hidden_states`` requests them too. ``second_stage`` is that of a
-        cascade, which needs the scores. The first call measures the prior, and raises what that raises.
+        ``examples`` replace those of the options. ``hidden_states`` requests them too. ``second_stage`` of a cascade
+        requests the scores, too. The first call measures the prior, and raises what that raises.
         """
         _ = self.prior
         request, calibrator = self._make_request(request_id, text, fields, examples), self.calibrator
@@ -179,7 +190,9 @@ class LabelScorer:
             return request
         if hidden_states or calibrator is None:
             return replace(request, hidden_states=True, state_layers=self.fit_layers)
-        scored = request.candidates if calibrator.needs_scores or second_stage else ()
+        if second_stage is not None:
+            return replace(request, hidden_states=True, state_layers=second_stage.state_layers)
+        scored = request.candidates if calibrator.needs_scores else ()
         return replace(request, candidates=scored, hidden_states=True, state_layers=calibrator.state_layers)
 
     @cached_property
@@ -221,10 +234,10 @@ class LabelScorer:
         """
         request = self.make_request(request_id, text, fields, examples=examples)
         found = self.read_scores(await run.ask(request))
-        margin = None if self.calibrator is None else self.calibrator.cascade_margin
-        if margin is None or margin_of(found.probabilities) >= margin:
+        stage = None if self.calibrator is None else self.calibrator.second_stage
+        if stage is None or margin_of(found.probabilities) >= stage.margin:
             return found
-        again = self.make_request(f"{request_id}.scores", text, fields, examples=examples, second_stage=True)
+        again = self.make_request(f"{request_id}.scores", text, fields, examples=examples, second_stage=stage)
         return self.read_scores(await run.ask(again))
 
     def read_scores(self, answer: Answer) -> LabelScores:

@@ -54,7 +54,7 @@ class LinearProbe:
         return False
 
     @property
-    def cascade_margin(self) -> float | None:
+    def second_stage(self) -> None:
         """None: it is no cascade."""
         return None
 
