@@ -409,7 +409,7 @@ class Result:
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
     error of ``errors.incomplete_results``; None: a limit that the user did not set ended the answer). ``blank``: there was
     nothing to do, so the item counts neither as delivered nor as failed. ``record`` is the ``Record`` that the result is
-    about, None for documents.
+    about, None for documents. ``data``: the document in a binary format, whose text is only what was found in it.
     """
 
     item: int
@@ -426,6 +426,7 @@ class Result:
     incomplete: Exception | None = None
     blank: bool = False
     record: Any = None
+    data: bytes | None = None
 
 
 TaskEvent = Delta | Progress | Notice | ItemFailed | Result

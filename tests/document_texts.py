@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent",
+    "rst", "resx", "qt", "fluent", "docx",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -352,6 +352,37 @@ def _fluent(draw):
     return "\n".join([*rows, ""]).replace("\n", draw(st.sampled_from(["\n", "\r\n"])))
 
 
+def _archive_text(parts):
+    """Return the text that a format of archives extracts from these files."""
+    return "".join(f"\x1c{name}\n{text}" for name, text in parts.items()) + '\x1c*\n{"files": ["00000000 a.png"]}'
+
+
+RUN_TEXTS = st.sampled_from(["Some words", " and ", "a &lt;b&gt; c", "{name} ", "12", " ", "&amp;&#233;", "x\ny", "<![CDATA[d & e]]>", "&lt;g1&gt;"])  # fmt: skip
+
+
+@st.composite
+def _docx(draw):
+    run = st.builds(
+        "<w:r{}>{}<w:t{}>{}</w:t>{}</w:r>".format,
+        st.sampled_from(["", ' w:rsidR="00A1"']),
+        st.sampled_from(["", "", "<w:rPr><w:b/></w:rPr>", '<w:rPr><w:i/><w:lang w:val="en"/></w:rPr>']),
+        st.sampled_from(["", ' xml:space="preserve"']),
+        RUN_TEXTS,
+        st.sampled_from(["", "", "<w:tab/>", "<w:br/>", "<w:noBreakHyphen/>"]),
+    )
+    other = st.sampled_from(
+        ['<w:proofErr w:type="spellStart"/>', "<w:r><w:tab/></w:r>", '<w:bookmarkStart w:id="1" w:name="b"/>', '<w:bookmarkEnd w:id="1"/>',
+         '<w:r><w:footnoteReference w:id="2"/></w:r>', "<w:del><w:r><w:delText>gone</w:delText></w:r></w:del>", "<w:hyperlink><w:r><w:t>link</w:t></w:r></w:hyperlink>",
+         '<w:r><w:fldChar w:fldCharType="begin"/></w:r>', "<w:r><w:instrText>HYPERLINK x</w:instrText></w:r>", '<w:r><w:fldChar w:fldCharType="separate"/></w:r>',
+         '<w:r><w:fldChar w:fldCharType="end"/></w:r>', '<w:r><w:drawing><docPr descr="A cat"/></w:drawing></w:r>']
+    )  # fmt: skip
+    newline = draw(st.sampled_from(["", "\n", "\r\n"]))
+    paragraphs = draw(st.lists(st.lists(run | run | other, max_size=5).map("".join), max_size=4))
+    body = newline.join(f"<w:p>{each}</w:p>" for each in paragraphs)
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    return _archive_text({"word/document.xml": f"<w:document {space}>{body}</w:document>"})
+
+
 @st.composite
 def _lines(draw, name):
     rows = draw(
@@ -371,7 +402,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

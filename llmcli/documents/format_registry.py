@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from llmcli.errors import UsageError
+from llmcli.errors import BadDocument, UsageError
 from llmcli.fast_dataclass import frozen
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ LINES, JSON_LINES, DELIMITED_FORMATS = "lines", "jsonl", frozenset({"csv", "tsv"
 """Formats that other code names."""
 _SNIFFED_CHARS = 100_000
 """Characters of a text that are searched for its format."""
+_ZIP_DESCRIPTIONS = ("[Content_Types].xml", "mimetype")
+"""The files of an archive that say what it is."""
 _PARQUET_MAGIC = b"PAR1"
 _FORMATS = "llmcli.documents.formats"
 _XML_START = r"\A\s*+(?:<\?[^>]*+>\s*+|<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
@@ -52,6 +54,10 @@ class FormatEntry:
     """Names whose files are read as they are, not by the reader."""
     sniff_patterns: tuple[tuple[int, str], ...] = ()
     """(Rank, regular expression) of typical content; patterns are tried from the lowest rank up, over all formats."""
+    zip_types: tuple[str, ...] = ()
+    """What [Content_Types].xml or the file mimetype says in a ZIP archive of this format."""
+    zip_member: str = ""
+    """A file in an archive of this format that does not say what it is."""
     signatures: tuple[bytes, ...] = ()
     """The first bytes of a binary format that can be translated; ``decode_utf8`` refuses such bytes."""
     is_fallback: bool = False
@@ -158,6 +164,41 @@ def document_format_by_suffix(name: str) -> str | None:
 def find_binary_format(data: bytes) -> str | None:
     """Return the name of the format whose signature ``data`` begins with."""
     return next((entry.name for entry in _with("signatures") if data.startswith(entry.signatures)), None)
+
+
+def find_zip_format(data: bytes) -> FormatEntry | None:
+    """Return the format of a ZIP archive by what it says, else by the files in it.
+
+    Raises ``BadDocument`` for a damaged or encrypted archive.
+    """
+    from llmcli.documents.reading.sources.zip_package import ZipPackage
+
+    package = ZipPackage(data)
+    names = frozenset(package.names)
+    said = "\n".join(package.read(name).decode("utf-8", "replace") for name in _ZIP_DESCRIPTIONS if name in names)
+    for entry in _with("zip_types"):
+        if any(kind in said for kind in entry.zip_types):
+            return entry
+    return next((entry for entry in _with("zip_member") if entry.zip_member in names), None)
+
+
+def find_translatable_archive(data: bytes, name: str) -> str | None:
+    """Return the name of the format of a ZIP archive that can be translated; ``name`` is that of its file.
+
+    Raises ``BadDocument`` for a damaged or encrypted archive, and if the suffix is that of another format.
+    """
+    found = find_zip_format(data)
+    if found is None or not found.translator:
+        return None
+    named = _find_entry(PurePath(name).suffix[1:], "translator")
+    if named is not None and named is not found:
+        raise BadDocument(detail=f"it is {found.description}, not what its name says; rename it")
+    return found.name
+
+
+def describe_format(name: str) -> str:
+    """Return what a document of a format is, for people: "a Word document"."""
+    return _ENTRIES[name].description or f"{name} text"
 
 
 def may_be_utf16(name: str) -> bool:
@@ -376,22 +417,40 @@ for _entry in (
     FormatEntry("pdf", reader=f"{_SOURCES}.pdf_source:read_pdf", description="a PDF document", in_child=True),
     FormatEntry(
         "docx",
+        f"{_FORMATS}.packages.docx:FORMAT",
+        zip_types=(
+            "wordprocessingml.document.main+xml",
+            "wordprocessingml.template.main+xml",
+            "ms-word.document.macroEnabled.main+xml",
+            "ms-word.template.macroEnabledTemplate.main+xml",
+        ),
+        zip_member="word/document.xml",
         reader=f"{_SOURCES}.docx_source:read_docx",
         description="a Word document",
         aliases=("docm", "dotx"),
         in_child=True,
     ),
     FormatEntry(
-        "pptx", reader=f"{_SOURCES}.pptx_source:read_pptx", description="a presentation", aliases=("pptm", "ppsx")
+        "pptx",
+        zip_member="ppt/presentation.xml",
+        reader=f"{_SOURCES}.pptx_source:read_pptx",
+        description="a presentation",
+        aliases=("pptm", "ppsx"),
     ),
     FormatEntry(
         "xlsx",
+        zip_member="xl/workbook.xml",
         reader=f"{_SOURCES}.table_source:read_spreadsheet",
         description="a spreadsheet",
         aliases=("xlsm",),
         in_child=True,
     ),
-    FormatEntry("epub", reader=f"{_SOURCES}.epub_source:read_epub", description="an EPUB book"),
+    FormatEntry(
+        "epub",
+        zip_member="META-INF/container.xml",
+        reader=f"{_SOURCES}.epub_source:read_epub",
+        description="an EPUB book",
+    ),
     FormatEntry("eml", reader=f"{_SOURCES}.email_source:read_email", description="an email"),
     FormatEntry(
         "csv",

@@ -67,6 +67,8 @@ class Segment:
 
     (Number of the group, text): a message must have all of its plural forms, or none.
     """
+    part: str = ""
+    """The file that it is in, if the document is an archive."""
 
 
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:

@@ -7,8 +7,9 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from source_files import make_email, make_pdf, make_pptx
+from source_files import make_docx, make_email, make_pdf, make_pptx
 from split_models import split
 from tiny_adapters import write_adapter
 
@@ -172,6 +173,14 @@ TEXTS = {
 }
 
 
+def _write_letter(document: Any) -> None:
+    """Write a Word document with python-docx."""
+    document.add_heading("Bicycle workshop", 1)
+    paragraph = document.add_paragraph("The workshop opens on ")
+    paragraph.add_run("Saturday").bold = True
+    paragraph.add_run(" at 10:00.")
+
+
 def write_documents(directory: Path) -> None:
     """Write documents of other formats."""
     rows = "".join(f"{number},{'North' if number % 3 else 'South'},{number % 40}\n" for number in range(3000))
@@ -179,6 +188,7 @@ def write_documents(directory: Path) -> None:
         "report.pdf": make_pdf(NOTES),
         "contract.pdf": make_pdf(NOTES),
         "slides.pptx": make_pptx(),
+        "letter.docx": make_docx(_write_letter),
         "letters/may.eml": make_email(text=NOTES),
         "page.html": f"<!DOCTYPE html><nav>Home</nav><p>{NOTES}</p>".encode(),
         "login.pdf": b"<!DOCTYPE html><p>Log in to read this report.</p>",

@@ -7,6 +7,7 @@ and tags, which affect a terminal, and U+2028 and U+2029, which some programs tr
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ def result_as_object(result: Result, runtime: Runtime, *, named: bool = False) -
     price = runtime.price_of(result.model)
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
+    if result.data is not None:
+        text = {"base64": base64.b64encode(result.data).decode()}
     return {
         **head,
         **text,

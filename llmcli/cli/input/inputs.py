@@ -162,6 +162,25 @@ def read_document(ctx: CommandContext, name: str) -> Document:
     return count_characters(ctx, read_file(name, ctx.runtime.interrupt))
 
 
+def read_translatable_document(ctx: CommandContext, name: str) -> Document:
+    """Read one named input to translate it: a text as ``read_document`` does, or an archive such as an Office file."""
+    from llmcli.documents.reading.translatable import open_translatable, read_translatable, refuse_untranslatable
+
+    check_output(ctx, [name])
+    if name != STDIN:
+        note_input(ctx, name)
+        return count_characters(ctx, read_translatable(name, ctx.runtime.interrupt))
+    console = ctx.console
+    data = read_stdin(
+        console.environment.stdin,
+        console.interrupt,
+        lambda: announce_stdin_wait(console),
+        refuse_binary=refuse_untranslatable,
+    )
+    note_input(ctx, STDIN, data)
+    return count_characters(ctx, open_translatable(data, STDIN))
+
+
 def note_input(ctx: CommandContext, name: str, data: bytes | None = None, note: str = "") -> None:
     """Note what the output is made of, if that is recorded: a file, or the ``data`` of what cannot be read again."""
     if ctx.provenance is None:

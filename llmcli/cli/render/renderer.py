@@ -255,6 +255,10 @@ class _ResultRenderer:
         return json_text.dumps(shown)
 
     def _render_text(self, end: Result, *, streamed: bool) -> None:
+        if end.data is not None:
+            self._reporter.begin_result()
+            self._sink.write(end.data)
+            return
         text = self._open_text()
         if self._mark is not None and end.text:
             marked = self._mark.apply(end.text, end.model, end.fields.get("format"))

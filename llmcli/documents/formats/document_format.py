@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from llmcli.documents.segments import Segment, join_segments
 from llmcli.documents.text_cleaning import detect_newline
+from llmcli.documents.text_lines import line_at
 from llmcli.errors import InternalError
 
+PART_MARK = "\x1c"
+"""The character before the name of a file in the text of an archive: the separator of files in ASCII."""
 BLOCK_KINDS = frozenset({"paragraph", "heading", "item"})
 """Kinds of segments that stand on their own lines."""
 
@@ -26,6 +29,8 @@ class DocumentFormat(ABC):
     """Whether the path of a segment identifies it, in any version and translation of the document."""
     can_interleave = True
     """Whether a text and its translation can be interleaved in a document."""
+    is_package = False
+    """Whether a document is an archive: its text, with translations, is packed into it again."""
     holds_both_languages = False
     """Whether a document has separate fields for texts and their translations."""
 
@@ -44,6 +49,11 @@ class DocumentFormat(ABC):
         """Return the text of a binary document: what ``split`` and ``check`` read. Raises ``BadDocument``."""
         del data
         raise InternalError("extract_text", detail=f"{self.name} is a text format")
+
+    def pack(self, data: bytes, text: str) -> bytes:
+        """Return the document ``data`` with a ``text`` that was extracted from it and changed. Raises ``BadDocument``."""
+        del data, text
+        raise InternalError("pack", detail=f"{self.name} is no format of archives")
 
     def join(self, text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
         """Return the document with the translations in their regions; None leaves a region unchanged."""
@@ -71,6 +81,15 @@ class DocumentFormat(ABC):
         if segment.kind == "cue":
             return detect_newline(text)
         return separate_block(text, line_lead(text, segment)) if segment.kind in BLOCK_KINDS else " / "
+
+
+def locate(text: str, offset: int) -> tuple[str, int]:
+    """Return the file of an archive that an offset of its text is in, "" in other texts, and the line in it from 1."""
+    at = text.rfind(PART_MARK, 0, offset + 1) if text.startswith(PART_MARK) else -1
+    if at < 0:
+        return "", line_at(text, offset)
+    end = text.index("\n", at) + 1
+    return text[at + 1 : end - 1], line_at(text[end:offset], offset - end)
 
 
 def line_lead(text: str, segment: Segment) -> str:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 STDIN = "-"
 """The name of standard input, on the command line and as a document."""
 
+ZIP_SIGNATURE, OLE_SIGNATURE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # first bytes -> format; no text begins with these bytes
 _BINARY_SIGNATURES = (
     (b"%PDF-1.", "PDF"),
     (b"%PDF-2.", "PDF"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
+    (ZIP_SIGNATURE, "a ZIP archive or an office document"),
     (b"\x1f\x8b", "gzip"),
     (b"BZh9\x31\x41\x59", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -32,7 +33,7 @@ _BINARY_SIGNATURES = (
     (b"GGUF\x03\x00", "GGUF"),
     (b"\x7fELF", "ELF"),
     (b"SQLite format 3\x00", "SQLite"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
+    (OLE_SIGNATURE, "an old office document"),
     (b"OggS\x00", "Ogg"),
     (b"ID3\x03\x00", "MP3"),
     (b"ID3\x04\x00", "MP3"),

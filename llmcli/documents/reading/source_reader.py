@@ -13,11 +13,19 @@ from pathlib import Path, PurePath
 from llmcli.documents.format_registry import (
     FormatEntry,
     find_reader,
+    find_zip_format,
     is_markdown_suffix,
     is_plain_suffix,
     load_attribute,
 )
-from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
+from llmcli.documents.reading.document import (
+    OLE_SIGNATURE,
+    STDIN,
+    ZIP_SIGNATURE,
+    Document,
+    open_document,
+    refuse_unreadable,
+)
 from llmcli.documents.reading.file_reader import MAX_BINARY_BYTES
 from llmcli.documents.reading.passages import Section, SourceDocument, number_passages, split_text_passages
 from llmcli.errors import BadDocument
@@ -25,19 +33,11 @@ from llmcli.errors import BadDocument
 MAX_ATTACHMENT_DEPTH = 3
 """Emails that are attached as files to emails."""
 _SNIFFED_BYTES = 100_000
-_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _EMPTY_ZIP = b"PK\x05\x06"
 
 
 Headings = list[tuple[int, str]]
 """Levels and titles of the headings above a text."""
-# a file in an archive -> the format of the archive
-_ZIP_MEMBERS = (
-    ("word/document.xml", "docx"),
-    ("ppt/presentation.xml", "pptx"),
-    ("xl/workbook.xml", "xlsx"),
-    ("META-INF/container.xml", "epub"),
-)
 _HTML_START = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]{0,200}>\s*+)?(?:<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
     rb"<(?:!doctype\s+html|html|head|body)\b",
@@ -90,12 +90,12 @@ def find_source_format(data: bytes, name: str) -> FormatEntry | None:
 
 def is_plain_text(data: bytes) -> bool:
     """Whether the beginning of an input is text, in markup or not."""
-    return b"\0" not in data and b"%PDF-" not in data[:1024] and not data.startswith((b"PK", _OLE_SIGNATURE))
+    return b"\0" not in data and b"%PDF-" not in data[:1024] and not data.startswith((b"PK", OLE_SIGNATURE))
 
 
 def refuse_unknown(data: bytes, name: str) -> None:
     """Raise ``BinaryInput`` or ``NotUtf8`` if ``data`` begins neither a text nor a document that a reader knows."""
-    if not data.startswith((b"%PDF-", b"PK\x03\x04", _OLE_SIGNATURE)) and _find_text_format(data, None) is None:
+    if not data.startswith((b"%PDF-", ZIP_SIGNATURE, OLE_SIGNATURE)) and _find_text_format(data, None) is None:
         refuse_unreadable(data, name)
 
 
@@ -106,18 +106,12 @@ def _suffix(name: str) -> str:
 def _find_binary(data: bytes) -> FormatEntry | None:
     if b"%PDF-" in data[:1024] and not data.startswith(b"PK"):
         return find_reader("pdf") if data.startswith(b"%PDF-") or b"\0" in data[:_SNIFFED_BYTES] else None
-    if data.startswith((b"PK\x03\x04", _EMPTY_ZIP)):
-        return _find_in_zip(data)
-    if data.startswith(_OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
+    if data.startswith((ZIP_SIGNATURE, _EMPTY_ZIP)):
+        found = find_zip_format(data)
+        return found if found is not None and found.reader else None
+    if data.startswith(OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
         raise BadDocument(detail="it is encrypted; save it without a password")
     return None
-
-
-def _find_in_zip(data: bytes) -> FormatEntry | None:
-    from llmcli.documents.reading.sources.zip_package import ZipPackage
-
-    names = frozenset(ZipPackage(data).names)
-    return next((find_reader(found) for member, found in _ZIP_MEMBERS if member in names), None)
 
 
 def _find_text_format(data: bytes, named: FormatEntry | None, *, sniff: bool = True) -> FormatEntry | None:

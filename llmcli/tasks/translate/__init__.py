@@ -295,6 +295,7 @@ class _FileTranslation:
             warnings=tuple(self._output.warnings),
             cut=kept > 0,
             incomplete=IncompleteOutput(unfinished=kept, total=len(self._states), limited=by_user) if kept else None,
+            data=self._output.data,
         )
 
 

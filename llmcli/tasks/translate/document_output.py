@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import shorten
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import PART_MARK, DocumentFormat
 from llmcli.documents.segments import Segment
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.languages import Language
@@ -14,6 +16,9 @@ from llmcli.tasks.translate.target_file import OutputLayout, TranslationSpec
 from llmcli.types import Delta, Notice
 
 BOM = "\ufeff"
+_MARK = re.compile(r"<[^<>]*>")
+_SHOWN_CHARS = 50
+"""Characters of a segment that say where it is."""
 _LONG_SEGMENT_CHARS = 100_000
 """Number of characters of a segment above which inserting its translation takes noticeable time."""
 
@@ -37,6 +42,11 @@ class DocumentOutput:
         self._streaming = document_format.streams and spec.layout is OutputLayout.TRANSLATION
         self._source = source
         self._line_starts = [index + 1 for index, c in enumerate(source) if c == "\n"]
+        self._part_lines = (
+            []
+            if not document_format.is_package
+            else [bisect_right(self._line_starts, index) + 1 for index, c in enumerate(source) if c == PART_MARK]
+        )
         self._states = states
         self._segments_written = 0
         self._source_offset = 0  # where the next piece of the source begins
@@ -53,13 +63,34 @@ class DocumentOutput:
         return self.text.removeprefix(BOM) if self._spec.document.bom else self.text
 
     @property
+    def _is_packed(self) -> bool:
+        is_archive = self._format.is_package and self._spec.document.data is not None
+        return is_archive and self._spec.layout is OutputLayout.TRANSLATION
+
+    @property
+    def data(self) -> bytes | None:
+        """The document with its translations, if it is an archive."""
+        archive = self._spec.document.data
+        if not self._is_packed or archive is None or self._spec.keep_existing:
+            return None
+        return run_interruptible(self._format.pack, archive, self.text)
+
+    @property
     def all_written(self) -> bool:
         """Whether the text of every segment was written, or is about to be assembled."""
         return self._segments_written == len(self._states)
 
     def line_number(self, state: SegmentState) -> int:
-        """Return the source line in which a segment begins, from 1."""
-        return bisect_right(self._line_starts, state.segment.start) + 1
+        """Return the source line in which a segment begins, from 1; in the file of an archive that it is in."""
+        line = bisect_right(self._line_starts, state.segment.start) + 1
+        return line - self._part_lines[bisect_left(self._part_lines, line) - 1] if self._part_lines else line
+
+    def _place(self, state: SegmentState) -> str:
+        """Return where people find a segment: its first words in an archive, whose lines nobody sees."""
+        if not state.segment.part:
+            return f"line {self.line_number(state)}"
+        words = shorten(_MARK.sub("", state.segment.text), _SHOWN_CHARS, placeholder="\u2026")
+        return f"{state.segment.part}: \u201c{words}\u201d"
 
     def write_finished_segments(self) -> Iterator[Delta | Notice]:
         """Write the finished segments in document order, up to the first unfinished one."""
@@ -89,12 +120,13 @@ class DocumentOutput:
             text = BOM + text
         if text:
             self._parts.append(text)
-            yield Delta(text, self._item)
+            if not self._is_packed:
+                yield Delta(text, self._item)
 
     def _warn_if_untranslated(self, state: SegmentState) -> Iterator[Notice]:
         if state.is_untranslated:
             problem = state.problems[-1] if state.problems else "no translation was found"
-            warning = f"line {self.line_number(state)}: left untranslated: {problem}"
+            warning = f"{self._place(state)}: left untranslated: {problem}"
             self.warnings.append(warning)
             yield Notice(warning, self._item)
 

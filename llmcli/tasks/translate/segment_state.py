@@ -24,7 +24,7 @@ class SegmentStatus(StrEnum):
 
 @frozen
 class SegmentOutcome:
-    """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated.
+    """A segment: ``line`` from 1, in ``part`` if the document is an archive; ``checks`` are the problems of answers, of the final one if it is untranslated.
 
     ``suspicion`` and ``surprisal``: as in ``quality``, None if they were not estimated.
     """
@@ -38,6 +38,7 @@ class SegmentOutcome:
     checks: tuple[str, ...] = ()
     suspicion: float | None = None
     surprisal: float | None = None
+    part: str = ""
 
 
 @slotted
@@ -89,6 +90,7 @@ class SegmentState:
             self.segment.existing_translation if existing else self.translation,
             max(0, self.answer.attempts - 1) if self.answer else 0,
             self.problems,
+            part=self.segment.part,
         )
 
 
@@ -111,6 +113,8 @@ class TranslationReport:
 
 def _row_as_object(row: SegmentOutcome) -> dict[str, Any]:
     fields = asdict(row) | {"status": str(row.status)}
+    if not row.part:
+        del fields["part"]
     if row.surprisal is None:
         del fields["suspicion"], fields["surprisal"]
     return fields

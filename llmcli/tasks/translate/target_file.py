@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from llmcli.documents.format_registry import find_format
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.translatable import find_document_format
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
 from llmcli.fast_dataclass import field, frozen, slotted
@@ -60,7 +60,7 @@ class TranslationSpec:
 
     def find_format(self) -> DocumentFormat:
         """Return the format of the document. Raises ``UsageError`` if there is none called ``format_name``."""
-        return find_format(self.document.name, self.document.text, self.format_name or self.document.format_name)
+        return find_document_format(self.document, self.format_name)
 
 
 class TargetFile:

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import zip_longest
 
-from llmcli.documents.format_registry import find_format
+from llmcli.documents.formats.document_format import locate
 from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.translatable import find_document_format
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
-from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, frozen
 from llmcli.tasks.languages import Language, detect_language, is_still_in_source_language
@@ -65,6 +65,7 @@ class Defect:
     """A defect; ``line`` from 1 is one of the source with ``in_source``, where the translation has no such place.
 
     ``text`` is that of the segment in the source, and ``key`` its path in a message file. Both are "" for a whole file.
+    ``part`` is the file with that line, if the document is an archive.
     """
 
     kind: DefectKind
@@ -73,11 +74,12 @@ class Defect:
     text: str = ""
     key: str = ""
     in_source: bool = False
+    part: str = ""
 
 
 def check_translation(pair: TranslationToCheck) -> list[Defect]:
     """Return the defects of a translation, one at most for each segment. Raises ``BadDocument`` for the source."""
-    form = find_format(pair.document.name, pair.document.text, pair.format_name or pair.document.format_name)
+    form = find_document_format(pair.document, pair.format_name)
     segments = form.split(pair.document.text, pair.target.code)
     if pair.translation is None:
         count = f"{len(segments)} segment{'' if len(segments) == 1 else 's'}"
@@ -250,16 +252,19 @@ class _SegmentCheck:
     def _defect(self, kind: DefectKind, segment: Segment, mine: Segment | None, detail: str) -> Defect:
         """Return a defect in the translation ``mine``; None: its place is unknown."""
         if mine is not None:
-            return Defect(kind, line_at(self._text, mine.start), detail, segment.text, ".".join(segment.path))
-        line = line_at(self._pair.document.text, segment.start)
-        return Defect(kind, line, detail, segment.text, ".".join(segment.path), in_source=True)
+            part, line = locate(self._text, mine.start)
+            return Defect(kind, line, detail, segment.text, ".".join(segment.path), part=part)
+        part, line = locate(self._pair.document.text, segment.start)
+        return Defect(kind, line, detail, segment.text, ".".join(segment.path), in_source=True, part=part)
 
     def _missing(self, segment: Segment) -> Defect:
         return self._defect(DefectKind.MISSING, segment, None, "it has no translation")
 
     def _removed(self, row: RecordedSegment, mine: Segment | None) -> Defect:
-        line = 1 if mine is None else line_at(self._text, mine.start)
-        return Defect(DefectKind.STALE, line, _SOURCE_REMOVED, row.source, "" if mine is None else ".".join(mine.path))
+        if mine is None:
+            return Defect(DefectKind.STALE, 1, _SOURCE_REMOVED, row.source)
+        part, line = locate(self._text, mine.start)
+        return Defect(DefectKind.STALE, line, _SOURCE_REMOVED, row.source, ".".join(mine.path), part=part)
 
 
 def _is_copy(segment: Segment, translation: str) -> bool:

@@ -8,6 +8,7 @@ from llmcli.documents.format_registry import find_format
 from llmcli.documents.segments import join_segments, split_at_protected
 from llmcli.errors import BadDocument
 
+WORD = '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
 CUE, VTT = "1\n00:00:01,000 --> 00:00:02,000\n", "WEBVTT\n\n00:01.000 --> 00:02.000\n"
 UNITS = {
     "plain": ["[", "`a``b```c ", "a@", "http://", "{{", "<a ", "%(", "a."],
@@ -46,6 +47,7 @@ UNITS = {
     "qt": ["<", "<TS>", "<TS><message>"],
     "fluent": ["a = b c\n", "a = {", "# a\n", "a =\n", " .a = b\n", "\n", "{ $a ->\n [a] ", '"', "a = b\n "],
     "xcstrings": ["[", '{"strings":', '{"', "{"],
+    "docx": ["<", "\x1c", "\x1ca\n", "\x1ca\n<a>", "<w:p>"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
 FRAMES = [
@@ -73,6 +75,16 @@ FRAMES = [
     ("qt", "<TS><message numerus='yes'><source>a b</source><translation>", "<numerusform/>", "</translation></message></TS>"),
     ("xcstrings", '{"strings":{"a":{}', ',"b c":{}', "}}"), ("xcstrings", '{"strings":{"a":{"localizations":', '{"a":', "1}}}"),
     ("xcstrings", '{"strings":{"a":{"localizations":{"en":', '{"a":' * 60, "1" + "}" * 60 + "}}}}"),
+    *(("docx", f"\x1cword/document.xml\n{WORD}<w:p>{before}", unit, f"{after}</w:p></w:document>") for before, unit, after in [
+        ("", "<w:r><w:t>a b </w:t></w:r>", ""), ("", "<w:r><w:t>a</w:t><w:tab/></w:r>", ""), ("<w:r><w:t>", "a ", "</w:t></w:r>"), ("", "</w:p><w:p>", ""),
+        ("", "<w:r><w:rPr><w:b/></w:rPr><w:t>a </w:t></w:r><w:r><w:t>b </w:t></w:r>", ""), ("", "<w:hyperlink><w:r><w:t>a</w:t></w:r></w:hyperlink>", ""),
+        ("", '<w:bookmarkStart w:id="1"/>', ""), ("", '<w:bookmarkEnd w:id="1"/>', ""), ("", '<w:r><w:fldChar w:fldCharType="begin"/></w:r>', ""),
+        ("", '<w:r><w:t>a</w:t><w:fldChar w:fldCharType="begin"/><w:instrText>TOC </w:instrText></w:r>', ""), ("<w:r><w:drawing>", '<docPr descr="A cat"/>', "</w:drawing></w:r>"),
+        ("", '<w:bookmarkStart w:id="1"/><w:r><w:t>a</w:t></w:r><w:bookmarkEnd w:id="1"/>', ""), ("<w:r><w:t>", "&lt;g", "</w:t></w:r>"),
+        ("", '<w:bookmarkStart w:id="1"/>', '<w:r><w:t>a</w:t></w:r><w:bookmarkEnd w:id="1"/>' * 100),
+        ("", '<w:bookmarkStart w:id="1"/>', "<w:r><w:t>a</w:t></w:r>" + '<w:bookmarkEnd w:id="1"/>' * 1000),
+        ('<w:r><w:fldChar w:fldCharType="begin"/></w:r>' * 1000, '<w:r><w:fldChar w:fldCharType="end"/></w:r>', "")]),
+    ("docx", "", f"\x1cword/document.xml\n{WORD}<w:p><w:r><w:t>a b</w:t></w:r></w:p></w:document>", ""),
     ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
 ]  # fmt: skip

@@ -13,7 +13,8 @@ from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOp
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import format_source_name
 from llmcli.cli.render.sarif import file_uri, make_log
-from llmcli.documents.format_registry import find_format, listed_suffixes
+from llmcli.documents.format_registry import listed_suffixes
+from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import BadDocument, LlmError, PartialError, UsageError
 from llmcli.fast_dataclass import frozen
 from llmcli.interrupt import run_interruptible
@@ -112,7 +113,7 @@ def _check_pair(
     if isinstance(document, ItemFailed):
         raise document.error
     if pair.path is None:
-        form = find_format(document.name, document.text, options.format_name or document.format_name)
+        form = find_document_format(document, options.format_name)
         if not form.holds_both_languages:
             raise UsageError(
                 f"where is the translation of {format_source_name(document.name)}?",
@@ -150,6 +151,7 @@ def _as_object(row: _Row) -> dict[str, Any]:
         "problem": str(defect.kind),
         "file": row.file,
         "line": defect.line,
+        **({"part": defect.part} if defect.part else {}),
         "source": row.source,
         "translation": row.translation,
         "to": row.language,
@@ -160,7 +162,8 @@ def _as_object(row: _Row) -> dict[str, Any]:
 
 
 def _as_cells(row: _Row) -> dict[str, Any]:
-    place = f"{format_source_name(row.file)}:{row.defect.line}"
+    name = format_source_name(row.file)
+    place = f"{name}: {row.defect.part}" if row.defect.part else f"{name}:{row.defect.line}"
     return {"problem": str(row.defect.kind), "place": place, "text": row.defect.text, "why": row.defect.detail}
 
 
@@ -193,12 +196,20 @@ def _sarif_log(rows: list[_Row]) -> dict[str, Any]:
 def _sarif_result(row: _Row) -> dict[str, Any]:
     defect = row.defect
     subject = f"\u201c{defect.text}\u201d: " if defect.text else ""
-    place = {"artifactLocation": {"uri": file_uri(row.file)}, "region": {"startLine": defect.line}}
+    region = {} if defect.part else {"region": {"startLine": defect.line}}
+    place = {"artifactLocation": {"uri": file_uri(row.file)}, **region}
+    part = {"part": defect.part} if defect.part else {}
     return {
         "ruleId": f"{defect.kind}-translation",
         "ruleIndex": list(_RULES).index(defect.kind),
         "level": _RULES[defect.kind][0],
         "message": {"text": f"{subject}{defect.detail}."},
         "locations": [{"physicalLocation": place}],
-        "properties": {"to": row.language, "source": row.source, "translation": row.translation, "key": defect.key},
+        "properties": {
+            "to": row.language,
+            "source": row.source,
+            "translation": row.translation,
+            "key": defect.key,
+            **part,
+        },
     }

@@ -12,7 +12,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
 from llmcli.documents.reading.document import Document
-from llmcli.documents.reading.file_reader import read_file
+from llmcli.documents.reading.translatable import read_translatable
 from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.fast_dataclass import field, frozen
 from llmcli.files import private_files
@@ -91,10 +91,14 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
         return _plan_single(ctx, items, targets[0], options)
     if not options.writes_files and not (options.reads_existing and options.output):
-        read = inputs.read_documents(ctx, [item.name for item in items])
+        read = _read_documents(ctx, items)
         pairs = [PlannedTranslation(document, to) for to in targets for document in read]
         return TranslationPlan(pairs, has_derived_names=True)
     return _plan_several(ctx, items, targets, options)
+
+
+def _read_documents(ctx: CommandContext, items: Sequence[InputFile]) -> Sequence[Document | ItemFailed]:
+    return inputs.read_inputs(ctx, [item.name for item in items], inputs.read_translatable_document, keeps_all=True)
 
 
 def _report_outside_link(ctx: CommandContext, link: str) -> None:
@@ -106,7 +110,7 @@ def _plan_single(
     ctx: CommandContext, items: Sequence[InputFile], target: Language, options: PlanOptions
 ) -> TranslationPlan:
     """Return the plan of one document whose translation goes to standard output or into a named file."""
-    (document,) = inputs.read_documents(ctx, [item.name for item in items])
+    (document,) = _read_documents(ctx, items)
     path = Path(options.output) if options.output else None
     earlier = _read_earlier(ctx, path) if path and (options.updates_existing or options.reads_existing) else None
     return TranslationPlan([PlannedTranslation(document, target, path, earlier)], has_derived_names=False)
@@ -123,7 +127,7 @@ def _plan_several(
     ]
     output_paths.check_targets([(item, path) for _, item, path in planned])
     left_out = _find_earlier_outputs(ctx, items, output, [path for _, _, path in planned])
-    read = inputs.read_documents(ctx, [item.name for item in items if item not in left_out])
+    read = _read_documents(ctx, [item for item in items if item not in left_out])
     kept = [(to, path) for to, item, path in planned if item not in left_out]
     found = [
         _plan_one(ctx, document, to, path, options)
@@ -199,5 +203,5 @@ def _plan_one(
 def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
     """Return the translation at ``path``; None if there is none yet."""
     with suppress(MissingError):
-        return read_file(str(path), ctx.runtime.interrupt)
+        return read_translatable(str(path), ctx.runtime.interrupt)
     return None

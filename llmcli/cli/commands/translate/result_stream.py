@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, json_text
 from llmcli.cli.render.mark import Mark
-from llmcli.documents.reading.file_reader import read_file
+from llmcli.documents.reading.translatable import read_translatable
 from llmcli.errors import CannotCreate, LlmError, UsageError
 from llmcli.fast_dataclass import asdict, replace
 from llmcli.interrupt import run_interruptible
@@ -32,7 +32,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
 
     Raises ``UsageError`` if the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
-    from llmcli.documents.format_registry import find_format
+    from llmcli.documents.reading.translatable import find_document_format
     from llmcli.tasks.translate.quality import score_translations
 
     for event in events:
@@ -40,7 +40,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
             yield event
             continue
         target = event.fields["to"]
-        document_format = find_format(reference.name, reference.text, event.fields["format"])
+        document_format = find_document_format(reference, event.fields["format"])
         theirs = run_interruptible(document_format.split, reference.text, target)
         references = [segment.existing_translation or segment.text for segment in theirs]
         texts = [row.translation or row.source for row in report.outcomes[event.item]]
@@ -68,7 +68,7 @@ def guard_rename(remembered: TranslationMemoryCache, path: Path, earlier: Docume
 
     Raises ``CannotCreate`` if the file is no longer the ``earlier`` translation: an edit would be lost.
     """
-    if earlier is not None and path.exists() and read_file(str(path)).text != earlier.text:
+    if earlier is not None and path.exists() and read_translatable(str(path)).text != earlier.text:
         raise CannotCreate(str(path), detail="it was edited while this command ran; run the command again")
     with remembered.record_on_rename(path):
         yield
@@ -104,16 +104,26 @@ def write_results(
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
             placing = partial(guard_rename, remembered, path, plan.translations[event.item].existing)
             with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
-                text = mark.apply(event.text, event.model, event.fields["format"]) if ctx.flags.mark else event.text
-                encoding = plan.translations[event.item].encoding
-                file.write(text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict"))
+                file.write(
+                    _output_bytes(event, mark if ctx.flags.mark else None, plan.translations[event.item].encoding)
+                )
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue
         if ctx.provenance is not None:
             alone = {"files": [event.name], "to": [event.fields["to"]]}
             ctx.provenance.add_result_output(str(path), event, alone)
-        yield replace(event, text=None, fields={**event.fields, "output": str(path)})
+        yield replace(event, text=None, data=None, fields={**event.fields, "output": str(path)})
+
+
+def _output_bytes(result: Result, mark: Mark | None, encoding: str) -> bytes:
+    """Return the content of a file: an archive as it is, a text in the encoding of its document."""
+    if result.data is not None:
+        return result.data
+    text = result.text or ""
+    if mark is not None:
+        text = mark.apply(text, result.model, result.fields["format"])
+    return text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
 
 
 def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:

@@ -25,7 +25,8 @@ from llmcli.cli.records.record_inputs import record_flags
 from llmcli.cli.render.mark import require_comments
 from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.format_registry import find_format, listed_suffixes, record_format_names
+from llmcli.documents.format_registry import listed_suffixes, record_format_names
+from llmcli.documents.reading.translatable import find_document_format
 from llmcli.errors import UsageError
 from llmcli.fast_dataclass import replace
 from llmcli.files.atomic_file import atomic_write
@@ -73,6 +74,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
         raise UsageError("--mark: no language model writes with --pseudo", detail="Leave out one of them.")
     if ctx.flags.mark:
         _require_comments(plan, options.format_name)
+    _refuse_terminal(ctx, options, plan)
     uses_memory = options.uses_memory and options.pseudo is None
     check_distinct(_read_files(options, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
     with ExitStack() as stack:
@@ -97,11 +99,23 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     return code
 
 
+def _refuse_terminal(ctx: CommandContext, options: TranslateOptions, plan: TranslationPlan) -> None:
+    """Raise ``UsageError`` if the bytes of an archive would be written to a terminal."""
+    document = plan.translations[0].document
+    is_text = options.dry_run or options.reference_file is not None or options.layout != TRANSLATION_ONLY
+    if plan.has_derived_names or plan.translations[0].path or is_text or ctx.console.as_json:
+        return
+    if not isinstance(document, ItemFailed) and document.data is not None and ctx.console.stdout_is_terminal:
+        form = find_document_format(document, options.format_name)
+        if form.is_package:
+            raise UsageError(f"a {form.name} file is not shown on a terminal", detail="Write it to a file: -o FILE")
+
+
 def _require_comments(plan: TranslationPlan, format_name: str | None) -> None:
     """Raise ``UsageError`` if a document has no place for the line of --mark."""
     for document in (pair.document for pair in plan.translations):
         if not isinstance(document, ItemFailed):
-            require_comments(find_format(document.name, document.text, format_name).name)
+            require_comments(find_document_format(document, format_name).name)
 
 
 def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> None:
@@ -199,7 +213,7 @@ def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Do
     if plan.has_derived_names or len(plan.translations) > 1:
         raise UsageError("--eval compares one document with one reference")
     require_sacrebleu()
-    return inputs.read_document(ctx, name)
+    return inputs.read_translatable_document(ctx, name)
 
 
 # ---- --dry-run --------------------------------------------------------------------------------------------------------

@@ -100,11 +100,11 @@ class XmlElement:
 def find_elements(text: str, root: str, wanted: Collection[str]) -> Iterator[XmlElement]:
     """Yield the outermost elements with one of the local names ``wanted``, in order, with all elements inside.
 
-    Raises ``BadDocument`` if the text is not well-formed, nested too deeply, or its root element is not ``root``.
+    Raises ``BadDocument`` if the text is not well-formed, nested too deeply, or its root element is not ``root``; "" is any.
     """
     if not text.strip("\ufeff \t\r\n"):
         return
-    _require_well_formed(text)
+    require_well_formed(text)
     opened: list[XmlElement] = []
     collected: XmlElement | None = None
     comment = ""
@@ -140,7 +140,7 @@ def _open_element(match: re.Match[str], opened: list[XmlElement], comment: str, 
     parent = opened[-1] if opened else None
     element = XmlElement(match["open"], start, end, bool(match["empty"]), parent, parse_attributes(match), comment)
     opened.append(element)
-    if parent is None and element.local_name != root:
+    if parent is None and root and element.local_name != root:
         detail = f"the root element is <{element.name}>, not <{root}>"
         raise BadDocument(line=line_at(match.string, start), detail=detail)
     if len(opened) > _MAX_DEPTH:
@@ -148,7 +148,7 @@ def _open_element(match: re.Match[str], opened: list[XmlElement], comment: str, 
     return element
 
 
-def _require_well_formed(text: str) -> None:
+def require_well_formed(text: str) -> None:
     """Raise ``BadDocument`` if the text is not well-formed XML, or defines entities by other entities."""
 
     def check_entity(_name: str, _is_parameter: int, value: str | None, *_: object) -> None:

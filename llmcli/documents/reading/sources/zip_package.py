@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -42,6 +42,10 @@ class ZipPackage:
     def names(self) -> list[str]:
         """The names of the files in the archive."""
         return self._zip.namelist()
+
+    def checksums(self, left_out: Container[str]) -> list[str]:
+        """Return a line for each file but those of ``left_out``: its checksum and name."""
+        return [f"{each.CRC:08x} {each.filename}" for each in self._zip.infolist() if each.filename not in left_out]
 
     def unpacked_size(self, *suffixes: str) -> int:
         """Return the bytes that the files with these suffixes unpack to; ``zipfile`` reads no more than that."""

@@ -1,0 +1,1 @@
+"""Formats of documents that are ZIP archives of XML files."""

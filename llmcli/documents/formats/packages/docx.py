@@ -1,0 +1,93 @@
+"""Word documents (.docx): paragraphs of the text, headers, footers, notes, comments and text boxes, with their pictures' texts.
+
+Not translated: what was deleted with changes tracked, results of fields that Word computes, and the building blocks of a
+template. Source: ECMA-376 part 1, 17.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from llmcli.documents.formats.packages.office_part import (
+    ALTERNATIVES,
+    DRAWING_PARTS,
+    OfficePart,
+    find_office_parts,
+)
+from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part
+from llmcli.documents.formats.xml_files.xml_elements import XmlElement, find_elements
+from llmcli.documents.reading.sources.zip_package import ZipPackage
+from llmcli.documents.segments import Segment
+
+_WORD = r".*wordprocessingml\."
+_TYPES = (
+    rf"{_WORD}(document|template)\.main\+xml|.*ms-word\.(document|template)\.macroEnabled(Template)?\.main\+xml",
+    *(rf"{_WORD}{kind}\+xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
+    *DRAWING_PARTS,
+)
+_NAMES = (
+    r"word/document\.xml",
+    *(rf"word/{kind}\d*\.xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
+    r"word/charts/chart\d*\.xml|word/diagrams/data\d*\.xml",
+    r"word/diagrams/drawing\d*\.xml",
+)
+_STYLES = "word/styles.xml"
+_HEADING_NAME = re.compile(r"heading (\d)\Z", re.IGNORECASE)
+
+
+class DocxFormat(PackageFormat):
+    """Word documents."""
+
+    name = "docx"
+    description = "a Word document"
+
+    def find_parts(self, package: ZipPackage) -> list[str]:
+        """Return the text and what belongs to it."""
+        return find_office_parts(package, _TYPES, _NAMES)
+
+    def find_facts(self, package: ZipPackage) -> Facts:
+        """Return the styles of headings with their levels."""
+        if _STYLES not in package.names:
+            return {}
+        text = package.read(_STYLES).decode("utf-8", "replace")
+        levels = (
+            (style.get(f"{style.prefix}styleId"), _heading_level(style)) for style in find_elements(text, "", {"style"})
+        )
+        return {"headings": [f"{level} {name}" for name, level in levels if level]}
+
+    def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
+        """Yield the paragraphs of a file."""
+        levels = dict(line.split(" ", 1)[::-1] for line in facts.get("headings", ()))
+
+        def describe(office: OfficePart, paragraph: XmlElement) -> tuple[str, int]:
+            del office
+            properties = paragraph.child("pPr")
+            style = properties.child("pStyle") if properties else None
+            level = int(levels.get(style.get(f"{style.prefix}val"), 0)) if style else 0
+            if level:
+                return "heading", level
+            if properties is not None and properties.child("numPr") is not None:
+                return "item", 0
+            return "cell" if any(each.local_name == "tc" for each in paragraph.lineage()) else "paragraph", 0
+
+        office = OfficePart(part, describe)
+        yield from office.segments({"p", *ALTERNATIVES})
+        yield from office.plain_segments({"dc:title", "dc:subject"}, "heading")
+
+
+def _heading_level(style: XmlElement) -> int:
+    """Return the level of a heading's style, 0 for another one: their names are English in any language of Word."""
+    name, properties = style.child("name"), style.child("pPr")
+    value = "" if name is None else name.get(f"{name.prefix}val")
+    match = _HEADING_NAME.match(value)
+    if match:
+        return int(match[1])
+    level = properties.child("outlineLvl") if properties else None
+    number = level.get(f"{level.prefix}val") if level else ""
+    if number.isdigit() and int(number) < 9:  # noqa: PLR2004 (9 is the text of the document)
+        return int(number) + 1
+    return 1 if value in {"Title", "title"} else 0
+
+
+FORMAT = DocxFormat()

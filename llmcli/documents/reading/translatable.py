@@ -1,0 +1,62 @@
+"""Documents as they are read to be translated: texts, and archives such as Office files, in which texts are replaced.
+
+Other commands read an archive by its reader (``source_reader``), or refuse it: its text here is that of its XML files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmcli.documents.format_registry import describe_format, find_format, find_translatable_archive, load_format
+from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.reading.document import (
+    OLE_SIGNATURE,
+    ZIP_SIGNATURE,
+    Document,
+    open_document,
+    refuse_unreadable,
+)
+from llmcli.documents.reading.file_reader import read_bytes
+from llmcli.errors import BadDocument, UsageError
+from llmcli.interrupt import Interrupt
+
+
+def read_translatable(name: str, interrupt: Interrupt | None = None) -> Document:
+    """Read a file, named pipe or device. Raises what ``open_translatable`` and ``read_file`` raise."""
+    data = read_bytes(name, interrupt or Interrupt(), refuse_untranslatable)
+    return open_translatable(data, name, Path(name))
+
+
+def open_translatable(data: bytes, name: str, path: Path | None = None) -> Document:
+    """Return the document in ``data`` as ``open_document`` does, or an archive whose words can be translated.
+
+    Raises what ``open_document`` raises, and ``BadDocument`` for an archive that is damaged, encrypted, or another one than
+    its name says.
+    """
+    if data.startswith(OLE_SIGNATURE) and "EncryptedPackage".encode("utf-16-le") in data:
+        raise BadDocument(name, detail="it is encrypted; save it without a password")
+    try:
+        found = find_translatable_archive(data, name) if data.startswith(ZIP_SIGNATURE) else None
+        if found is None:
+            return open_document(data, name, path)
+        text = load_format(found).extract_text(data)
+    except BadDocument as error:
+        raise BadDocument(name, line=error.line, detail=error.detail) from error
+    return Document(name, text, path, data=data, format_name=found)
+
+
+def refuse_untranslatable(data: bytes, name: str) -> None:
+    """Raise as ``open_translatable`` does if ``data`` begins no document that it may open."""
+    if not data.startswith((ZIP_SIGNATURE, OLE_SIGNATURE)):
+        refuse_unreadable(data, name)
+
+
+def find_document_format(document: Document, wanted: str | None = None) -> DocumentFormat:
+    """Return the format of a document, called ``wanted`` if it is a text.
+
+    Raises ``UsageError`` if there is no format called ``wanted``, and for an archive of another format.
+    """
+    found = find_format(document.name, document.text, wanted or document.format_name)
+    if document.data is not None and document.format_name not in {None, found.name}:
+        raise UsageError(f"{document.name} is {describe_format(document.format_name or '')}, no {found.name} file")
+    return found

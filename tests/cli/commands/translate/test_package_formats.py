@@ -1,0 +1,192 @@
+"""``llm translate`` on archives: Office documents and books; what is written, what is reported, what is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from document_texts import MARK, greek
+from package_files import make_archive, make_word, run
+from scripted import Reply, last_message
+
+GOOD, MORNING = greek("Good"), greek("morning")
+SENTENCE = (
+    '<w:p>{}<w:hyperlink r:id="rId1"><w:r><w:rPr><w:u/></w:rPr><w:t>{}</w:t></w:r></w:hyperlink>'
+    "<w:r><w:t>, {{name}}.</w:t></w:r></w:p>"
+)
+DOCX = make_word(SENTENCE.format(run("Good "), "morning"))
+DOCUMENTS = {
+    "a.docx": (DOCX, "word/document.xml", SENTENCE.format(run("Good "), "morning"), SENTENCE.format(run(f"{GOOD} "), MORNING)),
+}  # fmt: skip
+"""Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
+each_document = pytest.mark.parametrize("name", DOCUMENTS)
+
+
+def well(request):
+    return greek(last_message(request).rpartition(":\n\n")[2])
+
+
+LIES = {
+    "drop": lambda request: MARK.sub("", well(request)),
+    "double": lambda request: MARK.sub(r"\g<0> \g<0>", well(request)),
+    "swap": lambda request: well(request).replace("[#1]", "[#0]").replace("[#2]", "[#1]").replace("[#0]", "[#2]"),
+    "fence": lambda request: f"```\n{MARK.sub('', well(request))}\n```",
+    "endless": lambda _: Reply("blah " * 3000, stalls=True),
+}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Keep the user's memory in the test's directory, which becomes the current one."""
+    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def translate(llm, name, *more, answer=well):
+    Path(name).write_bytes(DOCUMENTS[name][0])
+    return llm("translate", "--from", "en", "--to", "el", name, *more, answer=answer)
+
+
+def contents(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name).decode("utf-8", "surrogateescape") for name in archive.namelist()}
+
+
+@each_document
+def test_only_the_words_change(llm, data, name):
+    """In the one part that has words; the other files of the archive are the same."""
+    source, part, words, written = DOCUMENTS[name]
+    run_ = translate(llm, name, "-o", "out.bin")
+    assert (run_.code, run_.out, run_.err) == (0, "", "")
+    before, after = contents(source), contents(Path("out.bin").read_bytes())
+    assert list(before) == list(after)
+    assert {key: text for key, text in after.items() if text != before[key]} == {
+        part: before[part].replace(words, written)
+    }
+    again = translate(llm, name, "-o", "again.bin")
+    assert again.backend is None or not again.backend.requests
+    assert Path("again.bin").read_bytes() == Path("out.bin").read_bytes()
+
+
+@each_document
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_translator_is_reported(llm, data, name, lie):
+    """Each time, with the part and the first words; the document stays byte for byte."""
+    run_ = translate(llm, name, "--no-tm", "-o", "out.bin", answer=LIES[lie])
+    source, part, *_ = DOCUMENTS[name]
+    assert run_.code == 3
+    assert f"{part}: \u201cGood morning, {{name}}.\u201d: left untranslated" in run_.err
+    assert Path("out.bin").read_bytes() == source
+
+
+def piped(llm, *argv, **how):
+    """Return the exit code of ``llm``, and what it writes to a file as standard output."""
+    with Path("piped").open("wb") as out:
+        code = llm(*argv, out=out.fileno(), **how).code
+    return code, Path("piped").read_bytes()
+
+
+@each_document
+def test_pipes_json_and_pseudo_languages(llm, data, name):
+    """The archive comes from standard input, and goes to standard output or into JSON."""
+    source = DOCUMENTS[name][0]
+    identity = ("translate", "--no-tm", "--pseudo", "identity")
+    assert piped(llm, *identity, stdin=source) == (0, source)
+    shown = json.loads(llm(*identity, "--json", stdin=source).out)
+    assert base64.b64decode(shown["base64"]) == source
+    assert (shown["format"], shown["segments"], "text" in shown) == (name.partition(".")[2], 1, False)
+    code, accents = piped(llm, "translate", "--no-tm", "--pseudo", "accents", stdin=source)
+    assert code == 0 and list(contents(accents)) == list(contents(source)) and accents != source
+
+
+@each_document
+def test_a_terminal_gets_no_archive(llm, data, name, terminal):
+    """The error names -o, and comes before the model is loaded."""
+    screen = terminal()
+    run_ = llm("translate", "--to", "el", stdin=DOCUMENTS[name][0], out=screen.slave)
+    assert screen.close() == ""
+    assert (run_.code, run_.backend) == (2, None)
+    assert "is not shown on a terminal" in run_.err and "-o FILE" in run_.err
+
+
+@each_document
+def test_layouts_of_two_languages(llm, data, name):
+    """An archive cannot hold both; a table can."""
+    refused = translate(llm, name, "--bilingual", "interleaved", "-o", "out.bin")
+    assert refused.code == 2 and f"a {name.partition('.')[2]} file cannot hold two languages" in refused.err
+    table = translate(llm, name, "--bilingual", "side-by-side", "--no-tm")
+    assert table.code == 0 and f"{GOOD} <g1>{MORNING}</g1>, {{name}}. |" in table.out
+
+
+@each_document
+def test_directories_updates_and_checks(llm, data, name):
+    """As for other formats: finished outputs stay, edits are kept, problems are listed."""
+    Path("in").mkdir()
+    Path("in", name).write_bytes(DOCUMENTS[name][0])
+    argv = ("translate", "--from", "en", "--to", "el", "in", "-o", "out")
+    assert llm(*argv, answer=well).code == 0
+    first = Path("out", name).read_bytes()
+    again = llm(*argv, answer=well)
+    assert (again.code, Path("out", name).read_bytes()) == (0, first)
+    estimate = llm("translate", "--to", "el", "--dry-run", "--no-tm", "--json", "in")
+    assert json.loads(estimate.out.splitlines()[0])["new"] == 1
+    updated = llm("translate", "--from", "en", "--to", "el", f"in/{name}", "--update", f"out/{name}", answer=well)
+    assert (updated.code, Path("out", name).read_bytes()) == (0, first)
+    assert llm("translate", "--check", *argv[1:], "-q").code == 0
+    Path("out", name).write_bytes(DOCUMENTS[name][0])
+    checked = llm("translate", "--check", *argv[1:], "--json")
+    row = json.loads(checked.out)
+    assert (checked.code, row["problem"], row["part"]) == (1, "untranslated", DOCUMENTS[name][1])
+    assert f"{name}: {DOCUMENTS[name][1]}" in llm("translate", "--check", *argv[1:]).out
+    log = json.loads(llm("translate", "--check", "--sarif", *argv[1:]).out)
+    assert "region" not in log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+
+
+def test_an_edited_picture_is_no_finished_translation(llm, data):
+    """What is finished was made of all files of the archive, not of the words alone."""
+    argv = ("translate", "--from", "en", "--to", "el", "a.docx", "-o", "out/")
+    Path("a.docx").write_bytes(DOCX)
+    assert llm(*argv, answer=well).code == 0
+    files = {key: text.encode("utf-8", "surrogateescape") for key, text in contents(DOCX).items()}
+    Path("a.docx").write_bytes(make_archive({**files, "word/media/image1.png": b"new"}))
+    assert llm(*argv, answer=well).code == 73
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.docx", b"PK\x03\x04" + b"\0" * 100, "the file is damaged"),
+        ("a.docx", b"Just a text.", "it is not a Word document"),
+        ("a.txt", DOCX, "it is a Word document, not what its name says; rename it"),
+        ("a.docx", make_word("<w:p>"), "word/document.xml: mismatched tag"),
+        ("a.zip", make_archive({"a.txt": "Good"}), "ZIP"),
+        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "it is encrypted"),
+    ],
+)
+def test_other_files_are_refused(llm, data, name, content, problem):
+    """In one line, with 65, before a model is loaded."""
+    Path(name).write_bytes(content)
+    run_ = llm("translate", "--to", "el", name, "-o", "out.bin", answer=well)
+    assert (run_.code, run_.backend) == (65, None)
+    assert problem in run_.err.splitlines()[0]
+    assert not Path("out.bin").exists()
+
+
+def test_options_that_do_not_fit_an_archive(llm, data):
+    """--format of another format, and --mark, which needs comments."""
+    run_ = translate(llm, "a.docx", "--format", "markdown", "-o", "b.docx")
+    assert run_.code == 2 and "a.docx is a Word document, no markdown file" in run_.err
+    run_ = translate(llm, "a.docx", "--mark", "-o", "b.docx")
+    assert run_.code == 2 and "DOCX has no comments" in run_.err
+
+
+def test_other_commands_do_not_read_the_files_of_an_archive(llm, data):
+    """A glossary is a text."""
+    Path("terms.docx").write_bytes(DOCX)
+    assert translate(llm, "a.docx", "--glossary", "terms.docx", "-o", "b.docx").code == 65

@@ -1,0 +1,65 @@
+"""Office documents and books written by hand, for the tests of the formats of archives."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+
+
+def make_archive(files, comment=b"made by hand"):
+    """Return an archive whose files have dates, attributes and extra fields; a name with "=" at its end is stored."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = comment
+        for number, (name, content) in enumerate(files.items()):
+            entry = zipfile.ZipInfo(name.rstrip("="), (1999, 12, 31, 23, 59, 2 * number))
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith("=") else zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o600 << 16
+            entry.extra = struct.pack("<2H4s", 0xCAFE, 4, b"keep")
+            entry.comment = b"a comment"
+            archive.writestr(entry, content)
+    return stream.getvalue()
+
+
+def content_types(parts):
+    """Return [Content_Types].xml: the type of each part, without the prefix of Office's types."""
+    rows = "".join(f'<Override PartName="/{name}" ContentType="{_OFFICE}{kind}+xml"/>' for name, kind in parts.items())
+    return f'<?xml version="1.0" encoding="UTF-8"?><Types xmlns="{_TYPES}">{rows}</Types>'
+
+
+def word_part(body, root="document"):
+    """Return a file of a Word document."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\r\n<w:{root} xmlns:w="{WORD}" '
+        'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" '
+        'xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing" '
+        f'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
+        f'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math">{body}</w:{root}>'
+    )
+
+
+def run(text, properties=""):
+    """Return a run of a Word document."""
+    properties = f"<w:rPr>{properties}</w:rPr>" if properties else ""
+    return f'<w:r>{properties}<w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def make_word(body, **parts):
+    """Return a Word document; ``parts`` are other files of word/ by their names."""
+    files = {
+        "[Content_Types].xml": content_types(
+            {
+                "word/document.xml": "wordprocessingml.document.main",
+                **{f"word/{name}.xml": f"wordprocessingml.{name.rstrip('0123456789')}" for name in parts},
+            }
+        ),
+        "word/document.xml": word_part(f"<w:body>{body}</w:body>"),
+        **{f"word/{name}.xml": text for name, text in parts.items()},
+        "word/media/image1.png=": b"\x89PNG\r\n\x1a\n\0picture",
+    }
+    return make_archive(files)
