@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx",
+    "rst", "resx", "qt", "fluent", "docx", "pptx",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -384,6 +384,23 @@ def _docx(draw):
 
 
 @st.composite
+def _pptx(draw):
+    run = st.builds(
+        "<a:r>{}<a:t>{}</a:t></a:r>".format,
+        st.sampled_from(
+            ["", '<a:rPr lang="en" dirty="0"/>', '<a:rPr b="1"/>', '<a:rPr lang="de"><a:hlinkClick r:id="r"/></a:rPr>']
+        ),
+        RUN_TEXTS,
+    )
+    other = st.sampled_from(["<a:br/>", '<a:fld type="slidenum"><a:t>3</a:t></a:fld>', '<a:br><a:rPr b="1"/></a:br>'])
+    paragraphs = draw(st.lists(st.lists(run | run | other, max_size=5).map("".join), max_size=4))
+    body = "".join(f"<a:p><a:pPr/>{each}<a:endParaRPr/></a:p>" for each in paragraphs)
+    space = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:r="r"'
+    shape = '<p:sp><p:nvSpPr><p:cNvPr id="1" name="T" descr="A cat"/><p:nvPr><p:ph type="title"/></p:nvPr></p:nvSpPr>{}</p:sp>'
+    return _archive_text({"ppt/slides/slide1.xml": f"<p:sld {space}>{shape.format(body)}</p:sld>"})
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -402,7 +419,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

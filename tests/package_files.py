@@ -49,6 +49,22 @@ def run(text, properties=""):
     return f'<w:r>{properties}<w:t xml:space="preserve">{text}</w:t></w:r>'
 
 
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
+
+
+def make_slides(*slides, **parts):
+    """Return a presentation with the shapes of each slide; ``parts`` are other files of ppt/ by their names."""
+    kinds = {f"ppt/slides/slide{number}.xml": "presentationml.slide" for number in range(1, len(slides) + 1)}
+    space = f'xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:a="{DRAWING}" xmlns:r="r"'
+    files = {
+        "[Content_Types].xml": content_types({"ppt/presentation.xml": "presentationml.presentation.main", **kinds}),
+        "ppt/presentation.xml": f"<p:presentation {space}/>",
+        **{name: f"<p:sld {space}>{slide}</p:sld>" for name, slide in zip(kinds, slides, strict=True)},
+        **{f"ppt/{name}.xml": text for name, text in parts.items()},
+    }
+    return make_archive(files)
+
+
 def make_word(body, **parts):
     """Return a Word document; ``parts`` are other files of word/ by their names."""
     files = {

@@ -432,6 +432,14 @@ for _entry in (
     ),
     FormatEntry(
         "pptx",
+        f"{_FORMATS}.packages.pptx:FORMAT",
+        zip_types=(
+            "presentationml.presentation.main+xml",
+            "presentationml.slideshow.main+xml",
+            "presentationml.template.main+xml",
+            "ms-powerpoint.presentation.macroEnabled.main+xml",
+            "ms-powerpoint.slideshow.macroEnabled.main+xml",
+        ),
         zip_member="ppt/presentation.xml",
         reader=f"{_SOURCES}.pptx_source:read_pptx",
         description="a presentation",

@@ -48,6 +48,7 @@ UNITS = {
     "fluent": ["a = b c\n", "a = {", "# a\n", "a =\n", " .a = b\n", "\n", "{ $a ->\n [a] ", '"', "a = b\n "],
     "xcstrings": ["[", '{"strings":', '{"', "{"],
     "docx": ["<", "\x1c", "\x1ca\n", "\x1ca\n<a>", "<w:p>"],
+    "pptx": ["<", "\x1ca\n<p>", "\x1ca\n<a:p>"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
 FRAMES = [

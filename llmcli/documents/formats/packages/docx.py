@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from llmcli.documents.formats.packages.office_part import (
     ALTERNATIVES,
-    DRAWING_PARTS,
+    DRAWING_NAMES,
+    DRAWING_TYPES,
     OfficePart,
     find_office_parts,
 )
@@ -24,13 +25,12 @@ _WORD = r".*wordprocessingml\."
 _TYPES = (
     rf"{_WORD}(document|template)\.main\+xml|.*ms-word\.(document|template)\.macroEnabled(Template)?\.main\+xml",
     *(rf"{_WORD}{kind}\+xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
-    *DRAWING_PARTS,
+    *DRAWING_TYPES,
 )
 _NAMES = (
     r"word/document\.xml",
     *(rf"word/{kind}\d*\.xml" for kind in ("header", "footer", "footnotes", "endnotes", "comments")),
-    r"word/charts/chart\d*\.xml|word/diagrams/data\d*\.xml",
-    r"word/diagrams/drawing\d*\.xml",
+    *(rf"word/{name}" for name in DRAWING_NAMES),
 )
 _STYLES = "word/styles.xml"
 _HEADING_NAME = re.compile(r"heading (\d)\Z", re.IGNORECASE)

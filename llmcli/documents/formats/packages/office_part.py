@@ -61,7 +61,9 @@ _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
 _SYNTAX = ContentSyntax()
-DRAWING_PARTS = (r".*drawingml\.(chart|diagramData)\+xml", r".*drawingml\.diagramDrawing\+xml")
+DRAWING_TYPES = (r".*drawingml\.(chart|diagramData)\+xml", r".*drawingml\.diagramDrawing\+xml")
+DRAWING_NAMES = (r"(charts/chart|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
+"""Charts and diagrams, with the picture of a diagram that has its texts again."""
 ALTERNATIVES = frozenset({"docPr", "cNvPr", "tblCaption", "tblDescription", "shape"})
 """The local names of elements with alternative texts."""
 

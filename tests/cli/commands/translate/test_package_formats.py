@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_word, run
+from package_files import make_archive, make_slides, make_word, run
 from scripted import Reply, last_message
 
 GOOD, MORNING = greek("Good"), greek("morning")
@@ -19,8 +19,11 @@ SENTENCE = (
     "<w:r><w:t>, {{name}}.</w:t></w:r></w:p>"
 )
 DOCX = make_word(SENTENCE.format(run("Good "), "morning"))
+PARAGRAPH = "<p:sp><a:p>{}<a:r><a:rPr b='1'/><a:t>{}</a:t></a:r><a:r><a:t>, {{name}}.</a:t></a:r></a:p></p:sp>"
+SLIDE = PARAGRAPH.format("<a:r><a:t>Good </a:t></a:r>", "morning")
 DOCUMENTS = {
     "a.docx": (DOCX, "word/document.xml", SENTENCE.format(run("Good "), "morning"), SENTENCE.format(run(f"{GOOD} "), MORNING)),
+    "a.pptx": (make_slides(SLIDE), "ppt/slides/slide1.xml", SLIDE, PARAGRAPH.format(f"<a:r><a:t>{GOOD} </a:t></a:r>", MORNING)),
 }  # fmt: skip
 """Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
