@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -401,6 +401,22 @@ def _pptx(draw):
 
 
 @st.composite
+def _xlsx(draw):
+    run = st.builds(
+        "<r>{}<t{}>{}</t></r>".format,
+        st.sampled_from(["", "<rPr><b/></rPr>", "<rPr><i/><sz val='9'/></rPr>"]),
+        st.sampled_from(["", ' xml:space="preserve"']),
+        RUN_TEXTS,
+    )
+    whole = st.builds('<t xml:space="preserve">{}</t>'.format, RUN_TEXTS)
+    phonetic = st.sampled_from(["", "", '<rPh sb="0" eb="2"><t>kana</t></rPh><phoneticPr fontId="1"/>'])
+    cells = draw(st.lists(st.tuples(whole | st.lists(run, max_size=4).map("".join), phonetic).map("".join), max_size=4))
+    body = draw(st.sampled_from(["", "\r\n"])).join(f"<si>{each}</si>" for each in cells)
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    return _archive_text({"xl/sharedStrings.xml": f"<sst {space}>{body}</sst>"})
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -419,7 +435,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 
@@ -61,6 +62,25 @@ def make_slides(*slides, **parts):
         "ppt/presentation.xml": f"<p:presentation {space}/>",
         **{name: f"<p:sld {space}>{slide}</p:sld>" for name, slide in zip(kinds, slides, strict=True)},
         **{f"ppt/{name}.xml": text for name, text in parts.items()},
+    }
+    return make_archive(files)
+
+
+SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def make_workbook(strings, sheet="", **parts):
+    """Return a workbook with shared strings and the content of its sheet; ``parts`` are other files of xl/ by their names."""
+    kinds = {"workbook": "sheet.main", "sharedStrings": "sharedStrings", "worksheets/sheet1": "worksheet"}
+    kinds |= {name: re.sub(r".*/|\d", "", name) for name in parts}
+    files = {
+        "[Content_Types].xml": content_types(
+            {f"xl/{name}.xml": f"spreadsheetml.{kind}" for name, kind in kinds.items()}
+        ),
+        "xl/workbook.xml": f'<workbook xmlns="{SHEET}"><sheets><sheet name="Costs"/></sheets></workbook>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{SHEET}"><sheetData>{sheet}</sheetData></worksheet>',
+        "xl/sharedStrings.xml": f'<sst xmlns="{SHEET}">{strings}</sst>',
+        **{f"xl/{name}.xml": text for name, text in parts.items()},
     }
     return make_archive(files)
 

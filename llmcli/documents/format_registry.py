@@ -447,6 +447,12 @@ for _entry in (
     ),
     FormatEntry(
         "xlsx",
+        f"{_FORMATS}.packages.xlsx:FORMAT",
+        zip_types=(
+            "spreadsheetml.sheet.main+xml",
+            "spreadsheetml.template.main+xml",
+            "ms-excel.sheet.macroEnabled.main+xml",
+        ),
         zip_member="xl/workbook.xml",
         reader=f"{_SOURCES}.table_source:read_spreadsheet",
         description="a spreadsheet",

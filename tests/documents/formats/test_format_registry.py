@@ -49,7 +49,7 @@ def test_the_files_of_a_directory_have_these_suffixes():
         ".resx", ".resw", ".ftl", ".txt", ".rst", ".rest", ".markdown", ".md", ".mkd", ".mdown", ".mdx", ".qmd", ".rmd", ".html", ".htm", ".xhtml", ".srt",
         ".vtt", ".webvtt", ".po", ".pot", ".gettext", ".json", ".arb", ".yaml", ".yml", ".properties", ".props",
         ".xliff", ".xlf", "strings.xml", "arrays.xml", "plurals.xml", ".strings", ".stringsdict", ".xcstrings",
-            ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx",
+            ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm",
     }  # fmt: skip
 
 

@@ -27,12 +27,14 @@ from llmcli.documents.formats.packages.run_text import (
     fold_ranges,
     own_elements,
     paragraph_segments,
+    strip_marks,
 )
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text, find_elements
 from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml
-from llmcli.documents.segments import Segment, has_letters
+from llmcli.documents.segments import Edit, Segment, has_letters
 from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.fast_dataclass import replace
 
 _NAMESPACES = {
     **{
@@ -53,7 +55,9 @@ _NAMESPACES = {
 _GROUPS = frozenset({"w:hyperlink", "w:ins", "w:moveTo", "w:smartTag", "w:customXml", "w:dir", "w:bdo", "w:sdt"})
 _RANGES = frozenset({"bookmark", "commentRange", "perm"})
 """The elements at both ends of a range: their names with "Start" and "End"."""
-_DROPPED = frozenset({"w:proofErr", "w:lastRenderedPageBreak", "w:pPr", "a:pPr", "a:endParaRPr", "x:phoneticPr"})
+_DROPPED = frozenset(
+    {"w:proofErr", "w:lastRenderedPageBreak", "w:pPr", "a:pPr", "a:endParaRPr", "x:phoneticPr", "x:rPh"}
+)
 """Elements that say nothing about the words: what a spelling checker or a layout found, and the format of the paragraph."""
 _IGNORED_PROPERTIES = frozenset({"w:lang", "w:noProof"})
 _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "smtClean", "smtId", "bmk"})
@@ -171,13 +175,15 @@ class OfficePart:
         kind, level = self._describe(self, paragraph)
         if level:
             self._headings = [above for above in self._headings if above[0] < level]
+        dropped = tuple(  # how to pronounce characters that a translation does not have
+            Edit(self._part.offset + each.start, self._part.offset + each.end, "")
+            for each in paragraph.children
+            if self.name_of(each) == "x:rPh"
+        )
         for segment in paragraph_segments(self.text, items, syntax, self._place(kind)):
-            yield segment
+            yield replace(segment, extra_edits=dropped) if dropped else segment
             if level:
-                words = segment.text
-                for span in reversed(segment.protected):
-                    words = words if span.kind != "tag" else words[: span.start] + " " + words[span.end :]
-                self._headings.append((level, collapse_whitespace(words).strip()))
+                self._headings.append((level, collapse_whitespace(strip_marks(segment)).strip()))
         for element in own_elements(items):
             for child in element.children:
                 yield from self.segments_in(child)

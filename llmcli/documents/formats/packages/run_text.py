@@ -516,6 +516,14 @@ class _RunWriter:
         self._style = style
 
 
+def strip_marks(segment: Segment) -> str:
+    """Return the words of a segment without marks."""
+    words = segment.text
+    for span in reversed(segment.protected):
+        words = words[: span.start] + words[span.end :] if span.kind == "tag" else words
+    return words
+
+
 # ---- attributes and plain elements -------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ class ZipPackage:
         if len(self._zip.infolist()) > MAX_PACKAGE_FILES:
             raise BadDocument(detail=f"it holds more than {MAX_PACKAGE_FILES:,} files")
         self._bytes_left = MAX_UNPACKED_BYTES
+        self._read_names: set[str] = set()
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +60,9 @@ class ZipPackage:
             raise BadDocument(detail=f"the file is damaged: {name} is missing") from error
         if entry.flag_bits & _ENCRYPTED_FLAG:
             raise BadDocument(detail="it is encrypted; save it without a password")
-        self._bytes_left -= entry.file_size
+        if name not in self._read_names:
+            self._bytes_left -= entry.file_size
+            self._read_names.add(name)
         if self._bytes_left < 0:
             raise BadDocument(detail=f"it unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_slides, make_word, run
+from package_files import make_archive, make_slides, make_word, make_workbook, run
 from scripted import Reply, last_message
 
 GOOD, MORNING = greek("Good"), greek("morning")
@@ -21,9 +21,12 @@ SENTENCE = (
 DOCX = make_word(SENTENCE.format(run("Good "), "morning"))
 PARAGRAPH = "<p:sp><a:p>{}<a:r><a:rPr b='1'/><a:t>{}</a:t></a:r><a:r><a:t>, {{name}}.</a:t></a:r></a:p></p:sp>"
 SLIDE = PARAGRAPH.format("<a:r><a:t>Good </a:t></a:r>", "morning")
+CELL = "<si><r><t{}>{}</t></r><r><rPr><b/></rPr><t>{}</t></r><r><t>, {{name}}.</t></r></si>"
+SPACE = ' xml:space="preserve"'
 DOCUMENTS = {
     "a.docx": (DOCX, "word/document.xml", SENTENCE.format(run("Good "), "morning"), SENTENCE.format(run(f"{GOOD} "), MORNING)),
     "a.pptx": (make_slides(SLIDE), "ppt/slides/slide1.xml", SLIDE, PARAGRAPH.format(f"<a:r><a:t>{GOOD} </a:t></a:r>", MORNING)),
+    "a.xlsx": (make_workbook(CELL.format(SPACE, "Good ", "morning")), "xl/sharedStrings.xml", CELL.format(SPACE, "Good ", "morning"), CELL.format(SPACE, f"{GOOD} ", MORNING)),
 }  # fmt: skip
 """Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
 each_document = pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,0 +1,85 @@
+"""Workbooks: which texts are found, which stay since something knows them by their words, and how translations are written."""
+
+from __future__ import annotations
+
+import io
+
+from package_files import SHEET, make_workbook
+
+from llmcli.documents.formats.packages.xlsx import FORMAT
+
+
+def split(strings, sheet="", **parts):
+    text = FORMAT.extract_text(make_workbook(strings, sheet, **parts))
+    return text, FORMAT.split(text, "de")
+
+
+def cell(text):
+    return f"<si><t>{text}</t></si>"
+
+
+def test_cells_with_words_are_translated():
+    """Runs with formatting are marks, line ends stay, and phonetic guides go with their characters."""
+    strings = (
+        cell("12.5")
+        + "<si><r><t>Good </t></r><r><rPr><b/></rPr><t>day</t></r></si>"
+        + '<si><t xml:space="preserve"> Two\nlines &amp; more</t><rPh sb="0" eb="1"><t>ka na</t></rPh><phoneticPr fontId="1"/></si>'
+    )
+    text, segments = split(strings)
+    assert [(segment.text, segment.kind) for segment in segments] == [
+        ("Good <g1>day</g1>", "cell"), ("Two\nlines & more", "cell"),
+    ]  # fmt: skip
+    out = FORMAT.join(text, segments, ["<g1>Tag</g1>, gut", "Zwei\n\nZeilen"])
+    assert (
+        cell("12.5") + "<si><r><rPr><b/></rPr><t>Tag</t></r><r><t>, gut</t></r></si>"
+        '<si><t xml:space="preserve"> Zwei\nZeilen</t><phoneticPr fontId="1"/></si>'
+    ) in out
+
+
+def test_texts_that_something_knows_by_their_words_stay():
+    """Columns of tables and pivot tables, texts in formulas, filters and lists of values."""
+    known = ["Month", "Total cost", "Region", "yes", "A &amp; B", "Open", "Closed", "March"]
+    sheet = (
+        '<row><c><f>IF(A1="YES",1,"A &amp; B")</f></c></row>'
+        '<dataValidation><formula1>"Open,Closed"</formula1></dataValidation><filter val="March"/>'
+    )
+    table = f'<table xmlns="{SHEET}"><tableColumn id="1" name="Month"/><tableColumn id="2" name="Total_x000a_cost"/></table>'
+    pivot = f'<pivotCacheDefinition xmlns="{SHEET}"><cacheField numFmtId="0" name="Region"/></pivotCacheDefinition>'
+    strings = "".join(map(cell, [*known, "Free"]))
+    _, segments = split(strings, sheet, **{"tables/table1": table, "pivotCache/pivotCacheDefinition1": pivot})
+    assert [segment.text for segment in segments] == ["Free"]
+
+
+def test_inline_strings_and_comments():
+    """A sheet is read only if texts stand in it."""
+    comment = f'<comments xmlns="{SHEET}"><comment ref="A1"><text><r><t>Why so</t></r></text></comment></comments>'
+    text, segments = split(cell("One"), '<row><c t="inlineStr"><is><t>Two</t></is></c></row>', comments1=comment)
+    assert [(segment.text, segment.part) for segment in segments] == [
+        ("One", "xl/sharedStrings.xml"), ("Two", "xl/worksheets/sheet1.xml"), ("Why so", "xl/comments1.xml"),
+    ]  # fmt: skip
+    assert "worksheets/sheet1.xml\n" not in split(cell("One"), "<row><c><v>1</v></c></row>")[0]
+    assert "<is><t>Zwei</t></is>" in FORMAT.join(text, segments, [None, "Zwei", None])
+
+
+def test_openpyxl_reads_the_translation_with_the_same_structure():
+    """Values, formulas, tables and comments of a workbook that openpyxl made."""
+    import openpyxl
+    from openpyxl.comments import Comment
+    from openpyxl.worksheet.table import Table
+
+    workbook = openpyxl.Workbook()
+    sheet = workbook.active
+    for row in (["Month", "Volume"], ["January", 3], ["Yes", '=IF(A3="Yes",B2,0)'], ["Some text", 1.5]):
+        sheet.append(row)
+    sheet["A4"].comment = Comment("A comment", "me")
+    sheet.add_table(Table(displayName="T", ref="A1:B4"))
+    stream = io.BytesIO()
+    workbook.save(stream)
+    text = FORMAT.extract_text(stream.getvalue())
+    segments = FORMAT.split(text, "de")
+    assert {segment.text for segment in segments} == {"January", "Some text", "A comment"}
+    german = {"January": "Januar", "Some text": "Ein Text", "A comment": "Ein Kommentar"}
+    changed = FORMAT.join(text, segments, [german[segment.text] for segment in segments])
+    out = openpyxl.load_workbook(io.BytesIO(FORMAT.pack(stream.getvalue(), changed))).active
+    assert list(out.values) == [("Month", "Volume"), ("Januar", 3), ("Yes", '=IF(A3="Yes",B2,0)'), ("Ein Text", 1.5)]
+    assert (out["A4"].comment.text, list(out.tables)) == ("Ein Kommentar", ["T"])
