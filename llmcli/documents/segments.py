@@ -69,10 +69,21 @@ class Segment:
     """
     part: str = ""
     """The file that it is in, if the document is an archive."""
+    holds_others: bool = False
+    """Whether the regions of other segments are in its own, those of a footnote or of a picture's text."""
 
 
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
     """Return the document with the translations in their regions; None or a blank leaves a region unchanged."""
+    parts, at = [], 0
+    for start, end, words in find_changes(segments, translations):
+        parts += [text[at:start], words]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def find_changes(segments: Sequence[Segment], translations: Sequence[str | None]) -> list[tuple[int, int, str]]:
+    """Return the regions that change, in order, and the new text of each; None or a blank changes nothing."""
     pairs = list(zip(segments, translations, strict=True))
     done = [segment for segment, words in pairs if words and words.strip()]
     groups = {segment.fallback[0] for segment in done if segment.fallback}
@@ -84,11 +95,7 @@ def join_segments(text: str, segments: Sequence[Segment], translations: Sequence
             changes.append((segment.start, segment.end, segment.fallback[1]))
     changes += [(edit.start, edit.end, edit.text) for edit in {edit: None for s in done for edit in s.extra_edits}]
     changes.sort(key=lambda change: change[:2])  # stable: insertions at the same offset stay in order
-    parts, at = [], 0
-    for start, end, words in changes:
-        parts += [text[at:start], words]
-        at = end
-    return "".join([*parts, text[at:]])
+    return changes
 
 
 def has_letters(text: str, spans: Iterable[Span] = ()) -> bool:

@@ -187,7 +187,7 @@ def digest_skeleton(text: str, segments: Sequence[Segment]) -> str:
     parts, at = [], 0
     for segment in segments:
         parts.append(text[at : segment.start])
-        at = segment.end
+        at = max(at, segment.end)
     return hashlib.sha256("\0".join([*parts, text[at:]]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -238,7 +238,8 @@ def align_by_position(
         edited = words != row.translation
         if place in matched:
             found.texts[matched[place]] = words
-            found.regions[matched[place]] = text[theirs[place].start : theirs[place].end]
+            if not theirs[place].holds_others:
+                found.regions[matched[place]] = text[theirs[place].start : theirs[place].end]
         else:
             found.outdated_edits += edited
         if edited:

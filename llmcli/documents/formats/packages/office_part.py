@@ -26,7 +26,8 @@ from llmcli.documents.formats.packages.run_text import (
     element_text,
     fold_ranges,
     own_elements,
-    paragraph_segments,
+    paragraph_segment,
+    replace_with_references,
     strip_marks,
 )
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
@@ -59,6 +60,8 @@ _DROPPED = frozenset(
     {"w:proofErr", "w:lastRenderedPageBreak", "w:pPr", "a:pPr", "a:endParaRPr", "x:phoneticPr", "x:rPh"}
 )
 """Elements that say nothing about the words: what a spelling checker or a layout found, and the format of the paragraph."""
+_RUN_CONTENT = frozenset({"w:t", "a:t", "x:t", "w:noBreakHyphen", "w:softHyphen", "w:fldChar", "w:instrText"})
+"""What is read of a run; a run of other things is one thing."""
 _IGNORED_PROPERTIES = frozenset({"w:lang", "w:noProof"})
 _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "smtClean", "smtId", "bmk"})
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
@@ -180,13 +183,13 @@ class OfficePart:
             for each in paragraph.children
             if self.name_of(each) == "x:rPh"
         )
-        for segment in paragraph_segments(self.text, items, syntax, self._place(kind)):
+        segment = paragraph_segment(self.text, items, syntax, self._place(kind))
+        if segment is not None:
             yield replace(segment, extra_edits=dropped) if dropped else segment
             if level:
                 self._headings.append((level, collapse_whitespace(strip_marks(segment)).strip()))
         for element in own_elements(items):
-            for child in element.children:
-                yield from self.segments_in(child)
+            yield from self.segments_in(element)
 
     # ---- items ---------------------------------------------------------------------------------------------------------
 
@@ -222,10 +225,13 @@ class OfficePart:
         return (text.split() or [""])[0].upper()
 
     def _read_other(self, element: XmlElement, style: str | None) -> Inline:
-        own = None
-        if element.local_name not in {"del", "moveFrom"} and any(True for _ in self._holders(element)):
-            own = element
-        return Inline([(style, self.raw(element))], own)
+        own = [element] if self._holds_own(element) else []
+        markup = replace_with_references(self.text, element.start, element.end, own, self._part.offset)
+        return Inline([(style, markup)], tuple(own))
+
+    def _holds_own(self, element: XmlElement) -> bool:
+        """Whether an element in a paragraph has texts of its own."""
+        return element.local_name not in {"del", "moveFrom"} and any(True for _ in self._holders(element))
 
     def _read_group(self, element: XmlElement, openings: dict[str, str]) -> Item:
         inner = element.child("sdtContent") if element.local_name == "sdt" else element
@@ -260,6 +266,11 @@ class OfficePart:
         opening = self.text[run.start : run.content_start] + ("" if properties is None else self.raw(properties))
         openings.setdefault(style, opening)
         content = [each for each in run.children if each is not properties and self.name_of(each) not in _DROPPED]
+        if content and not any(self.name_of(each) in _RUN_CONTENT for each in content):
+            own = [each for each in content if self._holds_own(each)]
+            markup = replace_with_references(self.text, run.start, run.end, own, self._part.offset)
+            yield Inline([(None, markup)], tuple(own))
+            return
         for index, child in enumerate(content):
             name = self.name_of(child)
             begin = run.start if index == 0 else None
@@ -302,11 +313,10 @@ def _read_runs(part: OfficePart, paragraph: XmlElement) -> tuple[list[Item], Run
     openings: dict[str, str] = {}
     items = part.read_items(paragraph.children, openings)
     prefix = paragraph.prefix
-    closing = f"</{prefix}r>" if openings.get("") != "" else ""
     mark = paragraph.child("pPr") or paragraph
     properties = mark.child("rPr") or mark.child("endParaRPr")
     base = None if properties is None else part.style_of(properties)
-    return items, RunSyntax(openings, closing, partial(_write_text, f"{prefix}t"), base)
+    return items, RunSyntax(openings, f"</{prefix}r>", partial(_write_text, f"{prefix}t"), base)
 
 
 _READERS = {"w:p": _read_runs, "a:p": _read_runs, "x:si": _read_runs, "x:is": _read_runs, "x:text": _read_runs}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmcli.documents.formats.document_format import PART_MARK, DocumentFormat
+from llmcli.documents.formats.packages.run_text import join_nested
 from llmcli.documents.formats.packages.zip_patch import replace_files
 from llmcli.documents.formats.xml_files.xml_elements import require_well_formed
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES
@@ -106,6 +107,10 @@ class PackageFormat(DocumentFormat):
             except BadDocument as error:
                 raise BadDocument(line=error.line or 1, detail=f"{part.name}: {error.detail}") from error
         return found
+
+    def join(self, text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
+        """Return the text with the translations in their regions, which may be in each other."""
+        return join_nested(text, segments, translations)
 
     def check(self, text: str) -> str:
         """Parse all files again."""

@@ -8,6 +8,7 @@ in new runs with the formattings of the old ones.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from llmcli.documents.formats.xml_files.xml_elements import (
     escape_text,
 )
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.segments import Segment, Span, find_changes, has_letters, protected_texts, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import field, frozen, slotted
@@ -32,6 +33,9 @@ MAX_NESTING = 100
 """Levels of fields and ranges in each other."""
 FIELD = "field"
 """The key of the borders of fields, which are nested."""
+_REFERENCE = "\x1d"
+"""The character around the offsets of another part of the document; XML does not allow it."""
+_REFERENCE_PATTERN = re.compile(f"{_REFERENCE}(\\d+):(\\d+){_REFERENCE}")
 _FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|[ew]mf|svg|bmp|tiff?)\Z", re.IGNORECASE)
 
 
@@ -53,13 +57,13 @@ class Words:
 
 @slotted
 class Inline:
-    """Something in a paragraph that is no text; with ``element`` it holds texts of its own.
+    """Something in a paragraph that is no text; ``elements`` are those in it that hold texts of their own.
 
     ``is_hidden``: a translator need not know where it is.
     """
 
     pieces: list[Piece]
-    element: XmlElement | None = None
+    elements: tuple[XmlElement, ...] = ()
     is_hidden: bool = False
     depth: int = 0
     """Of the ranges and fields in it."""
@@ -104,7 +108,8 @@ Item = Words | Inline | Group | Border
 class RunSyntax:
     """How a run is written: its beginning for each formatting, its end, and the text in it.
 
-    A formatting has a line for each property. ``base`` is that of the paragraph itself, if it says one.
+    A formatting has a line for each property. One without a beginning is that of text outside of runs. ``base`` is the
+    formatting of the paragraph itself, if it says one.
     """
 
     openings: dict[str, str]
@@ -181,7 +186,7 @@ def _fold_range(
         (begin, before), (end, after) = _region_start(start), _region_end(last)
         return Group(opening, [last.piece], rest, begin, end, before, after, depth)
     pieces = [*opening, *_pieces(rest, source), last.piece]
-    return Inline(pieces, is_hidden=start.key != FIELD and not inside, depth=depth)
+    return Inline(pieces, tuple(own_elements(inside)), is_hidden=start.key != FIELD and not inside, depth=depth)
 
 
 def _region_start(item: Item) -> tuple[int, str | None]:
@@ -234,35 +239,17 @@ def own_elements(items: Sequence[Item]) -> Iterator[XmlElement]:
     for item in items:
         if isinstance(item, Group):
             yield from own_elements(item.items)
-        elif isinstance(item, Inline) and item.element is not None:
-            yield item.element
+        elif isinstance(item, Inline):
+            yield from item.elements
 
 
 # ---- segments ----------------------------------------------------------------------------------------------------------
 
 
-def paragraph_segments(source: str, items: Sequence[Item], syntax: RunSyntax, place: Place) -> Iterator[Segment]:
-    """Yield the segments of a paragraph: more than one if something in it holds texts of its own."""
-    for section in _sections(items):
-        trimmed = _trim(section)
-        segment = _make_segment(source, trimmed, syntax, place) if trimmed else None
-        if segment is not None:
-            yield segment
-
-
-def _sections(items: Sequence[Item]) -> Iterator[list[Item]]:
-    section: list[Item] = []
-    for item in items:
-        if isinstance(item, Group) and any(own_elements(item.items)):
-            yield section
-            yield from _sections(item.items)
-            section = []
-        elif isinstance(item, Inline) and item.element is not None:
-            yield section
-            section = []
-        else:
-            section.append(item)
-    yield section
+def paragraph_segment(source: str, items: Sequence[Item], syntax: RunSyntax, place: Place) -> Segment | None:
+    """Return the segment of a paragraph, None if it has no words."""
+    trimmed = _trim(list(items))
+    return _make_segment(source, trimmed, syntax, place) if trimmed else None
 
 
 def _trim(items: list[Item]) -> list[Item]:
@@ -408,14 +395,53 @@ def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: Plac
     if not has_letters(core, shifted):
         return None
     (start, before), (end, after) = _region_start(items[0]), _region_end(items[-1])
+    own = list(own_elements(items))
     writing = _Writing(
-        core, source[start:end], syntax, base, builder.marks, builder.hidden, (text[:first], text[first + len(core) :]), before, after,
+        core, replace_with_references(source, start, end, own, place.offset), syntax, base, builder.marks, builder.hidden, (text[:first], text[first + len(core) :]), before, after,
         protected_texts(core, shifted),
     )  # fmt: skip
     return Segment(
         start + place.offset, end + place.offset, core, partial(_encode, writing=writing), tuple(shifted), place.kind, place.path,
-        part=place.part,
+        part=place.part, holds_others=bool(own),
     )  # fmt: skip
+
+
+def region_reference(start: int, end: int) -> str:
+    """Return what stands in the text for a region for a part of the document with translations of its own."""
+    return f"{_REFERENCE}{start}:{end}{_REFERENCE}"
+
+
+def replace_with_references(source: str, start: int, end: int, elements: Sequence[XmlElement], offset: int) -> str:
+    """Return a part of ``source`` with references to ``elements``, which have translations of their own."""
+    parts, at = [], start
+    for element in elements:
+        parts += [source[at : element.start], region_reference(element.start + offset, element.end + offset)]
+        at = element.end
+    return "".join([*parts, source[at:end]])
+
+
+def join_nested(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
+    """Return the document with the translations in their regions, which may be in each other."""
+    changes = sorted(find_changes(segments, translations), key=lambda change: (change[0], -change[1]))
+    starts = [start for start, *_ in changes]
+
+    def render(start: int, end: int, index: int) -> str:
+        parts = []
+        while index < len(changes) and changes[index][0] < end:
+            begin, after, words = changes[index]
+            parts += [text[start:begin], resolve(words, index)]
+            start, index = after, max(index + 1, bisect_left(starts, after))
+        return "".join([*parts, text[start:end]])
+
+    def resolve(words: str, index: int) -> str:
+        if _REFERENCE not in words:
+            return words
+        return _REFERENCE_PATTERN.sub(
+            lambda match: render(int(match[1]), int(match[2]), max(index + 1, bisect_left(starts, int(match[1])))),
+            words,
+        )
+
+    return render(0, len(text), 0)
 
 
 def _protect(text: str, marks: Sequence[Span]) -> list[Span]:
@@ -509,7 +535,7 @@ class _RunWriter:
     def _switch(self, style: str | None) -> None:
         if style == self._style:
             return
-        if self._style is not None:
+        if self._style is not None and self._syntax.openings[self._style]:
             self._parts.append(self._syntax.closing)
         if style is not None:
             self._parts.append(self._syntax.openings[style])

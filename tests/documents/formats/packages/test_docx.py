@@ -66,6 +66,7 @@ BOLD = "<w:b/>"
         (run("A literal &lt;g1&gt; ") + run("b", BOLD) + run(" c"), "A literal <g1> <qg1>b</qg1> c"),
         (f"<w:sdt><w:sdtPr/><w:sdtContent>{run('Your name')}</w:sdtContent></w:sdt>", "Your name"),
         (run(" \t lead and "), "lead and"),
+        (run("a ") + "<w:r><w:rPr><w:b/></w:rPr><w:lastRenderedPageBreak/></w:r>" + run("b"), "a b"),
     ],
 )  # fmt: skip
 def test_what_a_translator_reads(content, text):
@@ -132,13 +133,33 @@ def test_all_parts_of_a_document_are_found():
     others = {name: word_part(paragraph(run(f"In {name}")), "x") for name in ("header1", "footer1", "footnotes", "endnotes", "comments")}  # fmt: skip
     _, segments = split(body, styles=styles, **others)
     found = [(segment.text, segment.kind, segment.part.removeprefix("word/")) for segment in segments]
-    assert found[:8] == [
-        ("Title", "heading", "document.xml"), ("Before", "paragraph", "document.xml"), ("A cat & a dog", "attribute", "document.xml"),
-        ("Pets", "attribute", "document.xml"), ("In the box", "paragraph", "document.xml"),
-        ("behind", "paragraph", "document.xml"), ("Cell", "cell", "document.xml"), ("Point", "item", "document.xml"),
+    assert found[:7] == [
+        ("Title", "heading", "document.xml"), ("Before <x1/> behind", "paragraph", "document.xml"),
+        ("A cat & a dog", "attribute", "document.xml"), ("Pets", "attribute", "document.xml"), ("In the box", "paragraph", "document.xml"),
+        ("Cell", "cell", "document.xml"), ("Point", "item", "document.xml"),
     ]  # fmt: skip
-    assert [row[0] for row in found[8:]] == ["In header1", "In footer1", "In footnotes", "In endnotes", "In comments"]
+    assert [row[0] for row in found[7:]] == ["In header1", "In footer1", "In footnotes", "In endnotes", "In comments"]
     assert segments[1].path == ("Title",)
+
+
+@pytest.mark.parametrize("inner", [None, "Kasten <x1/>"])
+@pytest.mark.parametrize("alternative", [None, "Katze"])
+def test_texts_inside_of_a_paragraph_go_where_it_goes(inner, alternative):
+    """A text box with a picture in the middle of a sentence: each text is translated, or not, by itself."""
+
+    def box(words, cat):
+        picture = f'<w:r><w:drawing><wp:docPr id="1" descr="{cat}"/></w:drawing></w:r>'
+        inside = paragraph(run(words[0]), picture, run(words[1]))
+        return f"<w:r><w:pict><w:txbxContent>{inside}</w:txbxContent></w:pict></w:r>"
+
+    body = paragraph(run("See "), box(["The ", " box"], "Cat"), run(" here"))
+    assert texts(body) == ["See <x1/> here", "The <x1/> box", "Cat"]
+    inside = box(["The ", " box"], alternative or "Cat")
+    if inner:
+        inside = inside.replace(run("The "), run("Kasten ")).replace(run(" box"), "")
+    assert written(body, None, inner, alternative) == paragraph(run("See "), inside, run(" here"))
+    assert written(body, "Hier <x1/> da", inner, alternative) == paragraph(run("Hier "), inside, run(" da"))
+    assert written(body, "See <x1/> here", inner, alternative) == paragraph(run("See "), inside, run(" here"))
 
 
 def test_other_prefixes_and_the_strict_variant():
