@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 
 from llmcli.documents.formats.packages.office_part import (
-    ALTERNATIVES,
     DRAWING_NAMES,
     DRAWING_TYPES,
     OfficePart,
@@ -57,23 +56,27 @@ class DocxFormat(PackageFormat):
         return {"headings": [f"{level} {name}" for name, level in levels if level]}
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
-        """Yield the paragraphs of a file."""
-        levels = dict(line.split(" ", 1)[::-1] for line in facts.get("headings", ()))
+        """Return the paragraphs of a file."""
+        return _WordPart(part, facts).segments()
 
-        def describe(office: OfficePart, paragraph: XmlElement) -> tuple[str, int]:
-            del office
-            properties = paragraph.child("pPr")
-            style = properties.child("pStyle") if properties else None
-            level = int(levels.get(style.get(f"{style.prefix}val"), 0)) if style else 0
-            if level:
-                return "heading", level
-            if properties is not None and properties.child("numPr") is not None:
-                return "item", 0
-            return "cell" if any(each.local_name == "tc" for each in paragraph.lineage()) else "paragraph", 0
 
-        office = OfficePart(part, describe)
-        yield from office.segments({"p", *ALTERNATIVES})
-        yield from office.plain_segments({"dc:title", "dc:subject"}, "heading")
+class _WordPart(OfficePart):
+    """A file of a Word document."""
+
+    def __init__(self, part: Part, facts: Facts) -> None:
+        super().__init__(part)
+        self._levels = dict(line.split(" ", 1)[::-1] for line in facts.get("headings", ()))
+
+    def describe(self, paragraph: XmlElement) -> tuple[str, int]:
+        """Return the kind of a paragraph, and its level if its style is one of headings."""
+        properties = paragraph.child("pPr")
+        style = properties.child("pStyle") if properties else None
+        level = int(self._levels.get(style.get(f"{style.prefix}val"), 0)) if style else 0
+        if level:
+            return "heading", level
+        if properties is not None and properties.child("numPr") is not None:
+            return "item", 0
+        return "cell" if any(each.local_name == "tc" for each in paragraph.lineage()) else "paragraph", 0
 
 
 def _heading_level(style: XmlElement) -> int:

@@ -7,8 +7,9 @@ SpreadsheetML (``si``). People also read the alternative texts of pictures and t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 from llmcli.documents.formats.packages.package_format import Part, natural_order
 from llmcli.documents.formats.packages.run_text import (
@@ -18,24 +19,15 @@ from llmcli.documents.formats.packages.run_text import (
     Inline,
     Item,
     Piece,
-    Place,
     RunSyntax,
     Words,
-    attribute_segment,
-    canonical_prefixes,
     element_text,
     fold_ranges,
-    own_elements,
-    paragraph_segment,
     replace_with_references,
-    strip_marks,
 )
-from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
-from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text, find_elements
+from llmcli.documents.formats.packages.xml_part import XmlPart
+from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text
 from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml
-from llmcli.documents.segments import Edit, Segment, has_letters
-from llmcli.documents.text_cleaning import collapse_whitespace
-from llmcli.fast_dataclass import replace
 
 _NAMESPACES = {
     **{
@@ -67,15 +59,10 @@ _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
-_SYNTAX = ContentSyntax()
 DRAWING_TYPES = (r".*drawingml\.(chart|diagramData)\+xml", r".*drawingml\.diagramDrawing\+xml")
 DRAWING_NAMES = (r"(charts/chart|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
 """Charts and diagrams, with the picture of a diagram that has its texts again."""
-ALTERNATIVES = frozenset({"docPr", "cNvPr", "tblCaption", "tblDescription", "shape"})
-"""The local names of elements with alternative texts."""
-
-Describe = Callable[["OfficePart", XmlElement], tuple[str, int]]
-"""Returns the kind of a paragraph, and its level if it is a heading, else 0."""
+_PARAGRAPHS = frozenset({"w:p", "a:p", "x:si", "x:is", "x:text"})
 
 
 def find_office_parts(package: ZipPackage, types: Iterable[str], names: Iterable[str]) -> list[str]:
@@ -100,63 +87,27 @@ def find_office_parts(package: ZipPackage, types: Iterable[str], names: Iterable
     return list(found)
 
 
-class OfficePart:
+class OfficePart(XmlPart):
     """A file of an Office document."""
 
-    def __init__(self, part: Part, describe: Describe = lambda _part, _paragraph: ("paragraph", 0)) -> None:
-        self.text = part.text
-        self._part = part
-        self._prefixes = canonical_prefixes(part.text, _NAMESPACES)
-        self._describe = describe
-        self._headings: list[tuple[int, str]] = []
+    namespaces = _NAMESPACES
+    wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "shape"})
+    plain: ClassVar[Mapping[str, str]] = {"dc:title": "heading", "dc:subject": "heading"}
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(part)
         self._hidden_ids: set[str] = set()
 
-    def name_of(self, element: XmlElement) -> str:
-        """Return the name of an element with the usual prefix of its namespace."""
-        return self._prefixes.get(element.prefix, element.prefix) + element.local_name
+    def is_paragraph(self, element: XmlElement) -> bool:
+        """Whether an element holds runs."""
+        return self.name_of(element) in _PARAGRAPHS
 
-    def raw(self, element: XmlElement) -> str:
-        """Return an element as it is."""
-        return self.text[element.start : element.end]
+    def is_skipped(self, element: XmlElement) -> bool:
+        """Whether an element was deleted, or moved elsewhere, with changes tracked."""
+        return self.name_of(element) in {"w:del", "w:moveFrom"}
 
-    def segments(self, wanted: Collection[str]) -> Iterator[Segment]:
-        """Yield the segments in all elements with these local names."""
-        for element in find_elements(self.text, "", wanted):
-            yield from self.segments_in(element)
-
-    def segments_in(self, element: XmlElement) -> Iterator[Segment]:
-        """Yield the segments in an element."""
-        for holder in self._holders(element):
-            if self.name_of(holder) in _READERS:
-                yield from self._paragraph_segments(holder)
-            else:
-                yield from self._attribute_segments(holder)
-
-    def plain_segments(self, names: Collection[str], kind: str) -> Iterator[Segment]:
-        """Yield the texts of elements without runs."""
-        for element in find_elements(self.text, "", {name.partition(":")[2] for name in names}):
-            if self.name_of(element) in names and not element.is_empty:
-                content = read_content(self.text, element.content_start, element.content_end, _SYNTAX)
-                if content.has_words:
-                    place = self._place(kind)
-                    yield Segment(
-                        place.offset + content.start, place.offset + content.end, content.text, content.write, content.spans, kind, part=place.part
-                    )  # fmt: skip
-
-    def _place(self, kind: str) -> Place:
-        return Place(self._part.offset, self._part.name, kind, tuple(words for _, words in self._headings))
-
-    def _holders(self, element: XmlElement) -> Iterator[XmlElement]:
-        """Yield the outermost paragraphs in an element, and the elements with alternative texts outside of these."""
-        if self.name_of(element) in _READERS:
-            yield element
-            return
-        if any(has_letters(each.value) for each in self._alternatives(element)):
-            yield element
-        for child in element.children:
-            yield from self._holders(child)
-
-    def _alternatives(self, element: XmlElement) -> list[XmlAttribute]:
+    def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
+        """Return the alternative texts of a picture or a table."""
         name = element.local_name
         if name in {"docPr", "cNvPr"}:
             wanted = ["title", "descr"]
@@ -166,34 +117,17 @@ class OfficePart:
             wanted = ["alt"] if self.name_of(element) == "v:shape" else []
         return [element.attributes[each] for each in wanted if each in element.attributes]
 
-    def _attribute_segments(self, element: XmlElement) -> Iterator[Segment]:
-        for attribute in self._alternatives(element):
-            segment = attribute_segment(attribute, self._place("attribute"))
-            if segment is not None:
-                yield segment
+    def read_paragraph(self, paragraph: XmlElement) -> tuple[list[Item], RunSyntax]:
+        """Return the items of a paragraph, and how its runs are written."""
+        openings: dict[str, str] = {}
+        items = self._read_items(paragraph.children, openings)
+        mark = paragraph.child("pPr") or paragraph
+        properties = mark.child("rPr") or mark.child("endParaRPr")
+        base = None if properties is None else self._style(properties)
+        prefix = paragraph.prefix
+        return items, RunSyntax(openings, f"</{prefix}r>", partial(_write_text, f"{prefix}t"), base)
 
-    def _paragraph_segments(self, paragraph: XmlElement) -> Iterator[Segment]:
-        read_items, syntax = _READERS[self.name_of(paragraph)](self, paragraph)
-        items = list(read_items)
-        kind, level = self._describe(self, paragraph)
-        if level:
-            self._headings = [above for above in self._headings if above[0] < level]
-        dropped = tuple(  # how to pronounce characters that a translation does not have
-            Edit(self._part.offset + each.start, self._part.offset + each.end, "")
-            for each in paragraph.children
-            if self.name_of(each) == "x:rPh"
-        )
-        segment = paragraph_segment(self.text, items, syntax, self._place(kind))
-        if segment is not None:
-            yield replace(segment, extra_edits=dropped) if dropped else segment
-            if level:
-                self._headings.append((level, collapse_whitespace(strip_marks(segment)).strip()))
-        for element in own_elements(items):
-            yield from self.segments_in(element)
-
-    # ---- items ---------------------------------------------------------------------------------------------------------
-
-    def read_items(self, elements: Sequence[XmlElement], openings: dict[str, str]) -> list[Item]:
+    def _read_items(self, elements: Sequence[XmlElement], openings: dict[str, str]) -> list[Item]:
         """Return the items of elements in a paragraph; ``openings`` gets the beginnings of its runs."""
         items: list[Item] = []
         for child in elements:
@@ -209,7 +143,7 @@ class OfficePart:
             elif (border := self._read_range(child, name)) is not None:
                 items.append(border)
             elif name not in _DROPPED:
-                items.append(self._read_other(child, None))
+                items.append(self.read_other(child, None))
         return fold_ranges(items, self.text, self._holds_text)
 
     def _is_group(self, element: XmlElement, name: str) -> bool:
@@ -224,25 +158,16 @@ class OfficePart:
     def _instruction(text: str) -> str:
         return (text.split() or [""])[0].upper()
 
-    def _read_other(self, element: XmlElement, style: str | None) -> Inline:
-        own = [element] if self._holds_own(element) else []
-        markup = replace_with_references(self.text, element.start, element.end, own, self._part.offset)
-        return Inline([(style, markup)], tuple(own))
-
-    def _holds_own(self, element: XmlElement) -> bool:
-        """Whether an element in a paragraph has texts of its own."""
-        return element.local_name not in {"del", "moveFrom"} and any(True for _ in self._holders(element))
-
     def _read_group(self, element: XmlElement, openings: dict[str, str]) -> Item:
         inner = element.child("sdtContent") if element.local_name == "sdt" else element
         if inner is None or inner.is_empty:
-            return self._read_other(element, None)
+            return self.read_other(element, None)
         children = inner.children
         begin = inner.content_start
         if children and children[0].local_name in {"smartTagPr", "customXmlPr"}:
             begin, children = children[0].end, children[1:]
         opening, closing = self.text[element.start : begin], self.text[inner.content_end : element.end]
-        items = self.read_items(children, openings)
+        items = self._read_items(children, openings)
         return Group([(None, opening)], [(None, closing)], items, element.start, element.end)
 
     def _read_range(self, element: XmlElement, name: str) -> Item | None:
@@ -262,13 +187,13 @@ class OfficePart:
         if run.is_empty:
             return
         properties = run.child("rPr")
-        style = "" if properties is None else self.style_of(properties)
+        style = "" if properties is None else self._style(properties)
         opening = self.text[run.start : run.content_start] + ("" if properties is None else self.raw(properties))
         openings.setdefault(style, opening)
         content = [each for each in run.children if each is not properties and self.name_of(each) not in _DROPPED]
         if content and not any(self.name_of(each) in _RUN_CONTENT for each in content):
-            own = [each for each in content if self._holds_own(each)]
-            markup = replace_with_references(self.text, run.start, run.end, own, self._part.offset)
+            own = [each for each in content if self.holds_own(each)]
+            markup = replace_with_references(self.text, run.start, run.end, own, self.offset)
             yield Inline([(None, markup)], tuple(own))
             return
         for index, child in enumerate(content):
@@ -287,7 +212,7 @@ class OfficePart:
                 piece = (style, self.raw(child))
                 yield Border(FIELD, "note", piece, child.start, child.end, note=element_text(self.text, child))
             else:
-                yield self._read_other(child, style)
+                yield self.read_other(child, style)
 
     def _read_text(self, element: XmlElement, name: str) -> str:
         words = element_text(self.text, element)
@@ -295,7 +220,7 @@ class OfficePart:
             words = words.replace("\n", " ").replace("\t", " ")
         return words if name != "w:t" or element.get("xml:space") == "preserve" else words.strip(" ")
 
-    def style_of(self, properties: XmlElement) -> str:
+    def _style(self, properties: XmlElement) -> str:
         """Return what identifies a formatting: its properties, except for languages and what a spelling checker found."""
         attributes = [
             f"{name}={each.value}" for name, each in properties.attributes.items() if name not in _IGNORED_ATTRIBUTES
@@ -307,16 +232,3 @@ class OfficePart:
 def _write_text(name: str, words: str) -> str:
     space = ' xml:space="preserve"' if words != words.strip() or "  " in words or "\n" in words else ""
     return f"<{name}{'' if name.endswith('a:t') else space}>{escape_text(words)}</{name}>"
-
-
-def _read_runs(part: OfficePart, paragraph: XmlElement) -> tuple[list[Item], RunSyntax]:
-    openings: dict[str, str] = {}
-    items = part.read_items(paragraph.children, openings)
-    prefix = paragraph.prefix
-    mark = paragraph.child("pPr") or paragraph
-    properties = mark.child("rPr") or mark.child("endParaRPr")
-    base = None if properties is None else part.style_of(properties)
-    return items, RunSyntax(openings, f"</{prefix}r>", partial(_write_text, f"{prefix}t"), base)
-
-
-_READERS = {"w:p": _read_runs, "a:p": _read_runs, "x:si": _read_runs, "x:is": _read_runs, "x:text": _read_runs}

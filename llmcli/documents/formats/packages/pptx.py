@@ -5,10 +5,10 @@ Not translated: layouts and masters, and the data of charts, which come from wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from llmcli.documents.formats.packages.office_part import (
-    ALTERNATIVES,
     DRAWING_NAMES,
     DRAWING_TYPES,
     OfficePart,
@@ -32,7 +32,6 @@ _NAMES = (
     *(rf"ppt/{name}" for name in DRAWING_NAMES),
 )
 _TITLES = frozenset({"title", "ctrTitle"})
-_SHAPES = frozenset({"sp", "pic", "graphicFrame", "cxnSp"})
 
 
 class PptxFormat(PackageFormat):
@@ -46,25 +45,28 @@ class PptxFormat(PackageFormat):
         return find_office_parts(package, _TYPES, _NAMES)
 
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
-        """Yield the paragraphs of a file."""
+        """Return the paragraphs of a file."""
         del facts
-        office = OfficePart(part, _describe)
-        yield from office.segments({"p", *_SHAPES, *ALTERNATIVES})
-        yield from office.plain_segments({"p:text"}, "paragraph")
-        yield from office.plain_segments({"dc:title", "dc:subject"}, "heading")
+        return _SlidePart(part).segments()
 
 
-def _describe(office: OfficePart, paragraph: XmlElement) -> tuple[str, int]:
-    """Return "heading" for the title of a slide, "cell" in a table."""
-    for element in paragraph.lineage():
-        if element.local_name == "tc":
-            return "cell", 0
-        if office.name_of(element) == "p:sp":
-            properties = element.child("nvSpPr")
-            more = properties.child("nvPr") if properties else None
-            place = more.child("ph") if more else None
-            return ("heading", 1) if place is not None and place.get("type") in _TITLES else ("paragraph", 0)
-    return "paragraph", 0
+class _SlidePart(OfficePart):
+    """A file of a presentation."""
+
+    wanted = OfficePart.wanted | {"sp", "pic", "graphicFrame", "cxnSp"}
+    plain: ClassVar[Mapping[str, str]] = {**OfficePart.plain, "p:text": "paragraph"}
+
+    def describe(self, paragraph: XmlElement) -> tuple[str, int]:
+        """Return "heading" for the title of a slide, "cell" in a table."""
+        for element in paragraph.lineage():
+            if element.local_name == "tc":
+                return "cell", 0
+            if self.name_of(element) == "p:sp":
+                properties = element.child("nvSpPr")
+                more = properties.child("nvPr") if properties else None
+                place = more.child("ph") if more else None
+                return ("heading", 1) if place is not None and place.get("type") in _TITLES else ("paragraph", 0)
+        return "paragraph", 0
 
 
 FORMAT = PptxFormat()

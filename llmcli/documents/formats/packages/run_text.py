@@ -82,6 +82,8 @@ class Group:
     """The formatting of the run that is open at its start; None: it begins between runs."""
     after: str | None = None
     depth: int = 0
+    elements: tuple[XmlElement, ...] = ()
+    """Those in its opening that hold texts of their own."""
 
 
 @slotted
@@ -99,6 +101,7 @@ class Border:
     run_start: int | None = None
     run_end: int | None = None
     note: str = ""
+    elements: tuple[XmlElement, ...] = ()
 
 
 Item = Words | Inline | Group | Border
@@ -184,9 +187,11 @@ def _fold_range(
         raise BadDocument(detail=f"fields and ranges are nested deeper than {MAX_NESTING} levels")
     if opens(start, notes) and any(map(has_words, rest)):
         (begin, before), (end, after) = _region_start(start), _region_end(last)
-        return Group(opening, [last.piece], rest, begin, end, before, after, depth)
+        own = (*start.elements, *own_elements(inside[: middle + 1]))
+        return Group(opening, [last.piece], rest, begin, end, before, after, depth, own)
     pieces = [*opening, *_pieces(rest, source), last.piece]
-    return Inline(pieces, tuple(own_elements(inside)), is_hidden=start.key != FIELD and not inside, depth=depth)
+    own = (*start.elements, *own_elements(inside))
+    return Inline(pieces, own, is_hidden=start.key != FIELD and not inside, depth=depth)
 
 
 def _region_start(item: Item) -> tuple[int, str | None]:
@@ -209,7 +214,7 @@ def _region_end(item: Item) -> tuple[int, str | None]:
 
 
 def _as_inline(item: Item) -> Item:
-    return Inline([item.piece]) if isinstance(item, Border) else item
+    return Inline([item.piece], item.elements) if isinstance(item, Border) else item
 
 
 def _pieces(items: Sequence[Item], source: str) -> list[Piece]:
@@ -237,10 +242,10 @@ def has_words(item: Item) -> bool:
 def own_elements(items: Sequence[Item]) -> Iterator[XmlElement]:
     """Yield the elements in a paragraph that hold texts of their own."""
     for item in items:
+        if not isinstance(item, Words):
+            yield from item.elements
         if isinstance(item, Group):
             yield from own_elements(item.items)
-        elif isinstance(item, Inline):
-            yield from item.elements
 
 
 # ---- segments ----------------------------------------------------------------------------------------------------------

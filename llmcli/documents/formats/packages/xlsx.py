@@ -8,10 +8,10 @@ part 1, 18.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 from llmcli.documents.formats.packages.office_part import (
-    ALTERNATIVES,
     DRAWING_NAMES,
     DRAWING_TYPES,
     OfficePart,
@@ -21,7 +21,7 @@ from llmcli.documents.formats.packages.package_format import Facts, PackageForma
 from llmcli.documents.formats.packages.run_text import strip_marks
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references
 from llmcli.documents.reading.sources.zip_package import ZipPackage
-from llmcli.documents.segments import Segment
+from llmcli.documents.segments import Edit, Segment
 
 _SHEET = r"xl/(work|chart|dialog)sheets/sheet\d*\.xml"
 _TYPES = (
@@ -71,16 +71,25 @@ class XlsxFormat(PackageFormat):
     def split_part(self, part: Part, facts: Facts) -> Iterable[Segment]:
         """Yield the texts of a file that nothing knows by their words."""
         known = frozenset(facts.get("known", ()))
-        office = OfficePart(part, _describe)
-        for segment in office.segments({"si", "is", "text", "p", *ALTERNATIVES}):
+        for segment in _SheetPart(part).segments():
             if segment.kind != "cell" or _comparable(strip_marks(segment)) not in known:
                 yield segment
-        yield from office.plain_segments({"tc:text"}, "paragraph")
-        yield from office.plain_segments({"dc:title", "dc:subject"}, "heading")
 
 
-def _describe(office: OfficePart, paragraph: XmlElement) -> tuple[str, int]:
-    return ("cell" if office.name_of(paragraph) in {"x:si", "x:is"} else "paragraph"), 0
+class _SheetPart(OfficePart):
+    """A file of a workbook."""
+
+    wanted = OfficePart.wanted | {"si", "is", "text"}
+    plain: ClassVar[Mapping[str, str]] = {**OfficePart.plain, "tc:text": "paragraph"}
+
+    def describe(self, paragraph: XmlElement) -> tuple[str, int]:
+        """Return "cell" for the text of a cell."""
+        return ("cell" if self.name_of(paragraph) in {"x:si", "x:is"} else "paragraph"), 0
+
+    def edits_with(self, paragraph: XmlElement) -> tuple[Edit, ...]:
+        """Remove how to pronounce characters that a translation does not have."""
+        guides = (each for each in paragraph.children if self.name_of(each) == "x:rPh")
+        return tuple(Edit(self.offset + each.start, self.offset + each.end, "") for each in guides)
 
 
 def _known_texts(package: ZipPackage, name: str) -> Iterator[str]:
