@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -417,6 +417,28 @@ def _xlsx(draw):
 
 
 @st.composite
+def _odf(draw):
+    piece = RUN_TEXTS | st.sampled_from(
+        ['<text:span text:style-name="T1">bold</text:span>', '<text:span text:style-name="T2">new</text:span>', '<text:s text:c="3"/>', "<text:tab/>",
+         '<text:a xlink:href="u">link</text:a>', "<text:line-break/>", '<text:bookmark-start text:name="b"/>', '<text:bookmark-end text:name="b"/>',
+         "<text:page-number>3</text:page-number>", '<text:bookmark text:name="c"/>', '<text:span text:style-name="T1">a<text:tab/>b</text:span>',
+         "<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>A note</text:p></text:note-body></text:note>",
+         '<office:annotation office:name="1"><text:p>Why</text:p></office:annotation>', '<office:annotation-end office:name="1"/>',
+         '<text:change-start text:change-id="x"/>', '<text:change-end text:change-id="x"/>', "<draw:frame><svg:desc>A cat</svg:desc></draw:frame>"]
+    )  # fmt: skip
+    paragraphs = draw(st.lists(st.lists(piece, max_size=5).map("".join), max_size=4))
+    newline = draw(st.sampled_from(["", "\n", "\r\n"]))
+    names = {"text": "text", "office": "office", "draw": "drawing", "svg": "svg-compatible", "style": "style"}
+    space = " ".join(
+        f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for prefix, name in names.items()
+    )
+    styles = '<style:style style:name="T2"><style:text-properties office:rsid="1"/></style:style>'
+    body = newline.join(f"<text:p>{each}</text:p>" for each in paragraphs)
+    content = f'<office:document-content {space} xmlns:xlink="x">{styles}<office:text>{body}</office:text></office:document-content>'
+    return _archive_text({"content.xml": content})
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -435,7 +457,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(), "odt": _odf(), "odp": _odf(), "ods": _odf(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

@@ -85,6 +85,39 @@ def make_workbook(strings, sheet="", **parts):
     return make_archive(files)
 
 
+_ODF = {
+    "text": "text",
+    "office": "office",
+    "draw": "drawing",
+    "svg": "svg-compatible",
+    "table": "table",
+    "style": "style",
+    "presentation": "presentation",
+}
+
+
+def odf_part(content, before="", root="document-content"):
+    """Return a file of an OpenDocument; ``before`` stands before its body."""
+    space = " ".join(
+        f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for prefix, name in _ODF.items()
+    )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<office:{root} {space} xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:loext="urn:x">{before}<office:body>{content}</office:body></office:{root}>'
+    )
+
+
+def make_odf(content, kind="text", before="", **parts):
+    """Return an OpenDocument; ``parts`` are its other files by their names."""
+    files = {
+        "mimetype=": f"application/vnd.oasis.opendocument.{kind}",
+        "content.xml": odf_part(content, before),
+        **{f"{name}.xml": text for name, text in parts.items()},
+        "META-INF/manifest.xml": "<manifest/>",
+    }
+    return make_archive(files)
+
+
 def make_word(body, **parts):
     """Return a Word document; ``parts`` are other files of word/ by their names."""
     files = {

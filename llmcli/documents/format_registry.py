@@ -459,6 +459,20 @@ for _entry in (
         aliases=("xlsm",),
         in_child=True,
     ),
+    *(
+        FormatEntry(
+            name,
+            f"{_FORMATS}.packages.odf:{name.upper()}",
+            zip_types=(f"application/vnd.oasis.opendocument.{kind}",),
+            description=description,
+            aliases=aliases,
+        )
+        for name, kind, description, aliases in (
+            ("odt", "text", "an OpenDocument text", ("ott",)),
+            ("odp", "presentation", "an OpenDocument presentation", ("otp",)),
+            ("ods", "spreadsheet", "an OpenDocument spreadsheet", ("ots",)),
+        )
+    ),
     FormatEntry(
         "epub",
         zip_member="META-INF/container.xml",

@@ -10,6 +10,7 @@ from llmcli.errors import BadDocument
 
 WORD = '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
 CELLS = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+TEXT = '<text:text xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0">'
 CUE, VTT = "1\n00:00:01,000 --> 00:00:02,000\n", "WEBVTT\n\n00:01.000 --> 00:02.000\n"
 UNITS = {
     "plain": ["[", "`a``b```c ", "a@", "http://", "{{", "<a ", "%(", "a."],
@@ -51,6 +52,9 @@ UNITS = {
     "docx": ["<", "\x1c", "\x1ca\n", "\x1ca\n<a>", "<w:p>"],
     "pptx": ["<", "\x1ca\n<p>", "\x1ca\n<a:p>"],
     "xlsx": ["<", "\x1ca\n<sst>", "\x1ca\n<is>"],
+    "odt": ["<", "\x1ca\n<a>", "\x1ca\n<p>"],
+    "odp": ["<"],
+    "ods": ["<"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
 FRAMES = [
@@ -88,6 +92,10 @@ FRAMES = [
         ("", '<w:bookmarkStart w:id="1"/>', "<w:r><w:t>a</w:t></w:r>" + '<w:bookmarkEnd w:id="1"/>' * 1000),
         ('<w:r><w:fldChar w:fldCharType="begin"/></w:r>' * 1000, '<w:r><w:fldChar w:fldCharType="end"/></w:r>', "")]),
     ("docx", "", f"\x1cword/document.xml\n{WORD}<w:p><w:r><w:t>a b</w:t></w:r></w:p></w:document>", ""),
+    *(("odt", f"\x1ca\n{TEXT}<text:p>", unit, "</text:p></text:text>") for unit in [
+        "a ", "</text:p><text:p>a b", '<text:span text:style-name="a">a</text:span>b ', '<text:s text:c="9"/>', '<text:bookmark-start text:name="b"/>a', '<text:bookmark-end text:name="b"/>',
+        "<text:note><text:p>a b</text:p></text:note>a ", "<text:a>a</text:a>"]),
+    ("odt", f"\x1ca\n{TEXT}", '<style rsid="a"/>', "</text:text>"),
     ("xlsx", f"\x1ca\n{CELLS}", "<si><t>a b</t></si>", "</sst>"), ("xlsx", f"\x1ca\n{CELLS}<si>", "<r><rPr><b/></rPr><t>a b</t></r>", "</si></sst>"),
     ("xlsx", f"\x1ca\n{CELLS}<si><t>a b</t>", "<rPh/>", "</si></sst>"), ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),

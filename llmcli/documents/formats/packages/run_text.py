@@ -136,7 +136,11 @@ class Place:
 
 def element_text(text: str, element: XmlElement) -> str:
     """Return the characters of an element without children."""
-    raw = text[element.content_start : element.content_end] if not element.is_empty else ""
+    return markup_text(text[element.content_start : element.content_end]) if not element.is_empty else ""
+
+
+def markup_text(raw: str) -> str:
+    """Return the characters of XML without elements."""
     if "<" in raw:
         raw = TOKEN.sub(lambda match: escape_text(match["cdata"] or ""), raw)
     return decode_references(raw.replace("\r\n", "\n"))

@@ -33,7 +33,7 @@ class XmlPart(ABC):
 
     namespaces: ClassVar[Mapping[str, str]]
     """The usual prefixes of namespaces: names have them, whatever the prefixes in the file."""
-    wanted: ClassVar[Collection[str]]
+    wanted: Collection[str]
     """The local names of the elements in which there are texts."""
     plain: ClassVar[Mapping[str, str]] = {}
     """The names of elements whose content is text without runs, and the kind of their segments."""

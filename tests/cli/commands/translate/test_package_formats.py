@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_slides, make_word, make_workbook, run
+from package_files import make_archive, make_odf, make_slides, make_word, make_workbook, run
 from scripted import Reply, last_message
 
 GOOD, MORNING = greek("Good"), greek("morning")
@@ -23,9 +23,14 @@ PARAGRAPH = "<p:sp><a:p>{}<a:r><a:rPr b='1'/><a:t>{}</a:t></a:r><a:r><a:t>, {{na
 SLIDE = PARAGRAPH.format("<a:r><a:t>Good </a:t></a:r>", "morning")
 CELL = "<si><r><t{}>{}</t></r><r><rPr><b/></rPr><t>{}</t></r><r><t>, {{name}}.</t></r></si>"
 SPACE = ' xml:space="preserve"'
+TEXT = '<text:p>{} <text:span text:style-name="T1">{}</text:span>, {{name}}.</text:p>'
 DOCUMENTS = {
     "a.docx": (DOCX, "word/document.xml", SENTENCE.format(run("Good "), "morning"), SENTENCE.format(run(f"{GOOD} "), MORNING)),
     "a.pptx": (make_slides(SLIDE), "ppt/slides/slide1.xml", SLIDE, PARAGRAPH.format(f"<a:r><a:t>{GOOD} </a:t></a:r>", MORNING)),
+    **{
+        f"a.{name}": (make_odf(TEXT.format("Good", "morning"), kind), "content.xml", TEXT.format("Good", "morning"), TEXT.format(GOOD, MORNING))
+        for name, kind in (("odt", "text"), ("odp", "presentation"), ("ods", "spreadsheet"))
+    },
     "a.xlsx": (make_workbook(CELL.format(SPACE, "Good ", "morning")), "xl/sharedStrings.xml", CELL.format(SPACE, "Good ", "morning"), CELL.format(SPACE, f"{GOOD} ", MORNING)),
 }  # fmt: skip
 """Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
