@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [], "epub": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -439,6 +439,32 @@ def _odf(draw):
 
 
 @st.composite
+def _epub(draw):
+    piece = RUN_TEXTS | st.sampled_from(
+        [
+            "<b>bold</b>",
+            '<a id="x"/>',
+            "<br/>",
+            '<img src="x" alt="A cat"/>',
+            "<code>x y</code>",
+            "<code/>",
+            "<!-- c -->",
+            "&#160;",
+            "</p><p>",
+            '<i class="k">a</i>',
+        ]
+    )
+    paragraphs = draw(st.lists(st.lists(piece, max_size=5).map("".join), max_size=4))
+    body = draw(NEWLINES).join(f"<p>{each}</p>" for each in paragraphs)
+    head = draw(st.sampled_from(["<title>Some title</title>", "<title/>", '<script src="x"/>']))
+    page = (
+        f'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>{head}</head><body>{body}</body></html>'
+    )
+    contents = '<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><docTitle><text>A title</text></docTitle></ncx>'
+    return f'\x1ca.xhtml\n{page}\x1ctoc.ncx\n{contents}\x1c*\n{{"plain": ["toc.ncx"]}}'
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -457,7 +483,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(), "odt": _odf(), "odp": _odf(), "ods": _odf(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(), "odt": _odf(), "odp": _odf(), "ods": _odf(), "epub": _epub(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

@@ -118,6 +118,27 @@ def make_odf(content, kind="text", before="", **parts):
     return make_archive(files)
 
 
+XHTML = '<?xml version="1.0" encoding="utf-8"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>{}</body></html>'
+
+
+def make_book(*chapters, title="12", contents="", more=""):
+    """Return an EPUB with these chapters; ``contents`` is that of the table of contents, ``more`` stands in the metadata."""
+    names = [f"c{number}.xhtml" for number in range(1, len(chapters) + 1)]
+    items = "".join(f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>' for name in names)
+    order = "".join(f'<itemref idref="{name}"/>' for name in names)
+    files = {
+        "mimetype=": "application/epub+zip",
+        "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+        '<rootfile full-path="OEBPS/book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>',
+        "OEBPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        f"<dc:title>{title}</dc:title>{more}</metadata><manifest>{items}"
+        f'<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest><spine toc="ncx">{order}</spine></package>',
+        "OEBPS/toc.ncx": f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/">{contents}</ncx>',
+        **{f"OEBPS/{name}": XHTML.format(chapter) for name, chapter in zip(names, chapters, strict=True)},
+    }
+    return make_archive(files)
+
+
 def make_word(body, **parts):
     """Return a Word document; ``parts`` are other files of word/ by their names."""
     files = {

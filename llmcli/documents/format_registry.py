@@ -475,6 +475,8 @@ for _entry in (
     ),
     FormatEntry(
         "epub",
+        f"{_FORMATS}.packages.epub:FORMAT",
+        zip_types=("application/epub+zip",),
         zip_member="META-INF/container.xml",
         reader=f"{_SOURCES}.epub_source:read_epub",
         description="an EPUB book",

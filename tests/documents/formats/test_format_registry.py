@@ -50,7 +50,7 @@ def test_the_files_of_a_directory_have_these_suffixes():
         ".vtt", ".webvtt", ".po", ".pot", ".gettext", ".json", ".arb", ".yaml", ".yml", ".properties", ".props",
         ".xliff", ".xlf", "strings.xml", "arrays.xml", "plurals.xml", ".strings", ".stringsdict", ".xcstrings",
             ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm",
-            ".odt", ".ott", ".odp", ".otp", ".ods", ".ots",
+            ".odt", ".ott", ".odp", ".otp", ".ods", ".ots", ".epub",
     }  # fmt: skip
 
 

@@ -54,6 +54,7 @@ UNITS = {
     "xlsx": ["<", "\x1ca\n<sst>", "\x1ca\n<is>"],
     "odt": ["<", "\x1ca\n<a>", "\x1ca\n<p>"],
     "odp": ["<"],
+    "epub": ["\x1ca\n<a/>", "<p/>"],
     "ods": ["<"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
 }
@@ -95,6 +96,7 @@ FRAMES = [
     *(("odt", f"\x1ca\n{TEXT}<text:p>", unit, "</text:p></text:text>") for unit in [
         "a ", "</text:p><text:p>a b", '<text:span text:style-name="a">a</text:span>b ', '<text:s text:c="9"/>', '<text:bookmark-start text:name="b"/>a', '<text:bookmark-end text:name="b"/>',
         "<text:note><text:p>a b</text:p></text:note>a ", "<text:a>a</text:a>"]),
+    ("epub", "\x1ca\n", "<p>a b</p><script/>", ""),
     ("odt", f"\x1ca\n{TEXT}", '<style rsid="a"/>', "</text:text>"),
     ("xlsx", f"\x1ca\n{CELLS}", "<si><t>a b</t></si>", "</sst>"), ("xlsx", f"\x1ca\n{CELLS}<si>", "<r><rPr><b/></rPr><t>a b</t></r>", "</si></sst>"),
     ("xlsx", f"\x1ca\n{CELLS}<si><t>a b</t>", "<rPh/>", "</si></sst>"), ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),

@@ -137,7 +137,7 @@ def translate(
 ) -> int:
     """Translate documents into another language.
 
-    Reads plain text, Markdown, reStructuredText, HTML, Office files, subtitles and message files (PO, XLIFF, JSON, YAML,
+    Reads plain text, Markdown, reStructuredText, HTML, Office files, EPUB, subtitles and message files (PO, XLIFF, JSON, YAML,
     .properties, Android, Apple, .NET, Qt, Fluent); everything but the words stays the same, byte for byte. A segment without a valid
     translation keeps its text and is reported (exit 3). For several documents or languages, -o is a DIR that mirrors
     the inputs, or a pattern with {dir}, {name}, {lang} and {ext}.

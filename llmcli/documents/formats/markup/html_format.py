@@ -59,15 +59,18 @@ class _SplitState:
 
 
 class HtmlFormat(DocumentFormat):
-    """HTML."""
+    """HTML, or with ``is_xml`` its form in XML."""
 
     name = "html"
+
+    def __init__(self, *, is_xml: bool = False) -> None:
+        self._is_xml = is_xml
 
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the text of a page that people read: body text, titles, alternative texts, descriptions."""
         del target
         walk = _SplitState(text, HiddenElements(text))
-        for token in tokenize_html(text):
+        for token in tokenize_html(text, is_xml=self._is_xml):
             if walk.hidden.is_open:
                 _handle_hidden(walk, token)
             elif token.kind == "text":
@@ -86,7 +89,7 @@ class HtmlFormat(DocumentFormat):
     def check(self, text: str) -> str:
         """Return an error for tokens without an end; browsers accept all others."""
         raw = ""
-        for token in tokenize_html(text):
+        for token in tokenize_html(text, is_xml=self._is_xml):
             if not token.closed:
                 return f"line {line_at(text, token.start)}: a tag or comment has no end"
             raw = token.name if token.kind == "raw" and token.end == len(text) else ""
@@ -112,7 +115,7 @@ def _add_raw_text(walk: _SplitState, token: HtmlToken) -> None:
 
 
 def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
-    pairs = parse_attributes(walk.text, token) if token.kind == "open" else []
+    pairs = parse_attributes(walk.text, token) if token.kind in {"open", "empty"} else []
     inline = token.name in INLINE_ELEMENTS
     if not inline:
         _end_segment(walk)
@@ -268,6 +271,7 @@ def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:
 
 
 FORMAT = HtmlFormat()
+XHTML = HtmlFormat(is_xml=True)
 
 
 INLINE_ELEMENTS = frozenset(
@@ -355,7 +359,7 @@ class HiddenElements:
 
     def resume(self, token: HtmlToken) -> bool:
         """After a visible tag: return whether it ends a translated element in a hidden one, which is then reentered."""
-        if self._open or not self._translated or self._translated[-1].name != token.name:
+        if self._open or not self._translated or self._translated[-1].name != token.name or token.kind == "empty":
             return False
         self._translated[-1].depth += 1 if token.kind == "open" else -1
         if self._translated[-1].depth:

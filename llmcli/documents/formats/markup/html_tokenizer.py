@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llmcli.fast_dataclass import frozen
+from llmcli.fast_dataclass import frozen, replace
 
 RAW_TEXT_ELEMENTS = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
 """Elements whose content holds no tags."""
@@ -31,7 +31,7 @@ _PAIR = re.compile(
 
 @frozen
 class HtmlToken:
-    """``kind``: "text", "raw" (content of a raw element), "open", "close", "other" (comments, instructions).
+    """``kind``: "text", "raw" (content of a raw element), "open", "close", "empty" (both, in XML), "other" (comments).
 
     ``name``: of the element, in lower case. ``closed``: whether the token ends before the text does.
     """
@@ -53,8 +53,8 @@ class HtmlAttribute:
     quote: str
 
 
-def tokenize_html(text: str) -> Iterator[HtmlToken]:
-    """Yield the tokens; concatenated they equal the text."""
+def tokenize_html(text: str, *, is_xml: bool = False) -> Iterator[HtmlToken]:
+    """Yield the tokens; concatenated they equal the text. In XML, "/>" ends an element: in HTML, it means nothing."""
     at = 0
     while at < len(text):
         match = _TOKEN.search(text, at)
@@ -65,6 +65,8 @@ def tokenize_html(text: str) -> Iterator[HtmlToken]:
             yield HtmlToken("text", at, match.start())
         at = match.end()
         token = _tag_token(match)
+        if is_xml and token.kind == "open" and match[0].endswith("/>"):
+            token = replace(token, kind="empty")
         yield token
         if token.kind == "open" and token.name in RAW_TEXT_ELEMENTS:
             end = _find_raw_text_end(text, at, token.name)

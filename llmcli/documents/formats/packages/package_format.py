@@ -73,6 +73,8 @@ class PackageFormat(DocumentFormat):
         sections, size = [], 0
         for name in names:
             check_interrupt()
+            if not name.isprintable():
+                raise BadDocument(detail="the file is damaged: a file in it has a name with control characters")
             content = package.read(name)
             size += len(content)
             if size > MAX_TEXT_BYTES:

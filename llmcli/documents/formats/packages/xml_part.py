@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
@@ -23,12 +22,13 @@ from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_c
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, find_elements
 from llmcli.documents.segments import Edit, Segment, has_letters
 from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.errors import InternalError
 from llmcli.fast_dataclass import replace
 
 _SYNTAX = ContentSyntax()
 
 
-class XmlPart(ABC):
+class XmlPart:
     """A file. A subclass says what a paragraph is, and reads it."""
 
     namespaces: ClassVar[Mapping[str, str]]
@@ -45,17 +45,19 @@ class XmlPart(ABC):
         self._prefixes = canonical_prefixes(part.text, self.namespaces)
         self._headings: list[tuple[int, str]] = []
 
-    @abstractmethod
     def is_paragraph(self, element: XmlElement) -> bool:
         """Whether an element is a paragraph."""
+        del element
+        return False
 
-    @abstractmethod
     def read_paragraph(self, paragraph: XmlElement) -> tuple[list[Item], RunSyntax]:
         """Return the items of a paragraph, and how its runs are written."""
+        raise InternalError("read_paragraph", detail=f"{paragraph.name} is no paragraph")
 
-    @abstractmethod
     def describe(self, paragraph: XmlElement) -> tuple[str, int]:
         """Return the kind of a paragraph, and its level if it is a heading, else 0."""
+        del paragraph
+        return "paragraph", 0
 
     def is_skipped(self, element: XmlElement) -> bool:
         """Whether nothing in an element is translated."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
-from package_files import make_archive, make_odf, make_slides, make_word, make_workbook, run
+from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, run
 from scripted import Reply, last_message
 
 GOOD, MORNING = greek("Good"), greek("morning")
@@ -24,6 +24,7 @@ SLIDE = PARAGRAPH.format("<a:r><a:t>Good </a:t></a:r>", "morning")
 CELL = "<si><r><t{}>{}</t></r><r><rPr><b/></rPr><t>{}</t></r><r><t>, {{name}}.</t></r></si>"
 SPACE = ' xml:space="preserve"'
 TEXT = '<text:p>{} <text:span text:style-name="T1">{}</text:span>, {{name}}.</text:p>'
+CHAPTER = '<p class="k">{} <b id="x">{}</b>, {{name}}.</p>'
 DOCUMENTS = {
     "a.docx": (DOCX, "word/document.xml", SENTENCE.format(run("Good "), "morning"), SENTENCE.format(run(f"{GOOD} "), MORNING)),
     "a.pptx": (make_slides(SLIDE), "ppt/slides/slide1.xml", SLIDE, PARAGRAPH.format(f"<a:r><a:t>{GOOD} </a:t></a:r>", MORNING)),
@@ -31,6 +32,7 @@ DOCUMENTS = {
         f"a.{name}": (make_odf(TEXT.format("Good", "morning"), kind), "content.xml", TEXT.format("Good", "morning"), TEXT.format(GOOD, MORNING))
         for name, kind in (("odt", "text"), ("odp", "presentation"), ("ods", "spreadsheet"))
     },
+    "a.epub": (make_book(CHAPTER.format("Good", "morning")), "OEBPS/c1.xhtml", CHAPTER.format("Good", "morning"), CHAPTER.format(GOOD, MORNING)),
     "a.xlsx": (make_workbook(CELL.format(SPACE, "Good ", "morning")), "xl/sharedStrings.xml", CELL.format(SPACE, "Good ", "morning"), CELL.format(SPACE, f"{GOOD} ", MORNING)),
 }  # fmt: skip
 """Of each format a document, the part that holds its words, what is in there, and what a good translator makes of that."""
@@ -132,7 +134,8 @@ def test_layouts_of_two_languages(llm, data, name):
     refused = translate(llm, name, "--bilingual", "interleaved", "-o", "out.bin")
     assert refused.code == 2 and f"a {name.partition('.')[2]} file cannot hold two languages" in refused.err
     table = translate(llm, name, "--bilingual", "side-by-side", "--no-tm")
-    assert table.code == 0 and f"{GOOD} <g1>{MORNING}</g1>, {{name}}. |" in table.out
+    opening, closing = ('<b id="x">', "</b>") if name == "a.epub" else ("<g1>", "</g1>")
+    assert table.code == 0 and f"{GOOD} {opening}{MORNING}{closing}, {{name}}. |" in table.out
 
 
 @each_document
