@@ -1,13 +1,14 @@
-"""Whether real files of packages survive `llm translate`: all formats of messages, and reStructuredText.
+"""Whether real files of packages survive `llm translate`: all formats of messages, reStructuredText, Office files, books.
 
     python benchmarks/format_identity.py DIR
 
 DIR holds archives from package registries: `npm pack NAME@VERSION` for `NPM`, and `pip download --no-deps --no-binary :all:
-NAME==VERSION` for `PYPI`. Of equal files in them, one counts. Two things are counted for each format:
+NAME==VERSION` for `PYPI`; and Office files and books of your own. Of equal files in them, one counts. Two things are counted
+for each format:
 
 - identity: without translations, the file is the same byte for byte;
 - valid: with every text translated (letters become others, what is protected stays), the file is valid in its format, and
-  has the same segments again.
+  has the same segments again; of an archive, the files without words are the same byte for byte, compressed too.
 
 Files that the format refuses are listed with its reason.
 """
@@ -15,64 +16,69 @@ Files that the format refuses are listed with its reason.
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 import tarfile
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from llmcli.documents.format_registry import find_format
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.translatable import find_document_format, open_translatable
 from llmcli.documents.segments import Segment
-from llmcli.errors import BadDocument
+from llmcli.errors import BadDocument, InputError
 
 NPM = (
     "react-native@0.86.3", "cordova-plugin-barcodescanner@0.7.4", "cordova-plugin-media-capture@6.0.0", "@capacitor/android@8.5.2",
     "@nativescript/ios@9.1.0", "tns-ios@6.5.6", "react-native-video@6.19.3", "@twilio/voice-react-native-sdk@1.7.0", "ngx-extended-pdf-viewer@30.0.0",
     "ngx-i18nsupport@0.17.1", "@ngx-i18nsupport/tooling@8.0.3",
 )  # fmt: skip
-PYPI = ("labelme==6.3.1", "openlp==3.1.6", "retext==8.1.0", "vorta==0.11.6", "sphinx==9.0.4")
-FORMATS = frozenset(
-    {"xliff", "android", "strings", "stringsdict", "xcstrings", "resx", "qt", "fluent", "rst", "po", "json", "yaml"}
-)
-SUFFIXES = frozenset(
-    {
-        ".xlf",
-        ".xliff",
-        ".xml",
-        ".strings",
-        ".stringsdict",
-        ".xcstrings",
-        ".resx",
-        ".resw",
-        ".ts",
-        ".ftl",
-        ".rst",
-        ".po",
-        ".arb",
-    }
-)
+PYPI = (
+    "labelme==6.3.1", "openlp==3.1.6", "retext==8.1.0", "vorta==0.11.6", "sphinx==9.0.4", "python-docx==1.2.0", "python-pptx==1.0.2",
+    "ezodf==0.3.2",
+)  # fmt: skip
+ARCHIVES = frozenset({"docx", "pptx", "xlsx", "odt", "odp", "ods", "epub"})
+FORMATS = ARCHIVES | {"xliff", "android", "strings", "stringsdict", "xcstrings", "resx", "qt", "fluent", "rst", "po", "json", "yaml"}  # fmt: skip
+ARCHIVE_SUFFIXES = frozenset(
+    {".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".odt", ".ott", ".odp", ".otp", ".ods", ".ots", ".epub"}
+)  # fmt: skip
+SUFFIXES = ARCHIVE_SUFFIXES | {
+    ".xlf", ".xliff", ".xml", ".strings", ".stringsdict", ".xcstrings", ".resx", ".resw", ".ts", ".ftl", ".rst", ".po", ".arb",
+}  # fmt: skip
 TARGET = "pl"
 LETTERS = str.maketrans("aeiouy", "\u00e4\u00ea\u00ef\u00f6\u00fc\u00ff")
 
 
-def read_files(directory: Path) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each different file in the archives."""
+def read_files(directory: Path) -> Iterator[tuple[str, Document]]:
+    """Yield the name and the document of each different file in the archives, and of the Office files beside them."""
     seen: set[str] = set()
-    for archive in sorted(directory.glob("*.t*gz")):
-        with tarfile.open(archive) as package:
-            for member in package:
-                name = PurePosixPath(member.name)
-                stream = package.extractfile(member) if member.isfile() and name.suffix in SUFFIXES else None
-                data = stream.read() if stream else b""
-                digest = hashlib.sha256(data).hexdigest()
-                if not data or digest in seen:
-                    continue
-                seen.add(digest)
-                try:
-                    yield f"{archive.name}: {member.name}", data.decode("utf-8")
-                except UnicodeDecodeError:
-                    print(f"{archive.name}: {member.name}: not UTF-8")
+    for name, data in _read_data(directory):
+        digest = hashlib.sha256(data).hexdigest()
+        if not data or digest in seen:
+            continue
+        seen.add(digest)
+        try:
+            yield name, open_translatable(data, name)
+        except InputError as error:
+            print(f"{name}: refused: {error.detail or type(error).__name__}")
+
+
+def _read_data(directory: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(directory.iterdir()):
+        if path.suffix in ARCHIVE_SUFFIXES:
+            yield path.name, path.read_bytes()
+        elif path.suffix in {".gz", ".tgz"}:
+            with tarfile.open(path) as package:
+                for member in package:
+                    stream = (
+                        package.extractfile(member)
+                        if member.isfile() and PurePosixPath(member.name).suffix in SUFFIXES
+                        else None
+                    )
+                    if stream is not None:
+                        yield f"{path.name}: {member.name}", stream.read()
 
 
 def translate_letters(segment: Segment) -> str:
@@ -84,28 +90,65 @@ def translate_letters(segment: Segment) -> str:
     return "".join([*parts, segment.text[at:].lower().translate(LETTERS)])
 
 
-def check_file(document_format: DocumentFormat, text: str) -> tuple[int, bool, str]:
+def check_file(document_format: DocumentFormat, document: Document) -> tuple[int, bool, str]:
     """Return the number of segments, whether the file stays the same, and what is wrong with its translation, or ""."""
+    text = document.text
     segments = document_format.split(text, TARGET)
-    is_same = document_format.join(text, segments, [None] * len(segments)) == text
+    unchanged = document_format.join(text, segments, [None] * len(segments))
     texts = [None if each.existing_translation else translate_letters(each) for each in segments]
     translated = document_format.join(text, segments, texts)
     problem = document_format.check(translated)
+    is_same = unchanged == text
+    if document.data is not None:
+        is_same = is_same and document_format.pack(document.data, unchanged) == document.data
+        data = document_format.pack(document.data, translated)
+        problem = problem or compare_archives(document.data, data)
+        if open_translatable(data, document.name).text != translated:
+            problem = problem or "it is not what was packed"
     if not problem and len(again := document_format.split(translated, TARGET)) != len(segments):
         problem = f"{len(segments)} segments became {len(again)}"
     return len(segments), is_same, problem
 
 
+def compare_archives(before: bytes, after: bytes) -> str:
+    """Return what differs in two archives beside the content of some files and what follows from it, or ""."""
+    with zipfile.ZipFile(io.BytesIO(before)) as one, zipfile.ZipFile(io.BytesIO(after)) as other:
+        damaged = other.testzip()
+        if damaged is not None:
+            return f"{damaged} is damaged"
+        rows = [
+            [
+                (e.filename, e.date_time, e.compress_type, e.comment, e.external_attr, e.create_system)
+                for e in each.infolist()
+            ]
+            for each in (one, other)
+        ]
+        if rows[0] != rows[1] or one.comment != other.comment:
+            return "the directory of the archive differs"
+        for old, new in zip(one.infolist(), other.infolist(), strict=True):
+            if old.CRC == new.CRC and _stored_bytes(before, old) != _stored_bytes(after, new):
+                return f"{old.filename} was compressed again"
+    return ""
+
+
+def _stored_bytes(archive: bytes, entry: zipfile.ZipInfo) -> bytes:
+    start = entry.header_offset
+    sizes = int.from_bytes(archive[start + 26 : start + 28], "little") + int.from_bytes(
+        archive[start + 28 : start + 30], "little"
+    )
+    return archive[start : start + 30 + sizes + entry.compress_size]
+
+
 def main(directory: Path) -> None:
     """Count the files of each format."""
     counts: dict[str, Counter[str]] = {}
-    for name, text in read_files(directory):
-        document_format = find_format(name, text)
+    for name, document in read_files(directory):
+        document_format = find_document_format(document)
         if document_format.name not in FORMATS:
             continue
         found = counts.setdefault(document_format.name, Counter())
         try:
-            segments, is_same, problem = check_file(document_format, text)
+            segments, is_same, problem = check_file(document_format, document)
         except BadDocument as error:
             found["refused"] += 1
             print(f"{name}: line {error.line}: {error.detail}")

@@ -69,8 +69,6 @@ class Segment:
     """
     part: str = ""
     """The file that it is in, if the document is an archive."""
-    holds_others: bool = False
-    """Whether the regions of other segments are in its own, those of a footnote or of a picture's text."""
 
 
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:

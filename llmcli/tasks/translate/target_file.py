@@ -109,6 +109,8 @@ class TargetFile:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
         except AlignmentError as error:
             raise WouldLoseEdits(earlier.name, detail=str(error)) from error
+        if form.is_package:  # the markup of the earlier document may mean something else in this one
+            carried.regions.clear()
         self._memory.add_edits(carried.edits, source, self._spec.translator)
         return carried
 
@@ -238,8 +240,7 @@ def align_by_position(
         edited = words != row.translation
         if place in matched:
             found.texts[matched[place]] = words
-            if not theirs[place].holds_others:
-                found.regions[matched[place]] = text[theirs[place].start : theirs[place].end]
+            found.regions[matched[place]] = text[theirs[place].start : theirs[place].end]
         else:
             found.outdated_edits += edited
         if edited:

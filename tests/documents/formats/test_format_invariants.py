@@ -47,7 +47,7 @@ def check_segments(form, text, segments):
     for segment in segments:
         assert at <= segment.start <= segment.end <= len(text)
         assert segment.text == segment.text.strip() != ""
-        at, inner = segment.start + 1 if segment.holds_others else segment.end, 0
+        at, inner = segment.start + 1 if form.is_package else segment.end, 0
         for span in segment.protected:
             assert inner <= span.start < span.end <= len(segment.text)
             inner = span.end

@@ -12,6 +12,8 @@ from llmcli.cli.input.inputs import file_identity
 from llmcli.errors import CannotCreate, MissingError, UsageError
 from llmcli.fast_dataclass import frozen
 
+_OFFICE_LOCK = "~$"
+"""The beginning of the names of files that say who has an Office document open."""
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
 _LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
 """A possible language code in a path."""
@@ -52,7 +54,7 @@ def expand_inputs(
 ) -> list[InputFile]:
     """Return the documents of ``names``: files, and for directories the files below with one of ``suffixes``.
 
-    Skipped below directories: hidden files, links to directories and to documents found anyway, files that are not
+    Skipped below directories: hidden files, those of an Office program that has a document open, links to directories and to documents found anyway, files that are not
     regular, the directory ``output``, which holds translations, and links to what is not in ``names``, since a tree of
     another person could name any file with them: ``on_outside_link`` gets each of these. Raises ``MissingError`` for a
     directory without documents and for an empty name, and ``UsageError`` for a document named twice.
@@ -178,7 +180,7 @@ def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
         below[:] = sorted(
             name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
         )
-        for path in (here / name for name in sorted(files) if not name.startswith(".")):
+        for path in (here / name for name in sorted(files) if not name.startswith((".", _OFFICE_LOCK))):
             if os.path.isfile(path):  # noqa: PTH113 (False, not an error, without permission); a pipe would block
                 yield path
 

@@ -217,7 +217,7 @@ class OfficePart(XmlPart):
     def _read_text(self, element: XmlElement, name: str) -> str:
         words = element_text(self.text, element)
         if name != "x:t":
-            words = words.replace("\n", " ").replace("\t", " ")
+            words = words.replace("\n", " ")
         return words if name != "w:t" or element.get("xml:space") == "preserve" else words.strip(" ")
 
     def _style(self, properties: XmlElement) -> str:

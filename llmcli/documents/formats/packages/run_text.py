@@ -411,7 +411,7 @@ def _make_segment(source: str, items: list[Item], syntax: RunSyntax, place: Plac
     )  # fmt: skip
     return Segment(
         start + place.offset, end + place.offset, core, partial(_encode, writing=writing), tuple(shifted), place.kind, place.path,
-        part=place.part, holds_others=bool(own),
+        part=place.part,
     )  # fmt: skip
 
 

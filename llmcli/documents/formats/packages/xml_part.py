@@ -43,6 +43,7 @@ class XmlPart:
         self.offset = part.offset
         self._name = part.name
         self._prefixes = canonical_prefixes(part.text, self.namespaces)
+        self._names: dict[str, str] = {}
         self._headings: list[tuple[int, str]] = []
 
     def is_paragraph(self, element: XmlElement) -> bool:
@@ -76,7 +77,11 @@ class XmlPart:
 
     def name_of(self, element: XmlElement) -> str:
         """Return the name of an element with the usual prefix of its namespace."""
-        return self._prefixes.get(element.prefix, element.prefix) + element.local_name
+        known = self._names.get(element.name)
+        if known is None:
+            known = self._prefixes.get(element.prefix, element.prefix) + element.local_name
+            self._names[element.name] = known
+        return known
 
     def raw(self, element: XmlElement) -> str:
         """Return an element as it is."""

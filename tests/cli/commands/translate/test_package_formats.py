@@ -13,6 +13,8 @@ from document_texts import MARK, greek
 from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, run
 from scripted import Reply, last_message
 
+from llmcli.documents.formats.packages.zip_patch import replace_files
+
 GOOD, MORNING = greek("Good"), greek("morning")
 SENTENCE = (
     '<w:p>{}<w:hyperlink r:id="rId1"><w:r><w:rPr><w:u/></w:rPr><w:t>{}</w:t></w:r></w:hyperlink>'
@@ -142,6 +144,7 @@ def test_layouts_of_two_languages(llm, data, name):
 def test_directories_updates_and_checks(llm, data, name):
     """As for other formats: finished outputs stay, edits are kept, problems are listed."""
     Path("in").mkdir()
+    Path("in", f"~${name[1:]}").write_bytes(b"\x04Jane\0\0")  # somebody has it open
     Path("in", name).write_bytes(DOCUMENTS[name][0])
     argv = ("translate", "--from", "en", "--to", "el", "in", "-o", "out")
     assert llm(*argv, answer=well).code == 0
@@ -160,6 +163,20 @@ def test_directories_updates_and_checks(llm, data, name):
     assert f"{name}: {DOCUMENTS[name][1]}" in llm("translate", "--check", *argv[1:]).out
     log = json.loads(llm("translate", "--check", "--sarif", *argv[1:]).out)
     assert "region" not in log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+
+
+def test_an_update_keeps_edited_words_and_takes_the_markup_of_the_source(llm, data):
+    """Numbers of links in an earlier document may mean others in a later one."""
+    argv = ("translate", "--from", "en", "--to", "el", "a.docx", "--update", "b.docx")
+    translate(llm, "a.docx", "--update", "b.docx")
+    part = "word/document.xml"
+    edited = contents(Path("b.docx").read_bytes())[part].replace(MORNING, "edited")
+    Path("b.docx").write_bytes(replace_files(Path("b.docx").read_bytes(), {part: edited.encode()}))
+    later = contents(DOCX)[part].replace("rId1", "rId9")
+    Path("a.docx").write_bytes(replace_files(DOCX, {part: later.encode()}))
+    run_ = llm(*argv, answer=well)
+    assert (run_.code, run_.backend) == (0, None)
+    assert contents(Path("b.docx").read_bytes())[part] == edited.replace("rId1", "rId9")
 
 
 def test_an_edited_picture_is_no_finished_translation(llm, data):
