@@ -34,10 +34,11 @@ NPM = (
     "react-native@0.86.3", "cordova-plugin-barcodescanner@0.7.4", "cordova-plugin-media-capture@6.0.0", "@capacitor/android@8.5.2",
     "@nativescript/ios@9.1.0", "tns-ios@6.5.6", "react-native-video@6.19.3", "@twilio/voice-react-native-sdk@1.7.0", "ngx-extended-pdf-viewer@30.0.0",
     "ngx-i18nsupport@0.17.1", "@ngx-i18nsupport/tooling@8.0.3",
+    "mammoth@1.13.0", "carbone@3.8.2",
 )  # fmt: skip
 PYPI = (
     "labelme==6.3.1", "openlp==3.1.6", "retext==8.1.0", "vorta==0.11.6", "sphinx==9.0.4", "python-docx==1.2.0", "python-pptx==1.0.2",
-    "ezodf==0.3.2",
+    "ezodf==0.3.2", "odfpy==1.4.1", "py3o.template==0.10.0", "pyexcel-ods3==0.6.1", "relatorio==1.0.0", "secretary==0.2.19",
 )  # fmt: skip
 ARCHIVES = frozenset({"docx", "pptx", "xlsx", "odt", "odp", "ods", "epub"})
 FORMATS = ARCHIVES | {"xliff", "android", "strings", "stringsdict", "xcstrings", "resx", "qt", "fluent", "rst", "po", "json", "yaml"}  # fmt: skip

@@ -14,12 +14,12 @@ from typing import ClassVar
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, matching_names
 from llmcli.documents.formats.packages.run_text import (
     Border,
-    Group,
     Inline,
     Item,
     RunSyntax,
     Words,
     fold_ranges,
+    make_group,
     markup_text,
     strip_marks,
 )
@@ -159,7 +159,7 @@ class _OdfPart(XmlPart):
         if name == "text:a" and not child.is_empty:
             opening, closing = self.text[child.start : child.content_start], self.text[child.content_end : child.end]
             items = self._read_items(child, openings)
-            return [Group([(None, opening)], [(None, closing)], items, child.start, child.end)]
+            return [make_group(self.text, (opening, closing), items, child)]
         return [self._read_mark(child, name, style)]
 
     def _read_mark(self, child: XmlElement, name: str, style: str) -> Item:
@@ -185,7 +185,7 @@ class _OdfPart(XmlPart):
         if any(self.name_of(each) not in _SPAN_CONTENT for each in span.children):
             closing = self.text[span.content_end : span.end]
             items = self._read_items(span, openings)
-            return [Group([(None, opening)], [(None, closing)], items, span.start, span.end)]
+            return [make_group(self.text, (opening, closing), items, span)]
         style = f"{opening}\n"
         items = self._read_items(span, openings, style)
         if not any(isinstance(each, Words) for each in items):

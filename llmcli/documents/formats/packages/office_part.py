@@ -15,7 +15,6 @@ from llmcli.documents.formats.packages.package_format import Part, natural_order
 from llmcli.documents.formats.packages.run_text import (
     FIELD,
     Border,
-    Group,
     Inline,
     Item,
     Piece,
@@ -23,6 +22,7 @@ from llmcli.documents.formats.packages.run_text import (
     Words,
     element_text,
     fold_ranges,
+    make_group,
     replace_with_references,
 )
 from llmcli.documents.formats.packages.xml_part import XmlPart
@@ -168,7 +168,7 @@ class OfficePart(XmlPart):
             begin, children = children[0].end, children[1:]
         opening, closing = self.text[element.start : begin], self.text[inner.content_end : element.end]
         items = self._read_items(children, openings)
-        return Group([(None, opening)], [(None, closing)], items, element.start, element.end)
+        return make_group(self.text, (opening, closing), items, element)
 
     def _read_range(self, element: XmlElement, name: str) -> Item | None:
         role = next((role for role in ("Start", "End") if name.endswith(role)), "")

@@ -169,6 +169,14 @@ def fold_ranges(items: Sequence[Item], source: str, opens: Callable[[Border, str
     return [_as_inline(each) for each in found]
 
 
+def make_group(source: str, tags: tuple[str, str], items: list[Item], element: XmlElement) -> Item:
+    """Return an element around items as a group between its ``tags``; as one thing if no words are in it."""
+    opening, closing = [(None, tags[0])], [(None, tags[1])]
+    if any(map(has_words, items)):
+        return Group([*opening], [*closing], items, element.start, element.end)
+    return Inline([*opening, *_pieces(items, source), *closing], tuple(own_elements(items)))
+
+
 def _pop_start(places: list[int], found: Sequence[Item], key: str) -> tuple[int, Border] | None:
     """Return the last start of a range that is not in another one, and its index."""
     while places:

@@ -41,6 +41,7 @@ def span(words, style="T1"):
         ("One<text:tab/><text:line-break/>two", "One<x1/>two"),
         ('Three<text:s text:c="2"/>spaces\n   and one', "Three  spaces and one"),
         ('See <text:a xlink:href="u">the site</text:a>!', "See <g1>the site</g1>!"),
+        (f"All: {span(span('<text:sequence>1</text:sequence>'))}{span('<text:tab/>')} b", "All: <x1/> b"),
         ("Page <text:page-number>3</text:page-number> of it", "Page <x1/> of it"),
         ('A <text:bookmark-start text:name="b"/>b c<text:bookmark-end text:name="b"/> d', "A <g1>b c</g1> d"),
         ('Go <text:bookmark text:name="b"/>on<text:soft-page-break/>!', "Go on!"),
