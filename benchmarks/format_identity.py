@@ -8,7 +8,9 @@ for each format:
 
 - identity: without translations, the file is the same byte for byte;
 - valid: with every text translated (letters become others, what is protected stays), the file is valid in its format, and
-  has the same segments again; of an archive, the files without words are the same byte for byte, compressed too.
+  has the same segments again; of an archive, the files without words are the same byte for byte, compressed too, and
+  python-docx, python-pptx or openpyxl finds the same structure in it: paragraphs with their styles and the formatting of their
+  words, shapes, cells, formulas.
 
 Files that the format refuses are listed with its reason.
 """
@@ -104,6 +106,7 @@ def check_file(document_format: DocumentFormat, document: Document) -> tuple[int
         is_same = is_same and document_format.pack(document.data, unchanged) == document.data
         data = document_format.pack(document.data, translated)
         problem = problem or compare_archives(document.data, data)
+        problem = problem or compare_structures(document_format.name, document.data, data)
         if open_translatable(data, document.name).text != translated:
             problem = problem or "it is not what was packed"
     if not problem and len(again := document_format.split(translated, TARGET)) != len(segments):
@@ -130,6 +133,48 @@ def compare_archives(before: bytes, after: bytes) -> str:
             if old.CRC == new.CRC and _stored_bytes(before, old) != _stored_bytes(after, new):
                 return f"{old.filename} was compressed again"
     return ""
+
+
+def compare_structures(name: str, before: bytes, after: bytes) -> str:
+    """Return whether the structure of an Office document has changed, "" if not, or if no other library reads it."""
+    try:
+        structure = read_structure(name, before)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        print(f"  (not read by another library: {error})")
+        return ""
+    return "" if read_structure(name, after) == structure else "its structure has changed"
+
+
+def read_structure(name: str, data: bytes) -> list[object]:
+    """Return the structure of an Office document as another library reads it, without its words; of others nothing."""
+    stream = io.BytesIO(data)
+    if name == "docx":
+        import docx
+
+        document = docx.Document(stream)
+        paragraphs = [*document.paragraphs, *(p for t in document.tables for c in t._cells for p in c.paragraphs)]  # noqa: SLF001
+        return [
+            (paragraph.style.name if paragraph.style else "", paragraph.alignment, {(r.bold, r.italic, r.underline, r.font.size) for r in paragraph.runs if r.text.strip()})
+            for paragraph in paragraphs
+        ]  # fmt: skip
+    if name == "pptx":
+        import pptx
+
+        return [
+            (shape.shape_type, shape.name, [(p.level, {(r.font.bold, r.font.size, r.hyperlink.address) for r in p.runs}) for p in shape.text_frame.paragraphs])
+            if shape.has_text_frame
+            else (shape.shape_type, shape.name)
+            for slide in pptx.Presentation(stream).slides
+            for shape in slide.shapes
+        ]  # fmt: skip
+    if name == "xlsx":
+        import openpyxl
+
+        return [
+            (sheet.title, [(c.coordinate, c.data_type, c.value if c.data_type != "s" else "") for row in sheet.iter_rows() for c in row])
+            for sheet in openpyxl.load_workbook(stream).worksheets
+        ]  # fmt: skip
+    return []
 
 
 def _stored_bytes(archive: bytes, entry: zipfile.ZipInfo) -> bytes:
