@@ -12,17 +12,16 @@ from functools import partial
 from typing import ClassVar
 
 from llmcli.documents.formats.packages.package_format import Facts, PackageFormat, Part, matching_names
-from llmcli.documents.formats.packages.run_text import (
+from llmcli.documents.formats.packages.paragraph_items import (
     Border,
     Inline,
     Item,
-    RunSyntax,
     Words,
     fold_ranges,
     make_group,
     markup_text,
-    strip_marks,
 )
+from llmcli.documents.formats.packages.run_text import RunSyntax, strip_marks
 from llmcli.documents.formats.packages.xml_part import XmlPart
 from llmcli.documents.formats.xml_files.xml_elements import XmlElement, decode_references, escape_text, find_elements
 from llmcli.documents.reading.sources.zip_package import ZipPackage

@@ -11,20 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
+from llmcli.documents.formats.packages.nested_regions import replace_with_references
 from llmcli.documents.formats.packages.package_format import Part, natural_order
-from llmcli.documents.formats.packages.run_text import (
+from llmcli.documents.formats.packages.paragraph_items import (
     FIELD,
     Border,
     Inline,
     Item,
     Piece,
-    RunSyntax,
     Words,
     element_text,
     fold_ranges,
     make_group,
-    replace_with_references,
 )
+from llmcli.documents.formats.packages.run_text import RunSyntax
 from llmcli.documents.formats.packages.xml_part import XmlPart
 from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_text
 from llmcli.documents.reading.sources.zip_package import ZipPackage, scan_xml

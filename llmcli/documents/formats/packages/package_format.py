@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llmcli.documents.formats.document_format import PART_MARK, DocumentFormat
-from llmcli.documents.formats.packages.run_text import join_nested
+from llmcli.documents.formats.packages.nested_regions import join_nested
 from llmcli.documents.formats.packages.zip_patch import replace_files
 from llmcli.documents.formats.xml_files.xml_elements import require_well_formed
 from llmcli.documents.reading.file_reader import MAX_TEXT_BYTES

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import ClassVar
 
+from llmcli.documents.formats.packages.nested_regions import replace_with_references
 from llmcli.documents.formats.packages.package_format import Part
-from llmcli.documents.formats.packages.run_text import (
-    Inline,
-    Item,
-    Place,
-    RunSyntax,
-    attribute_segment,
-    canonical_prefixes,
-    own_elements,
-    paragraph_segment,
-    replace_with_references,
-    strip_marks,
-)
+from llmcli.documents.formats.packages.paragraph_items import Inline, Item, own_elements
+from llmcli.documents.formats.packages.run_text import Place, RunSyntax, paragraph_segment, strip_marks
 from llmcli.documents.formats.xml_files.xml_content import ContentSyntax, read_content
-from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, find_elements
-from llmcli.documents.segments import Edit, Segment, has_letters
-from llmcli.documents.text_cleaning import collapse_whitespace
+from llmcli.documents.formats.xml_files.xml_elements import XmlAttribute, XmlElement, escape_attribute, find_elements
+from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
+from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer, collapse_whitespace
 from llmcli.errors import InternalError
 from llmcli.fast_dataclass import replace
 
 _SYNTAX = ContentSyntax()
+_FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|[ew]mf|svg|bmp|tiff?)\Z", re.IGNORECASE)
 
 
 class XmlPart:
@@ -42,7 +37,7 @@ class XmlPart:
         self.text = part.text
         self.offset = part.offset
         self._name = part.name
-        self._prefixes = canonical_prefixes(part.text, self.namespaces)
+        self._prefixes = _canonical_prefixes(part.text, self.namespaces)
         self._names: dict[str, str] = {}
         self._headings: list[tuple[int, str]] = []
 
@@ -123,7 +118,7 @@ class XmlPart:
                 yield from self._plain_segments(holder, kind)
             else:
                 for attribute in self.alternatives(holder):
-                    segment = attribute_segment(attribute, self._place("attribute"))
+                    segment = _attribute_segment(attribute, self._place("attribute"))
                     yield from [segment] if segment else []
 
     def _plain_segments(self, element: XmlElement, kind: str) -> Iterator[Segment]:
@@ -148,3 +143,35 @@ class XmlPart:
 
     def _place(self, kind: str) -> Place:
         return Place(self.offset, self._name, kind, tuple(words for _, words in self._headings))
+
+
+def _attribute_segment(attribute: XmlAttribute, place: Place) -> Segment | None:
+    """Return the segment of an attribute that people read; None for one without words, or with the name of a picture."""
+    core = attribute.value.strip()
+    spans = find_spans(core, MESSAGE_KINDS)
+    if not has_letters(core, spans) or _FILE_NAME.match(core):
+        return None
+    first = attribute.value.index(core)
+    edges = attribute.value[:first], attribute.value[first + len(core) :]
+    encode = partial(_encode_attribute, source=core, edges=edges)
+    start, end = attribute.start + place.offset, attribute.end + place.offset
+    return Segment(start, end, core, encode, tuple(spans), "attribute", place.path, part=place.part)
+
+
+def _encode_attribute(translation: str, *, source: str, edges: tuple[str, str]) -> str:
+    clean, parts = LineNormalizer(source), list[str]()
+    wanted = protected_texts(source, find_spans(source, MESSAGE_KINDS))
+    for words, is_kept in split_at_protected(translation.strip(), wanted):
+        parts.append(words if is_kept else clean(words))
+    written = escape_attribute("".join([edges[0], *parts, edges[1]])).replace("'", "&apos;")
+    return written.replace("\r", "&#xD;").replace("\n", "&#xA;").replace("\t", "&#x9;")
+
+
+def _canonical_prefixes(text: str, namespaces: Mapping[str, str]) -> dict[str, str]:
+    """Return the prefix that ``namespaces`` gives to a namespace, for each prefix of the text; both with their colons."""
+    found: dict[str, str] = {}
+    for match in re.finditer(r"\sxmlns(?::([\w.-]+))?\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", text):
+        known = namespaces.get(match[2] or match[3] or "")
+        if known is not None:
+            found.setdefault(f"{match[1]}:" if match[1] else "", f"{known}:")
+    return found
