@@ -49,6 +49,7 @@ class CheckedDefect(StrEnum):
     examples="""
       llm translate --to fr notes.txt > notes.fr.txt
       llm translate --to de messages.po -o messages.de.po
+      llm translate --to de report.docx -o report.de.docx
       llm translate --to fr --to es -o '{dir}/{name}.{lang}{ext}' docs/*.md
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md

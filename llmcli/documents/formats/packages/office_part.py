@@ -59,8 +59,8 @@ _IGNORED_ATTRIBUTES = frozenset({"lang", "altLang", "dirty", "err", "noProof", "
 _FIELDS_WITH_TEXT = frozenset({"HYPERLINK", "TOC"})
 """Fields whose result is text of the document. Word computes that of others again."""
 _CORE_PROPERTIES = "application/vnd.openxmlformats-package.core-properties+xml"
-DRAWING_TYPES = (r".*drawingml\.(chart|diagramData)\+xml", r".*drawingml\.diagramDrawing\+xml")
-DRAWING_NAMES = (r"(charts/chart|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
+DRAWING_TYPES = (r".*(drawingml\.(chart|diagramData)|ms-office\.chartex)\+xml", r".*drawingml\.diagramDrawing\+xml")
+DRAWING_NAMES = (r"(charts/chart(Ex)?|diagrams/data)\d*\.xml", r"diagrams/drawing\d*\.xml")
 """Charts and diagrams, with the picture of a diagram that has its texts again."""
 _PARAGRAPHS = frozenset({"w:p", "a:p", "x:si", "x:is", "x:text"})
 
@@ -91,7 +91,7 @@ class OfficePart(XmlPart):
     """A file of an Office document."""
 
     namespaces = _NAMESPACES
-    wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "shape"})
+    wanted = frozenset({"p", "docPr", "cNvPr", "tblCaption", "tblDescription", "shape", "textpath"})
     plain: ClassVar[Mapping[str, str]] = {"dc:title": "heading", "dc:subject": "heading"}
 
     def __init__(self, part: Part) -> None:
@@ -107,14 +107,14 @@ class OfficePart(XmlPart):
         return self.name_of(element) in {"w:del", "w:moveFrom"}
 
     def alternatives(self, element: XmlElement) -> list[XmlAttribute]:
-        """Return the alternative texts of a picture or a table."""
+        """Return the alternative texts of a picture or a table, and the text of a watermark."""
         name = element.local_name
         if name in {"docPr", "cNvPr"}:
             wanted = ["title", "descr"]
         elif name in {"tblCaption", "tblDescription"}:
             wanted = [f"{element.prefix}val"]
         else:
-            wanted = ["alt"] if self.name_of(element) == "v:shape" else []
+            wanted = {"v:shape": ["alt"], "v:textpath": ["string"]}.get(self.name_of(element), [])
         return [element.attributes[each] for each in wanted if each in element.attributes]
 
     def read_paragraph(self, paragraph: XmlElement) -> tuple[list[Item], RunSyntax]:
@@ -203,7 +203,7 @@ class OfficePart(XmlPart):
             if name in {"w:t", "a:t", "x:t"}:
                 yield Words(self._read_text(child, name), style, child.start, child.end, begin, end)
             elif name in {"w:noBreakHyphen", "w:softHyphen"}:
-                hyphen = "\u2011" if name == "w:noBreakHyphen" else "\u00ad"
+                hyphen = "\u2011" if name == "w:noBreakHyphen" else ""  # other words are divided elsewhere
                 yield Words(hyphen, style, child.start, child.end, begin, end)
             elif name == "w:fldChar":
                 role = {"begin": "start", "end": "end"}.get(child.get(f"{child.prefix}fldCharType"), "middle")

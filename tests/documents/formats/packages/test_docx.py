@@ -54,6 +54,7 @@ BOLD = "<w:b/>"
         (run("a b", BOLD) + run(" c d ", BOLD), "a b c d"),
         ("<w:r><w:t>One</w:t><w:tab/><w:br/><w:t>two</w:t></w:r>", "One<x1/>two"),
         ("<w:r><w:t>non</w:t><w:noBreakHyphen/><w:t>stop &amp;c.</w:t></w:r>", "non\u2011stop &c."),
+        ("<w:r><w:t>hy</w:t><w:softHyphen/><w:t>phen</w:t></w:r>", "hyphen"),
         (run("See ") + f'<w:hyperlink r:id="r1">{run("the site", "<w:u/>")}</w:hyperlink>' + run("!"), "See <g1>the site</g1>!"),
         (run("Page ") + field(" PAGE ", run("3")) + run(" of it"), "Page <x1/> of it"),
         (run("See ") + field(' HYPERLINK "u" ', run("here")) + run("!"), "See <g1>here</g1>!"),
@@ -160,6 +161,12 @@ def test_texts_inside_of_a_paragraph_go_where_it_goes(inner, alternative):
     assert written(body, None, inner, alternative) == paragraph(run("See "), inside, run(" here"))
     assert written(body, "Hier <x1/> da", inner, alternative) == paragraph(run("Hier "), inside, run(" da"))
     assert written(body, "See <x1/> here", inner, alternative) == paragraph(run("See "), inside, run(" here"))
+
+
+def test_a_watermark_is_translated():
+    """Its text is an attribute of a shape of VML."""
+    shape = '<w:r><w:pict xmlns:v="urn:schemas-microsoft-com:vml"><v:shape alt="A stamp"><v:textpath string="DRAFT"/></v:shape></w:pict></w:r>'
+    assert texts(paragraph(shape)) == ["A stamp", "DRAFT"]
 
 
 def test_other_prefixes_and_the_strict_variant():
