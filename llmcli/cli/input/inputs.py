@@ -16,7 +16,7 @@ from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import BadDocument, LlmError, NotUtf8, UsageError
-from llmcli.interrupt import Interrupt
+from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.types import ItemFailed
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ def read_translatable_document(ctx: CommandContext, name: str) -> Document:
         refuse_binary=refuse_untranslatable,
     )
     note_input(ctx, STDIN, data)
-    return count_characters(ctx, open_translatable(data, STDIN))
+    return count_characters(ctx, run_interruptible(open_translatable, data, STDIN))
 
 
 def note_input(ctx: CommandContext, name: str, data: bytes | None = None, note: str = "") -> None:

@@ -18,13 +18,13 @@ from llmcli.documents.reading.document import (
 )
 from llmcli.documents.reading.file_reader import read_bytes
 from llmcli.errors import BadDocument, UsageError
-from llmcli.interrupt import Interrupt
+from llmcli.interrupt import Interrupt, run_interruptible
 
 
 def read_translatable(name: str, interrupt: Interrupt | None = None) -> Document:
     """Read a file, named pipe or device. Raises what ``open_translatable`` and ``read_file`` raise."""
     data = read_bytes(name, interrupt or Interrupt(), refuse_untranslatable)
-    return open_translatable(data, name, Path(name))
+    return run_interruptible(open_translatable, data, name, Path(name))
 
 
 def open_translatable(data: bytes, name: str, path: Path | None = None) -> Document:

@@ -10,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from package_files import make_word, run
 
 from llmcli import interrupt
 from llmcli.documents import text_cutting
 from llmcli.documents.formats import plain_text
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.formats.message_files import json_messages
+from llmcli.documents.formats.packages.package_format import PackageFormat
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks import translate
@@ -30,6 +32,8 @@ STEPS = {
     "pseudo-localisation": (masking.MaskedText, "transform_unmasked", (*PSEUDO, "in.txt", "-o", "out")),
     "joining": (document_output, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
     "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
+    "unpacking": (PackageFormat, "extract_text", (*PSEUDO, "in.docx", "-o", "out")),
+    "packing": (PackageFormat, "pack", (*PSEUDO, "in.docx", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
     "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
     "dry run": (translate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
@@ -63,7 +67,8 @@ def files(tmp_path, monkeypatch):
         "out.json": '{"key": "before"}\n',
     }.items():
         (directory / name).write_text(text)
-    return lambda: {path.name: path.read_text() for path in directory.iterdir()}
+    (directory / "in.docx").write_bytes(make_word(f"<w:p>{run('some words')}</w:p>"))
+    return lambda: {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def end_time_limit():

@@ -165,6 +165,18 @@ def test_directories_updates_and_checks(llm, data, name):
     assert "region" not in log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
 
 
+def test_an_interrupted_job_continues_where_it_stopped(llm, data):
+    """What has a translation is not asked for again, in any document with the same sentence."""
+    second = f"<w:p>{run('Another one.')}</w:p>"
+    Path("b.docx").write_bytes(make_word(SENTENCE.format(run("Good "), "morning") + second))
+    argv = ("translate", "--from", "en", "--to", "el", "b.docx", "-o", "out.docx")
+    assert translate(llm, "a.docx", "-o", "a.el.docx").code == 0
+    run_ = llm(*argv, answer=well)
+    assert (run_.code, len(run_.backend.requests)) == (0, 1)
+    text = contents(Path("out.docx").read_bytes())["word/document.xml"]
+    assert MORNING in text and greek("Another one.") in text
+
+
 def test_an_update_keeps_edited_words_and_takes_the_markup_of_the_source(llm, data):
     """Numbers of links in an earlier document may mean others in a later one."""
     argv = ("translate", "--from", "en", "--to", "el", "a.docx", "--update", "b.docx")
