@@ -56,6 +56,16 @@ def docx_of_paragraphs(count):
     )
 
 
+def docx_of_runs(count):
+    """Return a Word document with one paragraph of ``count`` runs, each second one in bold."""
+    bold = "<w:r><w:rPr><w:b/></w:rPr><w:t>ab </w:t></w:r>"
+    paragraph = f"<w:p>{(bold + '<w:r><w:t>cd </w:t></w:r>') * (count // 2)}</w:p>"
+    return _package(
+        "word/document.xml",
+        {"word/document.xml": f'<w:document xmlns:w="{_WORD}"><w:body>{paragraph}</w:body></w:document>'},
+    )
+
+
 def xlsx_of_long_strings(rows, characters):
     """Return a workbook whose cells share one string, of which the reader makes a copy for each."""
     cells = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, rows + 1))

@@ -20,6 +20,7 @@ FILES = {
     "strings.xlsx": lambda: files.xlsx_of_long_strings(3_000, 8_000_000),
     "paragraphs.docx": lambda: files.docx_of_paragraphs(800_000),
     "many.docx": lambda: files.docx_of_paragraphs(200_000),
+    "runs.docx": lambda: files.docx_of_runs(50_000),
     "attributes.html": lambda: files.html_of_attributes(40_000),
     "recipients.eml": lambda: files.mail_of_recipients(40_000),
     "mail.eml": lambda: files.mail_in_mails(1),
