@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from llmcli.interrupt import Interrupt, run_interruptible
 from llmcli.types import ItemFailed
 
 T = TypeVar("T")
+_TAG = re.compile("<[^<>]*+>")
 MAX_KEPT_CHARACTERS = 1 << 20
 """Of the texts of all documents that are kept: reading more than that again takes no time beside working on it."""
 
@@ -192,9 +194,10 @@ def note_input(ctx: CommandContext, name: str, data: bytes | None = None, note: 
 
 
 def count_characters(ctx: CommandContext, document: Document) -> Document:
-    """Count the text of a document as input of the job, whose size decides which weights answer."""
+    """Count the text of a document as input of the job, whose size decides which weights answer; of an archive, no tags."""
     if ctx.runtime.input_characters is not None:
-        ctx.runtime.input_characters += len(document.text)
+        tags = sum(len(match[0]) for match in _TAG.finditer(document.text)) if document.data is not None else 0
+        ctx.runtime.input_characters += len(document.text) - tags
     return document
 
 

@@ -7,13 +7,16 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from document_texts import MARK, greek
 from package_files import make_archive, make_book, make_odf, make_slides, make_word, make_workbook, run
 from scripted import Reply, last_message
 
+from llmcli.cli.input.inputs import count_characters
 from llmcli.documents.formats.packages.zip_patch import replace_files
+from llmcli.documents.reading.translatable import open_translatable
 
 GOOD, MORNING = greek("Good"), greek("morning")
 SENTENCE = (
@@ -227,6 +230,15 @@ def test_options_that_do_not_fit_an_archive(llm, data):
     assert run_.code == 2 and "a.docx is a Word document, no markdown file" in run_.err
     run_ = translate(llm, "a.docx", "--mark", "-o", "b.docx")
     assert run_.code == 2 and "DOCX has no comments" in run_.err
+
+
+@each_document
+def test_the_size_of_a_job_is_that_of_its_words(name):
+    """It decides which weights answer: an archive has ten times as much markup."""
+    ctx = SimpleNamespace(runtime=SimpleNamespace(input_characters=0))
+    document = count_characters(ctx, open_translatable(DOCUMENTS[name][0], name))
+    facts = document.text.rpartition("\x1c")[2]
+    assert 0 < ctx.runtime.input_characters - len(facts) < 200 < len(document.text)
 
 
 def test_other_commands_do_not_read_the_files_of_an_archive(llm, data):
