@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.memory_file import create_memory_cache, memory_for_job, report_memory_trouble
-from llmcli.cli.commands.translate.plan import PlannedTranslation, PlanOptions, plan_translations
+from llmcli.cli.commands.translate.plan import PlannedTranslation, PlanOptions, plan_translations, read_earlier
 from llmcli.cli.commands.translate.spec_builder import TRANSLATION_ONLY, CheckOptions, SpecBuilder, TranslateOptions
 from llmcli.cli.console import json_text
 from llmcli.cli.input.inputs import format_source_name
@@ -66,7 +66,7 @@ def run_check(ctx: CommandContext, options: TranslateOptions, check: CheckOption
         sources = {code: remembered.sources_by_translation(code) for code in {pair.target.code for pair in pairs}}
         for pair in pairs:
             try:
-                rows += _check_pair(pair, builder, options, remembered, sources[pair.target.code])
+                rows += _check_pair(ctx, pair, builder, options, remembered, sources[pair.target.code])
             except LlmError as error:
                 ctx.runtime.interrupt.check()  # not a failure of this document
                 failed.append(error)
@@ -102,6 +102,7 @@ def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions, check
 
 
 def _check_pair(
+    ctx: CommandContext,
     pair: PlannedTranslation,
     builder: SpecBuilder,
     options: TranslateOptions,
@@ -109,10 +110,16 @@ def _check_pair(
     sources: dict[str, set[str]],
 ) -> list[_Row]:
     """Return the defects of a translation. Raises why its source cannot be read, and ``UsageError`` without a file for it."""
-    document, translation = pair.document, pair.existing
+    document = pair.document
     if isinstance(document, ItemFailed):
         raise document.error
-    if pair.path is None:
+    if pair.path is not None:
+        try:
+            translation = read_earlier(ctx, pair.path)
+        except BadDocument as error:
+            damage = Defect(DefectKind.DAMAGED, error.line or 1, error.detail)
+            return [_Row(document.name, str(pair.path), pair.target.code, damage)]
+    else:
         form = find_document_format(document, options.format_name)
         if not form.holds_both_languages:
             raise UsageError(

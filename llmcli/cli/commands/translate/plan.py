@@ -28,7 +28,7 @@ class PlanOptions:
     """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
     ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written; with
-    ``reads_existing`` too, the translations in the output are only read, and without an output each document has its own.
+    ``reads_existing`` too, the translations in the output will only be read, and without an output each document has its own.
     """
 
     files: Sequence[str]
@@ -112,7 +112,7 @@ def _plan_single(
     """Return the plan of one document whose translation goes to standard output or into a named file."""
     (document,) = _read_documents(ctx, items)
     path = Path(options.output) if options.output else None
-    earlier = _read_earlier(ctx, path) if path and (options.updates_existing or options.reads_existing) else None
+    earlier = read_earlier(ctx, path) if path and options.updates_existing else None
     return TranslationPlan([PlannedTranslation(document, target, path, earlier)], has_derived_names=False)
 
 
@@ -189,18 +189,18 @@ def _derives_names(options: PlanOptions) -> bool:
 def _plan_one(
     ctx: CommandContext, document: Document | ItemFailed, target: Language, path: Path, options: PlanOptions
 ) -> PlannedTranslation:
-    if options.updates_existing or options.reads_existing:
-        return PlannedTranslation(document, target, path, _read_earlier(ctx, path))
-    if options.force or not os.path.lexists(path):
+    if options.updates_existing:
+        return PlannedTranslation(document, target, path, read_earlier(ctx, path))
+    if options.force or options.reads_existing or not os.path.lexists(path):
         return PlannedTranslation(document, target, path)
     earlier = None
     if os.path.isfile(path):  # noqa: PTH113 (a pipe would block)
         with suppress(InputError):  # keep it, whatever it is
-            earlier = _read_earlier(ctx, path)
+            earlier = read_earlier(ctx, path)
     return PlannedTranslation(document, target, path, earlier, keeps_existing=True)
 
 
-def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
+def read_earlier(ctx: CommandContext, path: Path) -> Document | None:
     """Return the translation at ``path``; None if there is none yet."""
     with suppress(MissingError):
         return read_translatable(str(path), ctx.runtime.interrupt)

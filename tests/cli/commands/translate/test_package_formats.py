@@ -168,6 +168,20 @@ def test_directories_updates_and_checks(llm, data, name):
     assert "region" not in log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
 
 
+def test_a_damaged_translation_is_listed(llm, data):
+    """A check names it, and goes on with the other documents."""
+    argv = ("translate", "--from", "en", "--to", "el", "in", "-o", "out")
+    Path("in").mkdir()
+    for name in ("a.docx", "b.docx"):
+        Path("in", name).write_bytes(DOCX)
+    assert llm(*argv, answer=well).code == 0
+    Path("out/a.docx").write_bytes(Path("out/a.docx").read_bytes()[:-100])
+    Path("out/b.docx").unlink()
+    rows = [json.loads(line) for line in llm("translate", "--check", *argv[1:], "--json").out.splitlines()]
+    assert [(row["problem"], row["file"]) for row in rows] == [("damaged", "out/a.docx"), ("missing", "in/b.docx")]
+    assert "the file is damaged" in rows[0]["detail"]
+
+
 def test_an_interrupted_job_continues_where_it_stopped(llm, data):
     """What has a translation is not asked for again, in any document with the same sentence."""
     second = f"<w:p>{run('Another one.')}</w:p>"
