@@ -158,30 +158,34 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
         for weights in options.candidates or candidate_weights([*features.blocks])
     ]
     losses = {", ".join(each.weights): each.loss for each in tried}
-
-    def finish(chosen: TriedBlocks) -> tuple[FitChoice, Tensor]:
-        temperature = choose_temperature(chosen.logits, targets)
-        return FitChoice(chosen.weights, chosen.penalty, temperature, losses), chosen.logits / temperature
-
     best, early = min(tried, key=lambda each: each.loss), _find_early(tried)
-    if early is None:
-        return SelectedFit(*finish(best))
-    if not options.cascades:
-        return SelectedFit(*finish(early if is_as_good(early.losses, best.losses) else best))
-    whole = min((each for each in tried if SCORES in each.weights), key=lambda each: each.loss)
-    if not is_as_good(whole.losses, early.losses):
-        return SelectedFit(*finish(early))
-    later, later_logits = finish(whole)
-    reference = finish(early)[1] if is_as_good(early.losses, whole.losses) else later_logits
+    cheaper = best if early is None or not is_as_good(early.losses, best.losses) else early
+    alone = _finish(cheaper, losses, targets)
+    whole = min((each for each in tried if SCORES in each.weights), key=lambda each: each.loss, default=None)
+    if not options.cascades or early is None or whole is None or not is_as_good(whole.losses, early.losses):
+        return alone
     first_layer = make_space(features, scales, _first_layer_weights(early.weights))
-    for stage in (try_blocks(first_layer, targets, classes, options.penalties, folds), early):
-        choice, logits = finish(stage)
-        margins = label_margins(softmax(logits))
-        margin = min(float(np.quantile(margins, CASCADE_SHARE)), _SURE_MARGIN)
-        both = np.where(margins[:, None] < margin, later_logits, logits)
-        if is_as_good(row_losses(both, targets), row_losses(reference, targets)):
-            return SelectedFit(choice, both, CascadeChoice(later, margin))
-    return SelectedFit(later, later_logits)
+    stages = (try_blocks(first_layer, targets, classes, options.penalties, folds), early)
+    second = _finish(whole, losses, targets)
+    for first in (_finish(stage, losses, targets) for stage in stages):
+        cascade = _join_stages(first, second)
+        if is_as_good(row_losses(cascade.logits, targets), row_losses(alone.logits, targets)):
+            return cascade
+    return alone
+
+
+def _finish(chosen: TriedBlocks, losses: Mapping[str, float], targets: Targets) -> SelectedFit:
+    """Return the choice of tried blocks, with the best temperature."""
+    temperature = choose_temperature(chosen.logits, targets)
+    return SelectedFit(FitChoice(chosen.weights, chosen.penalty, temperature, losses), chosen.logits / temperature)
+
+
+def _join_stages(first: SelectedFit, second: SelectedFit) -> SelectedFit:
+    """Return the cascade of two stages, whose margin leaves ``CASCADE_SHARE`` of the rows to the second one."""
+    margins = label_margins(softmax(first.logits))
+    margin = min(float(np.quantile(margins, CASCADE_SHARE)), _SURE_MARGIN)
+    logits = np.where(margins[:, None] < margin, second.logits, first.logits)
+    return SelectedFit(first.choice, logits, CascadeChoice(second.choice, margin))
 
 
 def label_margins(probabilities: Tensor) -> Tensor:
