@@ -60,7 +60,10 @@ class CalibratedScores:
     def second_stage(self) -> SecondStage | None:
         """The second stage; None if the calibration is no cascade."""
         cascade = self._calibration.cascade
-        return None if cascade is None else SecondStage(cascade.margin, read_layers(cascade.scores.coefficients))
+        if cascade is None:
+            return None
+        blocks = cascade.scores.coefficients
+        return SecondStage(cascade.margin, read_layers(blocks), SCORES in blocks)
 
     @property
     def state_layers(self) -> tuple[int, ...]:
@@ -69,5 +72,6 @@ class CalibratedScores:
 
     def calibrate(self, raw: Mapping[str, float], states: HiddenStates | None) -> dict[str, float]:
         """Return the probability of each label. Raises ``KeyError`` without states that are needed."""
-        (row,) = self._calibration.stage_probabilities(score_features(raw, states), second=bool(raw))
+        is_second = bool(raw) or (states is not None and states.layers != self.state_layers)
+        (row,) = self._calibration.stage_probabilities(score_features(raw, states), second=is_second)
         return dict(zip(self._calibration.labels, map(float, row), strict=True))

@@ -146,9 +146,9 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
 
     Scores take the layers after those whose states are read, and the output matrix. States alone take their place unless the
     loss is higher by more than the standard error of the difference (Breiman et al. 1984, Classification and Regression Trees:
-    the rule of one standard error). With ``cascades``, one whose first stage reads the first layer alone takes the place of
-    either by the same rule, or else one whose first stage reads all layers. If scores make the loss higher by more than that,
-    the states answer alone.
+    the rule of one standard error), and if scores make it higher by more than that. With ``cascades``, one whose first stage
+    reads the first layer alone takes the place of either by the same rule: its second stage is with scores, or if that is not
+    as good and states are enough, with the states of all layers. Where scores pay, the first stage may read all layers too.
     """
     scales = measure_scales(features)
     repeats = options.repeats if len(targets) <= _LARGE_ROWS else 1
@@ -165,10 +165,10 @@ def select(features: FeatureSet, targets: Targets, classes: int, options: Select
     if not options.cascades or early is None or whole is None or not is_as_good(whole.losses, early.losses):
         return alone
     first_layer = make_space(features, scales, _first_layer_weights(early.weights))
-    stages = (try_blocks(first_layer, targets, classes, options.penalties, folds), early)
-    second = _finish(whole, losses, targets)
-    for first in (_finish(stage, losses, targets) for stage in stages):
-        cascade = _join_stages(first, second)
+    first = _finish(try_blocks(first_layer, targets, classes, options.penalties, folds), losses, targets)
+    second, states = (_finish(stage, losses, targets) for stage in (whole, early))
+    for stages in ((first, second), (first, states) if cheaper is early else (states, second)):
+        cascade = _join_stages(*stages)
         if is_as_good(row_losses(cascade.logits, targets), row_losses(alone.logits, targets)):
             return cascade
     return alone

@@ -67,13 +67,14 @@ class LabelScores:
 
 @frozen
 class SecondStage:
-    """When and with what a cascade asks about a text again: the scores, and the hidden states after ``state_layers``.
+    """When and for what a cascade asks about a text again: hidden states after ``state_layers``, and perhaps scores.
 
     It does if the most likely label leads by less than ``margin``, in probability.
     """
 
     margin: float
     state_layers: tuple[int, ...]
+    needs_scores: bool
 
 
 class LabelCalibrator(Protocol):
@@ -181,8 +182,8 @@ class LabelScorer:
     ) -> Request:
         """Return the request for a text; ``fields`` are the columns of its record.
 
-        ``examples`` replace those of the options. ``hidden_states`` requests them too. ``second_stage`` of a cascade
-        requests the scores, too. The first call measures the prior, and raises what that raises.
+        ``examples`` replace those of the options. ``hidden_states`` requests them too. ``second_stage``: what that of a
+        cascade needs. The first call measures the prior, and raises what that raises.
         """
         _ = self.prior
         request, calibrator = self._make_request(request_id, text, fields, examples), self.calibrator
@@ -190,10 +191,9 @@ class LabelScorer:
             return request
         if hidden_states or calibrator is None:
             return replace(request, hidden_states=True, state_layers=self.fit_layers)
-        if second_stage is not None:
-            return replace(request, hidden_states=True, state_layers=second_stage.state_layers)
-        scored = request.candidates if calibrator.needs_scores else ()
-        return replace(request, candidates=scored, hidden_states=True, state_layers=calibrator.state_layers)
+        stage = second_stage or calibrator
+        scored = request.candidates if stage.needs_scores else ()
+        return replace(request, candidates=scored, hidden_states=True, state_layers=stage.state_layers)
 
     @cached_property
     def fit_layers(self) -> tuple[int, ...]:
@@ -237,7 +237,7 @@ class LabelScorer:
         stage = None if self.calibrator is None else self.calibrator.second_stage
         if stage is None or margin_of(found.probabilities) >= stage.margin:
             return found
-        again = self.make_request(f"{request_id}.scores", text, fields, examples=examples, second_stage=stage)
+        again = self.make_request(f"{request_id}.again", text, fields, examples=examples, second_stage=stage)
         return self.read_scores(await run.ask(again))
 
     def read_scores(self, answer: Answer) -> LabelScores:

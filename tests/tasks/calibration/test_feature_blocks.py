@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from scripted import ScriptedBackend
 
 from llmcli.fast_dataclass import replace
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.calibration.calibration import Calibration
+from llmcli.tasks.calibration.calibration import Calibration, Cascade
 from llmcli.tasks.calibration.feature_blocks import (
     LAST,
     MEAN,
@@ -100,3 +102,22 @@ def test_a_fit_reads_all_layers_to_choose_from_and_that_of_the_probe(tmp_path):
     assert scorer.make_request("a", "x", {}, hidden_states=True).state_layers == (17, 18, 22)
     request = scorer.make_request("a", "x", {})
     assert (request.candidates, request.state_layers) == ((), (17,))
+
+
+@pytest.mark.parametrize("second", [("last@11", "last@13"), (SCORES, "last@11")])
+def test_a_cascade_knows_its_second_stage_by_what_it_asked_for(tmp_path, second):
+    """More layers, or scores: the answer is that of the second regression."""
+    blocks = {name: [[0.0, 0.0]] * 2 if name == SCORES else [[0.0, 3.0]] for name in second}
+    cascade = Cascade(LinearScores(blocks, [0.0, 0.0]), FitChoice({}, 1.0, 1.0), 0.5)
+    first = LinearScores({"last@11": [[1.0, -1.0]]}, [0.0, 0.0])
+    calibrator = CalibratedScores(Calibration(LABELS, (0, 1), first, FitChoice({}, 1.0, 1.0), [0, 1], cascade=cascade))
+    scorer = make_scorer(tmp_path, calibrator=calibrator)
+    assert (scorer.make_request("a", "x", {}).candidates, scorer.make_request("a", "x", {}).state_layers) == ((), (11,))
+    again = scorer.make_request("a", "x", {}, second_stage=calibrator.second_stage)
+    raw = dict.fromkeys(again.candidates, -0.7)
+    assert bool(raw) is (SCORES in second) and again.hidden_states
+    one = np.ones(1, "<f4").tobytes()
+    sure = calibrator.calibrate({}, HiddenStates("a", one, one, (11,)))
+    states = one * len(again.state_layers)
+    unsure = calibrator.calibrate(raw, HiddenStates("a", states, states, again.state_layers))
+    assert sure["positive"] > 0.8 and unsure["negative"] > 0.8
