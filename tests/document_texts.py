@@ -93,6 +93,7 @@ _STRINGS = st.sampled_from(
         "{n, plural, one {# item} other {# items}}",
         "12",
         " lead and trail ",
+        "Set `{x}` in [the docs](u) **now**\\n\\n- one",
     ]
 )
 

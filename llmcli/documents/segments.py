@@ -57,7 +57,7 @@ class Segment:
     max_width: int | None = None
     """The most characters of a line, None without a limit."""
     emphasis: bool = False
-    """Whether ``*``, ``_`` and ``~~`` emphasize words in it, as in Markdown."""
+    """Whether ``*``, ``_`` and ``~~`` emphasize words in it, as in Markdown; in a message its words decide."""
     existing_translation: str | None = None
     """The translation that the document already holds; such a segment needs none."""
     extra_edits: tuple[Edit, ...] = ()

@@ -13,6 +13,7 @@ from collections import Counter
 from itertools import pairwise
 
 from llmcli.documents.formats.markup.markdown_emphasis import count_emphasis, flanking_stand_in, space_wide_delimiters
+from llmcli.documents.formats.markup.message_markdown import has_emphasis, lost_lines
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, protected_texts, split_at_protected
 from llmcli.fast_dataclass import frozen
@@ -53,7 +54,10 @@ _IDEOGRAPH = re.compile("[\u3041-\u30ff\u3400-\u9fff]")
 
 @frozen
 class AnswerRequirements:
-    """The requirements on the translation of one text; ``width`` of a line; ``emphasis``: whether markup counts."""
+    """The requirements on the translation of one text.
+
+    ``width`` of a line; ``emphasis`` and ``lines``: whether those of Markdown count.
+    """
 
     masked: MaskedText
     source: Language | None
@@ -61,6 +65,7 @@ class AnswerRequirements:
     terms: tuple[Term, ...] = ()
     width: int | None = None
     emphasis: bool = False
+    lines: bool = False
 
 
 def clean_answer(text: str, answer: str) -> str:
@@ -129,10 +134,20 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
 def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> list[str]:
     marks = expected.masked.find_problem(text, answer)
     emphasis = emphasis_problem(expected.masked, text, answer) if expected.emphasis else ""
-    wrong = {"marks are": marks, "emphasis is": emphasis}
+    lines = lost_lines(text, answer) if expected.lines else ""
+    wrong = {"marks are": marks, "emphasis is": emphasis, "lines are": lines}
     found = [f"the {what} wrong: {problem}" for what, problem in wrong.items() if problem]
+    if expected.lines and _adds_backticks(text, answer, expected.masked):
+        found.append("a backtick is not in the source text")
     longer = [] if marks else _lengthened_addresses(text, answer, expected.masked)
     return found + [f"the address {address} needs a blank after it" for address in longer]
+
+
+def _adds_backticks(text: str, answer: str, masked: MaskedText) -> bool:
+    """Whether an answer has more backticks between its code, so that other words become code."""
+    if not any(original.startswith("`") for original in masked.originals):
+        return False
+    return masked.strip_masks(answer).count("`") > masked.strip_masks(text).count("`")
 
 
 def _lengthened_addresses(text: str, answer: str, masked: MaskedText) -> list[str]:
@@ -180,11 +195,12 @@ def is_usable_translation(segment: Segment, translation: str) -> bool:
 
 
 def find_lost_content(segment: Segment, translation: str) -> list[str]:
-    """Return what an external translation lacks: protected texts as often as in the segment, and emphasis."""
+    """Return what an external translation lacks: protected texts as often as in the segment, emphasis, and lines."""
     wanted = Counter(segment.text[span.start : span.end] for span in segment.protected if span.kind != "number")
     missing = [text for text, count in wanted.items() if translation.strip().count(text) < count]
-    emphasis = stored_emphasis_problem(segment, translation) if segment.emphasis and not missing else ""
-    return [*missing, emphasis] if emphasis else missing
+    emphasis = stored_emphasis_problem(segment, translation) if counts_emphasis(segment) and not missing else ""
+    lines = lost_lines(segment.text, translation) if counts_lines(segment) else ""
+    return [*missing, *filter(None, (emphasis, lines))]
 
 
 def wrap_to_width(answer: str, width: int, lines: int) -> str:
@@ -204,7 +220,17 @@ def wrap_to_width(answer: str, width: int, lines: int) -> str:
     return answer
 
 
-# ---- emphasis --------------------------------------------------------------------------------------------------------
+# ---- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def counts_emphasis(segment: Segment) -> bool:
+    """Whether the emphasis of a segment counts: in Markdown, and in a message that has some."""
+    return segment.emphasis or (segment.kind == "message" and has_emphasis(segment.text, segment.protected))
+
+
+def counts_lines(segment: Segment) -> bool:
+    """Whether the lines of a segment may be paragraphs and lists: in Markdown, those are segments of their own."""
+    return segment.kind == "message"
 
 
 def emphasis_problem(marked: MaskedText, text: str, answer: str) -> str:

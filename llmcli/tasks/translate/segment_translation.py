@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from llmcli.documents.formats.markup.message_markdown import lost_lines
 from llmcli.documents.segments import Segment, Span
 from llmcli.documents.text_cutting import split_sentences
 from llmcli.errors.incomplete_results import AnswerRefused
@@ -18,6 +19,8 @@ from llmcli.tasks.translate.answer_checks import (
     REPETITION_PROBLEM,
     AnswerRequirements,
     clean_answer,
+    counts_emphasis,
+    counts_lines,
     emphasis_problem,
     find_problems,
     fix_delimiter_spacing,
@@ -116,6 +119,7 @@ class _SegmentAttempts:
         self._task = task
         self._segment = task.segment
         self._masked = task.masked
+        self._counts_emphasis, self._counts_lines = counts_emphasis(task.segment), counts_lines(task.segment)
         self._has_terms = bool(translator.brief.glossary.find_translated(task.masked.text))
         self._attempts = 0
         self._problems: list[str] = []
@@ -152,10 +156,12 @@ class _SegmentAttempts:
             whole = await self._translate_piece(pieces[0])
         else:
             whole = "".join(await self._run.gather(map(self._translate_piece, pieces)))
-        wrong = emphasis_problem(self._masked, self._masked.text, whole) if self._segment.emphasis else ""
-        if wrong:  # each piece is valid, but emphasis that begins in one does not end in another
-            self._problems.append(f"the emphasis is wrong: {wrong}")
-        return None if wrong else whole
+        source = self._masked.text  # each piece is valid, but emphasis or a list that begins in one goes on in another
+        emphasis = emphasis_problem(self._masked, source, whole) if self._counts_emphasis else ""
+        lines = lost_lines(source, whole) if self._counts_lines else ""
+        self._problems += [f"the emphasis is wrong: {emphasis}"] if emphasis else []
+        self._problems += [f"the lines are wrong: {lines}"] if lines else []
+        return None if emphasis or lines else whole
 
     async def _translate_piece(self, piece: _Piece) -> str:
         """Return the translation of a piece: the whole in one answer, else one answer for each of its sentences."""
@@ -205,7 +211,7 @@ class _SegmentAttempts:
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
         answer = await self._run.ask(request, may_end=_runaway_guard(max_translation_chars(piece.text)))
         translation = clean_answer(piece.text, answer.text)
-        if self._segment.emphasis:
+        if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
         return answer, translation, self._find_problems(piece, translation, answer)
 
@@ -227,8 +233,8 @@ class _SegmentAttempts:
         if width is not None:
             translation = wrap_to_width(translation, width, piece.text.count("\n") + 1)
         target, terms = self._translator.target, tuple(self._terms_in(piece))
-        emphasis = self._segment.emphasis
-        expected = AnswerRequirements(self._masked, self._task.source, target, terms, width, emphasis)
+        markdown = self._counts_emphasis, self._counts_lines
+        expected = AnswerRequirements(self._masked, self._task.source, target, terms, width, *markdown)
         return find_problems(piece.text, translation, expected)
 
     def _is_limited_by_user(self, answer: Answer) -> bool:

@@ -27,10 +27,15 @@ def read(path):
 
 
 def markup(segments):
-    """Return the protected markup of each segment, counted."""
+    """Return the protected markup of each segment, counted: without Markdown in messages, where nothing can be escaped."""
     return [
-        Counter((span.kind, s.text[span.start : span.end]) for span in s.protected if span.kind in MARKUP)
-        for s in segments
+        Counter(
+            (span.kind, text)
+            for span in segment.protected
+            if span.kind in MARKUP
+            and ((text := segment.text[span.start : span.end])[0] not in "`[]" or segment.kind != "message")
+        )
+        for segment in segments
     ]
 
 

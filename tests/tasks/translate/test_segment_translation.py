@@ -47,7 +47,7 @@ def attempt(prompts):
             parse_language("fr"),
             review_prompt=prompts.get(REVIEW_PROMPT) if review else None,
         )
-        segment = Segment(0, len(text), text, str)
+        segment = Segment(0, len(text), text, str, kind="message")
         split = [(each, len(each.split())) for each in pieces or [text]]
         task = SegmentTask("0.0", segment, mask_segment(segment, by), SegmentContext(), None, split)
         return run_work(backend, lambda run: translate_segment(run, by, task)), asked
@@ -91,6 +91,16 @@ def test_a_bad_piece_ends_the_others(attempt):
         answer=lambda text: Reply(stalls=True),
     )
     assert (found.translation, found.problems) == (None, ("the model gave an empty answer",))
+
+
+def test_a_list_needs_all_its_items(attempt):
+    """One item in a piece may be anything, so the whole is compared, too."""
+    text = "- One two\n- Three four"
+    answers = iter(["- enO", "Three"])
+    found, _ = attempt(
+        text, lambda text, n: False, pieces=["- One two\n", "- Three four"], answer=lambda _: next(answers)
+    )
+    assert (found.translation, found.problems) == (None, ("the lines are wrong: 1 instead of 2 list items",))
 
 
 def test_pieces_without_words_need_no_model(attempt):

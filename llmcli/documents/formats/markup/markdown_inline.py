@@ -20,12 +20,12 @@ from llmcli.fast_dataclass import field, slotted
 _SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
 _KEPT_ESCAPES = frozenset({r"\*", r"\_", r"\~", "\\\\"})
-_AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*+|[\w.!#$%&'*+/=?^`{|}~-]++@[A-Za-z0-9.-]++)>")
+AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*+|[\w.!#$%&'*+/=?^`{|}~-]++@[A-Za-z0-9.-]++)>")
 _TAG = re.compile(
     r"</?[A-Za-z][A-Za-z0-9-]*+(?:\s++[A-Za-z_:][\w.:-]*+(?:\s*+=\s*+(?:[^\s\"'=<>`]++|\"[^\"<]*+\"|'[^'<]*+'))?+)*+\s*+/?>"
 )
 _OPAQUE = re.compile(r"<(code|kbd|samp|var|script|style|pre|textarea|svg|math)(?=[\s/>])")
-_TARGET = re.compile(
+LINK_TARGET = re.compile(
     r"\(\s*+(?:<[^<>\n]*+>|(?:[^\s()<\\]|\\.|\((?:[^\s()\\]|\\.){0,500}\)){0,2000}+)"
     r"(?:(?P<gap>\s++)(?P<title>\"(?:[^\"\\]|\\.){0,1000}+\"|'(?:[^'\\]|\\.){0,1000}+'|\((?:[^()\\]|\\.){0,1000}+\)))?+\s*+\)"
 )
@@ -155,7 +155,7 @@ def _read_math(state: _InlineScanState, at: int) -> int:
 
 def _read_angle_bracket(state: _InlineScanState, at: int) -> int:
     source = state.source
-    if link := _AUTOLINK.match(source, at):
+    if link := AUTOLINK.match(source, at):
         return _add_protected(state, at, link.end(), "url")
     if tag := _TAG.match(source, at):
         name = _OPAQUE.match(source, at)
@@ -207,7 +207,7 @@ def _close_link(state: _InlineScanState, at: int, opener: _OpenBracket) -> int:
     """Turn a pair of brackets into a link if it is one."""
     source = state.source
     state.inactive_brackets = min(state.inactive_brackets, len(state.brackets))
-    target = _TARGET.match(source, at + 1)
+    target = LINK_TARGET.match(source, at + 1)
     label = None if target else _LABEL.match(source, at + 1)
     own = source[opener.content_start : at] if at - opener.content_start <= 999 else ""  # noqa: PLR2004 - CommonMark's limit
     if target:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.xml_files import stringsdict
 from llmcli.documents.protected_spans import find_message_syntax
 from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
@@ -111,7 +112,8 @@ def _value_segment(text: str, entry: _StringsEntry) -> Segment | None:
     written = text[entry.start : entry.end]
     value = _decode(written)
     core = value.strip()
-    spans, has_printf = find_message_syntax(core)
+    syntax, has_printf = find_message_syntax(core)
+    spans = protect_markdown(core, syntax)
     if not has_letters(core, spans) or _KEPT.search(written):
         return None
     first = len(value) - len(value.lstrip())

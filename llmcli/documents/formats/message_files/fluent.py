@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files.plural_categories import CATEGORIES, PluralItem, plural_segments
 from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
@@ -257,6 +258,7 @@ def _text_segment(text: str, pattern: _Pattern, path: tuple[str, ...], note: str
         spans += [Span(at + each.start, at + each.end, each.kind) for each in loose]
         spans += [span] if span.end > span.start else []
         at = span.end
+    spans = protect_markdown(read, spans)
     if not has_letters(read, spans) or read != read.strip():
         return None
     encode = partial(
@@ -284,7 +286,7 @@ def _encode(
     parts, clean = [], LineNormalizer(source)
     for words, kept in split_at_protected(translation.strip(), wanted):
         if kept:
-            parts.append(words)
+            parts.append(words if words in written else words.replace("\n", newline))
             continue
         lines = re.sub(r"[{}]", r'{ "\g<0>" }', clean(words)).replace("\r", " ").split("\n")
         begins = [is_block and not parts, *[True] * (len(lines) - 1)]

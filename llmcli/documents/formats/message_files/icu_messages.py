@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Span, split_at_protected
 from llmcli.documents.text_cleaning import LineNormalizer
@@ -31,10 +32,10 @@ def is_icu(text: str) -> bool:
 
 
 def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
-    """Return the protected spans of a message; ``icu``: braces are ICU's; ``branch``: it is a branch of an argument."""
+    """Return the protected spans of a message and its Markdown; ``icu``: braces are ICU's; ``branch``: it is a branch of an argument."""
     fixed = _parse_icu_spans(text, branch) if icu else None
     if fixed is None:
-        return find_spans(text, MESSAGE_KINDS)
+        return protect_markdown(text, find_spans(text, MESSAGE_KINDS))
     spans, at = [], 0
     for span in [*fixed, Span(len(text), len(text), "")]:
         loose = find_spans(text[at : span.start], MESSAGE_KINDS - _BRACES)
@@ -42,7 +43,7 @@ def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
         if span.end > span.start:
             spans.append(span)
         at = span.end
-    return spans
+    return protect_markdown(text, spans)
 
 
 @frozen

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files import po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
@@ -228,7 +229,7 @@ def _string_segment(
 ) -> Segment | None:  # fmt: skip
     text = source.value.strip()
     flags = entry.flags
-    spans = tuple(find_spans(text, _protected_kinds(flags)))
+    spans = tuple(protect_markdown(text, find_spans(text, _protected_kinds(flags))))
     if not has_letters(text, spans):
         return None
     first = len(source.value) - len(source.value.lstrip())

@@ -10,6 +10,7 @@ import re
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
 from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
@@ -120,7 +121,7 @@ def _value_spans(core: str, *, pattern: bool, icu: bool) -> list[Span]:
     for span in sorted([*quoted, *spans], key=lambda span: (span.start, -span.end)):
         if not found or span.start >= found[-1].end:
             found.append(span)
-    return found
+    return found if "'" in core else protect_markdown(core, found)  # what is protected cannot double an apostrophe
 
 
 def _decode(written: str) -> str:

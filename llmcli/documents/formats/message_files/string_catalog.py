@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files.json_messages import parse_strings
 from llmcli.documents.formats.message_files.plural_categories import plan_plural_forms
 from llmcli.documents.json_values import dump_text, dump_value, object_members, parse_json
@@ -277,7 +278,8 @@ def _render_plural(
 
 def _hole_segment(hole: _Hole, entry: _CatalogEntry, layout: _Layout, before: str) -> Segment | None:
     core = hole.text.strip()
-    spans, has_printf = find_message_syntax(core)
+    syntax, has_printf = find_message_syntax(core)
+    spans = protect_markdown(core, syntax)
     if not has_letters(core, spans):
         return None
     first = len(hole.text) - len(hole.text.lstrip())

@@ -15,7 +15,6 @@ from typing import Any
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import Segment, has_letters, protected_texts
-from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.documents.text_lines import line_at
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen, slotted
@@ -29,6 +28,7 @@ _SAFE_IN_BLOCK = re.compile(r"[^\W\d_](?:[^\s:#]|[ ](?=[^\s#])|:(?=\S)|(?<=\S)#)
 _YAML11_WORDS = re.compile(r"(?:y|n|yes|no|on|off|true|false|null)\Z", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_LINE_ENDS = re.compile(r"(?<![ \t])[ \t]*+\n(?:[ \t]*+\n)*+[ \t]*+")
 _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
@@ -250,8 +250,13 @@ def _locate_block_scalar(text: str, scalar: _Scalar) -> tuple[int, int, Callable
         literal = f"|{signs}{newline}{indent}"
         return scalar.start, end, lambda words: literal + _indent_lines(words, newline, indent)
     if scalar.style == ">":
-        return start, end, lambda words: remove_empty_lines(words).replace("\n", newline * 2 + indent)
+        return start, end, partial(_fold_lines, newline=newline, indent=indent)
     return start, end, lambda words: _indent_lines(words, newline, indent)
+
+
+def _fold_lines(words: str, *, newline: str, indent: str) -> str:
+    """Return words as a folded scalar has them: with one more line end for each run of them, since one is a blank."""
+    return _LINE_ENDS.sub(lambda match: newline * (match[0].count("\n") + 1) + indent, words)
 
 
 def _indent_lines(words: str, newline: str, indent: str) -> str:

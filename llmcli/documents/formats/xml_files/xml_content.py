@@ -7,10 +7,11 @@ reason ("%s", or the "<b>" of an escaped "&lt;b&gt;") is written in the escapes 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from functools import cache
 
+from llmcli.documents.formats.markup.message_markdown import protect_markdown
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.formats.xml_files.xml_elements import (
     REFERENCE,
@@ -93,9 +94,9 @@ class XmlContent:
             parts.append(written[words].pop(0) if kept else self._write_words(clean(words)))
         return self.edges[0] + "".join(parts) + self.edges[1]
 
-    def write_blanks(self, blanks: str) -> str:
-        """Return blanks as XML."""
-        return _escape(self.syntax.encode(blanks), in_cdata=self.in_cdata)
+    def write_literally(self, text: str) -> str:
+        """Return a text that means the same in each syntax of messages, such as blanks, as XML."""
+        return _escape(self.syntax.encode(text), in_cdata=self.in_cdata)
 
     def _write_words(self, words: str) -> str:
         if self.icu:
@@ -211,12 +212,22 @@ def _protect(content: XmlContent, parts: _ContentParts) -> None:
             loose, content.doubles_percent = find_message_syntax(visible)
         else:
             loose = find_spans(visible, content.syntax.kinds)
-    for span in loose:
-        text = content.text[span.start : span.end]
-        fixed.append((span, _escape(content.syntax.encode(text), in_cdata=content.in_cdata)))
+    fixed += [(span, content.write_literally(content.text[span.start : span.end])) for span in loose]
     fixed.sort(key=lambda pair: pair[0].start)
-    content.spans = tuple(span for span, _ in fixed)
-    content.written = tuple(written for _, written in fixed)
+    content.spans = tuple(protect_markdown(content.text, [span for span, _ in fixed]))
+    content.written = tuple(_write_spans(content, fixed))
+
+
+def _write_spans(content: XmlContent, known: list[tuple[Span, str]]) -> Iterator[str]:
+    """Yield how the document has the spans of a content, each of which may take in several of those that are ``known``."""
+    left = deque(known)
+    for span in content.spans:
+        parts, at = [], span.start
+        while left and left[0][0].end <= span.end:
+            inner, written = left.popleft()
+            parts += [content.write_literally(content.text[at : inner.start]), written]
+            at = inner.end
+        yield "".join([*parts, content.write_literally(content.text[at : span.end])])
 
 
 def _strip_edges(content: XmlContent) -> None:
@@ -234,7 +245,7 @@ def _strip_edges(content: XmlContent) -> None:
     ]
     content.text = core
     content.spans, content.written = tuple(span for span, _ in kept), tuple(written for _, written in kept)
-    content.edges = content.write_blanks(text[:first]), content.write_blanks(text[last:])
+    content.edges = content.write_literally(text[:first]), content.write_literally(text[last:])
 
 
 def _escape(text: str, *, in_cdata: bool) -> str:

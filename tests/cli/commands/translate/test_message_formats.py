@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from document_texts import MARK, greek
 from scripted import Reply, last_message
+
+from llmcli.documents.format_registry import find_format
 
 XLIFF = '<xliff version="1.2"><file original="a"><body>\n  <trans-unit id="t"><source>Good <g id="1">morning</g>, {name}.</source></trans-unit>\n</body></file></xliff>\n'
 UNITS = '<xliff version="2.0"><file id="a">\n <unit id="t"><segment><source>Good <pc id="1">morning</pc>, {name}.</source></segment></unit>\n</file></xliff>\n'
@@ -96,6 +99,87 @@ def test_a_lying_translator_is_reported(llm, data, name, lie):
     assert (run.code, "left untranslated" in run.err) == (3, True)
     title = greek("Title")
     assert run.out in {SOURCES[name], SOURCES[name].replace("Title", title), SOURCES[name].replace('"en"', '"el"')}
+
+
+MARKDOWN = "See [docs](https://a.b) for `{name}`, **not** `x y`.\n\n- one\n- two"
+IN_A_FILE = {
+    "a.json": json.dumps({"t": MARKDOWN}),
+    "a.yaml": "t: |\n  " + MARKDOWN.replace("\n", "\n  ") + "\n",
+    "folded.yaml": "t: >\n  " + re.sub("\n+", "\\g<0>\n", MARKDOWN).replace("\n", "\n  ") + "\n",
+    "a.po": f'msgid {json.dumps(MARKDOWN)}\nmsgstr ""\n',
+    "a.properties": f"t={json.dumps(MARKDOWN)[1:-1]}\n",
+    "a.strings": f'"t" = {json.dumps(MARKDOWN)};\n',
+    "a.xcstrings": json.dumps({"sourceLanguage": "en", "strings": {MARKDOWN: {}}}),
+    "a.xlf": f'<xliff version="1.2"><file><body><trans-unit id="t"><source>{MARKDOWN}</source></trans-unit></body></file></xliff>',
+    "strings.xml": f'<resources><string name="t">{json.dumps(MARKDOWN)[1:-1]}</string></resources>',
+    "a.resx": f'<root><data name="t"><value>{MARKDOWN}</value></data></root>',
+    "a.ts": f"<TS><context><message><source>{MARKDOWN}</source><translation type='unfinished'/></message></context></TS>",
+    "a.ftl": "t =\n    " + MARKDOWN.replace("{name}", "{ $name }").replace("\n", "\n    ") + "\n",
+}
+"""A message with Markdown in each format of messages."""
+MARKDOWN_LIES = {
+    "drops code": lambda answer: answer.replace("[#3]", greek("name")),
+    "drops bold": lambda answer: answer.replace("**", ""),
+    "doubles bold": lambda answer: answer.replace("**", "****"),
+    "drops a list": lambda answer: answer.replace("- ", ""),
+    "doubles a list": lambda answer: answer.replace("- ", "- x\n- "),
+    "swaps a link": LIES["swap"],
+    "adds a backtick": lambda answer: answer.replace("[#3]", "` [#3]"),
+    "doubles code": lambda answer: answer.replace("[#4]", "[#4] [#4]"),
+}
+
+
+@pytest.mark.parametrize("name", IN_A_FILE)
+def test_markdown_in_a_message_is_kept(llm, data, name):
+    """Its code, links, emphasis, empty lines and lists, whatever the escapes of the format."""
+    run = translate(llm, name, IN_A_FILE[name])
+    assert (run.code, run.err, len(run.backend.requests)) == (0, "", 1)
+    assert last_message(run.backend.requests[0]).endswith("See [#1]docs[#2] for [#3], **not** [#4].\n\n- one\n- two")
+    again = [
+        segment.existing_translation or segment.text for segment in find_format(name, run.out).split(run.out, "el")
+    ]
+    kept = MARKDOWN.replace("{name}", "{ $name }") if name == "a.ftl" else MARKDOWN
+    assert [re.sub("[a-zα-ω]+", "w", text.lower()) for text in again] == [re.sub("[a-z]+", "w", kept.lower())]
+
+
+@pytest.mark.parametrize("name", IN_A_FILE)
+@pytest.mark.parametrize("lie", MARKDOWN_LIES)
+def test_lost_markdown_in_a_message_is_reported(llm, data, name, lie):
+    """Each time; the message keeps its text."""
+    lying = MARKDOWN_LIES[lie]
+    run = translate(
+        llm, name, IN_A_FILE[name], "--no-tm", answer=lambda r: lying(r) if lie == "swaps a link" else lying(well(r))
+    )
+    assert (run.code, run.out) == (3, IN_A_FILE[name])
+    assert "left untranslated: " in run.err and (" wrong: " in run.err or "a backtick is not" in run.err)
+
+
+@pytest.mark.parametrize("name", IN_A_FILE)
+def test_lost_empty_lines_come_back(llm, data, name):
+    """After two answers without them, the sentences between them are translated one by one."""
+    good = translate(llm, name, IN_A_FILE[name], "--no-tm").out
+    run = translate(llm, name, IN_A_FILE[name], "--no-tm", answer=lambda request: well(request).replace("\n\n", "\n"))
+    assert (run.code, run.out) == (0, good)
+    assert "0 instead of 1 empty lines" in last_message(run.backend.requests[1])
+
+
+def test_a_message_without_markdown_gets_none(llm, data):
+    """A lone sign, names and the quotes of GNU are words like others."""
+    texts = ["* Required field", "5 * 3 or snake_case_word", "Cannot open `a' or `b'", "One line\nand another"]
+    answer = lambda request: re.sub("[*_`]|\n", " ", well(request))  # noqa: E731
+    run = translate(llm, "a.json", json.dumps(dict(enumerate(texts))), answer=answer)
+    assert (run.code, run.err) == (0, "")
+
+
+def test_a_check_finds_lost_markdown(llm, data):
+    """Of a translation by a person, too."""
+    Path("a.json").write_text(json.dumps({"t": MARKDOWN, "u": "**Yes**"}))
+    Path("b.json").write_text(json.dumps({"t": greek(MARKDOWN).replace("\n\n", " "), "u": "ναι"}))
+    run = llm("translate", "--check", "--from", "en", "--to", "el", "a.json", "-o", "b.json", "--json")
+    found = [json.loads(line)["detail"] for line in run.out.splitlines()]
+    assert run.code == 1
+    assert found[0].startswith("lost or changed: ](https://a.b) `{name}` `x y` 0 instead of 1 empty lines")
+    assert found[1] == "lost or changed: **bold** is missing"
 
 
 @pytest.mark.parametrize("name", BROKEN)
