@@ -122,7 +122,7 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
     missing = _required_numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
     if missing:
         found.append(f"numbers are missing: {', '.join(sorted(missing))}")
-    lost = [term for term in expected.terms if not uses_translation(term, said)]
+    lost = [term for term in expected.terms if not uses_translation(term, said, expected.target.code)]
     found += [f"{term.term!r} must be translated as {term.translation!r}" for term in lost]
     if expected.width is not None:
         longest = max(map(len, answer.split("\n")))

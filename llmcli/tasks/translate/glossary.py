@@ -6,15 +6,44 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 
 from llmcli.errors import BadDocument
 from llmcli.fast_dataclass import frozen
 
-_STEM_SHARE = 0.7
-"""Share of a word that inflection leaves unchanged in most languages."""
-_MIN_STEM_CHARS = 3
+_MIN_STEM_CHARS = 4
+"""Letters of a word without its ending that identify it."""
+_MIN_COMPOUND_PART = 4
+_MAX_LOST_CHARS = 2
+_MAX_ENDING = 4
+_MAX_LONG_ENDING = 9
+_ENDINGS = {
+    code: tuple(endings.split())
+    for code, endings in {
+        "da": "a e en ene er erne ernes ernes es et ets s t te n ne nes",
+        "de": "e em en end ens er ern es n nen s st t te ten tet",
+        "en": "s es ies y ed ied ing",
+        "es": "a o as os e es s n z ces r ar er ir do da dos das",
+        "fr": "s x e es al ale ales aux er ez ent ant ee ees if ive ifs ives eux euse",
+        "it": "a e i o co ci chi che ca go ghi ghe re to ta ti te are ere ire",
+        "nb": "a e en ene enes er ers es et ets s t te n ne nes",
+        "nl": "e en s er ers es t te ten n d de den",
+        "pt": "a o as os e es s ao oes aes aos l is r ar er ir do da dos das m ns",
+        "sv": "a ar arna arnas as e en ens er erna ernas et ets n na nas or orna s t te",
+    }.items()
+}
+"""Endings of declined and conjugated words, without accents; where there are none, a common beginning decides."""
+_LANGUAGES_WITH_LONG_ENDINGS = frozenset(
+    ["az", "eu", "et", "fi", "hu", "ka", "kk", "ko", "ky", "ml", "ta", "te", "tr", "uz"]
+)
+_COMPOUNDING_LANGUAGES = frozenset(["af", "da", "de", "et", "fi", "hu", "is", "nb", "nl", "nn", "no", "sv"])
+"""Languages whose words are part of longer ones."""
+_LANGUAGES_WITH_PREFIXES = frozenset(["ar", "ckb", "fa", "he", "ps", "ur"])
+_LANGUAGES_WITHOUT_SPACES = frozenset(["bo", "dz", "ja", "km", "lo", "my", "th", "yue", "zh"])
+_WORD = re.compile(r"\w+")
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _COLUMNS = ("term", "translation", "note")
 _SEPARATORS = "\t,;"
 """Of equally frequent separators, the first one counts: a cell may contain a comma, but hardly a tab."""
@@ -109,11 +138,44 @@ def _row_problem(cells: Sequence[str]) -> str:
     return f"{len(cells)} columns instead of {len(_COLUMNS)}" if cells[0] else "the term is missing"
 
 
-def uses_translation(term: Term, answer: str) -> bool:
-    """Return whether an answer uses the translation of a term, inflected or not: word beginnings are compared."""
-    words = answer.casefold()
-    return all(_stem(word) in words for word in term.translation.casefold().split())
+# ---- forms of words --------------------------------------------------------------------------------------------------
 
 
-def _stem(word: str) -> str:
-    return word[: max(_MIN_STEM_CHARS, round(len(word) * _STEM_SHARE))]
+def uses_translation(term: Term, answer: str, language: str) -> bool:
+    """Whether an answer in a language, named by its BCP 47 code, uses the translation of a term, inflected or not."""
+    code = language.partition("-")[0].lower()
+    wanted = _WORD.findall(_fold(term.translation))
+    if code in _LANGUAGES_WITHOUT_SPACES or not wanted:
+        return term.translation.casefold() in answer.casefold()
+    words = set(_WORD.findall(_fold(answer)))
+    return all(word in words or any(_is_form(each, word, code) for each in words) for word in wanted)
+
+
+def _is_form(word: str, term: str, code: str) -> bool:
+    """Whether a word may be a form of a word of a term: by the endings of the language, else by a common beginning."""
+    if code in _LANGUAGES_WITH_PREFIXES and term in word:
+        return True
+    if code in _ENDINGS:
+        stems = {each for each in _stems(term, code) if len(each) >= _MIN_STEM_CHARS}
+        if term in (forms := _stems(word, code)) or not stems.isdisjoint(forms):
+            return True
+    else:
+        same = next(
+            (at for at, pair in enumerate(zip(word, term, strict=False)) if pair[0] != pair[1]),
+            min(len(word), len(term)),
+        )
+        added = _MAX_LONG_ENDING if code in _LANGUAGES_WITH_LONG_ENDINGS else _MAX_ENDING
+        if same >= max(_MIN_STEM_CHARS - 1, len(term) - _MAX_LOST_CHARS) and len(word) - same <= added:
+            return True
+    parts = [term, *_stems(term, code)] if code in _COMPOUNDING_LANGUAGES else []
+    return any(len(part) >= _MIN_COMPOUND_PART and part in word for part in parts)
+
+
+def _stems(word: str, code: str) -> set[str]:
+    """Return a word, and what is left of it without each of the endings that it may have."""
+    return {word, *(word.removesuffix(ending) for ending in _ENDINGS.get(code, ()))}
+
+
+def _fold(text: str) -> str:
+    """Return a text without case and accents: "H\u00e4user" begins like "Haus"."""
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))

@@ -222,13 +222,46 @@ def test_separators_of_a_glossary(text):
 
 
 @all_rows(
-    ("translation", "answer", "kept"),
-    [("nuage", "Les nuages", True), ("Speicher", "des Speichers", True), ("Haus", "Die Häuser", False),
-     ("base de données", "bases de données", True), ("nuage", "le cloud", False)],
-)  # fmt: skip
-def test_terms_may_be_inflected(translation, answer, kept):
-    """The beginning of each word counts."""
-    assert uses_translation(Term("x", translation), answer) is kept
+    ("language", "translation", "answer", "kept"),
+    [
+        ("de", "Datei", "Die Dateien sind hier.", True),
+        ("de", "Datei", "Die Daten sind hier.", False),
+        ("de", "Datei", "Der Ordner ist hier.", False),
+        ("de", "Datei", "Der Dateiname fehlt.", True),
+        ("de", "Server", "Der Name des Servers.", True),
+        ("de-CH", "Haus", "Die Häuser.", True),
+        ("de", "Haus", "Die Haut.", False),
+        ("de", "lokale Datei", "mit lokalen Dateien", True),
+        ("de", "lokale Datei", "mit den Dateien", False),
+        ("de", "speichern", "Es wurde gespeichert.", True),
+        ("de", "Ort", "An vielen Orten", True),
+        ("de", "E-Mail", "Zwei E-Mails", True),
+        ("de", "Speicher", "Der Platz ist voll", False),
+        ("fr", "nuage", "Les nuages", True),
+        ("fr", "nuage", "le cloud", False),
+        ("fr", "base de données", "Des bases de données", True),
+        ("fr", "animal", "Les animaux", True),
+        ("fr", "port", "Le portail", False),
+        ("en", "category", "Two categories", True),
+        ("es", "lápiz", "Los lápices", True),
+        ("it", "amico", "gli amici", True),
+        ("pt", "versão", "As versões", True),
+        ("nl", "bestand", "de bestanden", True),
+        ("sv", "fil", "i filerna", True),
+        ("pl", "plik", "z plikami", True),
+        ("pl", "plik", "z katalogami", False),
+        ("ru", "сервер", "нет серверов", True),
+        ("fi", "tiedosto", "tiedostoissa", True),
+        ("tr", "dosya", "dosyalarından", True),
+        ("tr", "dosya", "klasörler", False),
+        ("ja", "ファイル", "新しいファイルです", True),
+        ("ar", "ملف", "الملفات", True),
+        ("de", "C++", "In C++ und C", True),
+    ],
+)
+def test_terms_may_be_inflected(language, translation, answer, kept):
+    """A form of each word counts, and no other word that begins like it."""
+    assert uses_translation(Term("x", translation), answer, language) is kept
 
 
 # ---- languages

@@ -585,6 +585,17 @@ def test_a_broken_glossary_is_refused(llm, data, text):
     assert "term,translation,note" in run.err
 
 
+def test_a_declined_term_is_that_of_the_glossary(llm, data):
+    """A form of its translation counts, and a word that only begins like it does not."""
+    write("g.csv", "file,Datei\nserver,Server\n")
+    name = write("a.txt", "The files of the server are old.\n")
+    argv = ("translate", "--from", "en", "--to", "de", "--no-tm", "--glossary", "g.csv", name)
+    run = llm(*argv, answer=lambda _: "Die Dateien des Servers sind alt.")
+    assert (run.code, run.out) == (0, "Die Dateien des Servers sind alt.\n")
+    run = llm(*argv, answer=lambda _: "Die Daten des Servers sind alt.")
+    assert (run.code, "'file' must be translated as 'Datei'" in run.err) == (3, True)
+
+
 def test_a_glossary_without_terms(llm, data):
     """It is used with a warning: another file may have been meant."""
     write("g.csv", "term,translation,note\n")
