@@ -168,6 +168,11 @@ def languages(incomplete: str) -> Suggestions:
     return [*known, *names]
 
 
+def translation_styles() -> Suggestions:
+    """Values of --style of ``llm translate``."""
+    return [("formal", "address the reader formally"), ("informal", "address the reader informally")]
+
+
 def formats() -> Suggestions:
     """Formats of documents and records that ``llm translate`` knows."""
     from llmcli.documents.format_registry import format_names

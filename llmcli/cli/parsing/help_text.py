@@ -55,7 +55,11 @@ def options_by_section(
     found: dict[OptionSection, list[Any]] = {section: [] for section in OptionSection}
     for param in params:
         option = declared.get(param.name)
-        if param.name != HELP_ALL and (rare or not getattr(option, "is_rare", False)):
+        if (
+            param.name != HELP_ALL
+            and not getattr(param, "hidden", False)
+            and (rare or not getattr(option, "is_rare", False))
+        ):
             found[option.section if isinstance(option, Option) else OptionSection.OWN].append(param)
     return {section: listed for section, listed in found.items() if listed}
 

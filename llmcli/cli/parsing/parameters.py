@@ -38,7 +38,7 @@ class Option:
     """An option: its names, such as ``-m`` and ``--model``, and Typer's keyword arguments for it.
 
     ``section`` is its heading. A ``rare`` option is shown by ``--help-all`` and not by ``--help``; so are all of the
-    engine. ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
+    engine. No help, completion or reference has a ``hidden`` one, the former name of another. ``min`` and ``max`` bound a number, both inclusive. ``callback`` takes the value, the default too, and returns the
     final one; it raises ``ValueError`` with a message if the value is unusable.
     """
 
@@ -55,6 +55,7 @@ class Option:
         autocompletion: Callable[..., Any] | None = None,
         section: OptionSection = OptionSection.OWN,
         rare: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.names = names
         self.section = section
@@ -68,6 +69,7 @@ class Option:
             "min": min,
             "max": max,
             "autocompletion": autocompletion,
+            "hidden": hidden,
         }
 
 

@@ -17,7 +17,20 @@ from llmcli.provenance.digest_key import KEYED, DigestKey
 
 _FILE_METAVARS = frozenset({"FILE", "[FILE]...", "SOURCE", "[SOURCE]...", "[ANSWER]", "NAME|FILE", "REFERENCE"})
 _NAME_METAVARS = frozenset(
-    {"MODEL", "FILE[:SCALE]", "LANG", "STYLE", "FORMAT", "TYPE", "[KIND]", "CHAR", "I/N", "COLUMN", "on|off", "N|auto"}
+    {
+        "MODEL",
+        "FILE[:SCALE]",
+        "LANG",
+        "STYLE|@FILE",
+        "FORMAT",
+        "TYPE",
+        "[KIND]",
+        "CHAR",
+        "I/N",
+        "COLUMN",
+        "on|off",
+        "N|auto",
+    }
 )
 _NAMES = frozenset({"backend", "calibration", "column", "index", "label_column", "key_env", "shell", "update"})
 """Parameters called ``NAME`` and the like whose values name something that is no text."""

@@ -38,8 +38,9 @@ PROMPT = "translate"
 REVIEW_PROMPT = "translate.review"
 _MAX_WATCHED_SEGMENTS = 8
 """Number of segments whose tokens count as progress until one is done; afterwards segments are counted."""
-_PRECEDING_CHARS = 200
-"""Number of characters before a segment that the model sees."""
+_PRECEDING_CHARS, _FOLLOWING_CHARS = 200, 100
+"""Number of characters before and after a segment that the model sees."""
+_MAX_TITLE_CHARS = 100
 _MAX_PATH_PARTS = 3
 """Number of headings or keys above a segment that the model sees."""
 _TOKEN_GROWTH = 1.3
@@ -134,12 +135,15 @@ class _FileTranslation:
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
             )
         self._source_language = spec.source
+        self._title = ""
 
     def parse(self) -> None:
         """Find the segments, and detect the source language if it is not given."""
         self._text = self._target_file.text_to_translate(self._format)
         segments = self._format.split(self._text, self._translator.target.code)
         self._states = [SegmentState(segment) for segment in segments]
+        headings = (segment.text for segment in segments if segment.kind == "heading")
+        self._title = _first_chars(next(headings, ""), _MAX_TITLE_CHARS)
         self._output = DocumentOutput(self._spec, self._run.item, self._format, self._text, self._states)
         if self._source_language is None and self._translator.stub_translate is None:
             self._source_language = detect_language("\n".join(segment.text for segment in segments))
@@ -238,11 +242,17 @@ class _FileTranslation:
         return tasks
 
     def _context_of(self, index: int) -> SegmentContext:
+        """Return what the model sees around a segment; what its title and its headings say is not repeated."""
         segment = self._states[index].segment
-        path, before = " > ".join(segment.path[-_MAX_PATH_PARTS:]), ""
-        if segment.kind != "message" and index > 0:  # messages of a program do not follow from each other
-            before = self._states[index - 1].segment.text[-_PRECEDING_CHARS:]
-        return SegmentContext(path, before, segment.note)
+        above = [words for words in segment.path[-_MAX_PATH_PARTS:] if words != self._title]
+        before = after = ""
+        if segment.kind != "message":  # messages of a program do not follow from each other
+            if index > 0 and self._states[index - 1].segment.kind != "heading":
+                before = _last_chars(self._states[index - 1].segment.text, _PRECEDING_CHARS)
+            if index + 1 < len(self._states) and self._states[index + 1].segment.kind != "heading":
+                after = _first_chars(self._states[index + 1].segment.text, _FOLLOWING_CHARS)
+        title = "" if segment.text == self._title else self._title
+        return SegmentContext(" > ".join(above), before, after, segment.note, title)
 
     # ---- the output -----------------------------------------------------------------------------------------------
 
@@ -299,6 +309,16 @@ class _FileTranslation:
         )
 
 
+def _first_chars(text: str, limit: int) -> str:
+    """Return the whole words at the beginning of a text, in at most ``limit`` characters."""
+    return text if len(text) <= limit else text[:limit].rpartition(" ")[0] or text[:limit]
+
+
+def _last_chars(text: str, limit: int) -> str:
+    """Return the whole words at the end of a text, in at most ``limit`` characters."""
+    return text if len(text) <= limit else text[-limit:].partition(" ")[2] or text[-limit:]
+
+
 def _existing_region(region: str, _translation: str) -> str:
     return region
 
@@ -308,7 +328,10 @@ def _existing_region(region: str, _translation: str) -> str:
 
 @frozen
 class TranslationEstimate:
-    """One document: its segments, those that the model would translate, and the tokens of prompts and answers."""
+    """One document: its segments, those that the model would translate, and the tokens of prompts and answers.
+
+    The instructions, which all prompts share, are counted once.
+    """
 
     name: str
     target: str
@@ -333,6 +356,7 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
             unknown.append(segment)
     new = run_interruptible(_masked_texts, unknown)
     tokens = sum(translator.context_budget(spec.name).count_tokens(list(new.values()))) if new else 0
+    shared = translator.count_instruction_tokens() if new else 0
     return TranslationEstimate(
         spec.name,
         translator.target.code,
@@ -340,7 +364,7 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
         source.code if source else "",
         len(segments),
         len(new),
-        tokens,
+        shared + tokens,
         round(tokens * _TOKEN_GROWTH),
     )
 

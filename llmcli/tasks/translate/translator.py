@@ -22,6 +22,8 @@ from llmcli.text_stream import RepetitionPolicy, repeats_itself
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
+_MAX_SHARED_TERMS = 20
+"""A glossary with at most so many terms stands in the part that all prompts share, and is evaluated once."""
 _PLAIN = "aceghijklnorstuwyzACDEGHIJKLNORSTUWYZ"
 _ACCENTED = "\u00e4\u00e7\u00e9\u011f\u0125\u00ef\u0135\u0137\u013c\u00f1\u00f6\u0159\u0161\u0163\u00fc\u0175\u00fd\u017e\u00c4\u00c7\u010e\u00c9\u011e\u0124\u00cf\u0134\u0136\u013b\u00d1\u00d6\u0158\u0160\u0162\u00dc\u0174\u00dd\u017d"
 _TABLE = str.maketrans(_PLAIN, _ACCENTED)
@@ -43,20 +45,32 @@ def max_translation_tokens(tokens: int) -> int:
 
 @frozen
 class Brief:
-    """The user's instructions for a translation; all of them are part of the key in the translation memory."""
+    """The user's instructions for a translation; all of them are part of the key in the translation memory.
+
+    ``guide``: a style guide.
+    """
 
     formality: Formality = "auto"
     context: str = ""
     glossary: Glossary = Glossary()
+    guide: str = ""
+
+    @cached_property
+    def shared_terms(self) -> tuple[Term, ...]:
+        """The terms with a translation if they are few, so that all prompts can begin with them."""
+        terms = tuple(term for term in self.glossary.terms if not term.is_untranslated)
+        return terms if len(terms) <= _MAX_SHARED_TERMS else ()
 
 
 @frozen
 class SegmentContext:
-    """The context of a text, for the model only."""
+    """The context of a text, for the model only; ``title``: that of its document."""
 
     path: str = ""
     preceding_text: str = ""
+    following_text: str = ""
     note: str = ""
+    title: str = ""
 
 
 @frozen
@@ -96,17 +110,24 @@ class Translator:
         problems: Sequence[str] = (),
         attempt: int = 1,
     ) -> Request:
-        """Return the request for a text; ``marks`` is an example of its marks; later attempts allow longer answers."""
+        """Return the request for a text; ``marks`` is an example of its marks; later attempts allow longer answers.
+
+        What is the same for all texts of a document comes first in the prompt, so that the engine evaluates it once.
+        """
         values = {
             "text": text,
             "source_language": source.name if source else "",
             "target_language": self.target.name,
             "context": self.brief.context,
             "formality": self.brief.formality,
+            "guide": self.brief.guide,
+            "glossary": _format_terms(self.brief.shared_terms),
+            "title": around.title,
             "place": around.path,
             "before": around.preceding_text,
+            "after": around.following_text,
             "note": around.note,
-            "terms": _format_terms(terms),
+            "terms": "" if self.brief.shared_terms else _format_terms(terms),
             "marks": marks,
             "problems": "; ".join(problems),
             **({} if self.row is None else {"row": self.row}),
@@ -152,7 +173,7 @@ class Translator:
 
     def context_budget(self, subject: str) -> ContextBudget:
         """Return how much text fits one request; ``subject`` names the document in errors."""
-        around = SegmentContext(path="x " * 20, preceding_text="x " * 40, note="x " * 20)
+        around = SegmentContext("x " * 20, "x " * 40, "x " * 20, note="x " * 20, title="x " * 10)
         terms = self.brief.glossary.terms[:10]
         return ContextBudget(
             self.backend,
@@ -161,18 +182,24 @@ class Translator:
             subject=subject,
         )
 
+    def count_instruction_tokens(self) -> int:
+        """Return the tokens of a prompt without a text: the instructions, the style guide, a short glossary."""
+        (tokens,), _ = self.backend.count([self.make_translation_request("count", "", 1)])
+        return tokens
+
     @cached_property
     def cache_key(self) -> str:
         """The key of translations in the memory, beside text and languages: everything that may change them.
 
-        Without a review it is the same as in older versions, so that their entries still apply.
+        Without a review or a guide it is the same as in older versions, so that their entries still apply.
         """
         wording = self.brief
         said = [wording.formality, wording.context, wording.glossary.fingerprint, self.prompt.fingerprint]
         sampled = [str(self.options.temperature), str(self.options.seed)]
         reviewed = [self.review_prompt.fingerprint] if self.review_prompt else []
+        guided = [f"guide {wording.guide}"] if wording.guide else []
         columns = [] if self.row is None else [str(self.row)]
-        return hashlib.sha256("\0".join(said + sampled + reviewed + columns).encode()).hexdigest()[:32]
+        return hashlib.sha256("\0".join(said + sampled + reviewed + guided + columns).encode()).hexdigest()[:32]
 
 
 def _format_terms(terms: Sequence[Term]) -> str:

@@ -30,7 +30,7 @@ NAMES = {
     "against", "answer", "backend", "calibrate", "calibration", "column", "delimiter", "draft", "evaluate",
     "examples", "file", "files", "format", "format_name", "glossary", "gpu_layers", "html", "index", "input_file",
     "key_env", "kind", "kv_type", "label_column", "language", "lora", "memory", "model", "more", "output_format", "plot",
-    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "stop_repetition", "summary", "to", "update",
+    "prompt", "reference", "report", "shard", "shard_by", "shell", "source", "stop_repetition", "style", "summary", "to", "update",
     "weights",
 }  # fmt: skip
 """Parameters of verbs whose values are names, and no texts of the user."""
@@ -74,9 +74,10 @@ def test_a_page_and_a_key_of_a_server_are_private():
         ("check", ["answer.md", "--against", "a.txt", "b.txt"], []),
         (
             "translate",
-            ["--to", "fr", "--to", "de", "--formality", "formal", "--context", "a canary", "a.md"],
+            ["--to", "fr", "--to", "de", "--style", "formal", "--context", "a canary", "a.md"],
             ["a canary"],
         ),
+        ("translate", ["--to", "fr", "--style", "@guide.md", "a.md"], []),
     ],
 )
 def test_the_command_line_is_made_again(verb, words, private):

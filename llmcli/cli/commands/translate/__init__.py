@@ -14,7 +14,7 @@ from llmcli.cli.records.record_flags import RecordFlags
 
 
 class Formality(StrEnum):
-    """How the reader is addressed."""
+    """How the reader is addressed: the values of --formality, which --style replaces."""
 
     AUTO = "auto"
     FORMAL = "formal"
@@ -53,6 +53,7 @@ class CheckedDefect(StrEnum):
       llm translate --to fr --to es -o '{dir}/{name}.{lang}{ext}' docs/*.md
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
+      llm translate --to de --style @style.md docs -o docs-de
       llm translate --to de --qe messages.po -o messages.de.po
       llm translate --check --to fr docs -o docs-fr
       llm translate --check --only stale --sarif --to fr docs -o docs-fr > stale.sarif
@@ -92,7 +93,18 @@ def translate(
             autocompletion=completers.formats,
         ),
     ] = None,
-    formality: Annotated[Formality, Option("--formality", help="How the reader is addressed.")] = Formality.AUTO,
+    style: Annotated[
+        str | None,
+        Option(
+            "--style",
+            metavar="STYLE|@FILE",
+            help="formal, informal, or your style guide.",
+            autocompletion=completers.translation_styles,
+        ),
+    ] = None,
+    formality: Annotated[
+        Formality | None, Option("--formality", help="The former name of --style.", hidden=True)
+    ] = None,
     context: Annotated[
         str | None, Option("--context", metavar="TEXT|@FILE", help="What the model should know about the text.")
     ] = None,
@@ -153,7 +165,7 @@ def translate(
         target_languages=to or [],
         source_language=source,
         format_name=format_name,
-        formality=formality.value,
+        style=style if style is not None or formality is None else formality.value,
         context=context,
         glossary_file=glossary,
         update_target=update,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from llmcli.tasks.translate.translator import Brief, Formality, Translator
 
 
+STYLES = ("auto", "formal", "informal")
+MAX_GUIDE_CHARS = 20_000
+"""Characters of a style guide: about 5,000 tokens, which a context needs beside the text."""
 TRANSLATION_ONLY = "translation"
 """The layout of an output that does not show the source."""
 
@@ -40,7 +43,7 @@ class TranslateOptions:
     target_languages: Sequence[str]
     source_language: str | None
     format_name: str | None
-    formality: str
+    style: str | None
     context: str | None
     glossary_file: str | None
     update_target: str | None
@@ -100,11 +103,11 @@ class SpecBuilder:
 
     @cached_property
     def brief(self) -> Brief:
-        """What the user says about the text. Raises what reading its files raises."""
+        """What the user says about the text. Raises ``UsageError``, and what reading its files raises."""
         from llmcli.tasks.translate.glossary import Glossary
         from llmcli.tasks.translate.translator import Brief
 
-        glossary, context = Glossary(), ""
+        glossary, context, guide, formality = Glossary(), "", "", self._options.style or "auto"
         if self._options.glossary_file is not None:
             file = inputs.read_document(self._ctx, self._options.glossary_file)
             glossary = run_interruptible(Glossary.parse, file.text, file.name)
@@ -119,7 +122,23 @@ class SpecBuilder:
                 if at_file
                 else inputs.decode_argument(self._options.context)
             )
-        return Brief(cast("Formality", self._options.formality), context.strip(), glossary)
+        if formality.startswith("@"):
+            formality, guide = "auto", self._read_guide(formality[1:])
+        elif formality not in STYLES:
+            raise UsageError(f"unknown style: {formality}", detail="Try: formal, informal, or @FILE with a style guide")
+        return Brief(cast("Formality", formality), context.strip(), glossary, guide)
+
+    def _read_guide(self, name: str) -> str:
+        """Return the text of a style guide. Raises ``UsageError`` if it is too long for each prompt to begin with it."""
+        if not name:
+            raise UsageError("--style @ names no file", detail="Try: --style @FILE")
+        guide = inputs.read_document(self._ctx, name).text.strip()
+        if len(guide) > MAX_GUIDE_CHARS:
+            detail = "Leave out what does not matter to a translator."
+            raise UsageError(
+                f"the style guide {name} has {len(guide):,} characters; at most {MAX_GUIDE_CHARS:,} fit", detail=detail
+            )
+        return guide
 
     def build_translator(self, target: Language) -> Translator:
         """Return the translator into a language; the backend is built when it is needed."""

@@ -136,6 +136,8 @@ def _read_files(options: TranslateOptions, plan: TranslationPlan) -> Iterator[tu
         yield "the glossary", options.glossary_file
     if options.context is not None and options.context.startswith("@"):
         yield "the context", options.context[1:]
+    if options.style is not None and options.style.startswith("@"):
+        yield "the style guide", options.style[1:]
     if options.reference_file is not None:
         yield "the reference", options.reference_file
 
@@ -314,6 +316,5 @@ def _manifest(options: TranslateOptions, translators: list[Translator], *, sever
         "uses columns": found["uses columns"] or several,
         "--to": [translator.target.code for translator in translators],
         "--from": options.source_language,
-        "--formality": options.formality,
-        "--context and --glossary": translators[0].cache_key,
+        "--style, --context and --glossary": translators[0].cache_key,
     }

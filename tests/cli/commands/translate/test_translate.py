@@ -300,7 +300,8 @@ def test_a_second_run_does_not_call_the_model(llm, data):
 @pytest.mark.parametrize(
     "more",
     [
-        ("--formality", "formal"),
+        ("--style", "formal"),
+        ("--style", "@guide.md"),
         ("--context", "A tale"),
         ("--glossary", "g.csv"),
         ("--to", "de"),
@@ -311,6 +312,7 @@ def test_a_second_run_does_not_call_the_model(llm, data):
 def test_a_change_of_settings_does_not_use_stored_translations(llm, data, more):
     """Another prompt, glossary or language asks the model again."""
     write("g.csv", "term,translation\nmoon,Mond\n")
+    write("guide.md", "Write short sentences.\n")
     name = write("a.txt", ENGLISH)
     llm("translate", "--to", "fr", name, answer=well)
     argv = more if more[0] == "--to" else ("--to", "fr", *more)
@@ -561,7 +563,7 @@ def test_bilingual(llm, data):
 
 
 def test_a_glossary_is_enforced(llm, data):
-    """A term is in the prompt of its segments, checked, and retried; untranslated terms are protected."""
+    """A term is in the prompt, checked, and retried; untranslated terms are protected."""
     write("g.csv", "term,translation,note\nhouse,Gebäude,a building\nAcme,,\n")
     name = write("a.txt", "The house of Acme is big.\n\nNothing of it is here.\n")
     asked = []
@@ -573,7 +575,7 @@ def test_a_glossary_is_enforced(llm, data):
 
     run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
     assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
-    assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
+    assert "house = Gebäude (a building)" in asked[0]
     assert "'house' must be translated as 'Gebäude'" in Path("r.json").read_text()
 
 
@@ -583,6 +585,62 @@ def test_a_broken_glossary_is_refused(llm, data, text):
     run = llm("translate", "--to", "fr", "--glossary", write("g.csv", text), write("a.txt", "hi\n"))
     assert (run.code, run.backend, "line" in run.err) == (65, None, True)
     assert "term,translation,note" in run.err
+
+
+def test_prompts_begin_with_what_they_share(llm, data):
+    """The instructions, the style guide, a short glossary and the title; then the place and the neighbours of each text.
+
+    Of a long glossary, each prompt has only the terms in its text.
+    """
+    write("guide.md", "Write short sentences.\n")
+    write("g.csv", "house,Gebäude\nsea,Meer\n")
+    paragraphs = ["The house is old.", "The sea is near.", "Nobody lives here."]
+    name = write("a.md", "# The coast\n\n## People\n\n" + "\n\n".join(paragraphs))
+    argv = ("translate", "--from", "en", "--to", "de", "--no-tm", "--context", "A tale", "--style", "@guide.md", name)
+    run = llm(*argv, "--glossary", "g.csv", answer=well)
+    shared = (
+        "About the text: A tale\n\nFollow this style guide:\nWrite short sentences.\n\n"
+        "Translate these terms as follows:\nhouse = Gebäude\nsea = Meer\n\n"
+    )
+    said = [last_message(request) for request in run.backend.requests]
+    own = {text.rpartition("\n")[2]: text for text in reversed(said)}  # the first attempts
+    assert all(text.startswith(shared) for text in own.values()) and len(own) == 5
+    assert own["The coast"] == f"{shared}Translate into German:\n\nThe coast"
+    shared += "It is part of: The coast\n\n"
+    before = f"Before it stands: {paragraphs[0]}\n\n"
+    assert own[paragraphs[1]] == (
+        f"{shared}It stands under: People\n\n{before}After it stands: {paragraphs[2]}\n\n"
+        f"Translate into German:\n\n{paragraphs[1]}"
+    )
+    assert own["People"] == f"{shared}After it stands: {paragraphs[0]}\n\nTranslate into German:\n\nPeople"
+    write("g.csv", "house,Gebäude\nsea,Meer\n" + "".join(f"word{n},Wort{n}\n" for n in range(30)))
+    run = llm(*argv, "--glossary", "g.csv", answer=well)
+    has = ["house = Gebäude" in last_message(request) for request in run.backend.requests]
+    assert has == [paragraphs[0] in last_message(request).rpartition("\n")[2] for request in run.backend.requests]
+
+
+def test_a_style(llm, data):
+    """It says how the reader is addressed, or names a guide; --formality is its former name."""
+    name = write("a.txt", "hi\n")
+    for argv in (("--style", "formal"), ("--formality", "formal")):
+        run = llm("translate", "--to", "fr", "--no-tm", *argv, name, answer=well)
+        assert (run.code, "Address the reader formally." in last_message(run.backend.requests[0])) == (0, True)
+    assert "--formality" not in llm("translate", "--help-all").out
+    for style, code in (("polite", 2), ("@", 2), ("@none", 66)):
+        assert llm("translate", "--to", "fr", "--style", style, name).code == code
+    write("long.md", "word " * 5000)
+    run = llm("translate", "--to", "fr", "--style", "@long.md", name)
+    assert (run.code, "has 24,999 characters; at most 20,000" in run.err) == (2, True)
+
+
+@pytest.mark.usefixtures("small_measure")
+def test_a_style_guide_counts_in_a_dry_run(llm, data):
+    """Once, since all prompts share it."""
+    write("guide.md", "word " * 1000)
+    name = write("a.txt", ENGLISH)
+    argv = ("translate", "--to", "fr", "--dry-run", "--json", name)
+    plain, guided = (json.loads(llm(*argv, *more).out)["tokens"] for more in ((), ("--style", "@guide.md")))
+    assert 1000 < guided - plain < 1010
 
 
 def test_a_declined_term_is_that_of_the_glossary(llm, data):
