@@ -6,9 +6,9 @@
     |  |- BadVariables              (of a prompt)
     |  `- JobMismatch, PartMismatch, RetryRefused  [s]
     |- PartialError             3   something was delivered and something failed
-    |  |- AnswerTruncated, CostLimitReached, ExtractionFailed, IncompleteOutput, InvalidAnswer (NoCodeBlock,
-    |  |  WrongSummaryForm), PartsMissing, PointsUnsupported, QueryFailed, QuestionsMissing, RepetitionStopped,
-    |  |  RowsOmitted, ValuesMissing, ValuesNotRestored  [r]
+    |  |- AnswerTruncated, CostLimitReached, DoubtfulTranslations, ExtractionFailed, IncompleteOutput,
+    |  |  InvalidAnswer (NoCodeBlock, WrongSummaryForm), PartsMissing, PointsUnsupported, QueryFailed,
+    |  |  QuestionsMissing, RepetitionStopped, RowsOmitted, ValuesMissing, ValuesNotRestored  [r]
     |  `- EarlierFailures  [s]
     |- InputError              65   the input is bad
     |  |- BinaryInput

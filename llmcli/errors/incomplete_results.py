@@ -69,6 +69,15 @@ class WrongSummaryForm(InvalidAnswer):
     """The summary of ``subject`` is not in the form of its style; ``detail`` ends "the summary ...", and says why."""
 
 
+class DoubtfulTranslations(PartialError):
+    """``doubtful`` of ``total`` translations say something else when they are translated back."""
+
+    def __init__(self, *, doubtful: int, total: int) -> None:
+        super().__init__()
+        self.doubtful = doubtful
+        self.total = total
+
+
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
     """``unfinished`` of ``total`` segments are unchanged; ``limited``: a limit set by the user cut their answers."""
 

@@ -54,7 +54,7 @@ VERBS = {
     "generate of records": (["generate", "poem", "--var", "topic=rain", "-f", "rows.csv"], f'bicycle,"{FIRST}"'),
     "command": (["command", "list files"], "Monday"),
     "translate": (["translate", "--to", "de", "line.txt"], GERMAN),
-    "translate --qe": (["translate", "--qe", "--to", "de", "line.txt"], TOKEN_SCORES),
+    "translate --qe": (["translate", "--qe", "surprisal", "--to", "de", "line.txt"], TOKEN_SCORES),
     "translate --review": (["translate", "--review", "--to", "de", "line.txt"], GERMAN),
     "translate of records": (["translate", "--to", "de", "--column", "text", "lines.csv"], f"Monday.,{GERMAN}"),
     "summarize": (["summarize", "notes.txt"], FIRST),

@@ -22,11 +22,16 @@ class SegmentStatus(StrEnum):
     UNTRANSLATED = "untranslated"
 
 
+ESTIMATES = ("suspicion", "surprisal", "chrf", "back_translation")
+"""The fields of an outcome that say how good a translation is."""
+
+
 @frozen
 class SegmentOutcome:
     """A segment: ``line`` from 1, in ``part`` if the document is an archive; ``checks`` are the problems of answers, of the final one if it is untranslated.
 
-    ``suspicion`` and ``surprisal``: as in ``quality``, None if they were not estimated.
+    ``suspicion``, ``surprisal``, ``back_translation`` and ``chrf``: as in ``quality`` and ``back_translation``, None if they
+    were not estimated.
     """
 
     line: int
@@ -39,6 +44,13 @@ class SegmentOutcome:
     suspicion: float | None = None
     surprisal: float | None = None
     part: str = ""
+    back_translation: str | None = None
+    chrf: float | None = None
+
+    @property
+    def estimates(self) -> dict[str, Any]:
+        """What was estimated, by name."""
+        return {name: value for name in ESTIMATES if (value := getattr(self, name)) is not None}
 
 
 @slotted
@@ -113,8 +125,5 @@ class TranslationReport:
 
 def _row_as_object(row: SegmentOutcome) -> dict[str, Any]:
     fields = asdict(row) | {"status": str(row.status)}
-    if not row.part:
-        del fields["part"]
-    if row.surprisal is None:
-        del fields["suspicion"], fields["surprisal"]
-    return fields
+    optional = {"part", *ESTIMATES}
+    return {name: value for name, value in fields.items() if name not in optional or value not in {None, ""}}

@@ -209,7 +209,7 @@ class _SegmentAttempts:
         return answer, translation, new
 
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
-        answer = await self._run.ask(request, may_end=_runaway_guard(max_translation_chars(piece.text)))
+        answer = await self._run.ask(request, may_end=guard_length(max_translation_chars(piece.text)))
         translation = clean_answer(piece.text, answer.text)
         if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
@@ -283,7 +283,7 @@ class _SegmentAttempts:
         return format_mask(self._masked.sign, numbers[0]) if numbers else ""
 
 
-def _runaway_guard(limit: int) -> Callable[[str], bool]:
+def guard_length(limit: int) -> Callable[[str], bool]:
     """Return a function that takes the pieces of an answer, and says whether it has more than ``limit`` characters."""
     size = 0
 

@@ -35,6 +35,13 @@ class PseudoLocalization(StrEnum):
     IDENTITY = "identity"
 
 
+class QualityMethod(StrEnum):
+    """How --qe estimates the quality of a translation."""
+
+    SURPRISAL = "surprisal"
+    BACK_TRANSLATION = "back-translation"
+
+
 class CheckedDefect(StrEnum):
     """What --check looks for; the names are those of ``translation_check.DefectKind``."""
 
@@ -54,7 +61,7 @@ class CheckedDefect(StrEnum):
       llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
       llm translate --to fr guide.md --update guide.fr.md
       llm translate --to de --style @style.md docs -o docs-de
-      llm translate --to de --qe messages.po -o messages.de.po
+      llm translate --to de --qe surprisal messages.po -o messages.de.po
       llm translate --check --to fr docs -o docs-fr
       llm translate --check --only stale --sarif --to fr docs -o docs-fr > stale.sarif
       llm translate --pseudo accents strings.json
@@ -137,7 +144,10 @@ def translate(
         str | None,
         Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation.", rare=True),
     ] = None,
-    estimate: Annotated[bool, Option("--qe", help="Rank the translations by how suspicious they are.")] = False,
+    quality: Annotated[
+        QualityMethod | None,
+        Option("--qe", metavar="METHOD", help="Rank suspicious ones: surprisal, back-translation."),
+    ] = None,
     check: Annotated[
         bool, Option("--check", help="List what is wrong with the translations in -o; exit 1 if anything is; no model.")
     ] = False,
@@ -178,7 +188,7 @@ def translate(
         report_file=report,
         pseudo=pseudo.value if pseudo else None,
         reference_file=reference,
-        estimates_quality=estimate,
+        quality=quality.value if quality else None,
         check=CheckOptions(only or [], sarif) if check or only or sarif else None,
     )
     return run_translation(ctx, options)

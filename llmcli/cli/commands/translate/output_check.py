@@ -88,7 +88,7 @@ def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions, check
         "--report": options.report_file is not None,
         "--pseudo": options.pseudo is not None,
         "--eval": options.reference_file is not None,
-        "--qe": options.estimates_quality,
+        "--qe": options.quality is not None,
         "--review": options.review,
         "--force": options.force,
     }

@@ -56,7 +56,7 @@ class TranslateOptions:
     report_file: str | None
     pseudo: str | None
     reference_file: str | None
-    estimates_quality: bool = False
+    quality: str | None = None
     check: CheckOptions | None = None
 
 

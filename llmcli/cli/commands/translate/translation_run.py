@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import result_stream
@@ -36,7 +36,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 if TYPE_CHECKING:
     from llmcli.documents.reading.document import Document
     from llmcli.store.translation_memory import TranslationMemory
-    from llmcli.tasks.translate import TranslationEstimate
+    from llmcli.tasks.translate import QualityMethod, TranslationEstimate
     from llmcli.tasks.translate.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translate.segment_state import TranslationReport
     from llmcli.tasks.translate.target_file import TranslationSpec
@@ -91,7 +91,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
 
         rows, remembered = TranslationReport(), create_memory_cache(memory)
         code, ends = _render_translations(
-            ctx, builder, plan, remembered, rows, reference=reference, estimates=options.estimates_quality
+            ctx, builder, plan, remembered, rows, reference=reference, quality=options.quality
         )
         report_memory_trouble(ctx, remembered)
         if sink is not None:
@@ -124,7 +124,7 @@ def _refuse_contradictions(ctx: CommandContext, options: TranslateOptions) -> No
         raise UsageError("--update already names the output; leave out -o")
     if options.update_target is not None and options.layout != TRANSLATION_ONLY:
         raise UsageError("--update and --bilingual exclude each other")
-    if options.estimates_quality and (options.pseudo is not None or options.dry_run):
+    if options.quality is not None and (options.pseudo is not None or options.dry_run):
         raise UsageError("--qe needs translations of a model", detail="Leave out --pseudo and --dry-run.")
     if options.report_file == STDOUT:
         raise UsageError("--report needs a file", detail="For standard output: --report /dev/stdout")
@@ -162,11 +162,11 @@ def _render_translations(
     rows: TranslationReport,
     *,
     reference: Document | None,
-    estimates: bool,
+    quality: str | None,
 ) -> tuple[int, list[Result | ItemFailed]]:
     """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores.
 
-    ``estimates``: the segments are ranked by their surprisal.
+    ``quality``: how the segments are ranked.
     """
     from llmcli.tasks.translate import translate
 
@@ -176,7 +176,7 @@ def _render_translations(
 
     def events() -> Iterator[TaskEvent]:
         specs = builder.build_specs(plan.translations)
-        found = translate(specs, remembered=remembered, report=rows, estimates_quality=estimates)
+        found = translate(specs, remembered=remembered, report=rows, quality=cast("QualityMethod | None", quality))
         if plan.has_derived_names:
             found = result_stream.write_results(ctx, found, plan, remembered)
         if reference is not None:
@@ -199,7 +199,7 @@ def _render_translations(
     good = [end for end in ends if isinstance(end, Result)]
     if reference is not None and path is not None and not ctx.console.as_json:
         ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
-    if estimates and not ctx.console.as_json:
+    if quality is not None and not ctx.console.as_json:
         for ranking in filter(None, map(result_stream.format_quality, good)):
             ctx.console.write_stderr(ranking)
     if ctx.console.shows_notes:
@@ -296,7 +296,7 @@ def _refuse_document_options(options: TranslateOptions) -> None:
         "--report": options.report_file is not None,
         "--pseudo": options.pseudo is not None,
         "--eval": options.reference_file is not None,
-        "--qe": options.estimates_quality,
+        "--qe": options.quality is not None,
         "--check": options.check is not None,
     }
     refused = [name for name, is_given in given.items() if is_given]

@@ -45,6 +45,11 @@ def _describe_no_label(error: i.NoLabelAnswered) -> ErrorText:
     return text, "Choose a larger model (-m), or show it labelled rows: --examples FILE (classify, sentiment)"
 
 
+def _describe_doubtful(error: i.DoubtfulTranslations) -> ErrorText:
+    what = "translation is" if error.total == 1 else "translations are"
+    return f"{error.doubtful} of {error.total} {what} doubtful", f"The warnings say where; {_LARGER_MODEL_ADVICE}"
+
+
 def _describe_untranslated(error: i.IncompleteOutput) -> ErrorText:
     segments = f"segment{'' if error.total == 1 else 's'}"
     were = "was" if error.unfinished == 1 else "were"
@@ -141,6 +146,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
         f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",
         "Raise --max-cost, or allow shorter answers with --max-tokens.",
     ),
+    i.DoubtfulTranslations: _describe_doubtful,
     i.IncompleteOutput: _describe_untranslated,
     i.ExtractionFailed: lambda x: (
         append_detail(f"no values that fit the schema were found in {subject_of(x)}", x),

@@ -278,7 +278,7 @@ def test_a_broken_source_does_not_hide_the_others(check, translated):
         ("--check", "--to", "el", "a.md", "-o", "b.md", "--dry-run"),
         ("--check", "--to", "el", "a.md", "-o", "b.md", "--update", "c.md"),
         ("--check", "--to", "el", "--format", "csv", "a.md"),
-        ("--sarif", "--to", "el", "a.md", "-o", "b.md", "--qe"),
+        ("--sarif", "--to", "el", "a.md", "-o", "b.md", "--qe", "surprisal"),
         ("--only", "stale", "--to", "el", "a.md", "--dry-run"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``llm translate --qe``: segments are ranked by what their sources tell of the translations, lengths, numbers, copies."""
+"""``llm translate --qe surprisal``: segments are ranked by what their sources tell of the translations, lengths, numbers, copies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judge(request):
 
 @pytest.fixture
 def estimate(llm):
-    """Run ``llm translate --to fr --qe``."""
+    """Run ``llm translate --to fr --qe surprisal``."""
     return lambda *argv, answer=judge, **how: llm(
         "translate",
         "--to",
@@ -48,6 +48,7 @@ def estimate(llm):
         "en",
         "--no-tm",
         "--qe",
+        "surprisal",
         *argv,
         answer=answer,
         **{"token_scores": True, **how},
