@@ -91,6 +91,8 @@ THRESHOLDS = {
 }
 REPETITION_LIMIT = "repetition"
 """``Finished.limit`` of an answer that was stopped."""
+CHARS_LIMIT = "max_chars"
+"""``Finished.limit`` of an answer with more characters than ``Request.max_chars``."""
 _MAX_PERIOD_CHARS = 3000
 """Longest block whose repetition is found."""
 _NEW_TEXT_WORTH = 8

@@ -100,7 +100,8 @@ class Request:
     events. ``carries``: text whose private values the answer must hold, if these are replaced on the way to a server.
     ``hidden_states`` requests ``HiddenStates``; without candidates and ``max_tokens`` nothing is generated then.
     ``state_layers``: the layers after which they are read, at most one less than ``BackendInfo.layers``; none: the last one.
-    ``repetition``: which repetition of a text ends its answer or its reasoning.
+    ``repetition``: which repetition of a text ends its answer or its reasoning. ``max_chars``: an answer with more characters
+    ends at once, wherever it is generated, since it is of no use.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Request:
     hidden_states: bool = False
     state_layers: tuple[int, ...] = ()
     repetition: RepetitionPolicy = RepetitionPolicy.OFF
+    max_chars: int | None = None
 
     @property
     def needs_only_states(self) -> bool:
@@ -232,8 +234,8 @@ class TokenLogprobs:
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
-    ``limit`` says what ended an answer of reason ``length``: "max_tokens", "context" or "repetition". ``stop_string`` is the stop
-    string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
+    ``limit`` says what ended an answer of reason ``length``: "max_tokens", "context", "repetition" or "max_chars".
+    ``stop_string`` is the stop string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
     The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
     ``tool_calls``: those that a server reports; models on this machine write them into the text (``ToolCallParser``).
     """

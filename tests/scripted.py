@@ -13,7 +13,7 @@ from typing import Self
 
 from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream import REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionGuard, RepetitionPolicy
 from llmcli.types import (
     BackendInfo,
     BackendStats,
@@ -274,7 +274,7 @@ class ScriptedJob:
     def _write(self, request: Request, text: str, limit: int) -> Generator[Event, None, tuple[int, str | None]]:
         """Yield the pieces of an answer; return how many there are, and which limit ended it."""
         policy = request.repetition if self._backend.stops_repetition else RepetitionPolicy.OFF
-        guard, done, which = RepetitionGuard(policy), 0, None
+        guard, done, which, chars = RepetitionGuard(policy), 0, None, 0
         for piece in split_words(text):
             if self._backend.obeys_limits and done == limit:
                 which = "max_tokens" if limit == request.max_tokens else "context"
@@ -285,8 +285,11 @@ class ScriptedJob:
             done += 1
             if request.progress:
                 yield RequestProgress(request.id, Phase.WRITING, done)
+            chars += len(piece)
             if guard.stopped:
                 return done, REPETITION_LIMIT
+            if request.max_chars is not None and chars > request.max_chars:
+                return done, CHARS_LIMIT
         rest = guard.flush()
         if rest:
             yield TextDelta(request.id, rest)

@@ -1,9 +1,9 @@
-"""Answers that repeat themselves, on the real engine: a grammar forces a tiny model to write them."""
+"""Answers that repeat themselves or are too long, on the real engine: a grammar forces a tiny model to write them."""
 
 from __future__ import annotations
 
 from engine.tools import answer, req
-from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionPolicy
 from llmcli.types import FinishReason
 
 LOOP = 'start: "the same line once again\\n"{60}'
@@ -18,3 +18,13 @@ def test_an_answer_that_repeats_itself_is_stopped(engines):
     assert (stopped.reason, stopped.limit) == (FinishReason.LENGTH, REPETITION_LIMIT)
     assert (found["a"].text, found["b"].text) == ("the same line once again\n" * 2, "the same line once again\n" * 60)
     assert stopped.usage.completion_tokens < found["b"].finished.usage.completion_tokens / 2
+
+
+def test_an_answer_that_is_too_long_is_stopped(engines):
+    """At the first token beyond its characters; the request next to it goes on."""
+    asked = [req("a", max_tokens=2000, grammar=LOOP, max_chars=90), req("b", max_tokens=2000, grammar=LOOP)]
+    found = answer(engines("chatml", ctx=4096), *asked)
+    stopped = found["a"].finished
+    assert (stopped.reason, stopped.limit) == (FinishReason.LENGTH, CHARS_LIMIT)
+    assert 90 < len(found["a"].text) < 90 + 25 and len(found["b"].text) == 25 * 60
+    assert stopped.usage.completion_tokens < found["b"].finished.usage.completion_tokens / 10

@@ -68,6 +68,7 @@ requests = st.builds(
     session=st.none() | st.just("0123456789abcdef" * 2),
     progress=st.booleans(),
     document_chars=st.integers(0, 1000),
+    max_chars=st.none() | st.integers(1, 1000),
 )
 
 

@@ -21,7 +21,7 @@ from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import LogitOverflow
 from llmcli.errors.model_errors import BadGrammar
-from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 
@@ -46,7 +46,7 @@ class GenerationSequence(Sequence):
         available, requested = context_limit - len(tokens), request.max_tokens
         self._limit_name = "max_tokens" if requested is not None and requested <= available else "context"
         self._max_tokens = available if requested is None else min(requested, available)
-        self._num_reasoning_tokens = 0
+        self._num_reasoning_tokens = self._num_answer_chars = 0
         self._drafter = PromptLookupDrafter()
 
     @property
@@ -93,6 +93,8 @@ class GenerationSequence(Sequence):
             self._finish_output(FinishReason.STOP)
         elif self._output_processor.repeats:
             self._finish_output(FinishReason.LENGTH, REPETITION_LIMIT)
+        elif self.request.max_chars is not None and self._num_answer_chars > self.request.max_chars:
+            self._finish_output(FinishReason.LENGTH, CHARS_LIMIT)
         elif self.num_generated_tokens >= self._max_tokens:
             self._finish_output(FinishReason.LENGTH, self._limit_name)
         return token
@@ -108,6 +110,7 @@ class GenerationSequence(Sequence):
             self._num_reasoning_tokens = self.num_generated_tokens
             self.sink.emit(ReasoningDelta(self.request.id, reasoning))
         if answer:
+            self._num_answer_chars += len(answer)
             self.sink.emit(TextDelta(self.request.id, answer))
 
     def _finish_output(self, reason: FinishReason, limit: str | None = None) -> None:

@@ -17,8 +17,7 @@ from llmcli.tasks.runner.task_run import TaskRun
 from llmcli.tasks.translate.answer_checks import clean_answer
 from llmcli.tasks.translate.quality import rank_segments, without_code
 from llmcli.tasks.translate.segment_state import SegmentOutcome
-from llmcli.tasks.translate.segment_translation import guard_length
-from llmcli.tasks.translate.translator import Brief, Translator, max_translation_chars, max_translation_tokens
+from llmcli.tasks.translate.translator import Brief, Translator, max_translation_tokens
 from llmcli.types import Result
 
 MIN_CHRF = 30.0
@@ -86,7 +85,7 @@ async def _translate_back(
         limit = max_translation_tokens(len(text))
         request = back.make_translation_request(f"{run.item}.back.{index}", text, limit, source=translator.target)
         try:
-            answer = await run.ask(request, may_end=guard_length(max_translation_chars(text)))
+            answer = await run.ask(request)
         except AnswerRefused:
             return None
         return clean_answer(text, answer.text)

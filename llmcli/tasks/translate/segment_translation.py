@@ -5,7 +5,7 @@ The whole segment is masked once; its pieces are pieces of the masked text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llmcli.documents.formats.markup.message_markdown import lost_lines
 from llmcli.documents.segments import Segment, Span
@@ -34,7 +34,7 @@ from llmcli.tasks.translate.translator import (
     max_translation_chars,
     max_translation_tokens,
 )
-from llmcli.text_stream import REPETITION_LIMIT
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT
 from llmcli.types import FinishReason, Request
 
 MAX_SEGMENT_ATTEMPTS = 2
@@ -209,7 +209,7 @@ class _SegmentAttempts:
         return answer, translation, new
 
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
-        answer = await self._run.ask(request, may_end=guard_length(max_translation_chars(piece.text)))
+        answer = await self._run.ask(request)
         translation = clean_answer(piece.text, answer.text)
         if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
@@ -218,7 +218,7 @@ class _SegmentAttempts:
     def _find_problems(self, piece: _Piece, translation: str, answer: Answer) -> list[str]:
         """Return why an answer is no valid translation of a piece."""
         finished = answer.finished
-        if answer.was_ended or len(translation) > max_translation_chars(piece.text):
+        if finished.limit == CHARS_LIMIT or len(translation) > max_translation_chars(piece.text):
             return [RUNAWAY_MESSAGE]
         if self._is_limited_by_user(answer):
             limit = self._translator.options.max_tokens
@@ -281,18 +281,6 @@ class _SegmentAttempts:
     def _example_mask(self, piece: _Piece) -> str:
         numbers = self._masked.find_mask_numbers(piece.text)
         return format_mask(self._masked.sign, numbers[0]) if numbers else ""
-
-
-def guard_length(limit: int) -> Callable[[str], bool]:
-    """Return a function that takes the pieces of an answer, and says whether it has more than ``limit`` characters."""
-    size = 0
-
-    def has_run_away(text: str) -> bool:
-        nonlocal size
-        size += len(text)
-        return size > limit
-
-    return has_run_away
 
 
 def _make_piece(text: str, tokens: int) -> _Piece:

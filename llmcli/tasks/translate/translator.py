@@ -7,6 +7,7 @@ untranslated text stands out and encodings are tested. Texts grow by 30%, as in 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
@@ -29,13 +30,17 @@ _ACCENTED = "\u00e4\u00e7\u00e9\u011f\u0125\u00ef\u0135\u0137\u013c\u00f1\u00f6\
 _TABLE = str.maketrans(_PLAIN, _ACCENTED)
 _VOWELS = frozenset("\u00e4\u00e9\u00ef\u00f6\u00fc")
 _GROWTH_SHARE = 0.3
+_MAX_GROWTH, _MAX_GROWTH_OF_IDEOGRAPHS = 2, 5
+"""How many times longer a translation may be, in characters; a short text may be longer by a phrase."""
+_IDEOGRAPH = re.compile("[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""Characters that stand for a syllable or a word: Japanese, Chinese, Korean."""
 _CHUNK_CHARS = 1 << 16
 """Number of characters that are changed in one native call: megabytes at once would delay signals."""
 
 
 def max_translation_chars(text: str) -> int:
-    """Return the most characters of a translation of ``text``: scripts differ by a factor of 4 at most."""
-    return 4 * len(text) + 200
+    """Return the most characters of a translation of ``text``: an ideograph becomes several letters, a letter two at most."""
+    return 120 + len(text) * (_MAX_GROWTH_OF_IDEOGRAPHS if _IDEOGRAPH.search(text) else _MAX_GROWTH)
 
 
 def max_translation_tokens(tokens: int) -> int:
@@ -141,7 +146,8 @@ class Translator:
             repetition=RepetitionPolicy.OFF if repeats_itself(text) else RepetitionPolicy.ANSWER,
         )
         temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
-        return replace(request, sampling=replace(request.sampling, temperature=temperature), carries=text)
+        sampling = replace(request.sampling, temperature=temperature)
+        return replace(request, sampling=sampling, carries=text, max_chars=max_translation_chars(text))
 
     def make_review_request(
         self,
@@ -169,7 +175,7 @@ class Translator:
         messages = self.review_prompt.render(values)
         longest = self.options.max_tokens or limit
         request = make_request(request_id, messages, self.review_prompt, self.options, max_tokens=longest)
-        return replace(request, carries=text)
+        return replace(request, carries=text, max_chars=max_translation_chars(text))
 
     def context_budget(self, subject: str) -> ContextBudget:
         """Return how much text fits one request; ``subject`` names the document in errors."""

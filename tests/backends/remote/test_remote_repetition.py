@@ -1,4 +1,4 @@
-"""Answers of servers that repeat themselves."""
+"""Answers of servers that repeat themselves, or are too long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.config.backend_config import ServerConfig
 from llmcli.interrupt import Interrupt
-from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, RepetitionPolicy
 from llmcli.types import Finished, FinishReason, Message, Request, Role, TextDelta
 
 LINE = "The mayor was absent from the meeting.\n"
@@ -40,6 +40,17 @@ def test_an_answer_of_each_protocol_is_stopped(kind, policy):
         assert (text, end.reason) == (LINE * 60, FinishReason.STOP)
     else:
         assert (text, end.reason, end.limit) == (LINE * 2, FinishReason.LENGTH, REPETITION_LIMIT)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_long_answer_of_each_protocol_is_stopped(kind):
+    """The rest is not read."""
+    with contextlib.closing(SERVERS[kind]()) as server:
+        server.usual = server.say(lambda _body: LINE * 600)
+        backend = RemoteBackend(ServerConfig(server.url, type=kind), ApiKey(), Interrupt(), model="big")
+        text, end = ask(backend, max_chars=100)
+        backend.close()
+    assert (end.reason, end.limit) == (FinishReason.LENGTH, CHARS_LIMIT) and 100 < len(text) < len(LINE) * 300
 
 
 def test_json_that_repeats_itself_is_stopped(server, backend):

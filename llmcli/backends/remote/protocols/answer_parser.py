@@ -15,7 +15,7 @@ from llmcli.config.backend_config import ServerConfig
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.errors.incomplete_results import AnswerRefused
 from llmcli.fast_dataclass import slotted
-from llmcli.text_stream import REPETITION_LIMIT, ReasoningParser, RepetitionGuard, partial_match_length
+from llmcli.text_stream import CHARS_LIMIT, REPETITION_LIMIT, ReasoningParser, RepetitionGuard, partial_match_length
 from llmcli.types import Event, Finished, FinishReason, ReasoningDelta, Request, TextDelta, Timings, ToolCall, Usage
 
 _DONE_DATA = "[DONE]"
@@ -47,7 +47,7 @@ class AnswerParser(ABC):
         self._started = time.monotonic()
         self._first_at: float | None = None
         self._last_at = self._started
-        self._num_pieces = 0
+        self._num_pieces = self._num_answer_chars = 0
         self._finish_reason: FinishReason | None = None
         self._limit: str | None = None
         self._refusal: str | None = None
@@ -59,7 +59,7 @@ class AnswerParser(ABC):
         self.is_done = False
         """Whether the answer is complete."""
         self.stopped_early = False
-        """Whether it is complete though the server goes on, since a stop string came or it repeats itself."""
+        """Whether it is complete though the server goes on: a stop string came, it repeats itself or is too long."""
 
     # ---- for the client -------------------------------------------------------------------------------------------
 
@@ -182,8 +182,14 @@ class AnswerParser(ABC):
             if shown:
                 yield kind(self._request.id, shown)
             if guard.stopped:
-                self._finish_reason, self._limit = FinishReason.LENGTH, REPETITION_LIMIT
-                self.is_done = self.stopped_early = True
+                self._stop_early(REPETITION_LIMIT)
+        self._num_answer_chars += len(answer)
+        if self._request.max_chars is not None and self._num_answer_chars > self._request.max_chars:
+            self._stop_early(CHARS_LIMIT)
+
+    def _stop_early(self, limit: str) -> None:
+        self._finish_reason, self._limit = FinishReason.LENGTH, limit
+        self.is_done = self.stopped_early = True
 
     def _note_progress(self, characters: int) -> None:
         if characters:
