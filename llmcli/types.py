@@ -375,7 +375,8 @@ class Progress:
 
     With a ``phase`` it describes a step towards the next unit of the job, or towards its first output: ``done`` counts
     tokens, for LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step. ``estimated``:
-    the total is not known exactly.
+    the total is not known exactly. ``current`` is the text of the unit that is worked on, "" if unknown; ``tokens``: those
+    generated for the units that are done.
     """
 
     done: int
@@ -384,6 +385,8 @@ class Progress:
     label: str = ""
     phase: Phase | None = None
     estimated: bool = False
+    current: str = ""
+    tokens: int | None = None
 
 
 @frozen

@@ -20,6 +20,9 @@ _MIN_RATE_S = 0.5
 _BAR_COLUMNS = (20, 10)
 """Possible widths of a bar in columns: few, so that it does not change with every digit beside it."""
 _MIN_LABEL_COLUMNS = 8
+_MIN_CURRENT_COLUMNS = 12
+_MAX_CURRENT_COLUMNS, _MAX_CURRENT_CHARS = 40, 200
+"""Columns for the beginning of the unit that is worked on."""
 _MAX_LABEL_FRACTION = 3
 """A name takes at most a third of the columns."""
 _PER_MINUTE_BELOW = 0.95
@@ -87,10 +90,11 @@ def status_text(
     elapsed: float,
     columns: int,
     bar: bool = True,
+    tokens_rate: float | None = None,
 ) -> str:
-    """Return one line about a job, a step of it, or both.
+    """Return one line about a job, a step of it, or both, and the beginning of the unit that the job works on.
 
-    ``rate``: that of ``rated_progress``.
+    ``rate``: that of ``rated_progress``; ``tokens_rate``: of its tokens, which tells more than that of its units.
     ``left`` and ``elapsed``: seconds.
     ``columns``: most columns of the line; what does not fit is left out, the least important first.
     ``bar``: begin with a bar where there is room for one.
@@ -99,6 +103,8 @@ def status_text(
     remains = "" if left is None else f"{format_estimate(left)} left"
     of = rated_progress(job, step)
     pace = "" if rate is None or of is None else f" ({_format_unit_rate(rate, of.unit)})"
+    if tokens_rate is not None:
+        pace = f" ({_format_unit_rate(tokens_rate, 'tokens').replace('/', ' tokens/')})"
     long, short = _format_head(job, step, columns, short=False), _format_head(job, step, columns, short=True)
     wanted: Iterator[tuple[str, ...]] = iter(
         (
@@ -114,6 +120,10 @@ def status_text(
     text = next((text for text in texts if wrapping.display_width(text) <= columns), None)
     if text is None:
         return wrapping.truncate(short, columns)
+    room = min(_MAX_CURRENT_COLUMNS, columns - wrapping.display_width(text) - len(": "))
+    current = sanitize.single_line(job.current[:_MAX_CURRENT_CHARS]) if job is not None else ""
+    if current and room >= _MIN_CURRENT_COLUMNS:
+        text += f": {wrapping.truncate(current, room)}"
     if not bar:
         return text
     return _format_bar(job, step, columns - wrapping.display_width(text) - 1) + text

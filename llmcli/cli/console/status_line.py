@@ -174,11 +174,14 @@ class StatusLine:
                 self._step = None if progress.done else self._step  # of the previous unit
             self._job = progress
         self._rate_estimator(progress).add(now, progress.done)
+        if progress.tokens is not None:
+            self._rate_estimator(progress, "tokens").add(now, progress.tokens)
 
-    def _rate_estimator(self, progress: Progress) -> RateEstimator:
+    def _rate_estimator(self, progress: Progress, unit: str = "") -> RateEstimator:
         from llmcli.cli.console.progress_text import RateEstimator
 
-        return self._rate_estimators.setdefault((progress.label, progress.unit, progress.phase), RateEstimator())
+        key = (progress.label, unit or progress.unit, progress.phase)
+        return self._rate_estimators.setdefault(key, RateEstimator())
 
     # ---- the thread -----------------------------------------------------------------------------------------------
 
@@ -243,13 +246,16 @@ class StatusLine:
         job, step = self._job, self._step
         of = rated_progress(job, step)
         rate = None if of is None else self._rate_estimator(of).rate(now)
+        tokens_rate = None if of is None or of.tokens is None else self._rate_estimator(of, "tokens").rate(now)
         left = None if of is None else self._rate_estimator(of).seconds_left(now, of)
         if left is None and job is not None:
             left = self._rate_estimator(job).seconds_left(now, job)
         # terminals differ in how they treat the last column
         columns = self._environment.columns(self._environment.stderr) - 1 - taken
         elapsed = now - self._wait_began_at
-        return status_text(job, step, rate=rate, left=left, elapsed=elapsed, columns=columns, bar=bar)
+        return status_text(
+            job, step, rate=rate, tokens_rate=tokens_rate, left=left, elapsed=elapsed, columns=columns, bar=bar
+        )
 
     def _erase(self) -> None:
         """Erase the line; waits while Ctrl-S has stopped the terminal."""

@@ -70,13 +70,15 @@ class TaskRun:
         *,
         on_delta: Callable[[TextDelta | ReasoningDelta], object] | None = None,
         may_end: Callable[[str], bool] | None = None,
+        unit_text: str = "",
     ) -> Answer:
         """Return the answer to a request, whose id is unlike all others. Raises the error of a failed request.
 
         ``on_delta`` gets the pieces of the text and of the reasoning as they come. ``may_end`` gets the pieces of the text
-        and ends the answer by returning True; ``Answer.was_ended`` then says so.
+        and ends the answer by returning True; ``Answer.was_ended`` then says so. ``unit_text`` is the text of the unit that
+        the request is about, for the progress.
         """
-        opened = _TaskRequest(self, request, on_delta, may_end)
+        opened = _TaskRequest(self, request, on_delta, may_end, unit_text)
         self._open.add(opened)
         self._runner.submit(opened)
         try:
@@ -165,9 +167,11 @@ class _TaskRequest:
         request: Request,
         on_delta: Callable[[TextDelta | ReasoningDelta], object] | None,
         may_end: Callable[[str], bool] | None,
+        unit_text: str,
     ) -> None:
         self.run = run
         self.request = request
+        self.unit_text = unit_text
         self.step = run.step
         self.buffer = AnswerBuffer()
         self.finished: Pending[Finished] = Pending()
@@ -211,8 +215,8 @@ class TaskRunner:
         self.backend = backend
         self.loop = CoroutineLoop()
         self.reports: deque[TaskEvent] = deque()
-        self.num_done = self.num_asked = 0
-        """Requests that have ended, and all requests so far."""
+        self.num_done = self.num_asked = self.num_tokens = 0
+        """Requests that have ended, all requests so far, and the tokens generated for units with a known text."""
         self._open_job = open_job
         self._job: Job | None = None
         self._on_end = on_end
@@ -395,6 +399,7 @@ class TaskRunner:
                 self._cancelled.append(event.id)
             return
         self._forget(opened)
+        self.num_tokens += event.usage.completion_tokens if opened.unit_text else 0
         opened.run.usage.add(event)
         opened.finished.resolve(event)
         self.loop.run()
@@ -407,6 +412,11 @@ class TaskRunner:
         """Return the step of a request that has not ended, None if it does not report its progress."""
         opened = self._open[request_id]
         return opened.step if opened.request.progress else None
+
+    @property
+    def current_text(self) -> str:
+        """The text of the unit that the first request which has not ended is about, "" if no task says so."""
+        return next((opened.unit_text for opened in self._open.values() if opened.unit_text), "")
 
     @property
     def first_watched(self) -> str | None:
@@ -547,7 +557,9 @@ class _InputRunner:
     def _count_requests(self) -> Iterator[Progress]:
         runner = self._runner
         if self._unit and runner.num_asked > 1:
-            yield Progress(runner.num_done, runner.num_asked + runner.num_to_come, self._unit)
+            total = runner.num_asked + runner.num_to_come
+            current, tokens = runner.current_text, runner.num_tokens or None
+            yield Progress(runner.num_done, total, self._unit, current=current, tokens=tokens)
 
     def _report_progress(self, event: RequestProgress) -> Iterator[Progress]:
         """Update the progress of a request's step."""

@@ -209,7 +209,7 @@ class _SegmentAttempts:
         return answer, translation, new
 
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
-        answer = await self._run.ask(request)
+        answer = await self._run.ask(request, unit_text=self._masked.unmask(piece.text))
         translation = clean_answer(piece.text, answer.text)
         if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)

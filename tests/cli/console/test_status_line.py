@@ -129,7 +129,8 @@ def test_figures(job, of, figures, wide, narrow):
 
 counts = st.integers(0, 10**9)
 names = st.text(max_size=60)
-jobs = st.builds(Progress, counts, st.none() | counts, st.sampled_from(["parts", "bytes", "segments"]), names)
+units = st.sampled_from(["parts", "bytes", "segments"])
+jobs = st.builds(Progress, counts, st.none() | counts, units, names, current=names)
 steps = st.builds(step, st.sampled_from(Phase), counts, st.none() | counts, names)
 seconds = st.floats(0, 1e6)
 figures = st.tuples(st.none() | seconds, st.none() | seconds, seconds)
@@ -430,6 +431,16 @@ def test_finished_units_end_their_step(line, screen, clock):
     assert "reading" not in screen.text() and "1 of 9 segments" in screen.text()
 
 
+def test_the_unit_and_the_tokens_of_a_job_are_shown(line, screen, clock):
+    """The rate is that of the tokens, and the unit is shortened to the columns that are left."""
+    status = line()
+    for done in range(4):
+        status.show(Progress(done, 9, "segments", current=f"Part {done} of a long text of words", tokens=70 * done))
+        clock.now += 2
+        status.paint_due()
+    assert screen.text() == "3 of 9 segments (35 tokens/s), 10 s left, 8 s elapsed: Part 3 of a long text…"
+
+
 def test_the_thread_paints_while_the_command_is_blocked(screen, monkeypatch):
     """A native call, a lock or a silent server need not report anything."""
     monkeypatch.setattr(status_line, "DELAY_S", 0.0)
@@ -458,7 +469,7 @@ VERBS = {
     "ask": (["ask", "Q of some words"], {}, [b"queued", b"reading", b" tokens"]),
     "summarize": (["summarize", "FILE"], {"context": 400}, [b"parts, reading", b"merging: reading", b"writing"]),
     "sentiment": (["sentiment", "FILE"], {}, [b"reading", b" of 200 records"]),
-    "translate": (["translate", "--to", "fr", "--no-tm", "FILE"], {}, [b"1 of "]),
+    "translate": (["translate", "--to", "fr", "--no-tm", "FILE"], {}, [b"1 of ", b" elapsed: A sentence about"]),
     "generate": (["generate", "poem", "--var", "topic=rain"], {}, [b"queued", b"reading"]),
 }
 

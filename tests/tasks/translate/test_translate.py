@@ -130,6 +130,7 @@ def test_segments_count_as_progress(prompts):
     progress = of(Progress, run(ScriptedBackend(shout), prompts, "a\n\nb\n\nc\n"))
     assert [(event.done, event.total) for event in progress] == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert progress[0].unit == "segments"
+    assert [(event.current, event.tokens) for event in progress] == [("a", None), ("b", 1), ("c", 2), ("", 3)]
 
 
 def test_segments_that_wait_count_once(prompts):
