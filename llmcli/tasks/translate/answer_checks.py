@@ -16,6 +16,7 @@ from llmcli.documents.formats.markup.markdown_emphasis import count_emphasis, fl
 from llmcli.documents.formats.markup.message_markdown import has_emphasis, lost_lines
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
 from llmcli.documents.segments import Segment, protected_texts, split_at_protected
+from llmcli.documents.text_cutting import split_sentences
 from llmcli.fast_dataclass import frozen
 from llmcli.tasks.languages import Language, is_still_in_source_language
 from llmcli.tasks.translate.glossary import Term, uses_translation
@@ -34,6 +35,12 @@ _GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _PREAMBLE = re.compile(
     r"\A[\s*_#>\"'\u201c\u00ab-]{0,3}(?:sure|certainly|of course|okay|ok|here(?:'s|\u2019s| is| are)|the translation|translation|"
     r"translated (?:text|version)|voici|hier ist|aqu\u00ed (?:est\u00e1|tienes)|ecco|aqui est\u00e1)\b[^\n]{0,120}?:[ \t]*(?:\n+|(?=\S))",
+    re.IGNORECASE,
+)
+_COMMENTARY = re.compile(
+    r"\n[ \t]*\n[\s*_#>(\[-]{0,5}(?:notes?|explanations?|translat(?:ion|ed)|breakdown|original|source|this (?:is|translation|means)|here(?:'s| is| are)"
+    r"|please note|let me|i(?:'ve| have|'m| am| hope| kept| used)|in this|hinweis|anmerkung|erkl\u00e4rung|remarque|explication|nota|explicaci\u00f3n"
+    r"|spiegazione|explica\u00e7\u00e3o)\b",
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb", "'": "'", "\u201e": "\u201c", "`": "`"}
@@ -69,7 +76,7 @@ class AnswerRequirements:
 
 
 def clean_answer(text: str, answer: str) -> str:
-    """Return an answer without a preamble, quotes or a fence that ``text`` lacks; models add them to translations."""
+    """Return an answer without a preamble, commentary, quotes or a fence that ``text`` lacks; models add them."""
     answer = _unwrap_json(text, answer.strip())
     fenced = _FENCE.match(answer)
     if fenced and not text.startswith("```"):
@@ -77,6 +84,9 @@ def clean_answer(text: str, answer: str) -> str:
     preamble = _PREAMBLE.match(answer)
     if preamble and not _PREAMBLE.match(text) and answer[preamble.end() :].strip():
         answer = answer[preamble.end() :].strip()
+    commentary = None if _COMMENTARY.search(text) else _COMMENTARY.search(answer)
+    if commentary and len(split_sentences(answer[: commentary.start()])) >= len(split_sentences(text)):
+        answer = answer[: commentary.start()].rstrip()
     closing = _QUOTES.get(answer[:1])
     if closing and len(answer) > 2 and answer.endswith(closing) and text[:1] != answer[:1]:  # noqa: PLR2004
         inner = answer[1:-1]

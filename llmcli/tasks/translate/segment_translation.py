@@ -218,12 +218,15 @@ class _SegmentAttempts:
     def _find_problems(self, piece: _Piece, translation: str, answer: Answer) -> list[str]:
         """Return why an answer is no valid translation of a piece."""
         finished = answer.finished
-        if finished.limit == CHARS_LIMIT or len(translation) > max_translation_chars(piece.text):
+        is_cut = finished.reason is FinishReason.LENGTH and answer.text.rstrip().endswith(
+            translation
+        )  # else what follows
+        if (is_cut and finished.limit == CHARS_LIMIT) or len(translation) > max_translation_chars(piece.text):
             return [RUNAWAY_MESSAGE]
-        if self._is_limited_by_user(answer):
+        if is_cut and self._is_limited_by_user(answer):
             limit = self._translator.options.max_tokens
             return [f"the answer is incomplete: it reached the limit of {limit} tokens"]
-        if finished.reason is FinishReason.LENGTH:
+        if is_cut:
             return [REPETITION_PROBLEM if finished.limit == REPETITION_LIMIT else TRUNCATED_MESSAGE]
         if not translation:
             return [EMPTY_ANSWER_MESSAGE]

@@ -212,6 +212,13 @@ def test_a_runaway_answer_ends_where_it_can_be_no_translation_any_more(prompts):
     assert [(request.max_chars, request.gathered) for request in backend.requests] == 2 * [(130, True)]
 
 
+def test_a_comment_may_be_cut(prompts):
+    """What a model says about its translation does not make that a bad one, however long it talks."""
+    backend = ScriptedBackend(lambda _: "Bonjour\n\nNote: " + "I have kept the tone. " * 100)
+    answer = result(run(backend, prompts, "hello\n"))
+    assert (answer.text, answer.cut, len(backend.requests)) == ("Bonjour\n", False, 1)
+
+
 def test_a_segment_cut_by_the_users_limit_stays(prompts):
     """A segment that the user's limit cuts stays unchanged, is reported, and is not retried at full length."""
     backend = ScriptedBackend(shout)

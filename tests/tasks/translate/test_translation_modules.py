@@ -148,10 +148,16 @@ def test_a_part_of_a_group_stays_in_order():
         ("Voici: a", "Here: a", "Here: a"),
         ("Hello", '{"translation": "Bonjour"}', "Bonjour"),
         ("Hello", '{"a": "b", "c": "d"}', '{"a": "b", "c": "d"}'),
+        ("Hello", "Bonjour\n\nNote: this is informal.", "Bonjour"),
+        ("Hello", '"Bonjour"\n\n**Explanation:** a greeting', "Bonjour"),
+        ("Hello", "Here is the translation: Bonjour\n\n(Note that it is informal)", "Bonjour"),
+        ("Hello. Note this.", "Bonjour.\n\nNote ceci.", "Bonjour.\n\nNote ceci."),
+        ("Hello\n\nNote: this", "Bonjour\n\nNote : ceci", "Bonjour\n\nNote : ceci"),
+        ("Hello", "Bonjour\n\nle monde", "Bonjour\n\nle monde"),
     ],
 )
 def test_additions_of_models_are_removed(text, answer, kept):
-    """A preamble, quotes and a fence are removed unless the text has them too."""
+    """A preamble, commentary, quotes and a fence are removed unless the text has them, or a sentence would be lost."""
     assert clean_answer(text, answer) == kept
 
 
