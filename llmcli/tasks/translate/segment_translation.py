@@ -211,16 +211,14 @@ class _SegmentAttempts:
     async def _ask(self, piece: _Piece, request: Request) -> tuple[Answer, str, list[str]]:
         answer = await self._run.ask(request, unit_text=self._masked.unmask(piece.text))
         translation = clean_answer(piece.text, answer.text)
+        is_cut = answer.finished.reason is FinishReason.LENGTH and answer.text.rstrip().endswith(translation)
         if self._counts_emphasis:
             translation = fix_delimiter_spacing(self._masked, piece.text, translation)
-        return answer, translation, self._find_problems(piece, translation, answer)
+        return answer, translation, self._find_problems(piece, translation, answer, is_cut=is_cut)
 
-    def _find_problems(self, piece: _Piece, translation: str, answer: Answer) -> list[str]:
-        """Return why an answer is no valid translation of a piece."""
+    def _find_problems(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
+        """Return why an answer is no valid translation of a piece; ``is_cut``: a limit cut it, not a comment after it."""
         finished = answer.finished
-        is_cut = finished.reason is FinishReason.LENGTH and answer.text.rstrip().endswith(
-            translation
-        )  # else what follows
         if (is_cut and finished.limit == CHARS_LIMIT) or len(translation) > max_translation_chars(piece.text):
             return [RUNAWAY_MESSAGE]
         if is_cut and self._is_limited_by_user(answer):

@@ -102,6 +102,13 @@ def test_emphasis_that_stays_wrong_is_reported(prompts, text, answer, problem):
     assert row.status == "untranslated"
 
 
+def test_a_cut_answer_stays_cut_when_its_emphasis_is_corrected(prompts):
+    """A blank before a delimiter does not make it complete."""
+    answer = "\u6309**\u201c\u4fdd\u5b58\u201d**\u952e\u73b0\u5728 " + "\u518d " * 100
+    _, done, (row,) = run(prompts, "Press **Save** now or later today please", lambda _: answer)
+    assert done.cut and row.checks[0] == "the answer is incomplete"
+
+
 def test_emphasis_over_sentences_is_complete_in_the_end(prompts):
     """Sentences that are retried separately keep emphasis that spans them; if it does not match, none is accepted."""
     text = "**One house is old. Two houses are new.**"
