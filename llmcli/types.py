@@ -308,7 +308,8 @@ class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
-    scores can report each token (``Score.token_logprobs``). ``parameters``: the number of the model's weights, None if
+    scores can report each token (``Score.token_logprobs``). ``shares_prefixes``: the common beginning of prompts is evaluated
+    once, and costs nothing more. ``parameters``: the number of the model's weights, None if
     unknown. ``layers``: the number of the model's layers, None if only the states of the last one can be read.
     ``measured_layers``: those that ``llm models tune`` chose.
     """
@@ -320,6 +321,7 @@ class BackendInfo:
     reasoning: bool = False
     rejects_overflow: bool = False
     token_scores: bool = False
+    shares_prefixes: bool = False
     parameters: int | None = None
     layers: int | None = None
     measured_layers: StateLayers | None = None

@@ -107,6 +107,7 @@ class ScriptedBackend:
         exact: bool = True,
         scores: bool = True,
         token_scores: bool = False,
+        shares_prefixes: bool = True,
         model: str = "scripted",
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
@@ -131,6 +132,7 @@ class ScriptedBackend:
             context=context,
             scores=scores,
             token_scores=token_scores,
+            shares_prefixes=shares_prefixes,
             parameters=parameters,
             layers=layers,
         )

@@ -44,7 +44,7 @@ PROMPT = "translate"
 REVIEW_PROMPT = "translate.review"
 _MAX_WATCHED_SEGMENTS = 8
 """Number of segments whose tokens count as progress until one is done; afterwards segments are counted."""
-_PRECEDING_CHARS, _FOLLOWING_CHARS = 200, 100
+_PRECEDING_CHARS, _FOLLOWING_CHARS = 120, 80
 """Number of characters before and after a segment that the model sees."""
 _MAX_TITLE_CHARS = 100
 _MAX_PATH_PARTS = 3

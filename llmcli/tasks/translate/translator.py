@@ -24,7 +24,7 @@ from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
 _MAX_SHARED_TERMS = 20
-"""A glossary with at most so many terms stands in the part that all prompts share, and is evaluated once."""
+"""A glossary with at most so many terms stands in the part that all prompts share, if the engine evaluates that once."""
 _PLAIN = "aceghijklnorstuwyzACDEGHIJKLNORSTUWYZ"
 _ACCENTED = "\u00e4\u00e7\u00e9\u011f\u0125\u00ef\u0135\u0137\u013c\u00f1\u00f6\u0159\u0161\u0163\u00fc\u0175\u00fd\u017e\u00c4\u00c7\u010e\u00c9\u011e\u0124\u00cf\u0134\u0136\u013b\u00d1\u00d6\u0158\u0160\u0162\u00dc\u0174\u00dd\u017d"
 _TABLE = str.maketrans(_PLAIN, _ACCENTED)
@@ -59,12 +59,6 @@ class Brief:
     context: str = ""
     glossary: Glossary = Glossary()
     guide: str = ""
-
-    @cached_property
-    def shared_terms(self) -> tuple[Term, ...]:
-        """The terms with a translation if they are few, so that all prompts can begin with them."""
-        terms = tuple(term for term in self.glossary.terms if not term.is_untranslated)
-        return terms if len(terms) <= _MAX_SHARED_TERMS else ()
 
 
 @frozen
@@ -126,13 +120,13 @@ class Translator:
             "context": self.brief.context,
             "formality": self.brief.formality,
             "guide": self.brief.guide,
-            "glossary": _format_terms(self.brief.shared_terms),
+            "glossary": _format_terms(self._shared_terms),
             "title": around.title,
             "place": around.path,
             "before": around.preceding_text,
             "after": around.following_text,
             "note": around.note,
-            "terms": "" if self.brief.shared_terms else _format_terms(terms),
+            "terms": "" if self._shared_terms else _format_terms(terms),
             "marks": marks,
             "problems": "; ".join(problems),
             **({} if self.row is None else {"row": self.row}),
@@ -148,6 +142,12 @@ class Translator:
         temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
         sampling = replace(request.sampling, temperature=temperature)
         return replace(request, sampling=sampling, carries=text, max_chars=max_translation_chars(text))
+
+    @cached_property
+    def _shared_terms(self) -> tuple[Term, ...]:
+        """The terms with a translation, if all prompts can begin with them at no cost."""
+        terms = tuple(term for term in self.brief.glossary.terms if not term.is_untranslated)
+        return terms if len(terms) <= _MAX_SHARED_TERMS and self.backend.info().shares_prefixes else ()
 
     def make_review_request(
         self,

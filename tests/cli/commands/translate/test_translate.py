@@ -590,7 +590,7 @@ def test_a_broken_glossary_is_refused(llm, data, text):
 def test_prompts_begin_with_what_they_share(llm, data):
     """The instructions, the style guide, a short glossary and the title; then the place and the neighbours of each text.
 
-    Of a long glossary, each prompt has only the terms in its text.
+    Of a long glossary, and on a server, each prompt has only the terms in its text.
     """
     write("guide.md", "Write short sentences.\n")
     write("g.csv", "house,Gebäude\nsea,Meer\n")
@@ -613,10 +613,12 @@ def test_prompts_begin_with_what_they_share(llm, data):
         f"Translate into German:\n\n{paragraphs[1]}"
     )
     assert own["People"] == f"{shared}After it stands: {paragraphs[0]}\n\nTranslate into German:\n\nPeople"
-    write("g.csv", "house,Gebäude\nsea,Meer\n" + "".join(f"word{n},Wort{n}\n" for n in range(30)))
-    run = llm(*argv, "--glossary", "g.csv", answer=well)
-    has = ["house = Gebäude" in last_message(request) for request in run.backend.requests]
-    assert has == [paragraphs[0] in last_message(request).rpartition("\n")[2] for request in run.backend.requests]
+    for terms, shares in ((30, True), (0, False)):
+        write("g.csv", "house,Gebäude\nsea,Meer\n" + "".join(f"word{n},Wort{n}\n" for n in range(terms)))
+        run = llm(*argv, "--glossary", "g.csv", answer=well, shares_prefixes=shares)
+        said = [last_message(request) for request in run.backend.requests]
+        has = ["house = Gebäude" in text for text in said]
+        assert has == [paragraphs[0] in text.rpartition("\n")[2] for text in said]
 
 
 def test_a_style(llm, data):
