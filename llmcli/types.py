@@ -308,8 +308,8 @@ class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the model (a hash, or a server's name).
 
     ``rejects_overflow``: an overlong prompt ends with ``ContextOverflow``, so callers need not count. ``token_scores``:
-    scores can report each token (``Score.token_logprobs``). ``shares_prefixes``: the common beginning of prompts is evaluated
-    once, and costs nothing more. ``parameters``: the number of the model's weights, None if
+    scores can report each token (``Score.token_logprobs``). ``is_engine``: the engine of this machine
+    answers, so the common beginning of prompts is evaluated once, and ``Finished.stop_string`` is known. ``parameters``: the number of the model's weights, None if
     unknown. ``layers``: the number of the model's layers, None if only the states of the last one can be read.
     ``measured_layers``: those that ``llm models tune`` chose.
     """
@@ -321,7 +321,7 @@ class BackendInfo:
     reasoning: bool = False
     rejects_overflow: bool = False
     token_scores: bool = False
-    shares_prefixes: bool = False
+    is_engine: bool = False
     parameters: int | None = None
     layers: int | None = None
     measured_layers: StateLayers | None = None

@@ -89,6 +89,12 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+\Z", text)
 
 
+def _cut_at_stop(request: Request, text: str) -> tuple[str, str | None]:
+    """Return what comes before the first stop string of a request, and which it is."""
+    at, stop = min(((text.find(stop), stop) for stop in request.stop if stop in text), default=(len(text), None))
+    return text[:at], stop
+
+
 class ScriptedBackend:
     """``answer`` maps a request to its answer; by default the user's last message is returned.
 
@@ -107,7 +113,7 @@ class ScriptedBackend:
         exact: bool = True,
         scores: bool = True,
         token_scores: bool = False,
-        shares_prefixes: bool = True,
+        is_engine: bool = True,
         model: str = "scripted",
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
@@ -132,7 +138,7 @@ class ScriptedBackend:
             context=context,
             scores=scores,
             token_scores=token_scores,
-            shares_prefixes=shares_prefixes,
+            is_engine=is_engine,
             parameters=parameters,
             layers=layers,
         )
@@ -262,16 +268,17 @@ class ScriptedJob:
         if request.reasoning:
             for piece in split_words(reply.reasoning):
                 yield ReasoningDelta(request.id, piece)
-        done, which = yield from self._write(request, reply.text, self._limit(request, context - prompt))
+        text, stop_string = _cut_at_stop(request, reply.text)
+        done, which = yield from self._write(request, text, self._limit(request, context - prompt))
         if which is not None:
             yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)
             return
-        while reply.stalls:
+        while reply.stalls and stop_string is None:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
         which = "max_tokens" if reason is FinishReason.LENGTH else None
         finished = self._finished(request, reason, prompt, done, error=reply.error, limit=which)
-        yield replace(finished, tool_calls=reply.calls)
+        yield replace(finished, tool_calls=reply.calls, stop_string=stop_string if backend.info().is_engine else None)
 
     def _write(self, request: Request, text: str, limit: int) -> Generator[Event, None, tuple[int, str | None]]:
         """Yield the pieces of an answer; return how many there are, and which limit ended it."""

@@ -112,7 +112,7 @@ class Engine:
             reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
             token_scores=True,
-            shares_prefixes=True,
+            is_engine=True,
             parameters=self._setup.model.header.n_params,
             layers=self._setup.model.header.readable_layers,
             measured_layers=None if cache is None else load_layers(cache, model_id),

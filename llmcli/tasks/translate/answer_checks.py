@@ -43,6 +43,7 @@ _COMMENTARY = re.compile(
     r"|spiegazione|explica\u00e7\u00e3o)\b",
     re.IGNORECASE,
 )
+_EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 _QUOTES = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb", "'": "'", "\u201e": "\u201c", "`": "`"}
 _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 _EMPHASIS_CHARACTERS = frozenset("*_~")
@@ -147,6 +148,8 @@ def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> li
     lines = lost_lines(text, answer) if expected.lines else ""
     wrong = {"marks are": marks, "emphasis is": emphasis, "lines are": lines}
     found = [f"the {what} wrong: {problem}" for what, problem in wrong.items() if problem]
+    if _EMPTY_LINE.search(answer) and not _EMPTY_LINE.search(text):
+        found.append("the answer has several paragraphs")
     if expected.lines and _adds_backticks(text, answer, expected.masked):
         found.append("a backtick is not in the source text")
     longer = [] if marks else _lengthened_addresses(text, answer, expected.masked)

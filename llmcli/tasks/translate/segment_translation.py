@@ -29,6 +29,7 @@ from llmcli.tasks.translate.answer_checks import (
 from llmcli.tasks.translate.glossary import Term
 from llmcli.tasks.translate.masking import MaskedText, format_mask, mask_spans
 from llmcli.tasks.translate.translator import (
+    PARAGRAPH_END,
     SegmentContext,
     Translator,
     max_translation_chars,
@@ -41,6 +42,7 @@ MAX_SEGMENT_ATTEMPTS = 2
 """Attempts at a whole segment; after those, each of its sentences has one."""
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer is incomplete"
+NO_PARAGRAPH_MESSAGE = "the answer does not begin with the whole translation"
 UNRESTORED_MESSAGE = "codes that stand for private text are changed or missing"
 
 
@@ -201,6 +203,8 @@ class _SegmentAttempts:
             marks=self._example_mask(piece),
             problems=problems,
             attempt=attempt,
+            one_paragraph=PARAGRAPH_END not in piece.text
+            and {NO_PARAGRAPH_MESSAGE, EMPTY_ANSWER_MESSAGE}.isdisjoint(problems),
         )
         answer, translation, new = await self._ask(piece, request)
         if new:
@@ -218,17 +222,9 @@ class _SegmentAttempts:
 
     def _find_problems(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> list[str]:
         """Return why an answer is no valid translation of a piece; ``is_cut``: a limit cut it, not a comment after it."""
-        finished = answer.finished
-        if (is_cut and finished.limit == CHARS_LIMIT) or len(translation) > max_translation_chars(piece.text):
-            return [RUNAWAY_MESSAGE]
-        if is_cut and self._is_limited_by_user(answer):
-            limit = self._translator.options.max_tokens
-            return [f"the answer is incomplete: it reached the limit of {limit} tokens"]
-        if is_cut:
-            return [REPETITION_PROBLEM if finished.limit == REPETITION_LIMIT else TRUNCATED_MESSAGE]
-        if not translation:
-            return [EMPTY_ANSWER_MESSAGE]
-        if finished.unrestored:
+        if incomplete := self._length_problem(piece, translation, answer, is_cut=is_cut):
+            return [incomplete]
+        if answer.finished.unrestored:
             return [UNRESTORED_MESSAGE]
         width = self._segment.max_width
         if width is not None:
@@ -237,6 +233,21 @@ class _SegmentAttempts:
         markdown = self._counts_emphasis, self._counts_lines
         expected = AnswerRequirements(self._masked, self._task.source, target, terms, width, *markdown)
         return find_problems(piece.text, translation, expected)
+
+    def _length_problem(self, piece: _Piece, translation: str, answer: Answer, *, is_cut: bool) -> str:
+        """Return why an answer is not the whole translation, or far more, "" if it may be that."""
+        finished = answer.finished
+        if (is_cut and finished.limit == CHARS_LIMIT) or len(translation) > max_translation_chars(piece.text):
+            return RUNAWAY_MESSAGE
+        if is_cut and self._is_limited_by_user(answer):
+            limit = self._translator.options.max_tokens
+            return f"the answer is incomplete: it reached the limit of {limit} tokens"
+        if is_cut:
+            return REPETITION_PROBLEM if finished.limit == REPETITION_LIMIT else TRUNCATED_MESSAGE
+        if not translation:
+            return EMPTY_ANSWER_MESSAGE
+        is_first = finished.stop_string == PARAGRAPH_END and not _is_whole(piece.text, translation)
+        return NO_PARAGRAPH_MESSAGE if is_first else ""
 
     def _is_limited_by_user(self, answer: Answer) -> bool:
         """Whether the user's own limit ended an answer."""
@@ -282,6 +293,13 @@ class _SegmentAttempts:
     def _example_mask(self, piece: _Piece) -> str:
         numbers = self._masked.find_mask_numbers(piece.text)
         return format_mask(self._masked.sign, numbers[0]) if numbers else ""
+
+
+def _is_whole(text: str, translation: str) -> bool:
+    """Whether the first paragraph of an answer may be all of it: no preamble, and with as many sentences as the text."""
+    if translation.endswith(":") and not text.endswith(":"):
+        return False
+    return len(split_sentences(translation)) >= len(split_sentences(text))
 
 
 def _make_piece(text: str, tokens: int) -> _Piece:

@@ -23,6 +23,7 @@ from llmcli.text_stream import RepetitionPolicy, repeats_itself
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
+PARAGRAPH_END = "\n\n"
 _MAX_SHARED_TERMS = 20
 """A glossary with at most so many terms stands in the part that all prompts share, if the engine evaluates that once."""
 _PLAIN = "aceghijklnorstuwyzACDEGHIJKLNORSTUWYZ"
@@ -108,9 +109,11 @@ class Translator:
         marks: str = "",
         problems: Sequence[str] = (),
         attempt: int = 1,
+        one_paragraph: bool = False,
     ) -> Request:
         """Return the request for a text; ``marks`` is an example of its marks; later attempts allow longer answers.
 
+        ``one_paragraph``: where that can be known afterwards, the answer ends at its first empty line.
         What is the same for all texts of a document comes first in the prompt, so that the engine evaluates it once.
         """
         values = {
@@ -141,13 +144,14 @@ class Translator:
         )
         temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
         sampling = replace(request.sampling, temperature=temperature)
-        return replace(request, sampling=sampling, carries=text, max_chars=max_translation_chars(text))
+        stop = (*request.stop, PARAGRAPH_END) if one_paragraph and self.backend.info().is_engine else request.stop
+        return replace(request, sampling=sampling, stop=stop, carries=text, max_chars=max_translation_chars(text))
 
     @cached_property
     def _shared_terms(self) -> tuple[Term, ...]:
         """The terms with a translation, if all prompts can begin with them at no cost."""
         terms = tuple(term for term in self.brief.glossary.terms if not term.is_untranslated)
-        return terms if len(terms) <= _MAX_SHARED_TERMS and self.backend.info().shares_prefixes else ()
+        return terms if len(terms) <= _MAX_SHARED_TERMS and self.backend.info().is_engine else ()
 
     def make_review_request(
         self,

@@ -212,6 +212,28 @@ def test_a_runaway_answer_ends_where_it_can_be_no_translation_any_more(prompts):
     assert [(request.max_chars, request.gathered) for request in backend.requests] == 2 * [(130, True)]
 
 
+def test_an_answer_of_one_paragraph_ends_with_it(prompts):
+    """What comes after it is not waited for; a preamble, or a part of the sentences, is retried to the end of the answer."""
+    for text, said, asked in (
+        ("hello", "Bonjour\n\nEnglish: hello", 1),
+        ("hello", "Voila:\n\nBonjour", 2),
+        ("hello", "\n\nBonjour", 2),
+        ("One. Two.", "Un.\n\nDeux.", 2),
+    ):
+        backend = ScriptedBackend(lambda _, said=said: said)
+        run(backend, prompts, text)
+        assert [request.stop for request in backend.requests[:asked]] == [("\n\n",), ()][:asked]
+    backend = ScriptedBackend(lambda _: "Bonjour", is_engine=False)
+    assert result(run(backend, prompts, "hello\n")).text == "Bonjour\n" and backend.requests[0].stop == ()
+
+
+def test_several_paragraphs_are_no_translation_of_one(prompts):
+    """The segment keeps its text."""
+    backend = ScriptedBackend(lambda _: "Bonjour\n\nEnglish: hello", is_engine=False)
+    answer = result(run(backend, prompts, "hello\n"))
+    assert answer.warnings == ("line 1: left untranslated: the answer has several paragraphs",)
+
+
 def test_a_comment_may_be_cut(prompts):
     """What a model says about its translation does not make that a bad one, however long it talks."""
     backend = ScriptedBackend(lambda _: "Bonjour\n\nNote: " + "I have kept the tone. " * 100)

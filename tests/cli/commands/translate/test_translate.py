@@ -615,7 +615,7 @@ def test_prompts_begin_with_what_they_share(llm, data):
     assert own["People"] == f"{shared}After it stands: {paragraphs[0]}\n\nTranslate into German:\n\nPeople"
     for terms, shares in ((30, True), (0, False)):
         write("g.csv", "house,Gebäude\nsea,Meer\n" + "".join(f"word{n},Wort{n}\n" for n in range(terms)))
-        run = llm(*argv, "--glossary", "g.csv", answer=well, shares_prefixes=shares)
+        run = llm(*argv, "--glossary", "g.csv", answer=well, is_engine=shares)
         said = [last_message(request) for request in run.backend.requests]
         has = ["house = Gebäude" in text for text in said]
         assert has == [paragraphs[0] in text.rpartition("\n")[2] for text in said]
