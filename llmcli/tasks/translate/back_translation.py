@@ -53,7 +53,8 @@ async def add_back_translations(
             rows[index] = replace(row, suspicion=round(1 - score / 100, 2), back_translation=back, chrf=score)
             if score < MIN_CHRF and sum(map(str.isalpha, without_code(row.source))) >= _MIN_LETTERS:
                 doubtful += 1
-                run.warn(f"line {row.line}: doubtful (chrF {score:.0f}): translated back, it says: {_shorten(back)}")
+                place = f"{row.part}: \u201c{_shorten(row.source)}\u201d" if row.part else f"line {row.line}"
+                run.warn(f"{place}: doubtful (chrF {score:.0f}): translated back, it says: {_shorten(back)}")
     incomplete = result.incomplete
     if doubtful and not result.cut:
         incomplete = DoubtfulTranslations(doubtful=doubtful, total=len(outcomes))
