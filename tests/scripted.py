@@ -100,7 +100,7 @@ class ScriptedBackend:
 
     ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were
     cancelled, ``jobs`` counts the opened jobs. ``tokens`` counts a text. ``obeys_limits`` False: answers exceed
-    ``max_tokens``. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
+    ``max_tokens``. ``obeys_stops``: a stop string ends an answer. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
     or more while their prompt is evaluated, and with each piece of text. ``stops_repetition``: answers
     that repeat themselves are stopped.
     """
@@ -117,6 +117,7 @@ class ScriptedBackend:
         model: str = "scripted",
         tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
+        obeys_stops: bool = False,
         stops_repetition: bool = False,
         interrupt: Interrupt | None = None,
         parameters: int | None = None,
@@ -126,6 +127,7 @@ class ScriptedBackend:
         self.exact = exact
         self.tokens = tokens
         self.obeys_limits = obeys_limits
+        self.obeys_stops = obeys_stops
         self.stops_repetition = stops_repetition
         self.interrupt = interrupt or Interrupt()
         self.requests: list[Request] = []
@@ -268,7 +270,7 @@ class ScriptedJob:
         if request.reasoning:
             for piece in split_words(reply.reasoning):
                 yield ReasoningDelta(request.id, piece)
-        text, stop_string = _cut_at_stop(request, reply.text)
+        text, stop_string = _cut_at_stop(request, reply.text) if backend.obeys_stops else (reply.text, None)
         done, which = yield from self._write(request, text, self._limit(request, context - prompt))
         if which is not None:
             yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)

@@ -117,7 +117,7 @@ def protected(segments):
         segment.text[span.start : span.end]
         for segment in segments
         for span in segment.protected
-        if span.kind != "number" and segment.text[span.start : span.end] != "'#'"  # a literal sign in ICU's syntax
+        if span.kind != "number"
     )
 
 

@@ -220,7 +220,7 @@ def test_an_answer_of_one_paragraph_ends_with_it(prompts):
         ("hello", "\n\nBonjour", 2),
         ("One. Two.", "Un.\n\nDeux.", 2),
     ):
-        backend = ScriptedBackend(lambda _, said=said: said)
+        backend = ScriptedBackend(lambda _, said=said: said, obeys_stops=True)
         run(backend, prompts, text)
         assert [request.stop for request in backend.requests[:asked]] == [("\n\n",), ()][:asked]
     backend = ScriptedBackend(lambda _: "Bonjour", is_engine=False)
