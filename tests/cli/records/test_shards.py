@@ -112,10 +112,10 @@ def test_other_verbs_take_a_share(llm, write, tmp_path, argv):
     path = write("in.csv", "text\none\ntwo\nthree\n")
     outputs = [str(tmp_path / f"part-{number}.csv") for number in (1, 2)]
     command = (*argv, path, "--column", "text")
-    vectors = {"answer": lambda _: struct.pack("<2f", 0.6, 0.8)} if argv[0] == "embed" else {}
+    scripting = {"answer": lambda _: struct.pack("<2f", 0.6, 0.8) if argv[0] == "embed" else "a word"}
     for number, output in enumerate(outputs, 1):
-        assert llm(*command, "--shard", f"{number}/2", "-o", output, **vectors).code == 0
-    assert llm(*command, "-o", str(tmp_path / "whole.csv"), **vectors).code == 0
+        assert llm(*command, "--shard", f"{number}/2", "-o", output, **scripting).code == 0
+    assert llm(*command, "-o", str(tmp_path / "whole.csv"), **scripting).code == 0
     assert llm("records", "merge", *outputs, "-o", str(tmp_path / "merged.csv")).code == 0
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
