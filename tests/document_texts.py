@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub", "notebook",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -48,7 +48,7 @@ LINES = {
         "-a, --all  Option text", "+---+", "| a |", "===  ===", ">>> code", "see [1]_ and |s| ``code`` `a <http://b.c>`_ x_", "a \\* b\\ c", "*", "`", "``", "Uncle``d",
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
-    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [], "epub": [],
+    "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [], "epub": [], "notebook": [],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -466,6 +466,21 @@ def _epub(draw):
 
 
 @st.composite
+def _notebook(draw):
+    import json
+
+    cells = []
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from(["markdown", "markdown", "code", "raw"]))
+        lines = draw(st.lists(st.sampled_from(LINES["markdown"]) | WORDS, max_size=8))
+        source = [line + "\n" for line in lines[:-1]] + lines[-1:]
+        cells.append({"cell_type": kind, "source": source if draw(st.booleans()) else "".join(source)})
+    notebook = {"cells": cells, "nbformat": 4}
+    indent = draw(st.sampled_from([None, 1, "\t"]))
+    return json.dumps(notebook, ensure_ascii=draw(st.booleans()), indent=indent).replace("\n", draw(NEWLINES))
+
+
+@st.composite
 def _lines(draw, name):
     rows = draw(
         st.lists(
@@ -484,7 +499,7 @@ def documents(name):
     special = {
         "srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json(), "xliff": _xliff(),
         "android": _android(), "strings": _strings(), "stringsdict": _stringsdict(), "xcstrings": _xcstrings(),
-        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(), "odt": _odf(), "odp": _odf(), "ods": _odf(), "epub": _epub(),
+        "resx": _resx(), "qt": _qt(), "fluent": _fluent(), "docx": _docx(), "pptx": _pptx(), "xlsx": _xlsx(), "odt": _odf(), "odp": _odf(), "ods": _odf(), "epub": _epub(), "notebook": _notebook(),
     }  # fmt: skip
     return special[name] if name in special else _lines(name)
 

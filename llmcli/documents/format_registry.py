@@ -390,6 +390,21 @@ for _entry in (
         sniff_patterns=((85, r"^\.\. (?:[a-z][\w:-]{0,60}::(?:\s|\Z)|_[^:\n]{1,100}:(?:\s|\Z))"),),
     ),
     FormatEntry(
+        "notebook",
+        f"{_FORMATS}.markup.notebook_format:FORMAT",
+        aliases=("ipynb",),
+        unlisted=frozenset({"notebook"}),
+        sniff_patterns=(
+            (
+                74,
+                (
+                    r"\A\s*+\{\s*+\"(?:cells\"\s*+:\s*+\[\s*+\{\s*+\"(?:attachments|cell_type|execution_count|id|metadata|outputs"
+                    r"|source)\"\s*+:|(?s:.*?)\"nbformat\"\s*+:\s*+\d)"
+                ),
+            ),
+        ),
+    ),
+    FormatEntry(
         "resx",
         f"{_FORMATS}.xml_files.resx:FORMAT",
         aliases=("resw",),

@@ -57,6 +57,7 @@ UNITS = {
     "epub": ["\x1ca\n<a/>", "<p/>"],
     "ods": ["<"],
     "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
+    "notebook": ["[", '{"cells":[', '{"cells":[{"source":["a b'],
 }
 FRAMES = [
     ("srt", CUE, "<i", "\n"), ("srt", CUE, "a b ", "\n"), ("srt", CUE, "1", "\n"), ("vtt", VTT, "<v ", "\n"),
@@ -100,6 +101,9 @@ FRAMES = [
     ("odt", f"\x1ca\n{TEXT}", '<style rsid="a"/>', "</text:text>"),
     ("xlsx", f"\x1ca\n{CELLS}", "<si><t>a b</t></si>", "</sst>"), ("xlsx", f"\x1ca\n{CELLS}<si>", "<r><rPr><b/></rPr><t>a b</t></r>", "</si></sst>"),
     ("xlsx", f"\x1ca\n{CELLS}<si><t>a b</t>", "<rPh/>", "</si></sst>"), ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
+    ("notebook", '{"cells":[{"cell_type":"markdown","source":["', "a\\n", '"]}]}'), ("notebook", '{"cells":[{"cell_type":"markdown","source":["a"', ',"b c\\n"', "]}]}"),
+    ("notebook", '{"cells":[{}', ',{"cell_type":"markdown","source":["# a b"]}', "]}"), ("notebook", '{"cells":[{"cell_type":"markdown","source":["', "[", '"]}]}'),
+    ("notebook", '{"cells":[{"cell_type":"markdown","source":[""', ',""', ',"a b"]}]}'), ("notebook", '{"cells":[{"cell_type":"markdown","source":"', "\\n\\na", '"}]}'),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
 ]  # fmt: skip
 CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES

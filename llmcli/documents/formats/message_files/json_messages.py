@@ -74,7 +74,7 @@ class JsonFormat(DocumentFormat):
             read = [string for string in read if string.path[1:] == ("message",)]
         read = [string for string in read if not any(key.startswith(("@", "$")) for key in string.path)]
         icu = any(icu_messages.is_icu(string.text) for string in read)
-        ascii_only = bool(_NON_ASCII_ESCAPE.search(text)) and text.removeprefix("\ufeff").isascii()
+        ascii_only = escapes_non_ascii(text)
         found: list[Segment] = []
         for string in read:
             note = notes.get((*string.path[:-1], f"@{string.path[-1]}", "description"), "") if string.path else ""
@@ -126,7 +126,7 @@ def _value_segments(
     text: str, string: StringValue, note: str, language: str, *, icu: bool, ascii_only: bool
 ) -> list[Segment]:
     """Return the segments of a value: one, or one for each branch of a plural or select argument."""
-    places = _map_offsets(text, string)
+    places = map_offsets(text, string)
     branches = icu_messages.split_branches(string.text) if icu else [icu_messages.MessageBranch(0, len(string.text))]
     found, items = [], {}
     for branch in branches:
@@ -158,7 +158,7 @@ def _branch_item(
     text: str,
     value: str,
     branch: icu_messages.MessageBranch,
-    places: _OffsetMap,
+    places: OffsetMap,
     region: tuple[int, int],
     segment: Segment | None,
 ) -> PluralItem:
@@ -209,7 +209,7 @@ def _key_item(text: str, key: str, string: StringValue, segment: Segment, catego
     )
 
 
-class _OffsetMap:
+class OffsetMap:
     """Maps offsets in a value to offsets in the document."""
 
     def __init__(self, start: int, jumps: list[tuple[int, int]]) -> None:
@@ -221,21 +221,34 @@ class _OffsetMap:
         return offset + (self._escape_shifts[index - 1][1] if index else self._start)
 
 
-def _map_offsets(text: str, string: StringValue) -> _OffsetMap:
+def map_offsets(text: str, string: StringValue) -> OffsetMap:
+    """Return where the characters of a string's value are in the document."""
     jumps, read = [], string.start
     value_at = 0
     for match in _ESCAPE.finditer(text, string.start, string.end):
         value_at += match.start() - read + 1
         read = match.end()
         jumps.append((value_at, read - value_at))
-    return _OffsetMap(string.start, jumps)
+    return OffsetMap(string.start, jumps)
 
 
 def _encode(
     translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool, written: str
 ) -> str:
-    """Return the JSON; controls that JSON allows unescaped are escaped unless the source has them so."""
     words = icu_messages.write_message(translation.strip(), source, wanted, icu=icu)
+    return encode_string(words, ascii_only=ascii_only, written=written)
+
+
+def escapes_non_ascii(text: str) -> bool:
+    """Whether a document is ASCII, with escapes for all other characters."""
+    return bool(_NON_ASCII_ESCAPE.search(text)) and text.removeprefix("\ufeff").isascii()
+
+
+def encode_string(words: str, *, ascii_only: bool, written: str) -> str:
+    """Return the content of a JSON string that replaces the content ``written``.
+
+    Controls that JSON allows unescaped are escaped unless ``written`` has them so.
+    """
     done = json.dumps(words, ensure_ascii=ascii_only)[1:-1]
     return _CONTROL.sub(lambda match: match[0] if match[0] in written else f"\\u{ord(match[0]):04x}", done)
 

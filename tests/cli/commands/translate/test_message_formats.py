@@ -25,6 +25,7 @@ RESX = '<root>\n  <data name="t"><value>Good &lt;b&gt;morning&lt;/b&gt;, {0}.</v
 QT = '<!DOCTYPE TS>\n<TS><context><name>A</name><message><source>Good &lt;b>morning&lt;/b>, %1.</source><translation type="unfinished"/></message></context></TS>\n'
 FLUENT = "t = Good <b>morning</b>, { $name }.\n"
 ARB = '{\n  "@@locale": "en",\n  "t": "Good <b>morning</b>, {name}.",\n  "@t": {"description": "Hi"}\n}\n'
+NOTEBOOK = '{\n "cells": [\n  {\n   "cell_type": "markdown",\n   "source": [\n    "# Title\\n",\n    "\\n",\n    "Good *morning*,\\n",\n    "`x`."\n   ]\n  }\n ],\n "nbformat": 4\n}\n'
 GOOD, MORNING = greek("Good"), greek("morning")
 WRITTEN = {
     "a.xlf": XLIFF.replace('"a">', '"a" target-language="el" source-language="en">').replace("</source>", f'</source><target state="needs-review-translation">{GOOD} <g id="1">{MORNING}</g>, {{name}}.</target>'),
@@ -37,15 +38,20 @@ WRITTEN = {
     "a.resx": RESX.replace("Good", GOOD).replace("morning", MORNING),
     "a.ts": QT.replace("<TS>", '<TS language="el">').replace('<translation type="unfinished"/>', f"<translation>{GOOD} &lt;b>{MORNING}&lt;/b>, %1.</translation>"),
     "a.ftl": FLUENT.replace("Good", GOOD).replace("morning", MORNING),
+    "a.ipynb": NOTEBOOK.replace("Title", greek("Title")).replace("Good", GOOD).replace("morning", MORNING).replace(',\\n",\n    "`x', ", `x"),
     "a.arb": ARB.replace('"en"', '"el"').replace("Good", GOOD).replace("morning", MORNING),
 }  # fmt: skip
 """What a good translator makes of each document."""
 SOURCES = dict(
-    zip(WRITTEN, (XLIFF, UNITS, ANDROID, STRINGS, STRINGSDICT, CATALOG, RST, RESX, QT, FLUENT, ARB), strict=True)
+    zip(
+        WRITTEN,
+        (XLIFF, UNITS, ANDROID, STRINGS, STRINGSDICT, CATALOG, RST, RESX, QT, FLUENT, NOTEBOOK, ARB),
+        strict=True,
+    )
 )
 BROKEN = {
     "a.xlf": "<xliff><file>", "strings.xml": "<resources><string>a</resources>", "a.strings": '"a" = "b"\n', "a.stringsdict": "<plist><dict>",
-    "a.xcstrings": '{"strings": []}', "a.resx": "<root>&x;</root>", "a.ts": "<TS><message>", "a.ftl": "a = { b\n",
+    "a.xcstrings": '{"strings": []}', "a.resx": "<root>&x;</root>", "a.ts": "<TS><message>", "a.ftl": "a = { b\n", "a.ipynb": '{"cells": [',
 }  # fmt: skip
 each_file = pytest.mark.parametrize("name", SOURCES)
 
