@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub", "notebook",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub", "notebook", "asciidoc",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -49,6 +49,14 @@ LINES = {
         ".. versionadded:: 1.0 New words", ".. admonition:: A title", "..", "-- Someone", "\ttab text", "A. Person wrote", "x" * 30,
     ],
     "srt": [], "vtt": [], "po": [], "json": [], "xliff": [], "android": [], "strings": [], "stringsdict": [], "xcstrings": [], "resx": [], "qt": [], "fluent": [], "docx": [], "pptx": [], "xlsx": [], "odt": [], "odp": [], "ods": [], "epub": [], "notebook": [],
+    "asciidoc": [
+        "= Title", ":attr: words here", ":description: Some words", "== Section *one*", "=== Deeper ===", "A setext title", "--------------", "Some *words* and _more_", "two `code` lines here", "", "",
+        "* item one", "** nested +", "- [x] done", "+", ". first", "1. second", "<1> callout", "term:: text", "other term::", "  indented text", "[NOTE]", "[source]", "[verse]", "[.lead]#marked#",
+        "[[id]]", ".A caption", "----", "....", "====", "****", "____", "--", "|===", "|cell one |cell two", "a|* list", "2+^|wide", "!===", "++++", "////", "// comment", "NOTE: Take care",
+        "image::x.png[Some words,20]", "include::x[]", "ifdef::a[]", "endif::[]", "'''", "see <<id,the words>> and <<id>> {attr} x^2^", "https://a.b[The link] link:c[words, role=x] footnote:[A *note*]",
+        '"`quoted`" and **b**old ((term))', "\\*not\\* and \\{x}", "a + b *", "_", "`", "``", "[", "]", '"text"', "-- Someone", "> quoted", "hard break +", "kbd:[A] a::b", "*", "One sentence here.",
+        "```python", "```", '[%header,cols="1,1a"]', "\ttab text", "x" * 30,
+    ],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
         "  - inner item", "lit: |", "  literal text", "    more", "", "fold: >-", "  folded text", "num: 5", "yes: no",
@@ -485,7 +493,7 @@ def _lines(draw, name):
     rows = draw(
         st.lists(
             st.sampled_from(LINES[name]) | WORDS
-            if name in {"plain", "markdown", "rst"}
+            if name in {"plain", "markdown", "rst", "asciidoc"}
             else st.sampled_from(LINES[name]),
             max_size=14,
         )

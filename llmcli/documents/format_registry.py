@@ -405,6 +405,18 @@ for _entry in (
         ),
     ),
     FormatEntry(
+        "asciidoc",
+        f"{_FORMATS}.markup.asciidoc_format:FORMAT",
+        aliases=("adoc", "asc"),
+        unlisted=frozenset({"asc"}),
+        sniff_patterns=(
+            (
+                87,
+                r"\A(?:\s++|//[^\n]*+\n|:!?\w[\w-]*+!?:[^\n]*+\n)*+=[ ][^\n]*+\n|^\[(?:source|NOTE|TIP|WARNING)\b[^\]\n]*+\]$",
+            ),
+        ),
+    ),
+    FormatEntry(
         "resx",
         f"{_FORMATS}.xml_files.resx:FORMAT",
         aliases=("resw",),

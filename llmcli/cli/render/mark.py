@@ -14,9 +14,11 @@ from llmcli.errors import UsageError
 _VERBS = {"translate": "Translated", "summarize": "Summarized"}
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 _XML_DECLARATION = re.compile(r"\ufeff?<\?xml\b[^>]*\?>[ \t]*(?:\r\n|\n)?")
+_PARAGRAPH_FORMATS = frozenset({"plain", "rst", "asciidoc", "markdown"})
+"""Formats in which the line is a paragraph at the end."""
 _XML_FORMATS = frozenset({"xliff", "android", "stringsdict", "resx", "qt"})
 _COMMENT_FORMATS = frozenset(
-    {"plain", "rst", "markdown", "html", "vtt", "po", "yaml", "properties", "strings", "fluent"}
+    {"plain", "rst", "asciidoc", "markdown", "html", "vtt", "po", "yaml", "properties", "strings", "fluent"}
 )
 _ADVICE = "Leave out --mark; --provenance says beside the output what it was made of."
 
@@ -31,13 +33,13 @@ class Mark:
     @property
     def is_appended(self) -> bool:
         """Whether a text can be shown before it is complete, since the line comes at its end."""
-        return self._format in {"plain", "rst", "markdown"}
+        return self._format in _PARAGRAPH_FORMATS
 
     def apply(self, text: str, model: str, format_name: str | None = None) -> str:
         """Return the marked text of a model. Raises ``UsageError`` for a format without comments."""
         line = f"{self._verb} by a language model" + (f": {PurePath(model).name}" if model else "")
         name, newline = self._format or format_name or "plain", detect_newline(text)
-        if name in {"plain", "rst", "markdown"}:
+        if name in _PARAGRAPH_FORMATS:
             return text.rstrip("\r\n") + newline * 2 + (f"*{line}*" if name == "markdown" else line) + newline
         if name == "html":
             import html

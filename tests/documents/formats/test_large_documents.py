@@ -104,7 +104,16 @@ FRAMES = [
     ("notebook", '{"cells":[{"cell_type":"markdown","source":["', "a\\n", '"]}]}'), ("notebook", '{"cells":[{"cell_type":"markdown","source":["a"', ',"b c\\n"', "]}]}"),
     ("notebook", '{"cells":[{}', ',{"cell_type":"markdown","source":["# a b"]}', "]}"), ("notebook", '{"cells":[{"cell_type":"markdown","source":["', "[", '"]}]}'),
     ("notebook", '{"cells":[{"cell_type":"markdown","source":[""', ',""', ',"a b"]}]}'), ("notebook", '{"cells":[{"cell_type":"markdown","source":"', "\\n\\na", '"}]}'),
+    ("asciidoc", "|===\n", "|a b", "\n|===\n"), ("asciidoc", "|===\n", "|a\n\n", "|===\n"), ("asciidoc", '[cols="' + "1a," * 99 + '1"]\n|===\n', "|a b\n", "|===\n"),
+    ("asciidoc", "|===\n", "9.9+|a\n", "|===\n"), ("asciidoc", "|===\n", "9999*|a b\n", "|===\n"), ("asciidoc", "|===\na|\n", "* a b\n", "|===\n"), ("asciidoc", "|===\n|", "a b ", "\n|===\n"),
+    ("asciidoc", "", "".join(f"{sign * size}\n" for size in range(4, 120) for sign in "=*_"), ""), ("asciidoc", "a ", "[", "]"), ("asciidoc", "footnote:[", "link:a[b ", "]"),
+    ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
     ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
+]  # fmt: skip
+UNITS["asciidoc"] = [
+    "*a ", "_a", "`a ", "``a ", "+a ", "#a ", "[.a]#b ", "{a ", "<<a,", "<<a,b>> ", "[[a", "((a ", "a:b[", "link:b[", "footnote:[a ", "https://a", "a:b.",
+    '"`a ', "\\", "\\*a* ", "^a", "$$a", "* a\n", "- ", "a::\n", "a:: ", "====\n", "====\n****\n", "--\n", "|===\n", "|===\n|a\n", "[a]\n", ".a\n",
+    ":a: b\n", "ab\n--\n", "= a\n", "////\n", "[[a]]", "+\n", "a +\n", "ifdef::a[]\n", "a\n//b\n", "<1> a\n",
 ]  # fmt: skip
 CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES
 

@@ -12,7 +12,8 @@ from bisect import bisect_right
 from functools import partial
 
 from llmcli.documents.formats.document_format import DocumentFormat
-from llmcli.documents.formats.markup.rst_inline import RstText, scan_rst_inline, write_rst_inline
+from llmcli.documents.formats.markup.markup_text import MarkupText, fill_lines
+from llmcli.documents.formats.markup.rst_inline import scan_rst_inline, write_rst_inline
 from llmcli.documents.segments import Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
 from llmcli.documents.text_lines import line_spans
@@ -60,8 +61,6 @@ _SHORTEST_UNDERLINE = 4
 """An underline of fewer signs has to be as long as its title."""
 _MAX_NESTING = 50
 _MIN_WRAP_CHARS = 40
-_BLANK = "\ufdd0"
-"""A blank in a protected text (a Unicode noncharacter), so that no line is broken there."""
 _BLOCK_START = re.compile(
     rf"(?:[-*+\u2022\u2023\u2043]|\(?(?:\d{{1,9}}|\#|[A-Za-z]|[ivxlcdmIVXLCDM]{{1,12}})[.)]|\.\.|__|\||>>>|:[^:]+:)(?:[ \t]|\Z)"
     rf"|(?:--?|/)[\w-]|\+[-=]|{_SIGNS}{{2,}}[ \t]*\Z|="
@@ -313,7 +312,7 @@ def _add_title(document: _RstDocument, at: int, first: int, last: int) -> None:
             lead=document.offsets[at] - document.offsets[first],
             target=f".. _`{name}`:" if name.lower() in document.references else "",
         )
-        document.segments.append(Segment(start, end, read.text, encode, tuple(read.spans), "heading", document.path()))
+        document.segments.append(Segment(start, end, read.text, encode, read.spans, "heading", document.path()))
     document.headings.append((style, read.text))
 
 
@@ -328,7 +327,7 @@ def _normalize(name: str) -> str:
 
 
 def _encode_title(
-    translation: str, *, read: RstText, region: str, title: str, sign: str, length: int, lead: int, target: str
+    translation: str, *, read: MarkupText, region: str, title: str, sign: str, length: int, lead: int, target: str
 ) -> str:
     """Return a title with adornments that are as long as it, or as long as they were.
 
@@ -440,25 +439,15 @@ def _add_text(document: _RstDocument, first: int, last: int, kind: str, length: 
     encode = partial(
         _encode, read=read, region=document.text[start:end], between=between, width=width, is_literal=bool(found)
     )
-    document.segments.append(Segment(start, end, read.text, encode, tuple(read.spans), kind, document.path()))
+    document.segments.append(Segment(start, end, read.text, encode, read.spans, kind, document.path()))
 
 
-def _encode(translation: str, *, read: RstText, region: str, between: str, width: int, is_literal: bool) -> str:
+def _encode(translation: str, *, read: MarkupText, region: str, between: str, width: int, is_literal: bool) -> str:
     """Return a paragraph in lines as long as those of its source."""
     if translation.strip() == read.text:
         return region
     parts = write_rst_inline(translation, read)
-    words = "".join(text.replace(" ", _BLANK) if kept else text for text, kept in parts).strip()
-    lines: list[list[str]] = []
-    length = 0
-    for word in filter(None, words.split(" ")):
-        if lines and (not width or length + 1 + len(word) <= width or _BLOCK_START.match(word)):
-            lines[-1].append(word)
-            length += 1 + len(word)
-        else:
-            lines.append([word])
-            length = len(word)
-    text = _escape_start(between.join(" ".join(line) for line in lines).replace(_BLANK, " "))
+    text = _escape_start(between.join(fill_lines(parts, width, _BLOCK_START)))
     if is_literal or text.endswith("::"):
         text = text.rstrip(": ") + ("" if is_literal else ":")
     return text

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
 
-from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import Span, protected_texts, split_at_protected
+from llmcli.documents.formats.markup.markup_text import MarkupPart, MarkupText, join_parts
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS
 from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
-from llmcli.fast_dataclass import field, frozen, slotted
 
 _START = r"(?<![^\s'\"(\[{<\-/:\u2010-\u2014\u2018\u201c\u2019\u00ab\u00a1\u00bf])"
 _END = r"(?![^\s'\")\]}>\-/:.,;!?\\\u2010-\u2014\u2019\u201d\u00bb\u2026\u3001\u3002])"
@@ -43,109 +41,62 @@ _OPENERS = frozenset("'\"([{<-/:")
 _CLOSERS = frozenset("'\")]}>-/\\:.,;!?")
 
 
-@frozen
-class _Part:
-    """A part of a paragraph: what a translator reads, the kind of protection or "", and what the document has there."""
-
-    text: str
-    kind: str = ""
-    markup: str = ""
-
-    @property
-    def written(self) -> str:
-        return self.markup or self.text
-
-
-@slotted
-class RstText:
-    """The translator's view of a paragraph, with its protected texts and what the document has in their place."""
-
-    text: str = ""
-    spans: list[Span] = field(default_factory=list)
-    written: list[str] = field(default_factory=list)
-
-    def add(self, text: str, kind: str, written: str) -> None:
-        """Add a protected text."""
-        self.spans.append(Span(len(self.text), len(self.text) + len(text), kind))
-        self.written.append(written)
-        self.text += text
-
-    def add_words(self, words: str) -> None:
-        """Add words, and protect the addresses and placeholders in them."""
-        at = 0
-        for span in find_spans(words, _KINDS):
-            self.text += words[at : span.start]
-            self.add(words[span.start : span.end], span.kind, words[span.start : span.end])
-            at = span.end
-        self.text += words[at:]
-
-
-def scan_rst_inline(source: str) -> RstText:
+def scan_rst_inline(source: str) -> MarkupText:
     """Read the source of a paragraph, its lines joined by blanks."""
-    found, at, words = RstText(), 0, ""
+    parts: list[MarkupPart] = []
+    at = 0
     for match in _MARKUP.finditer(source):
-        words += source[at : match.start()]
-        for part in _markup_parts(match):
-            if part.kind:
-                found.add_words(words)
-                found.add(part.text, part.kind, part.written)
-                words = ""
-            else:
-                words += part.text
+        parts += [MarkupPart(source[at : match.start()]), *_markup_parts(match)]
         at = match.end()
-    found.add_words(words + source[at:])
-    return found
+    return join_parts([*parts, MarkupPart(source[at:])], _KINDS)
 
 
-def _markup_parts(match: re.Match[str]) -> list[_Part]:
+def _markup_parts(match: re.Match[str]) -> list[MarkupPart]:
     """Return the parts of a construct."""
     whole = match[0]
     if match["interpreted"]:
         return _interpreted_parts(match)
     if match["strong"]:
-        return [_Part("<strong>", "tag", "**"), _Part(match["bold"]), _Part("</strong>", "tag", "**")]
+        return [MarkupPart("<strong>", "tag", "**"), MarkupPart(match["bold"]), MarkupPart("</strong>", "tag", "**")]
     if match["emphasis"]:
-        return [_Part("<em>", "tag", "*"), _Part(match["italic"]), _Part("</em>", "tag", "*")]
+        return [MarkupPart("<em>", "tag", "*"), MarkupPart(match["italic"]), MarkupPart("</em>", "tag", "*")]
     if match["escape"]:
-        return [_Part(whole, "entity")]
+        return [MarkupPart(whole, "entity")]
     if match["literal"] or match["inline_target"]:
-        return [_Part(whole, "code")]
-    return [_Part(whole, "placeholder" if match["substitution"] else "reference")]
+        return [MarkupPart(whole, "code")]
+    return [MarkupPart(whole, "placeholder" if match["substitution"] else "reference")]
 
 
-def _interpreted_parts(match: re.Match[str]) -> list[_Part]:
+def _interpreted_parts(match: re.Match[str]) -> list[MarkupPart]:
     body, role, suffix = match["body"], match["role"] or "", match["suffix"] or ""
     name = (role or suffix).strip(":").rpartition(":")[2]
     titled = _TITLED.match(body)
-    opening, closing = _Part(f"{role}`" if role else "<a>", "link", f"{role}`"), f"`{suffix}"
-    words = _Part(titled["words"] if titled else body)
+    opening, closing = MarkupPart(f"{role}`" if role else "<a>", "link", f"{role}`"), f"`{suffix}"
+    words = MarkupPart(titled["words"] if titled else body)
     if suffix.startswith("_") and not role and not body.startswith("<"):
         if titled:
-            return [opening, words, _Part(titled["target"] + closing, "target")]
+            return [opening, words, MarkupPart(titled["target"] + closing, "target")]
         if suffix == "_":
-            return [opening, words, _Part(f" <{body}_>`__", "target")]
-        return [opening, words, _Part(closing, "target")]
+            return [opening, words, MarkupPart(f" <{body}_>`__", "target")]
+        return [opening, words, MarkupPart(closing, "target")]
     if name in _TITLED_ROLES and titled:
-        return [opening, words, _Part(titled["target"] + closing, "target")]
+        return [opening, words, MarkupPart(titled["target"] + closing, "target")]
     if name in _TEXT_ROLES:
-        return [opening, words, _Part(closing if suffix else "</a>", "target", closing)]
-    return [_Part(match[0], "code")]
+        return [opening, words, MarkupPart(closing if suffix else "</a>", "target", closing)]
+    return [MarkupPart(match[0], "code")]
 
 
-def write_rst_inline(translation: str, read: RstText) -> list[tuple[str, bool]]:
+def write_rst_inline(translation: str, read: MarkupText) -> list[tuple[str, bool]]:
     """Return the translation of ``read`` in one line as parts to write, protected (True) or not.
 
     Words get no markup, and markup is set off from the words beside it by an escaped blank, where it has to be.
     """
-    wanted = protected_texts(read.text, read.spans)
-    known: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for text, span, written in zip(wanted, read.spans, read.written, strict=True):
-        known[text].append((written, span.kind))
     done: list[tuple[str, bool]] = []
     before, must_end, opened = "", False, False
-    for text, kept in split_at_protected(translation.strip(), wanted):
-        written, kind = known[text].pop(0) if kept else (_escape_words(text), "")
-        begins = kind == "link" or (kind == "tag" and not text.startswith("</"))
+    for part in read.split_translation(translation):
+        kind, kept = part.kind, bool(part.kind)
+        written = part.written if kept else _escape_words(part.text)
+        begins = kind == "link" or (kind == "tag" and not part.text.startswith("</"))
         ends = kind == "target" or (kind == "tag" and not begins)
         if opened:  # no blank may follow what begins markup
             written = written.lstrip()
