@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 NAMES = (
     "plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties", "xliff", "android", "strings", "stringsdict", "xcstrings",
-    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub", "notebook", "asciidoc",
+    "rst", "resx", "qt", "fluent", "docx", "pptx", "xlsx", "odt", "odp", "ods", "epub", "notebook", "asciidoc", "latex",
 )  # fmt: skip
 
 MARK = re.compile(r"\[#\d+\]")
@@ -56,6 +56,13 @@ LINES = {
         "image::x.png[Some words,20]", "include::x[]", "ifdef::a[]", "endif::[]", "'''", "see <<id,the words>> and <<id>> {attr} x^2^", "https://a.b[The link] link:c[words, role=x] footnote:[A *note*]",
         '"`quoted`" and **b**old ((term))', "\\*not\\* and \\{x}", "a + b *", "_", "`", "``", "[", "]", '"text"', "-- Someone", "> quoted", "hard break +", "kbd:[A] a::b", "*", "One sentence here.",
         "```python", "```", '[%header,cols="1,1a"]', "\ttab text", "x" * 30,
+    ],
+    "latex": [
+        "\\section{A title}\\label{a}", "\\section[Short]{A \\emph{long} title}", "Some \\textbf{bold} words", "two~lines of $x^2$ here", "", "", "% a comment", "words % comment", "\\begin{itemize}",
+        "\\item One thing", "\\item[Label] two", "\\end{itemize}", "\\begin{tabular}{ll}", "Name & Value \\\\ \\hline", "\\end{tabular}", "\\begin{equation} x \\end{equation}", "\\[ y = 2 \\]", "see \\cite{a}, \\LaTeX{} and \\LaTeX\\ too",
+        "50\\% of \\$5 \\& caf\\'e \\c{c} \\ss{} \\ldots", "``quoted'' --- dash", "\\footnote{A \\textit{note}}", "{\\bf old} style", "{grouped words}", "\\verb|x{| code", "\\begin{verbatim}", "some words {", "\\end{verbatim}",
+        "\\begin{document}", "\\end{document}", "\\title{The title}", "\\newcommand{\\x}[1]{words #1}", "\\caption{A caption}", "\\href{http://a.b}{The link} there", "\\noindent Text", "\\unknown{words} here", "a \\\\ b", "\\\\[2pt] c",
+        "\\begin{theorem}[Name]", "\\end{theorem}", "}", "{", "$", "\\", "&", "#1", "\\( z \\) z", "\\begin{frame}{A frame}", "\\end{frame}", "\\multicolumn{2}{c}{Wide words}", "x" * 30, "word", "\\textcolor{red}{Red words}",
     ],
     "yaml": [
         "key: Some words", "other: 'It''s here'", 'third: "Two \\n words"', "nested:", "  inner: Hello %{name}", "- item text",
@@ -493,7 +500,7 @@ def _lines(draw, name):
     rows = draw(
         st.lists(
             st.sampled_from(LINES[name]) | WORDS
-            if name in {"plain", "markdown", "rst", "asciidoc"}
+            if name in {"plain", "markdown", "rst", "asciidoc", "latex"}
             else st.sampled_from(LINES[name]),
             max_size=14,
         )

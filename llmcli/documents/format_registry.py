@@ -417,6 +417,18 @@ for _entry in (
         ),
     ),
     FormatEntry(
+        "latex",
+        f"{_FORMATS}.markup.latex_format:FORMAT",
+        aliases=("tex", "ltx"),
+        unlisted=frozenset({"latex"}),
+        sniff_patterns=(
+            (
+                48,
+                r"\A(?:\s++|%[^\n]*+\n)*+\\(?:documentclass|documentstyle|begin\{|(?:sub)*section|chapter|input\{|usepackage)",
+            ),
+        ),
+    ),
+    FormatEntry(
         "resx",
         f"{_FORMATS}.xml_files.resx:FORMAT",
         aliases=("resw",),

@@ -18,7 +18,7 @@ _PARAGRAPH_FORMATS = frozenset({"plain", "rst", "asciidoc", "markdown"})
 """Formats in which the line is a paragraph at the end."""
 _XML_FORMATS = frozenset({"xliff", "android", "stringsdict", "resx", "qt"})
 _COMMENT_FORMATS = frozenset(
-    {"plain", "rst", "asciidoc", "markdown", "html", "vtt", "po", "yaml", "properties", "strings", "fluent"}
+    {"plain", "rst", "asciidoc", "markdown", "html", "vtt", "po", "yaml", "properties", "strings", "fluent", "latex"}
 )
 _ADVICE = "Leave out --mark; --provenance says beside the output what it was made of."
 
@@ -56,7 +56,9 @@ class Mark:
             start = _XML_DECLARATION.match(text)
             at = start.end() if start else len(bom)
             return f"{text[:at]}<!-- {line.replace('--', '- -')} -->{newline}{text[at:]}"
-        comment = f"/* {line.replace('*/', '* /')} */" if name == "strings" else f"# {line}"
+        comment = (
+            f"/* {line.replace('*/', '* /')} */" if name == "strings" else f"{'%' if name == 'latex' else '#'} {line}"
+        )
         return f"{bom}{comment}{newline}{text.removeprefix(bom)}"
 
 

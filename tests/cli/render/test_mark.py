@@ -28,6 +28,7 @@ TEXTS = {
     "yaml": ("\ufefffr:\n  one: Un\n", "\ufeff# Translated by a language model: tiny.gguf\nfr:\n  one: Un\n"),
     "rst": ("Un\n==\n\nDeux\n", "Un\n==\n\nDeux\n\nTranslated by a language model: tiny.gguf\n"),
     "asciidoc": ("== Un\n\n* Deux\n", "== Un\n\n* Deux\n\nTranslated by a language model: tiny.gguf\n"),
+    "latex": ("Un \\emph{deux}\n", "% Translated by a language model: tiny.gguf\nUn \\emph{deux}\n"),
     "strings": ('"a" = "Un";\n', '/* Translated by a language model: tiny.gguf */\n"a" = "Un";\n'),
     "fluent": ("a = Un\n", "# Translated by a language model: tiny.gguf\na = Un\n"),
     **{

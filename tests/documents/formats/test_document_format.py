@@ -15,7 +15,7 @@ def segment(text, words, kind="paragraph"):
     [
         ("streams", {"plain"}),
         ("is_keyed", {"json", "yaml", "properties", "android", "strings", "stringsdict", "resx", "fluent"}),
-        ("can_interleave", {"plain", "markdown", "html", "srt", "vtt", "rst", "asciidoc"}),
+        ("can_interleave", {"plain", "markdown", "html", "srt", "vtt", "rst", "asciidoc", "latex"}),
         ("holds_both_languages", {"po", "xliff", "xcstrings", "qt"}),
     ],
 )

@@ -9,7 +9,7 @@ from llmcli.errors import UsageError
     [("a.md", "markdown"), ("A.MARKDOWN", "markdown"), ("d/a.htm", "html"), ("a.pot", "po"), ("app_en.arb", "json"),
      ("en.yml", "yaml"), ("a.txt", "plain"), ("a.srt", "srt"), ("a.vtt", "vtt"), ("m.properties", "properties"),
      ("a.xlf", "xliff"), ("a.resw", "resx"), ("en/app.ftl", "fluent"), ("docs/a.rst", "rst"), ("res/values/strings.xml", "android"), ("Localizable.strings", "strings"),
-     ("a.stringsdict", "stringsdict"), ("a.xcstrings", "xcstrings"), ("a.ipynb", "notebook"), ("a.adoc", "asciidoc"), ("a.asciidoc", "asciidoc"), ("a.asc", "asciidoc")],
+     ("a.stringsdict", "stringsdict"), ("a.xcstrings", "xcstrings"), ("a.ipynb", "notebook"), ("a.adoc", "asciidoc"), ("a.asciidoc", "asciidoc"), ("a.asc", "asciidoc"), ("a.tex", "latex"), ("a.ltx", "latex")],
 )  # fmt: skip
 def test_the_suffix_decides_the_format(name, format_name):
     """The suffix decides, in either case, before the content."""
@@ -23,6 +23,7 @@ def test_the_suffix_decides_the_format(name, format_name):
      ("<!DOCTYPE html><p>a", "html"), ("en:\n  a: b\n", "yaml"), ("a.b = c\n", "properties"), ("<?xml version='1.0'?><!-- a -->\n<x:xliff>", "xliff"), ("<resources>", "android"), ("# a\nb-c = d\ne = { $f }\n", "fluent"), ("a = b\n", "plain"), ("<root>\n<!-- a -->\n<xsd:schema", "resx"), ("<!DOCTYPE TS>\n<TS>", "qt"), ("Title\n=====\n\n.. note:: a\n", "rst"),
      ('/* a */\n"b" = "c";', "strings"), ("<!DOCTYPE plist PUBLIC 'a'>\n<plist>", "stringsdict"), ('{\n "sourceLanguage" : "en"', "xcstrings"), ("a|b\n-|-\n", "plain"),
      ("// a\n:toc:\n\n= Title\n\nWords.\n", "asciidoc"), ("Words.\n\n[source,ruby]\n----\na\n", "asciidoc"),
+     ("% a\n\\documentclass{article}\n", "latex"), ("\\section{A}\nWords\n", "latex"),
      ('{\n "cells": [\n  {\n   "cell_type": "markdown"', "notebook"), ('{"metadata": {}, "nbformat": 4', "notebook"), ('{"cells": [{"name": "a"}]}', "json"),
      ("a | b\n--- | ---\n", "markdown"), ("Dear all,\n\nwords.", "plain"), ("", "plain"), ("x #1 - y", "plain")],
 )  # fmt: skip
@@ -48,7 +49,7 @@ def test_an_unknown_format_gets_a_suggestion():
 def test_the_files_of_a_directory_have_these_suffixes():
     """Logs and files without a meaning of their own are not picked up from a directory."""
     assert set(listed_suffixes()) == {
-        ".resx", ".resw", ".ftl", ".ipynb", ".asciidoc", ".adoc", ".txt", ".rst", ".rest", ".markdown", ".md", ".mkd", ".mdown", ".mdx", ".qmd", ".rmd", ".html", ".htm", ".xhtml", ".srt",
+        ".resx", ".resw", ".ftl", ".ipynb", ".asciidoc", ".adoc", ".tex", ".ltx", ".txt", ".rst", ".rest", ".markdown", ".md", ".mkd", ".mdown", ".mdx", ".qmd", ".rmd", ".html", ".htm", ".xhtml", ".srt",
         ".vtt", ".webvtt", ".po", ".pot", ".gettext", ".json", ".arb", ".yaml", ".yml", ".properties", ".props",
         ".xliff", ".xlf", "strings.xml", "arrays.xml", "plurals.xml", ".strings", ".stringsdict", ".xcstrings",
             ".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm",

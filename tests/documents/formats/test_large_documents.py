@@ -115,6 +115,15 @@ UNITS["asciidoc"] = [
     '"`a ', "\\", "\\*a* ", "^a", "$$a", "* a\n", "- ", "a::\n", "a:: ", "====\n", "====\n****\n", "--\n", "|===\n", "|===\n|a\n", "[a]\n", ".a\n",
     ":a: b\n", "ab\n--\n", "= a\n", "////\n", "[[a]]", "+\n", "a +\n", "ifdef::a[]\n", "a\n//b\n", "<1> a\n",
 ]  # fmt: skip
+UNITS["latex"] = [
+    "{", "}", "{}", "{a ", "\\emph{", "\\emph{a} ", "\\footnote{a b", "\\section{", "\\section[", "\\item[", "\\foo[", "\\foo{", "\\begin{a}", "\\begin{verbatim}", "\\begin{equation}", "\\end{a}", "\\verb|a ",
+    "$", "$a", "$$a", "\\(", "\\[", "%\n", "a %b\n", "a\n\n", "&", "\\\\", "\\\\[", "\\", "\\'", "\\'e", "#", "``", "~", "\\c ", "\\def\\a", "\\newcommand{", "\\LaTeX ", "\\hline ", "\\item a\n", "  \n", " ", "\\multicolumn{1}{", "\\lstinline[", "\\begin{document}", "a b\\\\ ",
+]  # fmt: skip
+FRAMES += [
+    ("latex", "\\begin{tabular}{l}", "a b & ", "\\end{tabular}"), ("latex", "{" * 1000, "a b\n\n", "}" * 1000), ("latex", "", "{", "}" * 25_000), ("latex", "\\begin{a}" * 1000, "}", ""),
+    ("latex", "a ", "\\emph{b ", "}" * 4000), ("latex", "\\title{", "a b\n\n", "}\\begin{document}"), ("latex", "", "\\begin{document}\n", ""), ("latex", "a ", "$b$ ", ""), ("latex", "\\foo", "[a{b}", "]"),
+    ("latex", "\\begin{itemize}", "\\item a b\n", "\\end{itemize}"), ("latex", "", "\\begin{verbatim*}{\\end{verbatim*}", ""), ("latex", "\\def\\a", "#1", "{b}"),
+]  # fmt: skip
 CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
 
 from llmcli.documents.protected_spans import find_spans
@@ -54,10 +54,12 @@ class MarkupText:
         return [known[text].pop() if kept else MarkupPart(text) for text, kept in pieces]
 
 
-def join_parts(parts: Iterable[MarkupPart], kinds: Collection[str]) -> MarkupText:
+def join_parts(
+    parts: Iterable[MarkupPart], kinds: Collection[str], write: Callable[[str], str] | None = None
+) -> MarkupText:
     """Return the view of parts that follow each other; addresses and placeholders of ``kinds`` in words are protected.
 
-    The words of neighbours are one text.
+    The words of neighbours are one text. ``write`` returns what the document has for an address, if it is not the same.
     """
     texts: list[str] = []
     spans: list[Span] = []
@@ -69,7 +71,8 @@ def join_parts(parts: Iterable[MarkupPart], kinds: Collection[str]) -> MarkupTex
             words = "".join(part.text for part in members)
             found = find_spans(words, kinds)
             spans += [Span(at + span.start, at + span.end, span.kind) for span in found]
-            written += [words[span.start : span.end] for span in found]
+            inner = [words[span.start : span.end] for span in found]
+            written += map(write, inner) if write else inner
             members = [MarkupPart(words)]
         for part in members:
             if part.kind:

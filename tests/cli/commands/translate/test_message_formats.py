@@ -27,6 +27,7 @@ FLUENT = "t = Good <b>morning</b>, { $name }.\n"
 ARB = '{\n  "@@locale": "en",\n  "t": "Good <b>morning</b>, {name}.",\n  "@t": {"description": "Hi"}\n}\n'
 NOTEBOOK = '{\n "cells": [\n  {\n   "cell_type": "markdown",\n   "source": [\n    "# Title\\n",\n    "\\n",\n    "Good *morning*,\\n",\n    "`x`."\n   ]\n  }\n ],\n "nbformat": 4\n}\n'
 ASCIIDOC = "= Title\n\nGood *morning*, `x`.\n\n----\nGood code\n----\n"
+LATEX = "\\begin{document}\n\\section{Title}\n\nGood \\emph{morning}, $x$. % Good\n\\end{document}\n"
 GOOD, MORNING = greek("Good"), greek("morning")
 WRITTEN = {
     "a.xlf": XLIFF.replace('"a">', '"a" target-language="el" source-language="en">').replace("</source>", f'</source><target state="needs-review-translation">{GOOD} <g id="1">{MORNING}</g>, {{name}}.</target>'),
@@ -40,6 +41,7 @@ WRITTEN = {
     "a.ts": QT.replace("<TS>", '<TS language="el">').replace('<translation type="unfinished"/>', f"<translation>{GOOD} &lt;b>{MORNING}&lt;/b>, %1.</translation>"),
     "a.ftl": FLUENT.replace("Good", GOOD).replace("morning", MORNING),
     "a.adoc": ASCIIDOC.replace("Title", greek("Title")).replace("Good *", f"{GOOD} *").replace("morning", MORNING),
+    "a.tex": LATEX.replace("Title", greek("Title")).replace("Good \\", f"{GOOD} \\").replace("morning", MORNING),
     "a.ipynb": NOTEBOOK.replace("Title", greek("Title")).replace("Good", GOOD).replace("morning", MORNING).replace(',\\n",\n    "`x', ", `x"),
     "a.arb": ARB.replace('"en"', '"el"').replace("Good", GOOD).replace("morning", MORNING),
 }  # fmt: skip
@@ -47,7 +49,7 @@ WRITTEN = {
 SOURCES = dict(
     zip(
         WRITTEN,
-        (XLIFF, UNITS, ANDROID, STRINGS, STRINGSDICT, CATALOG, RST, RESX, QT, FLUENT, ASCIIDOC, NOTEBOOK, ARB),
+        (XLIFF, UNITS, ANDROID, STRINGS, STRINGSDICT, CATALOG, RST, RESX, QT, FLUENT, ASCIIDOC, LATEX, NOTEBOOK, ARB),
         strict=True,
     )
 )

@@ -1,0 +1,547 @@
+r"""LaTeX: the prose of the body, with titles, captions, items, cells and footnotes; of the preamble, the title.
+
+A paragraph reaches from one boundary to the next: a blank line, a title, an item, an environment. Math, code, references
+and all commands that are not known to hold words are protected. A command that has words is a pair of tags for a
+translator. Source: "LaTeX2e: An unofficial reference manual", beamer's user guide.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.markup.latex_layout import LatexLayout, encode_latex
+from llmcli.documents.formats.markup.latex_structure import LatexStructure, read_structure
+from llmcli.documents.formats.markup.latex_text import LIGATURES, read_character, read_named_character, write_words
+from llmcli.documents.formats.markup.markup_text import MarkupPart, join_parts
+from llmcli.documents.segments import Segment, has_letters
+from llmcli.documents.text_cleaning import detect_newline
+from llmcli.fast_dataclass import slotted
+
+_HEADINGS = {
+    "part": 0, "addpart": 0, "chapter": 1, "addchap": 1, "section": 2, "addsec": 2, "frametitle": 2, "subsection": 3, "framesubtitle": 3,
+    "subsubsection": 4, "minisec": 4, "paragraph": 5, "subparagraph": 6,
+}  # fmt: skip
+"""Commands whose words are a title, and the levels of these."""
+_TEXTS = {
+    "title": 0, "subtitle": 0, "subject": 0, "dedication": 0, "abstract": 0, "keywords": 0, "titlehead": 0, "caption": 0, "captionof": 1, "subcaption": 0,
+    "multicolumn": 2, "multirow": 2, "makecell": 0, "thead": 0, "shortstack": 0, "frame": 0, "epigraph": 0, "dictum": 0, "centerline": 0,
+    "bibnote": 0, "acknowledgments": 0, "acknowledgements": 0, "parbox": 1, "blockquote": 0, "subfloat": 0,
+}  # fmt: skip
+"""Commands whose words stand for themselves, and the number of arguments before these."""
+_PREAMBLE_TEXTS = frozenset({"title", "subtitle", "subject", "dedication", "abstract", "keywords", "titlehead"})
+_INLINE = {
+    **dict.fromkeys(
+        ("emph", "textbf", "textit", "textsl", "textsc", "textsf", "textrm", "textup", "textmd", "textnormal", "text", "underline", "uline", "uuline",
+         "sout", "enquote", "mbox", "fbox", "hl", "alert", "structure", "textsuperscript", "textsubscript", "MakeUppercase", "MakeLowercase", "uppercase",
+         "footnote", "footnotetext", "endnote", "thanks", "marginpar", "marginnote", "sidenote", "only", "uncover", "visible", "onslide", "strong",
+         "makebox", "framebox"), 0),
+    "href": 1, "hyperref": 0, "hyperlink": 1, "hypertarget": 1, "textcolor": 1, "colorbox": 1, "raisebox": 1,
+}  # fmt: skip
+"""Commands whose words are part of a sentence, and the number of arguments before these."""
+_SWITCHES = frozenset(
+    {"bf", "it", "em", "sl", "sc", "tt", "rm", "sf", "bfseries", "itshape", "slshape", "scshape", "ttfamily", "rmfamily", "sffamily", "mdseries",
+     "upshape", "normalfont", "tiny", "scriptsize", "footnotesize", "small", "normalsize", "large", "Large", "LARGE", "huge", "Huge", "noindent",
+     "indent", "centering", "raggedright", "raggedleft", "quad", "qquad", "hfill", "null", "strut", "protect", "relax", "leavevmode", "unskip"}
+)  # fmt: skip
+"""Commands without arguments, which may begin or end a paragraph without being part of its words."""
+_TRIMMED = frozenset(
+    {
+        "label",
+        "index",
+        "hspace",
+        "vspace",
+        "phantomsection",
+        "pause",
+        "nocite",
+        "glsadd",
+        "todo",
+        "fontsize",
+        "selectfont",
+        "color",
+    }
+)
+"""Commands with arguments that may do so."""
+_BOUNDARIES = frozenset(
+    {"par", "newpage", "clearpage", "cleardoublepage", "pagebreak", "maketitle", "tableofcontents", "listoffigures", "listoftables", "appendix",
+     "bibliography", "bibliographystyle", "printbibliography", "printindex", "input", "include", "includegraphics", "subfile", "hline", "toprule",
+     "midrule", "bottomrule", "cline", "cmidrule", "endhead", "endfirsthead", "endfoot", "endlastfoot", "tabularnewline", "bigskip", "medskip",
+     "smallskip", "vfill", "frontmatter", "mainmatter", "backmatter", "pagestyle", "thispagestyle", "pagenumbering", "setlength", "addtolength",
+     "setcounter", "addcontentsline", "lstinputlisting", "inputminted", "usetikzlibrary", "hypersetup", "documentclass", "usepackage", "fi", "else",
+     "titlepage", "makeatletter", "makeatother", "hrule", "rule", "titlegraphic", "and", "framebreak"}
+)  # fmt: skip
+_DEFINITIONS = frozenset(
+    {"newcommand", "renewcommand", "providecommand", "DeclareRobustCommand", "newenvironment", "renewenvironment", "NewDocumentCommand",
+     "RenewDocumentCommand", "NewDocumentEnvironment", "DeclareMathOperator", "newtheorem", "lstset", "lstdefinestyle", "lstdefinelanguage",
+     "newglossaryentry", "newacronym", "tikzset", "pgfplotsset", "sisetup", "tcbset", "titleformat", "newcolumntype"}
+)  # fmt: skip
+_DEFINITION = re.compile(
+    r"\\(?:(?:global|long|outer)[ \t]*\\)?(?:[egx]?def|let)(?![A-Za-z])[ \t]*\\(?:[A-Za-z@]+|.)[^{}\r\n]{0,100}"
+)
+_MATH = re.compile(
+    r"(?:displaymath|equation|align|alignat|flalign|xalignat|gather|multline|eqnarray|dmath|math|IEEEeqnarray|array|split|aligned|gathered|cases"
+    r"|[bBpvV]?matrix)\*?\Z"
+)
+_TABLES = re.compile(
+    r"(?:tabular[xy]?|tabulary|longtable|supertabular|xltabular|tabu|longtabu|tblr|longtblr|NiceTabular|mpxtabular)\*?\Z"
+)
+_LISTS = frozenset(
+    {
+        "itemize",
+        "enumerate",
+        "description",
+        "compactitem",
+        "compactenum",
+        "inparaenum",
+        "asparaenum",
+        "tasks",
+        "trivlist",
+        "list",
+    }
+)
+_TITLED_BY_OPTION = re.compile(
+    r"(?:theorem|lemma|proof|definition|corollary|proposition|remark|example|claim|conjecture|exercise|problem|note|question|fact|axiom|case"
+    r"|assumption|observation|solution|tip|warning)\*?\Z"
+)
+_TITLED = frozenset({"frame", "block", "alertblock", "exampleblock"})
+"""Environments of beamer whose first argument is a title."""
+_TOKEN = re.compile(
+    r"(?P<words>[^\\%$&{}~`'\-?!\]\r\n#]++)|(?P<comment>%[^\r\n]*+(?:(?>\r\n|\r|\n)[ \t]*+)?+)"
+    r"|(?P<paragraph>(?>\r\n|\r|\n)[ \t]*+(?>\r\n|\r|\n)\s*+)|(?P<line>(?>\r\n|\r|\n)[ \t]*+)|(?P<command>\\(?:[A-Za-z@]++\*?|(?s:.)|\Z))"
+    r"|(?P<math>\$\$(?:[^$\\]|\\.|\$(?!\$))*+\$\$|\$(?:[^$\\\n]|\\.|\n(?![ \t]*\n))++\$)|(?P<parameter>\#+\d?)"
+    r"|(?P<ligature>``|''|---?|[?!]?`|~)|(?P<sign>[\s\S])",
+    re.DOTALL,
+)
+_BLANKS = re.compile(r"[ \t]*(?:(?>\r\n|\r|\n)[ \t]*(?![ \t\r\n]))?")
+_ENVIRONMENT = re.compile(r"[ \t]*\{(?P<name>[^{}\\\r\n]{1,100})\}")
+_OVERLAY = re.compile(r"<[^<>\r\n]{1,60}>")
+_OPTION_END = re.compile(r"[\]{\\%]|(?>\r\n|\r|\n)[ \t]*(?>\r\n|\r|\n)")
+_MAX_OPTION_CHARS = 500
+_TYPEWRITER = re.compile(r"\{[ \t]*\\(?:tt|ttfamily)(?![A-Za-z])")
+_SWITCH = re.compile(r"\{[ \t]*\\(?:bf|it|em|sl|sc|sf|bfseries|itshape|slshape|scshape|sffamily)(?![A-Za-z])[ \t]*")
+_DELIMITED = re.compile(
+    r"(?:\[[^\]\r\n]{0,200}\])?(?:\{[^{}\r\n]{0,60}\}(?=[^\s]))?(?P<sign>[^A-Za-z\s*{\[])[^\r\n]*?(?P=sign)"
+)
+_KINDS = frozenset({"control", "url", "email"})
+_MAX_PATH_HEADINGS = 7
+
+
+@slotted
+class _LatexPiece:
+    """A part of a paragraph, where it stands, and whether it is dropped at the paragraph's ends."""
+
+    part: MarkupPart
+    start: int
+    end: int
+    is_trimmed: bool = False
+
+
+@slotted
+class _LatexGroup:
+    """An open group: where it ends, and what it is.
+
+    ``run`` and ``index`` say which piece began it. ``kind``: of the texts in it, "" in a sentence. ``level``: of a title.
+    ``following``: the kind of the group that comes behind an option.
+    """
+
+    close: int
+    run: int = -1
+    index: int = -1
+    kind: str = ""
+    level: int = -1
+    following: str = ""
+
+
+class LatexFormat(DocumentFormat):
+    """LaTeX."""
+
+    name = "latex"
+
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the paragraphs, titles, captions, items and cells of the body, and the title."""
+        del target
+        return _Reader(text).read()
+
+    def check(self, text: str) -> str:
+        """Check that each group and environment of the body ends."""
+        return read_structure(text).problem
+
+    def bilingual_separator(self, text: str, segment: Segment) -> str:
+        """Return what separates a segment from its translation: a blank line between paragraphs, else a slash."""
+        return detect_newline(text) * 2 if segment.kind == "paragraph" else " / "
+
+
+class _Reader:
+    """A pass over a document; ``_run`` is the paragraph that it is in."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._structure: LatexStructure = read_structure(text)
+        self._newline = detect_newline(text)
+        self._segments: list[Segment] = []
+        self._headings: list[tuple[int, str]] = []
+        self._groups: list[_LatexGroup] = []
+        self._blocks: list[_LatexGroup] = []
+        """Those of the open groups whose texts have a kind."""
+        self._environments: list[str] = []
+        self._run: list[_LatexPiece] = []
+        self._run_number = 0
+        self._at = int(text.startswith("\ufeff"))
+        self._missing: set[str] = set()
+
+    def read(self) -> list[Segment]:
+        """Return the segments in order."""
+        while self._at < len(self._text):
+            match = _TOKEN.match(self._text, self._at)
+            if match is None or match.lastgroup is None:
+                break
+            self._at = match.end()
+            if not self._read_token(match):
+                break
+        self._flush()
+        return self._segments
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether words count here: in the body, and in some commands of the preamble."""
+        return self._at > self._structure.body or bool(self._blocks)
+
+    def _read_token(self, match: re.Match[str]) -> bool:
+        """Read what matched; return whether there is more to read."""
+        kind, word, start = match.lastgroup, match[0], match.start()
+        if kind == "command":
+            return self._read_command(start, word[1:])
+        if kind == "comment":
+            self._read_comment(start, word)
+        elif kind == "paragraph":
+            self._flush()
+        elif kind == "math":
+            self._add(MarkupPart(word, "math", word), start, is_trimmed=word.startswith("$$"))
+        elif kind == "ligature":
+            self._add(MarkupPart(LIGATURES[word]), start)
+        elif word in "{}]&":
+            self._read_sign(start, word)
+        elif kind == "parameter" or word == "$":
+            self._add(MarkupPart(word, "code", word), start)
+        else:
+            self._add(MarkupPart(" " if kind == "line" else word), start)
+        return True
+
+    def _add(self, part: MarkupPart, start: int, *, is_trimmed: bool = False) -> None:
+        """Add a part of the paragraph; it ends where the pass is."""
+        if self._is_read:
+            self._run.append(_LatexPiece(part, start, self._at, is_trimmed))
+
+    def _add_code(self, start: int, *, is_trimmed: bool = False) -> None:
+        text = self._text[start : self._at]
+        self._add(MarkupPart(text, "code", text), start, is_trimmed=is_trimmed)
+
+    def _read_comment(self, start: int, word: str) -> None:
+        """Read a comment: one on a line of its own is between paragraphs, one behind words is part of them."""
+        before = start - 1
+        while before >= 0 and self._text[before] in " \t":
+            before -= 1
+        if not self._run or self._text[before] in "\r\n" or self._text.startswith(("\r", "\n"), self._at):
+            self._flush()
+            return
+        comment = word.rstrip()
+        self._add(MarkupPart(comment, "code", comment), start, is_trimmed=True)
+        if self._text[start - 1] in " \t":
+            self._add(MarkupPart(" "), start)
+
+    def _read_sign(self, start: int, sign: str) -> None:
+        while self._groups and self._groups[-1].close < start:  # skipped with an environment
+            if self._groups.pop().kind:
+                self._blocks.pop()
+        if sign == "&" and self._is_table:
+            self._flush()
+        elif sign == "&":
+            self._add(MarkupPart(sign, "code", sign), start)
+        elif self._groups and self._groups[-1].close == start:
+            self._close_group(start)
+        elif sign == "{" and start in self._structure.closers:
+            close = self._structure.closers[start]
+            if _TYPEWRITER.match(self._text, start):
+                self._at = close + 1
+                self._add_code(start)
+                return
+            switch = _SWITCH.match(self._text, start)
+            self._at = switch.end() if switch else self._at
+            self._open_inline(start, close)
+        elif sign == "]":
+            self._add(MarkupPart(sign), start)
+        else:
+            self._add_code(start, is_trimmed=True)
+
+    # ---- groups -----------------------------------------------------------------------------------------------------
+
+    def _open_inline(self, start: int, close: int) -> None:
+        """Open a group in a sentence; it becomes a pair of tags if the paragraph goes on until its end."""
+        self._groups.append(_LatexGroup(close, self._run_number, len(self._run)))
+        text = self._text[start : self._at]
+        self._add(MarkupPart(text, "code", text), start, is_trimmed=True)
+
+    def _open_block(self, close: int, kind: str, level: int = -1, following: str = "") -> None:
+        """Open a group whose texts stand for themselves."""
+        self._flush()
+        group = _LatexGroup(close, kind=kind, level=level, following=following)
+        self._groups.append(group)
+        self._blocks.append(group)
+
+    def _close_group(self, start: int) -> None:
+        group = self._groups.pop()
+        if group.kind:
+            self._flush()
+            self._blocks.pop()
+            if group.following and (brace := self._opening_brace(self._at)) is not None:
+                self._at = brace + 1
+                self._open_block(self._structure.closers[brace], group.following, group.level)
+            return
+        if group.run != self._run_number or group.index >= len(self._run):
+            self._add_code(start, is_trimmed=True)
+            return
+        opening = self._run[group.index]
+        written = opening.part.written
+        name = re.fullmatch(r"\\([A-Za-z]+)[ \t]*\{|\{(?:[ \t]*\\([a-z]+)[ \t]*)?", written)
+        tag = (name[1] or name[2] or "group") if name else ""
+        opening.is_trimmed = False
+        opening.part = MarkupPart(f"<{tag}>", "tag", written) if tag else MarkupPart(written, "link", written)
+        closing = MarkupPart(f"</{tag}>", "tag", "}") if tag else MarkupPart("</a>", "target", "}")
+        self._add(closing, start)
+
+    def _opening_brace(self, at: int) -> int | None:
+        """Return where the brace of a command's argument is, blanks before it."""
+        found = _BLANKS.match(self._text, at)
+        opening = found.end() if found else at
+        return opening if opening in self._structure.closers else None
+
+    def _option_end(self, at: int) -> int | None:
+        """Return where the bracket is that closes the one at an offset, braces between them."""
+        at += 1
+        last = at + _MAX_OPTION_CHARS
+        while (match := _OPTION_END.search(self._text, at, last)) and match[0] != "]":
+            if match[0] == "{" and match.start() in self._structure.closers:
+                at = self._structure.closers[match.start()] + 1
+            elif match[0] in "\\%":
+                at = match.end() + 1
+            else:
+                return None
+        return match.start() if match else None
+
+    def _skip_arguments(self, at: int, *, count: int = -1, blanks: bool = False) -> int:
+        """Return the end of the arguments and options at an offset; ``count``: of arguments at most."""
+        while True:
+            found = _BLANKS.match(self._text, at) if blanks else None
+            start = found.end() if found else at
+            if count and self._text.startswith("{", start) and start in self._structure.closers:
+                at = self._structure.closers[start] + 1
+                count -= 1
+            elif self._text.startswith("[", start) and (end := self._option_end(start)) is not None:
+                at = end + 1
+            else:
+                return at
+
+    # ---- commands ---------------------------------------------------------------------------------------------------
+
+    def _read_command(self, start: int, name: str) -> bool:
+        """Read a command; return whether there is more to read."""
+        base = name.rstrip("*")
+        if base == "end" and self._text.startswith("{document}", self._at):
+            return False
+        if len(base) <= 1 and not base.isalpha():
+            self._read_symbol(start)
+        elif base in {"begin", "end"}:
+            self._read_environment(start, base)
+        elif base == "item":
+            self._flush()
+            overlay = _OVERLAY.match(self._text, self._at)
+            self._at = overlay.end() if overlay else self._at
+            self._open_option("item", "")
+        elif base in _HEADINGS or base in _TEXTS:
+            self._read_block_command(start, base)
+        elif base in _INLINE:
+            self._read_inline_command(start, base)
+        else:
+            self._read_other_command(start, base)
+        return True
+
+    def _read_symbol(self, start: int) -> None:
+        """Read a command of one sign."""
+        text = self._text
+        sign = text[start + 1 : start + 2]
+        if sign == "\\":
+            if text.startswith("*", self._at):
+                self._at += 1
+            end = self._option_end(self._at) if text.startswith("[", self._at) else None
+            self._at = end + 1 if end is not None else self._at
+            if self._is_table:
+                self._flush()
+            else:
+                self._add(MarkupPart(text[start : self._at], "break", text[start : self._at]), start, is_trimmed=True)
+        elif sign in "([" and sign:
+            closer = {"(": "\\)", "[": "\\]"}[sign]
+            end = -1 if closer in self._missing else text.find(closer, self._at)
+            if end < 0:
+                self._missing.add(closer)
+                self._add_code(start)
+                return
+            self._at = end + 2
+            self._add(MarkupPart(text[start : self._at], "math", text[start : self._at]), start, is_trimmed=sign == "[")
+        elif found := read_character(text, start):
+            self._at = found[0]
+            self._add(MarkupPart(found[1]), start)
+        else:
+            self._add_code(start, is_trimmed=not sign)
+
+    def _read_environment(self, start: int, which: str) -> None:
+        found = _ENVIRONMENT.match(self._text, self._at)
+        if found is None:
+            self._add_code(start)
+            return
+        self._at, name = found.end(), found["name"]
+        if which == "begin" and (name in self._structure.verbatim or _MATH.match(name)):
+            closer = f"\\end{{{name}}}"
+            end = -1 if closer in self._missing else self._text.find(closer, self._at)
+            self._missing |= {closer} if end < 0 else set()
+            self._at = end + len(closer) if end >= 0 else len(self._text)
+            if _MATH.match(name):
+                word = self._text[start : self._at]
+                self._add(MarkupPart(word, "math", word), start, is_trimmed=True)
+            else:
+                self._flush()
+            return
+        self._flush()
+        if which == "end":
+            if name in self._environments[-1:]:
+                self._environments.pop()
+            return
+        self._environments.append(name)
+        overlay = _OVERLAY.match(self._text, self._at)
+        self._at = overlay.end() if overlay else self._at
+        if _TITLED_BY_OPTION.match(name):
+            self._open_option("attribute", "")
+        elif name in _TITLED:
+            self._at = self._skip_arguments(self._at, count=0)
+            if self._text.startswith("{", self._at) and self._at in self._structure.closers:
+                self._at += 1
+                self._open_block(self._structure.closers[self._at - 1], "heading", _HEADINGS["frametitle"])
+        elif name != "document":
+            self._at = self._skip_arguments(self._at)
+
+    def _open_option(self, kind: str, following: str, level: int = -1) -> bool:
+        """Read the words of an option, if there is one."""
+        end = self._option_end(self._at) if self._text.startswith("[", self._at) else None
+        if end is None:
+            return False
+        self._at += 1
+        self._open_block(end, kind, level, following)
+        return True
+
+    def _read_block_command(self, start: int, name: str) -> None:
+        """Read a command whose words stand for themselves, with the short form of a title before them."""
+        if self._at <= self._structure.body and name not in _PREAMBLE_TEXTS:
+            self._at = self._skip_arguments(self._at)
+            return
+        self._flush()
+        kind, level = ("heading", _HEADINGS[name]) if name in _HEADINGS else ("attribute", -1)
+        overlay = _OVERLAY.match(self._text, self._at)
+        self._at = overlay.end() if overlay else self._at
+        before = _TEXTS.get(name, 0)
+        if before:
+            self._at = self._skip_arguments(self._at, count=before)
+        elif (name in _HEADINGS or name in {"title", "caption", "subfloat"}) and self._open_option(
+            "attribute", kind, level
+        ):
+            return
+        self._at = self._skip_arguments(self._at, count=0)
+        opening = self._opening_brace(self._at)
+        if opening is not None:
+            self._at = opening + 1
+            self._open_block(self._structure.closers[opening], kind, level)
+        else:
+            self._add_code(start, is_trimmed=True)
+
+    def _read_inline_command(self, start: int, name: str) -> None:
+        """Read a command whose words are part of a sentence."""
+        overlay = _OVERLAY.match(self._text, self._at)
+        at = self._skip_arguments(overlay.end() if overlay else self._at, count=_INLINE[name])
+        opening = self._opening_brace(at)
+        if opening is None:
+            self._at = at
+            self._add_code(start)
+            return
+        self._at = opening + 1
+        self._open_inline(start, self._structure.closers[opening])
+
+    def _read_other_command(self, start: int, name: str) -> None:
+        accent = read_character(self._text, start) if len(name) == 1 else None
+        character = accent or read_named_character(self._text, name, self._at)
+        if character:
+            self._at = character[0]
+            self._add(MarkupPart(character[1]), start)
+        elif name in _SWITCHES:
+            self._add_code(start, is_trimmed=True)
+        elif definition := _DEFINITION.match(self._text, start):
+            self._flush()
+            self._at = self._skip_arguments(definition.end(), count=1)
+        elif name in {"verb", "lstinline", "mintinline"} and (code := _DELIMITED.match(self._text, self._at)):
+            self._at = code.end()
+            self._add_code(start)
+        elif name in _BOUNDARIES or name in _DEFINITIONS:
+            self._flush()
+            self._at = self._skip_arguments(self._at, blanks=name in _DEFINITIONS)
+        else:
+            self._at = self._skip_arguments(self._at)
+            if self._text.startswith("\\ ", self._at) and self._text[self._at - 1].isalpha():
+                self._at += 2
+            self._add_code(start, is_trimmed=name in _TRIMMED)
+
+    # ---- texts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_table(self) -> bool:
+        return bool(self._environments) and bool(_TABLES.match(self._environments[-1]))
+
+    def _flush(self) -> None:
+        """End the paragraph."""
+        pieces, self._run = self._run, []
+        self._run_number += 1
+        first, last = 0, len(pieces)
+        while first < last and (pieces[first].is_trimmed or not pieces[first].part.text.strip()):
+            first += 1
+        while first < last and (pieces[last - 1].is_trimmed or not pieces[last - 1].part.text.strip()):
+            last -= 1
+        if first < last:
+            self._add_segment(pieces[first:last])
+
+    def _add_segment(self, pieces: list[_LatexPiece]) -> None:
+        begin, end = pieces[0], pieces[-1]
+        if not begin.part.kind:
+            stripped = begin.part.text.lstrip()
+            begin.start += len(begin.part.text) - len(stripped)
+            begin.part = MarkupPart(stripped)
+        if not end.part.kind:
+            stripped = end.part.text.rstrip()
+            end.end -= len(end.part.text) - len(stripped)
+            end.part = MarkupPart(stripped)
+        start, stop = begin.start, end.end
+        region = self._text[start:stop]
+        read = join_parts((piece.part for piece in pieces), _KINDS, partial(write_words, source=region))
+        block = self._blocks[-1] if self._blocks else None
+        is_definition = any(piece.part.kind == "code" and piece.part.text.startswith("#") for piece in pieces)
+        if is_definition or read.text != read.text.strip() or not has_letters(read.text, read.spans):
+            return
+        kind = block.kind if block else "cell" if self._is_table else "paragraph"
+        if kind == "paragraph" and self._environments and self._environments[-1] in _LISTS:
+            kind = "item"
+        in_option = block is not None and self._text[block.close] == "]"
+        layout = LatexLayout.of(self._text, start, region, self._newline, in_option=in_option)
+        path = tuple(title for _, title in self._headings)[-_MAX_PATH_HEADINGS:]
+        encode = partial(encode_latex, read=read, region=region, layout=layout)
+        self._segments.append(Segment(start, stop, read.text, encode, read.spans, kind, path))
+        if block and block.level >= 0:
+            self._headings = [*(above for above in self._headings if above[0] < block.level), (block.level, read.text)]
+
+
+FORMAT = LatexFormat()

@@ -1,0 +1,125 @@
+"""The structure of a LaTeX document: its groups and environments, found once and in linear time.
+
+Verbatim text and comments have no structure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from llmcli.documents.text_lines import line_at
+from llmcli.fast_dataclass import field, slotted
+
+VERBATIM_ENVIRONMENTS = frozenset(
+    {"verbatim", "verbatim*", "Verbatim", "Verbatim*", "BVerbatim", "LVerbatim", "lstlisting", "minted", "alltt", "comment", "filecontents",
+     "filecontents*", "tikzpicture", "tikzcd", "pgfpicture", "circuitikz", "picture", "pspicture", "forest", "asy", "axis", "algorithm2e",
+     "algorithmic", "tcblisting", "code", "Code", "CodeInput", "CodeOutput", "CodeChunk", "Sinput", "Soutput", "Schunk", "Shaded", "Highlighting", "luacode",
+     "luacode*", "pycode", "sagesilent", "thebibliography", "prooftree", "spverbatim", "verbatimtab", "listing*", "ignore"}
+)  # fmt: skip
+"""Environments whose content is code, a drawing, or references."""
+_RAW_ENVIRONMENTS = re.compile(
+    r"erbatim|listing|minted|alltt|comment|filecontents|[Cc]ode|[SC]put|luacode|ignore|Highlighting"
+)
+"""Of those, the ones in which braces need not be balanced."""
+_DECLARED_VERBATIM = re.compile(
+    r"\\(?:lstnewenvironment|newminted(?:\[(?P<minted>[^\]\n]{1,60})\])?|DefineVerbatimEnvironment|newtcblisting|excludecomment)[ \t]*"
+    r"\{(?P<name>[^{}\n]{1,60})\}"
+)
+_TOKEN = re.compile(
+    r"%[^\r\n]*+|\\(?:verb\*?|lstinline(?:\[[^\]\n]{0,200}\])?)(?P<sign>[^A-Za-z\s*{\[])[^\r\n]*?(?P=sign)"
+    r"|\\(?:url|path|nolinkurl|href)[ \t]*(?P<address>\{[^{}\\\r\n]{0,1000}+\})"
+    r"|\\(?P<which>begin|end)[ \t]*\{(?P<name>[^{}\\\r\n]{1,100})\}|\\(?s:.)|(?P<brace>[{}])"
+)
+_DOCUMENT = re.compile(r"(?:\A|[\r\n])[^%\r\n]*\\begin[ \t]*\{document\}")
+_SHOWN_CHARS = 30
+
+
+@slotted
+class LatexStructure:
+    """Where each group ends by where it begins, the code environments, where the body begins, and the first problem."""
+
+    closers: dict[int, int] = field(default_factory=dict)
+    verbatim: frozenset[str] = VERBATIM_ENVIRONMENTS
+    body: int = 0
+    problem: str = ""
+
+
+def read_structure(text: str) -> LatexStructure:
+    """Read the groups and environments of a document."""
+    declared = {
+        match["name"] if not match["minted"] else match["minted"] for match in _DECLARED_VERBATIM.finditer(text)
+    }
+    minted = {f"{match['name']}code" for match in _DECLARED_VERBATIM.finditer(text) if "newminted" in match[0]}
+    found = LatexStructure(verbatim=VERBATIM_ENVIRONMENTS | declared | minted)
+    begin = _DOCUMENT.search(text)
+    found.body = begin.end() if begin else 0
+    _GroupReader(text, found).read()
+    return found
+
+
+class _GroupReader:
+    """A pass over the groups and environments of a text; the first thing wrong in the body is the problem."""
+
+    def __init__(self, text: str, found: LatexStructure) -> None:
+        self._text = text
+        self._found = found
+        self._opened: list[tuple[int, str]] = []  # where a group or an environment begins, and the name of the latter
+        self._braces: list[int] = []  # the indices of the groups in it
+
+    def read(self) -> None:
+        """Read everything."""
+        for match in self._tokens():
+            if match["address"]:  # in it, a percent sign begins no comment
+                self._found.closers[match.start("address")] = match.end() - 1
+            elif match["brace"] == "{":
+                self._braces.append(len(self._opened))
+                self._opened.append((match.start(), ""))
+            elif match["brace"] == "}":
+                self._close_brace(match.start())
+            elif match["which"] == "begin":
+                self._opened.append((match.start(), match["name"]))
+            elif match["which"] == "end" and match["name"] == "document":
+                break
+            elif match["which"] == "end":
+                self._close_environment(match)
+        for start, name in self._opened:
+            if start >= self._found.body and name != "document":
+                shown = self._text[start : start + _SHOWN_CHARS].splitlines()[0]
+                self._report(start, f"it has no end: {shown}")
+
+    def _tokens(self) -> Iterator[re.Match[str]]:
+        """Yield the braces, the ends of environments and the escaped characters outside of verbatim text."""
+        at, verbatim = 0, self._found.verbatim
+        while match := _TOKEN.search(self._text, at):
+            at = match.end()
+            name = match["name"]
+            is_raw = name in verbatim and (name not in VERBATIM_ENVIRONMENTS or _RAW_ENVIRONMENTS.search(name))
+            if match["which"] != "begin" or not is_raw:
+                yield match
+                continue
+            end = self._text.find(f"\\end{{{name}}}", at)
+            if end < 0:
+                yield match
+                return
+            at = end + len(f"\\end{{{name}}}")
+
+    def _close_brace(self, at: int) -> None:
+        """Close the last open brace; environments that began behind it end elsewhere, as in a definition."""
+        if not self._braces:
+            self._report(at, "it closes nothing: }")
+            return
+        index = self._braces.pop()
+        self._found.closers[self._opened[index][0]] = at
+        del self._opened[index:]
+
+    def _close_environment(self, match: re.Match[str]) -> None:
+        last = self._opened[-1][1] if self._opened else ""
+        if last == match["name"]:
+            self._opened.pop()
+        elif not self._braces:  # in a group, it may end what a definition began
+            self._report(match.start(), f"it ends nothing: {match[0]}{f', but {last} is open' if last else ''}")
+
+    def _report(self, at: int, words: str) -> None:
+        if not self._found.problem and at >= self._found.body:
+            self._found.problem = f"line {line_at(self._text, at)}: {words}"
