@@ -65,6 +65,7 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
         ),
     ),
     "percent": ("placeholder", r"%L?\d{1,2}|%n"),
+    "mnemonic": ("placeholder", r"&(?=[^\W_])(?![A-Za-z][A-Za-z0-9]{1,30};)|&&"),
     "colon": ("placeholder", r"(?<![\w:]):[A-Za-z_]\w{0,99}"),
     "entity": (
         "entity",
@@ -88,6 +89,7 @@ _FIRST_CHARACTERS = {
     "number": r"(?<![\w.,])[$\u20ac\u00a3\u00a5\d]",
     "entity": "&",
     "entities": "&",
+    "mnemonic": "&",
     "colon": ":",
     "emoji": ":",
     "nesting": r"\$",
@@ -120,7 +122,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
     ``kinds``: "control" (sequences and characters), "code", "tag", "url", "email", "entity" (of invisible characters),
     "entities" (all), "emoji", "number" (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
     "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %#@name@, %(name)s; only what is hardly a percentage), "c-format"
-    (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
+    (all of printf's), "percent" (%1, %n), "mnemonic" (Qt's &File, &&), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
     the first six of these.
     """
     wanted = frozenset(kinds)

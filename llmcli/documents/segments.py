@@ -60,6 +60,8 @@ class Segment:
     """Whether ``*``, ``_`` and ``~~`` emphasize words in it, as in Markdown; in a message its words decide."""
     existing_translation: str | None = None
     """The translation that the document already holds; such a segment needs none."""
+    damage: str = ""
+    """What is wrong with it in the document, so that it is reported instead of translated."""
     extra_edits: tuple[Edit, ...] = ()
     """Edits that come with a translation of this segment (remove the fuzzy flag, set a header)."""
     fallback: tuple[int, str] | None = None

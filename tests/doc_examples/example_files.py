@@ -140,6 +140,7 @@ TEXTS = {
     "strings.json": '{"open": "We open at {time}.", "closed": "Closed today"}\n',
     "messages.po": MESSAGES,
     "strings.xml": RESOURCES,
+    "tides.adoc": "= Tides\n:figure-caption: Drawing\n\nSee <<_high_water>> and run `make` in *any* port.\n\n== High water\n\n[source]\n----\nkeep this\n----\n",
     "terms.csv": "workshop,atelier\n",
     "reviews.txt": "I love this bicycle.\nWhat a day!\n",
     "tickets.txt": "Please send me the invoice.\nThe app crashes when I open the settings.\nMy card was charged twice.\n",

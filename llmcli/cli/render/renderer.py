@@ -33,7 +33,7 @@ class DisplayOptions:
     a line, or returns None for no line. ``records`` writes the results that are about records. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
     context manager ``replace_guard()``. ``silent``: results are shown only with --json. ``footer`` returns lines that
     stand below a result's text, or in the place of one that has none; "" for no lines. ``suits_small_models``: models of
-    less than half a billion parameters do this work well. ``encoding``: that of a text in a file.
+    less than half a billion parameters do this work well. ``encoding``: that of a text in a file or a pipe.
     """
 
     input_names: tuple[str, ...] = ()
@@ -410,11 +410,16 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
         return options.records.open(stack)
     output = None if options.silent else options.output or ctx.flags.output
     if output is None:
-        return stack.enter_context(ctx.console.open_stdout())
+        stdout = stack.enter_context(ctx.console.open_stdout())
+        return stdout if writes_to_terminal(stdout) else _encode_for(ctx, stdout, options)
     from llmcli.files.atomic_file import atomic_write
 
     file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
     sink = stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file
+    return _encode_for(ctx, sink, options)
+
+
+def _encode_for(ctx: CommandContext, sink: ByteSink, options: DisplayOptions) -> ByteSink:
     return sink if options.encoding == "utf-8" or ctx.console.as_json else _EncodingSink(sink, options.encoding)
 
 

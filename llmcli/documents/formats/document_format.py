@@ -68,7 +68,11 @@ class DocumentFormat(ABC):
         return text
 
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
-        """Return a translated document that declares the language ``target`` if it declares its language ``source``."""
+        """Return a translated document that declares the language ``target`` if it declares its language ``source``.
+
+        ``source`` "": it is unknown, so that whatever language the document declares is replaced where no other text could
+        be meant.
+        """
         del segments, source, target
         return text
 

@@ -182,6 +182,8 @@ class _FileTranslation:
                 region = carried.regions.get(index)
                 if region is not None:  # with whatever markup people wrote
                     state.segment = replace(segment, encode=partial(_existing_region, region))
+            elif segment.damage:
+                state.revert(segment.damage)
             elif same in first:
                 state.status, state.repeated_index = SegmentStatus.REPEATED, first[same]
             else:
@@ -366,7 +368,11 @@ def estimate_translation(spec: TranslationSpec, memory: TranslationMemory | None
     unknown: list[Segment] = []
     for segment in segments if translator.stub_translate is None else ():
         check_interrupt()
-        if segment.existing_translation is None and remembered.find(segment, source, translator) is None:
+        if (
+            segment.existing_translation is None
+            and not segment.damage
+            and remembered.find(segment, source, translator) is None
+        ):
             unknown.append(segment)
     new = run_interruptible(_masked_texts, unknown)
     tokens = sum(translator.context_budget(spec.name).count_tokens(list(new.values()))) if new else 0

@@ -143,9 +143,10 @@ class DocumentOutput:
         segments = [state.segment for state in self._states]
         texts = [self._replacement_text(state) for state in self._states]
         out = render_layout(self._spec.layout, self._format, self._source, segments, texts)
-        if not any(texts) or source_language is None or self._spec.layout is not OutputLayout.TRANSLATION:
+        if not any(texts) or self._spec.layout is not OutputLayout.TRANSLATION:
             return out
-        return self._format.replace_language(out, segments, source_language.code, self._spec.translator.target.code)
+        source = source_language.code if source_language else ""
+        return self._format.replace_language(out, segments, source, self._spec.translator.target.code)
 
     # ---- validity -------------------------------------------------------------------------------------------------
 

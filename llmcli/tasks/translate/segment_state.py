@@ -88,7 +88,7 @@ class SegmentState:
             self.status = SegmentStatus.UNTRANSLATED
 
     def revert(self, problem: str) -> None:
-        """Leave it untranslated, since its translation would make the document invalid."""
+        """Leave it untranslated: it is damaged, or its translation would make the document invalid."""
         self.status, self.translation, self.problems = SegmentStatus.UNTRANSLATED, None, (problem,)
 
     def outcome(self, line: int) -> SegmentOutcome:

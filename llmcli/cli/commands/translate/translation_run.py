@@ -193,7 +193,7 @@ def _render_translations(
         if single is None or path is None
         else partial(result_stream.guard_rename, remembered, path, single.existing),
         silent=plan.has_derived_names,
-        encoding="utf-8" if single is None else single.encoding,
+        encoding="utf-8" if single is None or (reference is not None and path is None) else single.encoding,
     )
     code = render_events(ctx, events, display)
     good = [end for end in ends if isinstance(end, Result)]

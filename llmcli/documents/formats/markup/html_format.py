@@ -95,6 +95,19 @@ class HtmlFormat(DocumentFormat):
             raw = token.name if token.kind == "raw" and token.end == len(text) else ""
         return f"<{raw}> has no end" if raw else ""
 
+    def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
+        """Return a page whose root element has the language ``target``, if it had ``source``."""
+        del segments
+        root = next((token for token in tokenize_html(text) if token.kind == "open"), None)
+        if root is None or root.name != "html":
+            return text
+        declared = re.compile(rf"{re.escape(source.partition('-')[0]) or '[a-z]{2,3}'}(?:-[\w-]+)?\Z", re.IGNORECASE)
+        pairs = [pair for pair in parse_attributes(text, root) if pair.name in {"lang", "xml:lang"}]
+        for pair in reversed(pairs):
+            if declared.match(text[pair.start : pair.end]):
+                text = text[: pair.start] + target + text[pair.end :]
+        return text
+
     def bilingual_separator(self, text: str, segment: Segment) -> str:
         """Return what separates a segment from its translation: for a block, a line break tag."""
         return "<br>" if segment.kind in BLOCK_KINDS else super().bilingual_separator(text, segment)

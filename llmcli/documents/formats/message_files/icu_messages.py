@@ -31,6 +31,18 @@ def is_icu(text: str) -> bool:
     return bool(_ARGUMENT_HINT.search(text)) and _parse_icu_spans(text) is not None
 
 
+def is_damaged(text: str) -> bool:
+    """Whether a message has a plural or select argument, but its braces are not balanced."""
+    if not _ARGUMENT.search(text):
+        return False
+    depth = 0
+    for sign in _SYNTAX_TOKEN.finditer(text):
+        depth += {"{": 1, "}": -1}.get(sign[0], 0)
+        if depth < 0:
+            return True
+    return depth > 0
+
+
 def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
     """Return the protected spans of a message and its Markdown; ``icu``: braces are ICU's; ``branch``: it is a branch of an argument."""
     fixed = _parse_icu_spans(text, branch) if icu else None

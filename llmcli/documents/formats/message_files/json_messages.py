@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     r"[ \t\r\n]*+(?:(?P<string>\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\")"
     r"|(?P<sign>[{}\[\],:])|(?P<scalar>-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)|(?P<end>\Z))"
 )
+_DAMAGED = "the source is not a valid ICU message: its braces are not balanced"
 _MAX_PATH_KEYS = 100
 """Number of keys of a path that are kept: with more, the time would grow with the square of the depth."""
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
@@ -102,8 +103,8 @@ class JsonFormat(DocumentFormat):
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
         """Return an ARB file with its @@locale replaced."""
         del segments
-        language = source.partition("-")[0]
-        found = re.search(rf'("@@locale"\s*:\s*"){re.escape(language)}(?:[_-]\w+)*"', text)
+        language = re.escape(source.partition("-")[0]) or "[A-Za-z]{2,3}"
+        found = re.search(rf'("@@locale"\s*:\s*"){language}(?:[_-]\w+)*"', text)
         if found is None:
             return text
         return f'{text[: found.start()]}{found[1]}{target.replace("-", "_")}"{text[found.end() :]}'
@@ -127,6 +128,11 @@ def _value_segments(
 ) -> list[Segment]:
     """Return the segments of a value: one, or one for each branch of a plural or select argument."""
     places = map_offsets(text, string)
+    if icu_messages.is_damaged(string.text):
+        region = string.start, string.end
+        return [
+            Segment(*region, string.text.strip(), str, kind="message", path=string.path, note=note, damage=_DAMAGED)
+        ]
     branches = icu_messages.split_branches(string.text) if icu else [icu_messages.MessageBranch(0, len(string.text))]
     found, items = [], {}
     for branch in branches:

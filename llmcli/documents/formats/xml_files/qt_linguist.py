@@ -21,7 +21,7 @@ from llmcli.fast_dataclass import frozen
 
 _NOTE_ELEMENTS = ("comment", "extracomment", "translatorcomment")
 _GONE = frozenset({"vanished", "obsolete"})
-_SYNTAX = ContentSyntax(kinds=MESSAGE_KINDS - {"printf"} | {"percent"})
+_SYNTAX = ContentSyntax(kinds=MESSAGE_KINDS - {"printf"} | {"percent", "mnemonic"})
 _ONE_FORM = "nplurals=1; plural=0;"
 _RULES = {
     **dict.fromkeys(("bi", "fa", "fj", "gn", "hu", "na", "om", "tr", "tt", "za"), _ONE_FORM),

@@ -125,6 +125,8 @@ class XliffFormat(DocumentFormat):
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
         """Return the document with its source language declared, if it is not."""
         del segments, target
+        if not source:
+            return text
         parts, at = [], 0
         level, attribute = "file", "source-language"
         for match in TOKEN.finditer(text):

@@ -228,7 +228,7 @@ def test_the_resources_in_a_directory(llm, data):
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_apples_strings_in_utf16_stay_so(llm, data, encoding):
-    """With the byte order mark; what goes to standard output is UTF-8, and other files in UTF-16 are refused."""
+    """With the byte order mark, in a file and in a pipe; JSON is UTF-8, and other files in UTF-16 are refused."""
     source = ("\ufeff" + STRINGS).encode(encoding)
     Path("a.strings").write_bytes(source)
     argv = ("translate", "--from", "en", "--to", "el", "--no-tm", "a.strings")
@@ -236,7 +236,10 @@ def test_apples_strings_in_utf16_stay_so(llm, data, encoding):
     assert Path("b.strings").read_bytes() == source
     assert llm(*argv, "-o", "c.strings", answer=well).code == 0
     assert Path("c.strings").read_bytes() == ("\ufeff" + WRITTEN["a.strings"]).encode(encoding)
-    assert llm(*argv, answer=well).out == "\ufeff" + WRITTEN["a.strings"]
+    with Path("piped.strings").open("wb") as pipe:
+        assert llm(*argv, answer=well, out=pipe.fileno()).code == 0
+    assert Path("piped.strings").read_bytes() == Path("c.strings").read_bytes()
+    assert json.loads(llm(*argv, "--json", answer=well).out)["text"] == "\ufeff" + WRITTEN["a.strings"]
     assert llm(*argv, "--update", "c.strings").code == 0
     assert Path("c.strings").read_bytes() == ("\ufeff" + WRITTEN["a.strings"]).encode(encoding)
     assert llm(*argv, "-o", "out/", answer=well).code == 0
@@ -244,3 +247,74 @@ def test_apples_strings_in_utf16_stay_so(llm, data, encoding):
     Path("a.txt").write_bytes(source)
     Path("a.strings").write_bytes(source + b"\x00")
     assert [llm(*argv[:-1], name).code for name in ("a.txt", "a.strings")] == [65, 65]
+
+
+def test_a_pseudo_translation_declares_its_language(llm, data):
+    """ARB and HTML files do, whatever language they declared: generators of code compare it with the file's name."""
+    Path("a.arb").write_text(ARB)
+    Path("a.html").write_text(
+        '<!DOCTYPE html>\n<html lang="de-AT" xml:lang=\'de\'><p lang="de">Good morning</p></html>\n'
+    )
+    assert '"@@locale": "en_XA"' in llm("translate", "--pseudo", "accents", "a.arb").out
+    assert (
+        '<html lang="en-XA" xml:lang=\'en-XA\'><p lang="de">' in llm("translate", "--pseudo", "accents", "a.html").out
+    )
+    assert llm("translate", "--pseudo", "identity", "a.arb").out == ARB
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<html lang=en>", "<html lang=el>"),
+        ('<html class="x" lang="en-GB">', '<html class="x" lang="el">'),
+        ('<html lang="fr">', '<html lang="fr">'),
+        ("<html>", "<html>"),
+    ],
+)
+def test_a_page_declares_its_language(llm, data, before, after):
+    """Its root element gets the target language if it had the source language."""
+    page = f'<!-- lang="en" -->{before}<body lang="en"><p>Good morning</p></body></html>'
+    run = translate(llm, "a.html", page)
+    assert (run.code, run.out) == (0, page.replace(before, after).replace("Good morning", greek("Good morning")))
+
+
+def test_a_damaged_message_is_reported(llm, data):
+    """A plural without an end is no plain text: it stays, with the line and the reason, and the others are translated."""
+    damaged = "{n, plural, one {# day} other {# days}"
+    text = ARB.replace('"t":', f'"d": "{damaged}",\n  "t":')
+    for more in ((), ("--pseudo", "accents")):
+        run = translate(llm, "a.arb", text, *more)
+        assert (run.code, f'"d": "{damaged}"' in run.out, '"t": "Good' in run.out) == (3, True, False)
+        assert (
+            "line 3: left untranslated: the source is not a valid ICU message: its braces are not balanced" in run.err
+        )
+    assert translate(llm, "a.arb", ARB.replace("{name}", "{n, plural, other {'{' # {name}}}")).code == 0
+
+
+def test_a_mnemonic_of_qt_stays(llm, data):
+    """A translation that lost the "&" before a key is refused; one with it before another letter is not."""
+    text = QT.replace("Good &lt;b>morning&lt;/b>, %1.", "&amp;Open &amp;&amp; close R&amp;D")
+    well_done = translate(llm, "a.ts", text)
+    assert (well_done.code, "&amp;" + greek("open") in well_done.out) == (0, True)
+    lost = translate(llm, "a.ts", text, "--no-tm", answer=lambda request: MARK.sub("", well(request)))
+    assert (lost.code, lost.out, "left untranslated" in lost.err) == (3, text, True)
+
+
+def test_a_template_becomes_a_catalog(llm, data):
+    """It gets the header and the plural forms of the target language, and is no longer fuzzy."""
+    import polib
+
+    text = (
+        '#, fuzzy\nmsgid ""\nmsgstr ""\n"Language: \\n"\n"Content-Type: text/plain; charset=CHARSET\\n"\n'
+        '"Plural-Forms: nplurals=INTEGER; plural=EXPRESSION;\\n"\n\n'
+        '#, c-format\nmsgid "%d file"\nmsgid_plural "%d files"\nmsgstr[0] ""\nmsgstr[1] ""\n\nmsgid "Open"\nmsgstr ""\n'
+    )
+    Path("app.pot").write_text(text)
+    for language, forms in (("pl", 3), ("ja", 1), ("ar", 6), ("de", 2)):
+        run = llm("translate", "--from", "en", "--to", language, "--no-tm", "--pseudo", "accents", "app.pot")
+        catalog = polib.pofile(run.out)
+        assert (run.code, catalog.metadata["Language"], bool(catalog.metadata_is_fuzzy)) == (0, language, False)
+        assert catalog.metadata["Plural-Forms"].startswith(f"nplurals={forms};")
+        assert catalog.metadata["Content-Type"] == "text/plain; charset=UTF-8"
+        assert [len(entry.msgstr_plural) for entry in catalog] == [forms, 0]
+        assert catalog.percent_translated() == 100

@@ -19,7 +19,7 @@ def test_the_messages_of_a_program():
         (("MainWindow",), "%n file(s) found", "plural form for the numbers 0, 2, 3, 4, 5, ...", None),
         (("MainWindow",), "100% of it", "", "Alles"),
     ]
-    assert [segments[0].text[s.start : s.end] for s in segments[0].protected] == ["%1"]
+    assert [segments[0].text[s.start : s.end] for s in segments[0].protected] == ["&", "%1"]
 
 
 def test_a_translation_is_finished():
