@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 
-from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.document_format import DocumentFormat, line_lead
 from llmcli.documents.formats.markup.asciidoc_inline import macro_words, scan_asciidoc_inline
 from llmcli.documents.formats.markup.asciidoc_layout import (
     BLOCK_ATTRIBUTES,
@@ -26,7 +26,7 @@ from llmcli.documents.formats.markup.asciidoc_table import TableCell, find_separ
 from llmcli.documents.formats.markup.markup_text import MarkupText
 from llmcli.documents.segments import Edit, Segment, has_letters
 from llmcli.documents.text_cleaning import detect_newline
-from llmcli.documents.text_lines import line_spans
+from llmcli.documents.text_lines import count_line_ends, line_spans
 from llmcli.fast_dataclass import field, frozen, slotted
 
 _TEXT_ATTRIBUTES = re.compile(
@@ -155,6 +155,12 @@ class AsciiDocFormat(DocumentFormat):
         """Any text is AsciiDoc."""
         del text
         return ""
+
+    def bilingual_separator(self, text: str, segment: Segment) -> str:
+        """Return what separates a segment from its translation: a blank line between whole blocks, else a slash."""
+        has_underline = segment.kind == "heading" and count_line_ends(text[segment.start : segment.end])
+        is_block = segment.kind == "paragraph" and not line_lead(text, segment)
+        return detect_newline(text) * 2 if has_underline or is_block else " / "
 
 
 class _BlockReader:

@@ -189,3 +189,10 @@ def test_sentences_have_lines_of_their_own():
     assert put("* one two three four five six seven eight\n  nine ten\n", "wort " * 12) == (
         "* wort wort wort wort wort wort wort wort\n  wort wort wort wort\n"
     )
+
+
+def test_two_languages():
+    """Whole blocks follow each other, other texts stay on their lines: an indented line would be literal."""
+    text = "== One\n\nTwo.\n\n* Three\n\nNOTE: Four\n\nFive\n----\n"
+    segments = FORMAT.split(text, "de")
+    assert [FORMAT.bilingual_separator(text, each) for each in segments] == [" / ", "\n\n", " / ", " / ", "\n\n"]
