@@ -1,14 +1,15 @@
-"""Whether real files of packages survive `llm translate`: all formats of messages, reStructuredText, Office files, books.
+"""Whether real files of packages survive `llm translate`: messages, markup but Markdown and HTML, Office files, books.
 
     python benchmarks/format_identity.py DIR
 
 DIR holds archives from package registries: `npm pack NAME@VERSION` for `NPM`, and `pip download --no-deps --no-binary :all:
-NAME==VERSION` for `PYPI`; and Office files and books of your own. Of equal files in them, one counts. Two things are counted
-for each format:
+NAME==VERSION` for `PYPI`, `apt-get source --download-only NAME=VERSION` for `DEBIAN` (its `.orig` archives); and Office files
+and books of your own. Of equal files in them, one counts. Three things are counted for each format:
 
 - identity: without translations, the file is the same byte for byte;
-- valid: with every text translated (letters become others, what is protected stays), the file is valid in its format, and
-  has the same segments again; of an archive, the files without words are the same byte for byte, compressed too, and
+- itself: with every text replaced by itself, the file has the same texts again, in whatever lines;
+- valid: with every text translated (letters become others, what is protected stays), the file is valid in its format (if it
+  was before), and has the same segments again; of an archive, the files without words are the same byte for byte, compressed too, and
   python-docx, python-pptx or openpyxl finds the same structure in it: paragraphs with their styles and the formatting of their
   words, shapes, cells, formulas.
 
@@ -41,17 +42,29 @@ NPM = (
 PYPI = (
     "labelme==6.3.1", "openlp==3.1.6", "retext==8.1.0", "vorta==0.11.6", "sphinx==9.0.4", "python-docx==1.2.0", "python-pptx==1.0.2",
     "ezodf==0.3.2", "odfpy==1.4.1", "py3o.template==0.10.0", "pyexcel-ods3==0.6.1", "relatorio==1.0.0", "secretary==0.2.19",
+    "nbformat==5.11.1", "nbclient==0.11.0", "nbconvert==7.16.6", "nbsphinx==0.9.8", "papermill==2.7.0", "seaborn==0.13.2",
 )  # fmt: skip
+DEBIAN = (
+    "git=1:2.47.3-0+deb13u1", "asciidoc=10.2.1-1", "pari=2.17.2-1", "asymptote=3.02+ds-1", "form=4.3.1+git20250227+ds-2", "hevea=2.36-2",
+    "latexml=0.8.8-2", "latexdiff=1.3.2-1",
+)  # fmt: skip
+ASCIIDOC_FOLDERS = ("git-2.47.3/Documentation/", "asciidoc-py-10.2.1/doc/")
+"""Where files with the suffix ".txt" are AsciiDoc; release notes are plain text."""
 ARCHIVES = frozenset({"docx", "pptx", "xlsx", "odt", "odp", "ods", "epub"})
-FORMATS = ARCHIVES | {"xliff", "android", "strings", "stringsdict", "xcstrings", "resx", "qt", "fluent", "rst", "po", "json", "yaml"}  # fmt: skip
+FORMATS = ARCHIVES | {"xliff", "android", "strings", "stringsdict", "xcstrings", "resx", "qt", "fluent", "rst", "po", "json", "yaml", "notebook", "asciidoc", "latex"}  # fmt: skip
 ARCHIVE_SUFFIXES = frozenset(
     {".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".odt", ".ott", ".odp", ".otp", ".ods", ".ots", ".epub"}
 )  # fmt: skip
 SUFFIXES = ARCHIVE_SUFFIXES | {
-    ".xlf", ".xliff", ".xml", ".strings", ".stringsdict", ".xcstrings", ".resx", ".resw", ".ts", ".ftl", ".rst", ".po", ".arb",
+    ".xlf", ".xliff", ".xml", ".strings", ".stringsdict", ".xcstrings", ".resx", ".resw", ".ts", ".ftl", ".rst", ".po", ".arb", ".ipynb", ".adoc", ".asciidoc", ".tex", ".ltx",
 }  # fmt: skip
 TARGET = "pl"
-LETTERS = str.maketrans("aeiouy", "\u00e4\u00ea\u00ef\u00f6\u00fc\u00ff")
+LETTERS = str.maketrans("aeiouyAEIOUY", "\u00e4\u00ea\u00ef\u00f6\u00fc\u00ff\u00c4\u00ca\u00cf\u00d6\u00dc\u0178")
+
+
+def is_asciidoc_text(name: PurePosixPath) -> bool:
+    """Whether a file is AsciiDoc, though its suffix does not say so."""
+    return name.suffix == ".txt" and str(name).startswith(ASCIIDOC_FOLDERS) and "RelNotes" not in name.parts
 
 
 def read_files(directory: Path) -> Iterator[tuple[str, Document]]:
@@ -72,35 +85,36 @@ def _read_data(directory: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(directory.iterdir()):
         if path.suffix in ARCHIVE_SUFFIXES:
             yield path.name, path.read_bytes()
-        elif path.suffix in {".gz", ".tgz"}:
+        elif path.suffix in {".gz", ".tgz", ".xz"}:
             with tarfile.open(path) as package:
                 for member in package:
-                    stream = (
-                        package.extractfile(member)
-                        if member.isfile() and PurePosixPath(member.name).suffix in SUFFIXES
-                        else None
-                    )
+                    name = PurePosixPath(member.name)
+                    is_asciidoc = is_asciidoc_text(name)
+                    is_read = member.isfile() and (name.suffix in SUFFIXES or is_asciidoc)
+                    stream = package.extractfile(member) if is_read else None
                     if stream is not None:
-                        yield f"{path.name}: {member.name}", stream.read()
+                        yield f"{path.name}: {name.with_suffix('.adoc') if is_asciidoc else name}", stream.read()
 
 
 def translate_letters(segment: Segment) -> str:
     """Return the text of a segment with other letters outside of what is protected."""
     parts, at = [], 0
     for span in segment.protected:
-        parts += [segment.text[at : span.start].lower().translate(LETTERS), segment.text[span.start : span.end]]
+        parts += [segment.text[at : span.start].translate(LETTERS), segment.text[span.start : span.end]]
         at = span.end
-    return "".join([*parts, segment.text[at:].lower().translate(LETTERS)])
+    return "".join([*parts, segment.text[at:].translate(LETTERS)])
 
 
-def check_file(document_format: DocumentFormat, document: Document) -> tuple[int, bool, str]:
-    """Return the number of segments, whether the file stays the same, and what is wrong with its translation, or ""."""
+def check_file(document_format: DocumentFormat, document: Document) -> tuple[int, bool, bool, str]:
+    """Return the number of segments, whether file and texts stay the same, and what is wrong with a translation, or ""."""
     text = document.text
     segments = document_format.split(text, TARGET)
     unchanged = document_format.join(text, segments, [None] * len(segments))
     texts = [None if each.existing_translation else translate_letters(each) for each in segments]
     translated = document_format.join(text, segments, texts)
-    problem = document_format.check(translated)
+    itself = document_format.split(document_format.join(text, segments, [each.text for each in segments]), TARGET)
+    keeps_texts = [each.text.split() for each in itself] == [each.text.split() for each in segments]
+    problem = "" if document_format.check(text) else document_format.check(translated)
     is_same = unchanged == text
     if document.data is not None:
         is_same = is_same and document_format.pack(document.data, unchanged) == document.data
@@ -111,7 +125,7 @@ def check_file(document_format: DocumentFormat, document: Document) -> tuple[int
             problem = problem or "it is not what was packed"
     if not problem and len(again := document_format.split(translated, TARGET)) != len(segments):
         problem = f"{len(segments)} segments became {len(again)}"
-    return len(segments), is_same, problem
+    return len(segments), is_same, keeps_texts, problem
 
 
 def compare_archives(before: bytes, after: bytes) -> str:
@@ -194,19 +208,20 @@ def main(directory: Path) -> None:
             continue
         found = counts.setdefault(document_format.name, Counter())
         try:
-            segments, is_same, problem = check_file(document_format, document)
+            segments, is_same, keeps_texts, problem = check_file(document_format, document)
         except BadDocument as error:
             found["refused"] += 1
             print(f"{name}: line {error.line}: {error.detail}")
             continue
-        found += Counter(files=1, segments=segments, identity=is_same, valid=not problem)
+        found += Counter(files=1, segments=segments, identity=is_same, itself=keeps_texts, valid=not problem)
         counts[document_format.name] = found
-        if problem or not is_same:
-            print(f"{name}: {problem or 'not the same'}")
+        if problem or not is_same or not keeps_texts:
+            print(f"{name}: {problem or ('texts changed' if is_same else 'not the same')}")
     for name in sorted(counts):
         found = counts[name]
         print(
             f"{name:12} {found['files']:5} files  {found['segments']:7} segments  identity {found['identity']:5}"
+            f"  itself {found['itself']:5}"
             f"  valid {found['valid']:5}  refused {found['refused']:3}"
         )
 
