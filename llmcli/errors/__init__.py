@@ -7,8 +7,8 @@
     |  `- JobMismatch, PartMismatch, RetryRefused  [s]
     |- PartialError             3   something was delivered and something failed
     |  |- AnswerTruncated, CostLimitReached, DoubtfulTranslations, ExtractionFailed, IncompleteOutput,
-    |  |  InvalidAnswer (NoCodeBlock, WrongSummaryForm), PartsMissing, PointsUnsupported, QueryFailed,
-    |  |  QuestionsMissing, RepetitionStopped, RowsOmitted, ValuesMissing, ValuesNotRestored  [r]
+    |  |  InvalidAnswer (NoCodeBlock, WrongSummaryForm), PartsMissing, PointsUnsupported, ProblemsInText,
+    |  |  QueryFailed, QuestionsMissing, RepetitionStopped, RowsOmitted, ValuesMissing, ValuesNotRestored  [r]
     |  `- EarlierFailures  [s]
     |- InputError              65   the input is bad
     |  |- BinaryInput

@@ -153,6 +153,14 @@ class PointsUnsupported(PartialError):
         self.total = total
 
 
+class ProblemsInText(PartialError):
+    """The long text ``subject`` has ``count`` problems, which warnings have named."""
+
+    def __init__(self, subject: str, *, count: int) -> None:
+        super().__init__(subject)
+        self.count = count
+
+
 class QuestionsMissing(PartialError):
     """Only ``found`` of ``wanted`` questions could be made of ``looked_at`` sentences; ``reasons``: why others were dropped."""
 

@@ -226,6 +226,57 @@ _CONTRACTS: dict[str, Contract] = {
     ),
     "redact.names": Contract({"text": "a part of a text"}, required=("text",)),
     "generate": Contract(_ROW, is_prefix=True),
+    "generate.outline": Contract(
+        {
+            "kind": "report, article, book or slides",
+            "topic": "what the text is about: its title",
+            "chapters": "the number of chapters; 0 for a text without",
+            "sections": "the number of sections, in a book of each chapter",
+            "points": "the number of points of a section",
+            "language": "the English name of the language to write in; may be empty",
+            "facts": "a list of sentences of the sources; may be empty",
+        },
+        required=("topic",),
+    ),
+    "generate.section": Contract(
+        {
+            "kind": "report, article, book or slides",
+            "title": "the title of the text",
+            "sections": "the outline: a list of sections, each with .title and .points",
+            "names": "a list of names as they are to be spelled; may be empty",
+            "language": "the English name of the language to write in; may be empty",
+            "number": "the number of the section, from 1",
+            "section": "the title of the section",
+            "facts": "a list of sentences of the sources about it, which have numbers from 1; may be empty",
+            "words": "the length of the paragraph in words",
+            "point": "what the paragraph is about",
+            "bullets": "the number of bullets of a slide; 0 for prose",
+        },
+        required=("section", "point"),
+    ),
+    "generate.next": Contract(
+        {
+            "point": "what the paragraph is about; empty when the section has no further point",
+            "words": "the length of the paragraph in words",
+            "bullets": "whether the text is a slide",
+        },
+        required=("words",),
+    ),
+    "generate.revise": Contract(
+        {
+            "kind": "report, article, book or slides",
+            "title": "the title of the text",
+            "sections": "the titles of its sections",
+            "section": "the title of the section",
+            "text": "the section as it is",
+            "wish": "what the user wants to be changed",
+            "words": "its new length in words; empty if the user gave none",
+            "language": "the English name of the language to write in; may be empty",
+            "facts": "a list of sentences of the sources, which have numbers from 1; may be empty",
+            "bullets": "whether the text is a slide",
+        },
+        required=("text", "wish"),
+    ),
 }
 _OWN_CONTRACT = Contract(_ROW)
 IMPLICIT_VARIABLES = {

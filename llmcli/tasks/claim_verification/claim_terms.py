@@ -63,14 +63,17 @@ def read_terms(text: str) -> ClaimTerms:
     have no separators of thousands; those up to twelve may be words.
     """
     words = find_terms(text)
-    numbers = {_GROUPED.sub("", match).rstrip(".,").lstrip("+") for match in _NUMBER.findall(text)}
-    numbers |= {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS}
     return ClaimTerms(
-        frozenset(numbers),
-        frozenset(_names(text)),
+        find_numbers(text) | {_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS},
+        frozenset(find_names(text)),
         frozenset(words),
         len(_NEGATION.findall(text)) % 2 == 1,
     )
+
+
+def find_numbers(text: str) -> frozenset[str]:
+    """Return the numbers of a text that are written in digits, without separators of thousands."""
+    return frozenset(_GROUPED.sub("", match).rstrip(".,").lstrip("+") for match in _NUMBER.findall(text))
 
 
 def missing_numbers(claim: ClaimTerms, evidence: Iterable[ClaimTerms]) -> int:
@@ -95,7 +98,8 @@ def negate(sentence: str) -> str | None:
     return None if verb is None else f"{sentence[: verb.end()]} not{sentence[verb.end() :]}"
 
 
-def _names(text: str) -> Iterable[str]:
+def find_names(text: str) -> Iterable[str]:
+    """Yield the words of a text with a capital or a digit inside, or with a first capital that no sentence gives them."""
     starts = True
     for match in _WORD.finditer(text):
         word = match[0]

@@ -155,6 +155,10 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.InvalidAnswer: lambda x: (x.detail, "Say it in other words, or choose a larger model: llm models recommend"),
     i.NoCodeBlock: lambda _: ("the answer has no code block; without --extract it is printed as it is", ""),
     i.PartsMissing: _describe_missing_parts,
+    i.ProblemsInText: lambda x: (
+        f"the text has {x.count} problem{'' if x.count == 1 else 's'}, which the warnings name",
+        f'Write a section again: llm generate -o FILE --revise SECTION "What to change"; {_LARGER_MODEL_ADVICE}',
+    ),
     i.QuestionsMissing: _describe_missing_questions,
     i.QueryFailed: lambda x: (
         append_detail(f"no query of the model answers the question; the last one was: {' '.join(x.subject.split())}", x)

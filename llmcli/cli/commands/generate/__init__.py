@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import keep_in_log
 from llmcli.cli.completers import generate_kinds
@@ -15,6 +16,39 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import UsageError
+from llmcli.fast_dataclass import frozen
+
+
+@frozen
+class LongTextOptions:
+    """The options of texts that are written section by section."""
+
+    topic: list[str]
+    outline: str | None
+    outline_only: bool
+    sources: list[str]
+    words: int | None
+    language: str
+    revise: str | None
+    dry_run: bool
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given; "TOPIC" for words after the kind."""
+        return [
+            name
+            for name, value in (
+                ("TOPIC", self.topic),
+                ("--outline", self.outline),
+                ("--outline-only", self.outline_only),
+                ("--from", self.sources),
+                ("--words", self.words),
+                ("--language", self.language),
+                ("--revise", self.revise),
+                ("--dry-run", self.dry_run),
+            )
+            if value
+        ]
 
 
 @command(
@@ -25,6 +59,11 @@ from llmcli.errors import UsageError
       llm generate article --var topic=tides --var text=@notes.txt
       llm generate poem --var topic=rain --seed 7
       llm generate email -f people.csv --var tone=formal -o emails.csv
+      llm generate report "Heat pumps in old houses" --words 5000 -o report.md
+      llm generate article "What the study shows" --from notes/ --from study.pdf -o article.md
+      llm generate book "A winter garden" --outline-only -o outline.md
+      llm generate book --outline outline.md -o book.docx
+      llm generate report -o report.md --revise Costs "Shorter, with the figures of 2024"
     """,
     flags=RecordFlags,
 )
@@ -34,11 +73,47 @@ def generate(
         str | None,
         Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
     ] = None,
+    topic: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[TOPIC]...", help="What a report, article, book or slides are about; with --revise, the change."
+        ),
+    ] = None,
+    *,
     var: VariablesOption = None,
     file: Annotated[
         list[str] | None,
         Option("-f", "--file", metavar="FILE", help="Records: a text for each, its columns as variables."),
     ] = None,
+    outline: Annotated[
+        str | None,
+        Option(
+            "--outline", metavar="FILE", help="The sections and their points (Markdown; default: the model makes it)."
+        ),
+    ] = None,
+    outline_only: Annotated[bool, Option("--outline-only", help="Write only the outline, to be edited.")] = False,
+    sources: Annotated[
+        list[str] | None,
+        Option("--from", metavar="FILE", help="A document or directory whose facts are cited; repeatable."),
+    ] = None,
+    words: Annotated[
+        int | None,
+        Option("--words", min=20, max=1_000_000, metavar="N", help="Length of a report, article, book or slides."),
+    ] = None,
+    language: Annotated[
+        str,
+        Option(
+            "--language",
+            metavar="LANG",
+            help="Language of a report, article, book or slides: fr, French.",
+            autocompletion=completers.languages,
+        ),
+    ] = "",
+    revise: Annotated[
+        str | None,
+        Option("--revise", metavar="SECTION", help="Write this section of the file of -o again, and keep all others."),
+    ] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show sections, calls, tokens and time; run no model.")] = False,
     show_list: Annotated[
         bool,
         Option(
@@ -47,15 +122,27 @@ def generate(
         ),
     ] = False,
 ) -> int:
-    """Write an article, an email, a story, a poem, ..."""
+    """Write an article, an email, a story, a poem, ..., or a text of any length.
+
+    With a TOPIC or an outline, a report, an article, a book or slides are written section by section, as Markdown, HTML or
+    Word by the name of -o. The exit code is 3 if a section is empty, too short, or has a number that stands in no
+    document of --from. An interrupted text goes on when you repeat the command.
+    """
     from llmcli.tasks.generate import generate as task
 
+    long_options = LongTextOptions(
+        [*(topic or [])], outline, outline_only, [*(sources or [])], words, language, revise, dry_run=dry_run
+    )
     if show_list:
         if ctx.flags.output is not None:
             raise UsageError("--list goes to standard output, so it takes no --output")
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
+    if long_options.given:
+        from llmcli.cli.commands.generate.long_text_run import run_long_text
+
+        return run_long_text(ctx, kind, long_options, takes_text=not (var or file or wants_records(ctx.flags)))
     if len(kind.split()) > 1:  # a request, as of llm ask
         other = format_command("ask", f"Write {kind}")
         raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
@@ -103,6 +190,10 @@ def _describe_kinds(ctx: CommandContext) -> list[dict[str, object]]:
         for summary in ctx.runtime.prompts.list_summaries()
         if summary.name.startswith(GENERATE_PREFIX) or (summary.is_user_file and is_own_name(summary.name))
     ]
+    from llmcli.tasks.generate.outline import LongKind
+
+    known = {name for name, _ in found}
+    found += [(str(kind), kind.description) for kind in LongKind if kind not in known]
     return [{"kind": name, "description": text} for name, text in sorted(found)]
 
 

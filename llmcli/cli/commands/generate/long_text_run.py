@@ -1,0 +1,301 @@
+"""``llm generate report|article|book|slides``: the outline, the sections, the file, and one section again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.generate import LongTextOptions
+from llmcli.cli.commands.generate.text_job import TextJob
+from llmcli.cli.commands.generate.text_output import TextOutput
+from llmcli.cli.console import confirm
+from llmcli.cli.console.suggestion import format_command
+from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.input.text_values import join_words
+from llmcli.cli.render.estimate_table import write_estimates
+from llmcli.cli.render.renderer import DisplayOptions, render_events
+from llmcli.documents.reading.document import Document
+from llmcli.errors import LlmError, PartialError, UsageError
+from llmcli.fast_dataclass import frozen, replace
+from llmcli.interrupt import run_interruptible
+from llmcli.tasks.generate.long_text import estimate_long_text, write_long_text
+from llmcli.tasks.generate.name_spelling import NameGlossary
+from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, choose_shape, parse_outline
+from llmcli.tasks.generate.outline_making import PROMPT as OUTLINE_PROMPT
+from llmcli.tasks.generate.outline_making import outline_request, outline_task, shape_outline
+from llmcli.tasks.generate.section_writing import NEXT_PROMPT, PROMPT, LongTextPlan
+from llmcli.tasks.generate.source_facts import SourceFacts
+from llmcli.tasks.generate.text_revision import Revision, choose_section, revise_section
+from llmcli.types import ItemFailed, Result, TaskEvent, Usage
+
+if TYPE_CHECKING:
+    from llmcli.tasks.runner.work_estimate import WorkEstimate
+
+_KINDS = ", ".join(LongKind)
+
+
+def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, takes_text: bool) -> int:
+    """Write a long text, its outline, or one section of it again; return the exit code.
+
+    ``takes_text`` False: options of other kinds of texts were given. Raises ``UsageError`` for what does not go together,
+    before a model is looked for.
+    """
+    if kind not in {*LongKind}:
+        raise _not_long(kind, options)
+    if not takes_text:
+        raise UsageError(
+            f"{options.given[0]} is for a {kind} that is written section by section, which takes no --var, -f and records",
+            detail="Give facts with --from FILE.",
+        )
+    wanted = LongKind(kind)
+    if options.revise is not None:
+        return _revise(ctx, wanted, options)
+    return _LongTextRun(ctx, wanted, options).run()
+
+
+def _not_long(kind: str, options: LongTextOptions) -> UsageError:
+    if options.given[0] == "TOPIC":
+        text = " ".join([kind, *options.topic])
+        return UsageError(f"only {_KINDS} take a TOPIC", detail=f'Try: llm generate --list, or llm ask "Write {text}"')
+    return UsageError(f"{options.given[0]} is for {_KINDS}", detail=f"Leave it out for {kind}.")
+
+
+@frozen
+class _Sources:
+    """The documents of ``--from``, and the files among them that cannot be read."""
+
+    documents: Sequence[Document]
+    failed: Sequence[ItemFailed]
+    facts: SourceFacts
+
+    @property
+    def digest(self) -> str:
+        """A hash of all texts."""
+        texts = hashlib.sha256()
+        for document in self.documents:
+            texts.update(document.text.encode("utf-8", "surrogatepass") + b"\0")
+        return texts.hexdigest() if self.documents else ""
+
+
+def _read_sources(ctx: CommandContext, names: Sequence[str]) -> _Sources:
+    """Read the sources. Raises what a file that is named itself raises."""
+    if not names:
+        return _Sources((), (), SourceFacts(()))
+    documents, failed = source_inputs.read_texts(ctx, names, reads_stdin=False)
+    return _Sources(documents, failed, run_interruptible(SourceFacts, documents))
+
+
+def _language_name(language: str) -> str:
+    """Return the English name of a language, "" for none. Raises ``UsageError``."""
+    if not language:
+        return ""
+    from llmcli.tasks.languages import parse_language
+
+    return parse_language(language).name
+
+
+class _LongTextRun:
+    """One run: reads everything, then writes the text or its outline."""
+
+    def __init__(self, ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> None:
+        self._ctx, self._kind, self._options = ctx, kind, options
+        if options.outline is not None and options.outline_only:
+            raise UsageError("--outline and --outline-only exclude each other")
+        if [options.outline, *options.sources].count("-") > 1:
+            raise UsageError("standard input can be read only once")
+        self._topic = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
+        self._language = _language_name(options.language)
+        self._output = TextOutput.choose(ctx, is_outline=options.outline_only)
+        self._outline = None if options.outline is None else self._read_outline(options.outline)
+        if self._outline is None and not self._topic:
+            raise UsageError(
+                f"what is the {kind} about?", detail=f'Try: llm generate {kind} "Heat pumps in old houses"'
+            )
+        self._sources = _read_sources(ctx, options.sources)
+        self._declined = False
+
+    def _read_outline(self, name: str) -> Outline:
+        return parse_outline(inputs.read_document(self._ctx, name).text, name, title=self._topic)
+
+    def run(self) -> int:
+        """Return the exit code; 3 if files of a directory could not be read."""
+        if self._options.dry_run:
+            return self._show_work()
+        if self._options.outline_only:
+            return self._show(self._outline_events)
+        return self._show(self._text_events)
+
+    def _show(self, make_events: Any) -> int:
+        display = DisplayOptions(silent=self._output.path is not None, markdown=not self._options.outline_only)
+
+        def events() -> Iterator[TaskEvent]:
+            found = self._output.write(make_events())
+            found = source_inputs.add_source_notes(found, self._sources.documents, one_answer=True)
+            return source_inputs.append_failed(found, self._sources.failed)
+
+        code = render_events(self._ctx, events, display)
+        return 1 if self._declined else code
+
+    # ---- the outline ----------------------------------------------------------------------------------------------
+
+    @property
+    def _words(self) -> int:
+        return self._options.words or FORMS[self._kind].words
+
+    def _outline_events(self) -> Iterator[TaskEvent]:
+        shape = choose_shape(FORMS[self._kind], self._words)
+        facts = [
+            quote.line for quote in self._sources.facts.search([self._topic], each=_OUTLINE_FACTS, limit=_OUTLINE_FACTS)
+        ]
+        return outline_task(
+            self._ctx.runtime.backend(),
+            self._ctx.runtime.prompts,
+            self._ctx.generation_options(),
+            self._kind,
+            self._topic,
+            shape,
+            words=self._words,
+            language=self._language,
+            facts=facts,
+        )
+
+    def _confirm(self, outline: str) -> str | None:
+        """Return the outline as the user wants it, on a terminal; None if the text is not to be written."""
+        console = self._ctx.console
+        if not confirm.can_ask(console):
+            return outline
+        console.status_line.hide()
+        console.write_stderr(outline.rstrip("\n"))
+        answer = confirm.read_reply(console, "llm: write it? [Y]es, [e]dit, [n]o ")
+        if answer in {"e", "edit"}:
+            from llmcli.cli.input.editor import compose_text
+
+            return compose_text(console, outline)
+        return outline if answer in {"", "y", "yes"} else None
+
+    # ---- the text -------------------------------------------------------------------------------------------------
+
+    def _plan(self, outline: Outline) -> LongTextPlan:
+        outline = outline.with_lengths(FORMS[self._kind], self._options.words)
+        texts = [outline.to_markdown(), *(document.text for document in self._sources.documents)]
+        names = run_interruptible(NameGlossary, [line for text in texts for line in text.splitlines()])
+        return LongTextPlan(self._kind, outline, self._language, names.most_frequent)
+
+    def _text_events(self) -> Iterator[TaskEvent]:
+        """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""
+        job = TextJob(self._output.path, self._manifest())
+        usage = Usage()
+        outline = self._outline
+        if job.outline:
+            outline = parse_outline(job.outline, "outline")
+        if outline is None:
+            made = None
+            for event in self._outline_events():
+                made = event.text if isinstance(event, Result) else made
+                usage = event.usage if isinstance(event, Result) else usage
+                if not isinstance(event, Result):
+                    yield event
+            if made is None:
+                return
+            chosen = self._confirm(made)
+            if chosen is None:
+                self._declined = True
+                return
+            outline = parse_outline(chosen, "outline", title=self._topic)
+        plan = self._plan(outline)
+        job.begin(plan.outline.to_markdown())
+        events = write_long_text(
+            self._ctx.runtime.backend(),
+            self._ctx.runtime.prompts,
+            plan,
+            self._sources.facts,
+            self._ctx.generation_options(),
+            drafts=job.drafts,
+            on_change=job.save,
+        )
+        try:
+            for event in events:
+                yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
+                if isinstance(event, Result):
+                    job.finish()
+        except LlmError:
+            self._explain_resume(job)
+            raise
+
+    def _explain_resume(self, job: TextJob) -> None:
+        if job.num_begun:
+            again = format_command(*self._ctx.console.environment.argv)
+            self._ctx.console.write_message(f"llm: {job.num_begun} sections are begun. To go on: {again}")
+
+    def _manifest(self) -> dict[str, Any]:
+        """Return what the text depends on: an interrupted one goes on only with the same."""
+        ctx, prompts = self._ctx, self._ctx.runtime.prompts
+        return {
+            "kind": str(self._kind),
+            "TOPIC": self._topic,
+            "--outline": "" if self._outline is None else self._outline.to_markdown(),
+            "--words": self._options.words,
+            "--language": self._language,
+            "--from": self._sources.digest,
+            "prompt file": [prompts.get(name).fingerprint for name in (OUTLINE_PROMPT, PROMPT, NEXT_PROMPT)],
+            "model": ctx.runtime.backend().info().model_id,
+            "--seed": ctx.flags.seed,
+            "--temperature": ctx.flags.temperature,
+        }
+
+    # ---- --dry-run ------------------------------------------------------------------------------------------------
+
+    def _show_work(self) -> int:
+        def estimate(_index: int) -> WorkEstimate:
+            backend, options = self._ctx.runtime.backend(), self._ctx.generation_options()
+            if self._outline is not None:
+                plan, request = self._plan(self._outline), None
+            else:
+                shape = choose_shape(FORMS[self._kind], self._words)
+                outline = shape_outline(self._topic, shape).with_lengths(FORMS[self._kind], self._words)
+                plan = self._plan(outline)
+                request = outline_request(self._ctx.runtime.prompts, options, self._kind, self._topic, shape)
+            return estimate_long_text(
+                backend, self._ctx.runtime.prompts, plan, self._sources.facts, options, outline=request
+            )
+
+        for failure in self._sources.failed:
+            self._ctx.console.write_error(failure.error, name=failure.name)
+        code = write_estimates(self._ctx, [self._topic or (self._outline.title if self._outline else "")], estimate)
+        return PartialError.exit_code if code == 0 and self._sources.failed else code
+
+
+_OUTLINE_FACTS = 8
+"""Sentences of the sources that the model sees when it makes the outline."""
+
+
+def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> int:
+    """Write one section of the file of -o again; return the exit code. Raises ``UsageError`` if it has no such section."""
+    refused = [name for name in options.given if name in {"--outline", "--outline-only", "--dry-run"}]
+    if refused:
+        raise UsageError(f"--revise and {refused[0]} exclude each other")
+    path, section = ctx.flags.output, inputs.decode_argument(options.revise or "")
+    wish = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
+    if path is None:
+        raise UsageError("--revise needs the file with the text", detail="Name it: -o FILE")
+    if not wish:
+        raise UsageError(
+            "what is to be changed?", detail=f'Try: llm generate {kind} -o {path} --revise "{section}" "Shorter"'
+        )
+    output = TextOutput.choose(ctx, is_outline=False)
+    output.require_markdown()
+    text = source_inputs.read_earlier_file(ctx, path).text
+    number = choose_section(text, path, section)
+    sources = _read_sources(ctx, options.sources)
+    revision = Revision(kind, text, number, wish, options.words, _language_name(options.language))
+
+    def events() -> Iterator[TaskEvent]:
+        found = revise_section(
+            ctx.runtime.backend(), ctx.runtime.prompts, revision, sources.facts, ctx.generation_options()
+        )
+        found = source_inputs.add_source_notes(output.write(found), sources.documents, one_answer=True)
+        return source_inputs.append_failed(found, sources.failed)
+
+    return render_events(ctx, events, DisplayOptions(silent=True))

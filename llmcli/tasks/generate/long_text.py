@@ -1,0 +1,397 @@
+"""generate report, article, book, slides: a text of any length, written section by section in one batch.
+
+The sections know the outline, not each other's texts, so they are independent requests. What two of them say alike is
+taken out of the later one, which then goes on with something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
+from llmcli.fast_dataclass import frozen, replace
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.claim_verification.claim_terms import find_numbers
+from llmcli.tasks.generate.name_spelling import NameGlossary
+from llmcli.tasks.generate.outline import Outline, OutlineSection
+from llmcli.tasks.generate.section_writing import (
+    FULL_SHARE,
+    LENGTH_TOLERANCE,
+    PROMPT,
+    LongTextPlan,
+    SectionDraft,
+    SectionRequests,
+    SectionWriter,
+    WordBudget,
+)
+from llmcli.tasks.generate.sentence_forms import (
+    SentenceSet,
+    cited_marks,
+    is_complete,
+    join_sentences,
+    split_sentences,
+    strip_marks,
+)
+from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
+from llmcli.tasks.quotes.quotable_text import Quote
+from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
+from llmcli.tasks.runner.task_run import TaskRun, run_task
+from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
+from llmcli.tasks.summarize.summary_options import count_words
+from llmcli.types import Progress, Request, Result, TaskEvent
+
+SOURCES_TITLE = "Sources"
+SLIDE_END = "---"
+_MAX_PENDING_SECTIONS = 32
+_MAX_ROUNDS = 2
+"""Times that sections which lost repeated sentences go on."""
+_MIN_SECTION_SHARE = 0.75
+"""Of its words, below which a section is too short."""
+_MANY_REPEATED = 3
+_TOKENS_PER_WORD = 1.4
+"""Of English prose, for estimates."""
+
+
+@frozen
+class WrittenSection:
+    """A section of the text as it is delivered. ``marks``: the numbers of the quotes that it cites."""
+
+    section: OutlineSection
+    text: str
+    words: int
+    repeated: int = 0
+    marks: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as an object."""
+        return {
+            "title": self.section.title,
+            "level": self.section.level,
+            "words": self.words,
+            "wanted": self.section.words,
+            "repeated": self.repeated,
+            "quotes": list(self.marks),
+            "problems": list(self.problems),
+        }
+
+
+class NumberedQuotes:
+    """The ``quotes`` of a text, numbered from 1 in the order in which they are cited."""
+
+    def __init__(self) -> None:
+        self.quotes: list[Quote] = []
+        self._numbers: dict[tuple[str, int], int] = {}
+
+    def number(self, quote: Quote) -> int:
+        """Return the number of a quote, a new one for a new quote."""
+        key = quote.source, quote.start
+        if key not in self._numbers:
+            self.quotes.append(quote)
+            self._numbers[key] = len(self.quotes)
+        return self._numbers[key]
+
+
+def write_long_text(
+    backend: Backend,
+    prompts: PromptLibrary,
+    plan: LongTextPlan,
+    facts: SourceFacts,
+    options: GenerationOptions,
+    *,
+    drafts: Sequence[SectionDraft] = (),
+    on_change: Callable[[Sequence[SectionDraft]], object] = len,
+) -> Iterator[TaskEvent]:
+    """Write a long text: a Result, or ItemFailed.
+
+    ``drafts`` are those of the written sections so far, which are continued; ``on_change`` gets them after each
+    paragraph. The text of the Result is Markdown. Fields: ``kind``, ``title``, ``words``, ``wanted``, ``outline``,
+    ``sections``, ``quotes`` and ``problems`` (section and what is wrong). A text with problems is incomplete
+    (``ProblemsInText``); one without a word fails with ``EmptyAnswer``.
+    """
+
+    def task(run: TaskRun) -> Any:
+        return _LongTextWriter(run, prompts, plan, facts, options, drafts, on_change).write()
+
+    return run_task(backend, task, name=plan.outline.title)
+
+
+def section_queries(outline: Outline, section: OutlineSection) -> list[str]:
+    """Return what the sources are searched for: the points of a section, or its title."""
+    return [f"{section.title} {point}" for point in section.points] or [f"{section.title} {outline.title}"]
+
+
+def estimate_long_text(
+    backend: Backend,
+    prompts: PromptLibrary,
+    plan: LongTextPlan,
+    facts: SourceFacts,
+    options: GenerationOptions,
+    *,
+    outline: Request | None = None,
+) -> WorkEstimate:
+    """Return the work of a text; the backend only counts tokens. ``outline``: the request for it, if it is to be made.
+
+    A conversation is evaluated once, so each of its requests counts with what it adds.
+    """
+    requests = SectionRequests(prompts, options, plan)
+    firsts = [
+        requests.first(
+            number, section.words or 0, [quote.line for quote in facts.search(section_queries(plan.outline, section))]
+        )
+        for number, section in enumerate(plan.outline.written)
+    ]
+    calls = sum(len(plan.paragraphs_of(section)) for section in plan.outline.written)
+    _, tokens = count_requests(backend, firsts if outline is None else [outline, *firsts])
+    (before, after), _ = backend.count(
+        [requests.first(0, 1, ()), requests.following(0, SectionDraft(["."], asked=1), 1, ())]
+    )
+    return WorkEstimate(
+        plan.outline.title,
+        str(plan.kind),
+        len(firsts),
+        calls + (outline is not None),
+        tokens + (calls - len(firsts)) * (after - before),
+        round(_TOKENS_PER_WORD * plan.words),
+        _count_shared(backend, firsts),
+    )
+
+
+def _count_shared(backend: Backend, requests: Sequence[Request]) -> int:
+    """Return the tokens of requests that need no evaluation, since the first request begins with them, too."""
+    if len(requests) < 2:  # noqa: PLR2004
+        return 0
+    first, second = (request.messages for request in requests[:2])
+    common = count_common_chars(first, second)
+    beginning = (*first[:-1], replace(first[-1], content=first[-1].content[:common]))
+    (tokens,), _ = backend.count([replace(requests[0], messages=beginning)])
+    return tokens * (len(requests) - 1)
+
+
+class _LongTextWriter:
+    """Writes one text."""
+
+    def __init__(
+        self,
+        run: TaskRun,
+        prompts: PromptLibrary,
+        plan: LongTextPlan,
+        facts: SourceFacts,
+        options: GenerationOptions,
+        drafts: Sequence[SectionDraft],
+        on_change: Callable[[Sequence[SectionDraft]], object],
+    ) -> None:
+        self._run, self._plan, self._sources = run, plan, facts
+        self._sections = plan.outline.written
+        self._drafts = [*drafts] or [SectionDraft() for _ in self._sections]
+        self._facts = [facts.search(section_queries(plan.outline, section)) for section in self._sections]
+        self._save = on_change
+        generated = sum(draft.generated for draft in self._drafts)
+        self._budget = WordBudget(plan.words, generated)
+        requests = SectionRequests(prompts, options, plan)
+        self._writer = SectionWriter(run, requests, plan, options, self._budget, self._report_change)
+
+    async def write(self) -> Result:
+        """Write all sections, then what they lost by repetition; return the text."""
+        self._report_progress()
+        written = self._run.each(
+            range(len(self._sections)),
+            self._write_section,
+            limit=len(self._sections),
+            max_pending=_MAX_PENDING_SECTIONS,
+        )
+        async for _ in written:
+            pass
+        for _ in range(_MAX_ROUNDS):
+            self._drop_repeated()
+            short = [number for number, draft in enumerate(self._drafts) if self._is_short(number, draft)]
+            if not short:
+                break
+            await self._run.gather(map(self._continue_section, short))
+        self._drop_repeated()
+        return self._result()
+
+    async def _write_section(self, number: int) -> None:
+        await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]])
+
+    async def _continue_section(self, number: int) -> None:
+        others = [draft for other, draft in enumerate(self._drafts) if other != number]
+        known = [sentence for draft in others for text in draft.paragraphs for sentence in split_sentences(text)]
+        await self._writer.write(number, self._drafts[number], [quote.line for quote in self._facts[number]], known)
+
+    def _is_short(self, number: int, draft: SectionDraft) -> bool:
+        return draft.words < FULL_SHARE * (self._sections[number].words or 0)
+
+    def _report_change(self) -> None:
+        self._save(self._drafts)
+        self._report_progress()
+
+    def _report_progress(self) -> None:
+        done = sum(
+            min(draft.words, section.words or 0) for draft, section in zip(self._drafts, self._sections, strict=True)
+        )
+        self._run.report(Progress(done, self._plan.words, "words"))
+
+    def _drop_repeated(self) -> None:
+        """Leave out sentences that an earlier section has."""
+        said = SentenceSet(section.title for section in self._sections)
+        for draft in self._drafts:
+            paragraphs = []
+            for paragraph in draft.paragraphs:
+                sentences = split_sentences(paragraph)
+                new = [sentence for sentence in sentences if said.add(sentence)]
+                draft.repeated += len(sentences) - len(new)
+                if new:
+                    paragraphs.append(join_sentences(new))
+            draft.paragraphs = paragraphs
+
+    # ---- the text -------------------------------------------------------------------------------------------------
+
+    def _result(self) -> Result:
+        plan, quotes = self._plan, NumberedQuotes()
+        names = NameGlossary([*outline_texts(plan.outline), *self._sources.texts()])
+        known = find_numbers("\n".join(outline_texts(plan.outline)))
+        sections = [
+            self._finish_section(number, draft, quotes, names, known) for number, draft in enumerate(self._drafts)
+        ]
+        words = sum(section.words for section in sections)
+        if not words:
+            raise EmptyAnswer(self._run.name)
+        problems = [(section.section.title, problem) for section in sections for problem in section.problems]
+        if abs(words - plan.words) > LENGTH_TOLERANCE * plan.words:
+            problems.append(("", f"the text has {words:,} words, not about {plan.words:,}"))
+        for title, problem in problems:
+            self._run.warn(f"{title}: {problem}" if title else problem)
+        fields = {
+            "kind": str(plan.kind),
+            "title": plan.outline.title,
+            "words": words,
+            "wanted": plan.words,
+            "outline": plan.outline.to_json(),
+            "sections": [section.to_json() for section in sections],
+            "quotes": [{"number": number, **quote.to_json()} for number, quote in enumerate(quotes.quotes, 1)],
+            "problems": [{"section": title or None, "problem": problem} for title, problem in problems],
+        }
+        return self._run.result(
+            format_text(plan, sections, quotes.quotes),
+            fields,
+            prompt=PROMPT,
+            cut=bool(problems),
+            incomplete=ProblemsInText(self._run.name, count=len(problems)) if problems else None,
+        )
+
+    def _finish_section(
+        self,
+        number: int,
+        draft: SectionDraft,
+        quotes: NumberedQuotes,
+        names: NameGlossary,
+        known: frozenset[str],
+    ) -> WrittenSection:
+        """Return a section with its quotes, cut at the end of a sentence, and what is wrong with it."""
+        section = self._sections[number]
+        paragraphs = trim_paragraphs(draft.paragraphs, section.words or 0)
+        cited, unfounded = cite_paragraphs(
+            [names.correct(paragraph) for paragraph in paragraphs], self._facts[number], self._sources, quotes, known
+        )
+        text = ("\n" if self._plan.form.is_list else "\n\n").join(cited)
+        words = count_words(strip_marks(text))
+        problems = find_problems(section, draft, text, words)
+        problems += [f"the number {each} stands in no source" for each in unfounded]
+        problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(text)]
+        return WrittenSection(
+            section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), tuple(problems)
+        )
+
+
+def outline_texts(outline: Outline) -> list[str]:
+    """Return the title, the titles of sections and their points."""
+    return [outline.title, *(text for each in outline.sections for text in (each.title, *each.points))]
+
+
+def trim_paragraphs(paragraphs: Sequence[str], words: int) -> list[str]:
+    """Return paragraphs without the last sentences that are more than enough for so many words."""
+    kept = [*paragraphs]
+    length = sum(count_words(strip_marks(paragraph)) for paragraph in kept)
+    while kept and length > words:
+        *rest, last = split_sentences(kept[-1]) or [kept[-1]]
+        shorter = length - count_words(strip_marks(last))
+        if shorter < FULL_SHARE * words:
+            break
+        kept[-1:] = [join_sentences(rest)] if rest else []
+        length = shorter
+    return kept
+
+
+def cite_paragraphs(
+    paragraphs: Sequence[str],
+    facts: Sequence[Quote],
+    sources: SourceFacts,
+    quotes: NumberedQuotes,
+    known: frozenset[str],
+) -> tuple[list[str], list[str]]:
+    """Return paragraphs whose sentences cite quotes by their numbers in the text, and numbers that stand in no source.
+
+    The marks of the model are those of ``facts``; without sources, none is kept and no number is looked for.
+    """
+    if not sources:
+        return [strip_marks(paragraph) for paragraph in paragraphs], []
+    cited, unfounded = [], dict[str, None]()
+    for paragraph in paragraphs:
+        sentences = []
+        for sentence in split_sentences(paragraph):
+            plain = strip_marks(sentence)
+            marked = [facts[mark - 1] for mark in cited_marks(sentence) if 0 < mark <= len(facts)]
+            found = cite_sentence(plain, marked, facts, sources, known)
+            unfounded |= dict.fromkeys(found.unfounded)
+            sentences.append(add_marks(plain, [quotes.number(quote) for quote in found.quotes]))
+        cited.append(join_sentences(sentences))
+    return cited, [*unfounded]
+
+
+def add_marks(sentence: str, numbers: Sequence[int]) -> str:
+    """Return a sentence with the numbers of its quotes before its end."""
+    marks = "".join(f" [{number}]" for number in sorted(numbers))
+    if not marks or not is_complete(sentence):
+        return sentence + marks
+    end = len(sentence.rstrip(".!?\u2026:;\u3002\uff01\uff1f\"'\u201d\u2019\u00bb)*_`]"))
+    closing = sentence[end:].lstrip("\"'\u201d\u2019\u00bb)*_`]")
+    return sentence[: len(sentence) - len(closing)] + marks + closing
+
+
+def find_problems(section: OutlineSection, draft: SectionDraft, text: str, words: int) -> list[str]:
+    """Return what is wrong with a section: it is empty, too short, or about something else."""
+    wanted = section.words or 0
+    looped = draft.looped or draft.repeated >= _MANY_REPEATED
+    reason = ", since the model repeated itself" if looped else ""
+    if not words:
+        return [f"it is empty{reason}"]
+    if words < _MIN_SECTION_SHARE * wanted:
+        return [f"it has {words:,} words, not about {wanted:,}{reason}"]
+    subject = content_terms(" ".join([section.title, *section.points]))
+    return ["it has no word of its title or its points"] if subject and not subject & content_terms(text) else []
+
+
+def format_text(plan: LongTextPlan, sections: Sequence[WrittenSection], quotes: Sequence[Quote]) -> str:
+    """Return the text as Markdown: title, sections below their headings, and the quotes at the end."""
+    written = iter(sections)
+    parts = [f"# {plan.outline.title}"]
+    for each in plan.outline.sections:
+        text = next(written).text if each.is_written else ""
+        parts.append(f"{'#' * each.level} {each.title}" + (f"\n\n{text}" if text else ""))
+    if quotes:
+        parts.append(format_sources({number: format_quote(quote) for number, quote in enumerate(quotes, 1)}))
+    separator = f"\n\n{SLIDE_END}\n\n" if plan.form.is_list else "\n\n"
+    return separator.join(parts) + "\n"
+
+
+def format_sources(lines: dict[int, str]) -> str:
+    """Return the last section, with the quotes by their numbers."""
+    return f"## {SOURCES_TITLE}\n\n" + "\n".join(f"{number}. {line}" for number, line in sorted(lines.items()))
+
+
+def format_quote(quote: Quote) -> str:
+    """Return a quote in one line with its place."""
+    return f'"{quote.line}" ({quote.place})'

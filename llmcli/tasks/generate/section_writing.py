@@ -1,0 +1,332 @@
+"""One section of a long text, paragraph by paragraph, in one conversation: its earlier paragraphs are evaluated already.
+
+Each request asks for one point of the outline in so many words. An answer ends with the sentence that makes it long
+enough. What is no prose about the point is taken away: a heading, "Here is ...", a sentence that was said before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from llmcli.errors import ContextOverflow
+from llmcli.fast_dataclass import field, frozen, replace, slotted
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
+from llmcli.tasks.generate.sentence_forms import (
+    SentenceSet,
+    is_complete,
+    join_sentences,
+    split_paragraphs,
+    split_sentences,
+    strip_marks,
+)
+from llmcli.tasks.runner.answers import Answer
+from llmcli.tasks.runner.task_requests import GenerationOptions, make_request, make_retry
+from llmcli.tasks.runner.task_run import TaskRun
+from llmcli.tasks.summarize.summary_options import count_words
+from llmcli.text_stream import REPETITION_LIMIT, RepetitionPolicy
+from llmcli.types import FinishReason, Message, Request, Role
+
+PROMPT, NEXT_PROMPT = "generate.section", "generate.next"
+LENGTH_TOLERANCE = 0.1
+MAX_WORDS_SHARE = 1.2
+"""Words that may be generated for a wanted one: what is dropped or asked again counts."""
+FULL_SHARE = 0.95
+"""Of its words, from which a section needs no further paragraph."""
+_MIN_PARAGRAPH_WORDS = 20
+_RUN_ON_SHARE = 1.6
+"""Of the wanted words, where an answer without an end of a sentence is ended."""
+_TOKENS_PER_WORD = 4
+_MIN_TOKENS = 64
+_MAX_EXTRA_REQUESTS = 3
+_REMEMBERED_PARAGRAPHS = 6
+"""Of its own section that a request shows: more would fill a small context."""
+_META = re.compile(
+    r"(?:sure|certainly|of course|okay|absolutely)\b[!,.:]|(?:here(?:'s|\u2019s| is| are)|below is|the following is)\b"
+    r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
+    r"|(?:as an ai|i am an ai|i'm an ai|i hope this|let me know|please (?:let|note that i)|feel free to|would you like)\b"
+    r"|(?:in )?this (?:section|paragraph|chapter|slide) (?:will|provides|is about|discusses|describes|covers|explores)\b"
+    r"|(?:in this (?:section|paragraph|chapter|slide),? (?:we|i|you)\b)"
+    r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
+    re.IGNORECASE,
+)
+_HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
+_ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
+_BULLET = "- "
+_ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}(?:\s|\Z)|[\u3002\uff01\uff1f]|\n")
+
+
+@slotted
+class SectionDraft:
+    """What is written of a section: ``paragraphs``, after ``asked`` requests for its points and then for more.
+
+    ``generated`` counts the words of all answers, and ``repeated`` the sentences that were left out because they were
+    said before. ``looped``: an answer repeated itself and was stopped.
+    """
+
+    paragraphs: list[str] = field(default_factory=list)
+    asked: int = 0
+    generated: int = 0
+    repeated: int = 0
+    looped: bool = False
+
+    @property
+    def words(self) -> int:
+        """The words of all paragraphs."""
+        return sum(count_words(strip_marks(paragraph)) for paragraph in self.paragraphs)
+
+
+@frozen
+class LongTextPlan:
+    """What is to be written: the outline, each section with its length. ``names``: how names are spelled."""
+
+    kind: LongKind
+    outline: Outline
+    language: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def form(self) -> TextForm:
+        """How this kind of text is built."""
+        return FORMS[self.kind]
+
+    @property
+    def words(self) -> int:
+        """The length of the whole text."""
+        return sum(section.words or 0 for section in self.outline.written)
+
+    def paragraphs_of(self, section: OutlineSection) -> tuple[str, ...]:
+        """Return what the requests for a section are about: its points, or its title; one request writes all bullets."""
+        return section.points if section.points and not self.form.is_list else (section.title,)
+
+    def bullets_of(self, section: OutlineSection) -> int:
+        """Return how many bullets a slide has."""
+        return len(section.points) or max(1, round((section.words or 0) / self.form.point_words))
+
+
+class SectionRequests:
+    """The requests for the paragraphs of the sections of one text. ``facts`` of a section are what its sources say."""
+
+    def __init__(self, prompts: PromptLibrary, options: GenerationOptions, plan: LongTextPlan) -> None:
+        self._options, self._plan = options, plan
+        self._first, self._next = prompts.get(PROMPT), prompts.get(NEXT_PROMPT)
+
+    def first(self, number: int, words: int, facts: Sequence[str]) -> Request:
+        """Return the request for the first paragraph of section ``number``, from 0 among those that are written."""
+        plan = self._plan
+        section = plan.outline.written[number]
+        messages = self._first.render(
+            {
+                "kind": str(plan.kind),
+                "title": plan.outline.title,
+                "sections": [{"title": each.title, "points": list(each.points)} for each in plan.outline.written],
+                "names": list(plan.names),
+                "language": plan.language,
+                "number": number + 1,
+                "section": section.title,
+                "facts": list(facts),
+                "words": words,
+                "point": plan.paragraphs_of(section)[0],
+                "bullets": plan.bullets_of(section) if plan.form.is_list else 0,
+            }
+        )
+        return self._make(f"{number}.0", messages, words)
+
+    def following(self, number: int, draft: SectionDraft, words: int, facts: Sequence[str]) -> Request:
+        """Return the request for the next paragraph of a section that was begun."""
+        plan = self._plan
+        points = plan.paragraphs_of(plan.outline.written[number])
+        point = points[draft.asked] if draft.asked < len(points) else ""
+        opening = self.first(number, words, facts)
+        asked = [
+            message
+            for message in self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
+            if message.role is Role.USER
+        ]
+        said = "\n\n".join(draft.paragraphs[-_REMEMBERED_PARAGRAPHS:])
+        messages = (*opening.messages, Message(Role.ASSISTANT, said), *asked) if said else opening.messages
+        return self._make(f"{number}.{draft.asked}", messages, words)
+
+    def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
+        limit = max(_MIN_TOKENS, _TOKENS_PER_WORD * words)
+        limit = min(limit, self._options.max_tokens or limit)
+        return make_request(
+            name,
+            messages,
+            self._first,
+            replace(self._options, max_tokens=None),
+            max_tokens=limit,
+            conversation=True,
+            gathered=False,
+            repetition=RepetitionPolicy.SUMMARY,
+        )
+
+
+class WordBudget:
+    """The words that may still be generated for the whole text."""
+
+    def __init__(self, words: int, generated: int = 0) -> None:
+        self._left = round(MAX_WORDS_SHARE * words) - generated
+
+    def allows(self, words: int) -> bool:
+        """Whether so many more words may be generated."""
+        return words <= self._left
+
+    def spend(self, words: int) -> None:
+        """Count the words of an answer."""
+        self._left -= words
+
+
+class SectionWriter:
+    """Writes the sections of one text, several at a time. ``on_change`` is called after each paragraph."""
+
+    def __init__(
+        self,
+        run: TaskRun,
+        requests: SectionRequests,
+        plan: LongTextPlan,
+        options: GenerationOptions,
+        budget: WordBudget,
+        on_change: Callable[[], object],
+    ) -> None:
+        self._run, self._requests, self._plan = run, requests, plan
+        self._options, self._budget, self._on_change = options, budget, on_change
+
+    async def write(self, number: int, draft: SectionDraft, facts: Sequence[str], known: Iterable[str] = ()) -> None:
+        """Write the points of a section that ``draft`` lacks, then more until it is long enough.
+
+        Sentences that say what a sentence of the draft says, or one of ``known``, are left out. Raises the failure of a
+        request.
+        """
+        section = self._plan.outline.written[number]
+        wanted, points = section.words or 0, len(self._plan.paragraphs_of(section))
+        said = SentenceSet([section.title, *known])
+        for paragraph in draft.paragraphs:
+            for sentence in split_sentences(paragraph):
+                said.add(sentence)
+        extra = 0
+        while draft.asked < points or (extra < _MAX_EXTRA_REQUESTS and draft.words < FULL_SHARE * wanted):
+            left = max(0, wanted - draft.words)
+            if draft.asked >= points:
+                extra += 1
+                words = left
+            elif draft.words >= wanted:
+                break
+            else:
+                words = round(left / (points - draft.asked))
+            words = max(words, self._plan.form.point_words if self._plan.form.is_list else _MIN_PARAGRAPH_WORDS)
+            if draft.asked and not self._budget.allows(words):
+                break
+            if not await self._add_paragraph(number, draft, words, facts, said) and draft.asked > points:
+                break
+
+    async def _add_paragraph(
+        self, number: int, draft: SectionDraft, words: int, facts: Sequence[str], said: SentenceSet
+    ) -> bool:
+        """Ask for the next paragraph, once more if nothing of the answer can be used; return whether one was added."""
+        request = self._requests.following(number, draft, words, facts)
+        if not draft.paragraphs:
+            self._require_fit(request, words)
+        added = await self._ask(draft, request, words, said)
+        again = None if added or not self._budget.allows(words) else make_retry(request, self._options)
+        if again is not None:
+            added = await self._ask(draft, again, words, said)
+        draft.asked += 1
+        self._on_change()
+        return added
+
+    async def _ask(self, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
+        answer = await self._run.ask(request, may_end=_long_enough(words, is_list=self._plan.form.is_list))
+        generated = count_words(answer.text)
+        draft.generated += generated
+        self._budget.spend(generated)
+        draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
+        paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list)
+        draft.repeated += repeated
+        draft.paragraphs += paragraphs
+        return bool(paragraphs)
+
+    def _require_fit(self, request: Request, words: int) -> None:
+        """Raise ``ContextOverflow`` if the context has no room for a paragraph."""
+        info = self._run.backend.info()
+        (tokens,), _ = self._run.backend.count([request])
+        if tokens + words >= info.context:
+            raise ContextOverflow(self._plan.outline.title, tokens=tokens + words, context=info.context)
+
+
+def _long_enough(words: int, *, is_list: bool) -> Callable[[str], bool]:
+    """Return a function that takes the pieces of an answer, and returns whether it may end there."""
+    text = ""
+
+    def may_end(piece: str) -> bool:
+        nonlocal text
+        text += piece
+        ends = "\n" in piece if is_list else _ENDS.search(piece) is not None
+        if not ends and " " not in piece and len(text) < _RUN_ON_SHARE * words:
+            return False
+        length = count_words(text)
+        return (ends and length >= words) or length >= _RUN_ON_SHARE * words
+
+    return may_end
+
+
+def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[list[str], int]:
+    """Return the usable paragraphs of an answer, and how many sentences were left out since ``said`` has them.
+
+    Its sentences are added to ``said``. A last sentence that a limit cut is left out.
+    """
+    is_cut = answer.was_ended or answer.finished.reason is FinishReason.LENGTH
+    if is_list:
+        return _clean_bullets(answer.text, said, is_cut=is_cut)
+    paragraphs: list[str] = []
+    repeated = 0
+    for paragraph in split_paragraphs(drop_headings(answer.text)):
+        kept = []
+        for sentence in split_sentences(paragraph):
+            if _META.match(sentence.lstrip("*_\"'> ")):
+                continue
+            if not said.add(sentence):
+                repeated += 1
+                continue
+            kept.append(sentence)
+        if kept:
+            paragraphs.append(join_sentences(kept))
+    if paragraphs:
+        *whole, last = split_sentences(paragraphs[-1])
+        if not is_complete(last) and (is_cut or last.endswith(",")):
+            paragraphs[-1:] = [join_sentences(whole)] if whole else []
+    while paragraphs and not is_complete(paragraphs[-1]) and len(paragraphs[-1].split()) < _MIN_PARAGRAPH_WORDS:
+        del paragraphs[-1]  # a heading of what did not follow
+    return paragraphs, repeated
+
+
+def drop_headings(text: str) -> str:
+    """Return a text without lines that are headings, and without a fence around it."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("```", "~~~"))]
+    return "\n".join("" if _HEADING_LINE.fullmatch(line) else line for line in lines)
+
+
+def _clean_bullets(text: str, said: SentenceSet, *, is_cut: bool) -> tuple[list[str], int]:
+    """Return the bullets of an answer, each as a paragraph: its items, or its sentences if it is no list."""
+    lines = [line for line in drop_headings(text).splitlines() if line.strip()]
+    items = [match[1].strip() for match in map(_ITEM.fullmatch, lines) if match]
+    if not items:
+        items = [sentence for line in lines for sentence in split_sentences(line)]
+    if is_cut and items and not text.endswith("\n") and not is_complete(items[-1]):
+        del items[-1]
+    kept = [item for item in items if any(map(str.isalnum, item)) and not _META.match(item)]
+    new = [item for item in kept if said.add(item)]
+    return [f"{_BULLET}{item}" for item in new], len(kept) - len(new)
+
+
+def draft_to_json(draft: SectionDraft) -> dict[str, Any]:
+    """Return a draft as JSON."""
+    return {
+        "paragraphs": draft.paragraphs,
+        "asked": draft.asked,
+        "generated": draft.generated,
+        "repeated": draft.repeated,
+        "looped": draft.looped,
+    }

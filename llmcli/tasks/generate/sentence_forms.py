@@ -1,0 +1,100 @@
+"""Sentences as they are compared: two that have the same normal form, or nearly, say the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from llmcli.documents.sentences import find_sentences
+from llmcli.tasks.claim_verification.claim_terms import find_numbers, find_terms
+
+MIN_SAME_SHARE = 0.85
+"""Two sentences that share so much of their words (Dice coefficient), and all numbers, say the same."""
+_MARK = re.compile(r"[ \t]?\[\d{1,4}\]")
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
+_SENTENCE_END = re.compile(
+    r"[.!?\u2026:;][\"'\u201d\u2019\u00bb)\]*_`]{0,3}\Z|[\u3002\uff01\uff1f][\u300d\u300f\u201d\u2019\uff09]{0,3}\Z"
+)
+
+
+def split_paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a text without blank ones."""
+    return [part.strip() for part in _PARAGRAPH_END.split(text) if part.strip()]
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """Return the sentences of a paragraph, each with the mark of a list before it; what has no letter is left out."""
+    found = list(find_sentences(paragraph))
+    starts = [paragraph.rfind("\n", 0, start) + 1 if _begins_line(paragraph, start) else start for start, _ in found]
+    return [paragraph[start:end].strip() for start, (_, end) in zip(starts, found, strict=True)]
+
+
+def _begins_line(text: str, at: int) -> bool:
+    """Whether only marks of a list stand before a position in its line."""
+    before = text[text.rfind("\n", 0, at) + 1 : at]
+    return not any(map(str.isalpha, before))
+
+
+def join_sentences(sentences: Iterable[str]) -> str:
+    """Return a paragraph of sentences; items of a list stand in lines of their own."""
+    text = ""
+    for sentence in sentences:
+        separator = "\n" if is_item(sentence) else " "
+        text += (separator if text else "") + sentence
+    return text
+
+
+def is_item(sentence: str) -> bool:
+    """Whether a sentence begins with the mark of a list."""
+    return re.match(r"(?:[-*+\u2022]|\d{1,3}[.)]) ", sentence) is not None
+
+
+def is_complete(sentence: str) -> bool:
+    """Whether a sentence ends with its mark."""
+    return _SENTENCE_END.search(strip_marks(sentence)) is not None
+
+
+def strip_marks(text: str) -> str:
+    """Return a text without the numbers of quotes, such as [1]."""
+    return _MARK.sub("", text)
+
+
+def cited_marks(text: str) -> list[int]:
+    """Return the numbers of quotes in a text, in their order."""
+    return [int(match[0].strip(" \t[]")) for match in _MARK.finditer(text)]
+
+
+class SentenceSet:
+    """Sentences of which no two say the same."""
+
+    def __init__(self, sentences: Iterable[str] = ()) -> None:
+        self._exact: set[tuple[str, ...]] = set()
+        self._by_word: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {}
+        for sentence in sentences:
+            self.add(sentence)
+
+    def add(self, sentence: str) -> bool:
+        """Add a sentence; return whether it is new. One without words is."""
+        plain = strip_marks(sentence)
+        terms = tuple(find_terms(plain))
+        if not terms:
+            return True
+        if terms in self._exact:
+            return False
+        words, numbers = frozenset(terms), find_numbers(plain)
+        if len(words) > 2 and any(  # noqa: PLR2004 (shorter ones are headings and exclamations: only equal ones repeat)
+            numbers == other_numbers and 2 * len(words & other) >= MIN_SAME_SHARE * (len(words) + len(other))
+            for other, other_numbers in self._candidates(words)
+        ):
+            return False
+        self._exact.add(terms)
+        for word in words:
+            self._by_word.setdefault(word, []).append((words, numbers))
+        return True
+
+    def _candidates(self, words: frozenset[str]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+        """Yield the sentences that may share enough words: they have one of the few rarest, since few may be missing."""
+        most_missing = int((1 - MIN_SAME_SHARE) * 2 * len(words)) + 1
+        rarest = sorted(words, key=lambda word: len(self._by_word.get(word, ())))
+        for word in rarest[: most_missing + 1]:
+            yield from self._by_word.get(word, ())

@@ -1,0 +1,78 @@
+"""What a scripted model writes of a long text: an outline of the wanted shape, and paragraphs of the wanted length."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import count
+
+from scripted import ScriptedAnswer, last_message
+
+from llmcli.types import Request
+
+_WORDS = (
+    "amber basin candle dapple ember fallow garnet harbor island jasper kettle lantern meadow nickel orchard pebble "
+    "quarry ribbon saddle timber umber velvet willow yarrow zephyr acorn birch cedar dune eddy fern grove hazel iris"
+).split()
+
+
+def unique_sentences(start: int = 0) -> Iterator[str]:
+    """Yield sentences of ten words, no two of which have more than a few words in common."""
+    for number in count(start):
+        chosen = [_WORDS[(number * step + number // len(_WORDS) * shift) % len(_WORDS)] for step, shift in _STEPS]
+        yield f"The {' '.join(chosen)} {_spell(number)}."
+
+
+_STEPS = ((1, 1), (3, 5), (7, 2), (11, 9), (13, 4), (17, 8), (19, 3), (23, 6))
+
+
+def _spell(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "x"
+
+
+class LongTextModel:
+    """Answers as a good model would."""
+
+    def __init__(self) -> None:
+        self._sentences = unique_sentences()
+        self.requests: list[Request] = []
+
+    def __call__(self, request: Request) -> ScriptedAnswer:
+        """Return the answer to a request."""
+        self.requests.append(request)
+        text = last_message(request)
+        if request.id.startswith("outline"):
+            return self.outline(text)
+        bullets = re.search(r"Write (\d+) bullets", text)
+        if bullets:
+            title = re.search(r'section \d+, "(.*?)"', text)
+            return f"- {title[1] if title else ''}: {self._say(10)}\n" + "".join(
+                f"- {self._say(10)}\n" for _ in range(int(bullets[1]) - 1)
+            )
+        asked = re.search(r"about (\d+) words(?: about this)?(?:: (.*))?", text)
+        return self.paragraph(asked[2] or "", int(asked[1])) if asked else self._say(30)
+
+    def paragraph(self, point: str, words: int) -> str:
+        """Return about so many words about a point."""
+        return f"{point}: {self._say(words - len(point.split()))}" if point else self._say(words)
+
+    def _say(self, words: int) -> str:
+        """Return about so many words that were not said before."""
+        return " ".join(next(self._sentences) for _ in range(max(1, round(words / 10))))
+
+    def outline(self, text: str) -> str:
+        """Return the outline that a prompt asks for."""
+        shape = {name: int(number) for number, name in re.findall(r"(\d+) (chapters|sections|points)", text)}
+        names = iter(unique_sentences(5000))
+        lines: list[str] = []
+        for _ in range(shape.get("chapters", 1)):
+            if "chapters" in shape:
+                lines.append(f"## {_title(next(names))}")
+            for _ in range(shape["sections"]):
+                lines.append(f"{'###' if 'chapters' in shape else '##'} {_title(next(names))}")
+                lines += [f"- {_title(next(names))}" for _ in range(shape.get("points", 1))]
+        return "\n".join(lines) + "\n"
+
+
+def _title(sentence: str) -> str:
+    return " ".join(sentence.rstrip(".").split()[1:5]).capitalize()
