@@ -10,10 +10,42 @@ from scripted import ScriptedAnswer, last_message
 
 from llmcli.types import Request
 
-_WORDS = (
-    "amber basin candle dapple ember fallow garnet harbor island jasper kettle lantern meadow nickel orchard pebble "
-    "quarry ribbon saddle timber umber velvet willow yarrow zephyr acorn birch cedar dune eddy fern grove hazel iris"
-).split()
+_WORDS = [
+    "amber",
+    "basin",
+    "candle",
+    "dapple",
+    "ember",
+    "fallow",
+    "garnet",
+    "harbor",
+    "island",
+    "jasper",
+    "kettle",
+    "lantern",
+    "meadow",
+    "nickel",
+    "orchard",
+    "pebble",
+    "quarry",
+    "ribbon",
+    "saddle",
+    "timber",
+    "umber",
+    "velvet",
+    "willow",
+    "yarrow",
+    "zephyr",
+    "acorn",
+    "birch",
+    "cedar",
+    "dune",
+    "eddy",
+    "fern",
+    "grove",
+    "hazel",
+    "iris",
+]
 
 
 def unique_sentences(start: int = 0) -> Iterator[str]:
@@ -54,7 +86,7 @@ class LongTextModel:
 
     def paragraph(self, point: str, words: int) -> str:
         """Return about so many words about a point."""
-        return f"{point}: {self._say(words - len(point.split()))}" if point else self._say(words)
+        return f"{point.capitalize()}: {self._say(words - len(point.split()))}" if point else self._say(words)
 
     def _say(self, words: int) -> str:
         """Return about so many words that were not said before."""

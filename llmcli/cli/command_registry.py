@@ -115,7 +115,7 @@ COMMANDS = [
         model_task="summarize",
         overflow_advice="give fewer or shorter --examples, or a smaller --schema",
     ),
-    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat", needs=WRITING),
+    Command("generate", "Write an email, a story, ..., or a report of any length.", model_task="chat", needs=WRITING),
     Command(
         "check",
         "Check each sentence of a text against documents.",

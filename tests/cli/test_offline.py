@@ -127,7 +127,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "completion": ["completion", "bash"],
         "help": ["help", "security"],
     }
-    more = [["models", "pull", here], ["models", "show", here], ["models", "verify"]]
+    report = ["generate", "report", "rain", "--words", "60", *SHORT]
+    more = [["models", "pull", here], ["models", "show", here], ["models", "verify"], report]
     listens = {"serve"}  # that is its purpose; tests/serve checks its clients
     asks = {"label"}  # it needs a terminal; it scores records as classify does
     shard = ["classify", "--labels", "good,bad", "--shard", "1/1", "-o", str(part), str(text)]

@@ -1,4 +1,4 @@
-"""What the sources of a long text say: sentences for its sections, and those that have the numbers of a sentence.
+"""Facts of the sources of a long text: sentences for its sections, and those that have the numbers of a sentence.
 
 A fact is a quote: a sentence of a source as it stands there, with its place. No model chooses it, so that it costs no
 token: sentences are ranked by BM25.

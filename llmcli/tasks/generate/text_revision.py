@@ -40,11 +40,11 @@ PROMPT = "generate.revise"
 _MAX_ATTEMPTS = 2
 _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 256
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
-_SOURCE_LINE = re.compile(r"^(\d{1,4})\. (.*)$", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t\r]*$", re.MULTILINE)
+_FENCE = re.compile(r"^(```|~~~).*?^\1[ \t\r]*$", re.MULTILINE | re.DOTALL)
+_SOURCE_LINE = re.compile(r"^(\d{1,4})\. ([^\r\n]*)\r?$", re.MULTILINE)
 _QUOTED = re.compile(r'"(.*)" \([^"]*\)')
-_SLIDE_END = re.compile(rf"\n+{SLIDE_END}[ \t]*\s*\Z")
+_SLIDE_END = re.compile(rf"\s+{SLIDE_END}\s*\Z")
 
 
 @frozen

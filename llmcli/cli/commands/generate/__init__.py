@@ -7,6 +7,7 @@ from typing import Annotated
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.ask.answer_display import keep_in_log
+from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs
@@ -16,39 +17,6 @@ from llmcli.cli.parsing.parameters import Argument, Option
 from llmcli.cli.records.record_flags import RecordFlags, wants_records
 from llmcli.cli.render.renderer import render_task
 from llmcli.errors import UsageError
-from llmcli.fast_dataclass import frozen
-
-
-@frozen
-class LongTextOptions:
-    """The options of texts that are written section by section."""
-
-    topic: list[str]
-    outline: str | None
-    outline_only: bool
-    sources: list[str]
-    words: int | None
-    language: str
-    revise: str | None
-    dry_run: bool
-
-    @property
-    def given(self) -> list[str]:
-        """The options that were given; "TOPIC" for words after the kind."""
-        return [
-            name
-            for name, value in (
-                ("TOPIC", self.topic),
-                ("--outline", self.outline),
-                ("--outline-only", self.outline_only),
-                ("--from", self.sources),
-                ("--words", self.words),
-                ("--language", self.language),
-                ("--revise", self.revise),
-                ("--dry-run", self.dry_run),
-            )
-            if value
-        ]
 
 
 @command(
@@ -122,16 +90,14 @@ def generate(
         ),
     ] = False,
 ) -> int:
-    """Write an article, an email, a story, a poem, ..., or a text of any length.
+    """Write an email, a story, ..., or a report of any length.
 
     With a TOPIC or an outline, a report, an article, a book or slides are written section by section, as Markdown, HTML or
     Word by the name of -o. The exit code is 3 if a section is empty, too short, or has a number that stands in no
     document of --from. An interrupted text goes on when you repeat the command.
     """
-    from llmcli.tasks.generate import generate as task
-
-    long_options = LongTextOptions(
-        [*(topic or [])], outline, outline_only, [*(sources or [])], words, language, revise, dry_run=dry_run
+    options = LongTextOptions(
+        topic or [], outline, outline_only, sources or [], words, language, revise, dry_run=dry_run
     )
     if show_list:
         if ctx.flags.output is not None:
@@ -139,23 +105,38 @@ def generate(
         return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    if long_options.given:
+    if options.given or _is_long(ctx, kind):
         from llmcli.cli.commands.generate.long_text_run import run_long_text
 
-        return run_long_text(ctx, kind, long_options, takes_text=not (var or file or wants_records(ctx.flags)))
+        return run_long_text(ctx, kind, options, takes_text=not (var or file or wants_records(ctx.flags)))
+    return _write_whole(ctx, kind, var or [], file or [])
+
+
+def _write_whole(ctx: CommandContext, kind: str, var: list[str], files: list[str]) -> int:
+    """Write a text in one answer, or one for each record; return the exit code."""
+    from llmcli.tasks.generate import generate as task
+
     if len(kind.split()) > 1:  # a request, as of llm ask
         other = format_command("ask", f"Write {kind}")
         raise UsageError(f"{kind!r} is no kind of text", detail=f"Try: llm generate --list, or {other}")
-    variables, read = read_variables(ctx, var or [])
-    if file or wants_records(ctx.flags):
+    variables, read = read_variables(ctx, var)
+    if files or wants_records(ctx.flags):
         from llmcli.cli.records.record_run import generate_spec, run_records
         from llmcli.tasks.generate import find_kind
 
-        return run_records(ctx, file or [], generate_spec(ctx, find_kind(ctx.runtime.prompts, kind), variables))
+        return run_records(ctx, files, generate_spec(ctx, find_kind(ctx.runtime.prompts, kind), variables))
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
     run = keep_in_log(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
     return render_task(ctx, run)
+
+
+def _is_long(ctx: CommandContext, kind: str) -> bool:
+    """Whether a kind can only be written section by section."""
+    from llmcli.prompts.contracts import GENERATE_PREFIX
+    from llmcli.tasks.generate.outline import LongKind
+
+    return kind in {*LongKind} and not ctx.runtime.prompts.exists(GENERATE_PREFIX + kind)
 
 
 def _list_kinds(ctx: CommandContext, kind: str | None) -> int:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.generate import LongTextOptions
 from llmcli.cli.commands.generate.text_job import TextJob
+from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.commands.generate.text_output import TextOutput
 from llmcli.cli.console import confirm
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs, source_inputs
+from llmcli.cli.input.inputs import STDIN
 from llmcli.cli.input.text_values import join_words
 from llmcli.cli.render.estimate_table import write_estimates
 from llmcli.cli.render.renderer import DisplayOptions, render_events
@@ -46,8 +47,8 @@ def run_long_text(ctx: CommandContext, kind: str, options: LongTextOptions, *, t
         raise _not_long(kind, options)
     if not takes_text:
         raise UsageError(
-            f"{options.given[0]} is for a {kind} that is written section by section, which takes no --var, -f and records",
-            detail="Give facts with --from FILE.",
+            f"a {kind} that is written section by section takes no --var, no -f and no records",
+            detail=f'Try: llm generate {kind} "Heat pumps in old houses" --from FILE',
         )
     wanted = LongKind(kind)
     if options.revise is not None:
@@ -79,12 +80,10 @@ class _Sources:
         return texts.hexdigest() if self.documents else ""
 
 
-def _read_sources(ctx: CommandContext, names: Sequence[str]) -> _Sources:
-    """Read the sources. Raises what a file that is named itself raises."""
-    if not names:
-        return _Sources((), (), SourceFacts(()))
-    documents, failed = source_inputs.read_texts(ctx, names, reads_stdin=False)
-    return _Sources(documents, failed, run_interruptible(SourceFacts, documents))
+def _read_sources(ctx: CommandContext, names: Sequence[str], *, reads_stdin: bool = True) -> _Sources:
+    """Read the sources, and a text that is piped in. Raises what a file that is named itself raises."""
+    documents, failed = source_inputs.read_texts(ctx, names, reads_stdin=reads_stdin)
+    return _Sources(documents, failed, SourceFacts(documents))
 
 
 def _language_name(language: str) -> str:
@@ -103,7 +102,7 @@ class _LongTextRun:
         self._ctx, self._kind, self._options = ctx, kind, options
         if options.outline is not None and options.outline_only:
             raise UsageError("--outline and --outline-only exclude each other")
-        if [options.outline, *options.sources].count("-") > 1:
+        if [options.outline, *options.sources].count(STDIN) > 1:
             raise UsageError("standard input can be read only once")
         self._topic = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
         self._language = _language_name(options.language)
@@ -113,7 +112,7 @@ class _LongTextRun:
             raise UsageError(
                 f"what is the {kind} about?", detail=f'Try: llm generate {kind} "Heat pumps in old houses"'
             )
-        self._sources = _read_sources(ctx, options.sources)
+        self._sources = _read_sources(ctx, options.sources, reads_stdin=options.outline != STDIN)
         self._declined = False
 
     def _read_outline(self, name: str) -> Outline:
@@ -186,24 +185,13 @@ class _LongTextRun:
     def _text_events(self) -> Iterator[TaskEvent]:
         """Yield the events of the outline, if it is to be made, and of the text; its usage is that of both."""
         job = TextJob(self._output.path, self._manifest())
-        usage = Usage()
-        outline = self._outline
+        outline, usage = self._outline, Usage()
         if job.outline:
             outline = parse_outline(job.outline, "outline")
+        elif outline is None:
+            outline, usage = yield from self._make_outline()
         if outline is None:
-            made = None
-            for event in self._outline_events():
-                made = event.text if isinstance(event, Result) else made
-                usage = event.usage if isinstance(event, Result) else usage
-                if not isinstance(event, Result):
-                    yield event
-            if made is None:
-                return
-            chosen = self._confirm(made)
-            if chosen is None:
-                self._declined = True
-                return
-            outline = parse_outline(chosen, "outline", title=self._topic)
+            return
         plan = self._plan(outline)
         job.begin(plan.outline.to_markdown())
         events = write_long_text(
@@ -220,14 +208,31 @@ class _LongTextRun:
                 yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
                 if isinstance(event, Result):
                     job.finish()
+                elif isinstance(event, ItemFailed):
+                    self._explain_resume(job)
         except LlmError:
             self._explain_resume(job)
             raise
 
+    def _make_outline(self) -> Generator[TaskEvent, None, tuple[Outline | None, Usage]]:
+        """Yield the events of the outline, but for its result; return it and its usage. None: there is none, or no text is wanted."""
+        made = None
+        for event in self._outline_events():
+            if isinstance(event, Result):
+                made = event
+            else:
+                yield event
+        if made is None:
+            return None, Usage()
+        chosen = self._confirm(made.text or "")
+        self._declined = chosen is None
+        return None if chosen is None else parse_outline(chosen, "outline", title=self._topic), made.usage
+
     def _explain_resume(self, job: TextJob) -> None:
         if job.num_begun:
             again = format_command(*self._ctx.console.environment.argv)
-            self._ctx.console.write_message(f"llm: {job.num_begun} sections are begun. To go on: {again}")
+            begun = f"{job.num_begun} section{' is' if job.num_begun == 1 else 's are'} begun"
+            self._ctx.console.write_message(f"llm: {begun}. To go on: {again}")
 
     def _manifest(self) -> dict[str, Any]:
         """Return what the text depends on: an interrupted one goes on only with the same."""
@@ -286,16 +291,17 @@ def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> in
         )
     output = TextOutput.choose(ctx, is_outline=False)
     output.require_markdown()
-    text = source_inputs.read_earlier_file(ctx, path).text
-    number = choose_section(text, path, section)
+    document = source_inputs.read_earlier_file(ctx, path)
+    number = choose_section(document.text, path, section)
     sources = _read_sources(ctx, options.sources)
-    revision = Revision(kind, text, number, wish, options.words, _language_name(options.language))
+    revision = Revision(kind, document.text, number, wish, options.words, _language_name(options.language))
 
     def events() -> Iterator[TaskEvent]:
         found = revise_section(
             ctx.runtime.backend(), ctx.runtime.prompts, revision, sources.facts, ctx.generation_options()
         )
-        found = source_inputs.add_source_notes(output.write(found), sources.documents, one_answer=True)
+        found = output.write(found, prefix="\ufeff" if document.bom else "")
+        found = source_inputs.add_source_notes(found, sources.documents, one_answer=True)
         return source_inputs.append_failed(found, sources.failed)
 
     return render_events(ctx, events, DisplayOptions(silent=True))

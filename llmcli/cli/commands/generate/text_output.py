@@ -62,8 +62,8 @@ class TextOutput:
         if self.format is not TextFormat.MARKDOWN:
             raise UsageError("--revise changes Markdown", detail="Keep the text as .md, and name that file: -o FILE")
 
-    def write(self, events: Iterator[TaskEvent]) -> Iterator[TaskEvent]:
-        """Write the text of the result to the file, and pass all events on.
+    def write(self, events: Iterator[TaskEvent], *, prefix: str = "") -> Iterator[TaskEvent]:
+        """Write the text of the result to the file, after a ``prefix``, and pass all events on.
 
         The file is opened before the first event is asked for, so before a model is loaded; it stays unchanged without a
         result. Raises as ``atomic_write``.
@@ -77,7 +77,7 @@ class TextOutput:
             written = False
             for event in events:
                 if isinstance(event, Result) and event.text is not None:
-                    file.write(self._encode(event))
+                    file.write(prefix.encode() + self._encode(event))
                     written = True
                 if not isinstance(event, Delta):
                     yield event

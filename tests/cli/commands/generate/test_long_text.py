@@ -10,7 +10,7 @@ import pytest
 from long_text_answers import LongTextModel
 from scripted import Reply, last_message
 
-from llmcli.types import FinishReason
+from llmcli.errors import Interrupted
 
 OUTLINE = """\
 # Heat pumps in old houses
@@ -64,3 +64,363 @@ def test_the_text_goes_to_standard_output(llm, model, write):
         "## Heat loss",
         "## Costs",
     ]
+
+
+@pytest.fixture
+def outline(write):
+    """The path of an outline of two sections."""
+    return write("outline.md", OUTLINE)
+
+
+def test_the_outline_alone_can_be_edited_and_given_back(llm, model, tmp_path):
+    """What --outline-only writes, --outline reads: the same sections with the same lengths."""
+    path = tmp_path / "outline.md"
+    run = llm("generate", "report", "Heat pumps", "--words", "900", "--outline-only", "-o", str(path), answer=model)
+    assert (run.code, run.out, run.err) == (0, "", "") and len(run.backend.requests) == 1
+    made = path.read_text()
+    assert made.startswith("# Heat pumps\n") and made.count("(450 words)") == 2
+    path.write_text(made.replace("(450 words)", "(100 words)"))
+    run = llm("generate", "report", "--outline", str(path), "--json", answer=model, context=8192)
+    found = json.loads(run.out)
+    assert (run.code, found["wanted"], found["title"]) == (0, 200, "Heat pumps")
+    assert [each["title"] for each in found["outline"]] == [each["title"] for each in found["sections"]]
+
+
+def test_the_words_of_the_outline_are_scaled(llm, model, outline):
+    """--words sets the length of the whole text, and the outline its proportions."""
+    run = llm("generate", "report", "--outline", outline, "--words", "400", "--json", answer=model, context=8192)
+    found = json.loads(run.out)
+    assert [each["wanted"] for each in found["sections"]] == [200, 200]
+    assert all(180 <= each["words"] <= 220 for each in found["sections"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("", 65, "no section"),
+        ("A text without any heading.", 65, "no section"),
+        ("# T\n\n##\n", 65, "line 3: a heading without words"),
+        ("# T\n\n## Costs\n\n## Costs\n", 65, "line 5: the section 'Costs' is there twice"),
+        ("## Costs\n- price\n", 65, "no title"),
+        (b"\xff\xfe\x00\x01", 65, ""),
+    ],
+)
+def test_an_outline_that_cannot_be_used(llm, model, write, text, code, words):
+    """Is an error in one line with the line of the outline, before a model is loaded."""
+    run = llm("generate", "report", "--outline", write("outline.md", text), answer=model)
+    assert (run.code, run.out, run.backend) == (code, "", None)
+    assert words in run.err.splitlines()[0]
+
+
+def test_an_outline_that_is_missing(llm, model):
+    """Is missing input."""
+    run = llm("generate", "report", "--outline", "nowhere.md", answer=model)
+    assert (run.code, run.backend) == (66, None) and "nowhere.md" in run.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["poem", "rain"], "take a TOPIC"),
+        (["poem", "--words", "100"], "--words is for"),
+        (["report"], "what is the report about?"),
+        (["report", "--var", "a=b"], "takes no --var"),
+        (["report", "--words", "100"], "what is the report about?"),
+        (["report", "Pumps", "--var", "a=b"], "takes no --var"),
+        (["report", "Pumps", "--column", "a"], "takes no --var"),
+        (["report", "Pumps", "--outline", "a.md", "--outline-only"], "exclude each other"),
+        (["report", "Pumps", "-o", "report.pdf"], "not written as .pdf"),
+        (["report", "Pumps", "--outline-only", "-o", "outline.docx"], "an outline is Markdown"),
+        (["report", "Pumps", "--revise", "Costs"], "-o FILE"),
+        (["report", "--revise", "Costs", "-o", "report.md"], "what is to be changed?"),
+        (["report", "Shorter", "--revise", "Costs", "-o", "report.html"], "--revise changes Markdown"),
+        (["report", "Pumps", "--language", "Klingonese"], "Klingonese"),
+    ],
+)
+def test_options_that_do_not_go_together(llm, model, argv, words):
+    """Are a usage error in one line and a next step, before a model is loaded."""
+    run = llm("generate", *argv, answer=model)
+    assert (run.code, run.out, run.backend) == (2, "", None)
+    assert words in run.err
+
+
+def test_a_place_that_cannot_be_written_is_noticed_first(llm, model, outline):
+    """No request was made."""
+    run = llm("generate", "report", "--outline", outline, "-o", "/nowhere/report.md", answer=model)
+    assert run.code == 73 and not model.requests
+    run = llm("generate", "report", "--outline", outline, "-o", outline, answer=model)
+    assert run.code == 2 and not model.requests and "both" in run.err
+
+
+def test_a_book_has_chapters(llm, model, tmp_path):
+    """Sections stand below them; a chapter has no text of its own."""
+    path = tmp_path / "book.md"
+    run = llm("generate", "book", "Gardens", "--words", "2000", "-o", str(path), answer=model, context=8192)
+    text = path.read_text()
+    assert run.code == 0, run.err
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == 2 and len(re.findall(r"^### ", text, re.MULTILINE)) == 4
+    assert re.search(r"^## .*\n\n### ", text, re.MULTILINE)
+
+
+def test_slides_are_bullets(llm, model, tmp_path):
+    """Each slide is a heading with bullets, and a rule ends it."""
+    path = tmp_path / "talk.md"
+    run = llm("generate", "slides", "Gardens", "--words", "200", "-o", str(path), answer=model, context=8192)
+    title, *slides = path.read_text().split("\n\n---\n\n")
+    assert (run.code, title) == (0, "# Gardens"), run.err
+    assert len(slides) == 4
+    assert all(re.fullmatch(r"## .+\n\n(- .+\n?)+", slide) for slide in slides)
+
+
+def test_facts_are_cited_by_quotes(llm, model, write, outline):
+    """A sentence with a number of a source cites the sentence there; the quotes stand at the end with their places."""
+    notes = write("notes.md", NOTES)
+
+    def answer(request):
+        if "Next paragraph" in last_message(request):
+            return "Running costs fell by 38 percent of the energy with a heat pump."
+        return model(request)
+
+    run = llm("generate", "report", "--outline", outline, "--from", notes, "--json", answer=answer, context=8192)
+    found = json.loads(run.out)
+    assert "with a heat pump [1]." in found["text"]
+    (quote,) = found["quotes"]
+    assert NOTES[quote["start"] : quote["end"]] == quote["text"] and "38 percent" in quote["text"]
+    assert found["text"].endswith(f'## Sources\n\n1. "{quote["text"]}" ({notes}, line 3)\n')
+    assert "21,400 euros" in "".join(last_message(each) for each in model.requests)
+
+
+def test_a_number_that_no_source_has(llm, model, write, outline):
+    """Is reported in a line, and the exit code is 3; the text is written."""
+
+    def answer(request):
+        said = model(request)
+        return f"{said} They cost 99,000 euros." if "Next paragraph" in last_message(request) else said
+
+    notes = write("notes.md", NOTES)
+    run = llm("generate", "report", "--outline", outline, "--from", notes, answer=answer, context=8192)
+    assert run.code == 3 and "99,000 euros" in run.out
+    first, second, *_ = run.err.splitlines()
+    assert first == "llm: warning: Costs: the number 99000 stands in no source"
+    assert second.startswith("llm: the text has 1 problem")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("", "gave an empty answer"),
+        ("Sure! Here is the paragraph that you asked for:", "gave an empty answer"),
+        ("Walls and windows lose heat.", "Heat loss: it has 5 words, not about 100"),
+        ("Walls and windows lose heat. " * 60, "Costs: it is empty, since the model repeated itself"),
+    ],
+    ids=["empty", "preamble", "short", "repeating"],
+)
+def test_answers_that_are_no_text(llm, outline, said, words):
+    """The exit code is 3 or that of an empty answer, and each problem is a line."""
+    run = llm("generate", "report", "--outline", outline, answer=lambda _: said, context=8192, stops_repetition=True)
+    assert run.code == (1 if "gave" in words else 3) and words in run.err
+    assert run.out == "" or run.out.count(said.split(".")[0]) <= 1
+
+
+def test_what_two_sections_say_alike_is_there_once(llm, outline, model):
+    """It is taken out of the later section, which goes on with something else."""
+
+    def answer(request):
+        return "All houses lose warmth through the roof in winter. " + model(request)
+
+    run = llm("generate", "report", "--outline", outline, answer=answer, context=8192)
+    assert run.code == 0 and run.out.count("All houses lose warmth") == 1
+
+
+def test_an_interrupted_text_goes_on(llm, model, outline, tmp_path):
+    """The next run asks only for what is missing; another outline is refused."""
+    path = tmp_path / "report.md"
+
+    def stops(request):
+        if request.id == "1.1":
+            raise Interrupted
+        return model(request)
+
+    run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=stops, context=8192)
+    assert run.code == 130 and "To go on:" in run.err
+    assert not path.exists() and Path(f"{path}.job.json").exists()
+    run = llm("generate", "report", "--outline", outline, "--words", "300", "-o", str(path), answer=model, context=8192)
+    assert run.code == 2 and "--words" in run.err
+    model.requests.clear()
+    run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=model, context=8192)
+    assert run.code == 0, run.err
+    assert {each.id for each in model.requests} == {"0.0", "1.1"}
+    assert path.exists() and not Path(f"{path}.job.json").exists()
+
+
+def test_the_outline_that_was_made_is_kept(llm, model, tmp_path):
+    """A run that goes on makes no other one."""
+    path = tmp_path / "report.md"
+
+    def fails(request):
+        return Reply(error=OSError("gone")) if request.id == "1.1" else model(request)
+
+    run = llm("generate", "report", "Pumps", "--words", "900", "-o", str(path), answer=fails, context=8192)
+    assert run.code not in {0, 3} and "To go on:" in run.err and not path.exists()
+    model.requests.clear()
+    run = llm("generate", "report", "Pumps", "--words", "900", "-o", str(path), answer=model, context=8192)
+    assert run.code == 0, run.err
+    assert "outline" not in {each.id for each in model.requests} and "0.0" not in {each.id for each in model.requests}
+
+
+def test_dry_run_shows_the_work(llm, model, outline):
+    """No request is made."""
+    for argv in (["--outline", outline], ["Heat pumps", "--words", "5000"]):
+        run = llm("generate", "report", *argv, "--dry-run", answer=model, context=8192)
+        _, method, sections, calls, tokens, *_ = run.out.rstrip().split("\t")
+        assert (run.code, method) == (0, "report") and 2 <= int(sections) <= int(calls) and int(tokens) > 50
+        assert not run.backend.requests
+
+
+def test_html_is_a_page_without_the_html_of_the_model(llm, outline, model, tmp_path):
+    """What the model writes is text."""
+    path = tmp_path / "report.html"
+
+    def answer(request):
+        return "Costs of walls and windows are <script>alert(1)</script> *high*. " + model(request)
+
+    run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=answer, context=8192)
+    text = path.read_text()
+    assert run.code == 0, run.err
+    assert text.startswith("<!DOCTYPE html>") and "<h2>Costs</h2>" in text
+    assert "<script>" not in text and "&lt;script&gt;" in text and "<em>high</em>" in text
+
+
+def test_word_has_headings_and_lists(llm, model, write, outline, tmp_path):
+    """python-docx reads the styles back."""
+    docx = pytest.importorskip("docx")
+    path = tmp_path / "report.docx"
+    notes = write("notes.md", NOTES)
+
+    def answer(request):
+        return "Purchase and installation of a heat pump cost 21,400 euros. " + model(request)
+
+    argv = ["--outline", outline, "--from", notes, "-o", str(path)]
+    run = llm("generate", "report", *argv, answer=answer, context=8192)
+    assert run.code == 0, run.err
+    paragraphs = [(each.style.name, each.text) for each in docx.Document(str(path)).paragraphs]
+    assert paragraphs[0] == ("Title", "Heat pumps in old houses")
+    assert [text for style, text in paragraphs if style == "Heading 1"] == ["Heat loss", "Costs", "Sources"]
+    assert [text[:9] for style, text in paragraphs if style == "List Number"] == ['"Purchase']
+
+
+def test_word_needs_a_library(llm, model, outline, tmp_path, monkeypatch):
+    """Without it, the error names the extra, before a model is loaded."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "docx", None)
+    run = llm("generate", "report", "--outline", outline, "-o", str(tmp_path / "a.docx"), answer=model)
+    assert (run.code, run.backend) == (69, None) and "documents" in run.err and not model.requests
+
+
+TEXT = """\
+# Heat pumps in old houses
+
+An introduction that people wrote.
+
+## Heat loss
+
+Walls lose 40 percent of the heat [1].
+
+```
+# no heading
+```
+
+## Costs
+
+A heat pump costs 21,400 euros [2]. The rest is a matter of taste.
+
+## Outlook
+
+Prices will fall\u2026
+
+## Sources
+
+1. "The walls lose 40 percent of the heat." (notes.md, line 9)
+2. "Purchase and installation of a heat pump cost 21,400 euros on average." (notes.md, line 5)
+"""
+
+
+def revise(llm, path, said, *argv, section="Costs", wish="Shorter", **options):
+    """Return the run of a revision of ``path`` to which the model says ``said``."""
+    return llm(
+        "generate", "report", "-o", str(path), "--revise", section, wish, *argv, answer=lambda _: said, **options
+    )
+
+
+def test_one_section_is_revised(llm, write):
+    """All others stay byte for byte; a quote that is cited no more goes, and the model sees the section and the wish."""
+    path = Path(write("report.md", "\ufeff" + TEXT.replace("\n", "\r\n")))
+    run = revise(llm, path, "## Costs\n\nIt pays off in old houses.")
+    assert (run.code, run.out, run.err) == (0, "", "")
+    (request,) = run.backend.requests
+    assert "A heat pump costs 21,400 euros." in last_message(request) and "with this change: Shorter" in last_message(
+        request
+    )
+    expected = TEXT.replace(
+        "A heat pump costs 21,400 euros [2]. The rest is a matter of taste.", "It pays off in old houses."
+    )
+    expected = expected[: expected.index("2. ")]
+    assert path.read_bytes().decode() == "\ufeff" + expected.replace("\n", "\r\n")
+
+
+def test_a_revised_section_cites(llm, write):
+    """A quote that stands below the text keeps its number, and a new one comes last."""
+    path, notes = Path(write("report.md", TEXT)), write("study.md", NOTES)
+    said = "A heat pump costs 21,400 euros. It saved 38 percent of the energy in the houses."
+    run = revise(llm, path, said, "--from", notes)
+    text = path.read_text()
+    assert run.code == 0, run.err
+    assert "A heat pump costs 21,400 euros [2]. It saved 38 percent of the energy in the houses [3]." in text
+    before, after = TEXT.split("A heat pump costs 21,400 euros [2]. The rest is a matter of taste.")
+    assert text.startswith(before) and after.rstrip("\n") in text
+    assert re.search(r'\n3\. "A heat pump with radiators .*" \(.*study\.md, line 3\)\n\Z', text)
+
+
+@pytest.mark.parametrize(
+    ("section", "wish", "code", "words"),
+    [
+        ("Nothing", "Shorter", 2, "It has: Heat pumps in old houses, Heat loss, Costs, Outlook"),
+        ("costs", "Longer", 0, ""),
+    ],
+)
+def test_the_section_to_revise(llm, write, section, wish, code, words):
+    """Is found in any case; the error names the sections that there are."""
+    path = Path(write("report.md", TEXT))
+    run = revise(llm, path, "It pays off.", section=section, wish=wish)
+    assert run.code == code and words in run.err and (path.read_text() == TEXT) == bool(code)
+
+
+@pytest.mark.parametrize("said", ["", "Walls lose 40 percent of the heat.", "Sure! Here is the section:"])
+def test_an_answer_that_is_no_section_leaves_the_file(llm, write, said):
+    """Nothing changes, and the exit code says so."""
+    path = Path(write("report.md", TEXT))
+    run = revise(llm, path, said)
+    assert run.code == 1 and path.read_text() == TEXT and len(run.backend.requests) == 2
+
+
+def test_a_revised_section_with_problems(llm, write):
+    """Is written, and each problem is a line."""
+    path = Path(write("report.md", TEXT))
+    run = revise(llm, path, "It costs 99 euros in 2031.", "--words", "100", wish="With the price of 2031")
+    assert run.code == 3 and "It costs 99 euros in 2031." in path.read_text()
+    assert run.err.splitlines()[:2] == [
+        "llm: warning: Costs: the number 99 stands in no source",
+        "llm: warning: Costs: it has 6 words, not about 100",
+    ]
+
+
+def test_a_text_without_quotes_gets_them(llm, write):
+    """Below its last section; sections of the same name are told apart by their chapters."""
+    text = "# Book\n\n## One\n\n### Costs\n\nOld.\n\n## Two\n\n### Costs\n\nOlder.\n"
+    path, notes = Path(write("book.md", text)), write("study.md", NOTES)
+    assert revise(llm, path, "New.").code == 2
+    run = revise(llm, path, "It saved 38 percent of the energy.", "--from", notes, section="Two/Costs")
+    assert run.code == 0, run.err
+    start = text.replace("Older.\n", "It saved 38 percent of the energy [1].\n\n## Sources\n\n1. ")
+    assert path.read_text().startswith(start) and path.read_text().count("\n") == start.count("\n") + 1
