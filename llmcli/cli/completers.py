@@ -103,8 +103,9 @@ def prompts(ctx: typer.Context) -> Iterable[str]:
 def generate_kinds(ctx: typer.Context) -> Iterable[str]:
     """Kinds of text that ``llm generate`` writes, and prompts of the user's own."""
     from llmcli.prompts.prompt_library import own_prompt_names
+    from llmcli.tasks.generate.outline import LongKind
 
-    return own_prompt_names(_prompts(ctx))
+    return sorted({*own_prompt_names(_prompts(ctx)), *map(str, LongKind)})
 
 
 def _prompts(ctx: typer.Context) -> PromptLibrary:

@@ -23,6 +23,7 @@ from llmcli.tasks.generate.section_writing import (
     LongTextPlan,
     SectionDraft,
     SectionRequests,
+    SectionTurn,
     SectionWriter,
     WordBudget,
 )
@@ -145,15 +146,14 @@ def estimate_long_text(
     ]
     calls = sum(len(plan.paragraphs_of(section)) for section in plan.outline.written)
     _, tokens = count_requests(backend, firsts if outline is None else [outline, *firsts])
-    (before, after), _ = backend.count(
-        [requests.first(0, 1, ()), requests.following(0, SectionDraft(["."], asked=1), 1, ())]
-    )
+    following = requests.following(0, SectionDraft([SectionTurn("", "")], asked=1), 1, ())
+    (added,), _ = backend.count([replace(following, messages=following.messages[-1:])])
     return WorkEstimate(
         plan.outline.title,
         str(plan.kind),
         len(firsts),
         calls + (outline is not None),
-        tokens + (calls - len(firsts)) * (after - before),
+        tokens + (calls - len(firsts)) * added,
         round(_TOKENS_PER_WORD * plan.words),
         _count_shared(backend, firsts),
     )
@@ -238,14 +238,7 @@ class _LongTextWriter:
         """Leave out sentences that an earlier section has."""
         said = SentenceSet(section.title for section in self._sections)
         for draft in self._drafts:
-            paragraphs = []
-            for paragraph in draft.paragraphs:
-                sentences = split_sentences(paragraph)
-                new = [sentence for sentence in sentences if said.add(sentence)]
-                draft.repeated += len(sentences) - len(new)
-                if new:
-                    paragraphs.append(join_sentences(new))
-            draft.paragraphs = paragraphs
+            draft.drop_repeated(said)
 
     # ---- the text -------------------------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ enough. What is no prose about the point is taken away: a heading, "Here is ..."
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcli.errors import ContextOverflow
-from llmcli.fast_dataclass import field, frozen, replace, slotted
+from llmcli.fast_dataclass import asdict, field, frozen, replace, slotted
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
 from llmcli.tasks.generate.sentence_forms import (
@@ -41,8 +41,8 @@ _RUN_ON_SHARE = 1.6
 _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
-_REMEMBERED_PARAGRAPHS = 6
-"""Of its own section that a request shows: more would fill a small context."""
+_REMEMBERED_TURNS = 6
+"""The most answers about its own section that a request shows: more would fill a small context."""
 _META = re.compile(
     r"(?:sure|certainly|of course|okay|absolutely)\b[!,.:]|(?:here(?:'s|\u2019s| is| are)|below is|the following is)\b"
     r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
@@ -59,23 +59,61 @@ _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}(?:\s|\Z)|[\u3002\uff0
 
 
 @slotted
+class SectionTurn:
+    """What the model was ``asked`` and its ``answer``, as messages; and the ``paragraphs`` of the answer that are kept.
+
+    The conversation has the answer as it was generated, since its evaluation is reused only then.
+    """
+
+    asked: str
+    answer: str
+    paragraphs: list[str] = field(default_factory=list)
+
+
+@slotted
 class SectionDraft:
-    """What is written of a section: ``paragraphs``, after ``asked`` requests for its points and then for more.
+    """What is written of a section after ``asked`` requests for its points, and then for more.
 
     ``generated`` counts the words of all answers, and ``repeated`` the sentences that were left out because they were
     said before. ``looped``: an answer repeated itself and was stopped.
     """
 
-    paragraphs: list[str] = field(default_factory=list)
+    turns: list[SectionTurn] = field(default_factory=list)
     asked: int = 0
     generated: int = 0
     repeated: int = 0
     looped: bool = False
 
     @property
+    def paragraphs(self) -> list[str]:
+        """All paragraphs in their order."""
+        return [paragraph for turn in self.turns for paragraph in turn.paragraphs]
+
+    @property
     def words(self) -> int:
         """The words of all paragraphs."""
         return sum(count_words(strip_marks(paragraph)) for paragraph in self.paragraphs)
+
+    def drop_repeated(self, said: SentenceSet) -> None:
+        """Leave out the sentences that ``said`` has, and add the others to it."""
+        for turn in self.turns:
+            kept = []
+            for paragraph in turn.paragraphs:
+                sentences = split_sentences(paragraph)
+                new = [sentence for sentence in sentences if said.add(sentence)]
+                self.repeated += len(sentences) - len(new)
+                kept += [join_sentences(new)] if new else []
+            turn.paragraphs = kept
+        self.turns = [turn for turn in self.turns if turn.paragraphs]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as an object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SectionDraft:
+        """Return the draft of ``to_json``. Raises ``TypeError`` and ``KeyError``."""
+        return cls(**{**value, "turns": [SectionTurn(**turn) for turn in value["turns"]]})
 
 
 @frozen
@@ -135,18 +173,21 @@ class SectionRequests:
         return self._make(f"{number}.0", messages, words)
 
     def following(self, number: int, draft: SectionDraft, words: int, facts: Sequence[str]) -> Request:
-        """Return the request for the next paragraph of a section that was begun."""
-        plan = self._plan
+        """Return the request for the next paragraph of a section: it goes on with the conversation of the draft."""
+        plan, opening = self._plan, self.first(number, words, facts)
+        if not draft.turns:
+            return replace(opening, id=f"{number}.{draft.asked}")
         points = plan.paragraphs_of(plan.outline.written[number])
         point = points[draft.asked] if draft.asked < len(points) else ""
-        opening = self.first(number, words, facts)
-        asked = [
-            message
-            for message in self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
-            if message.role is Role.USER
-        ]
-        said = "\n\n".join(draft.paragraphs[-_REMEMBERED_PARAGRAPHS:])
-        messages = (*opening.messages, Message(Role.ASSISTANT, said), *asked) if said else opening.messages
+        asked = self._next.render({"point": point, "words": words, "bullets": plan.form.is_list})
+        first = (
+            (len(draft.turns) - 1) // _REMEMBERED_TURNS * _REMEMBERED_TURNS
+        )  # it rarely changes: else nothing is reused
+        shown = draft.turns[first:]
+        said = [Message(Role.USER, draft.turns[0].asked), Message(Role.ASSISTANT, shown[0].answer)]
+        for turn in shown[1:]:
+            said += [Message(Role.USER, turn.asked), Message(Role.ASSISTANT, turn.answer)]
+        messages = (*opening.messages[:-1], *said, asked[-1])
         return self._make(f"{number}.{draft.asked}", messages, words)
 
     def _make(self, name: str, messages: tuple[Message, ...], words: int) -> Request:
@@ -227,7 +268,7 @@ class SectionWriter:
     ) -> bool:
         """Ask for the next paragraph, once more if nothing of the answer can be used; return whether one was added."""
         request = self._requests.following(number, draft, words, facts)
-        if not draft.paragraphs:
+        if not draft.turns:
             self._require_fit(request, words)
         added = await self._ask(draft, request, words, said)
         again = None if added or not self._budget.allows(words) else make_retry(request, self._options)
@@ -245,7 +286,8 @@ class SectionWriter:
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
         paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list)
         draft.repeated += repeated
-        draft.paragraphs += paragraphs
+        if paragraphs:
+            draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, paragraphs))
         return bool(paragraphs)
 
     def _require_fit(self, request: Request, words: int) -> None:
@@ -319,14 +361,3 @@ def _clean_bullets(text: str, said: SentenceSet, *, is_cut: bool) -> tuple[list[
     kept = [item for item in items if any(map(str.isalnum, item)) and not _META.match(item)]
     new = [item for item in kept if said.add(item)]
     return [f"{_BULLET}{item}" for item in new], len(kept) - len(new)
-
-
-def draft_to_json(draft: SectionDraft) -> dict[str, Any]:
-    """Return a draft as JSON."""
-    return {
-        "paragraphs": draft.paragraphs,
-        "asked": draft.asked,
-        "generated": draft.generated,
-        "repeated": draft.repeated,
-        "looped": draft.looped,
-    }

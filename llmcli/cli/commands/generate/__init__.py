@@ -144,6 +144,8 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
 
     if kind is None:
         rows = _describe_kinds(ctx)
+    elif _is_long(ctx, kind):
+        raise UsageError(f"a {kind} has no variables", detail=f'Try: llm generate {kind} "Heat pumps in old houses"')
     else:
         rows = [
             {

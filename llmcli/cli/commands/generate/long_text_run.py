@@ -238,7 +238,7 @@ class _LongTextRun:
         """Return what the text depends on: an interrupted one goes on only with the same."""
         ctx, prompts = self._ctx, self._ctx.runtime.prompts
         return {
-            "kind": str(self._kind),
+            "verb": f"{ctx.verb} {self._kind}",
             "TOPIC": self._topic,
             "--outline": "" if self._outline is None else self._outline.to_markdown(),
             "--words": self._options.words,

@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.documents.records.job_state import JobState, job_path, load_job
 from llmcli.errors import BadDocument
 from llmcli.files.resumable_file import is_resumable
-from llmcli.tasks.generate.section_writing import SectionDraft, draft_to_json
+from llmcli.tasks.generate.section_writing import SectionDraft
 
 _OUTLINE, _DRAFTS = "outline", "sections"
 
@@ -39,7 +39,7 @@ class TextJob:
     def _read(self, state: JobState) -> None:
         try:
             self.outline = str(state.progress.summary[_OUTLINE])
-            self.drafts = [SectionDraft(**draft) for draft in state.progress.summary[_DRAFTS]]
+            self.drafts = [SectionDraft.from_json(draft) for draft in state.progress.summary[_DRAFTS]]
         except (KeyError, TypeError) as error:
             raise BadDocument(str(state.path), detail="it is the job file of another command") from error
 
@@ -51,8 +51,8 @@ class TextJob:
         """Write the sections so far to the disk."""
         if self._state is None:
             return
-        self._state.progress.done = sum(bool(draft.paragraphs) for draft in drafts)
-        self._state.progress.summary = {_OUTLINE: self.outline, _DRAFTS: [draft_to_json(draft) for draft in drafts]}
+        self._state.progress.done = sum(bool(draft.turns) for draft in drafts)
+        self._state.progress.summary = {_OUTLINE: self.outline, _DRAFTS: [draft.to_json() for draft in drafts]}
         self._state.save()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 from llmcli.errors import incomplete_results as i
@@ -250,7 +251,9 @@ def _describe_unfinished_part(error: UnfinishedPart) -> ErrorText:
 
 
 def _files(target: str) -> str:
-    return " ".join(shlex.quote(target + suffix) for suffix in (".partial", ".job.json"))
+    """Return the files of a job, to be removed; a long text has no partial output."""
+    files = [target + suffix for suffix in (".partial", ".job.json")]
+    return " ".join(map(shlex.quote, [file for file in files if Path(file).exists()] or files))
 
 
 JOB_DESCRIPTIONS: Descriptions = {

@@ -125,6 +125,7 @@ def test_an_outline_that_is_missing(llm, model):
         (["poem", "--words", "100"], "--words is for"),
         (["report"], "what is the report about?"),
         (["report", "--var", "a=b"], "takes no --var"),
+        (["report", "--list"], "has no variables"),
         (["report", "--words", "100"], "what is the report about?"),
         (["report", "Pumps", "--var", "a=b"], "takes no --var"),
         (["report", "Pumps", "--column", "a"], "takes no --var"),
@@ -245,7 +246,7 @@ def test_an_interrupted_text_goes_on(llm, model, outline, tmp_path):
     assert run.code == 130 and "To go on:" in run.err
     assert not path.exists() and Path(f"{path}.job.json").exists()
     run = llm("generate", "report", "--outline", outline, "--words", "300", "-o", str(path), answer=model, context=8192)
-    assert run.code == 2 and "--words" in run.err
+    assert run.code == 2 and "--words" in run.err and run.err.rstrip().endswith(f"rm {path}.job.json")
     model.requests.clear()
     run = llm("generate", "report", "--outline", outline, "-o", str(path), answer=model, context=8192)
     assert run.code == 0, run.err
