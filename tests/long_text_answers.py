@@ -55,6 +55,10 @@ def unique_sentences(start: int = 0) -> Iterator[str]:
         yield f"The {' '.join(chosen)} {_spell(number)}."
 
 
+_TITLES = (
+    "Heat loss", "Costs", "Noise", "Radiators", "Subsidies", "Installers", "Neighbours", "Maintenance", "Electricity",
+    "Insulation", "Outlook", "Mistakes",
+)  # fmt: skip
 _STEPS = ((1, 1), (3, 5), (7, 2), (11, 9), (13, 4), (17, 8), (19, 3), (23, 6))
 
 
@@ -72,8 +76,11 @@ class LongTextModel:
     def __call__(self, request: Request) -> ScriptedAnswer:
         """Return the answer to a request."""
         self.requests.append(request)
-        text = last_message(request)
-        if request.id.startswith("outline"):
+        return self.write(last_message(request))
+
+    def write(self, text: str) -> str:
+        """Return the answer to a message."""
+        if "Write the outline of" in text:
             return self.outline(text)
         bullets = re.search(r"Write (\d+) bullets", text)
         if bullets:
@@ -95,13 +102,13 @@ class LongTextModel:
     def outline(self, text: str) -> str:
         """Return the outline that a prompt asks for."""
         shape = {name: int(number) for number, name in re.findall(r"(\d+) (chapters|sections|points)", text)}
-        names = iter(unique_sentences(5000))
+        names, titles = iter(unique_sentences(5000)), iter(_TITLES)
         lines: list[str] = []
         for _ in range(shape.get("chapters", 1)):
             if "chapters" in shape:
-                lines.append(f"## {_title(next(names))}")
+                lines.append(f"## {next(titles, _title(next(names)))}")
             for _ in range(shape["sections"]):
-                lines.append(f"{'###' if 'chapters' in shape else '##'} {_title(next(names))}")
+                lines.append(f"{'###' if 'chapters' in shape else '##'} {next(titles, _title(next(names)))}")
                 lines += [f"- {_title(next(names))}" for _ in range(shape.get("points", 1))]
         return "\n".join(lines) + "\n"
 

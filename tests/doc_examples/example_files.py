@@ -120,6 +120,7 @@ TEXTS = {
     "garden.md": GARDEN,
     "deck.jsonl": deck_text(CARDS),
     "deck.reviews.jsonl": '{"version": 1}\n' + "".join(f"{REVIEW % card.id}\n" for card in CARDS[:2]),
+    "notes/heat.md": "# Heat\n\nThe workshop needs 40 percent less heat with a new roof.\n",
     "answers.txt": "heavi\n3\n2 1\n",
     "words.csv": "question,answer\nHaus,house\nBaum,tree\n",
     "notes.txt": NOTES,
@@ -187,6 +188,7 @@ def write_documents(directory: Path) -> None:
     rows = "".join(f"{number},{'North' if number % 3 else 'South'},{number % 40}\n" for number in range(3000))
     documents = {
         "report.pdf": make_pdf(NOTES),
+        "study.pdf": make_pdf(NOTES),
         "contract.pdf": make_pdf(NOTES),
         "slides.pptx": make_pptx(),
         "letter.docx": make_docx(_write_letter),

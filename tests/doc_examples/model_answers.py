@@ -8,6 +8,7 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
+from long_text_answers import LongTextModel
 from scripted import score_words
 
 from .example_files import GARDEN
@@ -105,8 +106,14 @@ CHOICES = (
 _TRANSLATE = re.compile(r"Translate into (\w+):\n\n(.*)", re.DOTALL)
 
 
+_LONG_TEXT = re.compile(r"Write the outline of|^This is the outline of|^Next paragraph|^More bullets", re.MULTILINE)
+LONG_TEXT = LongTextModel()
+
+
 def answer_text(said: str) -> str:
     """Return the answer to what a user says."""
+    if _LONG_TEXT.search(said):
+        return LONG_TEXT.write(said)
     asked = _TRANSLATE.search(said)
     if asked:
         found = [known for start, known in TRANSLATIONS.items() if asked[2].startswith(start)]

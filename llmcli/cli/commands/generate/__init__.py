@@ -60,6 +60,7 @@ def generate(
         ),
     ] = None,
     outline_only: Annotated[bool, Option("--outline-only", help="Write only the outline, to be edited.")] = False,
+    edit: Annotated[bool, Option("--edit", help="Edit the outline in your editor before the rest is written.")] = False,
     sources: Annotated[
         list[str] | None,
         Option("--from", metavar="FILE", help="A document or directory whose facts are cited; repeatable."),
@@ -97,7 +98,7 @@ def generate(
     document of --from. An interrupted text goes on when you repeat the command.
     """
     options = LongTextOptions(
-        topic or [], outline, outline_only, sources or [], words, language, revise, dry_run=dry_run
+        topic or [], outline, outline_only, edit, sources or [], words, language, revise, dry_run=dry_run
     )
     if show_list:
         if ctx.flags.output is not None:

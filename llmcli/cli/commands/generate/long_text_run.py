@@ -10,7 +10,6 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.generate.text_job import TextJob
 from llmcli.cli.commands.generate.text_options import LongTextOptions
 from llmcli.cli.commands.generate.text_output import TextOutput
-from llmcli.cli.console import confirm
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.input.inputs import STDIN
@@ -102,6 +101,10 @@ class _LongTextRun:
         self._ctx, self._kind, self._options = ctx, kind, options
         if options.outline is not None and options.outline_only:
             raise UsageError("--outline and --outline-only exclude each other")
+        if options.edit and (options.outline is not None or options.outline_only):
+            raise UsageError(
+                "--edit is for an outline that the model makes", detail="Edit the file, or leave --edit out."
+            )
         if [options.outline, *options.sources].count(STDIN) > 1:
             raise UsageError("standard input can be read only once")
         self._topic = inputs.decode_argument(join_words(ctx, options.topic) or "").strip()
@@ -113,7 +116,6 @@ class _LongTextRun:
                 f"what is the {kind} about?", detail=f'Try: llm generate {kind} "Heat pumps in old houses"'
             )
         self._sources = _read_sources(ctx, options.sources, reads_stdin=options.outline != STDIN)
-        self._declined = False
 
     def _read_outline(self, name: str) -> Outline:
         return parse_outline(inputs.read_document(self._ctx, name).text, name, title=self._topic)
@@ -134,8 +136,7 @@ class _LongTextRun:
             found = source_inputs.add_source_notes(found, self._sources.documents, one_answer=True)
             return source_inputs.append_failed(found, self._sources.failed)
 
-        code = render_events(self._ctx, events, display)
-        return 1 if self._declined else code
+        return render_events(self._ctx, events, display)
 
     # ---- the outline ----------------------------------------------------------------------------------------------
 
@@ -159,20 +160,6 @@ class _LongTextRun:
             language=self._language,
             facts=facts,
         )
-
-    def _confirm(self, outline: str) -> str | None:
-        """Return the outline as the user wants it, on a terminal; None if the text is not to be written."""
-        console = self._ctx.console
-        if not confirm.can_ask(console):
-            return outline
-        console.status_line.hide()
-        console.write_stderr(outline.rstrip("\n"))
-        answer = confirm.read_reply(console, "llm: write it? [Y]es, [e]dit, [n]o ")
-        if answer in {"e", "edit"}:
-            from llmcli.cli.input.editor import compose_text
-
-            return compose_text(console, outline)
-        return outline if answer in {"", "y", "yes"} else None
 
     # ---- the text -------------------------------------------------------------------------------------------------
 
@@ -215,7 +202,7 @@ class _LongTextRun:
             raise
 
     def _make_outline(self) -> Generator[TaskEvent, None, tuple[Outline | None, Usage]]:
-        """Yield the events of the outline, but for its result; return it and its usage. None: there is none, or no text is wanted."""
+        """Yield the events of the outline, but for its result; return it and its usage. None: there is none."""
         made = None
         for event in self._outline_events():
             if isinstance(event, Result):
@@ -224,9 +211,13 @@ class _LongTextRun:
                 yield event
         if made is None:
             return None, Usage()
-        chosen = self._confirm(made.text or "")
-        self._declined = chosen is None
-        return None if chosen is None else parse_outline(chosen, "outline", title=self._topic), made.usage
+        text = made.text or ""
+        if self._options.edit:
+            from llmcli.cli.input.editor import compose_text
+
+            self._ctx.console.status_line.hide()
+            text = compose_text(self._ctx.console, text)
+        return parse_outline(text, "the edited outline", title="" if self._options.edit else self._topic), made.usage
 
     def _explain_resume(self, job: TextJob) -> None:
         if job.num_begun:
@@ -278,7 +269,7 @@ _OUTLINE_FACTS = 8
 
 def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> int:
     """Write one section of the file of -o again; return the exit code. Raises ``UsageError`` if it has no such section."""
-    refused = [name for name in options.given if name in {"--outline", "--outline-only", "--dry-run"}]
+    refused = [name for name in options.given if name in {"--outline", "--outline-only", "--edit", "--dry-run"}]
     if refused:
         raise UsageError(f"--revise and {refused[0]} exclude each other")
     path, section = ctx.flags.output, inputs.decode_argument(options.revise or "")

@@ -12,6 +12,7 @@ class LongTextOptions:
     topic: list[str]
     outline: str | None
     outline_only: bool
+    edit: bool
     sources: list[str]
     words: int | None
     language: str
@@ -27,6 +28,7 @@ class LongTextOptions:
                 ("TOPIC", self.topic),
                 ("--outline", self.outline),
                 ("--outline-only", self.outline_only),
+                ("--edit", self.edit),
                 ("--from", self.sources),
                 ("--words", self.words),
                 ("--language", self.language),

@@ -86,6 +86,15 @@ def test_the_outline_alone_can_be_edited_and_given_back(llm, model, tmp_path):
     assert [each["title"] for each in found["outline"]] == [each["title"] for each in found["sections"]]
 
 
+def test_the_outline_can_be_edited_on_the_way(llm, model, write):
+    """--edit opens it in the editor: another title and another section are written."""
+    editor = write("editor.sh", "#!/bin/sh\nprintf '# Edited\\n\\n## Windows (60 words)\\n- new windows\\n' > \"$1\"\n")
+    Path(editor).chmod(0o755)
+    run = llm("generate", "report", "Pumps", "--edit", env={"VISUAL": editor}, answer=model, context=8192)
+    assert run.code == 0, run.err
+    assert run.out.startswith("# Edited\n\n## Windows\n\nNew windows:") and run.out.count("#") == 3
+
+
 def test_the_words_of_the_outline_are_scaled(llm, model, outline):
     """--words sets the length of the whole text, and the outline its proportions."""
     run = llm("generate", "report", "--outline", outline, "--words", "400", "--json", answer=model, context=8192)
@@ -130,6 +139,7 @@ def test_an_outline_that_is_missing(llm, model):
         (["report", "Pumps", "--var", "a=b"], "takes no --var"),
         (["report", "Pumps", "--column", "a"], "takes no --var"),
         (["report", "Pumps", "--outline", "a.md", "--outline-only"], "exclude each other"),
+        (["report", "Pumps", "--edit", "--outline-only"], "--edit is for"),
         (["report", "Pumps", "-o", "report.pdf"], "not written as .pdf"),
         (["report", "Pumps", "--outline-only", "-o", "outline.docx"], "an outline is Markdown"),
         (["report", "Pumps", "--revise", "Costs"], "-o FILE"),
