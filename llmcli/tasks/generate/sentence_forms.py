@@ -69,7 +69,7 @@ class SentenceSet:
 
     def __init__(self, sentences: Iterable[str] = ()) -> None:
         self._exact: set[tuple[str, ...]] = set()
-        self._by_word: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {}
+        self._by_word: dict[tuple[frozenset[str], str], list[frozenset[str]]] = {}  # by numbers and a word
         for sentence in sentences:
             self.add(sentence)
 
@@ -83,18 +83,18 @@ class SentenceSet:
             return False
         words, numbers = frozenset(terms), find_numbers(plain)
         if len(words) > 2 and any(  # noqa: PLR2004 (shorter ones are headings and exclamations: only equal ones repeat)
-            numbers == other_numbers and 2 * len(words & other) >= MIN_SAME_SHARE * (len(words) + len(other))
-            for other, other_numbers in self._candidates(words)
+            2 * len(words & other) >= MIN_SAME_SHARE * (len(words) + len(other))
+            for other in self._candidates(words, numbers)
         ):
             return False
         self._exact.add(terms)
         for word in words:
-            self._by_word.setdefault(word, []).append((words, numbers))
+            self._by_word.setdefault((numbers, word), []).append(words)
         return True
 
-    def _candidates(self, words: frozenset[str]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    def _candidates(self, words: frozenset[str], numbers: frozenset[str]) -> Iterator[frozenset[str]]:
         """Yield the sentences that may share enough words: they have one of the few rarest, since few may be missing."""
         most_missing = int((1 - MIN_SAME_SHARE) * 2 * len(words)) + 1
-        rarest = sorted(words, key=lambda word: len(self._by_word.get(word, ())))
-        for word in rarest[: most_missing + 1]:
-            yield from self._by_word.get(word, ())
+        found = sorted((self._by_word.get((numbers, word), []) for word in words), key=len)
+        for sentences in found[: most_missing + 1]:
+            yield from sentences

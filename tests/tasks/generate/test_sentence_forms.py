@@ -1,0 +1,77 @@
+"""Sentences that are compared, and names that are spelled alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.tasks.generate.name_spelling import NameGlossary
+from llmcli.tasks.generate.sentence_forms import SentenceSet, join_sentences, split_sentences
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_new"),
+    [
+        ("The roof loses heat.", "The roof loses heat!", False),
+        ("The roof loses heat.", "  the ROOF loses heat [2].", False),
+        (
+            "The old roof of the house loses much heat in winter.",
+            "The roof of the house loses much heat in winter.",
+            False,
+        ),
+        ("The roof loses 40 percent of the heat.", "The roof loses 50 percent of the heat.", True),
+        ("The roof loses heat.", "The walls lose warmth in winter.", True),
+        ("Costs.", "Noise.", True),
+    ],
+)
+def test_sentences_that_say_the_same(one, other, is_new):
+    """Case, marks, quotes and a word in ten do not count; a number does."""
+    said = SentenceSet([one])
+    assert said.add(other) is is_new
+
+
+def test_many_sentences_are_compared_quickly():
+    """By their rarest words: each of five thousand is compared with few."""
+    said = SentenceSet()
+    for number in range(5000):
+        own = " ".join(
+            f"{word}{chr(97 + number % 26)}{number // 26 * 'x'}" for word in ("heat", "roof", "wall", "door")
+        )
+        assert said.add(f"The house of the owner has {own} in it.")
+
+
+def test_sentences_keep_their_lists():
+    """The mark of an item stays with it."""
+    text = "Two things matter.\n- The roof. It is old.\n- The walls."
+    assert split_sentences(text) == ["Two things matter.", "- The roof.", "It is old.", "- The walls."]
+    assert join_sentences(split_sentences(text)) == text
+
+
+TEXTS = [
+    "The study of Viessmann and OpenAI used the refrigerant R290.",
+    "Pumps of Viessmann were louder. Then Herrmann came, and with Herrmann the noise of March went.",
+    "A Title With Running Costs And Noise",
+    "the costs of the march",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("We asked viessmann and Openai.", "We asked Viessmann and OpenAI."),
+        ("It is r290.", "It is R290."),
+        ("The running costs of a march are high.", "The running costs of a march are high."),
+        ("VIESSMANN is in capitals.", "VIESSMANN is in capitals."),
+    ],
+)
+def test_names_get_their_case(text, corrected):
+    """Words that also stand in small letters, and those of titles, are no names."""
+    assert NameGlossary(TEXTS).correct(text) == corrected
+
+
+def test_names_that_are_nearly_spelled_so():
+    """Are reported, not changed: somebody else may be meant."""
+    names = NameGlossary(TEXTS)
+    assert names.misspelled("The pumps of Viesmann, Viessmann's and Vaillant, and Hermrann.") == [
+        ("Viesmann", "Viessmann"),
+        ("Hermrann", "Herrmann"),
+    ]
