@@ -94,7 +94,8 @@ class SentenceSet:
 
     def _candidates(self, words: frozenset[str], numbers: frozenset[str]) -> Iterator[frozenset[str]]:
         """Yield the sentences that may share enough words: they have one of the few rarest, since few may be missing."""
-        most_missing = int((1 - MIN_SAME_SHARE) * 2 * len(words)) + 1
+        least_common = MIN_SAME_SHARE / (2 - MIN_SAME_SHARE) * len(words)  # of a sentence without words of its own
+        most_missing = int(len(words) - least_common)
         found = sorted((self._by_word.get((numbers, word), []) for word in words), key=len)
         for sentences in found[: most_missing + 1]:
             yield from sentences
