@@ -82,6 +82,9 @@ class LongTextModel:
         """Return the answer to a message."""
         if "Write the outline of" in text:
             return self.outline(text)
+        again = re.search(r"^Write this section again(?: in about (\d+) words)?", text, re.MULTILINE)
+        if again:
+            return self._say(int(again[1] or 30))
         bullets = re.search(r"Write (\d+) bullets", text)
         if bullets:
             title = re.search(r'section \d+, "(.*?)"', text)

@@ -106,7 +106,9 @@ CHOICES = (
 _TRANSLATE = re.compile(r"Translate into (\w+):\n\n(.*)", re.DOTALL)
 
 
-_LONG_TEXT = re.compile(r"Write the outline of|^This is the outline of|^Next paragraph|^More bullets", re.MULTILINE)
+_LONG_TEXT = re.compile(
+    r"Write the outline of|^This is the outline of|^Next paragraph|^More bullets|^This is the section", re.MULTILINE
+)
 LONG_TEXT = LongTextModel()
 
 

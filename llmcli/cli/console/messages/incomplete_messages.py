@@ -158,7 +158,7 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.PartsMissing: _describe_missing_parts,
     i.ProblemsInText: lambda x: (
         f"the text has {x.count} problem{'' if x.count == 1 else 's'}, which the warnings name",
-        f'Write a section again: llm generate -o FILE --revise SECTION "What to change"; {_LARGER_MODEL_ADVICE}',
+        f'Write a section again: llm generate KIND -o FILE --revise SECTION "What to change"; {_LARGER_MODEL_ADVICE}',
     ),
     i.QuestionsMissing: _describe_missing_questions,
     i.QueryFailed: lambda x: (
