@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from itertools import count
@@ -51,7 +52,7 @@ _WORDS = [
 def unique_sentences(start: int = 0) -> Iterator[str]:
     """Yield sentences of ten words, no two of which have more than a few words in common."""
     for number in count(start):
-        chosen = [_WORDS[(number * step + number // len(_WORDS) * shift) % len(_WORDS)] for step, shift in _STEPS]
+        chosen = random.Random(number).sample(_WORDS, 8)
         yield f"The {' '.join(chosen)} {_spell(number)}."
 
 
@@ -59,7 +60,6 @@ _TITLES = (
     "Heat loss", "Costs", "Noise", "Radiators", "Subsidies", "Installers", "Neighbours", "Maintenance", "Electricity",
     "Insulation", "Outlook", "Mistakes",
 )  # fmt: skip
-_STEPS = ((1, 1), (3, 5), (7, 2), (11, 9), (13, 4), (17, 8), (19, 3), (23, 6))
 
 
 def _spell(number: int) -> str:
