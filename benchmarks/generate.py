@@ -1,8 +1,8 @@
 """Long texts of `llm generate report`: what is in them, and what they cost.
 
 A scripted backend writes a report of 5,000 words about two sources with figures, once as a good model would, and once each
-as one that lies: it gives half of the words, repeats itself, says the same in every section, invents figures, or writes
-preambles and headings. Counted are: sections without a text, sentences that are there twice, quotes that do not stand
+as one that gives half of the words, repeats itself, says the same in every section, invents figures, goes on without an
+end, writes preambles and headings, or says nothing. Counted are: sections without a text, sentences that are there twice, quotes that do not stand
 in their sources at their place, figures without a source, the words against the wanted ones, and the tokens.
 
 Tokens are those that an engine evaluates or generates: of each prompt what follows the longest beginning that it has in
@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def scripted_models() -> Mapping[str, Callable[[Request], Any]]:
         writer, told = model(), iter(facts)
         return lambda request: _add(writer(request), next(told, ""), request)
 
+    invented = count(90_001)
+
     def change(edit: Callable[[str], str]) -> Callable[[Request], Any]:
         writer = model()
         return lambda request: writer(request) if request.id.startswith("outline") else edit(str(writer(request)))
@@ -92,7 +95,8 @@ def scripted_models() -> Mapping[str, Callable[[Request], Any]]:
         "half of the words": change(lambda text: text[: text.find(". ", len(text) // 2) + 1] or text),
         "loops": change(lambda text: text.split(". ")[0] + ". " + "The amber basin glows. " * 40),
         "same sentence": change(lambda text: f"{text} All old houses lose most of their warmth through the roof."),
-        "invents figures": change(lambda text: f"{text} It costs 99,999 euros."),
+        "invents figures": change(lambda text: f"They cost {next(invented)} euros. {text}"),
+        "endless": change(lambda text: text.replace(".", "") * 20),
         "preambles": change(
             lambda text: f"Sure! Here is the paragraph:\n\n## A heading\n\n{text}\n\nI hope this helps."
         ),

@@ -31,12 +31,12 @@ from llmcli.types import FinishReason, Message, Request, Role
 
 PROMPT, NEXT_PROMPT = "generate.section", "generate.next"
 LENGTH_TOLERANCE = 0.1
-MAX_WORDS_SHARE = 1.2
+MAX_WORDS_SHARE = 1.15
 """Words that may be generated for a wanted one: what is dropped or asked again counts."""
 FULL_SHARE = 0.95
 """Of its words, from which a section needs no further paragraph."""
 _MIN_PARAGRAPH_WORDS = 20
-_RUN_ON_SHARE = 1.6
+_RUN_ON_SHARE = 1.3
 """Of the wanted words, where an answer without an end of a sentence is ended."""
 _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 64
@@ -212,12 +212,16 @@ class WordBudget:
         self._left = round(MAX_WORDS_SHARE * words) - generated
 
     def allows(self, words: int) -> bool:
-        """Whether so many more words may be generated."""
+        """Whether an answer of so many words may be asked for."""
         return words <= self._left
 
-    def spend(self, words: int) -> None:
-        """Count the words of an answer."""
+    def reserve(self, words: int) -> None:
+        """Count an answer that is asked for."""
         self._left -= words
+
+    def settle(self, reserved: int, generated: int) -> None:
+        """Count the words of the answer itself."""
+        self._left += reserved - generated
 
 
 class SectionWriter:
@@ -279,10 +283,11 @@ class SectionWriter:
         return added
 
     async def _ask(self, draft: SectionDraft, request: Request, words: int, said: SentenceSet) -> bool:
+        self._budget.reserve(words)
         answer = await self._run.ask(request, may_end=_long_enough(words, is_list=self._plan.form.is_list))
         generated = count_words(answer.text)
         draft.generated += generated
-        self._budget.spend(generated)
+        self._budget.settle(words, generated)
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
         paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list)
         draft.repeated += repeated
