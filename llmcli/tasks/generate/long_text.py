@@ -37,6 +37,7 @@ from llmcli.tasks.generate.sentence_forms import (
 )
 from llmcli.tasks.generate.source_facts import SourceFacts, cite_sentence, content_terms
 from llmcli.tasks.quotes.quotable_text import Quote
+from llmcli.tasks.runner.answers import unrestored_warnings
 from llmcli.tasks.runner.task_requests import GenerationOptions, count_common_chars
 from llmcli.tasks.runner.task_run import TaskRun, run_task
 from llmcli.tasks.runner.work_estimate import WorkEstimate, count_requests
@@ -293,6 +294,7 @@ class _LongTextWriter:
         words = count_words(strip_marks(text))
         problems = find_problems(section, draft, text, words)
         problems += [f"the number {each} stands in no source" for each in unfounded]
+        problems += unrestored_warnings(draft.unrestored)
         problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(text)]
         return WrittenSection(
             section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), tuple(problems)

@@ -75,7 +75,8 @@ class SectionDraft:
     """What is written of a section after ``asked`` requests for its points, and then for more.
 
     ``generated`` counts the words of all answers, and ``repeated`` the sentences that were left out because they were
-    said before. ``looped``: an answer repeated itself and was stopped.
+    said before. ``looped``: an answer repeated itself and was stopped. ``unrestored``: codes of private values that a
+    server has changed.
     """
 
     turns: list[SectionTurn] = field(default_factory=list)
@@ -83,6 +84,7 @@ class SectionDraft:
     generated: int = 0
     repeated: int = 0
     looped: bool = False
+    unrestored: list[str] = field(default_factory=list)
 
     @property
     def paragraphs(self) -> list[str]:
@@ -288,6 +290,7 @@ class SectionWriter:
         generated = count_words(answer.text)
         draft.generated += generated
         self._budget.settle(words, generated)
+        draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
         paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list)
         draft.repeated += repeated

@@ -435,3 +435,39 @@ def test_a_text_without_quotes_gets_them(llm, write):
     assert run.code == 0, run.err
     start = text.replace("Older.\n", "It saved 38 percent of the energy [1].\n\n## Sources\n\n1. ")
     assert path.read_text().startswith(start) and path.read_text().count("\n") == start.count("\n") + 1
+
+
+def test_the_statement_about_a_text(llm, model, write, outline, tmp_path):
+    """--provenance names the outline and the sources, and llm verify finds them unchanged."""
+    path, notes = tmp_path / "report.md", write("notes.md", NOTES)
+    argv = ["--outline", outline, "--from", notes, "-o", str(path), "--provenance", "--mark"]
+    run = llm("generate", "report", *argv, answer=model, context=8192)
+    assert run.code == 0, run.err
+    assert (
+        path.read_text().endswith("\n\n*Written by a language model: llama.gguf*\n") or "Written by" in path.read_text()
+    )
+    stated = Path(f"{path}.provenance.json").read_text()
+    assert all(name in stated for name in ("outline.md", "notes.md", "report.md"))
+    assert llm("verify", str(path)).code == 0
+    Path(notes).write_text(NOTES + "More.\n")
+    assert llm("verify", str(path)).code == 1
+
+
+def test_sources_from_a_pipe_and_a_directory(llm, model, write, outline, tmp_path):
+    """A file of a directory that cannot be read ends with 3, and the text is written."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text(NOTES)
+    (tmp_path / "notes" / "b.pdf").write_bytes(b"%PDF-1.4 broken")
+    run = llm("generate", "report", "--outline", outline, answer=model, context=8192, stdin=NOTES.encode())
+    assert run.code == 0 and any("21,400 euros" in last_message(each) for each in model.requests)
+    model.requests.clear()
+    argv = ["--outline", outline, "--from", str(tmp_path / "notes")]
+    run = llm("generate", "report", *argv, answer=model, context=8192)
+    assert run.code == 3 and "b.pdf" in run.err and run.out.startswith("# Heat pumps")
+    assert any("21,400 euros" in last_message(each) for each in model.requests)
+
+
+def test_a_context_that_is_too_small(llm, model, outline):
+    """Is an error before anything is written, not a text without an end."""
+    run = llm("generate", "report", "--outline", outline, answer=model, context=60)
+    assert run.code == 65 and run.out == ""

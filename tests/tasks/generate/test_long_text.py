@@ -1,0 +1,98 @@
+"""Long texts: their conversations, what they cost, and what is found wrong in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from long_text_answers import LongTextModel, unique_sentences
+from scripted import ScriptedBackend, last_message
+
+from llmcli.documents.reading.document import Document
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.generate.long_text import write_long_text
+from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
+from llmcli.tasks.generate.section_writing import LongTextPlan
+from llmcli.tasks.generate.source_facts import SourceFacts
+from llmcli.tasks.runner.task_requests import GenerationOptions
+from llmcli.types import ItemFailed, Role
+
+OUTLINE = (
+    "# Pumps\n\n## Costs\n- price\n- rent\n- power\n- repairs\n- taxes\n- tolls\n- fees\n- fines\n\n## Noise\n- fans\n"
+)
+
+
+def write(answer, words=900, *, outline=OUTLINE, documents=(), on_change=len, **scripting):
+    """Return the last event of a text, and the backend."""
+    backend = ScriptedBackend(answer, context=scripting.pop("context", 8192), **scripting)
+    plan = LongTextPlan(LongKind.REPORT, parse_outline(outline, "x").with_lengths(FORMS[LongKind.REPORT], words))
+    prompts = PromptLibrary(Path("/nowhere"))
+    events = write_long_text(
+        backend, prompts, plan, SourceFacts(documents), GenerationOptions(seed=1), on_change=on_change
+    )
+    return [*events][-1], backend
+
+
+def test_a_section_is_one_conversation():
+    """Each request goes on where the answer before it ended, so that only what it adds is evaluated; sections begin alike."""
+    model = LongTextModel()
+    found, backend = write(model)
+    assert not found.cut
+    own = [each for each in backend.requests if each.id.startswith("0.")]
+    assert len(own) == 8
+    for before, after in zip(own[:5], own[1:6], strict=True):
+        assert after.messages[: len(before.messages)] == before.messages
+        assert after.messages[-2].role is Role.ASSISTANT
+    assert len(own[-1].messages) < len(own[5].messages)
+    first, second = (next(each for each in backend.requests if each.id == name) for name in ("0.0", "1.0"))
+    common = next(
+        at
+        for at, (one, other) in enumerate(zip(last_message(first), last_message(second), strict=False))
+        if one != other
+    )
+    assert "fines" in last_message(first)[:common]
+
+
+def endless(request):
+    """Never end a sentence."""
+    return " ".join(f"word{number}{request.id}" for number in range(2000))
+
+
+@pytest.mark.parametrize("answer", [endless, lambda _: "Sure! Here is the text. " * 300, lambda _: "No. " * 500])
+def test_the_words_are_bounded(answer):
+    """Whatever the model answers: little more than the wanted ones are generated."""
+    generated = []
+    found, _ = write(
+        answer, stops_repetition=True, on_change=lambda drafts: generated.append(sum(each.generated for each in drafts))
+    )
+    assert generated[-1] <= 1.25 * 900 and (isinstance(found, ItemFailed) or found.cut)
+
+
+def test_a_section_about_something_else():
+    """Is reported, if it has no word of its title and its points."""
+    sentences = unique_sentences()
+    found, _ = write(
+        lambda _: " ".join(next(sentences) for _ in range(30)), outline="# Pumps\n\n## Taxes\n\n## Noise\n"
+    )
+    assert [each["problem"] for each in found.fields["problems"]] == ["it has no word of its title or its points"] * 2
+
+
+def test_names_are_spelled_as_in_the_sources():
+    """The case is corrected, and another letter is reported."""
+    notes = Document("notes.md", "The fan of Viessmann is loud. People like the fan of Viessmann and of OpenAI.\n")
+    model = LongTextModel()
+
+    def answer(request):
+        return f"The price of viessmann and Openai is high, says Viesmann. {model(request)}"
+
+    found, backend = write(answer, documents=[notes])
+    assert "The price of Viessmann and OpenAI is high, says Viesmann." in found.text
+    assert found.fields["problems"][0]["problem"] == "Viesmann may be meant as Viessmann"
+
+
+def test_the_last_paragraph_is_cut_at_a_sentence():
+    """A section that is too long loses its last sentences, never a part of one."""
+    model = LongTextModel()
+    found, _ = write(lambda request: f"{model(request)} {model(request)}", words=300)
+    assert not found.cut and 270 <= found.fields["words"] <= 330
+    assert all(line.endswith(".") for line in found.text.splitlines() if line and line[0] != "#")
