@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,10 @@ def test_a_section_is_one_conversation():
     assert not found.cut
     own = [each for each in backend.requests if each.id.startswith("0.")]
     assert len(own) == 8
-    for before, after in zip(own[:5], own[1:6], strict=True):
+    for before, after in itertools.pairwise(own[:7]):
         assert after.messages[: len(before.messages)] == before.messages
         assert after.messages[-2].role is Role.ASSISTANT
-    assert len(own[-1].messages) < len(own[5].messages)
+    assert len(own[-1].messages) < len(own[6].messages)
     first, second = (next(each for each in backend.requests if each.id == name) for name in ("0.0", "1.0"))
     common = next(
         at
@@ -85,7 +86,7 @@ def test_names_are_spelled_as_in_the_sources():
     def answer(request):
         return f"The price of viessmann and Openai is high, says Viesmann. {model(request)}"
 
-    found, backend = write(answer, documents=[notes])
+    found, _backend = write(answer, documents=[notes])
     assert "The price of Viessmann and OpenAI is high, says Viesmann." in found.text
     assert found.fields["problems"][0]["problem"] == "Viesmann may be meant as Viessmann"
 
