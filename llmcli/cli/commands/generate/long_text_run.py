@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
@@ -116,6 +116,7 @@ class _LongTextRun:
                 f"what is the {kind} about?", detail=f'Try: llm generate {kind} "Heat pumps in old houses"'
             )
         self._sources = _read_sources(ctx, options.sources, reads_stdin=options.outline != STDIN)
+        self._written: TextJob | None = None
 
     def _read_outline(self, name: str) -> Outline:
         return parse_outline(inputs.read_document(self._ctx, name).text, name, title=self._topic)
@@ -126,13 +127,16 @@ class _LongTextRun:
             return self._show_work()
         if self._options.outline_only:
             return self._show(self._outline_events)
-        return self._show(self._text_events)
+        code = self._show(self._text_events)
+        if self._written is not None:  # the file has its name now
+            self._written.finish()
+        return code
 
-    def _show(self, make_events: Any) -> int:
+    def _show(self, make_events: Callable[[], Iterator[TaskEvent]]) -> int:
         display = DisplayOptions(silent=self._output.path is not None, markdown=not self._options.outline_only)
 
         def events() -> Iterator[TaskEvent]:
-            found = self._output.write(make_events())
+            found = self._output.write(make_events)
             found = source_inputs.add_source_notes(found, self._sources.documents, one_answer=True)
             return source_inputs.append_failed(found, self._sources.failed)
 
@@ -194,7 +198,7 @@ class _LongTextRun:
             for event in events:
                 yield replace(event, usage=usage + event.usage) if isinstance(event, Result) else event
                 if isinstance(event, Result):
-                    job.finish()
+                    self._written = job
                 elif isinstance(event, ItemFailed):
                     self._explain_resume(job)
         except LlmError:
@@ -287,11 +291,12 @@ def _revise(ctx: CommandContext, kind: LongKind, options: LongTextOptions) -> in
     sources = _read_sources(ctx, options.sources)
     revision = Revision(kind, document.text, number, wish, options.words, _language_name(options.language))
 
+    def make_events() -> Iterator[TaskEvent]:
+        backend, prompts = ctx.runtime.backend(), ctx.runtime.prompts
+        return revise_section(backend, prompts, revision, sources.facts, ctx.generation_options())
+
     def events() -> Iterator[TaskEvent]:
-        found = revise_section(
-            ctx.runtime.backend(), ctx.runtime.prompts, revision, sources.facts, ctx.generation_options()
-        )
-        found = output.write(found, prefix="\ufeff" if document.bom else "")
+        found = output.write(make_events, prefix="\ufeff" if document.bom else "")
         found = source_inputs.add_source_notes(found, sources.documents, one_answer=True)
         return source_inputs.append_failed(found, sources.failed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import PurePath
@@ -62,20 +62,20 @@ class TextOutput:
         if self.format is not TextFormat.MARKDOWN:
             raise UsageError("--revise changes Markdown", detail="Keep the text as .md, and name that file: -o FILE")
 
-    def write(self, events: Iterator[TaskEvent], *, prefix: str = "") -> Iterator[TaskEvent]:
+    def write(self, make_events: Callable[[], Iterator[TaskEvent]], *, prefix: str = "") -> Iterator[TaskEvent]:
         """Write the text of the result to the file, after a ``prefix``, and pass all events on.
 
-        The file is opened before the first event is asked for, so before a model is loaded; it stays unchanged without a
+        The file is opened before the events are made, so before a model is looked for; it stays unchanged without a
         result. Raises as ``atomic_write``.
         """
         if self.path is None:
-            yield from events
+            yield from make_events()
             return
         from llmcli.files.atomic_file import atomic_write
 
         with suppress(_NothingWritten), atomic_write(self.path, interrupt=self.ctx.runtime.interrupt) as file:
             written = False
-            for event in events:
+            for event in make_events():
                 if isinstance(event, Result) and event.text is not None:
                     file.write(prefix.encode() + self._encode(event))
                     written = True

@@ -158,7 +158,9 @@ def test_options_that_do_not_go_together(llm, model, argv, words):
 def test_a_place_that_cannot_be_written_is_noticed_first(llm, model, outline):
     """No request was made."""
     run = llm("generate", "report", "--outline", outline, "-o", "/nowhere/report.md", answer=model)
-    assert run.code == 73 and not model.requests
+    assert (run.code, run.backend) == (73, None)
+    run = llm("generate", "report", "Pumps", "--outline-only", "-o", "/nowhere/outline.md", answer=model)
+    assert (run.code, run.backend) == (73, None)
     run = llm("generate", "report", "--outline", outline, "-o", outline, answer=model)
     assert run.code == 2 and not model.requests and "both" in run.err
 
