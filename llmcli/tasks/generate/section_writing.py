@@ -38,6 +38,7 @@ FULL_SHARE = 0.95
 _MIN_PARAGRAPH_WORDS = 20
 _RUN_ON_SHARE = 1.3
 """Of the wanted words, where an answer without an end of a sentence is ended."""
+_MAX_HEADING_WORDS = 12
 _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 64
 _MAX_EXTRA_REQUESTS = 3
@@ -52,7 +53,7 @@ _META = re.compile(
     r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
     re.IGNORECASE,
 )
-_HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
+_HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}(?:\s|\Z)|[\u3002\uff01\uff1f]|\n")
@@ -341,19 +342,18 @@ def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[l
                 repeated += 1
                 continue
             kept.append(sentence)
-        if kept:
+        is_heading = len(kept) == 1 and not is_complete(kept[0]) and len(kept[0].split()) <= _MAX_HEADING_WORDS
+        if kept and not is_heading:
             paragraphs.append(join_sentences(kept))
     if paragraphs:
         *whole, last = split_sentences(paragraphs[-1])
         if not is_complete(last) and (is_cut or last.endswith(",")):
             paragraphs[-1:] = [join_sentences(whole)] if whole else []
-    while paragraphs and not is_complete(paragraphs[-1]) and len(paragraphs[-1].split()) < _MIN_PARAGRAPH_WORDS:
-        del paragraphs[-1]  # a heading of what did not follow
     return paragraphs, repeated
 
 
 def drop_headings(text: str) -> str:
-    """Return a text without lines that are headings, and without a fence around it."""
+    """Return a text without lines that are headings or rules, and without a fence around it."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("```", "~~~"))]
     return "\n".join("" if _HEADING_LINE.fullmatch(line) else line for line in lines)
 

@@ -13,10 +13,12 @@ from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.generate.long_text import write_long_text
 from llmcli.tasks.generate.outline import FORMS, LongKind, parse_outline
-from llmcli.tasks.generate.section_writing import LongTextPlan
+from llmcli.tasks.generate.section_writing import LongTextPlan, clean_answer
+from llmcli.tasks.generate.sentence_forms import SentenceSet
 from llmcli.tasks.generate.source_facts import SourceFacts
+from llmcli.tasks.runner.answers import Answer
 from llmcli.tasks.runner.task_requests import GenerationOptions
-from llmcli.types import ItemFailed, Role
+from llmcli.types import Finished, FinishReason, ItemFailed, Role
 
 OUTLINE = (
     "# Pumps\n\n## Costs\n- price\n- rent\n- power\n- repairs\n- taxes\n- tolls\n- fees\n- fines\n\n## Noise\n- fans\n"
@@ -97,3 +99,51 @@ def test_the_last_paragraph_is_cut_at_a_sentence():
     found, _ = write(lambda request: f"{model(request)} {model(request)}", words=300)
     assert not found.cut and 270 <= found.fields["words"] <= 330
     assert all(line.endswith(".") for line in found.text.splitlines() if line and line[0] != "#")
+
+
+@pytest.mark.parametrize(
+    ("said", "paragraphs"),
+    [
+        ("## Costs\n\nThe price is high.", ["The price is high."]),
+        ("**Costs of heat**\nThe price is high.\n\nIt falls.", ["The price is high.", "It falls."]),
+        ("Running costs\n\nThe price is high.\n---\n", ["The price is high."]),
+        ("Sure! Here is the paragraph:\n\nThe price is high. I hope this helps!", ["The price is high."]),
+        (
+            "Here's the second section of the report.\nIn this section, we will look at prices. It is high.",
+            ["It is high."],
+        ),
+        ("The price is high. The price is HIGH! It falls.", ["The price is high. It falls."]),
+        ("Costs are:\n- the price\n- the rent", ["Costs are:\n- the price\n- the rent"]),
+        ("```markdown\nThe price is high.\n```", ["The price is high."]),
+        ("The price was said before.", []),
+        ("", []),
+    ],
+)
+def test_what_is_kept_of_an_answer(said, paragraphs):
+    """Prose that is new; no heading, no rule, no remark about the text."""
+    answer = Answer(Finished("a", FinishReason.STOP), said)
+    assert clean_answer(answer, SentenceSet(["The price was said before."]), is_list=False)[0] == paragraphs
+
+
+@pytest.mark.parametrize(
+    ("said", "bullets"),
+    [
+        ("- The price is high.\n- It falls", ["- The price is high.", "- It falls"]),
+        (
+            "Here are the bullets:\n* The price\n\u2022 The rent\n1. The fees",
+            ["- The price", "- The rent", "- The fees"],
+        ),
+        ("The price is high. It falls.", ["- The price is high.", "- It falls."]),
+        ("- One and one.\n- One and one.", ["- One and one."]),
+    ],
+)
+def test_what_is_kept_of_a_slide(said, bullets):
+    """Its items, or its sentences."""
+    answer = Answer(Finished("a", FinishReason.STOP), said)
+    assert clean_answer(answer, SentenceSet(), is_list=True)[0] == bullets
+
+
+def test_what_a_limit_cut():
+    """The last sentence is left out unless it is whole."""
+    answer = Answer(Finished("a", FinishReason.LENGTH, limit="max_tokens"), "The price is high. It falls in the")
+    assert clean_answer(answer, SentenceSet(), is_list=False)[0] == ["The price is high."]
