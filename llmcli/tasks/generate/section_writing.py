@@ -56,7 +56,9 @@ _META = re.compile(
 _HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
-_ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}(?:\s|\Z)|[\u3002\uff01\uff1f]|\n")
+_ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
+_MAX_END_CHARS = 5
+_CUT_NUMBER = re.compile(r"\d[.,]\Z")
 
 
 @slotted
@@ -314,11 +316,11 @@ def _long_enough(words: int, *, is_list: bool) -> Callable[[str], bool]:
     def may_end(piece: str) -> bool:
         nonlocal text
         text += piece
-        ends = "\n" in piece if is_list else _ENDS.search(piece) is not None
-        if not ends and " " not in piece and len(text) < _RUN_ON_SHARE * words:
+        if not any(map(str.isspace, piece)) and len(piece) < words:
             return False
+        ends = "\n" in piece if is_list else _ENDS.search(text, max(0, len(text) - len(piece) - _MAX_END_CHARS))
         length = count_words(text)
-        return (ends and length >= words) or length >= _RUN_ON_SHARE * words
+        return (bool(ends) and length >= words) or length >= _RUN_ON_SHARE * words
 
     return may_end
 
@@ -347,7 +349,7 @@ def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[l
             paragraphs.append(join_sentences(kept))
     if paragraphs:
         *whole, last = split_sentences(paragraphs[-1])
-        if not is_complete(last) and (is_cut or last.endswith(",")):
+        if (is_cut and _CUT_NUMBER.search(last)) or (not is_complete(last) and (is_cut or last.endswith(","))):
             paragraphs[-1:] = [join_sentences(whole)] if whole else []
     return paragraphs, repeated
 

@@ -143,7 +143,8 @@ def test_what_is_kept_of_a_slide(said, bullets):
     assert clean_answer(answer, SentenceSet(), is_list=True)[0] == bullets
 
 
-def test_what_a_limit_cut():
-    """The last sentence is left out unless it is whole."""
-    answer = Answer(Finished("a", FinishReason.LENGTH, limit="max_tokens"), "The price is high. It falls in the")
+@pytest.mark.parametrize("last", ["It falls in the", "It falls by 3.", "It falls by 3.4 percent, "])
+def test_what_a_limit_cut(last):
+    """The last sentence is left out unless it is whole; a number may go on."""
+    answer = Answer(Finished("a", FinishReason.LENGTH, limit="max_tokens"), f"The price is high. {last}")
     assert clean_answer(answer, SentenceSet(), is_list=False)[0] == ["The price is high."]
