@@ -58,6 +58,7 @@ _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
 _ENDS = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]*]{0,3}\s|[\u3002\uff01\uff1f]|\n")
 _MAX_END_CHARS = 5
+_DANGLING = (",", ":", ";")
 _CUT_NUMBER = re.compile(r"\d[.,]\Z")
 
 
@@ -349,7 +350,7 @@ def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[l
             paragraphs.append(join_sentences(kept))
     if paragraphs:
         *whole, last = split_sentences(paragraphs[-1])
-        if (is_cut and _CUT_NUMBER.search(last)) or (not is_complete(last) and (is_cut or last.endswith(","))):
+        if last.endswith(_DANGLING) or (is_cut and (not is_complete(last) or _CUT_NUMBER.search(last))):
             paragraphs[-1:] = [join_sentences(whole)] if whole else []
     return paragraphs, repeated
 
