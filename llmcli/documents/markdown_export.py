@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _MAX_HEADING_LEVEL = 9
 _MAX_LIST_LEVEL = 3
-_LIST_STYLES = {"ul": "List Bullet", "ol": "List Number"}
+_LIST_STYLES = {"ul": "List Bullet", "ol": "List"}
+"""Word goes on counting from list to list in a numbered style, so numbers are text."""
 _CODE_FONT = "Courier New"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = (
@@ -71,6 +72,7 @@ class _DocxWriter:
         self._lists: list[str] = []  # the styles of the lists that are open
         self._quotes = 0
         self._heading: int | None = None
+        self._number = ""  # of the item of a list, until it is written
 
     def write(self, tokens: list[Token]) -> None:
         """Add all blocks."""
@@ -92,6 +94,8 @@ class _DocxWriter:
                 self._heading = int(token.tag[1:]) - 1 if token.nesting > 0 else None  # level 0 is the style Title
             case "bullet_list_open" | "ordered_list_open":
                 self._lists.append(_LIST_STYLES[token.tag])
+            case "list_item_open":
+                self._number = f"{token.info}. " if token.info else ""
             case "bullet_list_close" | "ordered_list_close":
                 self._lists.pop()
             case "blockquote_open" | "blockquote_close":
@@ -102,7 +106,8 @@ class _DocxWriter:
             return self._document.add_heading(level=min(self._heading, _MAX_HEADING_LEVEL))
         if self._lists:
             depth = min(len(self._lists), _MAX_LIST_LEVEL)
-            return self._document.add_paragraph(style=self._lists[-1] + (f" {depth}" if depth > 1 else ""))
+            number, self._number = self._number, ""
+            return self._document.add_paragraph(number, style=self._lists[-1] + (f" {depth}" if depth > 1 else ""))
         return self._document.add_paragraph(style="Quote" if self._quotes else None)
 
     def _add_runs(self, paragraph: Any, tokens: list[Token]) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.commands.generate.text_job import TextJob
 from llmcli.cli.commands.generate.text_options import LongTextOptions
-from llmcli.cli.commands.generate.text_output import TextOutput
+from llmcli.cli.commands.generate.text_output import TextJob, TextOutput
 from llmcli.cli.console.suggestion import format_command
 from llmcli.cli.input import inputs, source_inputs
 from llmcli.cli.input.inputs import STDIN

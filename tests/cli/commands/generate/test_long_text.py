@@ -319,7 +319,7 @@ def test_word_has_headings_and_lists(llm, model, write, outline, tmp_path):
     paragraphs = [(each.style.name, each.text) for each in docx.Document(str(path)).paragraphs]
     assert paragraphs[0] == ("Title", "Heat pumps in old houses")
     assert [text for style, text in paragraphs if style == "Heading 1"] == ["Heat loss", "Costs", "Sources"]
-    assert [text[:9] for style, text in paragraphs if style == "List Number"] == ['"Purchase']
+    assert [text[:12] for style, text in paragraphs if style == "List"] == ['1. "Purchase']
 
 
 def test_word_needs_a_library(llm, model, outline, tmp_path, monkeypatch):
