@@ -54,7 +54,7 @@ VERBS = {
     "generate": (["generate", "poem", "--var", "topic=rain"], FIRST),
     "generate report": (["generate", "report", "--outline", "outline.md"], f"## Workshop\n\n{FIRST}"),
     "generate report --from": (
-        ["generate", "report", "--outline", "outline.md", "--from", "notes.txt"], f'[1].\n\n## Sources\n\n1. "{FIRST}"',
+        ["generate", "report", "--outline", "outline.md", "--from", "notes.txt"], f'[1].\n\n## Sources\n\n[1] "{FIRST}"',
     ),
     "generate report --outline-only": (["generate", "report", "Workshops", "--outline-only"], "## The roof (1000 words)"),
     "generate report --revise": (["generate", "report", "-o", "report.md", "--revise", "Workshop", "New", "--json"], FIRST),

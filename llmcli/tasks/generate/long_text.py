@@ -384,7 +384,12 @@ def format_text(plan: LongTextPlan, sections: Sequence[WrittenSection], quotes: 
 
 def format_sources(lines: dict[int, str]) -> str:
     """Return the last section, with the quotes by their numbers."""
-    return f"## {SOURCES_TITLE}\n\n" + "\n".join(f"{number}. {line}" for number, line in sorted(lines.items()))
+    return "\n\n".join([f"## {SOURCES_TITLE}", *(format_entry(number, line) for number, line in sorted(lines.items()))])
+
+
+def format_entry(number: int, line: str) -> str:
+    """Return a paragraph of the last section. It is no item of a list: Markdown counts these anew."""
+    return f"[{number}] {line}"
 
 
 def format_quote(quote: Quote) -> str:

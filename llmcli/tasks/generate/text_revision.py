@@ -16,7 +16,7 @@ from llmcli.errors.incomplete_results import EmptyAnswer, ProblemsInText
 from llmcli.fast_dataclass import frozen
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.claim_verification.claim_terms import find_numbers
-from llmcli.tasks.generate.long_text import SLIDE_END, SOURCES_TITLE, add_marks, format_quote
+from llmcli.tasks.generate.long_text import SLIDE_END, SOURCES_TITLE, add_marks, format_entry, format_quote
 from llmcli.tasks.generate.name_spelling import NameGlossary
 from llmcli.tasks.generate.outline import LongKind, OutlineSection, section_paths
 from llmcli.tasks.generate.section_writing import LENGTH_TOLERANCE, clean_answer
@@ -42,7 +42,8 @@ _TOKENS_PER_WORD = 4
 _MIN_TOKENS = 256
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t\r]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t\r]*$", re.MULTILINE | re.DOTALL)
-_SOURCE_LINE = re.compile(r"^(\d{1,4})\. ([^\r\n]*)\r?$", re.MULTILINE)
+_SOURCE_LINE = re.compile(r"^\[(\d{1,4})\] ([^\r\n]*)\r?$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"(?:\r?\n[ \t]*){2,}")
 _QUOTED = re.compile(r'"(.*)" \([^"]*\)')
 _SLIDE_END = re.compile(rf"\s+{SLIDE_END}\s*\Z")
 
@@ -293,14 +294,14 @@ def replace_section(text: str, number: int, body: str, lines: dict[int, str]) ->
         separator = (
             f"{newline * 2}{SLIDE_END}{newline * 2}" if f"{newline}{SLIDE_END}{newline}" in changed else newline * 2
         )
-        listed = newline.join(f"{mark}. {line}" for mark, line in sorted(kept.items()))
+        listed = (newline * 2).join(format_entry(mark, line) for mark, line in sorted(kept.items()))
         return f"{changed.rstrip()}{separator}## {SOURCES_TITLE}{newline * 2}{listed}{newline}"
-    tail = changed[len(prose) :]
-    known = {int(match[1]) for match in _SOURCE_LINE.finditer(tail)}
-    kept_lines = [
-        line
-        for line in tail[: sources.end - sources.start].splitlines()
-        if (match := _SOURCE_LINE.fullmatch(line)) is None or int(match[1]) in cited
-    ]
-    kept_lines += [f"{mark}. {line}" for mark, line in sorted(kept.items()) if mark not in known]
-    return prose + newline.join(kept_lines) + tail[sources.end - sources.start :]
+    listed, end = (
+        changed[len(prose) :][: sources.end - sources.start],
+        changed[len(prose) :][sources.end - sources.start :],
+    )
+    entries = {paragraph: _SOURCE_LINE.fullmatch(paragraph) for paragraph in _BLANK_LINES.split(listed)}
+    known = {int(match[1]) for match in entries.values() if match is not None}
+    paragraphs = [paragraph for paragraph, match in entries.items() if match is None or int(match[1]) in cited]
+    paragraphs += [format_entry(mark, line) for mark, line in sorted(kept.items()) if mark not in known]
+    return prose + (newline * 2).join(paragraphs) + end
