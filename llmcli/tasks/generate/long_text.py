@@ -293,6 +293,7 @@ class _LongTextWriter:
         text = ("\n" if self._plan.form.is_list else "\n\n").join(cited)
         words = count_words(strip_marks(text))
         problems = find_problems(section, draft, text, words)
+        problems += find_wrong_language(text, self._plan.language)
         problems += [f"the number {each} stands in no source" for each in unfounded]
         problems += unrestored_warnings(draft.unrestored)
         problems += [f"{word} may be meant as {name}" for word, name in names.misspelled(text)]
@@ -367,6 +368,18 @@ def find_problems(section: OutlineSection, draft: SectionDraft, text: str, words
         return [f"it has {words:,} words, not about {wanted:,}{reason}"]
     subject = content_terms(" ".join([section.title, *section.points]))
     return ["it has no word of its title or its points"] if subject and not subject & content_terms(text) else []
+
+
+def find_wrong_language(text: str, wanted: str) -> list[str]:
+    """Return what is wrong with the language of a text, if it certainly is another one than ``wanted``; "" is any."""
+    if not wanted:
+        return []
+    from llmcli.tasks.languages import detect_language, parse_language
+
+    found, language = detect_language(text), parse_language(wanted)
+    if found is None or found.code.partition("-")[0] == language.code.partition("-")[0]:
+        return []
+    return [f"it is in {found.name}, not in {language.name}"]
 
 
 def format_text(plan: LongTextPlan, sections: Sequence[WrittenSection], quotes: Sequence[Quote]) -> str:

@@ -474,3 +474,16 @@ def test_a_context_that_is_too_small(llm, model, outline):
     """Is an error before anything is written, not a text without an end."""
     run = llm("generate", "report", "--outline", outline, answer=model, context=60)
     assert run.code == 65 and run.out == ""
+
+
+def test_another_language_than_the_wanted_one(llm, write):
+    """Is a problem of the section, and the language is in the prompt by its name."""
+    said = "The walls of an old house lose most of the heat, and the windows lose the rest of it in a cold winter. "
+    outline = write("outline.md", "# Pumps\n\n## Walls (21 words)\n")
+    run = llm("generate", "report", "--outline", outline, "--language", "de", answer=lambda _: said, context=8192)
+    assert run.code == 3 and "Walls: it is in English, not in German" in run.err
+    assert "in German" in last_message(run.backend.requests[0])
+    assert (
+        llm("generate", "report", "--outline", outline, "--language", "en", answer=lambda _: said, context=8192).code
+        == 0
+    )
