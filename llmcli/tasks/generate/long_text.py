@@ -6,6 +6,7 @@ taken out of the later one, which then goes on with something else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ _MAX_ROUNDS = 2
 _MIN_SECTION_SHARE = 0.75
 """Of its words, below which a section is too short."""
 _MANY_REPEATED = 3
+_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>()\"\]]+")
 _TOKENS_PER_WORD = 1.4
 """Of English prose, for estimates."""
 
@@ -293,6 +295,7 @@ class _LongTextWriter:
         text = ("\n" if self._plan.form.is_list else "\n\n").join(cited)
         words = count_words(strip_marks(text))
         problems = find_problems(section, draft, text, words)
+        problems += [f"the address {each} stands in no source" for each in self._unknown_addresses(text)]
         problems += find_wrong_language(text, self._plan.language)
         problems += [f"the number {each} stands in no source" for each in unfounded]
         problems += unrestored_warnings(draft.unrestored)
@@ -300,6 +303,12 @@ class _LongTextWriter:
         return WrittenSection(
             section, text, words, draft.repeated, tuple(dict.fromkeys(cited_marks(text))), tuple(problems)
         )
+
+    def _unknown_addresses(self, text: str) -> list[str]:
+        """Return the web addresses of a text that neither the outline nor a source has."""
+        found = dict.fromkeys(each.rstrip(".,;:") for each in _ADDRESS.findall(text))
+        known = "\n".join([*outline_texts(self._plan.outline), *self._sources.texts()]) if found else ""
+        return [each for each in found if each not in known]
 
 
 def outline_texts(outline: Outline) -> list[str]:

@@ -9,6 +9,7 @@ from llmcli.errors import BadDocument
 from llmcli.errors.incomplete_results import InvalidAnswer
 from llmcli.fast_dataclass import replace
 from llmcli.prompts import PromptLibrary
+from llmcli.store.word_ranking import STOP_WORDS
 from llmcli.tasks.generate.outline import (
     FORMS,
     TOP_LEVEL,
@@ -29,7 +30,10 @@ PROMPT = "generate.outline"
 _MAX_ATTEMPTS = 2
 _TOKENS_PER_LINE = 40
 _PLACEHOLDER = "what stands there in words"
-_LINE = r'LINE: /[\p{L}\p{N}][^\n#*]{2,78}[\p{L}\p{N})?!"]/'
+_MAX_WORDS = 9
+"""Of a heading or a point."""
+_WORD = r"[^\s#*:.;,\"<>|]{1,24},?"
+_LINE = rf"LINE: /[\p{{L}}\p{{N}}][^\s#*:.;,\"<>|]{{0,24}}( {_WORD}){{1,{_MAX_WORDS - 1}}}/"
 
 
 async def make_outline(
@@ -176,7 +180,7 @@ def _drop_repeated(sections: Sequence[OutlineSection], title: str) -> Iterable[O
     """Yield sections that say something new: a point that repeats another one, or a title, is left out."""
     said = SentenceSet([title])
     kept: list[OutlineSection] = []
-    for section in sections:
+    for section in map(_trim, sections):
         if section.is_written and not said.add(section.title):
             continue
         points = tuple(point for point in section.points if said.add(point))
@@ -186,3 +190,15 @@ def _drop_repeated(sections: Sequence[OutlineSection], title: str) -> Iterable[O
     for path, section in zip(paths, kept, strict=True):
         if section.is_written or path in parents:  # a chapter whose sections were left out goes, too
             yield section
+
+
+def _trim(section: OutlineSection) -> OutlineSection:
+    """Return a section without words at the end of its lines that the longest line has cut off from the rest."""
+    return replace(section, title=_trim_line(section.title), points=tuple(map(_trim_line, section.points)))
+
+
+def _trim_line(line: str) -> str:
+    words = line.split()
+    while len(words) >= _MAX_WORDS - 2 and (words[-1].casefold() in STOP_WORDS or words[-1].endswith(",")):
+        del words[-1]
+    return " ".join(words)

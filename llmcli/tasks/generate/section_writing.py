@@ -13,6 +13,7 @@ from typing import Any
 from llmcli.errors import ContextOverflow
 from llmcli.fast_dataclass import asdict, field, frozen, replace, slotted
 from llmcli.prompts import PromptLibrary
+from llmcli.tasks.claim_verification.claim_terms import find_terms
 from llmcli.tasks.generate.outline import FORMS, LongKind, Outline, OutlineSection, TextForm
 from llmcli.tasks.generate.sentence_forms import (
     SentenceSet,
@@ -48,11 +49,24 @@ _META = re.compile(
     r"(?:sure|certainly|of course|okay|absolutely)\b[!,.:]|(?:here(?:'s|\u2019s| is| are)|below is|the following is)\b"
     r"[^.]{0,80}\b(?:paragraph|section|text|report|article|chapter|book|slide|bullet|draft|outline|summary|version)s?\b"
     r"|(?:as an ai|i am an ai|i'm an ai|i hope this|let me know|please (?:let|note that i)|feel free to|would you like)\b"
-    r"|(?:in )?this (?:section|paragraph|chapter|slide) (?:will|provides|is about|discusses|describes|covers|explores)\b"
-    r"|(?:in this (?:section|paragraph|chapter|slide),? (?:we|i|you)\b)"
+    r"|(?:in )?(?:this|the) (?:section|paragraph|chapter|slide|essay|passage|writer|author)\b"
     r"|(?:paragraph|section|chapter|slide|word count|point|title|heading|facts?) ?\d*:",
     re.IGNORECASE,
 )
+"""Sentences that speak to the user or about the text, by their beginning."""
+_ABOUT_TEXT = re.compile(
+    r"\b(?:next|last|first|second|third|final|following|previous|above|this|these|each|another|a|the) (?:\w+ )?paragraphs?\b"
+    r"|\bparagraphs?\b.{0,30}\b\d+|\babout \d+ words\b|\bthis (?:section|essay|passage)\b"
+    r"|\b(?:write|say|use|add|start|begin|end)\b.{0,60}\b(?:paragraph|sentence|section|word|heading|bullet)s?\b",
+    re.IGNORECASE,
+)
+"""The same anywhere; models that were not trained to follow instructions repeat them in other words."""
+_TEXT_TERMS = frozenset(find_terms("paragraph section sentence word heading bullet essay"))
+_ENDING = re.compile(r"(?:in (?:conclusion|summary)|to (?:conclude|summarize|sum up)),? +(?=\w)", re.IGNORECASE)
+"""Words that end a text, and stand at the end of each section of some models."""
+_MIN_LETTERS_SHARE = 0.6
+_MIN_ITEM_WORDS = 8
+"""Of an item of a list from which it is a sentence of the paragraph."""
 _HEADING_LINE = re.compile(r"[ \t]*(?:#{1,6}[ \t]+\S.*|[-*_=]{3,}|\*\*[^*\n]{1,80}\*\*:?|__[^_\n]{1,80}__:?)[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2013]|\d{1,3}[.)])[ \t]+(.*)")
 _BULLET = "- "
@@ -244,6 +258,7 @@ class SectionWriter:
     ) -> None:
         self._run, self._requests, self._plan = run, requests, plan
         self._options, self._budget, self._on_change = options, budget, on_change
+        self._talks = bool(_TEXT_TERMS & {*find_terms(plan.outline.to_markdown().replace(" words)", ""))})
 
     async def write(self, number: int, draft: SectionDraft, facts: Sequence[str], known: Iterable[str] = ()) -> None:
         """Write the points of a section that ``draft`` lacks, then more until it is long enough.
@@ -253,7 +268,7 @@ class SectionWriter:
         """
         section = self._plan.outline.written[number]
         wanted, points = section.words or 0, len(self._plan.paragraphs_of(section))
-        said = SentenceSet([section.title, *known])
+        said = SentenceSet([self._plan.outline.title, section.title, *section.points, *known])
         for paragraph in draft.paragraphs:
             for sentence in split_sentences(paragraph):
                 said.add(sentence)
@@ -296,7 +311,7 @@ class SectionWriter:
         self._budget.settle(words, generated)
         draft.unrestored += answer.finished.unrestored
         draft.looped = draft.looped or answer.finished.limit == REPETITION_LIMIT
-        paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list)
+        paragraphs, repeated = clean_answer(answer, said, is_list=self._plan.form.is_list, talks=self._talks)
         draft.repeated += repeated
         if paragraphs:
             draft.turns.append(SectionTurn(request.messages[-1].content, answer.text, paragraphs))
@@ -326,10 +341,13 @@ def _long_enough(words: int, *, is_list: bool) -> Callable[[str], bool]:
     return may_end
 
 
-def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[list[str], int]:
+def clean_answer(
+    answer: Answer, said: SentenceSet, *, is_list: bool = False, talks: bool = False
+) -> tuple[list[str], int]:
     """Return the usable paragraphs of an answer, and how many sentences were left out since ``said`` has them.
 
-    Its sentences are added to ``said``. A last sentence that a limit cut is left out.
+    Its sentences are added to ``said``. A last sentence that a limit cut is left out. ``talks``: the text may be about
+    paragraphs and words; else a sentence about them is none of it.
     """
     is_cut = answer.was_ended or answer.finished.reason is FinishReason.LENGTH
     if is_list:
@@ -338,8 +356,8 @@ def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[l
     repeated = 0
     for paragraph in split_paragraphs(drop_headings(answer.text)):
         kept = []
-        for sentence in split_sentences(paragraph):
-            if _META.match(sentence.lstrip("*_\"'> ")):
+        for sentence in map(_clean_sentence, split_sentences(balance_quotes(paragraph))):
+            if _is_talk(sentence, talks=talks):
                 continue
             if not said.add(sentence):
                 repeated += 1
@@ -353,6 +371,32 @@ def clean_answer(answer: Answer, said: SentenceSet, *, is_list: bool) -> tuple[l
         if last.endswith(_DANGLING) or (is_cut and (not is_complete(last) or _CUT_NUMBER.search(last))):
             paragraphs[-1:] = [join_sentences(whole)] if whole else []
     return paragraphs, repeated
+
+
+def _clean_sentence(sentence: str) -> str:
+    """Return a sentence of a paragraph: without the mark of a list, if it is long, and without words that end a text."""
+    item = _ITEM.fullmatch(sentence)
+    words = item[1] if item and is_complete(sentence) and len(sentence.split()) > _MIN_ITEM_WORDS else sentence
+    ending = _ENDING.match(words)
+    return words[ending.end()].upper() + words[ending.end() + 1 :] if ending else words
+
+
+def _is_talk(sentence: str, *, talks: bool) -> bool:
+    """Whether a sentence is none of the text: it speaks about it, or has hardly a letter."""
+    plain = sentence.lstrip("*_\"'> ")
+    letters, others = sum(map(str.isalnum, plain)), sum(not char.isspace() for char in plain)
+    about = not talks and _ABOUT_TEXT.search(plain) is not None
+    return about or _META.match(plain) is not None or letters < _MIN_LETTERS_SHARE * others
+
+
+def balance_quotes(paragraph: str) -> str:
+    """Return a paragraph without quotation marks around all of it, and without one that has no other."""
+    inner = paragraph[1:-1]
+    if paragraph[:1] == paragraph[-1:] == '"' and '"' not in inner:
+        return inner
+    if paragraph.count('"') % 2 == 0:
+        return paragraph
+    return paragraph.removesuffix('"') if paragraph.endswith('"') else paragraph.replace('"', "", 1)
 
 
 def drop_headings(text: str) -> str:
